@@ -1,0 +1,56 @@
+# make run    set up, draw the example sheet, and say where everything is
+# make test   set up, and run every test
+# make check  everything CI does: style, types, import contracts, tests on the built wheel
+# make bench  print what things cost, each beside a floor or a peer
+# make clean  remove what make made, never pictures or records
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WHEEL_VENV := build/wheel-venv
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run test check lint types contracts wheel-test bench clean
+
+run: $(READY)
+	$(BIN)/safelight run examples/first_sheet.toml
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types contracts wheel-test
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+contracts: $(READY)
+	$(BIN)/lint-imports
+
+# The tests run on the wheel as a user would install it, not on the source folder.
+wheel-test: $(READY)
+	rm -rf build/wheel
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(PYTHON) -m venv --clear $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(WHEEL_VENV)/bin/python -m pip install --quiet build/wheel/*.whl --group dev
+	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
+
+bench: $(READY)
+	for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

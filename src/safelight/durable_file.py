@@ -1,0 +1,208 @@
+"""Whole-or-absent files and locked append-only files: the only place that renames or fsyncs.
+
+A reader sees a file whole or not at all, also after ``kill -9`` and after a power cut: the
+bytes go to a temporary file in the same folder, are flushed to the disk, and only then get
+their name; the folder is flushed last, so that the name itself survives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+__all__ = [
+    "TEMPORARY_SUFFIX",
+    "AppendOnlyFile",
+    "replace_file",
+    "sync_folder",
+    "write_new_file",
+]
+
+TEMPORARY_SUFFIX = ".tmp"
+"""Files that end so are unfinished; readers must pass over them."""
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def write_new_file(
+    folder: Path, stem: str, suffix: str, data: bytes, *, flush: bool = True
+) -> Path:
+    """Write *data* as ``stem + suffix`` in *folder*, or under ``stem-2`` and so on if taken.
+
+    An existing file is never overwritten; when it holds the same bytes, nothing is written.
+    Two processes cannot choose the same name: whoever wants a name first creates its
+    temporary file exclusively.
+
+    Args:
+        folder: Must exist.
+        stem: Wanted name without its suffix.
+        suffix: For example ``.json``.
+        data: The whole content.
+        flush: Whether to flush the folder, too. Pass False when several files follow each
+            other into one folder, and call :func:`sync_folder` after the last.
+
+    Returns:
+        The path that the file got.
+
+    Raises:
+        OSError: The file could not be written; nothing is left behind.
+    """
+    base = os.fspath(folder)
+    for number in itertools.count(1):
+        name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
+        final = os.path.join(base, name)  # noqa: PTH118 - paths as text cost a tenth
+        temporary = os.path.join(base, f".{name}{TEMPORARY_SUFFIX}")  # noqa: PTH118
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        except FileExistsError:
+            continue
+        with _removed_on_failure(temporary):
+            taken = _content(final)
+            if taken is not None:
+                os.close(handle)
+                os.unlink(temporary)  # noqa: PTH108
+                if taken == data:
+                    return Path(final)
+                continue
+            _fill(handle, data)
+            os.rename(temporary, final)  # noqa: PTH104
+        if flush:
+            sync_folder(folder)
+        return Path(final)
+    raise AssertionError("unreachable")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write *data* as *path*, replacing what is there in one step.
+
+    Raises:
+        OSError: The file could not be written; the old content stays.
+    """
+    temporary = os.fspath(path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"))
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+    with _removed_on_failure(temporary):
+        _fill(handle, data)
+        os.replace(temporary, path)  # noqa: PTH105
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in *folder* to the disk.
+
+    Raises:
+        OSError: The disk reported trouble.
+    """
+    if sys.platform == "win32":  # Windows cannot open a folder to flush it
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _fill(handle: int, data: bytes) -> None:
+    """Write all of *data* to *handle*, flush it to the disk, and close it whatever happens."""
+    try:
+        _write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+@contextlib.contextmanager
+def _removed_on_failure(temporary: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+class AppendOnlyFile:
+    """A file of lines that one process extends and holds locked while it lives.
+
+    The lock goes when the process goes, however it goes: a file that can be locked belongs
+    to nobody. A half-written last line is possible after a power cut; readers pass over it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or create *path* and lock it.
+
+        Raises:
+            BlockingIOError: Another process holds it.
+            OSError: It cannot be opened.
+        """
+        self.path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
+        self._handle = os.open(path, flags, 0o666)
+        try:
+            _lock(self._handle)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def append(self, line: bytes, *, flush: bool = True) -> None:
+        """Add *line* and a newline in one write, and flush it to the disk.
+
+        Raises:
+            OSError: The line may be missing or torn; what came before it is safe.
+        """
+        _write_all(self._handle, line + b"\n")
+        if flush:
+            os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Unlock and close; closing twice is harmless."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        # Locks one byte far behind any content: Windows locks forbid reading what they cover.
+        os.lseek(handle, 2**40, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(str(error)) from error
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

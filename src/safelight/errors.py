@@ -1,0 +1,123 @@
+"""Every error that safelight raises on purpose.
+
+::
+
+    SafelightError
+    ├── ConfigError            a config breaks one or more rules; carries every fault
+    ├── TemplateError          a prompt template cannot be read or expanded
+    ├── PlanError              a plan cannot be made, or has no variant at that place
+    ├── RecordError            a learning record cannot be read
+    ├── ImageError             image bytes are not what they claim to be
+    ├── StorageError           a file could not be written whole
+    ├── ControllerError        a run was asked for in a state that does not allow it
+    ├── BackendError           the engine answered and refused, or answered nonsense
+    │   ├── BackendUnavailable the engine did not answer; trying again may help
+    │   └── BackendNotInstalled the engine's package is missing
+    └── GenerationCancelled    somebody asked to stop; not a fault
+
+A message states the rule, the value and, where there is one, the next step.
+This module imports nothing from the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BackendError",
+    "BackendNotInstalled",
+    "BackendUnavailable",
+    "ConfigError",
+    "ConfigFault",
+    "ControllerError",
+    "GenerationCancelled",
+    "ImageError",
+    "PlanError",
+    "RecordError",
+    "SafelightError",
+    "StorageError",
+    "TemplateError",
+]
+
+
+class SafelightError(Exception):
+    """The root: catch this to catch everything that safelight raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFault:
+    """One broken rule of a config.
+
+    Attributes:
+        path: Where in the file, dotted: ``txt2img.steps``; empty for the file itself.
+        message: The rule, the value, and the next step where there is one.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(SafelightError):
+    """A config breaks one or more rules.
+
+    Attributes:
+        faults: Every broken rule, in the order of the file.
+        source: What was read: a file name, or empty.
+    """
+
+    def __init__(self, faults: Sequence[ConfigFault] | str, *, source: str = "") -> None:
+        if isinstance(faults, str):
+            faults = [ConfigFault(path="", message=faults)]
+        self.faults = tuple(faults)
+        self.source = source
+        where = f"{source}: " if source else ""
+        if len(self.faults) == 1:
+            text = f"{where}{self.faults[0]}"
+        else:
+            lines = "\n".join(f"  {fault}" for fault in self.faults)
+            text = f"{where}{len(self.faults)} faults\n{lines}"
+        super().__init__(text)
+
+
+class TemplateError(SafelightError):
+    """A prompt template cannot be read or expanded; the message names the place."""
+
+
+class PlanError(SafelightError):
+    """A plan cannot be made, or has no variant at the place asked for."""
+
+
+class RecordError(SafelightError):
+    """A learning record cannot be read; the file is left as it is."""
+
+
+class ImageError(SafelightError):
+    """Image bytes are not what they claim to be."""
+
+
+class StorageError(SafelightError):
+    """A file could not be written whole; nothing half-written was left behind."""
+
+
+class ControllerError(SafelightError):
+    """A run was asked for in a state that does not allow it."""
+
+
+class BackendError(SafelightError):
+    """The engine answered and refused, or answered nonsense; asking again will not help."""
+
+
+class BackendUnavailable(BackendError):
+    """The engine did not answer; trying again may help."""
+
+
+class BackendNotInstalled(BackendError):
+    """The engine's package is missing; the message prints the install line."""
+
+
+class GenerationCancelled(SafelightError):
+    """Somebody asked to stop; raised through the engine by the step callback."""

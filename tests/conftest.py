@@ -1,0 +1,21 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "safelight", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+)
+settings.load_profile("safelight")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on where the developer keeps pictures."""
+    for name in list(os.environ):
+        if name.startswith("SAFELIGHT_"):
+            monkeypatch.delenv(name)
