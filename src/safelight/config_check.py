@@ -1,0 +1,436 @@
+"""Check a config whole: every broken rule is found, with its path, the rule and the value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, cast
+
+from safelight.errors import ConfigError, ConfigFault
+from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
+from safelight.randomizer_config import (
+    MatrixSlot,
+    PromptMatrix,
+    PromptSearchReplace,
+    RandomizerConfig,
+    SearchReplaceRule,
+    SourceMode,
+    TokenValues,
+    WildcardTokens,
+)
+from safelight.value_ranges import values_of
+
+__all__ = ["BackendChoice", "ConfigParts", "check_config", "plain"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendChoice:
+    """Which engine runs the config, and the engine's own options.
+
+    Attributes:
+        name: Entry point name: ``bundled``, ``fake``, ...
+        options: Passed to the engine's factory as keywords; may hold secrets, so it never
+            enters a record.
+    """
+
+    name: str = "bundled"
+    options: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigParts:
+    """What a checked config holds; attributes as in :class:`~safelight.config.PipelineConfig`."""
+
+    stages: Mapping[Stage, Mapping[str, Any]]
+    name: str
+    backend: BackendChoice
+    randomizer: RandomizerConfig
+    metadata: Mapping[str, Any]
+
+
+def check_config(data: Mapping[str, Any], source: str = "") -> ConfigParts:
+    """Check *data*, and return copies of its parts.
+
+    Args:
+        data: What the file holds.
+        source: Name of the file for the error message.
+
+    Raises:
+        ConfigError: One or more rules are broken; all of them are reported.
+    """
+    return _Reader(source).read(data)
+
+
+def plain(value: Any) -> Any:
+    """Return *value* with every mapping a fresh dict and every sequence a fresh list."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+_MISSING = object()
+Check = Callable[[object], str | None]
+
+
+def _text(value: object) -> str | None:
+    return None if isinstance(value, str) else f"must be text, got {value!r}"
+
+
+def _flag(value: object) -> str | None:
+    return None if isinstance(value, bool) else f"must be true or false, got {value!r}"
+
+
+def _at_least(minimum: int) -> Check:
+    def check(value: object) -> str | None:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= minimum:
+            return None
+        return f"must be an integer of at least {minimum}, got {value!r}"
+
+    return check
+
+
+def _one_of(*names: str) -> Check:
+    def check(value: object) -> str | None:
+        if value in names:
+            return None
+        choices = ", ".join(names)
+        near = did_you_mean(value, names) if isinstance(value, str) else ""
+        return f"must be one of {choices}; got {value!r}{near}"
+
+    return check
+
+
+_MODE_ALIASES = {
+    "grid": "fanout", "all": "fanout", "round_robin": "sequential", "per_prompt": "random",
+}  # fmt: skip
+"""Spellings of source modes in existing randomizer presets."""
+
+_SOURCE_MODE = _one_of("fanout", "random", "sequential", "rotate")
+
+
+class _Reader:
+    """Checks one mapping and builds the config, gathering every fault on the way."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.faults: list[ConfigFault] = []
+
+    def read(self, data: Mapping[str, Any]) -> ConfigParts:
+        known = (*STAGES, "name", "backend", "randomizer", "metadata")
+        self._refuse_unknown(data, known, "")
+        stages: dict[Stage, Mapping[str, Any]] = {}
+        for stage in STAGES:
+            if stage in data:
+                knobs = self._stage(stage, data[stage])
+                if knobs is not None:
+                    stages[stage] = MappingProxyType(knobs)
+        if not any(stage in data for stage in STAGES):
+            self._fault("", "has no stage; add at least one of [txt2img], [img2img], [upscale]")
+        elif not stages and not self.faults:
+            self._fault("", "every stage is disabled; enable at least one")
+        self._check_first_stage(stages)
+        name = self._value(data, "name", "", _text, "")
+        backend = self._backend(data.get("backend", _MISSING))
+        randomizer = self._randomizer(data.get("randomizer", _MISSING), stages)
+        metadata = self._table(data.get("metadata", {}), "metadata") or {}
+        if self.faults:
+            raise ConfigError(self.faults, source=self.source)
+        return ConfigParts(
+            stages=MappingProxyType(stages),
+            name=name,
+            backend=backend,
+            randomizer=randomizer,
+            metadata=MappingProxyType(plain(metadata)),
+        )
+
+    # -- gathering ---------------------------------------------------------------------
+
+    def _fault(self, path: str, message: str) -> None:
+        self.faults.append(ConfigFault(path=path, message=message))
+
+    def _table(self, value: object, path: str) -> Mapping[str, Any] | None:
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return value
+        self._fault(path, f"must be a table, got {value!r}")
+        return None
+
+    def _refuse_unknown(self, table: Mapping[str, Any], known: Sequence[str], path: str) -> None:
+        for key in table:
+            if key not in known:
+                kind = "key" if path else "stage or key"
+                where = f"{path}.{key}" if path else str(key)
+                hint = did_you_mean(str(key), known) or f"; known here: {', '.join(known)}"
+                self._fault(where, f"is not a known {kind}{hint}")
+
+    def _value(
+        self, table: Mapping[str, Any], key: str, default: Any, check: Check, path: str
+    ) -> Any:
+        if key not in table:
+            return default
+        message = check(table[key])
+        if message:
+            self._fault(f"{path}.{key}" if path else key, message)
+            return default
+        return table[key]
+
+    # -- stages ------------------------------------------------------------------------
+
+    def _stage(self, stage: Stage, value: object) -> dict[str, Any] | None:
+        table = self._table(value, stage)
+        if table is None:
+            return None
+        own = [knob.name for knob in KNOBS.values() if stage in knob.stages]
+        knobs: dict[str, Any] = {}
+        for key, item in table.items():
+            path = f"{stage}.{key}"
+            if key == "enabled":
+                continue
+            if key == "extra":
+                extra = self._table(item, path)
+                if extra is not None:
+                    knobs["extra"] = MappingProxyType(plain(extra))
+            elif key not in own:
+                self._unknown_knob(stage, key, own)
+            elif key == "prompt" and isinstance(item, (list, tuple)):
+                knobs[key] = self._prompts(item, path)
+            else:
+                message = knob_fault(KNOBS[key], item)
+                if message:
+                    self._fault(path, message)
+                knobs[key] = item
+        enabled = self._value(table, "enabled", True, _flag, stage)
+        return knobs if enabled else None
+
+    def _unknown_knob(self, stage: Stage, key: str, own: Sequence[str]) -> None:
+        elsewhere = list(KNOBS[key].stages) if key in KNOBS else []
+        if elsewhere:
+            hint = f"; it belongs to {' and '.join(elsewhere)}"
+        else:
+            hint = did_you_mean(key, [*own, "enabled", "extra"])
+            hint = hint or f"; a knob that only the engine knows goes under [{stage}.extra]"
+        self._fault(f"{stage}.{key}", f"is not a knob of {stage}{hint}")
+
+    def _prompts(self, items: Sequence[Any], path: str) -> tuple[str, ...]:
+        if not items:
+            self._fault(path, "must hold at least one prompt, got an empty list")
+        for place, item in enumerate(items):
+            if not isinstance(item, str):
+                self._fault(f"{path}[{place}]", f"must be text, got {item!r}")
+        return tuple(item for item in items if isinstance(item, str))
+
+    def _check_first_stage(self, stages: Mapping[Stage, Mapping[str, Any]]) -> None:
+        first = next(iter(stages), None)
+        if first in (None, "txt2img") or "init_image" in stages[first]:
+            return
+        self._fault(
+            f"{first}.init_image",
+            f"is missing: {first} runs first, so it needs the image file to start from",
+        )
+
+    # -- backend -----------------------------------------------------------------------
+
+    def _backend(self, value: object) -> BackendChoice:
+        if value is _MISSING:
+            return BackendChoice()
+        if isinstance(value, str):
+            if not value:
+                self._fault("backend", "must name an engine, got an empty text")
+            return BackendChoice(name=value)
+        table = self._table(value, "backend")
+        if table is None:
+            return BackendChoice()
+        name = self._value(table, "name", "bundled", _text, "backend")
+        options = {key: plain(item) for key, item in table.items() if key != "name"}
+        return BackendChoice(name=name, options=MappingProxyType(options))
+
+    # -- randomizer --------------------------------------------------------------------
+
+    def _randomizer(
+        self, value: object, stages: Mapping[Stage, Mapping[str, Any]]
+    ) -> RandomizerConfig:
+        if value is _MISSING:
+            return RandomizerConfig()
+        table = self._table(value, "randomizer")
+        if table is None:
+            return RandomizerConfig()
+        known = ("enabled", *RandomizerConfig.__slots__)
+        self._refuse_unknown(table, known, "randomizer")
+
+        def get(key: str, default: Any, check: Check) -> Any:
+            return self._value(table, key, default, check, "randomizer")
+
+        modes = _one_of("off", "fanout", "random", "sequential", "rotate")
+        enabled = get("enabled", True, _flag)
+        mode = get("mode", "fanout", modes)
+        return RandomizerConfig(
+            mode=mode if enabled else "off",
+            seed=get("seed", None, _at_least(0)),
+            draws=get("draws", 8, _at_least(1)),
+            start=get("start", 0, _at_least(0)),
+            max_variants=get("max_variants", 0, _at_least(0)),
+            seeds_per_variant=get("seeds_per_variant", 1, _at_least(1)),
+            seed_policy=get("seed_policy", "per_iteration", _one_of("per_iteration", "per_prompt")),
+            templates=get("templates", True, _flag),
+            wildcards_dir=get("wildcards_dir", None, _text),
+            prompt_sr=self._search_replace(table.get("prompt_sr", {})),
+            wildcards=self._wildcards(table.get("wildcards", {})),
+            matrix=self._matrix(table.get("matrix", {})),
+            sweep=self._sweep(table.get("sweep", {}), stages),
+        )
+
+    def _source_mode(self, table: Mapping[str, Any], path: str) -> SourceMode:
+        mode = table.get("mode", "fanout")
+        if isinstance(mode, str):
+            mode = _MODE_ALIASES.get(mode.lower(), mode.lower())
+        return cast("SourceMode", self._value({"mode": mode}, "mode", "fanout", _SOURCE_MODE, path))
+
+    def _entries(
+        self, table: Mapping[str, Any], key: str, path: str, names: tuple[str, str], separator: str
+    ) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+        """Yield (name, values, was a text) of a list of tables or ``name: a | b`` texts."""
+        entries = table.get(key, [])
+        if not isinstance(entries, (list, tuple)):
+            self._fault(f"{path}.{key}", f"must be a list, got {entries!r}")
+            return
+        label, values_key = names
+        for place, entry in enumerate(entries):
+            where = f"{path}.{key}[{place}]"
+            if isinstance(entry, str):
+                head, found, tail = entry.partition(separator)
+                if not found:
+                    self._fault(where, f"must look like 'name {separator} a | b', got {entry!r}")
+                    continue
+                values = tuple(part.strip() for part in tail.split("|") if part.strip())
+                yield head.strip(), values, True
+                continue
+            fields = self._table(entry, where)
+            if fields is None:
+                continue
+            self._refuse_unknown(fields, names, where)
+            name = self._value(fields, label, "", _text, where)
+            raw = fields.get(values_key, [])
+            if not isinstance(raw, (list, tuple)) or not all(isinstance(v, str) for v in raw):
+                self._fault(f"{where}.{values_key}", f"must be a list of texts, got {raw!r}")
+                continue
+            yield name, tuple(raw), False
+
+    def _search_replace(self, value: object) -> PromptSearchReplace:
+        path = "randomizer.prompt_sr"
+        table = self._table(value, path)
+        if table is None:
+            return PromptSearchReplace()
+        self._refuse_unknown(table, PromptSearchReplace.__slots__, path)
+        entries = self._entries(table, "rules", path, ("search", "replacements"), "=>")
+        return PromptSearchReplace(
+            rules=tuple(
+                SearchReplaceRule(search=s, replacements=r) for s, r, _ in entries if s and r
+            ),
+            mode=self._source_mode(table, path),
+            enabled=self._value(table, "enabled", True, _flag, path),
+        )
+
+    def _wildcards(self, value: object) -> WildcardTokens:
+        path = "randomizer.wildcards"
+        table = self._table(value, path)
+        if table is None:
+            return WildcardTokens()
+        self._refuse_unknown(table, WildcardTokens.__slots__, path)
+        tokens = []
+        for token, values, as_text in self._entries(
+            table, "tokens", path, ("token", "values"), ":"
+        ):
+            bare = token.strip("_")
+            name = (f"__{bare}__" if bare else "") if as_text else token
+            if name and values:
+                tokens.append(TokenValues(token=name, values=values))
+        return WildcardTokens(
+            tokens=tuple(tokens),
+            mode=self._source_mode(table, path),
+            enabled=self._value(table, "enabled", True, _flag, path),
+        )
+
+    def _matrix(self, value: object) -> PromptMatrix:
+        path = "randomizer.matrix"
+        table = self._table(value, path)
+        if table is None:
+            return PromptMatrix()
+        self._refuse_unknown(table, PromptMatrix.__slots__, path)
+        entries = self._entries(table, "slots", path, ("name", "values"), ":")
+        return PromptMatrix(
+            slots=tuple(MatrixSlot(name=n, values=v) for n, v, _ in entries if n and v),
+            mode=self._source_mode(table, path),
+            limit=max(0, self._value(table, "limit", 0, _at_least(-(2**31)), path)),
+            base_prompt=self._value(table, "base_prompt", "", _text, path),
+            prompt_mode=self._value(
+                table, "prompt_mode", "replace", _one_of("replace", "append", "prepend"), path
+            ),
+            enabled=self._value(table, "enabled", True, _flag, path),
+        )
+
+    def _sweep(
+        self, value: object, stages: Mapping[Stage, Mapping[str, Any]]
+    ) -> Mapping[str, str | tuple[Any, ...]]:
+        table = self._table(value, "randomizer.sweep")
+        sweep: dict[str, str | tuple[Any, ...]] = {}
+        for key, spec in _dotted(table or {}):
+            path = f"randomizer.sweep.{key}"
+            stage, _, name = key.partition(".")
+            if stage not in STAGES:
+                self._fault(path, f"must be named stage.knob{did_you_mean(stage, STAGES)}")
+            elif stage not in stages:
+                self._fault(path, f"sweeps a knob of {stage}, which does not run")
+            elif name.startswith("extra."):
+                self._swept_extra(sweep, key, spec, path)
+            elif name not in KNOBS or stage not in KNOBS[name].stages:
+                own = [k.name for k in KNOBS.values() if stage in k.stages]
+                self._fault(path, f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}")
+            else:
+                self._swept(sweep, key, spec, path)
+        return MappingProxyType(sweep)
+
+    def _swept_extra(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
+        if isinstance(spec, (list, tuple)) and spec:
+            sweep[key] = tuple(spec)
+        else:
+            self._fault(path, f"must be a list of values, got {spec!r}")
+
+    def _swept(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
+        knob = KNOBS[key.partition(".")[2]]
+        try:
+            values = values_of(spec, knob.kind)
+        except ValueError as error:
+            self._fault(path, str(error))
+            return
+        if not len(values):
+            self._fault(path, f"must hold at least one value, got {spec!r}")
+            return
+        for value in _ends(values):
+            message = knob_fault(knob, value)
+            if message:
+                self._fault(path, f"every value {message}")
+                return
+        sweep[key] = spec if isinstance(spec, str) else tuple(cast("Sequence[Any]", spec))
+
+
+def _ends(values: Sequence[Any]) -> Iterator[Any]:
+    """Yield every value of a short sequence, and a spread of a long range."""
+    if len(values) <= 10_000:
+        yield from values
+    else:
+        stride = len(values) // 1000
+        yield from (values[place] for place in range(0, len(values), stride))
+        yield values[-1]
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``a.b`` -> value, whether the file nests tables or quotes dotted keys."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

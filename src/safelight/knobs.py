@@ -1,0 +1,297 @@
+"""Knob names, their rules, the sampler and scheduler tables, and the primary knobs of a config.
+
+One table, :data:`KNOBS`, is the only place that says which knobs exist: the config check,
+the JSON Schema, sweeps and the documentation all read it. Names are the field's; sampler
+and scheduler spellings are AUTOMATIC1111's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = [
+    "INHERITED_BY_IMG2IMG",
+    "KNOBS",
+    "SAMPLERS",
+    "SCHEDULERS",
+    "STAGES",
+    "Knob",
+    "KnobKind",
+    "PrimaryKnobs",
+    "Stage",
+    "canonical_sampler",
+    "canonical_scheduler",
+    "did_you_mean",
+    "knob_fault",
+    "primary_knobs",
+]
+
+Stage = Literal["txt2img", "img2img", "upscale"]
+STAGES: tuple[Stage, ...] = ("txt2img", "img2img", "upscale")
+"""The stages in the order in which they run."""
+
+KnobKind = Literal["text", "integer", "number"]
+
+MAX_SEED = 2**64 - 1
+"""ComfyUI's limit, the widest in the field; drawn seeds stay under 2**32, A1111's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """One setting and its rule.
+
+    Attributes:
+        name: The field's name for it.
+        kind: ``text``, ``integer`` or ``number`` (an integer is a number, too).
+        stages: The stages that have it.
+        summary: What it does, with its unit.
+        minimum: Lowest value allowed.
+        maximum: Highest value allowed.
+        above: The value must be greater than this.
+        multiple_of: The value must be a multiple of this.
+    """
+
+    name: str
+    kind: KnobKind
+    stages: tuple[Stage, ...]
+    summary: str
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    multiple_of: int | None = None
+
+    @property
+    def rule(self) -> str:
+        """The rule in words: ``an integer from 1 to 10000``."""
+        noun = {"text": "text", "integer": "an integer", "number": "a number"}[self.kind]
+        if self.multiple_of:
+            noun = f"an integer multiple of {self.multiple_of}"
+        lower = f"above {self.above:g}" if self.above is not None else ""
+        if self.minimum is not None and self.maximum is not None:
+            return f"{noun} from {_plain(self.minimum)} to {_plain(self.maximum)}"
+        if self.maximum is not None:
+            return f"{noun} {lower}, at most {_plain(self.maximum)}".replace(" ,", ",")
+        return f"{noun} {lower}".strip()
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
+
+
+_DRAWING: tuple[Stage, ...] = ("txt2img", "img2img")
+_LAST_TWO: tuple[Stage, ...] = ("img2img", "upscale")
+
+_KNOBS = (
+    Knob(name="prompt", kind="text", stages=_DRAWING, summary="What to show."),
+    Knob(name="negative_prompt", kind="text", stages=_DRAWING, summary="What not to show."),
+    Knob(name="model", kind="text", stages=_DRAWING, summary="Checkpoint, as the engine names it."),
+    Knob(name="vae", kind="text", stages=_DRAWING, summary="VAE, as the engine names it."),
+    Knob(name="sampler", kind="text", stages=_DRAWING, summary="Sampler, A1111 spelling."),
+    Knob(name="scheduler", kind="text", stages=_DRAWING, summary="Schedule type, A1111 spelling."),
+    Knob(
+        name="steps", kind="integer", stages=_DRAWING, minimum=1, maximum=10_000,
+        summary="Denoising steps.",
+    ),
+    Knob(
+        name="cfg_scale", kind="number", stages=_DRAWING, minimum=0, maximum=1000,
+        summary="Classifier-free guidance weight; 1 means no guidance.",
+    ),
+    Knob(
+        name="eta", kind="number", stages=_DRAWING, minimum=0, maximum=1,
+        summary="Noise put back at each step by samplers that can (DDIM, ancestral).",
+    ),
+    Knob(
+        name="seed", kind="integer", stages=_DRAWING, minimum=-1, maximum=MAX_SEED,
+        summary="Seed of the starting noise; -1 is drawn once, when the plan is made.",
+    ),
+    Knob(
+        name="width", kind="integer", stages=_DRAWING, minimum=8, maximum=16_384, multiple_of=8,
+        summary="Image width in pixels.",
+    ),
+    Knob(
+        name="height", kind="integer", stages=_DRAWING, minimum=8, maximum=16_384, multiple_of=8,
+        summary="Image height in pixels.",
+    ),
+    Knob(
+        name="clip_skip", kind="integer", stages=_DRAWING, minimum=1, maximum=12,
+        summary="Text-encoder layers to stop before the end; 1 uses all.",
+    ),
+    Knob(
+        name="denoising_strength", kind="number", stages=("img2img",), minimum=0, maximum=1,
+        summary="How much of the input is redrawn: 0 keeps it, 1 replaces it.",
+    ),
+    Knob(
+        name="init_image", kind="text", stages=_LAST_TWO,
+        summary="Input image file, when no earlier stage makes one.",
+    ),
+    Knob(name="upscaler", kind="text", stages=("upscale",), summary="Upscaler, A1111 spelling."),
+    Knob(
+        name="scale", kind="number", stages=("upscale",), above=0, maximum=16,
+        summary="Factor by which both sides grow.",
+    ),
+)  # fmt: skip
+
+KNOBS: Mapping[str, Knob] = {knob.name: knob for knob in _KNOBS}
+"""Every knob by name."""
+
+INHERITED_BY_IMG2IMG: tuple[str, ...] = (
+    "prompt", "negative_prompt", "model", "vae", "sampler", "scheduler",
+    "steps", "cfg_scale", "eta", "seed", "clip_skip",
+)  # fmt: skip
+"""Knobs that img2img takes from txt2img when it does not state its own."""
+
+
+def knob_fault(knob: Knob, value: object) -> str | None:
+    """Return why *value* breaks the rule of *knob*, or None when it does not.
+
+    Nothing is coerced: ``"20 "`` is not 20, 20.0 is not an integer, True is not 1.
+    """
+    wanted: dict[KnobKind, tuple[type, ...]] = {
+        "text": (str,),
+        "integer": (int,),
+        "number": (int, float),
+    }
+    right_type = isinstance(value, wanted[knob.kind]) and not isinstance(value, bool)
+    if not right_type or (isinstance(value, float) and value != value):
+        return f"must be {knob.rule}, got {value!r}"
+    if isinstance(value, str):
+        return None
+    assert isinstance(value, (int, float))
+    too_low = knob.minimum is not None and value < knob.minimum
+    too_high = knob.maximum is not None and value > knob.maximum
+    not_above = knob.above is not None and value <= knob.above
+    uneven = knob.multiple_of is not None and value % knob.multiple_of != 0
+    if too_low or too_high or not_above or uneven:
+        return f"must be {knob.rule}, got {value!r}"
+    return None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'steps'?"``, or an empty text when nothing is near."""
+    lower = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)
+    if not near:
+        return ""
+    return "; did you mean " + " or ".join(repr(lower[match]) for match in near) + "?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineName:
+    """How one canonical sampler or scheduler is called elsewhere.
+
+    Attributes:
+        comfyui: ComfyUI's name, or None where it has none.
+        aliases: Other spellings seen in the wild, lower case.
+    """
+
+    comfyui: str | None
+    aliases: tuple[str, ...] = ()
+
+
+SAMPLERS: Mapping[str, EngineName] = {
+    "Euler": EngineName(comfyui="euler", aliases=("k_euler",)),
+    "Euler a": EngineName(comfyui="euler_ancestral", aliases=("k_euler_a", "euler_a")),
+    "Heun": EngineName(comfyui="heun", aliases=("k_heun",)),
+    "LMS": EngineName(comfyui="lms", aliases=("k_lms",)),
+    "DPM2": EngineName(comfyui="dpm_2", aliases=("k_dpm_2",)),
+    "DPM2 a": EngineName(comfyui="dpm_2_ancestral", aliases=("k_dpm_2_a",)),
+    "DPM++ 2S a": EngineName(comfyui="dpmpp_2s_ancestral", aliases=("k_dpmpp_2s_a",)),
+    "DPM++ 2M": EngineName(comfyui="dpmpp_2m", aliases=("k_dpmpp_2m",)),
+    "DPM++ SDE": EngineName(comfyui="dpmpp_sde", aliases=("k_dpmpp_sde",)),
+    "DPM++ 2M SDE": EngineName(comfyui="dpmpp_2m_sde", aliases=("k_dpmpp_2m_sde",)),
+    "DPM++ 3M SDE": EngineName(comfyui="dpmpp_3m_sde", aliases=("k_dpmpp_3m_sde",)),
+    "DPM fast": EngineName(comfyui="dpm_fast", aliases=("k_dpm_fast",)),
+    "DPM adaptive": EngineName(comfyui="dpm_adaptive", aliases=("k_dpm_ad",)),
+    "DDIM": EngineName(comfyui="ddim"),
+    "UniPC": EngineName(comfyui="uni_pc"),
+    "LCM": EngineName(comfyui="lcm"),
+    "PLMS": EngineName(comfyui=None),
+    "Restart": EngineName(comfyui=None),
+}
+"""Canonical sampler names (AUTOMATIC1111 1.10) and what ComfyUI calls them."""
+
+SCHEDULERS: Mapping[str, EngineName] = {
+    "Automatic": EngineName(comfyui=None),
+    "Normal": EngineName(comfyui="normal"),
+    "Uniform": EngineName(comfyui=None),
+    "Karras": EngineName(comfyui="karras"),
+    "Exponential": EngineName(comfyui="exponential"),
+    "Polyexponential": EngineName(comfyui=None),
+    "SGM Uniform": EngineName(comfyui="sgm_uniform"),
+    "KL Optimal": EngineName(comfyui="kl_optimal"),
+    "Align Your Steps": EngineName(comfyui=None),
+    "Simple": EngineName(comfyui="simple"),
+    "DDIM": EngineName(comfyui="ddim_uniform"),
+    "Beta": EngineName(comfyui=None, aliases=("beta",)),
+}
+"""Canonical schedule types (AUTOMATIC1111 1.10) and what ComfyUI calls them.
+
+ComfyUI's ``beta`` spaces timesteps, AUTOMATIC1111's spaces sigmas: not the same schedule.
+"""
+
+
+def _canonical(name: str, table: Mapping[str, EngineName]) -> str | None:
+    wanted = name.strip().lower()
+    for canonical, engine in table.items():
+        if wanted in (canonical.lower(), engine.comfyui, *engine.aliases):
+            return canonical
+    return None
+
+
+def canonical_sampler(name: str) -> str | None:
+    """Return AUTOMATIC1111's spelling of a sampler, or None when the table lacks it."""
+    return _canonical(name, SAMPLERS)
+
+
+def canonical_scheduler(name: str) -> str | None:
+    """Return AUTOMATIC1111's spelling of a schedule type, or None when the table lacks it."""
+    return _canonical(name, SCHEDULERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryKnobs:
+    """The knobs that people ask for first, taken from the stage that draws.
+
+    Attributes:
+        model: Checkpoint, or empty when not stated.
+        sampler: Sampler, or empty when not stated.
+        scheduler: Schedule type, or empty when not stated.
+        steps: Denoising steps, or 0 when not stated.
+        cfg_scale: Guidance weight, or 0.0 when not stated.
+    """
+
+    model: str = ""
+    sampler: str = ""
+    scheduler: str = ""
+    steps: int = 0
+    cfg_scale: float = 0.0
+
+
+def primary_knobs(configs: Sequence[Mapping[str, Any]]) -> PrimaryKnobs:
+    """Return the primary knobs of the first of *configs* that states each.
+
+    Args:
+        configs: Stage -> knobs mappings, the most truthful first (effective, then requested).
+
+    Values of another type than the knob's are passed over: a record never fails on them.
+    """
+    found: dict[str, Any] = {}
+    for config in configs:
+        for stage in STAGES:
+            knobs = config.get(stage)
+            if not isinstance(knobs, Mapping):
+                continue
+            for name in ("model", "sampler", "scheduler", "steps", "cfg_scale"):
+                value = knobs.get(name)
+                if name not in found and value is not None and not _wrong_type(name, value):
+                    found[name] = value
+    return PrimaryKnobs(**found)
+
+
+def _wrong_type(name: str, value: object) -> bool:
+    kind = KNOBS[name].kind
+    wanted = str if kind == "text" else int if kind == "integer" else (int, float)
+    return isinstance(value, bool) or not isinstance(value, wanted)

@@ -1,0 +1,278 @@
+"""A config is checked whole, and nothing in it is coerced or dropped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.config import PipelineConfig, plain
+from safelight.errors import ConfigError
+from safelight.knobs import KNOBS, STAGES, knob_fault
+
+MINIMAL: dict[str, Any] = {"txt2img": {"prompt": "a cat"}}
+
+
+def faults(data: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        PipelineConfig.from_mapping(data)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_small_toml_file_becomes_a_config(tmp_path: Path) -> None:
+    """What the file says is what the config holds, numbers as they were."""
+    config = PipelineConfig.from_file(
+        write(
+            tmp_path / "c.toml",
+            """
+            name = "first"
+            backend = "fake"
+            [txt2img]
+            prompt = "ein Leuchtturm, 灯台 🗼"
+            cfg_scale = 7
+            seed = -1
+            [txt2img.extra]
+            hr_additional_modules = []
+            [upscale]
+            scale = 1.5
+            [img2img]
+            enabled = false
+            denoising_strength = 0.5
+            [metadata]
+            project = "towers"
+            """,
+        )
+    )
+    assert config.to_mapping() == {
+        "txt2img": {
+            "prompt": "ein Leuchtturm, 灯台 🗼",
+            "cfg_scale": 7,
+            "seed": -1,
+            "extra": {"hr_additional_modules": []},
+        },
+        "upscale": {"scale": 1.5},
+    }
+    assert isinstance(config.stages["txt2img"]["cfg_scale"], int)
+    assert (config.name, config.backend.name, config.folder) == ("first", "fake", tmp_path)
+    assert config.metadata == {"project": "towers"}
+    assert config.randomizer.mode == "off"
+
+
+def test_json_means_the_same_as_toml(tmp_path: Path) -> None:
+    """Programs write JSON, people write TOML."""
+    toml = write(tmp_path / "c.toml", '[txt2img]\nprompt = "a"\nsteps = 3\n')
+    same = write(tmp_path / "c.json", '{"txt2img": {"prompt": "a", "steps": 3}}')
+    assert PipelineConfig.from_file(toml) == PipelineConfig.from_file(same)
+
+
+def test_every_fault_is_reported_at_once_with_its_path() -> None:
+    """Nobody should have to run a config six times to hear of six mistakes."""
+    found = faults(
+        {
+            "txt2img": {"prompt": 3, "stpes": 20, "scale": 2, "width": 65, "steps": "20 "},
+            "img2img": {"denoising_strength": 1.5, "seed": True},
+            "upsacle": {},
+            "backend": {"name": 7},
+            "metadata": [],
+            "randomizer": {
+                "mode": "fanuot",
+                "draws": 0,
+                "prompt_sr": {"rules": [{"serach": "a"}, "no arrow"]},
+                "matrix": {"slots": [{"name": "a", "values": "x"}], "prompt_mode": "apend"},
+                "sweep": {
+                    "txt2img.steps": [10, 0],
+                    "txt2img.cfg": [1],
+                    "upscale.scale": [2],
+                    "steps": [1],
+                    "txt2img.cfg_scale": [],
+                },
+            },
+        }
+    )
+    assert found.keys() == {
+        "upsacle", "txt2img.prompt", "txt2img.stpes", "txt2img.scale", "txt2img.width",
+        "txt2img.steps", "img2img.denoising_strength", "img2img.seed", "backend.name", "metadata",
+        "randomizer.mode", "randomizer.draws", "randomizer.prompt_sr.rules[0].serach",
+        "randomizer.prompt_sr.rules[1]", "randomizer.matrix.slots[0].values",
+        "randomizer.matrix.prompt_mode", "randomizer.sweep.txt2img.steps",
+        "randomizer.sweep.txt2img.cfg", "randomizer.sweep.upscale.scale",
+        "randomizer.sweep.steps", "randomizer.sweep.txt2img.cfg_scale",
+    }  # fmt: skip
+    assert found["txt2img.stpes"] == "is not a knob of txt2img; did you mean 'steps'?"
+    assert found["txt2img.scale"] == "is not a knob of txt2img; it belongs to upscale"
+    assert found["txt2img.steps"] == "must be an integer from 1 to 10000, got '20 '"
+    assert found["txt2img.width"] == "must be an integer multiple of 8 from 8 to 16384, got 65"
+    assert found["upsacle"] == "is not a known stage or key; did you mean 'upscale'?"
+    assert "did you mean 'fanout'?" in found["randomizer.mode"]
+    assert "does not run" in found["randomizer.sweep.upscale.scale"]
+
+
+def test_the_message_lists_every_fault_under_the_files_name(tmp_path: Path) -> None:
+    """What a person sees on the terminal is the whole list."""
+    path = write(tmp_path / "c.toml", "[txt2img]\nsteps = 0\nwidth = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        PipelineConfig.from_file(path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: 2 faults",
+        "  txt2img.steps: must be an integer from 1 to 10000, got 0",
+        "  txt2img.width: must be an integer multiple of 8 from 8 to 16384, got 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("missing.toml", None, "no such file"),
+        ("empty.toml", " \n", "the file is empty; it needs at least one stage"),
+        ("bad.toml", "[txt2img", "is not TOML"),
+        ("bad.json", "{", "is not JSON"),
+        ("list.json", "[]", "must be an object"),
+        ("none.toml", "name = 'x'", "has no stage"),
+        ("off.toml", "[txt2img]\nenabled = false", "every stage is disabled"),
+        ("first.toml", "[upscale]\nscale = 2", "upscale.init_image: is missing"),
+    ],
+)
+def test_what_is_no_config_is_refused(
+    tmp_path: Path, name: str, text: str | None, complaint: str
+) -> None:
+    """Each with the file's name, the rule, and what to do."""
+    path = tmp_path / name
+    if text is not None:
+        write(path, text)
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        PipelineConfig.from_file(path)
+    assert name in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """A picture given by mistake is an error, not a stack trace."""
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        PipelineConfig.from_file(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        PipelineConfig.from_file(tmp_path)
+
+
+def test_a_prompt_of_a_megabyte_is_a_prompt(tmp_path: Path) -> None:
+    """Length is no fault."""
+    prompt = "very long 灯 " * 90_000
+    path = write(tmp_path / "c.json", json.dumps({"txt2img": {"prompt": prompt}}))
+    assert PipelineConfig.from_file(path).stages["txt2img"]["prompt"] == prompt
+
+
+@pytest.mark.parametrize(
+    ("override", "stage", "knob", "value"),
+    [
+        ("txt2img.steps=30", "txt2img", "steps", 30),
+        ("txt2img.cfg_scale = 7.5", "txt2img", "cfg_scale", 7.5),
+        ("txt2img.sampler=Euler a", "txt2img", "sampler", "Euler a"),
+        ('txt2img.prompt="30"', "txt2img", "prompt", "30"),
+        ("txt2img.prompt=a=b, c", "txt2img", "prompt", "a=b, c"),
+        ("txt2img.prompt=", "txt2img", "prompt", ""),
+        ("upscale.scale=2", "upscale", "scale", 2),
+        ("txt2img.extra.x=[1, 2]", "txt2img", "extra", {"x": [1, 2]}),
+    ],
+)
+def test_an_override_goes_over_the_file(
+    tmp_path: Path, override: str, stage: Any, knob: str, value: object
+) -> None:
+    """Trying one value must not need an editor; what is no TOML value is plain text."""
+    path = write(tmp_path / "c.toml", '[txt2img]\nprompt = "a"\nsteps = 3\n')
+    config = PipelineConfig.from_file(path, [override])
+    assert plain(config.stages[stage][knob]) == value
+
+
+@pytest.mark.parametrize("override", ["steps", "=3", "a b=3", ""])
+def test_an_override_that_is_none_is_refused(tmp_path: Path, override: str) -> None:
+    """With an example of a right one."""
+    path = write(tmp_path / "c.toml", '[txt2img]\nprompt = "a"\n')
+    with pytest.raises(ConfigError, match=r"must look like txt2img\.steps=30"):
+        PipelineConfig.from_file(path, [override])
+
+
+def test_sweeps_may_be_nested_or_dotted() -> None:
+    """TOML's two ways to write a dotted key mean the same."""
+    nested = {**MINIMAL, "randomizer": {"sweep": {"txt2img": {"steps": [1, 2]}}}}
+    dotted = {**MINIMAL, "randomizer": {"sweep": {"txt2img.steps": [1, 2]}}}
+    first, second = PipelineConfig.from_mapping(nested), PipelineConfig.from_mapping(dotted)
+    assert first.randomizer.sweep == second.randomizer.sweep == {"txt2img.steps": (1, 2)}
+
+
+def test_existing_randomizer_presets_read_as_they_are() -> None:
+    """Presets of other tools: their mode names, text entries, and incomplete rules."""
+    config = PipelineConfig.from_mapping(
+        {
+            **MINIMAL,
+            "randomizer": {
+                "enabled": True,
+                "prompt_sr": {
+                    "enabled": True,
+                    "mode": "ROUND_ROBIN",
+                    "rules": ["x y => p q | r", {"search": "", "replacements": ["x"]}],
+                },
+                "wildcards": {"mode": "random", "tokens": ["_mood_: happy | sad", "___: x"]},
+                "matrix": {"mode": "grid", "limit": -1, "slots": ["time: 10:30 | 11:45"]},
+            },
+        }
+    ).randomizer
+    assert (config.mode, config.prompt_sr.mode) == ("fanout", "sequential")
+    assert [(r.search, r.replacements) for r in config.prompt_sr.rules] == [("x y", ("p q", "r"))]
+    assert [(t.token, t.values) for t in config.wildcards.tokens] == [
+        ("__mood__", ("happy", "sad"))
+    ]
+    assert (config.matrix.mode, config.matrix.limit) == ("fanout", 0)
+    assert config.matrix.slots[0].values == ("10:30", "11:45")
+
+
+def test_a_config_is_cut_off_from_the_mapping_it_was_made_of() -> None:
+    """Later changes to the caller's dicts do not reach it, and nobody can change it."""
+    data = {"txt2img": {"prompt": "a", "extra": {"list": [1]}}, "metadata": {"m": [1]}}
+    config = PipelineConfig.from_mapping(data)
+    data["txt2img"]["prompt"] = "b"
+    data["txt2img"]["extra"]["list"].append(2)  # type: ignore[index]
+    data["metadata"]["m"].append(2)  # type: ignore[attr-defined]
+    assert config.to_mapping() == {"txt2img": {"prompt": "a", "extra": {"list": [1]}}}
+    assert config.metadata == {"m": [1]}
+    with pytest.raises(TypeError):
+        config.stages["txt2img"]["prompt"] = "c"  # type: ignore[index]
+
+
+@given(
+    st.sampled_from(sorted(KNOBS)),
+    st.none()
+    | st.booleans()
+    | st.integers(-10, 20_000)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.integers(), max_size=2),
+)
+def test_a_knob_is_accepted_exactly_when_its_rule_allows_it(name: str, value: Any) -> None:
+    """The config check and the knob table never disagree, whatever the value is."""
+    stage = KNOBS[name].stages[0]
+    data = {"txt2img": {"prompt": "a"}, stage: {"prompt": "a", name: value}}
+    if stage == "upscale":
+        data[stage].pop("prompt")
+    rule_broken = knob_fault(KNOBS[name], value) is not None
+    if name == "prompt" and isinstance(value, list):
+        rule_broken = True  # a pack of prompts must hold texts
+    if rule_broken:
+        assert faults(data)
+    else:
+        config = PipelineConfig.from_mapping(data)
+        assert config.stages[stage][name] == value
+
+
+def test_stages_run_in_their_order_whatever_the_file_says() -> None:
+    """The order of tables in a file carries no meaning."""
+    config = PipelineConfig.from_mapping({"upscale": {}, "img2img": {}, **MINIMAL})
+    assert tuple(config.stages) == STAGES
