@@ -1,0 +1,125 @@
+"""RandomizerPlanResult: the variants of one base config, counted without being listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from safelight.config import RandomizerMode
+from safelight.knobs import Stage
+
+__all__ = ["Axis", "RandomizerPlanResult", "Variant", "Variants"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One fully decided config: every wildcard drawn, every seed a number.
+
+    Names in *choices* say where a value went: ``knight->`` for a search/replace rule,
+    ``__token__`` for an inline token, ``[slot]`` for a matrix slot, ``txt2img.prompt{1}`` for
+    the first ``{...}`` of a template, ``txt2img.prompt__colors__`` for a wildcard in it,
+    ``txt2img.prompt__animal__ > __cats__`` for a wildcard inside that one's value, ``... #2``
+    when the same place comes twice, ``txt2img.steps`` for a knob (of ``txt2img.prompt``: which
+    prompt of the pack, as written).
+
+    Attributes:
+        index: Its place in the plan, from 0.
+        config: Stage -> knobs; img2img's inherited knobs are written out.
+        label: What was chosen, ``search->replacement; __token__=value; [slot]=value; {1}=red;
+            steps=20``; None when there was nothing to choose.
+        choices: Name of each source -> the value chosen for this variant.
+        templates: ``stage.knob`` -> the prompt as written, for prompts that were changed.
+    """
+
+    index: int
+    config: Mapping[Stage, Mapping[str, Any]]
+    label: str | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One thing that varies.
+
+    Attributes:
+        name: Its name in :attr:`Variant.choices`.
+        size: How many values it has.
+        values: The values, read as they are asked for; None where they depend on the variant.
+    """
+
+    name: str
+    size: int
+    values: Sequence[Any] | None = None
+
+
+class Variants(Sequence[Variant]):
+    """The variants of a plan, made one at a time when they are asked for.
+
+    A slice is as lazy as the whole. ``len()`` works up to ``sys.maxsize``;
+    :attr:`RandomizerPlanResult.plan_size` and iteration have no limit.
+    """
+
+    def __init__(self, make: Callable[[int], Variant], places: range) -> None:
+        self._make, self._places = make, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Variant: ...
+    @overload
+    def __getitem__(self, place: slice) -> Variants: ...
+    def __getitem__(self, place: int | slice) -> Variant | Variants:
+        if isinstance(place, slice):
+            return Variants(self._make, self._places[place])
+        try:
+            number = self._places[place]
+        except IndexError:
+            raise IndexError(f"the plan has no variant {place}") from None
+        return self._make(number)
+
+    def __iter__(self) -> Iterator[Variant]:
+        return map(self._make, self._places)
+
+    def __reversed__(self) -> Iterator[Variant]:
+        return map(self._make, reversed(self._places))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomizerPlanResult:
+    """What a randomizer makes of one base config.
+
+    Attributes:
+        mode: How the sources were combined.
+        plan_size: Number of variants, after the cap.
+        full_size: Number of variants before the cap.
+        variants: The variants, lazy.
+        seed: The seed behind everything drawn.
+        warnings: What was cut, left in place or never matched, in sentences.
+        axes: What varies, outermost first. Values that a template chooses inside other values
+            are not axes of their own.
+        wildcard_files: Wildcard name -> SHA-256 (hexadecimal) of its file, for all files used.
+    """
+
+    mode: RandomizerMode
+    plan_size: int
+    full_size: int
+    variants: Sequence[Variant] = field(repr=False)
+    seed: int
+    warnings: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    wildcard_files: Mapping[str, str] = field(default_factory=dict)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return everything but the variants as plain JSON values."""
+        return {
+            "mode": self.mode,
+            "plan_size": self.plan_size,
+            "full_size": self.full_size,
+            "seed": self.seed,
+            "warnings": list(self.warnings),
+            "axes": [{"name": axis.name, "size": axis.size} for axis in self.axes],
+            "wildcard_files": dict(self.wildcard_files),
+        }

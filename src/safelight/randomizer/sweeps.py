@@ -1,0 +1,98 @@
+"""Swept knobs: their values, lazy, without repeats, every seed of -1 drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+from safelight.knobs import KNOBS
+from safelight.randomizer.draws import Dice
+from safelight.value_ranges import values_of
+
+__all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "read_sweeps"]
+
+DRAWN_SEEDS = 2**32
+"""Drawn seeds lie below this, AUTOMATIC1111's limit."""
+
+_MOST_COMPARED = 100_000
+
+
+def read_sweeps(
+    specs: Mapping[str, Any], seed: int, warnings: list[str]
+) -> dict[str, Sequence[Any]]:
+    """Return ``stage.knob`` -> values, in the order of the file.
+
+    Args:
+        specs: ``stage.knob`` -> list or range text, as checked.
+        seed: The plan's seed.
+        warnings: Where to say that repeated values were left out.
+    """
+    sweeps: dict[str, Sequence[Any]] = {}
+    for key, spec in specs.items():
+        knob = KNOBS.get(key.partition(".")[2])
+        values = values_of(spec, knob.kind if knob else "text")
+        if key in ("txt2img.seed", "img2img.seed"):
+            values = _DecidedSeeds(values, seed, key)
+        sweeps[key] = _without_repeats(key, values, warnings)
+    return sweeps
+
+
+def _without_repeats(key: str, values: Sequence[Any], warnings: list[str]) -> Sequence[Any]:
+    if not 1 < len(values) <= _MOST_COMPARED:
+        return values
+    kept = {_identity(value): value for value in reversed(values)}
+    if len(kept) == len(values):
+        return values
+    warnings.append(f"{key}: {len(values) - len(kept)} repeated values were left out")
+    return tuple(kept[identity] for identity in dict.fromkeys(map(_identity, values)))
+
+
+class LazyValues(Sequence[Any]):
+    """A sequence that makes its values when they are asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def at(self, place: int) -> Any:
+        """Return the value at *place*."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        places = range(self._size)[place]
+        if isinstance(places, range):
+            return tuple(self.at(each) for each in places)
+        return self.at(places)
+
+
+class _DecidedSeeds(LazyValues):
+    """Swept seeds, every -1 among them drawn."""
+
+    def __init__(self, values: Sequence[Any], seed: int, key: str) -> None:
+        super().__init__(len(values))
+        self._values, self._seed, self._key = values, seed, key
+
+    def at(self, place: int) -> int:
+        """Return the seed at *place*, drawn where it is -1."""
+        return decided_seed(self._values[place], self._seed, self._key, place)
+
+
+def decided_seed(value: int | None, seed: int, key: str, place: int) -> int:
+    """Return *value*, or a drawn seed when it is -1 or missing."""
+    if value is None or value == -1:
+        return Dice(seed, key, place).below(DRAWN_SEEDS)
+    return value
+
+
+def _identity(value: Any) -> object:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return isinstance(value, bool), value

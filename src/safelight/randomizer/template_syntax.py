@@ -1,0 +1,113 @@
+"""Template text -> the syntax tree of the ``dynamicprompts`` library.
+
+The library's parser needs about half a millisecond for every option, so templates that hold
+nothing but texts and ``{a|b}`` are read here, into the same tree. A text without any template
+syntax never meets a parser, and the library is not even imported for it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from safelight.errors import TemplateError
+
+if TYPE_CHECKING:
+    from dynamicprompts.commands import Command
+
+__all__ = ["has_syntax", "parse_template", "unshielded"]
+
+_SYNTAX = re.compile(r"[{#]|__|\$[{$]|%\{")
+_MORE_THAN_BRACES = re.compile(r"[#$%~!@/]|__|::")
+_SIGNS = re.compile(r"([{|}])")
+_BLANKS = " \t\r\n"
+_LONE = re.compile(r"(?<!\$)\$(?![{$])|%(?!\{)")
+_SHIELDS = {"$": "\U0010fffc", "%": "\U0010fffd"}
+_UNSHIELD = str.maketrans({shield: sign for sign, shield in _SHIELDS.items()})
+
+
+def has_syntax(text: str) -> bool:
+    """Return whether *text* holds anything that a template parser would act on."""
+    return _SYNTAX.search(text) is not None
+
+
+def unshielded(text: str) -> str:
+    """Return a literal of the tree with its lone ``$`` and ``%`` as they were written."""
+    return text.translate(_UNSHIELD)
+
+
+def parse_template(text: str, where: str) -> Command:
+    """Return the library's syntax tree of *text*, with lone ``$`` and ``%`` shielded.
+
+    Raises:
+        TemplateError: The text cannot be read; the message has the place.
+    """
+    if not _MORE_THAN_BRACES.search(text):
+        tree = _Braces(text).tree()
+        if tree is not None:
+            return tree
+    from dynamicprompts.parser.parse import parse
+    from pyparsing import ParseBaseException
+
+    try:
+        return parse(_LONE.sub(lambda match: _SHIELDS[match[0]], text))
+    except ParseBaseException as error:
+        raise _unreadable(text, where, error.loc) from error
+    except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        raise _unreadable(text, where, 0) from error
+    except RecursionError as error:
+        raise TemplateError(f"{where}: the template is nested too deeply") from error
+
+
+def _unreadable(text: str, where: str, place: int) -> TemplateError:
+    return TemplateError(
+        f"{where}: the template cannot be read at character {place + 1}, "
+        f"{text[place : place + 40]!r}; check that every {{ has its }} and every __name__ its "
+        "end (randomizer.templates = false takes the text as it is)"
+    )
+
+
+class _Braces:
+    """Reads texts and ``{a|b}``, nested: leading blanks of an option are dropped, others kept."""
+
+    def __init__(self, text: str) -> None:
+        self._pieces = [piece for piece in _SIGNS.split(text) if piece]
+        self._place = 0
+
+    def tree(self) -> Command | None:
+        """Return the tree, or None when a brace is not closed."""
+        try:
+            return self._sequence(inside=False)
+        except (IndexError, RecursionError):
+            return None
+
+    def _sequence(self, *, inside: bool) -> Command:
+        from dynamicprompts.commands import LiteralCommand, SequenceCommand
+
+        tokens: list[Command] = []
+        text = ""
+        while inside or self._place < len(self._pieces):
+            piece = self._pieces[self._place]
+            if inside and piece in "|}":
+                break
+            self._place += 1
+            if piece != "{":
+                text += piece if tokens or text or not inside else piece.lstrip(_BLANKS)
+                continue
+            if text:
+                tokens.append(LiteralCommand(text))
+                text = ""
+            tokens.append(self._variants())
+        if text:
+            tokens.append(LiteralCommand(text))
+        return tokens[0] if len(tokens) == 1 else SequenceCommand(tokens)
+
+    def _variants(self) -> Command:
+        from dynamicprompts.commands import VariantCommand, VariantOption
+
+        options = [VariantOption(self._sequence(inside=True))]
+        while self._pieces[self._place] == "|":
+            self._place += 1
+            options.append(VariantOption(self._sequence(inside=True)))
+        self._place += 1
+        return VariantCommand(options)
