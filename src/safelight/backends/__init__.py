@@ -1,0 +1,69 @@
+"""Engines, found by entry point; the built-in ones enter by the same door as everybody's.
+
+A package adds an engine with an entry point in the group ``safelight.backends`` that names a
+factory, usually the class; options from the config are passed to it as keywords.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from safelight.errors import BackendError, BackendNotInstalled, SafelightError
+from safelight.knobs import did_you_mean
+from safelight.pipeline.backend import Backend
+
+__all__ = ["GROUP", "backend_names", "create_backend"]
+
+GROUP = "safelight.backends"
+"""The entry point group."""
+
+
+def backend_names() -> tuple[str, ...]:
+    """Return the names of the installed engines, sorted."""
+    return tuple(sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)}))
+
+
+def create_backend(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Backend:
+    """Return the engine *name*, made with *options*.
+
+    Raises:
+        BackendNotInstalled: Its package is missing; the message names the missing one.
+        BackendError: There is no such engine, or it has no such option.
+    """
+    points = tuple(importlib.metadata.entry_points(group=GROUP, name=name))
+    if not points:
+        known = backend_names()
+        hint = did_you_mean(name, known) or f"; installed: {', '.join(known)}"
+        raise BackendError(f"there is no engine {name!r}{hint}")
+    try:
+        factory = points[0].load()
+    except ImportError as error:
+        missing = error.name or "its package"
+        raise BackendNotInstalled(
+            f"the engine {name!r} needs {missing}; install it with: pip install {missing}"
+        ) from error
+    _refuse_unknown_options(name, factory, options)
+    try:
+        backend: Backend = factory(**options)
+    except SafelightError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise BackendError(f"the engine {name!r} refuses its options: {error}") from error
+    return backend
+
+
+def _refuse_unknown_options(name: str, factory: Any, options: Mapping[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for option in options:
+        if option not in parameters:
+            hint = did_you_mean(option, parameters) or f"; it has: {', '.join(parameters)}"
+            raise BackendError(f"the engine {name!r} has no option {option!r}{hint}")

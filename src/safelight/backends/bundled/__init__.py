@@ -1,0 +1,241 @@
+"""BundledBackend: a real, tiny text-to-image diffusion model in the wheel.
+
+Offline, without a GPU, well under a second a picture. It draws emoji-like pictures of the
+things whose words it knows, at one size; every knob it takes truly acts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safelight import __version__
+from safelight.errors import BackendError
+from safelight.knobs import did_you_mean
+from safelight.pipeline.backend import (
+    BackendDescription,
+    GeneratedImage,
+    Generation,
+    ImageRequest,
+    Img2ImgRequest,
+    StepCallback,
+    Txt2ImgRequest,
+    UpscaleRequest,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel
+
+__all__ = ["BundledBackend"]
+
+_MODEL_FOLDER = Path(__file__).parent / "model"
+_SAMPLER, _SCHEDULER, _STEPS, _CFG_SCALE, _DENOISING = "DPM++ 2M", "Karras", 20, 3.0, 0.75
+_MOST_STEPS = 1000
+_UPSCALERS = ("Lanczos", "Bicubic", "Nearest")
+_PREVIEW_EVERY = 1
+
+
+class BundledBackend:
+    """The model in the box.
+
+    Args:
+        model_dir: Another folder with ``model.json``, ``text.onnx`` and ``unet.onnx``.
+    """
+
+    name = "bundled"
+
+    def __init__(self, *, model_dir: Path | str | None = None) -> None:
+        self._folder = Path(model_dir) if model_dir is not None else _MODEL_FOLDER
+        self._loaded: TextToImageModel | None = None
+
+    def describe(self) -> BackendDescription:
+        """Return versions, device, and the hash of the model's files."""
+        import numpy
+        import onnxruntime
+
+        from safelight.backends.bundled.text_to_image_model import file_sha256
+
+        environment: dict[str, Any] = {
+            "device": "cpu",
+            "numpy": numpy.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "model_sha256": file_sha256(self._folder) if self._loads() else "",
+        }
+        return BackendDescription(name=self.name, version=__version__, environment=environment)
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return the samplers, schedulers, upscalers and the model that it has."""
+        from safelight.backends.bundled.samplers import SAMPLERS
+        from safelight.backends.bundled.schedules import SCHEDULES
+
+        return {
+            "model": (self._model().name,),
+            "sampler": tuple(SAMPLERS),
+            "scheduler": tuple(SCHEDULES),
+            "upscaler": _UPSCALERS,
+        }
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        """Draw, redraw or enlarge."""
+        if isinstance(request, UpscaleRequest):
+            return _upscaled(request, on_step)
+        return self._draw(request, on_step)
+
+    def _loads(self) -> bool:
+        return self._model() is not None
+
+    def _model(self) -> TextToImageModel:
+        if self._loaded is None:
+            from safelight.backends.bundled.text_to_image_model import TextToImageModel
+
+            self._loaded = TextToImageModel(self._folder)
+        return self._loaded
+
+    def _draw(self, request: Txt2ImgRequest | Img2ImgRequest, on_step: StepCallback) -> Generation:
+        import numpy as np
+
+        from safelight.backends.bundled.samplers import SAMPLERS
+        from safelight.backends.bundled.schedules import SCHEDULES
+
+        model = self._model()
+        _one_of("model", request.model, (model.name,))
+        sampler_name = _one_of("sampler", request.sampler, SAMPLERS) or _SAMPLER
+        scheduler_name = _one_of("scheduler", request.scheduler, SCHEDULES) or _SCHEDULER
+        self._check_size(request, model)
+        steps = _STEPS if request.steps is None else request.steps
+        if not 1 <= steps <= _MOST_STEPS:
+            raise BackendError(f"steps must be an integer from 1 to {_MOST_STEPS}, got {steps}")
+        cfg_scale = _CFG_SCALE if request.cfg_scale is None else request.cfg_scale
+        if not np.isfinite(cfg_scale):
+            raise BackendError(f"cfg_scale must be a finite number, got {cfg_scale}")
+        sampler = SAMPLERS[sampler_name]
+        eta = sampler.eta if request.eta is None or sampler.eta is None else request.eta
+        prompt, negative = model.encode(request.prompt), model.encode(request.negative_prompt)
+        chance = np.random.Generator(np.random.PCG64(request.seed))
+        shape = (1, 3, model.image_size, model.image_size)
+        sigmas = SCHEDULES[scheduler_name](steps, model.sigma_min, model.sigma_max)
+        start = np.zeros(shape, np.float32)
+        effective: dict[str, Any] = {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "model": model.name,
+            "sampler": sampler_name,
+            "scheduler": scheduler_name,
+            "steps": steps,
+            "cfg_scale": cfg_scale,
+            "seed": request.seed,
+            "width": model.image_size,
+            "height": model.image_size,
+        }
+        if eta is not None:
+            effective["eta"] = eta
+        if isinstance(request, Img2ImgRequest):
+            given = request.denoising_strength
+            strength = _DENOISING if given is None else given
+            effective["denoising_strength"] = strength
+            start = model.from_pixels(_pixels(request.init_image, model.image_size))
+            sigmas = sigmas[len(sigmas) - 1 - min(int(strength * (steps + 1)), steps) :]
+        x = start + chance.standard_normal(shape, np.float32) * sigmas[0]
+
+        def report(step: int, denoised: Any) -> None:
+            on_step(step, max(len(sigmas) - 1, 1), _png(model.to_pixels(denoised)))
+
+        if len(sigmas) > 1:
+            x = sampler.run(
+                model.denoiser(prompt, negative, cfg_scale),
+                x,
+                sigmas,
+                lambda: chance.standard_normal(shape, np.float32),
+                eta or 0.0,
+                report,
+            )
+        else:
+            report(1, start)
+        image = GeneratedImage(png=_png(model.to_pixels(x)), effective=effective)
+        return Generation(images=(image,), warnings=tuple(_warnings(request, prompt, model)))
+
+    def _check_size(
+        self, request: Txt2ImgRequest | Img2ImgRequest, model: TextToImageModel
+    ) -> None:
+        for side, pixels in (("width", request.width), ("height", request.height)):
+            if pixels is not None and pixels != model.image_size:
+                raise BackendError(
+                    f"{side} must be {model.image_size} px for the bundled model, got {pixels};"
+                    " leave it out, and enlarge with an [upscale] stage"
+                )
+
+
+def _one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:
+    if value is not None and value not in known:
+        hint = did_you_mean(value, known)
+        raise BackendError(f"{knob} must be one of {', '.join(known)}; got {value!r}{hint}")
+    return value
+
+
+def _warnings(
+    request: Txt2ImgRequest | Img2ImgRequest, prompt: EncodedPrompt, model: TextToImageModel
+) -> list[str]:
+    found = []
+    for word in prompt.unknown[:10]:
+        near = difflib.get_close_matches(word, model.vocabulary, n=1, cutoff=0.75)
+        nearest = f"; nearest: {near[0]}" if near else ""
+        found.append(f"{word!r} is not in the bundled model's vocabulary{nearest}")
+    if len(prompt.unknown) > 10:
+        more = len(prompt.unknown) - 10
+        found.append(f"{more:,} more words are not in the bundled model's vocabulary")
+    if prompt.left_out:
+        found.append(f"the prompt is too long for the bundled model: {prompt.left_out:,} words had"
+                     " no effect")  # fmt: skip
+    for knob in ("vae", "clip_skip"):
+        if getattr(request, knob) is not None:
+            found.append(f"the bundled model has no {knob}; it had no effect")
+    if request.extra:
+        found.append(f"the bundled model ignores extra knobs: {', '.join(request.extra)}")
+    return found
+
+
+def _opened(data: bytes) -> Image.Image:
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BackendError(f"the input picture cannot be read: {error}") from error
+
+
+def _pixels(data: bytes, side: int) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    picture = _opened(data)
+    if picture.size != (side, side):
+        picture = picture.resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def _png(pixels: Any) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _upscaled(request: UpscaleRequest, on_step: StepCallback) -> Generation:
+    from PIL import Image
+
+    upscaler = _one_of("upscaler", request.upscaler, _UPSCALERS) or "Lanczos"
+    scale = 4 if request.scale is None else request.scale
+    picture = _opened(request.init_image)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    resized = picture.resize(size, Image.Resampling[upscaler.upper()])
+    buffer = io.BytesIO()
+    resized.save(buffer, "PNG")
+    on_step(1, 1)
+    image = GeneratedImage(png=buffer.getvalue(), effective={"upscaler": upscaler, "scale": scale})
+    return Generation(images=(image,))

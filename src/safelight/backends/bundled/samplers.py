@@ -1,0 +1,167 @@
+"""Samplers: how noise becomes a picture, one short function each, in numpy alone.
+
+All have one shape. They integrate the probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma
+of Karras et al. 2022 (arXiv:2206.00364), or its stochastic counterpart, along falling *sigmas*
+that end with 0, and call *on_step* after every step with its number, from 1, and the denoised
+picture that the step rested on; what that raises passes through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SAMPLERS", "Sampler", "SamplerInfo"]
+
+Array = NDArray[np.float32]
+Denoiser = Callable[[Array, float], Array]
+"""(x of shape (batch, channels, height, width), sigma) -> the noiseless picture it expects."""
+
+
+class Sampler(Protocol):
+    """Turns *x*, noise of level sigmas[0], into a picture."""
+
+    def __call__(
+        self,
+        denoise: Denoiser,
+        x: Array,
+        sigmas: Array,
+        noise: Callable[[], Array],
+        eta: float,
+        on_step: Callable[[int, Array], None],
+    ) -> Array:
+        """Integrate.
+
+        Args:
+            denoise: The model.
+            x: float32, shape (batch, channels, height, width), standard deviation sigmas[0].
+            sigmas: float32, falling, the last one 0.
+            noise: Draws standard normal noise of x's shape.
+            eta: How much fresh noise replaces old noise, 0 (none) to 1; ODE samplers ignore it.
+            on_step: Called after every step.
+        """
+        ...
+
+
+def _ancestral_step(sigma: float, following: float, eta: float) -> tuple[float, float]:
+    """Return the level to go down to and the noise to add to arrive at *following*."""
+    up = min(following, eta * (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5)
+    return (following**2 - up**2) ** 0.5, up
+
+
+def euler(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """Euler steps: algorithm 2 of Karras et al. 2022, arXiv:2206.00364, without churn."""
+    for i in range(len(sigmas) - 1):
+        denoised = denoise(x, float(sigmas[i]))
+        x = x + (x - denoised) / sigmas[i] * (sigmas[i + 1] - sigmas[i])
+        on_step(i + 1, denoised)
+    return x
+
+
+def euler_ancestral(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """Euler steps that go further down and add fresh noise back.
+
+    Source: ``sample_euler_ancestral`` of k-diffusion (Crowson). In this parametrisation it is
+    also DDIM with eta: equation 16 of Song et al. 2020, arXiv:2010.02502, gives the same
+    levels, so that eta 0 is Euler and DDIM's eta 1 is Euler a.
+    """
+    for i in range(len(sigmas) - 1):
+        denoised = denoise(x, float(sigmas[i]))
+        down, up = _ancestral_step(float(sigmas[i]), float(sigmas[i + 1]), eta)
+        x = x + (x - denoised) / sigmas[i] * np.float32(down - sigmas[i])
+        if up > 0:
+            x = x + noise() * np.float32(up)
+        on_step(i + 1, denoised)
+    return x
+
+
+def heun(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """Heun's second-order steps: algorithm 1 of Karras et al. 2022, arXiv:2206.00364."""
+    for i in range(len(sigmas) - 1):
+        sigma, following = sigmas[i], sigmas[i + 1]
+        denoised = denoise(x, float(sigma))
+        slope = (x - denoised) / sigma
+        predicted = x + slope * (following - sigma)
+        if following > 0:
+            slope_there = (predicted - denoise(predicted, float(following))) / following
+            predicted = x + (slope + slope_there) / 2 * (following - sigma)
+        x = predicted
+        on_step(i + 1, denoised)
+    return x
+
+
+def dpmpp_2m(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """DPM-Solver++(2M): algorithm 2 of Lu et al. 2022, arXiv:2211.01095, with sigma as noise."""
+    before: Array | None = None
+    step_before = 0.0
+    for i in range(len(sigmas) - 1):
+        sigma, following = float(sigmas[i]), float(sigmas[i + 1])
+        denoised = denoise(x, sigma)
+        if following == 0:
+            x = denoised
+        else:
+            step = float(np.log(sigma / following))
+            target = denoised
+            if before is not None:
+                ratio = step_before / step
+                target = np.float32(1 + 0.5 / ratio) * denoised - np.float32(0.5 / ratio) * before
+            x = np.float32(following / sigma) * x - np.float32(np.expm1(-step)) * target
+            step_before = step
+        before = denoised
+        on_step(i + 1, denoised)
+    return x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerInfo:
+    """A sampler and what a caller must know to run it.
+
+    Attributes:
+        run: The sampler.
+        eta: Its default eta; None when it has none.
+    """
+
+    run: Sampler
+    eta: float | None = None
+
+
+SAMPLERS: Mapping[str, SamplerInfo] = {
+    "Euler": SamplerInfo(run=euler),
+    "Euler a": SamplerInfo(run=euler_ancestral, eta=1.0),
+    "Heun": SamplerInfo(run=heun),
+    "DPM++ 2M": SamplerInfo(run=dpmpp_2m),
+    "DDIM": SamplerInfo(run=euler_ancestral, eta=0.0),
+}
+"""Every sampler by its AUTOMATIC1111 name."""

@@ -1,0 +1,227 @@
+"""FakeBackend: no model, the same little picture for the same request, in milliseconds.
+
+For tests, documentation and rehearsals. Every picture says that it is fake, and shows prompt,
+seed and knobs: its colours come from the prompt, its discs from the seed.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+import io
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from safelight import __version__
+from safelight.errors import BackendError, BackendUnavailable
+from safelight.knobs import SAMPLERS, SCHEDULERS
+from safelight.pipeline.backend import (
+    BackendDescription,
+    GeneratedImage,
+    Generation,
+    ImageRequest,
+    Img2ImgRequest,
+    StepCallback,
+    UpscaleRequest,
+    requested_knobs,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+
+__all__ = ["FakeBackend"]
+
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "model": "fake",
+        "sampler": "Euler",
+        "scheduler": "Normal",
+        "steps": 20,
+        "cfg_scale": 7,
+    }
+)
+_SIDE = 512
+_UPSCALERS = ("Lanczos", "Nearest")
+
+
+class FakeBackend:
+    """Draws labelled stand-ins; every option is for rehearsing what real engines do.
+
+    Args:
+        seconds_per_step: Sleeps this long in every step.
+        fail_on: A prompt that contains one of these texts is refused.
+        unavailable_on: A prompt that contains one of these texts finds no engine.
+        substitute: Knob -> the value that is used and reported instead of what was asked.
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        *,
+        seconds_per_step: float = 0.0,
+        fail_on: Sequence[str] = (),
+        unavailable_on: Sequence[str] = (),
+        substitute: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self._seconds_per_step = seconds_per_step
+        self._fail_on = tuple(fail_on)
+        self._unavailable_on = tuple(unavailable_on)
+        self._substitute = dict(substitute)
+
+    def describe(self) -> BackendDescription:
+        """Return the engine's name and version."""
+        return BackendDescription(name=self.name, version=__version__)
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return every sampler and scheduler of the table: it pretends to have them all."""
+        return {
+            "sampler": tuple(SAMPLERS),
+            "scheduler": tuple(SCHEDULERS),
+            "upscaler": _UPSCALERS,
+        }
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        """Draw the stand-in for *request*."""
+        self._rehearse_trouble(request)
+        if isinstance(request, UpscaleRequest):
+            return self._upscale(request, on_step)
+        knobs = {**_DEFAULTS, **requested_knobs(request), **self._substitute}
+        given = _opened(request.init_image) if isinstance(request, Img2ImgRequest) else None
+        knobs.setdefault("width", given.width if given else _SIDE)
+        knobs.setdefault("height", given.height if given else _SIDE)
+        for step in range(1, knobs["steps"] + 1):
+            time.sleep(self._seconds_per_step)
+            on_step(step, knobs["steps"])
+        picture = _picture(knobs)
+        if given is not None:
+            knobs.setdefault("denoising_strength", 0.75)
+            from PIL import Image
+
+            before = given.resize(picture.size)
+            picture = Image.blend(before, picture, knobs["denoising_strength"])
+        knobs.pop("extra", None)
+        return Generation(images=(GeneratedImage(png=_encoded(picture), effective=knobs),))
+
+    def _upscale(self, request: UpscaleRequest, on_step: StepCallback) -> Generation:
+        from PIL import Image
+
+        knobs = {"upscaler": "Lanczos", "scale": 2, **requested_knobs(request), **self._substitute}
+        if knobs["upscaler"] not in _UPSCALERS:
+            raise BackendError(
+                f"upscaler must be one of {', '.join(_UPSCALERS)}, got {knobs['upscaler']!r}"
+            )
+        picture = _opened(request.init_image)
+        size = tuple(max(1, round(side * knobs["scale"])) for side in picture.size)
+        lanczos = knobs["upscaler"] == "Lanczos"
+        how = Image.Resampling.LANCZOS if lanczos else Image.Resampling.NEAREST
+        time.sleep(self._seconds_per_step)
+        on_step(1, 1)
+        effective = {name: knobs[name] for name in ("upscaler", "scale")}
+        png = _encoded(picture.resize((size[0], size[1]), how))
+        return Generation(images=(GeneratedImage(png=png, effective=effective),))
+
+    def _rehearse_trouble(self, request: ImageRequest) -> None:
+        prompt = getattr(request, "prompt", "")
+        for text in self._unavailable_on:
+            if text in prompt:
+                raise BackendUnavailable(f"the fake engine does not answer to {text!r}, as asked")
+        for text in self._fail_on:
+            if text in prompt:
+                raise BackendError(f"the fake engine refuses prompts with {text!r}, as asked")
+        for knob, table in (("sampler", SAMPLERS), ("scheduler", SCHEDULERS)):
+            value = getattr(request, knob, None)
+            if value is not None and value not in table:
+                raise BackendError(f"{knob} must be one of {', '.join(table)}, got {value!r}")
+
+
+def _opened(data: bytes) -> Image.Image:
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, ValueError) as error:
+        raise BackendError(f"the input picture cannot be read: {error}") from error
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _bytes(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).digest()
+
+
+def _picture(knobs: Mapping[str, Any]) -> Image.Image:
+    from PIL import Image, ImageDraw
+
+    width, height = knobs["width"], knobs["height"]
+    prompt_bytes = _bytes(knobs.get("prompt", ""), knobs.get("negative_prompt", ""))
+    hue = prompt_bytes[0] / 256
+    picture = Image.new("RGB", (width, height), _colour(hue, 0.30, 0.96))
+    draw = ImageDraw.Draw(picture)
+    _draw_discs(draw, knobs, hue)
+    if min(width, height) >= 128:
+        _draw_texts(draw, knobs, hue)
+    _draw_knob_bars(draw, knobs, hue)
+    return picture
+
+
+def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _draw_discs(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: float) -> None:
+    """Scatter discs by seed, with as many rings as there are bits of guidance."""
+    width, height = knobs["width"], knobs["height"]
+    side = min(width, height)
+    for number in range(7):
+        chance = _bytes(knobs.get("seed"), number)
+        x, y = chance[0] / 255 * width, (0.15 + 0.6 * chance[1] / 255) * height
+        radius = side * (0.06 + 0.12 * chance[2] / 255)
+        fill = _colour(hue + 0.04 + chance[3] / 255 * 0.2, 0.45, 0.88)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+
+
+def _draw_knob_bars(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: float) -> None:
+    """Show steps and cfg_scale as the lengths of two bars at the foot of the picture."""
+    width, height = knobs["width"], knobs["height"]
+    thick = max(2, height // 64)
+    mark = _bytes(knobs.get("sampler"), knobs.get("scheduler"), knobs.get("model"))
+    shares = (min(1.0, knobs["steps"] / 50), min(1.0, float(knobs["cfg_scale"]) / 20))
+    for row, share in enumerate(shares):
+        top = height - (2 - row) * thick - row
+        fill = _colour(hue + 0.5 + mark[row] / 1024, 0.6, 0.55)
+        draw.rectangle((0, top, max(1, share * (width - 1)), top + thick - 1), fill=fill)
+
+
+def _draw_texts(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: float) -> None:
+    from PIL import ImageFont
+
+    width, height = knobs["width"], knobs["height"]
+    side = min(width, height)
+    small, large = ImageFont.load_default(max(10, side // 24)), ImageFont.load_default(side // 6)
+    ink, pale = _colour(hue + 0.5, 0.55, 0.25), _colour(hue, 0.42, 0.86)
+    draw.text((width / 2, height * 0.56), "FAKE", fill=pale, font=large, anchor="mm")
+    columns = max(12, int(width / (small.getlength("n") * 1.02)) - 2)
+    lines = textwrap.wrap(str(knobs.get("prompt", ""))[:400], columns)[:4]
+    line_height = int(small.size * 1.3) if hasattr(small, "size") else 14
+    for number, line in enumerate(lines):
+        draw.text((line_height // 2, line_height * (0.4 + number)), line, fill=ink, font=small)
+    parts = [
+        f"steps {knobs['steps']}",
+        f"cfg {knobs['cfg_scale']}",
+        str(knobs["sampler"]),
+        str(knobs["scheduler"]),
+        f"seed {knobs.get('seed', 0)}",
+    ]
+    foot = textwrap.wrap(" · ".join(parts), columns)[:3]
+    for number, line in enumerate(reversed(foot)):
+        y = height - max(4, height // 20) - line_height * (number + 1)
+        draw.text((line_height // 2, y), line, fill=ink, font=small)

@@ -1,0 +1,40 @@
+"""The pipeline: a config's plan carried out on one engine."""
+
+from safelight.pipeline.backend import (
+    Backend,
+    BackendDescription,
+    GeneratedImage,
+    Generation,
+    ImageRequest,
+    Img2ImgRequest,
+    ListsChoices,
+    StepCallback,
+    Txt2ImgRequest,
+    UpscaleRequest,
+)
+from safelight.pipeline.journal import recover_interrupted_runs
+from safelight.pipeline.picture_saver import RunImage
+from safelight.pipeline.pipeline_runner import LearningRecordSink, PipelineRunner
+from safelight.pipeline.progress import CancelToken, ProgressCallback, RunProgress
+from safelight.pipeline.run_result import RunResult
+
+__all__ = [
+    "Backend",
+    "BackendDescription",
+    "CancelToken",
+    "GeneratedImage",
+    "Generation",
+    "ImageRequest",
+    "Img2ImgRequest",
+    "LearningRecordSink",
+    "ListsChoices",
+    "PipelineRunner",
+    "ProgressCallback",
+    "RunImage",
+    "RunProgress",
+    "RunResult",
+    "StepCallback",
+    "Txt2ImgRequest",
+    "UpscaleRequest",
+    "recover_interrupted_runs",
+]

@@ -1,0 +1,229 @@
+"""Backend: the port between the pipeline and the engines, with its requests and answers.
+
+A request is fully decided and frozen; an answer is encoded PNG plus what the engine says it
+really used. An engine is one file that satisfies :class:`Backend`; what else it can do it
+says by satisfying a second, smaller protocol (:class:`ListsChoices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, runtime_checkable
+
+__all__ = [
+    "Backend",
+    "BackendDescription",
+    "GeneratedImage",
+    "Generation",
+    "ImageRequest",
+    "Img2ImgRequest",
+    "ListsChoices",
+    "StepCallback",
+    "Txt2ImgRequest",
+    "UpscaleRequest",
+    "requested_knobs",
+]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Txt2ImgRequest:
+    """Draw a picture from a text. None means: the engine's own default, which it must report.
+
+    Attributes:
+        prompt: What to show, in the engine's own prompt syntax, wildcards already drawn.
+        negative_prompt: What not to show.
+        seed: Seed of all chance in this request, 0 to 2**64 - 1; already drawn.
+        model: Checkpoint, as the engine names it.
+        vae: VAE, as the engine names it.
+        sampler: Sampler in AUTOMATIC1111's spelling.
+        scheduler: Schedule type in AUTOMATIC1111's spelling.
+        steps: Denoising steps, at least 1.
+        cfg_scale: Classifier-free guidance weight; 1 means no guidance.
+        eta: Noise put back at each step, 0 to 1, by samplers that can.
+        width: Image width in pixels, a multiple of 8.
+        height: Image height in pixels, a multiple of 8.
+        clip_skip: Text-encoder layers to stop before the end; 1 uses all.
+        extra: Knobs that only this engine knows, untouched.
+    """
+
+    stage: Literal["txt2img"] = field(default="txt2img", init=False)
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = 0
+    model: str | None = None
+    vae: str | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    eta: float | None = None
+    width: int | None = None
+    height: int | None = None
+    clip_skip: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Img2ImgRequest:
+    """Redraw a picture; attributes as in :class:`Txt2ImgRequest`, and these.
+
+    Attributes:
+        init_image: The picture to start from, an encoded image file.
+        denoising_strength: How much is redrawn: 0 keeps the input, 1 replaces it.
+        width: Output width in pixels; None keeps the input's.
+        height: Output height in pixels; None keeps the input's.
+    """
+
+    stage: Literal["img2img"] = field(default="img2img", init=False)
+    init_image: bytes = field(repr=False)
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    denoising_strength: float | None = None
+    model: str | None = None
+    vae: str | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    eta: float | None = None
+    width: int | None = None
+    height: int | None = None
+    clip_skip: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpscaleRequest:
+    """Enlarge a picture.
+
+    Attributes:
+        init_image: The picture to enlarge, an encoded image file.
+        upscaler: Upscaler in AUTOMATIC1111's spelling (``Lanczos``, ``R-ESRGAN 4x+``).
+        scale: Factor by which both sides grow, above 0.
+        extra: Knobs that only this engine knows, untouched.
+    """
+
+    stage: Literal["upscale"] = field(default="upscale", init=False)
+    init_image: bytes = field(repr=False)
+    upscaler: str | None = None
+    scale: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+ImageRequest = Txt2ImgRequest | Img2ImgRequest | UpscaleRequest
+
+
+def requested_knobs(request: ImageRequest) -> dict[str, Any]:
+    """Return the knobs that *request* states, by name; defaults left to the engine are absent."""
+    left_out = ("stage", "init_image")
+    knobs = {f.name: getattr(request, f.name) for f in fields(request) if f.name not in left_out}
+    extra = knobs.pop("extra")
+    stated = {name: value for name, value in knobs.items() if value is not None}
+    return {**stated, "extra": dict(extra)} if extra else stated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """One picture as the engine made it.
+
+    Attributes:
+        png: The encoded PNG file, exactly as the engine gave it.
+        effective: Knob -> the value that the engine says it used. Every knob that shaped the
+            picture and that the engine knows belongs here, the defaulted ones above all;
+            a knob that the engine does not report is left out, never guessed.
+    """
+
+    png: bytes = field(repr=False)
+    effective: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The answer to one request.
+
+    Attributes:
+        images: The pictures, at least one.
+        warnings: What the user should know although it is no error, whole sentences.
+    """
+
+    images: tuple[GeneratedImage, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendDescription:
+    """What changes pixels besides the knobs; goes into the record.
+
+    Attributes:
+        name: The engine, for example ``bundled``.
+        version: The engine's version; empty when it does not say.
+        environment: Library versions, device, precision: plain JSON values, no secrets.
+    """
+
+    name: str
+    version: str = ""
+    environment: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+class StepCallback(Protocol):
+    """How an engine reports a step and learns that it must stop."""
+
+    def __call__(self, step: int, steps: int, preview: bytes | None = None) -> None:
+        """Report that *step* of *steps* is done (counted from 1), perhaps with a PNG preview.
+
+        Raises:
+            GenerationCancelled: Stop now: undo what must be undone, and let it pass through.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Something that turns a request into pictures.
+
+    Every backend promises, and ``tests/backends/backend_contract.py`` checks, that all chance
+    comes from ``request.seed``, that engine trouble arrives as a
+    :class:`~safelight.errors.BackendError` with the engine's own error as its cause, and
+    that *on_step* is called at least once per request. It need not be thread-safe: one
+    runner makes one call at a time.
+    """
+
+    @property
+    def name(self) -> str:
+        """What learning records call it, for example ``bundled``."""
+        ...
+
+    def describe(self) -> BackendDescription:
+        """Return what is known of the engine, without starting it where that is costly.
+
+        Raises:
+            BackendUnavailable: The engine did not answer; trying again may help.
+        """
+        ...
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        """Carry out *request*.
+
+        Raises:
+            BackendUnavailable: The engine did not answer; trying again may help.
+            BackendError: The engine answered and refused; the message names knob and rule.
+            GenerationCancelled: *on_step* asked to stop.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsChoices(Protocol):
+    """A backend that can say beforehand which values some knobs may have."""
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return knob -> every value it takes, such as ``sampler`` -> ``("Euler", ...)``.
+
+        Raises:
+            BackendUnavailable: The engine did not answer.
+        """
+        ...

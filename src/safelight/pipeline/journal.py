@@ -1,0 +1,255 @@
+"""RunJournal: a run's account while it runs, beside its images, a line per finished variant.
+
+The run's learning record is folded from the journal's lines, by the run itself when it ends
+and by :func:`recover_interrupted_runs` when the process was killed: one piece of code, so
+that both tell the same story. A marker in ``running/`` names each journal whose record is
+not safe yet; recovery therefore looks at open runs only, however large the archive is. The
+journal is locked while its run lives, so a journal that can be locked belongs to no one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from safelight.archive_layout import JOURNAL_NAME, records_folder, running_folder
+from safelight.durable_file import AppendOnlyFile, write_new_file
+from safelight.errors import RecordError
+from safelight.learning.learning_record import (
+    ImageOutput,
+    LearningRecord,
+    LearningRecordWriter,
+    VariantFailure,
+    record_stem,
+)
+
+__all__ = ["RunJournal", "VariantEntry", "fold", "read_journal", "recover_interrupted_runs"]
+
+_log = logging.getLogger(__name__)
+
+
+class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one variant.
+
+    Attributes:
+        position: Place among the variants of the run, from 0.
+        config: Stage -> effective knobs.
+        label: What was chosen, or None.
+        choices: Source -> chosen value.
+        outputs: Its images.
+        failures: At most one: the stage that failed.
+        warnings: What the engine wants the user to know.
+        seconds: Stage -> seconds in the engine.
+        finished: Whether every stage was tried; False when the run was cancelled in between.
+    """
+
+    position: int
+    config: dict[str, dict[str, Any]]
+    label: str | None = None
+    choices: dict[str, Any] = {}
+    outputs: tuple[ImageOutput, ...] = ()
+    failures: tuple[VariantFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: dict[str, float] = {}
+    finished: bool = True
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_entry_decoder = msgspec.json.Decoder(VariantEntry)
+
+
+class RunJournal:
+    """The lines of one run: in memory, and in a file when the run has a folder.
+
+    Trouble with the file is logged once and shown by :attr:`trouble`; the run goes on and
+    its record is made from memory.
+
+    Attributes:
+        header: The fields of the record that are known when the run begins, plain JSON.
+        entries: The finished variants.
+        trouble: Why the file is incomplete, or None.
+    """
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        self.header = header
+        self.entries: list[VariantEntry] = []
+        self.trouble: str | None = None
+        self._file: AppendOnlyFile | None = None
+        self._marker: Path | None = None
+
+    def open_file(self, archive: Path, folder: Path, *, recorded: bool) -> None:
+        """Begin the file in *folder*, below *archive*.
+
+        Args:
+            archive: The archive folder.
+            folder: The run's folder, which exists.
+            recorded: Whether the run will have a record; only then can it be recovered.
+        """
+        try:
+            self._file = AppendOnlyFile(folder / JOURNAL_NAME)
+            self._file.append(_encoder.encode(self.header))
+            if recorded:
+                running = running_folder(archive)
+                running.mkdir(parents=True, exist_ok=True)
+                content = folder.relative_to(archive).as_posix().encode()
+                self._marker = write_new_file(running, self.header["run_id"], "", content)
+        except OSError as error:
+            self._note(error)
+
+    def add(self, entry: VariantEntry) -> None:
+        """Add a finished variant; its images must be safe by now."""
+        self.entries.append(entry)
+        self._append(_encoder.encode(entry))
+
+    def end(self, status: str, error: str | None) -> None:
+        """Note how the run ended, and let go of the file."""
+        self._append(_encoder.encode({"status": status, "error": error}))
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def record_is_safe(self) -> None:
+        """Take the marker away: there is nothing left to recover."""
+        if self._marker is not None:
+            with contextlib.suppress(OSError):
+                self._marker.unlink()
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None or self.trouble:
+            return
+        try:
+            self._file.append(line)
+        except OSError as error:
+            self._note(error)
+
+    def _note(self, error: OSError) -> None:
+        self.trouble = f"the run's journal is incomplete: {error}"
+        _log.warning("%s", self.trouble)
+
+
+def fold(
+    header: Mapping[str, Any], entries: Iterable[VariantEntry], status: str, error: str | None
+) -> LearningRecord:
+    """Return the learning record that a run's journal amounts to.
+
+    Raises:
+        RecordError: The header is not that of a run.
+    """
+    entries = list(entries)
+    seconds: dict[str, float] = {}
+    for entry in entries:
+        for stage, spent in entry.seconds.items():
+            seconds[stage] = round(seconds.get(stage, 0.0) + spent, 6)
+    warnings = [*header.get("warnings", ()), *(w for entry in entries for w in entry.warnings)]
+    template = {
+        **header.get("template", {}),
+        "variants": [{"label": entry.label, "choices": entry.choices} for entry in entries],
+    }
+    given = {
+        key: value
+        for key, value in header.items()
+        if key not in ("base_config", "randomizer_mode", "randomizer_plan_size")
+    }
+    given.update(
+        status=status,
+        error=error,
+        outputs=tuple(output for entry in entries for output in entry.outputs),
+        failures=tuple(failure for entry in entries for failure in entry.failures),
+        warnings=tuple(dict.fromkeys(warnings)),
+        template=template,
+        seconds=seconds,
+    )
+    try:
+        return LearningRecord.from_pipeline_context(
+            header["base_config"],
+            [entry.config for entry in entries],
+            {"mode": header["randomizer_mode"], "plan_size": header["randomizer_plan_size"]},
+            None,
+            **given,
+        )
+    except (KeyError, TypeError) as problem:
+        raise RecordError(f"the journal does not begin as a run's does: {problem}") from problem
+
+
+def read_journal(
+    path: Path,
+) -> tuple[dict[str, Any], list[VariantEntry], dict[str, Any] | None]:
+    """Return the header, the finished variants, and how the run ended (None: it did not).
+
+    A torn last line, which a power cut can leave, is passed over.
+
+    Raises:
+        RecordError: The file is missing or does not begin as a journal does.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    try:
+        header = msgspec.json.decode(lines[0], type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise RecordError(f"{path}: has no readable first line: {error}") from error
+    entries: list[VariantEntry] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        try:
+            entries.append(_entry_decoder.decode(line))
+        except msgspec.ValidationError:
+            return header, entries, msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            _log.warning("%s: line %d is torn and passed over", path, number)
+    return header, entries, None
+
+
+def recover_interrupted_runs(
+    archive: Path, writer: LearningRecordWriter
+) -> tuple[LearningRecord, ...]:
+    """Write the record of every run that ended without one, and return those records.
+
+    A run that was killed gets status ``interrupted``; one that ended but whose record could
+    not be written gets the status that it had. Runs that are still alive are left alone.
+    Any number of processes may recover at once. Never raises.
+    """
+    recovered = []
+    try:
+        markers = sorted(running_folder(archive).iterdir())
+    except OSError:
+        return ()
+    for marker in markers:
+        if marker.name.startswith("."):
+            continue
+        try:
+            record = _recover(archive, marker, writer)
+        except (OSError, RecordError, ValueError) as error:
+            _log.warning("the run of %s cannot be recovered yet: %s", marker.name, error)
+            continue
+        if record is not None:
+            recovered.append(record)
+    return tuple(recovered)
+
+
+def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> LearningRecord | None:
+    journal = archive / marker.read_text("utf-8") / JOURNAL_NAME
+    try:
+        held = AppendOnlyFile(journal)
+    except BlockingIOError:
+        return None
+    with held:
+        header, entries, ending = read_journal(journal)
+        status = ending["status"] if ending else "interrupted"
+        record = fold(header, entries, status, ending.get("error") if ending else None)
+        stem = record_stem(record.timestamp, record.run_id)
+        if (records_folder(archive) / f"{stem}.json").exists():
+            marker.unlink(missing_ok=True)
+            return None
+        writer.write(record)
+        if record in writer.pending:
+            return None
+        marker.unlink(missing_ok=True)
+        return record

@@ -1,0 +1,197 @@
+"""PictureSaver: turn what the engine made of one variant into safe files and a journal entry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safelight.durable_file import sync_folder, write_new_file
+from safelight.errors import ImageError
+from safelight.knobs import Stage
+from safelight.learning.learning_record import (
+    SCHEMA,
+    ImageOutput,
+    VariantFailure,
+)
+from safelight.learning.snapshot import plain_snapshot
+from safelight.pipeline.backend import ImageRequest
+from safelight.pipeline.images import embed_metadata, identify, parameters_text
+from safelight.pipeline.journal import VariantEntry
+from safelight.pipeline.stages import mismatches, stages_up_to
+from safelight.randomizer import Variant
+
+__all__ = ["DrawnVariant", "Picture", "PictureSaver", "RunImage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunImage:
+    """One picture of a run.
+
+    Attributes:
+        variant: Place of its variant in the plan, from 0.
+        label: What was chosen for the variant, or None.
+        output: Stage, identity, size, seed, seconds and mismatches.
+        path: Its file; None when the runner has no archive folder.
+        png: Its bytes, only when the runner has no archive folder.
+    """
+
+    variant: int
+    label: str | None
+    output: ImageOutput
+    path: Path | None = None
+    png: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One answer of the engine on its way to the disk.
+
+    Attributes:
+        request: What was asked.
+        png: The engine's file.
+        effective: What the engine says it used.
+        seconds: How long the whole request took.
+        parent: Place, among the variant's pictures, of the one that this was made from.
+    """
+
+    request: ImageRequest
+    png: bytes
+    effective: Mapping[str, Any]
+    seconds: float
+    parent: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class DrawnVariant:
+    """What the engine made of one variant; filled while the variant runs.
+
+    Attributes:
+        variant: The variant as planned.
+        position: Its place in the run, from 0.
+        config: Stage -> effective knobs, as far as the stages got.
+    """
+
+    variant: Variant
+    position: int
+    config: dict[Stage, dict[str, Any]]
+    pictures: list[Picture] = field(default_factory=list)
+    failure: VariantFailure | None = None
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    finished: bool = True
+
+    def fail(self, stage: Stage, message: str) -> None:
+        """Note that *stage* failed."""
+        self.failure = VariantFailure(variant=self.position, stage=stage, error=message)
+
+
+class PictureSaver:
+    """Writes pictures into one run's folder, or keeps them when there is none.
+
+    Args:
+        run_id: Goes into every picture.
+        timestamp: When the run began; goes into every picture.
+        folder: The run's folder, or None.
+        relative: The same folder relative to the archive.
+    """
+
+    def __init__(self, run_id: str, timestamp: str, folder: Path | None, relative: str) -> None:
+        self._run_id = run_id
+        self._timestamp = timestamp
+        self._folder = folder
+        self._relative = relative
+
+    def save(self, drawn: DrawnVariant) -> tuple[VariantEntry, tuple[RunImage, ...]]:
+        """Write the pictures of *drawn*, and return its journal entry and the pictures.
+
+        A picture that cannot be decoded or written fails the variant, not the run.
+        """
+        images: list[RunImage] = []
+        stage: Stage | None = None
+        try:
+            for picture in drawn.pictures:
+                stage = picture.request.stage
+                images.append(self._save_picture(picture, drawn, images))
+            if self._folder is not None and images:
+                sync_folder(self._folder)
+        except ImageError as error:
+            assert stage is not None
+            drawn.fail(stage, f"the engine answered with a damaged picture: {error}")
+        except OSError as error:
+            assert stage is not None
+            drawn.fail(stage, f"the picture could not be written: {error}")
+        return _entry(drawn, images), tuple(images)
+
+    def _save_picture(
+        self, picture: Picture, drawn: DrawnVariant, before: Sequence[RunImage]
+    ) -> RunImage:
+        request, stage = picture.request, picture.request.stage
+        identity = identify(picture.png)
+        parent = _parent(picture, before)
+        led_to_it: dict[str, dict[str, Any]] = {
+            name: drawn.config[name] for name in stages_up_to(stage) if name in drawn.config
+        }
+        about = {
+            "schema": SCHEMA,
+            "run_id": self._run_id,
+            "timestamp": self._timestamp,
+            "variant": drawn.position,
+            "stage": stage,
+            "parent": parent,
+            "config": led_to_it,
+        }
+        text = parameters_text(led_to_it, identity.width, identity.height)
+        png = embed_metadata(picture.png, text, plain_snapshot(about))
+        seed = picture.effective.get("seed", getattr(request, "seed", None))
+        path = self._write(png, drawn.variant.index, stage, seed)
+        output = ImageOutput(
+            variant=drawn.position,
+            stage=stage,
+            path=f"{self._relative}/{path.name}" if path else None,
+            sha256=hashlib.sha256(png).hexdigest(),
+            pixel_sha256=identity.pixel_sha256,
+            width=identity.width,
+            height=identity.height,
+            seed=seed if isinstance(seed, int) else None,
+            seconds=round(picture.seconds, 6),
+            mismatches=mismatches(request, picture.effective),
+            parent=parent,
+        )
+        return RunImage(
+            variant=drawn.variant.index,
+            label=drawn.variant.label,
+            output=output,
+            path=path,
+            png=png if path is None else None,
+        )
+
+    def _write(self, png: bytes, place: int, stage: Stage, seed: object) -> Path | None:
+        if self._folder is None:
+            return None
+        stem = f"{place:05d}-{stage}" + (f"-{seed}" if isinstance(seed, int) else "")
+        return write_new_file(self._folder, stem, ".png", png, flush=False)
+
+
+def _parent(picture: Picture, before: Sequence[RunImage]) -> str | None:
+    """Return the identity of the picture that *picture* was made from, as its file has it."""
+    if picture.parent is not None:
+        return before[picture.parent].output.sha256
+    given: bytes | None = getattr(picture.request, "init_image", None)
+    return None if given is None else hashlib.sha256(given).hexdigest()
+
+
+def _entry(drawn: DrawnVariant, images: Sequence[RunImage]) -> VariantEntry:
+    return VariantEntry(
+        position=drawn.position,
+        config=plain_snapshot(dict(drawn.config)),
+        label=drawn.variant.label,
+        choices=plain_snapshot(drawn.variant.choices),
+        outputs=tuple(image.output for image in images),
+        failures=(drawn.failure,) if drawn.failure else (),
+        warnings=tuple(dict.fromkeys(drawn.warnings)),
+        seconds={stage: round(spent, 6) for stage, spent in drawn.seconds.items()},
+        finished=drawn.finished,
+    )

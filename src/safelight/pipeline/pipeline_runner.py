@@ -1,0 +1,155 @@
+"""PipelineRunner: carry out a config's plan on one engine, and leave one record per run.
+
+Recording is optional and cannot touch the run: whatever the writer, the callback or the
+journal do, the result and the pictures are the same.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safelight.config import PipelineConfig
+from safelight.errors import ConfigError, ConfigFault
+from safelight.knobs import did_you_mean
+from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
+from safelight.pipeline.backend import Backend, ListsChoices
+from safelight.pipeline.progress import CancelToken, ProgressCallback
+from safelight.pipeline.run_result import RunResult, joined
+from safelight.pipeline.single_run import LearningRecordSink, RunHooks, SingleRun
+from safelight.randomizer import RandomizerPlanResult, plan_variants
+
+__all__ = ["VARIANTS_PER_RUN", "LearningRecordSink", "PipelineRunner"]
+
+VARIANTS_PER_RUN = 1000
+"""A larger plan is carried out as several runs, so that a record stays readable."""
+
+
+class PipelineRunner:
+    """Runs configs on one engine.
+
+    Args:
+        backend: The engine.
+        archive_dir: The archive folder; None keeps the pictures in the result instead.
+        learning_record_writer: Takes the record of every run.
+        on_learning_record: Called with the same record.
+        on_progress: Called on every step, variant and failure, in the caller's thread.
+        clock: The time, aware; the machine's clock when not given.
+        variants_per_run: Most variants of one run.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        archive_dir: Path | str | None = None,
+        learning_record_writer: LearningRecordSink | None = None,
+        on_learning_record: Callable[[LearningRecord], object] | None = None,
+        on_progress: ProgressCallback | None = None,
+        clock: Callable[[], datetime] | None = None,
+        variants_per_run: int = VARIANTS_PER_RUN,
+    ) -> None:
+        self._backend = backend
+        self._archive = Path(archive_dir) if archive_dir is not None else None
+        self._writer = learning_record_writer
+        self._on_record = on_learning_record
+        self._on_progress = on_progress
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._per_run = variants_per_run
+
+    def run(
+        self,
+        config: PipelineConfig | Mapping[str, Any],
+        *,
+        seed: int | None = None,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> RunResult:
+        """Carry out *config* and return what came of it.
+
+        A plan that takes several runs comes back as one result, with the status of all and
+        the record of the last; for very large plans iterate over :meth:`runs` instead.
+
+        Args:
+            config: A checked config, or a mapping such as ``{"txt2img": {"prompt": "a cat"}}``.
+            seed: Seed of everything that the plan draws, unless the config has its own.
+            cancel: Set it from another thread to stop.
+            on_progress: Called besides the runner's own.
+
+        Raises:
+            ConfigError: The config, or a value that the engine does not know, is at fault.
+            TemplateError: A prompt template cannot be expanded.
+            PlanError: The plan cannot be made.
+        """
+        results = list(self.runs(config, seed=seed, cancel=cancel, on_progress=on_progress))
+        return results[0] if len(results) == 1 else joined(results)
+
+    def runs(
+        self,
+        config: PipelineConfig | Mapping[str, Any],
+        *,
+        seed: int | None = None,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Iterator[RunResult]:
+        """Carry out *config* run by run; arguments and errors as in :meth:`run`."""
+        if not isinstance(config, PipelineConfig):
+            config = PipelineConfig.from_mapping(config)
+        plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
+        _refuse_unknown_choices(self._backend, config, plan)
+        cancel = cancel or CancelToken()
+        plan_id = new_run_id()
+        starts = range(0, plan.plan_size, self._per_run)
+        for part, start in enumerate(starts, start=1):
+            listeners = [hook for hook in (self._on_progress, on_progress) if hook]
+            run = SingleRun(
+                backend=self._backend,
+                config=config,
+                plan=plan,
+                places=range(start, min(start + self._per_run, plan.plan_size)),
+                whole={"plan_id": plan_id, "part": part, "parts": len(starts)},
+                timestamp=utc_timestamp(self._clock()),
+                archive=self._archive,
+                hooks=RunHooks(self._writer, self._on_record, listeners),
+                cancel=cancel,
+            )
+            yield run.carry_out()
+            if cancel.cancelled:
+                return
+
+
+def _refuse_unknown_choices(
+    backend: Backend, config: PipelineConfig, plan: RandomizerPlanResult
+) -> None:
+    """Refuse names that the engine does not list, before anything is drawn."""
+    if not isinstance(backend, ListsChoices):
+        return
+    choices = backend.choices()
+    faults = []
+    for path, values in _stated_values(config, plan):
+        known = choices.get(path.partition(".")[2])
+        for value in values if known is not None else ():
+            if known is not None and value not in known:
+                hint = did_you_mean(str(value), known) or f"; it has: {', '.join(known)}"
+                message = f"{backend.name} does not know {value!r}{hint}"
+                faults.append(ConfigFault(path=path, message=message))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _stated_values(
+    config: PipelineConfig, plan: RandomizerPlanResult
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield ``stage.knob`` -> the texts that the config may ask for."""
+    swept = {axis.name: axis.values for axis in plan.axes if axis.values is not None}
+    for stage, knobs in config.stages.items():
+        for name, value in knobs.items():
+            path = f"{stage}.{name}"
+            if path not in swept and isinstance(value, str):
+                yield path, (value,)
+    for path, values in swept.items():
+        if len(values) and isinstance(values[0], str):
+            yield path, values

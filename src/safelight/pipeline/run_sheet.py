@@ -1,0 +1,85 @@
+"""write_contact_sheet: lay out a finished run's last pictures as its plan varied them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from safelight.config import PipelineConfig
+from safelight.durable_file import replace_file
+from safelight.pipeline.contact_sheet import MOST_CELLS, SheetCell, contact_sheet
+from safelight.pipeline.picture_saver import RunImage
+from safelight.pipeline.run_result import RunResult
+from safelight.randomizer import Axis, RandomizerPlanResult
+
+__all__ = ["write_contact_sheet"]
+
+_MOST_COLUMNS = 12
+
+_SELF_EXPLAINING = ("prompt", "sampler", "scheduler", "model")
+"""Values of these need no name before them."""
+
+_log = logging.getLogger(__name__)
+
+
+def write_contact_sheet(
+    result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
+) -> Path | None:
+    """Write ``contact_sheet.png`` into the run's folder, and return its path.
+
+    None when the plan has one variant, nothing was drawn, or the sheet could not be made:
+    that is logged, and the run is as good as it was.
+    """
+    if result.folder is None or plan.plan_size < 2 or not result.images:
+        return None
+    path = result.folder / "contact_sheet.png"
+    try:
+        replace_file(path, _sheet(result, config, plan))
+    except (OSError, ValueError) as error:
+        _log.warning("the contact sheet could not be made: %s", error)
+        return None
+    return path
+
+
+def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult) -> bytes:
+    last = _last_pictures(result.images)[: MOST_CELLS + 1]
+    varied = [axis for axis in plan.axes if axis.size > 1]
+    whole = plan.mode == "fanout" and len(last) == plan.full_size
+    columns = varied[-1].size if whole and 1 < varied[-1].size <= _MOST_COLUMNS else None
+    names: list[list[str]] = [[], []]
+    if columns and len(varied) == 2:
+        names = [_names(axis) for axis in varied]
+    cells = [
+        SheetCell(image=_bytes(image), label="" if names[1] else image.label or "")
+        for image in last
+    ]
+    return contact_sheet(
+        cells, title=config.name, columns=columns, column_names=names[1], row_names=names[0]
+    )
+
+
+def _names(axis: Axis) -> list[str]:
+    """Return a short name for each value of *axis*; all of them or none."""
+    if axis.values is None:
+        return []
+    knob = axis.name.rpartition(".")[2]
+    named = "" if knob.startswith(_SELF_EXPLAINING) else f"{knob} "
+    texts = [f"{named}{value}" for value in axis.values]
+    return [text if len(text) <= 28 else f"{text[:27]}…" for text in texts]
+
+
+def _last_pictures(images: Sequence[RunImage]) -> list[RunImage]:
+    """Return of every variant the pictures of the last stage that it reached."""
+    last: dict[int, list[RunImage]] = {}
+    for image in images:
+        same = last.get(image.variant)
+        if same and same[0].output.stage == image.output.stage:
+            same.append(image)
+        else:
+            last[image.variant] = [image]
+    return [image for images_of_one in last.values() for image in images_of_one]
+
+
+def _bytes(image: RunImage) -> bytes | None:
+    return image.png if image.path is None else image.path.read_bytes()

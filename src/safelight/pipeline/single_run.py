@@ -1,0 +1,439 @@
+"""SingleRun: one run, from its first variant to its learning record.
+
+The engine never waits for the disk: finished pictures go to a saving thread, which writes
+them whole, flushes them, and only then adds the variant's line to the journal. At most
+:data:`_BACKLOG` variants are on their way, so memory stays flat.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from safelight import __version__
+from safelight.archive_layout import run_folder
+from safelight.config import PipelineConfig
+from safelight.errors import BackendError, GenerationCancelled, SafelightError, StorageError
+from safelight.knobs import Stage
+from safelight.learning.learning_record import (
+    SCHEMA,
+    LearningRecord,
+    new_run_id,
+)
+from safelight.learning.snapshot import plain_snapshot
+from safelight.pipeline.backend import Backend, StepCallback
+from safelight.pipeline.journal import RunJournal, VariantEntry, fold
+from safelight.pipeline.picture_saver import DrawnVariant, Picture, PictureSaver, RunImage
+from safelight.pipeline.progress import CancelToken, ProgressCallback, RunProgress
+from safelight.pipeline.run_result import RunResult
+from safelight.pipeline.stages import effective_knobs, stage_request, stages_of
+from safelight.randomizer import RandomizerPlanResult, Variant
+
+__all__ = ["LearningRecordSink", "RunHooks", "SingleRun"]
+
+_BACKLOG = 4
+"""Variants that may wait for the disk at once."""
+
+_log = logging.getLogger(__name__)
+_Saved = tuple[VariantEntry, tuple[RunImage, ...]]
+
+
+class LearningRecordSink(Protocol):
+    """Takes learning records; :class:`~safelight.learning.LearningRecordWriter` is one."""
+
+    def write(self, record: LearningRecord) -> None:
+        """Take *record*; whatever this raises is logged and changes nothing."""
+        ...
+
+
+class RunHooks:
+    """Everybody who wants to hear of a run; none of them can disturb it.
+
+    Attributes:
+        failures: How often recording went wrong.
+    """
+
+    def __init__(
+        self,
+        writer: LearningRecordSink | None,
+        on_record: Callable[[LearningRecord], object] | None,
+        listeners: Sequence[ProgressCallback],
+    ) -> None:
+        self._writer = writer
+        self._on_record = on_record
+        self._listeners = list(listeners)
+        self.failures = 0
+
+    @property
+    def wants_record(self) -> bool:
+        """Whether anybody takes learning records."""
+        return self._writer is not None or self._on_record is not None
+
+    @property
+    def has_writer(self) -> bool:
+        """Whether records are written down."""
+        return self._writer is not None
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether anybody listens to progress."""
+        return bool(self._listeners)
+
+    def progress(self, progress: RunProgress) -> None:
+        """Tell every listener; one that raises is logged and told no more."""
+        for listener in list(self._listeners):
+            try:
+                listener(progress)
+            except Exception:  # noqa: BLE001 - a listener must not disturb the run
+                _log.exception("a progress callback raised and is not called again")
+                self._listeners.remove(listener)
+
+    def record(self, record: LearningRecord) -> bool:
+        """Give the same *record* to writer and callback; return whether it is safe on disk."""
+        written = True
+        if self._writer is not None:
+            failures_before = self._writer_failures()
+            written = self._call(self._writer.write, record)
+            missed = self._writer_failures() - failures_before
+            self.failures += missed
+            written = written and missed == 0
+        if self._on_record is not None:
+            self._call(self._on_record, record)
+        return written
+
+    def _call(self, hook: Callable[[LearningRecord], object], record: LearningRecord) -> bool:
+        try:
+            hook(record)
+        except Exception:  # noqa: BLE001 - recording must never break a run
+            _log.exception("a learning record hook raised; the run is not affected")
+            self.failures += 1
+            return False
+        return True
+
+    def _writer_failures(self) -> int:
+        failures = getattr(self._writer, "failures", 0)
+        return failures if isinstance(failures, int) else 0
+
+
+class SingleRun:
+    """One run: a stretch of a plan on one engine.
+
+    Args:
+        backend: The engine.
+        config: What the user asked for.
+        plan: What it amounts to.
+        places: The variants of the plan that are this run's.
+        whole: ``plan_id``, ``part`` and ``parts``.
+        timestamp: When the run begins, UTC.
+        archive: The archive folder, or None.
+        hooks: Who wants to hear of it.
+        cancel: Obeyed between and within stages.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        config: PipelineConfig,
+        plan: RandomizerPlanResult,
+        places: range,
+        whole: Mapping[str, Any],
+        timestamp: str,
+        archive: Path | None,
+        hooks: RunHooks,
+        cancel: CancelToken,
+    ) -> None:
+        self._backend = backend
+        self._config = config
+        self._plan = plan
+        self._places = places
+        self._whole = whole
+        self._timestamp = timestamp
+        self._archive = archive
+        self._hooks = hooks
+        self._cancel = cancel
+        self._run_id = new_run_id()
+        self._journal = RunJournal(self._header())
+        self._folder: Path | None = None
+        self._images: list[RunImage] = []
+        self._init_images: dict[str, bytes] = {}
+
+    def carry_out(self) -> RunResult:
+        """Run to the end, whatever it is, and return how it ended.
+
+        Raises:
+            BaseException: Only what no run can survive (KeyboardInterrupt, SystemExit); the
+                record is written first.
+        """
+        began = time.perf_counter()
+        status, error = "", None
+        try:
+            self._describe()
+            saver = self._open_folder()
+            self._draw_all(saver)
+        except GenerationCancelled:
+            status = "cancelled"
+        except SafelightError as problem:
+            status, error = "failed", str(problem)
+        except Exception as problem:  # noqa: BLE001 - logged, and told by the record
+            _log.exception("run %s ended early", self._run_id)
+            status, error = "failed", f"{type(problem).__name__}: {problem}"
+        except BaseException as problem:
+            self._finish("cancelled", type(problem).__name__)
+            raise
+        status = status or self._status()
+        record = self._finish(status, error)
+        return self._result(status, error, record, time.perf_counter() - began)
+
+    # -- what the run is -----------------------------------------------------------------
+
+    def _header(self) -> dict[str, Any]:
+        plan = self._plan
+        header: dict[str, Any] = plain_snapshot(
+            {
+                "schema": SCHEMA,
+                "run_id": self._run_id,
+                "timestamp": self._timestamp,
+                "name": self._config.name,
+                "base_config": self._config.to_mapping(),
+                "randomizer_mode": plan.mode,
+                "randomizer_plan_size": plan.plan_size,
+                "plan_seed": plan.seed,
+                "first_variant": self._places.start,
+                "warnings": list(plan.warnings),
+                "backend": {"name": self._backend.name},
+                "metadata": self._config.metadata,
+                **self._whole,
+            }
+        )
+        return header
+
+    def _describe(self) -> None:
+        """Add to the header what is only known once engine and plan are asked."""
+        description = self._backend.describe()
+        first = self._plan.variants[self._places[0]]
+        self._journal.header |= plain_snapshot(
+            {
+                "backend": {"name": description.name, "version": description.version},
+                "environment": {
+                    **description.environment,
+                    "safelight": __version__,
+                    "python": platform.python_version(),
+                    "platform": f"{platform.system()} {platform.machine()}",
+                },
+                "template": {
+                    "prompts": dict(first.templates),
+                    "wildcard_files": dict(self._plan.wildcard_files),
+                },
+            }
+        )
+
+    def _open_folder(self) -> PictureSaver:
+        if self._archive is None:
+            return PictureSaver(self._run_id, self._timestamp, None, "")
+        relative = run_folder(self._timestamp, self._run_id)
+        folder = self._archive / relative
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise StorageError(f"the folder for the pictures cannot be made: {error}") from error
+        self._folder = folder
+        self._journal.open_file(self._archive, folder, recorded=self._hooks.has_writer)
+        return PictureSaver(self._run_id, self._timestamp, folder, str(relative))
+
+    # -- drawing -------------------------------------------------------------------------
+
+    def _draw_all(self, saver: PictureSaver) -> None:
+        waiting: deque[Future[_Saved]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="safelight-save") as thread:
+            try:
+                for position, place in enumerate(self._places):
+                    self._cancel.check()
+                    variant = self._plan.variants[place]
+                    drawn = DrawnVariant(
+                        variant=variant,
+                        position=position,
+                        config={stage: dict(knobs) for stage, knobs in variant.config.items()},
+                    )
+                    try:
+                        self._draw(drawn)
+                    finally:
+                        if drawn.pictures or drawn.failure:
+                            waiting.append(thread.submit(self._save, saver, drawn))
+                    while waiting and (len(waiting) >= _BACKLOG or waiting[0].done()):
+                        self._collect(waiting.popleft())
+            finally:
+                while waiting:
+                    self._collect(waiting.popleft())
+
+    def _draw(self, drawn: DrawnVariant) -> None:
+        """Carry one variant through its stages; trouble ends the variant, not the run."""
+        for stage in stages_of(drawn.variant.config):
+            try:
+                self._cancel.check()
+                self._draw_stage(stage, drawn)
+            except GenerationCancelled:
+                drawn.finished = False
+                raise
+            except SafelightError as error:
+                drawn.fail(stage, str(error))
+                return
+            except Exception as error:  # noqa: BLE001 - an engine may raise anything
+                _log.exception("variant %d failed in %s", drawn.variant.index, stage)
+                drawn.fail(stage, f"{type(error).__name__}: {error}")
+                return
+
+    def _draw_stage(self, stage: Stage, drawn: DrawnVariant) -> None:
+        knobs = drawn.variant.config[stage]
+        for parent, init_image in self._inputs(stage, knobs, drawn):
+            request = stage_request(stage, knobs, init_image)
+            began = time.perf_counter()
+            try:
+                generation = self._backend.generate(request, self._on_step(stage, drawn.variant))
+            finally:
+                spent = time.perf_counter() - began
+                drawn.seconds[stage] = drawn.seconds.get(stage, 0.0) + spent
+            drawn.warnings.extend(generation.warnings)
+            if not generation.images:
+                raise BackendError(f"{self._backend.name} answered without a picture")
+            drawn.config[stage] = effective_knobs(knobs, generation.images[0].effective)
+            drawn.pictures += [
+                Picture(
+                    request=request,
+                    png=image.png,
+                    effective=image.effective,
+                    seconds=spent,
+                    parent=parent,
+                )
+                for image in generation.images
+            ]
+
+    def _inputs(
+        self, stage: Stage, knobs: Mapping[str, Any], drawn: DrawnVariant
+    ) -> list[tuple[int | None, bytes | None]]:
+        """Return the pictures that *stage* starts from, each with its place among the drawn."""
+        if stage == "txt2img":
+            return [(None, None)]
+        if drawn.pictures:
+            last = drawn.pictures[-1].request.stage
+            pictures = enumerate(drawn.pictures)
+            return [(place, p.png) for place, p in pictures if p.request.stage == last]
+        name = knobs.get("init_image")
+        return [(None, None if name is None else self._init_image(name))]
+
+    def _init_image(self, name: str) -> bytes:
+        if name not in self._init_images:
+            try:
+                data = (self._config.folder / name).read_bytes()
+            except OSError as error:
+                raise StorageError(f"init_image {name!r} cannot be read: {error}") from error
+            self._init_images = {name: data}
+        return self._init_images[name]
+
+    def _on_step(self, stage: Stage, variant: Variant) -> StepCallback:
+        def on_step(step: int, steps: int, preview: bytes | None = None) -> None:
+            self._tell("step", variant, stage=stage, step=step, steps=steps, preview=preview)
+            self._cancel.check()
+
+        return on_step
+
+    # -- saving --------------------------------------------------------------------------
+
+    def _save(self, saver: PictureSaver, drawn: DrawnVariant) -> _Saved:
+        """Make one variant safe: pictures first, journal line after; in the saving thread."""
+        entry, images = saver.save(drawn)
+        self._journal.add(entry)
+        return entry, images
+
+    def _collect(self, saved: Future[_Saved]) -> None:
+        entry, images = saved.result()
+        self._images.extend(images)
+        variant = self._plan.variants[self._places[entry.position]]
+        if entry.failures:
+            failure = entry.failures[0]
+            self._tell("failure", variant, stage=failure.stage, message=failure.error)
+        elif entry.finished:
+            self._tell("variant", variant)
+
+    def _tell(
+        self, event: Literal["step", "variant", "failure"], variant: Variant, **details: Any
+    ) -> None:
+        if self._hooks.wants_progress:
+            self._hooks.progress(
+                RunProgress(
+                    run_id=self._run_id,
+                    event=event,
+                    variant=variant.index + 1,
+                    variants=self._plan.plan_size,
+                    label=variant.label,
+                    **details,
+                )
+            )
+
+    # -- ending --------------------------------------------------------------------------
+
+    def _status(self) -> str:
+        entries = self._journal.entries
+        failed = sum(1 for entry in entries if entry.failures)
+        if not failed:
+            return "completed"
+        return "failed" if failed == len(entries) else "partial"
+
+    def _finish(self, status: str, error: str | None) -> LearningRecord | None:
+        self._journal.end(status, error)
+        if not self._hooks.wants_record:
+            return None
+        try:
+            record = fold(self._journal.header, self._journal.entries, status, error)
+        except Exception:  # noqa: BLE001 - recording must never break a run
+            _log.exception("the learning record of run %s cannot be built", self._run_id)
+            self._hooks.failures += 1
+            return None
+        if self._hooks.record(record):
+            self._journal.record_is_safe()
+        return record
+
+    def _result(
+        self, status: str, error: str | None, record: LearningRecord | None, total: float
+    ) -> RunResult:
+        entries = self._journal.entries
+        seconds: dict[str, float] = {}
+        for entry in entries:
+            for stage, spent in entry.seconds.items():
+                seconds[stage] = round(seconds.get(stage, 0.0) + spent, 6)
+        return RunResult(
+            run_id=self._run_id,
+            status=status,
+            images=tuple(self._images),
+            failures=tuple(failure for entry in entries for failure in entry.failures),
+            warnings=self._warnings(),
+            seconds=seconds,
+            total_seconds=total,
+            error=error,
+            folder=self._folder,
+            learning_record=record,
+            recording_failures=self._hooks.failures,
+            plan_size=self._plan.plan_size,
+        )
+
+    def _warnings(self) -> tuple[str, ...]:
+        entries = self._journal.entries
+        found = [*self._journal.header["warnings"]]
+        found += [warning for entry in entries for warning in entry.warnings]
+        found += [
+            f"asked for {m.knob} = {m.requested!r}, the engine used {m.effective!r}"
+            for entry in entries
+            for output in entry.outputs
+            for m in output.mismatches
+        ]
+        if self._journal.trouble:
+            found.append(self._journal.trouble)
+        if self._hooks.failures:
+            found.append("the learning record is not safe on disk; the log says why")
+        return tuple(dict.fromkeys(found))
