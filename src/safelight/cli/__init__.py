@@ -1,0 +1,63 @@
+"""The command line: parse, build, call one function, print. The only place that chooses.
+
+Commands are imported when they are called, so that ``safelight --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from safelight import __version__
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "plan": "Show what a config would draw, without drawing it.",
+    "run": "Draw what a config asks for, and record what ran.",
+    "schema": "Print the JSON Schema of a config, for editors.",
+    "show": "Show the learning record of a run.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and imports one only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"safelight.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from safelight.knobs import did_you_mean
+
+            raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="safelight")
+@click.option("-v", "--verbose", is_flag=True, help="Log what goes on behind the scenes.")
+def main(**options: Any) -> None:
+    """Run text-to-image pipelines headlessly, and keep a record of what actually ran.
+
+    Start with: safelight run examples/first_picture.toml
+    """
+    import logging
+
+    level = logging.INFO if options["verbose"] else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")

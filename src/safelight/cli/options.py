@@ -1,0 +1,45 @@
+"""Options and endings that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from safelight.errors import ConfigError, PlanError, SafelightError, TemplateError
+
+__all__ = ["archive_option", "as_click_error", "json_option", "override_option", "seed_option"]
+
+
+archive_option = click.option(
+    "--archive",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="SAFELIGHT_ARCHIVE",
+    default=Path("safelight"),
+    show_default="./safelight",
+    show_envvar=True,
+    help="Folder that holds records and images.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+override_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Put a value over the config's, as --set txt2img.steps=30; may be repeated.",
+)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of everything the plan draws; a new one is drawn without it.",
+)
+
+
+class _ConfigFault(click.ClickException):
+    exit_code = 2
+
+
+def as_click_error(error: SafelightError) -> click.ClickException:
+    """Return *error* as the command line shows it; exit status 2 for what the user wrote."""
+    at_fault = isinstance(error, (ConfigError, TemplateError, PlanError))
+    return _ConfigFault(str(error)) if at_fault else click.ClickException(str(error))

@@ -1,0 +1,19 @@
+"""``safelight schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from safelight.config_schema import config_schema
+
+
+@click.command("schema")
+def command() -> None:
+    """Print the JSON Schema of a config, for editors.
+
+    Write it beside your configs and begin each TOML file with
+    ``#:schema ./safelight.schema.json``.
+    """
+    click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))

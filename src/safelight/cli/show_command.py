@@ -1,0 +1,121 @@
+"""``safelight show``."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import click
+
+from safelight.archive_layout import records_folder
+from safelight.cli.options import archive_option, as_click_error, json_option
+from safelight.errors import RecordError, SafelightError
+from safelight.learning import LearningRecord, LearningRecordWriter, read_record
+from safelight.pipeline import recover_interrupted_runs
+
+
+@click.command("show")
+@click.argument("run", default="last")
+@archive_option
+@json_option
+def command(run: str, archive: Path, as_json: bool) -> None:
+    """Show the learning record of RUN.
+
+    RUN is a run id, the beginning of one, or ``last`` for the newest run.
+    """
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        recover_interrupted_runs(archive, writer)
+    try:
+        record = read_record(find_record(archive, run))
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    if as_json:
+        click.echo(record.to_json())
+    else:
+        print_record(record, archive)
+
+
+def find_record(archive: Path, run: str) -> Path:
+    """Return the file of the record that *run* names.
+
+    Raises:
+        RecordError: There is none, or more than one.
+    """
+    folder = records_folder(archive)
+    names = sorted(path.name for path in folder.glob("[!.]*.json")) if folder.is_dir() else []
+    if not names:
+        raise RecordError(f"there are no records in {folder}; make one with: safelight run CONFIG")
+    if run == "last":
+        return folder / names[-1]
+    found = [name for name in names if name.partition("_")[2].startswith(run)]
+    if not found:
+        raise RecordError(f"no record in {folder} has a run id that begins with {run!r}")
+    if len(found) > 1:
+        ids = ", ".join(name.partition("_")[2].removesuffix(".json") for name in found[:5])
+        raise RecordError(f"{len(found)} runs begin with {run!r}: {ids}; give more of the id")
+    return folder / found[0]
+
+
+def _folder(record: LearningRecord, archive: Path) -> str:
+    path = next((output.path for output in record.outputs if output.path), None)
+    return "" if path is None else str(archive / PurePosixPath(path).parent)
+
+
+def print_record(record: LearningRecord, archive: Path) -> None:
+    """Print *record* for a person."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    ran = len(record.variant_configs)
+    engine = " ".join(str(record.backend.get(key, "")) for key in ("name", "version")).strip()
+    rows = {
+        "run": f"{record.run_id}  {record.name}".rstrip(),
+        "status": record.status + (f": {record.error}" if record.error else ""),
+        "began": record.timestamp,
+        "engine": engine,
+        "plan": f"{record.randomizer_mode}, {record.randomizer_plan_size:,} variants; {ran:,} ran",
+        "part": f"{record.part} of {record.parts}" if record.parts > 1 else "",
+        "plan seed": "" if record.plan_seed is None else str(record.plan_seed),
+        "model": record.primary_model,
+        "sampler": " / ".join(n for n in (record.primary_sampler, record.primary_scheduler) if n),
+        "steps, cfg": f"{record.primary_steps}, {record.primary_cfg_scale}",
+        "pictures": _folder(record, archive),
+        "seconds": ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
+        "prompt": "\n".join(str(text) for text in record.template.get("prompts", {}).values()),
+    }
+    for name, text in rows.items():
+        if text:
+            head.add_row(Text(name, style="bold"), Text(text))
+    console.print(head)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("#", "chosen", "stage", "size", "seed", "file"):
+        table.add_column(column, overflow="fold")
+    labels = [variant.get("label") for variant in record.template.get("variants", [])]
+    for output in record.outputs[:50]:
+        label = labels[output.variant] if output.variant < len(labels) else None
+        table.add_row(
+            str(record.first_variant + output.variant),
+            Text(label or ""),
+            output.stage,
+            f"{output.width}x{output.height}",
+            "" if output.seed is None else str(output.seed),
+            Text(PurePosixPath(output.path).name if output.path else ""),
+        )
+    if record.outputs:
+        console.print(table)
+    if len(record.outputs) > 50:
+        console.print(f"... and {len(record.outputs) - 50:,} more images (--json shows all)")
+    for output in record.outputs:
+        for m in output.mismatches:
+            number = record.first_variant + output.variant
+            console.print(
+                Text(f"mismatch in #{number}: {m.knob} was {m.requested!r}, used {m.effective!r}")
+            )
+    for failure in record.failures:
+        number = record.first_variant + failure.variant
+        console.print(Text(f"failed: #{number} in {failure.stage}: {failure.error}"))
+    for warning in record.warnings:
+        console.print(Text(f"warning: {warning}"))

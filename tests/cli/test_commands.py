@@ -1,0 +1,248 @@
+"""The command line does what it says, and says what it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from safelight import __version__
+from safelight.cli import main
+from safelight.learning import read_records
+
+CONFIG = """
+name = "towers"
+backend = "fake"
+
+[txt2img]
+prompt = "a {red|green} lighthouse, 灯台"
+steps = 2
+seed = 7
+width = 64
+height = 64
+
+[randomizer]
+mode = "fanout"
+
+[randomizer.sweep]
+"txt2img.cfg_scale" = [3, 7]
+"""
+
+Safelight = Callable[..., Result]
+
+
+@pytest.fixture
+def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def test_a_run_ends_by_saying_where_everything_is(safelight: Safelight, tmp_path: Path) -> None:
+    """Pictures, contact sheet and record are where the last lines say."""
+    result = safelight("run", "c.toml")
+    assert result.exit_code == 0
+    told = dict(re.findall(r"^  (pictures|sheet|record) +(.+)$", result.stdout, re.MULTILINE))
+    assert len(list(Path(told["pictures"]).glob("0*.png"))) == 4
+    with Image.open(told["sheet"]) as sheet:
+        assert sheet.width > 300
+    assert [record.name for record in read_records(Path(told["record"]).parent)] == ["towers"]
+    assert Path(told["record"]).is_relative_to("safelight/records")
+
+
+def test_json_output_is_one_object_per_run(safelight: Safelight) -> None:
+    """Scripts read it; nothing else is on standard output."""
+    result = safelight("run", "c.toml", "--json", "--set", "txt2img.steps=3")
+    data = json.loads(result.stdout)
+    assert (data["status"], len(data["images"])) == ("completed", 4)
+    record = json.loads(Path(data["record"]).read_text("utf-8"))
+    assert record["base_config"]["txt2img"]["steps"] == 3
+    assert {image["path"] for image in data["images"]} == {
+        f"safelight/{output['path']}" for output in record["outputs"]
+    }
+
+
+def test_a_dry_run_draws_nothing(safelight: Safelight, tmp_path: Path) -> None:
+    """It shows the plan, and leaves no trace."""
+    result = safelight("run", "c.toml", "--dry-run")
+    assert "4 variants" in result.stdout
+    assert not (tmp_path / "safelight").exists()
+
+
+def test_without_record_there_are_pictures_and_no_record(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """Recording is optional."""
+    result = safelight("run", "c.toml", "--no-record", "--archive", "elsewhere")
+    assert result.exit_code == 0
+    assert "record" not in result.stdout
+    assert len(list(Path("elsewhere").rglob("0*.png"))) == 4
+    assert not (tmp_path / "elsewhere" / "records").exists()
+    assert safelight("show", "--archive", "elsewhere").exit_code == 1
+
+
+def test_the_archive_may_come_from_the_environment(
+    safelight: Safelight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who keeps all pictures in one place says so once."""
+    monkeypatch.setenv("SAFELIGHT_ARCHIVE", "everything")
+    safelight("run", "c.toml")
+    assert len(list(read_records(Path("everything/records")))) == 1
+
+
+def test_all_faults_of_a_config_are_shown(safelight: Safelight, tmp_path: Path) -> None:
+    """And the exit status tells a script that the config is to blame."""
+    (tmp_path / "bad.toml").write_text("[txt2img]\nstpes = 3\nsteps = 0\n")
+    result = safelight("run", "c.toml", "bad.toml")
+    assert result.exit_code == 2
+    assert "bad.toml: 2 faults" in result.output
+    assert "did you mean 'steps'?" in result.output
+    assert not (tmp_path / "safelight").exists(), "nothing runs while any config is at fault"
+
+
+def test_an_engine_that_does_not_exist_is_named_with_near_ones(safelight: Safelight) -> None:
+    """A typo in one word must not need a search through the documentation."""
+    result = safelight("run", "c.toml", "--set", "backend=fkae")
+    assert result.exit_code == 1
+    assert "did you mean 'fake'?" in result.output
+
+
+def test_failed_variants_show_in_output_and_exit_status(safelight: Safelight) -> None:
+    """Some failed: 3. All failed: 1."""
+    some = safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')
+    assert some.exit_code == 3
+    assert "partial: 2 pictures" in some.stdout
+    every = safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["tower", "house"]}')
+    assert every.exit_code == 1
+    assert "failed: 0 pictures" in every.stdout
+
+
+def test_a_plan_is_shown_without_drawing(safelight: Safelight) -> None:
+    """Size, how it comes about, and the first variants."""
+    shown = safelight("plan", "c.toml")
+    assert "4 variants through txt2img" in shown.stdout
+    assert "a red lighthouse" in shown.stdout
+    data = json.loads(safelight("plan", "c.toml", "--json", "--first", "2").stdout)
+    assert (data["plan_size"], data["mode"], len(data["variants"])) == (4, "fanout", 2)
+    assert data["variants"][1]["config"]["txt2img"]["cfg_scale"] == 7
+
+
+def test_a_plan_of_a_billion_is_shown_at_once(safelight: Safelight) -> None:
+    """Counting is not listing."""
+    ten = "|".join("abcdefghij")
+    prompt = " ".join(["{" + ten + "}"] * 9)
+    result = safelight("plan", "c.toml", "--set", f"txt2img.prompt={prompt}")
+    assert "2,000,000,000 variants" in result.stdout
+
+
+def test_a_record_is_shown_by_id_by_prefix_and_as_json(safelight: Safelight) -> None:
+    """``safelight show`` after a run shows that run."""
+    run = json.loads(safelight("run", "c.toml", "--json").stdout)
+    for name in ("last", run["run_id"], run["run_id"][:6]):
+        shown = safelight("show", name)
+        assert shown.exit_code == 0
+        assert run["run_id"] in shown.stdout
+        assert "fanout, 4 variants" in shown.stdout
+    assert json.loads(safelight("show", "--json").stdout)["run_id"] == run["run_id"]
+    missing = safelight("show", "zzz")
+    assert missing.exit_code == 1
+    assert "no record" in missing.output
+
+
+def test_the_schema_is_printed(safelight: Safelight) -> None:
+    """For an editor's settings."""
+    assert json.loads(safelight("schema").stdout)["title"] == "safelight config"
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "show", "schema"])
+def test_every_command_has_help_and_is_in_the_list(safelight: Safelight, name: str) -> None:
+    """What ``--help`` lists is what exists."""
+    assert name in safelight("--help").stdout
+    text = safelight(name, "--help").stdout
+    assert text.startswith(f"Usage: main {name}")
+    assert "--help" in text
+
+
+def test_a_command_that_does_not_exist_gets_a_hint(safelight: Safelight) -> None:
+    """Typos happen."""
+    result = safelight("shwo")
+    assert result.exit_code == 2
+    assert "did you mean 'show'?" in result.output
+
+
+def test_the_version_is_told(safelight: Safelight) -> None:
+    """Bug reports need it."""
+    assert __version__ in safelight("--version").stdout
+
+
+def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    (tmp_path / "slow.toml").write_text(
+        CONFIG.replace('backend = "fake"', 'backend = {name = "fake", seconds_per_step = 0.05}')
+        + "\n".join(f'"txt2img.{k}" = {v}' for k, v in {"seed": list(range(50))}.items()),
+        "utf-8",
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "safelight", "run", "slow.toml", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_picture(tmp_path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob("safelight/images/*/*/0*.png")):
+        assert time.monotonic() < deadline, "no picture appeared"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_ctrl_c_cancels_with_the_record_written(tmp_path: Path) -> None:
+    """A real interrupt of a real process: exit status 130, everything safe."""
+    process = _start(tmp_path)
+    _wait_for_picture(tmp_path)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert "cancelled:" in out
+    (record,) = read_records(tmp_path / "safelight" / "records")
+    assert record.status == "cancelled"
+    assert 0 < len(record.outputs) < 200
+    assert all((tmp_path / "safelight" / str(output.path)).is_file() for output in record.outputs)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_a_killed_run_is_an_interrupted_record_on_the_next_command(tmp_path: Path) -> None:
+    """Kill -9 cannot be caught; the journal beside the pictures tells what was done."""
+    process = _start(tmp_path)
+    _wait_for_picture(tmp_path)
+    process.kill()
+    process.communicate(timeout=30)
+    assert not list(read_records(tmp_path / "safelight" / "records"))
+    shown = subprocess.run(
+        [sys.executable, "-m", "safelight", "show", "--json"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    data: dict[str, Any] = json.loads(shown.stdout)
+    assert data["status"] == "interrupted"
+    assert data["outputs"]
+    assert all((tmp_path / "safelight" / o["path"]).is_file() for o in data["outputs"])
