@@ -236,11 +236,14 @@ def test_existing_randomizer_presets_read_as_they_are() -> None:
 
 def test_a_config_is_cut_off_from_the_mapping_it_was_made_of() -> None:
     """Later changes to the caller's dicts do not reach it, and nobody can change it."""
-    data = {"txt2img": {"prompt": "a", "extra": {"list": [1]}}, "metadata": {"m": [1]}}
+    data: dict[str, Any] = {
+        "txt2img": {"prompt": "a", "extra": {"list": [1]}},
+        "metadata": {"m": [1]},
+    }
     config = PipelineConfig.from_mapping(data)
     data["txt2img"]["prompt"] = "b"
-    data["txt2img"]["extra"]["list"].append(2)  # type: ignore[index]
-    data["metadata"]["m"].append(2)  # type: ignore[attr-defined]
+    data["txt2img"]["extra"]["list"].append(2)
+    data["metadata"]["m"].append(2)
     assert config.to_mapping() == {"txt2img": {"prompt": "a", "extra": {"list": [1]}}}
     assert config.metadata == {"m": [1]}
     with pytest.raises(TypeError):
@@ -259,7 +262,7 @@ def test_a_config_is_cut_off_from_the_mapping_it_was_made_of() -> None:
 def test_a_knob_is_accepted_exactly_when_its_rule_allows_it(name: str, value: Any) -> None:
     """The config check and the knob table never disagree, whatever the value is."""
     stage = KNOBS[name].stages[0]
-    data = {"txt2img": {"prompt": "a"}, stage: {"prompt": "a", name: value}}
+    data: dict[str, Any] = {"txt2img": {"prompt": "a"}, stage: {"prompt": "a", name: value}}
     if stage == "upscale":
         data[stage].pop("prompt")
     rule_broken = knob_fault(KNOBS[name], value) is not None

@@ -63,15 +63,14 @@ def write_new_file(
         except FileExistsError:
             continue
         with _removed_on_failure(temporary):
-            taken = _content(final)
-            if taken is not None:
+            if os.path.lexists(final):
                 os.close(handle)
                 os.unlink(temporary)  # noqa: PTH108
-                if taken == data:
-                    return Path(final)
-                continue
-            _fill(handle, data)
-            os.rename(temporary, final)  # noqa: PTH104
+                if not _holds(final, data):
+                    continue
+            else:
+                _fill(handle, data)
+                os.rename(temporary, final)  # noqa: PTH104
         if flush:
             sync_folder(folder)
         return Path(final)
@@ -107,12 +106,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _content(path: str) -> bytes | None:
+def _holds(path: str, data: bytes) -> bool:
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            return file.read()
-    except FileNotFoundError:
-        return None
+            return file.read() == data
+    except OSError:  # a folder, or not ours to read: taken all the same
+        return False
 
 
 def _fill(handle: int, data: bytes) -> None:
@@ -147,15 +146,16 @@ class AppendOnlyFile:
     to nobody. A half-written last line is possible after a power cut; readers pass over it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create *path* and lock it.
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open *path*, or create it, and lock it.
 
         Raises:
             BlockingIOError: Another process holds it.
+            FileNotFoundError: It is missing, and *create* is False.
             OSError: It cannot be opened.
         """
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
+        flags = os.O_RDWR | os.O_APPEND | _BINARY | (os.O_CREAT if create else 0)
         self._handle = os.open(path, flags, 0o666)
         try:
             _lock(self._handle)

@@ -38,6 +38,7 @@ __all__ = [
     "SafelightError",
     "StorageError",
     "TemplateError",
+    "sentence_of",
 ]
 
 
@@ -121,3 +122,18 @@ class BackendNotInstalled(BackendError):
 
 class GenerationCancelled(SafelightError):
     """Somebody asked to stop; raised through the engine by the step callback."""
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what *error* says, never empty and always printable.
+
+    Ours speak for themselves; of foreign ones the type is told, too, because many say little.
+    """
+    try:
+        words = str(error).encode("utf-8", "backslashreplace").decode().strip()
+    except Exception:  # noqa: BLE001 - an error that cannot even say what it is
+        words = ""
+    kind = type(error).__name__
+    if isinstance(error, SafelightError):
+        return words or kind
+    return f"{kind}: {words}" if words else kind

@@ -95,7 +95,7 @@ def test_the_writer_produces_a_file_that_reads_back_equal(tmp_path: Path) -> Non
     """The file on disk is the record, under a name made of its time and run id."""
     record = non_trivial_record()
     with LearningRecordWriter(tmp_path / "records") as writer:
-        assert writer.write(record) is None
+        writer.write(record)
     files = list((tmp_path / "records").iterdir())
     assert [file.name for file in files] == ["20260131T120000.000001Z_0123456789abcdef.json"]
     assert read_record(files[0]) == record

@@ -20,12 +20,12 @@ PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 """How AUTOMATIC1111 and everybody after it reads the last line of an infotext."""
 
 
-def picture(mode: str = "RGB", size: tuple[int, int] = (8, 4), **texts: str) -> bytes:
+def picture(size: tuple[int, int] = (8, 4), texts: dict[str, str] | None = None) -> bytes:
     info = PngImagePlugin.PngInfo()
-    for key, value in texts.items():
+    for key, value in (texts or {}).items():
         info.add_text(key, value)
     buffer = io.BytesIO()
-    Image.radial_gradient("L").resize(size).convert(mode).save(buffer, "PNG", pnginfo=info)
+    Image.radial_gradient("L").resize(size).convert("RGB").save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
 
@@ -33,7 +33,7 @@ def read_infotext(text: str) -> tuple[str, str, dict[str, str]]:
     *lines, last = text.split("\n")
     joined = "\n".join(lines)
     prompt, _, negative = joined.partition("\nNegative prompt: ")
-    pairs = {key: value for key, value in PAIR.findall(last)}
+    pairs = dict(PAIR.findall(last))
     return (
         prompt,
         negative,
@@ -60,7 +60,7 @@ def test_any_text_is_embedded_and_read_back(text: str) -> None:
 def test_what_the_engine_wrote_is_kept_and_not_doubled() -> None:
     """A1111 text beside ComfyUI's graph would make ComfyUI open another graph."""
     for key in ("parameters", "prompt", "workflow"):
-        told = embed_metadata(picture(**{key: "the engine's own"}), "ours", {"schema": 1})
+        told = embed_metadata(picture(texts={key: "the engine's own"}), "ours", {"schema": 1})
         assert png_texts(told).keys() == {key, "safelight"}
         assert png_texts(told)[key] == "the engine's own"
 

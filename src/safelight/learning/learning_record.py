@@ -445,7 +445,7 @@ class LearningRecordWriter:
                     " process, unless a run's journal holds them: %s",
                     len(self._pending),
                     self.base_dir,
-                    ", ".join(record.run_id for record in self._pending),
+                    ", ".join(str(getattr(record, "run_id", record)) for record in self._pending),
                 )
 
     def _retry(self) -> None:
@@ -486,4 +486,4 @@ class LearningRecordWriter:
 def record_stem(timestamp: str, run_id: str) -> str:
     """Return the name of a record's file without ``.json``: sortable, safe on every disk."""
     moment = re.sub(r"[^0-9TZ.]", "", timestamp)
-    return re.sub(r"[^\w.-]", "-", f"{moment}_{run_id}")[:200]
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{moment}_{run_id}")[:200]

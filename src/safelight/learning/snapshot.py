@@ -13,38 +13,60 @@ import msgspec
 
 __all__ = ["plain_snapshot"]
 
-_SECRET_KEY = re.compile(
-    r"^(.*[-_ ])?(password|passwd|passphrase|token|secret|api[-_]?key|access[-_]?key"
-    r"|authorization|credentials?)$",
-    re.IGNORECASE,
-)
-_SECRET_HINT = re.compile(
-    rb"passw|passphrase|token|secret|api.?key|access.?key|authorization|credential|://[^/\s\"]*@"
-    rb'|"user(name)?"',
-    re.IGNORECASE,
-)
-_URL_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE)
-_ENGINE_FIELDS = ("backend", "environment")
 _BLANKED = "(removed)"
+_ENGINE_FIELDS = ("backend", "environment")
+_DEEPEST = 100
+_MOST_BITS = 14_000
+"""Integers beyond this cannot be written as digits: Python itself refuses above 4,300 digits."""
+
+_SECRET_KEY = re.compile(
+    r"^(.*[-_ .])?(password|passwd|passphrase|token|secret|api[-_ ]?key|access[-_ ]?key"
+    r"|authorization|signature|credentials?)$"
+)
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SECRET_HINT = re.compile(
+    rb"passw|passphrase|token|secret|api.?key|access.?key|authorization|signature|credential"
+    rb'|://[^/\s"]*@|"user(name)?"',
+    re.IGNORECASE,
+)
+"""Anything worth a closer look; most records hold nothing of it, and are not walked."""
+
+_URL_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#\"']+@", re.IGNORECASE)
+_URL_SECRET = re.compile(
+    r"([?&;][^=&;\s]*(?:token|key|secret|passw(?:or)?d|signature|sig)=)[^&;#\s\"']+",
+    re.IGNORECASE,
+)
 
 
 def plain_snapshot(values: Mapping[Any, Any]) -> Any:
     """Return a deep copy of *values* in which everything is a plain JSON value, secrets blanked.
 
-    Never raises for what the values are: what JSON cannot hold becomes its text.
+    Paths and enums become their text, numpy scalars numbers, NaN and infinity None, bytes
+    base64, anything else its text. Never raises for what the values are.
     """
     try:
         # One trip through JSON is the fastest deep copy there is; it also settles types.
         text = msgspec.json.encode(values, enc_hook=_plain_value)
-    except (TypeError, ValueError, RecursionError, OverflowError):
+    except Exception:  # noqa: BLE001 - foreign values may do anything when looked at
         text = json.dumps(_plain_slowly(values, ()), ensure_ascii=False).encode()
-    if _SECRET_HINT.search(text):
-        return _without_secrets(msgspec.json.decode(text), engine=False)
-    return msgspec.json.decode(text)
+    plain = msgspec.json.decode(text)
+    return _without_secrets(plain, engine=False) if _SECRET_HINT.search(text) else plain
 
 
 def _plain_value(value: Any) -> Any:
     """Return a plain stand-in for one value that JSON cannot hold; never raises."""
+    try:
+        return _stand_in(value)
+    except Exception:  # noqa: BLE001 - its type is all there is to say
+        return f"<{type(value).__name__}>"
+
+
+def _stand_in(value: Any) -> Any:
+    for kind in (str, int, float):
+        if isinstance(value, kind):  # a subclass, which the encoder does not take for one
+            return kind.__str__(value) if kind is str else kind(value)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
     if isinstance(value, Mapping):
         return {_key(key): item for key, item in value.items()}
     if isinstance(value, Set):
@@ -53,16 +75,8 @@ def _plain_value(value: Any) -> Any:
         return os.fsdecode(value)
     for method in ("tolist", "item"):  # numpy and torch, without importing them
         if callable(getattr(value, method, None)):
-            try:
-                return getattr(value, method)()
-            except Exception:  # noqa: BLE001 - foreign code; its text is kept instead
-                break
-    if isinstance(value, Sequence):
-        return list(value)
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - foreign code; its type is all there is to say
-        return f"<{type(value).__name__}>"
+            return getattr(value, method)()
+    return list(value) if isinstance(value, Sequence) else str(value)
 
 
 def _plain_slowly(value: Any, above: tuple[int, ...]) -> Any:
@@ -70,34 +84,39 @@ def _plain_slowly(value: Any, above: tuple[int, ...]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return _text(value)
     if isinstance(value, int):
-        return int(value)
+        return int(value) if value.bit_length() <= _MOST_BITS else hex(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if id(value) in above or len(above) > 100:
+    if id(value) in above or len(above) > _DEEPEST:
         return "<circular>" if id(value) in above else "<too deep>"
     above = (*above, id(value))
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
-    if isinstance(value, Mapping):
-        return {_key(key): _plain_slowly(item, above) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_slowly(item, above) for item in value]
     try:
+        if isinstance(value, Mapping):
+            return {_key(key): _plain_slowly(item, above) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_plain_slowly(item, above) for item in value]
         value = msgspec.to_builtins(value, enc_hook=_plain_value)
     except Exception:  # noqa: BLE001 - whatever it is, the record holds its text
-        value = str(_plain_value(value))
+        value = _plain_value(value)
+        if not isinstance(value, (str, int, float, list, dict)):
+            value = _text(str(value))
     return _plain_slowly(value, above)
 
 
 def _key(key: object) -> str:
-    text = key if isinstance(key, str) else str(_plain_value(key))
-    return text.encode("utf-8", "backslashreplace").decode()
+    return _text(key if isinstance(key, str) else str(_plain_value(key)))
+
+
+def _text(value: str) -> str:
+    return str.__str__(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _without_secrets(value: Any, *, engine: bool) -> Any:
-    """Blank secrets by the name of their key, and credentials inside URLs.
+    """Blank secrets by the name of their key, and inside URLs.
 
     Args:
         value: Plain JSON.
@@ -112,10 +131,11 @@ def _without_secrets(value: Any, *, engine: bool) -> Any:
         }
     if isinstance(value, list):
         return [_without_secrets(item, engine=engine) for item in value]
-    if isinstance(value, str) and "@" in value:
-        return _URL_CREDENTIALS.sub(r"\1", value)
+    if isinstance(value, str) and ("://" in value or "=" in value):
+        return _URL_SECRET.sub(rf"\1{_BLANKED}", _URL_CREDENTIALS.sub(r"\1", value))
     return value
 
 
 def _is_secret(key: str, engine: bool) -> bool:
-    return bool(_SECRET_KEY.match(key)) or (engine and key.lower() in ("user", "username"))
+    name = _CAMEL_CASE.sub("_", key).lower()
+    return bool(_SECRET_KEY.match(name)) or (engine and name in ("user", "username", "user_name"))

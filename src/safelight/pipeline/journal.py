@@ -19,7 +19,7 @@ import msgspec
 
 from safelight.archive_layout import JOURNAL_NAME, records_folder, running_folder
 from safelight.durable_file import AppendOnlyFile, write_new_file
-from safelight.errors import RecordError
+from safelight.errors import RecordError, sentence_of
 from safelight.learning.learning_record import (
     ImageOutput,
     LearningRecord,
@@ -27,8 +27,16 @@ from safelight.learning.learning_record import (
     VariantFailure,
     record_stem,
 )
+from safelight.learning.snapshot import plain_snapshot
 
-__all__ = ["RunJournal", "VariantEntry", "fold", "read_journal", "recover_interrupted_runs"]
+__all__ = [
+    "RunJournal",
+    "VariantEntry",
+    "fold",
+    "read_journal",
+    "recover_interrupted_runs",
+    "seconds_per_stage",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +69,16 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _entry_decoder = msgspec.json.Decoder(VariantEntry)
+
+
+class _Ending(msgspec.Struct, kw_only=True):
+    status: str
+    error: str | None = None
+
+
+_ending_decoder = msgspec.json.Decoder(_Ending)
+_ENDING = (b'{"error":', b'{"status":')
+"""How the last line begins: its keys are sorted, and no variant has them."""
 
 
 class RunJournal:
@@ -108,7 +126,7 @@ class RunJournal:
 
     def end(self, status: str, error: str | None) -> None:
         """Note how the run ended, and let go of the file."""
-        self._append(_encoder.encode({"status": status, "error": error}))
+        self._append(_encoder.encode(plain_snapshot({"status": status, "error": error})))
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -140,11 +158,24 @@ def fold(
     Raises:
         RecordError: The header is not that of a run.
     """
-    entries = list(entries)
+    try:
+        return _folded(header, list(entries), status, error)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise RecordError(f"the journal does not begin as a run's does: {problem!r}") from problem
+
+
+def seconds_per_stage(entries: Iterable[VariantEntry]) -> dict[str, float]:
+    """Return stage -> seconds in the engine, all *entries* together."""
     seconds: dict[str, float] = {}
     for entry in entries:
         for stage, spent in entry.seconds.items():
             seconds[stage] = round(seconds.get(stage, 0.0) + spent, 6)
+    return seconds
+
+
+def _folded(
+    header: Mapping[str, Any], entries: list[VariantEntry], status: str, error: str | None
+) -> LearningRecord:
     warnings = [*header.get("warnings", ()), *(w for entry in entries for w in entry.warnings)]
     template = {
         **header.get("template", {}),
@@ -162,18 +193,15 @@ def fold(
         failures=tuple(failure for entry in entries for failure in entry.failures),
         warnings=tuple(dict.fromkeys(warnings)),
         template=template,
-        seconds=seconds,
+        seconds=seconds_per_stage(entries),
     )
-    try:
-        return LearningRecord.from_pipeline_context(
-            header["base_config"],
-            [entry.config for entry in entries],
-            {"mode": header["randomizer_mode"], "plan_size": header["randomizer_plan_size"]},
-            None,
-            **given,
-        )
-    except (KeyError, TypeError) as problem:
-        raise RecordError(f"the journal does not begin as a run's does: {problem}") from problem
+    return LearningRecord.from_pipeline_context(
+        header["base_config"],
+        [entry.config for entry in entries],
+        {"mode": header["randomizer_mode"], "plan_size": header["randomizer_plan_size"]},
+        None,
+        **given,
+    )
 
 
 def read_journal(
@@ -192,18 +220,18 @@ def read_journal(
         raise RecordError(f"{path}: cannot be read: {error}") from error
     try:
         header = msgspec.json.decode(lines[0], type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise RecordError(f"{path}: has no readable first line: {error}") from error
     entries: list[VariantEntry] = []
     for number, line in enumerate(lines[1:], start=2):
         if not line:
             continue
         try:
+            if line.startswith(_ENDING):
+                return header, entries, msgspec.structs.asdict(_ending_decoder.decode(line))
             entries.append(_entry_decoder.decode(line))
-        except msgspec.ValidationError:
-            return header, entries, msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            _log.warning("%s: line %d is torn and passed over", path, number)
+        except (msgspec.MsgspecError, ValueError) as error:
+            _log.warning("%s: line %d is passed over: %s", path, number, error)
     return header, entries, None
 
 
@@ -226,8 +254,8 @@ def recover_interrupted_runs(
             continue
         try:
             record = _recover(archive, marker, writer)
-        except (OSError, RecordError, ValueError) as error:
-            _log.warning("the run of %s cannot be recovered yet: %s", marker.name, error)
+        except Exception as error:  # noqa: BLE001 - one damaged journal must stop nobody
+            _log.warning("run %s cannot be recovered: %s", marker.name, sentence_of(error))
             continue
         if record is not None:
             recovered.append(record)
@@ -237,7 +265,7 @@ def recover_interrupted_runs(
 def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> LearningRecord | None:
     journal = archive / marker.read_text("utf-8") / JOURNAL_NAME
     try:
-        held = AppendOnlyFile(journal)
+        held = AppendOnlyFile(journal, create=False)
     except BlockingIOError:
         return None
     with held:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from safelight.durable_file import sync_folder, write_new_file
 from safelight.errors import ImageError
 from safelight.knobs import Stage
@@ -20,7 +22,7 @@ from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import ImageRequest
 from safelight.pipeline.images import embed_metadata, identify, parameters_text
 from safelight.pipeline.journal import VariantEntry
-from safelight.pipeline.stages import mismatches, stages_up_to
+from safelight.pipeline.stages import effective_knobs, mismatches, stages_up_to
 from safelight.randomizer import Variant
 
 __all__ = ["DrawnVariant", "Picture", "PictureSaver", "RunImage"]
@@ -130,6 +132,9 @@ class PictureSaver:
     ) -> RunImage:
         request, stage = picture.request, picture.request.stage
         identity = identify(picture.png)
+        size = {"width": identity.width, "height": identity.height}
+        effective = picture.effective if stage == "upscale" else {**picture.effective, **size}
+        drawn.config[stage] = effective_knobs(drawn.config[stage], effective)
         parent = _parent(picture, before)
         led_to_it: dict[str, dict[str, Any]] = {
             name: drawn.config[name] for name in stages_up_to(stage) if name in drawn.config
@@ -145,7 +150,7 @@ class PictureSaver:
         }
         text = parameters_text(led_to_it, identity.width, identity.height)
         png = embed_metadata(picture.png, text, plain_snapshot(about))
-        seed = picture.effective.get("seed", getattr(request, "seed", None))
+        seed = effective.get("seed", getattr(request, "seed", None))
         path = self._write(png, drawn.variant.index, stage, seed)
         output = ImageOutput(
             variant=drawn.position,
@@ -157,7 +162,7 @@ class PictureSaver:
             height=identity.height,
             seed=seed if isinstance(seed, int) else None,
             seconds=round(picture.seconds, 6),
-            mismatches=mismatches(request, picture.effective),
+            mismatches=mismatches(request, effective),
             parent=parent,
         )
         return RunImage(
@@ -184,14 +189,18 @@ def _parent(picture: Picture, before: Sequence[RunImage]) -> str | None:
 
 
 def _entry(drawn: DrawnVariant, images: Sequence[RunImage]) -> VariantEntry:
-    return VariantEntry(
-        position=drawn.position,
-        config=plain_snapshot(dict(drawn.config)),
-        label=drawn.variant.label,
-        choices=plain_snapshot(drawn.variant.choices),
-        outputs=tuple(image.output for image in images),
-        failures=(drawn.failure,) if drawn.failure else (),
-        warnings=tuple(dict.fromkeys(drawn.warnings)),
-        seconds={stage: round(spent, 6) for stage, spent in drawn.seconds.items()},
-        finished=drawn.finished,
+    """Return the journal entry of *drawn*: plain values only, whatever the engine sent."""
+    entry = plain_snapshot(
+        {
+            "position": drawn.position,
+            "config": drawn.config,
+            "label": drawn.variant.label,
+            "choices": drawn.variant.choices,
+            "outputs": [image.output for image in images],
+            "failures": [drawn.failure] if drawn.failure else [],
+            "warnings": list(dict.fromkeys(map(str, drawn.warnings))),
+            "seconds": {stage: round(spent, 6) for stage, spent in drawn.seconds.items()},
+            "finished": drawn.finished,
+        }
     )
+    return msgspec.convert(entry, VariantEntry)

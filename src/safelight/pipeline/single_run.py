@@ -19,7 +19,13 @@ from typing import Any, Literal, Protocol
 from safelight import __version__
 from safelight.archive_layout import run_folder
 from safelight.config import PipelineConfig
-from safelight.errors import BackendError, GenerationCancelled, SafelightError, StorageError
+from safelight.errors import (
+    BackendError,
+    GenerationCancelled,
+    SafelightError,
+    StorageError,
+    sentence_of,
+)
 from safelight.knobs import Stage
 from safelight.learning.learning_record import (
     SCHEMA,
@@ -27,8 +33,8 @@ from safelight.learning.learning_record import (
     new_run_id,
 )
 from safelight.learning.snapshot import plain_snapshot
-from safelight.pipeline.backend import Backend, StepCallback
-from safelight.pipeline.journal import RunJournal, VariantEntry, fold
+from safelight.pipeline.backend import Backend, GeneratedImage, ImageRequest, StepCallback
+from safelight.pipeline.journal import RunJournal, VariantEntry, fold, seconds_per_stage
 from safelight.pipeline.picture_saver import DrawnVariant, Picture, PictureSaver, RunImage
 from safelight.pipeline.progress import CancelToken, ProgressCallback, RunProgress
 from safelight.pipeline.run_result import RunResult
@@ -162,6 +168,7 @@ class SingleRun:
         self._journal = RunJournal(self._header())
         self._folder: Path | None = None
         self._images: list[RunImage] = []
+        self._unsafe = False
         self._init_images: dict[str, bytes] = {}
 
     def carry_out(self) -> RunResult:
@@ -180,10 +187,10 @@ class SingleRun:
         except GenerationCancelled:
             status = "cancelled"
         except SafelightError as problem:
-            status, error = "failed", str(problem)
+            status, error = "failed", sentence_of(problem)
         except Exception as problem:  # noqa: BLE001 - logged, and told by the record
             _log.exception("run %s ended early", self._run_id)
-            status, error = "failed", f"{type(problem).__name__}: {problem}"
+            status, error = "failed", sentence_of(problem)
         except BaseException as problem:
             self._finish("cancelled", type(problem).__name__)
             raise
@@ -278,16 +285,23 @@ class SingleRun:
             try:
                 self._cancel.check()
                 self._draw_stage(stage, drawn)
-            except GenerationCancelled:
-                drawn.finished = False
-                raise
             except SafelightError as error:
-                drawn.fail(stage, str(error))
+                if isinstance(error, GenerationCancelled):
+                    drawn.finished = False
+                    raise
+                drawn.fail(stage, sentence_of(error))
                 return
             except Exception as error:  # noqa: BLE001 - an engine may raise anything
-                _log.exception("variant %d failed in %s", drawn.variant.index, stage)
-                drawn.fail(stage, f"{type(error).__name__}: {error}")
+                message = sentence_of(error)
+                _log.warning(
+                    "variant %d failed in %s: %s", drawn.variant.index, stage, message,
+                    exc_info=_log.isEnabledFor(logging.DEBUG),
+                )  # fmt: skip
+                drawn.fail(stage, message)
                 return
+            except BaseException:
+                drawn.finished = False
+                raise
 
     def _draw_stage(self, stage: Stage, drawn: DrawnVariant) -> None:
         knobs = drawn.variant.config[stage]
@@ -302,17 +316,24 @@ class SingleRun:
             drawn.warnings.extend(generation.warnings)
             if not generation.images:
                 raise BackendError(f"{self._backend.name} answered without a picture")
-            drawn.config[stage] = effective_knobs(knobs, generation.images[0].effective)
-            drawn.pictures += [
-                Picture(
-                    request=request,
-                    png=image.png,
-                    effective=image.effective,
-                    seconds=spent,
-                    parent=parent,
-                )
-                for image in generation.images
-            ]
+            pictures = [self._picture(request, i, spent, parent) for i in generation.images]
+            drawn.config[stage] = effective_knobs(knobs, pictures[0].effective)
+            drawn.pictures += pictures
+
+    def _picture(
+        self, request: ImageRequest, image: GeneratedImage, spent: float, parent: int | None
+    ) -> Picture:
+        png: Any = image.png  # engines of other people are not type-checked
+        if not isinstance(png, bytes):
+            kind = type(png).__name__
+            raise BackendError(f"{self._backend.name} answered with {kind} instead of a PNG file")
+        return Picture(
+            request=request,
+            png=png,
+            effective=plain_snapshot(dict(image.effective)),
+            seconds=spent,
+            parent=parent,
+        )
 
     def _inputs(
         self, stage: Stage, knobs: Mapping[str, Any], drawn: DrawnVariant
@@ -394,8 +415,10 @@ class SingleRun:
         except Exception:  # noqa: BLE001 - recording must never break a run
             _log.exception("the learning record of run %s cannot be built", self._run_id)
             self._hooks.failures += 1
+            self._unsafe = True
             return None
-        if self._hooks.record(record):
+        self._unsafe = not self._hooks.record(record)
+        if not self._unsafe:
             self._journal.record_is_safe()
         return record
 
@@ -403,17 +426,13 @@ class SingleRun:
         self, status: str, error: str | None, record: LearningRecord | None, total: float
     ) -> RunResult:
         entries = self._journal.entries
-        seconds: dict[str, float] = {}
-        for entry in entries:
-            for stage, spent in entry.seconds.items():
-                seconds[stage] = round(seconds.get(stage, 0.0) + spent, 6)
         return RunResult(
             run_id=self._run_id,
             status=status,
             images=tuple(self._images),
             failures=tuple(failure for entry in entries for failure in entry.failures),
             warnings=self._warnings(),
-            seconds=seconds,
+            seconds=seconds_per_stage(entries),
             total_seconds=total,
             error=error,
             folder=self._folder,
@@ -434,6 +453,8 @@ class SingleRun:
         ]
         if self._journal.trouble:
             found.append(self._journal.trouble)
-        if self._hooks.failures:
-            found.append("the learning record is not safe on disk; the log says why")
+        if self._unsafe:
+            found.append("the learning record is not safe on disk yet; the log says why")
+        elif self._hooks.failures:
+            found.append("a learning record callback raised; the log says why")
         return tuple(dict.fromkeys(found))

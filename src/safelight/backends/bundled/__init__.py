@@ -37,7 +37,6 @@ _MODEL_FOLDER = Path(__file__).parent / "model"
 _SAMPLER, _SCHEDULER, _STEPS, _CFG_SCALE, _DENOISING = "DPM++ 2M", "Karras", 20, 3.0, 0.75
 _MOST_STEPS = 1000
 _UPSCALERS = ("Lanczos", "Bicubic", "Nearest")
-_PREVIEW_EVERY = 1
 
 
 class BundledBackend:
@@ -58,13 +57,11 @@ class BundledBackend:
         import numpy
         import onnxruntime
 
-        from safelight.backends.bundled.text_to_image_model import file_sha256
-
         environment: dict[str, Any] = {
             "device": "cpu",
             "numpy": numpy.__version__,
             "onnxruntime": onnxruntime.__version__,
-            "model_sha256": file_sha256(self._folder) if self._loads() else "",
+            "model_sha256": self._model().sha256,
         }
         return BackendDescription(name=self.name, version=__version__, environment=environment)
 
@@ -85,9 +82,6 @@ class BundledBackend:
         if isinstance(request, UpscaleRequest):
             return _upscaled(request, on_step)
         return self._draw(request, on_step)
-
-    def _loads(self) -> bool:
-        return self._model() is not None
 
     def _model(self) -> TextToImageModel:
         if self._loaded is None:
@@ -191,9 +185,11 @@ def _warnings(
     if prompt.left_out:
         found.append(f"the prompt is too long for the bundled model: {prompt.left_out:,} words had"
                      " no effect")  # fmt: skip
-    for knob in ("vae", "clip_skip"):
-        if getattr(request, knob) is not None:
-            found.append(f"the bundled model has no {knob}; it had no effect")
+    found += [
+        f"the bundled model has no {knob}; it had no effect"
+        for knob in ("vae", "clip_skip")
+        if getattr(request, knob) is not None
+    ]
     if request.extra:
         found.append(f"the bundled model ignores extra knobs: {', '.join(request.extra)}")
     return found

@@ -25,29 +25,11 @@ from safelight.errors import BackendError
 __all__ = ["EncodedPrompt", "TextToImageModel"]
 
 _STOP_WORDS = frozenset(
-    [
-        "style",
-        "a",
-        "an",
-        "the",
-        "of",
-        "with",
-        "in",
-        "and",
-        "emoji",
-        "icon",
-        "sign",
-        "symbol",
-    ]  # as in training
+    ("style", "a", "an", "the", "of", "with", "in", "and", "emoji", "icon", "sign", "symbol")
 )
+"""Words that were left out of captions in training."""
+
 _PAD, _BOS = 0, 1
-_RUNTIME_ERRORS = (
-    RuntimeError,
-    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
-    onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +74,7 @@ class TextToImageModel:
         self._unet = _session(folder / "unet.onnx")
         self._unet_inputs = [entry.name for entry in self._unet.get_inputs()]
         self._text_input = self._text.get_inputs()[0].name
+        self.sha256 = _sha256(folder)
 
     def encode(self, prompt: str) -> EncodedPrompt:
         """Return *prompt* as word numbers; word order counts, punctuation and case do not."""
@@ -131,11 +114,9 @@ class TextToImageModel:
             inputs = dict(zip(self._unet_inputs, (batch, level, *context), strict=True))
             (denoised,) = self._unet.run(None, inputs)
             if not guided:
-                result: Array = denoised
-                return result
+                return np.asarray(denoised, np.float32)
             conditional, unconditional = denoised[:1], denoised[1:]
-            result = unconditional + weight * (conditional - unconditional)
-            return result
+            return np.asarray(unconditional + weight * (conditional - unconditional), np.float32)
 
         return denoise
 
@@ -152,7 +133,7 @@ class TextToImageModel:
         return x
 
 
-def file_sha256(folder: Path) -> str:
+def _sha256(folder: Path) -> str:
     """Return the SHA-256 over all model files, in the order of their names."""
     digest = hashlib.sha256()
     for name in ("model.json", "text.onnx", "unet.onnx"):
@@ -180,7 +161,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _RUNTIME_ERRORS as error:
+    except Exception as error:
         raise BackendError(_damaged(path, error)) from error
 
 

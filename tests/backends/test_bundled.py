@@ -1,0 +1,170 @@
+"""The model in the box keeps the contract; its knobs truly act, and it says what it cannot do."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import safelight.backends.bundled
+from backends.backend_contract import BackendContract, Steps, pixels
+from safelight.backends.bundled import BundledBackend
+from safelight.errors import BackendError
+from safelight.pipeline.backend import Txt2ImgRequest
+
+MODEL = Path(safelight.backends.bundled.__file__).parent / "model"
+
+
+@pytest.fixture(scope="module")
+def bundled() -> BundledBackend:
+    return BundledBackend()
+
+
+class TestBundledBackend(BackendContract):
+    @pytest.fixture
+    def backend(self, bundled: BundledBackend) -> BundledBackend:
+        return bundled
+
+    @pytest.fixture
+    def request_fields(self) -> dict[str, Any]:
+        return {"prompt": "red apple", "seed": 3, "steps": 4}
+
+
+def drawn(backend: BundledBackend, **fields: Any) -> np.ndarray[Any, Any]:
+    request = Txt2ImgRequest(**{"prompt": "red apple", "seed": 1, "steps": 12, **fields})
+    (image,) = backend.generate(request, Steps()).images
+    return pixels(image.png)
+
+
+def test_a_red_apple_is_red(bundled: BundledBackend) -> None:
+    """The picture shows what its prompt names."""
+    apple = drawn(bundled)
+    centre = apple[12:24, 8:24].reshape(-1, 3).mean(axis=0)
+    assert centre[0] > 180
+    assert centre[1] < 100
+    assert centre[2] < 100
+    assert apple[:2, :2].mean() > 220, "the corner is background"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cfg_scale": 1},
+        {"cfg_scale": 8},
+        {"steps": 3},
+        {"sampler": "Euler"},
+        {"sampler": "Euler a"},
+        {"scheduler": "Normal"},
+        {"seed": 2},
+        {"prompt": "rocket"},
+        {"negative_prompt": "red"},
+    ],
+    ids=str,
+)
+def test_every_knob_matters(bundled: BundledBackend, change: dict[str, Any]) -> None:
+    """Evidence about a knob that does nothing would be worthless."""
+    assert np.abs(drawn(bundled) - drawn(bundled, **change)).mean() > 1
+
+
+def test_eta_matters_where_there_is_one(bundled: BundledBackend) -> None:
+    """Euler a without fresh noise is Euler; with it, it is not."""
+    euler = drawn(bundled, sampler="Euler")
+    assert (drawn(bundled, sampler="Euler a", eta=0) == euler).all()
+    assert (drawn(bundled, sampler="Euler a", eta=0.5) != euler).any()
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
+    """A picture can be drawn again tomorrow."""
+    program = """
+import hashlib
+from safelight.backends.bundled import BundledBackend
+from safelight.pipeline.backend import Txt2ImgRequest
+request = Txt2ImgRequest(prompt="rocket", seed=2**40, steps=4, sampler="Euler a")
+png = BundledBackend().generate(request, lambda *a, **k: None).images[0].png
+print(hashlib.sha256(png).hexdigest())
+"""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(digests) == 1
+
+
+def test_unknown_words_are_said(bundled: BundledBackend) -> None:
+    """A word without effect must not look like one."""
+    request = Txt2ImgRequest(prompt="a bananna with zeppelin, 灯台", steps=1)
+    warnings = bundled.generate(request, Steps()).warnings
+    assert warnings == (
+        "'bananna' is not in the bundled model's vocabulary; nearest: banana",
+        "'zeppelin' is not in the bundled model's vocabulary",
+        "'灯台' is not in the bundled model's vocabulary",
+    )
+
+
+def test_knobs_that_the_model_lacks_are_said(bundled: BundledBackend) -> None:
+    """As warnings: the picture is there."""
+    request = Txt2ImgRequest(prompt="apple", steps=1, vae="x", clip_skip=2, extra={"tiling": True})
+    assert len(bundled.generate(request, Steps()).warnings) == 3
+
+
+def test_words_beyond_the_models_length_are_counted(bundled: BundledBackend) -> None:
+    """Not silently cut."""
+    request = Txt2ImgRequest(prompt="red apple " * 20, steps=1)
+    (warning,) = bundled.generate(request, Steps()).warnings
+    assert "31 words had no effect" in warning
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"width": 512}, "width must be 32 px.*\\[upscale\\]"),
+        ({"height": 8}, "height must be 32 px"),
+        ({"steps": 10_000}, "steps must be an integer from 1 to 1000, got 10000"),
+        ({"cfg_scale": float("nan")}, "cfg_scale must be a finite number"),
+        ({"model": "sdxl"}, "model must be one of emoji-32; got 'sdxl'"),
+        ({"sampler": "euler a"}, "did you mean 'Euler a'"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(
+    bundled: BundledBackend, change: dict[str, Any], complaint: str
+) -> None:
+    """With the knob, the rule, the value, and the way out."""
+    with pytest.raises(BackendError, match=complaint):
+        drawn(bundled, **change)
+
+
+@pytest.mark.parametrize("file", ["model.json", "text.onnx", "unet.onnx"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "torn"])
+def test_a_damaged_model_is_said_clearly(tmp_path: Path, file: str, damage: str) -> None:
+    """Which file, and how to get a whole one."""
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    path = folder / file
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(b"" if damage == "empty" else data[: len(data) // 2])
+    backend = BundledBackend(model_dir=folder)
+    with pytest.raises(BackendError, match=f"{file} is missing or damaged.*pip install"):
+        drawn(backend)
+    with pytest.raises(BackendError, match=file):
+        backend.describe()
+
+
+def test_the_description_tells_what_changes_pixels(bundled: BundledBackend) -> None:
+    """Runtime versions, device, and which weights."""
+    environment = bundled.describe().environment
+    assert environment["device"] == "cpu"
+    assert {"numpy", "onnxruntime"} <= environment.keys()
+    digest = hashlib.sha256()
+    for name in ("model.json", "text.onnx", "unet.onnx"):
+        digest.update((MODEL / name).read_bytes())
+    assert environment["model_sha256"] == digest.hexdigest()
