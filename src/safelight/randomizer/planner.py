@@ -154,7 +154,8 @@ class _Planner:
         nodes: dict[str, Node] = {}
         for stage in self._drawing():
             written = self._pack[place].get(stage)
-            if stage == self._first and (written is not None or self._rules.based("")):
+            based = self._mode != "off" and self._rules.based("") != ""
+            if stage == self._first and (written is not None or based):
                 nodes[f"{stage}.prompt"] = self._first_prompt(written or "", place)
             elif written is not None and f"{stage}.prompt" not in self._sweeps:
                 nodes[f"{stage}.prompt"] = self._read(written, f"{stage}.prompt")

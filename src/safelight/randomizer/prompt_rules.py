@@ -269,7 +269,7 @@ class PromptRules:
             raise SplitNeeded(holes[-1], "template syntax") from error
         tokens = getattr(command, "tokens", [command])
         plain = "".join(getattr(token, "literal", "") for token in tokens)
-        for hole in holes:
+        for hole in dict.fromkeys(holes):
             if plain.count(hole) != text.count(hole):
                 raise SplitNeeded(hole, "template syntax")
 

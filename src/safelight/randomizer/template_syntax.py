@@ -1,7 +1,7 @@
 """Template text -> the syntax tree of the ``dynamicprompts`` library.
 
 The library's parser needs about half a millisecond for every option, so templates that hold
-nothing but texts and ``{a|b}`` are read here, into the same tree. A text without any template
+nothing but texts and ``{a|2::b}`` are read here, into the same tree. A text without any template
 syntax never meets a parser, and the library is not even imported for it.
 """
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["has_syntax", "parse_template", "unshielded"]
 
 _SYNTAX = re.compile(r"[{#]|__|\$[{$]|%\{")
-_MORE_THAN_BRACES = re.compile(r"[#$%~!@/]|__|::")
+_MORE_THAN_BRACES = re.compile(r"[#$%~!@/]|__")
+_REAL = r"[+-]?(?:\d+\.\d*|\.\d+)|\d+"
+_WEIGHT = re.compile(rf"[ \t\r\n]*({_REAL})::")
 _SIGNS = re.compile(r"([{|}])")
 _BLANKS = " \t\r\n"
 _LONE = re.compile(r"(?<!\$)\$(?![{$])|%(?!\{)")
@@ -68,7 +70,7 @@ def _unreadable(text: str, where: str, place: int) -> TemplateError:
 
 
 class _Braces:
-    """Reads texts and ``{a|b}``, nested: leading blanks of an option are dropped, others kept."""
+    """Reads texts and ``{a|2::b}``, nested; leading blanks of an option are dropped."""
 
     def __init__(self, text: str) -> None:
         self._pieces = [piece for piece in _SIGNS.split(text) if piece]
@@ -88,11 +90,11 @@ class _Braces:
         text = ""
         while inside or self._place < len(self._pieces):
             piece = self._pieces[self._place]
-            if inside and piece in "|}":
+            if inside and piece in ("|", "}"):
                 break
             self._place += 1
             if piece != "{":
-                text += piece if tokens or text or not inside else piece.lstrip(_BLANKS)
+                text += piece
                 continue
             if text:
                 tokens.append(LiteralCommand(text))
@@ -105,9 +107,18 @@ class _Braces:
     def _variants(self) -> Command:
         from dynamicprompts.commands import VariantCommand, VariantOption
 
-        options = [VariantOption(self._sequence(inside=True))]
-        while self._pieces[self._place] == "|":
+        options = []
+        more = True
+        while more:
+            weight = self._weight()
+            options.append(VariantOption(self._sequence(inside=True), weight))
+            more = self._pieces[self._place] == "|"
             self._place += 1
-            options.append(VariantOption(self._sequence(inside=True)))
-        self._place += 1
         return VariantCommand(options)
+
+    def _weight(self) -> float:
+        """Return an option's weight, 1 without one, and take it and leading blanks off its text."""
+        piece = self._pieces[self._place]
+        match = _WEIGHT.match(piece)
+        self._pieces[self._place] = piece[match.end() :] if match else piece.lstrip(_BLANKS)
+        return float(match[1]) if match else 1.0

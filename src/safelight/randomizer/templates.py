@@ -121,7 +121,12 @@ class Templates:
         command = self.parse(text, where)
         if "#" in text:
             self._warn(f"{where}: what follows '#' is a comment and was left out")
-        return self._node(command, _Scope(where=where, method=self._method))
+        try:
+            node = self._node(command, _Scope(where=where, method=self._method))
+            node.text(0, 0, Moment(0, 0))
+        except RecursionError as error:
+            raise TemplateError(f"{where}: the template is nested too deeply") from error
+        return node
 
     def check(self) -> None:
         """Raise TemplateError when any template read so far needs an unknown wildcard."""
