@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +27,7 @@ TEMPORARY_SUFFIX = ".tmp"
 """Files that end so are unfinished; readers must pass over them."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
 
 
 def write_new_file(
@@ -56,23 +56,26 @@ def write_new_file(
     base = os.fspath(folder)
     for number in itertools.count(1):
         name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
-        final = os.path.join(base, name)  # noqa: PTH118 - paths as text cost a tenth
-        temporary = os.path.join(base, f".{name}{TEMPORARY_SUFFIX}")  # noqa: PTH118
+        final = f"{base}{os.sep}{name}"
+        temporary = f"{base}{os.sep}.{name}{TEMPORARY_SUFFIX}"
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+            handle = os.open(temporary, _NEW_FILE, 0o666)
         except FileExistsError:
             continue
-        with _removed_on_failure(temporary):
-            if os.path.lexists(final):
+        try:
+            if os.access(final, os.F_OK):
                 os.close(handle)
-                os.unlink(temporary)  # noqa: PTH108
+                os.unlink(temporary)  # noqa: PTH108 - paths are texts here: Path costs a tenth
                 if not _holds(final, data):
                     continue
             else:
                 _fill(handle, data)
                 os.rename(temporary, final)  # noqa: PTH104
+        except BaseException:
+            _remove(temporary)
+            raise
         if flush:
-            sync_folder(folder)
+            _sync(base)
         return Path(final)
     raise AssertionError("unreachable")
 
@@ -85,9 +88,12 @@ def replace_file(path: Path, data: bytes) -> None:
     """
     temporary = os.fspath(path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"))
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
-    with _removed_on_failure(temporary):
+    try:
         _fill(handle, data)
         os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        _remove(temporary)
+        raise
     sync_folder(path.parent)
 
 
@@ -97,6 +103,10 @@ def sync_folder(folder: Path) -> None:
     Raises:
         OSError: The disk reported trouble.
     """
+    _sync(os.fspath(folder))
+
+
+def _sync(folder: str) -> None:
     if sys.platform == "win32":  # Windows cannot open a folder to flush it
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -124,19 +134,14 @@ def _fill(handle: int, data: bytes) -> None:
 
 
 def _write_all(handle: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(handle, rest) :]
+    written = os.write(handle, data)
+    while written < len(data):
+        written += os.write(handle, memoryview(data)[written:])
 
 
-@contextlib.contextmanager
-def _removed_on_failure(temporary: str) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)  # noqa: PTH108
 
 
 class AppendOnlyFile:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import operator
 import os
 import re
 import threading
@@ -113,7 +114,7 @@ class VariantFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     error: str
 
 
-class _Form(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _Form(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The JSON form of a record: exactly the fields that this schema knows."""
 
     run_id: str
@@ -148,6 +149,7 @@ class _Form(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 _FIELDS = _Form.__struct_fields__
 _KNOWN = frozenset(_FIELDS)
+_field_values = operator.attrgetter(*_FIELDS)
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(_Form)
 
@@ -228,9 +230,7 @@ class LearningRecord:
         values = {name: getattr(self, name) for name in _FIELDS}
         form = _checked(plain_snapshot(values))
         unknown = plain_snapshot({k: v for k, v in self.unknown.items() if k not in _KNOWN})
-        for name in _FIELDS:
-            object.__setattr__(self, name, getattr(form, name))
-        object.__setattr__(self, "unknown", unknown)
+        _fill(self, form, unknown)
 
     def __hash__(self) -> int:
         return hash((self.run_id, self.timestamp))
@@ -240,7 +240,7 @@ class LearningRecord:
         return self._to_bytes().decode()
 
     def _to_bytes(self) -> bytes:
-        form = _Form(**{name: getattr(self, name) for name in _FIELDS})
+        form = _Form(*_field_values(self))
         if not self.unknown:
             return _encoder.encode(form)
         merged = {**msgspec.to_builtins(form), **self.unknown}
@@ -334,10 +334,14 @@ def _lookup(source: Mapping[str, Any] | object | None, *names: str) -> Any:
 def _from_form(form: _Form, unknown: Mapping[str, Any]) -> LearningRecord:
     """Build a record without taking a second snapshot: the form is already ours and plain."""
     record = object.__new__(LearningRecord)
-    for name in _FIELDS:
-        object.__setattr__(record, name, getattr(form, name))
-    object.__setattr__(record, "unknown", unknown)
+    _fill(record, form, unknown)
     return record
+
+
+def _fill(record: LearningRecord, form: _Form, unknown: Mapping[str, Any]) -> None:
+    for name, value in zip(_FIELDS, _field_values(form), strict=True):
+        object.__setattr__(record, name, value)
+    object.__setattr__(record, "unknown", unknown)
 
 
 def _checked(values: Mapping[str, Any]) -> _Form:
@@ -483,7 +487,11 @@ class LearningRecordWriter:
         self.close()
 
 
+_NOT_IN_MOMENT = re.compile(r"[^0-9TZ.]+")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+
+
 def record_stem(timestamp: str, run_id: str) -> str:
     """Return the name of a record's file without ``.json``: sortable, safe on every disk."""
-    moment = re.sub(r"[^0-9TZ.]", "", timestamp)
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{moment}_{run_id}")[:200]
+    moment = _NOT_IN_MOMENT.sub("", timestamp)
+    return _NOT_IN_NAME.sub("-", f"{moment}_{run_id}")[:200]

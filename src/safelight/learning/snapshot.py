@@ -20,16 +20,18 @@ _MOST_BITS = 14_000
 """Integers beyond this cannot be written as digits: Python itself refuses above 4,300 digits."""
 
 _SECRET_KEY = re.compile(
-    r"^(.*[-_ .])?(password|passwd|passphrase|token|secret|api[-_ ]?key|access[-_ ]?key"
-    r"|authorization|signature|credentials?)$"
+    r"^(.*[-_ .])?(password|passwd|passphrase|pwd|token|secret|(api|access|private)[-_ ]?key"
+    r"|auth|authorization|signature|cookies?|credentials?)$"
 )
-_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SECRET_HINT = re.compile(
-    rb"passw|passphrase|token|secret|api.?key|access.?key|authorization|signature|credential"
-    rb'|://[^/\s"]*@|"user(name)?"',
-    re.IGNORECASE,
-)
-"""Anything worth a closer look; most records hold nothing of it, and are not walked."""
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SECRET_HINTS = (
+    b"passw", b"passphrase", b"pwd", b"token", b"secret", b"key", b"sig", b"auth", b"credential",
+    b"cookie", b"://", b'"user',
+)  # fmt: skip
+"""Anything worth a closer look; most records hold nothing of it, and are not walked.
+
+Plain searches: one regular expression for all of them takes ten times as long.
+"""
 
 _URL_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#\"']+@", re.IGNORECASE)
 _URL_SECRET = re.compile(
@@ -50,7 +52,9 @@ def plain_snapshot(values: Mapping[Any, Any]) -> Any:
     except Exception:  # noqa: BLE001 - foreign values may do anything when looked at
         text = json.dumps(_plain_slowly(values, ()), ensure_ascii=False).encode()
     plain = msgspec.json.decode(text)
-    return _without_secrets(plain, engine=False) if _SECRET_HINT.search(text) else plain
+    lowered = text.lower()
+    suspicious = any(hint in lowered for hint in _SECRET_HINTS)
+    return _without_secrets(plain, engine=False) if suspicious else plain
 
 
 def _plain_value(value: Any) -> Any:

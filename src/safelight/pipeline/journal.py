@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -263,7 +263,10 @@ def recover_interrupted_runs(
 
 
 def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> LearningRecord | None:
-    journal = archive / marker.read_text("utf-8") / JOURNAL_NAME
+    place = PurePosixPath(marker.read_text("utf-8"))
+    if place.is_absolute() or ".." in place.parts:
+        raise RecordError(f"its marker leads out of the archive: {place}")
+    journal = archive / place / JOURNAL_NAME
     try:
         held = AppendOnlyFile(journal, create=False)
     except BlockingIOError:
