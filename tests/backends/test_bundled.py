@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import shutil
 import subprocess
 import sys
@@ -11,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import safelight.backends.bundled
 from backends.backend_contract import BackendContract, Steps, pixels
 from safelight.backends.bundled import BundledBackend
 from safelight.errors import BackendError
-from safelight.pipeline.backend import Txt2ImgRequest
+from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
 
 MODEL = Path(safelight.backends.bundled.__file__).parent / "model"
 
@@ -84,7 +87,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     program = """
 import hashlib
 from safelight.backends.bundled import BundledBackend
-from safelight.pipeline.backend import Txt2ImgRequest
+from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
 request = Txt2ImgRequest(prompt="rocket", seed=2**40, steps=4, sampler="Euler a")
 png = BundledBackend().generate(request, lambda *a, **k: None).images[0].png
 print(hashlib.sha256(png).hexdigest())
@@ -129,6 +132,7 @@ def test_words_beyond_the_models_length_are_counted(bundled: BundledBackend) -> 
         ({"height": 8}, "height must be 32 px"),
         ({"steps": 10_000}, "steps must be an integer from 1 to 1000, got 10000"),
         ({"cfg_scale": float("nan")}, "cfg_scale must be a finite number"),
+        ({"seed": -1}, "seed must lie in 0 to"),
         ({"model": "sdxl"}, "model must be one of emoji-32; got 'sdxl'"),
         ({"sampler": "euler a"}, "did you mean 'Euler a'"),
     ],
@@ -157,6 +161,57 @@ def test_a_damaged_model_is_said_clearly(tmp_path: Path, file: str, damage: str)
         drawn(backend)
     with pytest.raises(BackendError, match=file):
         backend.describe()
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"), [("sigma_max", None), ("mean", 3), ("name", []), ("vocabulary", {})]
+)
+def test_facts_of_the_wrong_kind_are_said_clearly(tmp_path: Path, fact: str, value: Any) -> None:
+    """Which fact, and what it should be."""
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    facts = json.loads((folder / "model.json").read_text("utf-8"))
+    (folder / "model.json").write_text(json.dumps({**facts, fact: value}), "utf-8")
+    with pytest.raises(BackendError, match=f"model.json.*{fact} must be a"):
+        drawn(BundledBackend(model_dir=folder))
+
+
+def test_networks_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    """A mixed-up folder gives an error, not noise."""
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    shutil.copy(MODEL / "text.onnx", folder / "unet.onnx")
+    with pytest.raises(BackendError, match="do not fit together"):
+        drawn(BundledBackend(model_dir=folder))
+
+
+def test_what_has_no_effect_is_said(bundled: BundledBackend) -> None:
+    """An eta for a sampler without one, a negative prompt without guidance."""
+    request = Txt2ImgRequest(
+        prompt="apple", negative_prompt="red", sampler="Euler", eta=0.5, cfg_scale=1, steps=1
+    )
+    assert bundled.generate(request, Steps()).warnings == (
+        "Euler has no eta; it had no effect",
+        "the negative prompt has no effect at cfg_scale 1",
+    )
+    foreign = Txt2ImgRequest(prompt="apple", negative_prompt="zeppelin", steps=1)
+    (warning,) = bundled.generate(foreign, Steps()).warnings
+    assert warning.startswith("negative prompt: 'zeppelin' is not")
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(0.5, 11), (1.0, 20), (0.05, 2), (0.75, 16)])
+def test_redrawing_takes_as_many_steps_as_automatic1111_takes(
+    bundled: BundledBackend, strength: float, steps: int
+) -> None:
+    """Of 20: int(strength * 20) + 1, at most all."""
+    given = drawn(bundled, steps=2)
+    buffer = io.BytesIO()
+    Image.fromarray(given.astype(np.uint8)).save(buffer, "PNG")
+    seen = Steps()
+    bundled.generate(
+        Img2ImgRequest(init_image=buffer.getvalue(), denoising_strength=strength, steps=20), seen
+    )
+    assert seen.seen[-1] == (steps, steps)
 
 
 def test_the_description_tells_what_changes_pixels(bundled: BundledBackend) -> None:

@@ -60,3 +60,18 @@ def test_trouble_comes_on_request() -> None:
     (image,) = backend.generate(Txt2ImgRequest(prompt="a", sampler="Heun"), Steps()).images
     assert image.effective["sampler"] == "DPM++ 2M"
     assert np.ptp(pixels(image.png)) > 0
+
+
+@pytest.mark.parametrize("seconds", ["1", -1, True, float("nan")])
+def test_a_wrong_option_is_refused_before_anything_is_drawn(seconds: Any) -> None:
+    """Not in the middle of the first picture."""
+    with pytest.raises(BackendError, match="seconds_per_step"):
+        FakeBackend(seconds_per_step=seconds)
+
+
+def test_a_single_text_is_one_text() -> None:
+    """``fail_on = "zebra"`` must not fail on every z."""
+    backend = FakeBackend(fail_on="zebra")
+    assert backend.generate(Txt2ImgRequest(prompt="a zoo", steps=1), Steps()).images
+    with pytest.raises(BackendError):
+        backend.generate(Txt2ImgRequest(prompt="a zebra", steps=1), Steps())

@@ -7,7 +7,9 @@ sigma_max to m + (x - m) s / sqrt(s^2 + sigma_max^2).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from safelight.backends.bundled.schedules import SCHEDULES
 
 Array = NDArray[np.float32]
 MEAN, SPREAD, LOWEST, HIGHEST = 0.3, 0.5, 0.02, 20.0
-ODE_SAMPLERS = ["Euler", "Heun", "DPM++ 2M", "DDIM"]
+ODE_SAMPLERS = ["Euler", "Heun", "LMS", "DPM2", "DPM++ 2M", "DDIM"]
 
 
 def denoise(x: Array, sigma: float) -> Array:
@@ -65,11 +67,16 @@ def error(name: str, steps: int, **options: Any) -> float:
 @pytest.mark.parametrize("name", ODE_SAMPLERS)
 @pytest.mark.parametrize("schedule", sorted(SCHEDULES))
 def test_ode_samplers_arrive_at_the_exact_solution(name: str, schedule: str) -> None:
-    """With enough steps, every one, on every schedule."""
-    assert error(name, 1000, schedule=schedule) < 0.03
+    """With enough steps, every one, on every schedule.
+
+    Of LMS 200 are enough; at 1000 its weights of either sign amplify float32's own error.
+    """
+    assert error(name, 200 if name == "LMS" else 1000, schedule=schedule) < 0.03
 
 
-@pytest.mark.parametrize(("name", "order"), [("Euler", 1), ("Heun", 2), ("DPM++ 2M", 2)])
+@pytest.mark.parametrize(
+    ("name", "order"), [("Euler", 1), ("Heun", 2), ("DPM2", 2), ("DPM++ 2M", 2)]
+)
 def test_the_error_falls_as_fast_as_the_papers_say(name: str, order: int) -> None:
     """Halving the steps of a first-order sampler costs a factor of 2, of a second-order one 4.
 
@@ -93,11 +100,18 @@ def test_second_order_beats_first_order_at_equal_work() -> None:
     assert error("DPM++ 2M", 12) < error("Euler", 12) / 2
 
 
-def test_euler_ancestral_gives_pictures_of_the_right_distribution() -> None:
+@pytest.mark.parametrize("name", ["Euler a", "DPM++ SDE", "DPM++ 2M SDE"])
+def test_stochastic_samplers_arrive_at_the_right_distribution(name: str) -> None:
     """Fresh noise in every step, and yet the data's own mean and spread at the end."""
-    x = run("Euler a", 200, x=started(20_000))
+    x = run(name, 200, x=started(20_000))
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.02)
     assert float(x.std()) == pytest.approx(SPREAD, rel=0.05)
+
+
+def test_both_noises_of_a_dpmpp_sde_step_come_from_one_path() -> None:
+    """With independent ones the spread falls short by 7 % at 50 steps; with one path by 0.3 %."""
+    x = run("DPM++ SDE", 50, x=started(20_000))
+    assert float(x.std()) == pytest.approx(SPREAD, rel=0.02)
 
 
 def test_without_eta_ancestral_steps_are_euler_steps() -> None:
@@ -127,7 +141,7 @@ def test_schedules_fall_from_the_highest_level_to_zero(name: str, steps: int) ->
     assert sigmas[0] == pytest.approx(HIGHEST, rel=1e-5)
     assert sigmas[-1] == 0
     assert (np.diff(sigmas) < 0).all()
-    if steps > 1:
+    if steps > 1 and name not in ("SGM Uniform", "Simple"):  # these two stop above the lowest
         assert sigmas[-2] == pytest.approx(LOWEST, rel=1e-4)
 
 
@@ -137,3 +151,59 @@ def test_the_karras_schedule_is_the_papers() -> None:
     assert SCHEDULES["Karras"](3, LOWEST, HIGHEST)[1] == pytest.approx(middle, rel=1e-5)
     exponential = SCHEDULES["Exponential"](3, LOWEST, HIGHEST)[1]
     assert exponential == pytest.approx(np.sqrt(HIGHEST * LOWEST), rel=1e-5)
+
+
+REFERENCE = json.loads(
+    (Path(__file__).parent.parent / "data" / "samplers" / "reference.json").read_text("utf-8")
+)
+
+
+def denoise_mixture(x: Array, sigma: float) -> Array:
+    """The exact denoiser of the reference's mixture of Gaussians."""
+    wide = x.astype(np.float64)
+    variances = [spread**2 + sigma**2 for spread in REFERENCE["spreads"]]
+    logits = np.stack([
+        np.log(weight) - np.log(variance) / 2 - (wide - mean) ** 2 / variance / 2
+        for mean, weight, variance in zip(
+            REFERENCE["means"], REFERENCE["weights"], variances, strict=True
+        )
+    ])  # fmt: skip
+    means = np.stack([
+        (spread**2 * wide + sigma**2 * mean) / variance
+        for mean, spread, variance in zip(
+            REFERENCE["means"], REFERENCE["spreads"], variances, strict=True
+        )
+    ])  # fmt: skip
+    shares = np.exp(logits - logits.max(axis=0))
+    return np.asarray((shares * means).sum(axis=0) / shares.sum(axis=0), np.float32)
+
+
+@pytest.mark.parametrize("case", sorted(REFERENCE["results"]))
+def test_samplers_agree_with_k_diffusion_number_by_number(case: str) -> None:
+    """Same start, same noise, same levels: the same result, to single precision.
+
+    The tolerance is 0.002 on data of spread 0.6; ours computes in float32, k-diffusion in float64.
+    """
+    name, schedule = case.split(" / ")
+    x = np.asarray(REFERENCE["x"], np.float32).reshape(1, 1, 2, 4)
+    noises = (np.asarray(n, np.float32).reshape(x.shape) for n in REFERENCE["noises"])
+    sigmas = np.asarray(REFERENCE["schedules"][schedule], np.float32)
+    info = SAMPLERS[name]
+    result = info.run(
+        denoise_mixture,
+        x,
+        sigmas,
+        lambda: next(noises),
+        info.eta or 0.0,
+        lambda step, denoised: None,
+    )
+    assert np.abs(result.ravel() - REFERENCE["results"][case]).max() < 0.002
+
+
+@pytest.mark.parametrize("name", ["Karras", "Exponential", "Beta"])
+def test_schedules_agree_with_their_sources(name: str) -> None:
+    """Within a relative 0.01 %, the last zero apart."""
+    expected = np.asarray(REFERENCE["schedules"][name])
+    sigmas = SCHEDULES[name](len(expected) - 1, LOWEST, HIGHEST)
+    assert sigmas[:-1] == pytest.approx(expected[:-1], rel=1e-4)
+    assert sigmas[-1] == expected[-1] == 0

@@ -41,10 +41,12 @@ def create_backend(name: str, options: Mapping[str, Any] = MappingProxyType({}))
         raise BackendError(f"there is no engine {name!r}{hint}")
     try:
         factory = points[0].load()
-    except ImportError as error:
-        missing = error.name or "its package"
+    except (ImportError, AttributeError) as error:
+        package = points[0].dist.name if points[0].dist else name
+        missing = getattr(error, "name", None) or "a package"
         raise BackendNotInstalled(
-            f"the engine {name!r} needs {missing}; install it with: pip install {missing}"
+            f"the engine {name!r} cannot be loaded: {missing} is missing ({error});"
+            f" install it with: pip install {package}[{name}]"
         ) from error
     _refuse_unknown_options(name, factory, options)
     try:

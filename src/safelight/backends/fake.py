@@ -67,9 +67,14 @@ class FakeBackend:
         unavailable_on: Sequence[str] = (),
         substitute: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        if isinstance(seconds_per_step, bool) or not isinstance(seconds_per_step, (int, float)):
+            raise BackendError(f"seconds_per_step must be a number, got {seconds_per_step!r}")
+        if not 0 <= seconds_per_step < 3600:
+            raise BackendError(f"seconds_per_step must lie in 0 to 3600, got {seconds_per_step!r}")
         self._seconds_per_step = seconds_per_step
-        self._fail_on = tuple(fail_on)
-        self._unavailable_on = tuple(unavailable_on)
+        self._fail_on = (fail_on,) if isinstance(fail_on, str) else tuple(fail_on)
+        gone = unavailable_on
+        self._unavailable_on = (gone,) if isinstance(gone, str) else tuple(gone)
         self._substitute = dict(substitute)
 
     def describe(self) -> BackendDescription:
@@ -89,7 +94,9 @@ class FakeBackend:
         self._rehearse_trouble(request)
         if isinstance(request, UpscaleRequest):
             return self._upscale(request, on_step)
-        knobs = {**_DEFAULTS, **requested_knobs(request), **self._substitute}
+        asked = requested_knobs(request)
+        swapped = {k: v for k, v in self._substitute.items() if k in _DEFAULTS or k in asked}
+        knobs = {**_DEFAULTS, **asked, **swapped}
         given = _opened(request.init_image) if isinstance(request, Img2ImgRequest) else None
         knobs.setdefault("width", given.width if given else _SIDE)
         knobs.setdefault("height", given.height if given else _SIDE)
@@ -103,8 +110,10 @@ class FakeBackend:
 
             before = given.resize(picture.size)
             picture = Image.blend(before, picture, knobs["denoising_strength"])
-        knobs.pop("extra", None)
-        return Generation(images=(GeneratedImage(png=_encoded(picture), effective=knobs),))
+        extra = knobs.pop("extra", {})
+        warnings = (f"the fake engine ignores extra knobs: {', '.join(extra)}",) if extra else ()
+        image = GeneratedImage(png=_encoded(picture), effective=knobs)
+        return Generation(images=(image,), warnings=warnings)
 
     def _upscale(self, request: UpscaleRequest, on_step: StepCallback) -> Generation:
         from PIL import Image
@@ -132,6 +141,9 @@ class FakeBackend:
         for text in self._fail_on:
             if text in prompt:
                 raise BackendError(f"the fake engine refuses prompts with {text!r}, as asked")
+        steps = getattr(request, "steps", None)
+        if steps is not None and steps < 1:
+            raise BackendError(f"steps must be at least 1, got {steps}")
         for knob, table in (("sampler", SAMPLERS), ("scheduler", SCHEDULERS)):
             value = getattr(request, knob, None)
             if value is not None and value not in table:
@@ -143,7 +155,7 @@ def _opened(data: bytes) -> Image.Image:
 
     try:
         return Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BackendError(f"the input picture cannot be read: {error}") from error
 
 
@@ -178,7 +190,7 @@ def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]
 
 
 def _draw_discs(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: float) -> None:
-    """Scatter discs by seed, with as many rings as there are bits of guidance."""
+    """Scatter discs by seed, in shades of the prompt's colour."""
     width, height = knobs["width"], knobs["height"]
     side = min(width, height)
     for number in range(7):
@@ -207,8 +219,10 @@ def _draw_texts(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: float)
     width, height = knobs["width"], knobs["height"]
     side = min(width, height)
     small, large = ImageFont.load_default(max(10, side // 24)), ImageFont.load_default(side // 6)
-    ink, pale = _colour(hue + 0.5, 0.55, 0.25), _colour(hue, 0.42, 0.86)
-    draw.text((width / 2, height * 0.56), "FAKE", fill=pale, font=large, anchor="mm")
+    ink = _colour(hue + 0.5, 0.55, 0.25)
+    middle = (width / 2, height * 0.52)
+    draw.text(middle, "FAKE", fill="white", font=large, anchor="mm", stroke_width=side // 90)
+    draw.text(middle, "FAKE", fill=_colour(hue, 0.7, 0.6), font=large, anchor="mm")
     columns = max(12, int(width / (small.getlength("n") * 1.02)) - 2)
     lines = textwrap.wrap(str(knobs.get("prompt", ""))[:400], columns)[:4]
     line_height = int(small.size * 1.3) if hasattr(small, "size") else 14

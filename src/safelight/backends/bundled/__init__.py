@@ -104,6 +104,8 @@ class BundledBackend:
         steps = _STEPS if request.steps is None else request.steps
         if not 1 <= steps <= _MOST_STEPS:
             raise BackendError(f"steps must be an integer from 1 to {_MOST_STEPS}, got {steps}")
+        if not 0 <= request.seed < 2**64:
+            raise BackendError(f"seed must lie in 0 to 2**64 - 1, got {request.seed}")
         cfg_scale = _CFG_SCALE if request.cfg_scale is None else request.cfg_scale
         if not np.isfinite(cfg_scale):
             raise BackendError(f"cfg_scale must be a finite number, got {cfg_scale}")
@@ -133,7 +135,7 @@ class BundledBackend:
             strength = _DENOISING if given is None else given
             effective["denoising_strength"] = strength
             start = model.from_pixels(_pixels(request.init_image, model.image_size))
-            sigmas = sigmas[len(sigmas) - 1 - min(int(strength * (steps + 1)), steps) :]
+            sigmas = sigmas[_first_level(strength, steps) :]
         x = start + chance.standard_normal(shape, np.float32) * sigmas[0]
 
         def report(step: int, denoised: Any) -> None:
@@ -151,7 +153,12 @@ class BundledBackend:
         else:
             report(1, start)
         image = GeneratedImage(png=_png(model.to_pixels(x)), effective=effective)
-        return Generation(images=(image,), warnings=tuple(_warnings(request, prompt, model)))
+        warnings = [*_word_warnings(prompt, model, ""), *_knob_warnings(request, effective)]
+        if request.negative_prompt and cfg_scale == 1:
+            warnings.append("the negative prompt has no effect at cfg_scale 1")
+        else:
+            warnings += _word_warnings(negative, model, "negative prompt: ")
+        return Generation(images=(image,), warnings=tuple(warnings))
 
     def _check_size(
         self, request: Txt2ImgRequest | Img2ImgRequest, model: TextToImageModel
@@ -164,6 +171,15 @@ class BundledBackend:
                 )
 
 
+def _first_level(strength: float, steps: int) -> int:
+    """Return where in a schedule of *steps* redrawing begins, as AUTOMATIC1111 counts.
+
+    Source: ``setup_img2img_steps`` and ``sample_img2img`` of AUTOMATIC1111 1.10, except that
+    strength 0 is no step at all.
+    """
+    return steps if strength == 0 else steps - 1 - int(min(strength, 0.999) * steps)
+
+
 def _one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:
     if value is not None and value not in known:
         hint = did_you_mean(value, known)
@@ -171,25 +187,34 @@ def _one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, An
     return value
 
 
-def _warnings(
-    request: Txt2ImgRequest | Img2ImgRequest, prompt: EncodedPrompt, model: TextToImageModel
-) -> list[str]:
+def _word_warnings(prompt: EncodedPrompt, model: TextToImageModel, where: str) -> list[str]:
+    """Return a sentence for each word that had no effect."""
     found = []
     for word in prompt.unknown[:10]:
         near = difflib.get_close_matches(word, model.vocabulary, n=1, cutoff=0.75)
         nearest = f"; nearest: {near[0]}" if near else ""
-        found.append(f"{word!r} is not in the bundled model's vocabulary{nearest}")
+        found.append(f"{where}{word!r} is not in the bundled model's vocabulary{nearest}")
     if len(prompt.unknown) > 10:
         more = len(prompt.unknown) - 10
-        found.append(f"{more:,} more words are not in the bundled model's vocabulary")
+        found.append(f"{where}{more:,} more words are not in the bundled model's vocabulary")
     if prompt.left_out:
-        found.append(f"the prompt is too long for the bundled model: {prompt.left_out:,} words had"
-                     " no effect")  # fmt: skip
-    found += [
+        found.append(
+            f"{where}too long for the bundled model: {prompt.left_out:,} words had no effect"
+        )
+    return found
+
+
+def _knob_warnings(
+    request: Txt2ImgRequest | Img2ImgRequest, effective: Mapping[str, Any]
+) -> list[str]:
+    """Return a sentence for each knob that was stated and had no effect."""
+    found = [
         f"the bundled model has no {knob}; it had no effect"
         for knob in ("vae", "clip_skip")
         if getattr(request, knob) is not None
     ]
+    if request.eta is not None and "eta" not in effective:
+        found.append(f"{effective['sampler']} has no eta; it had no effect")
     if request.extra:
         found.append(f"the bundled model ignores extra knobs: {', '.join(request.extra)}")
     return found

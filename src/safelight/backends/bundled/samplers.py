@@ -144,6 +144,146 @@ def dpmpp_2m(
     return x
 
 
+def dpm_2(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """DPM-Solver-2: algorithm 1 of Lu et al. 2022, arXiv:2206.00927, midpoint in log sigma.
+
+    Source: ``sample_dpm_2`` of k-diffusion (Crowson) for its form on a sigma schedule.
+    """
+    for i in range(len(sigmas) - 1):
+        sigma, following = float(sigmas[i]), float(sigmas[i + 1])
+        denoised = denoise(x, sigma)
+        slope = (x - denoised) / np.float32(sigma)
+        if following == 0:
+            x = x + slope * np.float32(following - sigma)
+        else:
+            middle = float(np.sqrt(sigma * following))
+            half_way = x + slope * np.float32(middle - sigma)
+            slope = (half_way - denoise(half_way, middle)) / np.float32(middle)
+            x = x + slope * np.float32(following - sigma)
+        on_step(i + 1, denoised)
+    return x
+
+
+def lms(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """Linear multistep (Adams-Bashforth) of order 4 on an uneven grid.
+
+    Source: ``sample_lms`` of k-diffusion (Crowson); coefficients are exact integrals of
+    Lagrange polynomials, where the source uses quadrature.
+    """
+    slopes: list[Array] = []
+    for i in range(len(sigmas) - 1):
+        denoised = denoise(x, float(sigmas[i]))
+        slopes = [(x - denoised) / sigmas[i], *slopes[:3]]
+        nodes = [float(sigmas[i - back] - sigmas[i]) for back in range(len(slopes))]
+        weights = _multistep_weights(nodes, float(sigmas[i + 1] - sigmas[i]))
+        for slope, weight in zip(slopes, weights, strict=True):
+            x = x + slope * np.float32(weight)
+        on_step(i + 1, denoised)
+    return x
+
+
+def _multistep_weights(nodes: list[float], following: float) -> list[float]:
+    """Integrate each Lagrange polynomial over *nodes*, the first of which is 0, to *following*."""
+    weights = []
+    for place, node in enumerate(nodes):
+        others = [other for at, other in enumerate(nodes) if at != place]
+        polynomial = np.poly1d(others, r=True) / np.prod([node - other for other in others])
+        weights.append(float(np.polyint(polynomial)(following)))
+    return weights
+
+
+def dpmpp_2m_sde(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """SDE-DPM-Solver++(2M): equation 18 of Lu et al. 2022, arXiv:2211.01095, midpoint form.
+
+    Source: ``sample_dpmpp_2m_sde`` of k-diffusion (Crowson) with ``solver_type="midpoint"``.
+    """
+    before: Array | None = None
+    step_before = 0.0
+    for i in range(len(sigmas) - 1):
+        sigma, following = float(sigmas[i]), float(sigmas[i + 1])
+        denoised = denoise(x, sigma)
+        if following == 0:
+            x = denoised
+        else:
+            step = float(np.log(sigma / following))
+            reach = -np.expm1(-step - eta * step)
+            x = (
+                np.float32(following / sigma * np.exp(-eta * step)) * x
+                + np.float32(reach) * denoised
+            )
+            if before is not None:
+                x = x + np.float32(0.5 * reach * step / step_before) * (denoised - before)
+            if eta:
+                x = x + noise() * np.float32(following * np.sqrt(-np.expm1(-2 * eta * step)))
+            step_before = step
+        before = denoised
+        on_step(i + 1, denoised)
+    return x
+
+
+def dpmpp_sde(
+    denoise: Denoiser,
+    x: Array,
+    sigmas: Array,
+    noise: Callable[[], Array],
+    eta: float,
+    on_step: Callable[[int, Array], None],
+) -> Array:
+    """DPM-Solver++ (stochastic), second order, singlestep, with its midpoint half way.
+
+    Both noises of a step come from one Brownian path: the whole step's is made of the first
+    half's and of fresh noise for the rest. Independent ones would cost an order of accuracy.
+
+    Source: ``sample_dpmpp_sde`` of k-diffusion (Crowson) with r = 1/2, after algorithm 1 of
+    Lu et al. 2022, arXiv:2211.01095.
+    """
+    for i in range(len(sigmas) - 1):
+        sigma, following = float(sigmas[i]), float(sigmas[i + 1])
+        denoised = denoise(x, sigma)
+        if following == 0:
+            x = x + (x - denoised) / np.float32(sigma) * np.float32(following - sigma)
+        else:
+            middle = float(np.sqrt(sigma * following))
+            share = (sigma - middle) / (sigma - following)
+            first = noise()
+            whole = np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * noise()
+            there = _noised_step(x, denoised, sigma, middle, eta, first)
+            x = _noised_step(x, denoise(there, middle), sigma, following, eta, whole)
+        on_step(i + 1, denoised)
+    return x
+
+
+def _noised_step(
+    x: Array, denoised: Array, sigma: float, following: float, eta: float, noise: Array
+) -> Array:
+    """Go towards *denoised* below *following*, and add *noise* back up to it."""
+    down, up = _ancestral_step(sigma, following, eta)
+    share = down / sigma
+    moved: Array = np.float32(share) * x + np.float32(1 - share) * denoised
+    return moved + noise * np.float32(up)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerInfo:
     """A sampler and what a caller must know to run it.
@@ -161,7 +301,11 @@ SAMPLERS: Mapping[str, SamplerInfo] = {
     "Euler": SamplerInfo(run=euler),
     "Euler a": SamplerInfo(run=euler_ancestral, eta=1.0),
     "Heun": SamplerInfo(run=heun),
+    "LMS": SamplerInfo(run=lms),
+    "DPM2": SamplerInfo(run=dpm_2),
     "DPM++ 2M": SamplerInfo(run=dpmpp_2m),
+    "DPM++ SDE": SamplerInfo(run=dpmpp_sde, eta=1.0),
+    "DPM++ 2M SDE": SamplerInfo(run=dpmpp_2m_sde, eta=1.0),
     "DDIM": SamplerInfo(run=euler_ancestral, eta=0.0),
 }
 """Every sampler by its AUTOMATIC1111 name."""

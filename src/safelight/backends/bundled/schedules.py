@@ -49,9 +49,46 @@ def normal(steps: int, sigma_min: float, sigma_max: float) -> Sigmas:
     return _ended(np.tan(np.linspace(np.arctan(sigma_max), np.arctan(sigma_min), steps)))
 
 
+def sgm_uniform(steps: int, sigma_min: float, sigma_max: float) -> Sigmas:
+    """Return the sigmas of evenly spaced timesteps that leave out the last one.
+
+    Source: ``sgm_uniform`` of AUTOMATIC1111 1.10: as ``normal`` with one step more, cut.
+    """
+    angles = np.linspace(np.arctan(sigma_max), np.arctan(sigma_min), steps + 1)[:-1]
+    return _ended(np.tan(angles))
+
+
+def simple(steps: int, sigma_min: float, sigma_max: float) -> Sigmas:
+    """Return every (1000 / steps)-th of the process's thousand sigmas, from the highest down.
+
+    Source: ``simple_scheduler`` of AUTOMATIC1111 1.10 and ComfyUI.
+    """
+    levels = np.tan(np.linspace(np.arctan(sigma_min), np.arctan(sigma_max), 1000))
+    return _ended(levels[[-(1 + int(i * 1000 / steps)) for i in range(steps)]])
+
+
+def beta(steps: int, sigma_min: float, sigma_max: float, shape: float = 0.6) -> Sigmas:
+    """Return sigmas at the quantiles of a beta distribution: dense at both ends.
+
+    This is AUTOMATIC1111's schedule, which spaces sigmas; ComfyUI's spaces timesteps.
+
+    Source: Lee et al. 2024, arXiv:2407.12173; ``beta_scheduler`` of AUTOMATIC1111 1.10.
+    """
+    # With t = sin(a) ** 2 the density loses its poles, and a plain sum is exact to 1e-7.
+    angles = np.linspace(0, np.pi / 2, 50_001)
+    density = (np.sin(angles) * np.cos(angles)) ** (2 * shape - 1)
+    cumulated = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    quantiles = 1 - np.linspace(0, 1, steps)
+    places = np.interp(quantiles * cumulated[-1], cumulated, np.sin(angles) ** 2)
+    return _ended(sigma_min + places * (sigma_max - sigma_min))
+
+
 SCHEDULES: Mapping[str, Schedule] = {
     "Karras": karras,
     "Normal": normal,
     "Exponential": exponential,
+    "SGM Uniform": sgm_uniform,
+    "Simple": simple,
+    "Beta": beta,
 }
 """Every schedule by its AUTOMATIC1111 name."""

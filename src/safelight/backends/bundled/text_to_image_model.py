@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ class TextToImageModel:
         self._unet = _session(folder / "unet.onnx")
         self._unet_inputs = [entry.name for entry in self._unet.get_inputs()]
         self._text_input = self._text.get_inputs()[0].name
+        if (len(self._text.get_outputs()), len(self._unet_inputs)) != (3, 5):
+            raise BackendError(_damaged(folder / "unet.onnx", "text and unet do not fit together"))
         self.sha256 = _sha256(folder)
 
     def encode(self, prompt: str) -> EncodedPrompt:
@@ -105,14 +107,14 @@ class TextToImageModel:
         """
         guided = cfg_scale != 1
         tokens = [prompt.tokens, negative.tokens] if guided else [prompt.tokens]
-        context = self._text.run(None, {self._text_input: np.concatenate(tokens)})
+        context = _run(self._text, {self._text_input: np.concatenate(tokens)})
         weight = np.float32(cfg_scale)
 
         def denoise(x: Array, sigma: float) -> Array:
             batch = np.concatenate([x, x]) if guided else x
             level = np.full(len(batch), sigma, np.float32)
             inputs = dict(zip(self._unet_inputs, (batch, level, *context), strict=True))
-            (denoised,) = self._unet.run(None, inputs)
+            (denoised,) = _run(self._unet, inputs)
             if not guided:
                 return np.asarray(denoised, np.float32)
             conditional, unconditional = denoised[:1], denoised[1:]
@@ -141,14 +143,30 @@ def _sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
+_FACTS: Mapping[str, type] = {
+    "name": str,
+    "image_size": int,
+    "max_tokens": int,
+    "sigma_data": float,
+    "sigma_min": float,
+    "sigma_max": float,
+    "mean": list,
+    "std": list,
+    "vocabulary": list,
+    "concepts": list,
+}
+
+
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        for key in ("name", "image_size", "vocabulary", "mean", "std", "max_tokens", "concepts"):
-            facts[key]
-    except (OSError, ValueError, KeyError) as error:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise BackendError(_damaged(path, error)) from error
-    return facts
+    for name, kind in _FACTS.items():
+        value = facts.get(name) if isinstance(facts, dict) else None
+        if not isinstance(value, kind):
+            raise BackendError(_damaged(path, f"{name} must be a {kind.__name__}, got {value!r}"))
+    return dict(facts)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -165,7 +183,14 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         raise BackendError(_damaged(path, error)) from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Any]) -> list[Any]:
+    try:
+        return list(session.run(None, dict(inputs)))
+    except Exception as error:
+        raise BackendError(f"the bundled model's network failed: {error}") from error
+
+
+def _damaged(path: Path, error: object) -> str:
     return (
         f"the bundled model's file {path.name} is missing or damaged ({error}); install safelight"
         " again: pip install --force-reinstall --no-deps safelight"
