@@ -172,7 +172,7 @@ def test_the_schema_is_printed(safelight: Safelight) -> None:
     assert json.loads(safelight("schema").stdout)["title"] == "safelight config"
 
 
-@pytest.mark.parametrize("name", ["run", "plan", "show", "schema"])
+@pytest.mark.parametrize("name", ["run", "plan", "show", "schema", "backends"])
 def test_every_command_has_help_and_is_in_the_list(safelight: Safelight, name: str) -> None:
     """What ``--help`` lists is what exists."""
     assert name in safelight("--help").stdout
@@ -191,6 +191,18 @@ def test_a_command_that_does_not_exist_gets_a_hint(safelight: Safelight) -> None
 def test_the_version_is_told(safelight: Safelight) -> None:
     """Bug reports need it."""
     assert __version__ in safelight("--version").stdout
+
+
+def test_the_engines_are_listed_with_what_they_can_do(safelight: Safelight) -> None:
+    """Which there are, which samplers one has, and which words the model in the box knows."""
+    assert re.search(r"^bundled +\S+  ready$", safelight("backends").stdout, re.MULTILINE)
+    one = json.loads(safelight("backends", "bundled", "--json").stdout)
+    assert {"DPM++ 2M", "Euler a"} <= set(one["choices"]["sampler"])
+    words = safelight("backends", "bundled", "--words").stdout.split()
+    assert {"apple", "rocket"} <= set(words)
+    assert words == sorted(words)
+    assert "takes any word" in safelight("backends", "fake", "--words").output
+    assert safelight("backends", "--words").exit_code == 2
 
 
 def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:

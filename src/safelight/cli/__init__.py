@@ -15,6 +15,7 @@ from safelight import __version__
 __all__ = ["main"]
 
 _COMMANDS = {
+    "backends": "Show the installed engines, and what each can do.",
     "plan": "Show what a config would draw, without drawing it.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",

@@ -19,6 +19,7 @@ __all__ = [
     "Generation",
     "ImageRequest",
     "Img2ImgRequest",
+    "KnowsWords",
     "ListsChoices",
     "StepCallback",
     "Txt2ImgRequest",
@@ -226,4 +227,13 @@ class ListsChoices(Protocol):
         Raises:
             BackendUnavailable: The engine did not answer.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsWords(Protocol):
+    """A backend whose model understands a limited list of words."""
+
+    def words(self) -> Sequence[str]:
+        """Return the words that it understands, sorted."""
         ...

@@ -77,6 +77,10 @@ class BundledBackend:
             "upscaler": _UPSCALERS,
         }
 
+    def words(self) -> Sequence[str]:
+        """Return the words that the model understands, sorted."""
+        return sorted(word for word in self._model().vocabulary if word.isalnum())
+
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Draw, redraw or enlarge."""
         if isinstance(request, UpscaleRequest):

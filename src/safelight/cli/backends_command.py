@@ -1,0 +1,83 @@
+"""``safelight backends``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from safelight.backends import backend_names, create_backend
+from safelight.cli.options import as_click_error, json_option
+from safelight.errors import BackendError, SafelightError
+from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
+
+
+@click.command("backends")
+@click.argument("name", required=False)
+@click.option("--words", is_flag=True, help="List the words that the engine's model knows.")
+@json_option
+def command(name: str | None, words: bool, as_json: bool) -> None:
+    """Show the installed engines, or what the engine NAME can do."""
+    try:
+        if name is None:
+            if words:
+                raise click.UsageError(
+                    "--words needs an engine: safelight backends bundled --words"
+                )
+            _show_all(as_json)
+        elif words:
+            _show_words(create_backend(name), as_json)
+        else:
+            _show_one(create_backend(name), as_json)
+    except SafelightError as error:
+        raise as_click_error(error) from error
+
+
+def _show_all(as_json: bool) -> None:
+    states = {name: _state(name) for name in backend_names()}
+    if as_json:
+        click.echo(json.dumps(states, indent=2))
+        return
+    width = max(map(len, states), default=0)
+    for name, state in states.items():
+        told = state.get("error") or f"{state['version']}  ready"
+        click.echo(f"{name:{width}}  {told}")
+
+
+def _state(name: str) -> dict[str, Any]:
+    try:
+        description = create_backend(name).describe()
+    except BackendError as error:
+        return {"error": str(error)}
+    return {"version": description.version, "environment": dict(description.environment)}
+
+
+def _show_one(backend: Backend, as_json: bool) -> None:
+    description = backend.describe()
+    choices = backend.choices() if isinstance(backend, ListsChoices) else {}
+    facts = {
+        "name": description.name,
+        "version": description.version,
+        "environment": dict(description.environment),
+        "choices": {knob: list(values) for knob, values in choices.items()},
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{description.name} {description.version}")
+    for key, value in description.environment.items():
+        click.echo(f"  {key}: {value}")
+    for knob, values in choices.items():
+        click.echo(f"{knob}:")
+        for value in values:
+            click.echo(f"  {value}")
+
+
+def _show_words(backend: Backend, as_json: bool) -> None:
+    if not isinstance(backend, KnowsWords):
+        raise BackendError(
+            f"the engine {backend.name!r} takes any word; only bundled lists its own"
+        )
+    words = list(backend.words())
+    click.echo(json.dumps(words, ensure_ascii=False) if as_json else "\n".join(words))
