@@ -103,7 +103,7 @@ def _run(
     runner = PipelineRunner(
         backend, archive_dir=archive, learning_record_writer=writer if record else None
     )
-    statuses = []
+    statuses, reports = [], list[str]()
     cancel = CancelToken()
     if not as_json:
         noun = "variant" if plan.plan_size == 1 else f"variants, {plan.mode}"
@@ -115,7 +115,10 @@ def _run(
             if as_json:
                 click.echo(json.dumps(_as_json(result, archive, sheet), ensure_ascii=False))
             else:
-                _report(result, archive, sheet)
+                reports += _report(result, archive, sheet)
+    # Only now: a line printed while the bar stands would land in the middle of it.
+    for line in reports:
+        click.echo(line)
     return statuses
 
 
@@ -151,30 +154,30 @@ def _record_path(archive: Path, record: LearningRecord | None) -> Path | None:
     return path if path.exists() else None
 
 
-def _report(result: RunResult, archive: Path, sheet: Path | None) -> None:
-    """Print how a run ended, and where everything is."""
+def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
+    """Return the lines that say how a run ended, and where everything is."""
     drawn = len(result.images)
     pictures = "1 picture" if drawn == 1 else f"{drawn:,} pictures"
     failed = f", {len(result.failures):,} variants failed" if result.failures else ""
-    click.echo(f"{result.status}: {pictures} in {result.total_seconds:.1f} s{failed}")
+    lines = [f"{result.status}: {pictures} in {result.total_seconds:.1f} s{failed}"]
     if result.error:
-        click.echo(f"  error     {result.error}")
-    for failure in result.failures[:5]:
-        click.echo(f"  failed    #{failure.variant} in {failure.stage}: {failure.error}")
-    for warning in result.warnings[:10]:
-        click.echo(f"  warning   {warning}")
+        lines.append(f"  error     {result.error}")
+    lines += [f"  failed    #{f.variant} in {f.stage}: {f.error}" for f in result.failures[:5]]
+    lines += [f"  warning   {warning}" for warning in result.warnings[:10]]
+    if len(result.failures) > 5 or len(result.warnings) > 10:
+        lines.append(f"  more      safelight show {result.run_id}")
     if len(result.images) == 1 and result.images[0].path:
-        click.echo(f"  picture   {result.images[0].path}")
+        lines.append(f"  picture   {result.images[0].path}")
     elif result.folder is not None and result.images:
-        click.echo(f"  pictures  {result.folder}{_separator()}")
+        lines.append(f"  pictures  {result.folder}{_separator()}")
     if sheet is not None:
-        click.echo(f"  sheet     {sheet}")
+        lines.append(f"  sheet     {sheet}")
     record = _record_path(archive, result.learning_record)
     if record is not None:
-        click.echo(f"  record    {record}")
-        click.echo(f"  look      safelight show {result.run_id}")
+        lines += [f"  record    {record}", f"  look      safelight show {result.run_id}"]
     elif result.learning_record is not None:
-        click.echo("  record    NOT WRITTEN; the next safelight command tries again")
+        lines.append("  record    NOT WRITTEN; the next safelight command tries again")
+    return lines
 
 
 def _separator() -> str:
