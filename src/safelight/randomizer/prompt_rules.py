@@ -5,7 +5,7 @@ all of the rule's values, so axes multiply without being listed. That is exact a
 later step could tell the values apart. Where one could (a later search text that may match
 inside or across a hole, a slot or template syntax that a value may form), the hole is split: its
 axis becomes one branch per value, in the same place of the loop order, and everything else
-stays symbolic. More than 100,000 branches are refused.
+stays symbolic. More than 10,000 branches are refused.
 
 The work goes base prompt, rules, tokens, slots, template; loops nest in that order, first listed
 outermost. Replacement is plain text, case-sensitive, every occurrence.
@@ -45,7 +45,7 @@ __all__ = ["PromptRules"]
 _SLOT = re.compile(r"\[\[([^\[\]]+)\]\]")
 _BRACKETS = re.compile(r"\[\[|\]\]")
 _FORMS_SYNTAX = re.compile(r"[{#$%]|__|//|/\*")
-_MOST_STATES = 100_000
+_MOST_STATES = 10_000
 
 _Step = Callable[[str], Node]
 
@@ -117,7 +117,7 @@ class PromptRules:
             where: ``stage.prompt``, for messages.
 
         Raises:
-            PlanError: The rules act on each other in more than 100,000 ways.
+            PlanError: The rules act on each other in more than 10,000 ways.
             TemplateError: A template cannot be read.
         """
         if RESERVED.search(prompt):
