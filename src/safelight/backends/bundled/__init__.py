@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel
 
-__all__ = ["BundledBackend"]
+__all__ = ["MODEL_FOLDER", "BundledBackend"]
 
-_MODEL_FOLDER = Path(__file__).parent / "model"
+MODEL_FOLDER = Path(__file__).parent / "model"
+"""Where the model of the wheel is."""
+
 _SAMPLER, _SCHEDULER, _STEPS, _CFG_SCALE, _DENOISING = "DPM++ 2M", "Karras", 20, 3.0, 0.75
 _MOST_STEPS = 1000
 _UPSCALERS = ("Lanczos", "Bicubic", "Nearest")
@@ -49,7 +51,7 @@ class BundledBackend:
     name = "bundled"
 
     def __init__(self, *, model_dir: Path | str | None = None) -> None:
-        self._folder = Path(model_dir) if model_dir is not None else _MODEL_FOLDER
+        self._folder = Path(model_dir) if model_dir is not None else MODEL_FOLDER
         self._loaded: TextToImageModel | None = None
 
     def describe(self) -> BackendDescription:

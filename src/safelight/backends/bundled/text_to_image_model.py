@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from safelight.backends.bundled.samplers import Array
 from safelight.errors import BackendError
 
-__all__ = ["EncodedPrompt", "TextToImageModel"]
-
-_STOP_WORDS = frozenset(
-    ("style", "a", "an", "the", "of", "with", "in", "and", "emoji", "icon", "sign", "symbol")
-)
-"""Words that were left out of captions in training."""
+__all__ = [
+    "EncodedPrompt",
+    "TextToImageModel",
+    "open_session",
+    "run_session",
+    "split_words",
+]
 
 _PAD, _BOS = 0, 1
 
@@ -64,14 +65,15 @@ class TextToImageModel:
         self.sigma_min: float = facts["sigma_min"]
         self.sigma_max: float = facts["sigma_max"]
         self.vocabulary: tuple[str, ...] = tuple(facts["vocabulary"])
-        self.concepts: tuple[str, ...] = tuple(facts["concepts"])
+        self.concepts: tuple[str, ...] = tuple(concept["name"] for concept in facts["concepts"])
+        self._stop_words = frozenset(facts["stop_words"])
         self._sigma_data: float = facts["sigma_data"]
         self._max_tokens: int = facts["max_tokens"]
         self._mean = np.asarray(facts["mean"], np.float32).reshape(1, 3, 1, 1)
         self._std = np.asarray(facts["std"], np.float32).reshape(1, 3, 1, 1)
         self._numbers = {word: number for number, word in enumerate(self.vocabulary)}
-        self._text = _session(folder / "text.onnx")
-        self._unet = _session(folder / "unet.onnx")
+        self._text = open_session(folder / "text.onnx")
+        self._unet = open_session(folder / "unet.onnx")
         self._unet_inputs = [entry.name for entry in self._unet.get_inputs()]
         self._text_input = self._text.get_inputs()[0].name
         if (len(self._text.get_outputs()), len(self._unet_inputs)) != (3, 5):
@@ -80,10 +82,9 @@ class TextToImageModel:
 
     def encode(self, prompt: str) -> EncodedPrompt:
         """Return *prompt* as word numbers; word order counts, punctuation and case do not."""
-        text = prompt.lower().replace("’", "").replace("'", "").replace("grey", "gray")
-        words = [w for w in re.sub(r"[^a-z0-9]+", " ", text).split() if w not in _STOP_WORDS]
+        words = [word for word in split_words(prompt) if word not in self._stop_words]
         known = [self._numbers[word] for word in words if word in self._numbers]
-        foreign = [word for word in re.findall(r"[^\W\da-z_]+", text) if not word.isascii()]
+        foreign = [w for w in re.findall(r"[^\W\da-z_]+", prompt.lower()) if not w.isascii()]
         unknown = [word for word in words if word not in self._numbers] + foreign
         kept = known[: self._max_tokens - 1]
         tokens = np.full((1, self._max_tokens), _PAD, np.int64)
@@ -107,14 +108,14 @@ class TextToImageModel:
         """
         guided = cfg_scale != 1
         tokens = [prompt.tokens, negative.tokens] if guided else [prompt.tokens]
-        context = _run(self._text, {self._text_input: np.concatenate(tokens)})
+        context = run_session(self._text, {self._text_input: np.concatenate(tokens)})
         weight = np.float32(cfg_scale)
 
         def denoise(x: Array, sigma: float) -> Array:
             batch = np.concatenate([x, x]) if guided else x
             level = np.full(len(batch), sigma, np.float32)
             inputs = dict(zip(self._unet_inputs, (batch, level, *context), strict=True))
-            (denoised,) = _run(self._unet, inputs)
+            (denoised,) = run_session(self._unet, inputs)
             if not guided:
                 return np.asarray(denoised, np.float32)
             conditional, unconditional = denoised[:1], denoised[1:]
@@ -133,6 +134,12 @@ class TextToImageModel:
         values = pixels.astype(np.float32).transpose(2, 0, 1)[None]
         x: Array = (values / 127.5 - 1 - self._mean) / self._std * np.float32(self._sigma_data)
         return x
+
+
+def split_words(text: str) -> list[str]:
+    """Return the plain words of *text*: lower case, Latin, "gray" for "grey"."""
+    plain = text.lower().replace("’", "").replace("'", "").replace("grey", "gray")
+    return re.sub(r"[^a-z0-9]+", " ", plain).split()
 
 
 def _sha256(folder: Path) -> str:
@@ -154,6 +161,7 @@ _FACTS: Mapping[str, type] = {
     "std": list,
     "vocabulary": list,
     "concepts": list,
+    "stop_words": list,
 }
 
 
@@ -169,7 +177,12 @@ def _facts(path: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Return the network in *path*, to run on one thread.
+
+    Raises:
+        BackendError: The file is missing or damaged.
+    """
     options = onnxruntime.SessionOptions()
     # One thread that does not spin: two small networks gain nothing from more, and a busy
     # machine loses seconds to spinning.
@@ -183,7 +196,14 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         raise BackendError(_damaged(path, error)) from error
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, Any]) -> list[Any]:
+def run_session(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, Any]
+) -> list[NDArray[np.float32]]:
+    """Return every output of the network for *inputs*, by name.
+
+    Raises:
+        BackendError: The runtime refuses.
+    """
     try:
         return list(session.run(None, dict(inputs)))
     except Exception as error:
