@@ -12,7 +12,6 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 __all__ = [
@@ -187,12 +186,7 @@ class AppendOnlyFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         self.close()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from safelight.backends.bundled.samplers import SAMPLERS
+from safelight.backends.bundled.samplers import SAMPLERS, Walk
 from safelight.backends.bundled.schedules import SCHEDULES
 
 Array = NDArray[np.float32]
@@ -50,14 +50,14 @@ def run(
     x = started() if x is None else x
     chance = np.random.default_rng(6)
     info = SAMPLERS[name]
-    return info.run(
-        denoise,
-        x,
-        SCHEDULES[schedule](steps, LOWEST, HIGHEST),
-        lambda: chance.standard_normal(x.shape, np.float32),
-        (info.eta or 0.0) if eta is None else eta,
-        on_step,
+    walk = Walk(
+        denoise=denoise,
+        sigmas=SCHEDULES[schedule](steps, LOWEST, HIGHEST),
+        noise=lambda: chance.standard_normal(x.shape, np.float32),
+        eta=(info.eta or 0.0) if eta is None else eta,
+        on_step=on_step,
     )
+    return info.run(walk, x)
 
 
 def error(name: str, steps: int, **options: Any) -> float:
@@ -85,9 +85,8 @@ def test_the_error_falls_as_fast_as_the_papers_say(name: str, order: int) -> Non
 
     def short_of_zero(steps: int) -> float:
         sigmas = SCHEDULES["Karras"](steps, LOWEST, HIGHEST)[:-1]
-        x = SAMPLERS[name].run(
-            denoise, started(), sigmas, lambda: started(), 0.0, lambda step, denoised: None
-        )
+        walk = Walk(denoise=denoise, sigmas=sigmas, noise=started)
+        x = SAMPLERS[name].run(walk, started())
         spread = np.sqrt((SPREAD**2 + LOWEST**2) / (SPREAD**2 + HIGHEST**2))
         return float(np.abs(x - (MEAN + (started() - MEAN) * spread)).max())
 
@@ -189,14 +188,10 @@ def test_samplers_agree_with_k_diffusion_number_by_number(case: str) -> None:
     noises = (np.asarray(n, np.float32).reshape(x.shape) for n in REFERENCE["noises"])
     sigmas = np.asarray(REFERENCE["schedules"][schedule], np.float32)
     info = SAMPLERS[name]
-    result = info.run(
-        denoise_mixture,
-        x,
-        sigmas,
-        lambda: next(noises),
-        info.eta or 0.0,
-        lambda step, denoised: None,
+    walk = Walk(
+        denoise=denoise_mixture, sigmas=sigmas, noise=lambda: next(noises), eta=info.eta or 0.0
     )
+    result = info.run(walk, x)
     assert np.abs(result.ravel() - REFERENCE["results"][case]).max() < 0.002
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 __all__ = [
     "Backend",
     "BackendDescription",
+    "DrawingRequest",
     "GeneratedImage",
     "Generation",
     "ImageRequest",
@@ -31,8 +32,8 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Txt2ImgRequest:
-    """Draw a picture from a text. None means: the engine's own default, which it must report.
+class DrawingRequest:
+    """What txt2img and img2img share. None means: the engine's own default, to be reported.
 
     Attributes:
         prompt: What to show, in the engine's own prompt syntax, wildcards already drawn.
@@ -45,14 +46,13 @@ class Txt2ImgRequest:
         steps: Denoising steps, at least 1.
         cfg_scale: Classifier-free guidance weight; 1 means no guidance.
         eta: Noise put back at each step, 0 to 1, by samplers that can.
-        width: Image width in pixels, a multiple of 8.
-        height: Image height in pixels, a multiple of 8.
+        width: Image width in pixels, a multiple of 8; img2img's default is the input's.
+        height: Image height in pixels, a multiple of 8; img2img's default is the input's.
         clip_skip: Text-encoder layers to stop before the end; 1 uses all.
         extra: Knobs that only this engine knows, untouched.
     """
 
-    stage: Literal["txt2img"] = field(default="txt2img", init=False)
-    prompt: str
+    prompt: str = ""
     negative_prompt: str = ""
     seed: int = 0
     model: str | None = None
@@ -69,33 +69,24 @@ class Txt2ImgRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Img2ImgRequest:
-    """Redraw a picture; attributes as in :class:`Txt2ImgRequest`, and these.
+class Txt2ImgRequest(DrawingRequest):
+    """Draw a picture from a text."""
+
+    stage: Literal["txt2img"] = field(default="txt2img", init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Img2ImgRequest(DrawingRequest):
+    """Redraw a picture.
 
     Attributes:
         init_image: The picture to start from, an encoded image file.
         denoising_strength: How much is redrawn: 0 keeps the input, 1 replaces it.
-        width: Output width in pixels; None keeps the input's.
-        height: Output height in pixels; None keeps the input's.
     """
 
     stage: Literal["img2img"] = field(default="img2img", init=False)
     init_image: bytes = field(repr=False)
-    prompt: str = ""
-    negative_prompt: str = ""
-    seed: int = 0
     denoising_strength: float | None = None
-    model: str | None = None
-    vae: str | None = None
-    sampler: str | None = None
-    scheduler: str | None = None
-    steps: int | None = None
-    cfg_scale: float | None = None
-    eta: float | None = None
-    width: int | None = None
-    height: int | None = None
-    clip_skip: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

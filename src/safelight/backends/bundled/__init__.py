@@ -17,12 +17,12 @@ from safelight.errors import BackendError
 from safelight.knobs import did_you_mean
 from safelight.pipeline.backend import (
     BackendDescription,
+    DrawingRequest,
     GeneratedImage,
     Generation,
     ImageRequest,
     Img2ImgRequest,
     StepCallback,
-    Txt2ImgRequest,
     UpscaleRequest,
 )
 
@@ -96,10 +96,10 @@ class BundledBackend:
             self._loaded = TextToImageModel(self._folder)
         return self._loaded
 
-    def _draw(self, request: Txt2ImgRequest | Img2ImgRequest, on_step: StepCallback) -> Generation:
+    def _draw(self, request: DrawingRequest, on_step: StepCallback) -> Generation:
         import numpy as np
 
-        from safelight.backends.bundled.samplers import SAMPLERS
+        from safelight.backends.bundled.samplers import SAMPLERS, Walk
         from safelight.backends.bundled.schedules import SCHEDULES
 
         model = self._model()
@@ -148,14 +148,14 @@ class BundledBackend:
             on_step(step, max(len(sigmas) - 1, 1), _png(model.to_pixels(denoised)))
 
         if len(sigmas) > 1:
-            x = sampler.run(
-                model.denoiser(prompt, negative, cfg_scale),
-                x,
-                sigmas,
-                lambda: chance.standard_normal(shape, np.float32),
-                eta or 0.0,
-                report,
+            walk = Walk(
+                denoise=model.denoiser(prompt, negative, cfg_scale),
+                sigmas=sigmas,
+                noise=lambda: chance.standard_normal(shape, np.float32),
+                eta=eta or 0.0,
+                on_step=report,
             )
+            x = sampler.run(walk, x)
         else:
             report(1, start)
         image = GeneratedImage(png=_png(model.to_pixels(x)), effective=effective)
@@ -166,9 +166,7 @@ class BundledBackend:
             warnings += _word_warnings(negative, model, "negative prompt: ")
         return Generation(images=(image,), warnings=tuple(warnings))
 
-    def _check_size(
-        self, request: Txt2ImgRequest | Img2ImgRequest, model: TextToImageModel
-    ) -> None:
+    def _check_size(self, request: DrawingRequest, model: TextToImageModel) -> None:
         for side, pixels in (("width", request.width), ("height", request.height)):
             if pixels is not None and pixels != model.image_size:
                 raise BackendError(
@@ -210,9 +208,7 @@ def _word_warnings(prompt: EncodedPrompt, model: TextToImageModel, where: str) -
     return found
 
 
-def _knob_warnings(
-    request: Txt2ImgRequest | Img2ImgRequest, effective: Mapping[str, Any]
-) -> list[str]:
+def _knob_warnings(request: DrawingRequest, effective: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each knob that was stated and had no effect."""
     found = [
         f"the bundled model has no {knob}; it had no effect"

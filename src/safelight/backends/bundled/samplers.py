@@ -10,41 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SAMPLERS", "Sampler", "SamplerInfo"]
+__all__ = ["SAMPLERS", "Sampler", "SamplerInfo", "Walk"]
 
 Array = NDArray[np.float32]
 Denoiser = Callable[[Array, float], Array]
 """(x of shape (batch, channels, height, width), sigma) -> the noiseless picture it expects."""
 
 
-class Sampler(Protocol):
-    """Turns *x*, noise of level sigmas[0], into a picture."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What a sampler walks along.
 
-    def __call__(
-        self,
-        denoise: Denoiser,
-        x: Array,
-        sigmas: Array,
-        noise: Callable[[], Array],
-        eta: float,
-        on_step: Callable[[int, Array], None],
-    ) -> Array:
-        """Integrate.
+    Attributes:
+        denoise: The model.
+        sigmas: float32, falling, the last one 0.
+        noise: Draws standard normal noise of the picture's shape.
+        eta: How much fresh noise replaces old noise, 0 (none) to 1; ODE samplers ignore it.
+        on_step: Called after every step with its number, from 1, and the denoised picture.
+    """
 
-        Args:
-            denoise: The model.
-            x: float32, shape (batch, channels, height, width), standard deviation sigmas[0].
-            sigmas: float32, falling, the last one 0.
-            noise: Draws standard normal noise of x's shape.
-            eta: How much fresh noise replaces old noise, 0 (none) to 1; ODE samplers ignore it.
-            on_step: Called after every step.
-        """
-        ...
+    denoise: Denoiser
+    sigmas: Array
+    noise: Callable[[], Array]
+    eta: float = 0.0
+    on_step: Callable[[int, Array], None] = lambda *_: None
+
+
+Sampler = Callable[[Walk, Array], Array]
+"""Turns noise of level sigmas[0], float32 (batch, channels, height, width), into a picture."""
 
 
 def _ancestral_step(sigma: float, following: float, eta: float) -> tuple[float, float]:
@@ -53,82 +50,58 @@ def _ancestral_step(sigma: float, following: float, eta: float) -> tuple[float, 
     return (following**2 - up**2) ** 0.5, up
 
 
-def euler(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def euler(walk: Walk, x: Array) -> Array:
     """Euler steps: algorithm 2 of Karras et al. 2022, arXiv:2206.00364, without churn."""
+    sigmas = walk.sigmas
     for i in range(len(sigmas) - 1):
-        denoised = denoise(x, float(sigmas[i]))
+        denoised = walk.denoise(x, float(sigmas[i]))
         x = x + (x - denoised) / sigmas[i] * (sigmas[i + 1] - sigmas[i])
-        on_step(i + 1, denoised)
+        walk.on_step(i + 1, denoised)
     return x
 
 
-def euler_ancestral(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def euler_ancestral(walk: Walk, x: Array) -> Array:
     """Euler steps that go further down and add fresh noise back.
 
     Source: ``sample_euler_ancestral`` of k-diffusion (Crowson). In this parametrisation it is
     also DDIM with eta: equation 16 of Song et al. 2020, arXiv:2010.02502, gives the same
     levels, so that eta 0 is Euler and DDIM's eta 1 is Euler a.
     """
+    sigmas = walk.sigmas
     for i in range(len(sigmas) - 1):
-        denoised = denoise(x, float(sigmas[i]))
-        down, up = _ancestral_step(float(sigmas[i]), float(sigmas[i + 1]), eta)
+        denoised = walk.denoise(x, float(sigmas[i]))
+        down, up = _ancestral_step(float(sigmas[i]), float(sigmas[i + 1]), walk.eta)
         x = x + (x - denoised) / sigmas[i] * np.float32(down - sigmas[i])
         if up > 0:
-            x = x + noise() * np.float32(up)
-        on_step(i + 1, denoised)
+            x = x + walk.noise() * np.float32(up)
+        walk.on_step(i + 1, denoised)
     return x
 
 
-def heun(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def heun(walk: Walk, x: Array) -> Array:
     """Heun's second-order steps: algorithm 1 of Karras et al. 2022, arXiv:2206.00364."""
+    sigmas = walk.sigmas
     for i in range(len(sigmas) - 1):
         sigma, following = sigmas[i], sigmas[i + 1]
-        denoised = denoise(x, float(sigma))
+        denoised = walk.denoise(x, float(sigma))
         slope = (x - denoised) / sigma
         predicted = x + slope * (following - sigma)
         if following > 0:
-            slope_there = (predicted - denoise(predicted, float(following))) / following
+            slope_there = (predicted - walk.denoise(predicted, float(following))) / following
             predicted = x + (slope + slope_there) / 2 * (following - sigma)
         x = predicted
-        on_step(i + 1, denoised)
+        walk.on_step(i + 1, denoised)
     return x
 
 
-def dpmpp_2m(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def dpmpp_2m(walk: Walk, x: Array) -> Array:
     """DPM-Solver++(2M): algorithm 2 of Lu et al. 2022, arXiv:2211.01095, with sigma as noise."""
+    sigmas = walk.sigmas
     before: Array | None = None
     step_before = 0.0
     for i in range(len(sigmas) - 1):
         sigma, following = float(sigmas[i]), float(sigmas[i + 1])
-        denoised = denoise(x, sigma)
+        denoised = walk.denoise(x, sigma)
         if following == 0:
             x = denoised
         else:
@@ -140,59 +113,47 @@ def dpmpp_2m(
             x = np.float32(following / sigma) * x - np.float32(np.expm1(-step)) * target
             step_before = step
         before = denoised
-        on_step(i + 1, denoised)
+        walk.on_step(i + 1, denoised)
     return x
 
 
-def dpm_2(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def dpm_2(walk: Walk, x: Array) -> Array:
     """DPM-Solver-2: algorithm 1 of Lu et al. 2022, arXiv:2206.00927, midpoint in log sigma.
 
     Source: ``sample_dpm_2`` of k-diffusion (Crowson) for its form on a sigma schedule.
     """
+    sigmas = walk.sigmas
     for i in range(len(sigmas) - 1):
         sigma, following = float(sigmas[i]), float(sigmas[i + 1])
-        denoised = denoise(x, sigma)
+        denoised = walk.denoise(x, sigma)
         slope = (x - denoised) / np.float32(sigma)
         if following == 0:
             x = x + slope * np.float32(following - sigma)
         else:
             middle = float(np.sqrt(sigma * following))
             half_way = x + slope * np.float32(middle - sigma)
-            slope = (half_way - denoise(half_way, middle)) / np.float32(middle)
+            slope = (half_way - walk.denoise(half_way, middle)) / np.float32(middle)
             x = x + slope * np.float32(following - sigma)
-        on_step(i + 1, denoised)
+        walk.on_step(i + 1, denoised)
     return x
 
 
-def lms(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def lms(walk: Walk, x: Array) -> Array:
     """Linear multistep (Adams-Bashforth) of order 4 on an uneven grid.
 
     Source: ``sample_lms`` of k-diffusion (Crowson); coefficients are exact integrals of
     Lagrange polynomials, where the source uses quadrature.
     """
+    sigmas = walk.sigmas
     slopes: list[Array] = []
     for i in range(len(sigmas) - 1):
-        denoised = denoise(x, float(sigmas[i]))
+        denoised = walk.denoise(x, float(sigmas[i]))
         slopes = [(x - denoised) / sigmas[i], *slopes[:3]]
         nodes = [float(sigmas[i - back] - sigmas[i]) for back in range(len(slopes))]
         weights = _multistep_weights(nodes, float(sigmas[i + 1] - sigmas[i]))
         for slope, weight in zip(slopes, weights, strict=True):
             x = x + slope * np.float32(weight)
-        on_step(i + 1, denoised)
+        walk.on_step(i + 1, denoised)
     return x
 
 
@@ -206,50 +167,39 @@ def _multistep_weights(nodes: list[float], following: float) -> list[float]:
     return weights
 
 
-def dpmpp_2m_sde(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def dpmpp_2m_sde(walk: Walk, x: Array) -> Array:
     """SDE-DPM-Solver++(2M): equation 18 of Lu et al. 2022, arXiv:2211.01095, midpoint form.
 
     Source: ``sample_dpmpp_2m_sde`` of k-diffusion (Crowson) with ``solver_type="midpoint"``.
     """
+    sigmas = walk.sigmas
     before: Array | None = None
     step_before = 0.0
     for i in range(len(sigmas) - 1):
         sigma, following = float(sigmas[i]), float(sigmas[i + 1])
-        denoised = denoise(x, sigma)
+        denoised = walk.denoise(x, sigma)
         if following == 0:
             x = denoised
         else:
             step = float(np.log(sigma / following))
-            reach = -np.expm1(-step - eta * step)
+            reach = -np.expm1(-step - walk.eta * step)
             x = (
-                np.float32(following / sigma * np.exp(-eta * step)) * x
+                np.float32(following / sigma * np.exp(-walk.eta * step)) * x
                 + np.float32(reach) * denoised
             )
             if before is not None:
                 x = x + np.float32(0.5 * reach * step / step_before) * (denoised - before)
-            if eta:
-                x = x + noise() * np.float32(following * np.sqrt(-np.expm1(-2 * eta * step)))
+            if walk.eta:
+                x = x + walk.noise() * np.float32(
+                    following * np.sqrt(-np.expm1(-2 * walk.eta * step))
+                )
             step_before = step
         before = denoised
-        on_step(i + 1, denoised)
+        walk.on_step(i + 1, denoised)
     return x
 
 
-def dpmpp_sde(
-    denoise: Denoiser,
-    x: Array,
-    sigmas: Array,
-    noise: Callable[[], Array],
-    eta: float,
-    on_step: Callable[[int, Array], None],
-) -> Array:
+def dpmpp_sde(walk: Walk, x: Array) -> Array:
     """DPM-Solver++ (stochastic), second order, singlestep, with its midpoint half way.
 
     Both noises of a step come from one Brownian path: the whole step's is made of the first
@@ -258,19 +208,20 @@ def dpmpp_sde(
     Source: ``sample_dpmpp_sde`` of k-diffusion (Crowson) with r = 1/2, after algorithm 1 of
     Lu et al. 2022, arXiv:2211.01095.
     """
+    sigmas = walk.sigmas
     for i in range(len(sigmas) - 1):
         sigma, following = float(sigmas[i]), float(sigmas[i + 1])
-        denoised = denoise(x, sigma)
+        denoised = walk.denoise(x, sigma)
         if following == 0:
             x = x + (x - denoised) / np.float32(sigma) * np.float32(following - sigma)
         else:
             middle = float(np.sqrt(sigma * following))
             share = (sigma - middle) / (sigma - following)
-            first = noise()
-            whole = np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * noise()
-            there = _noised_step(x, denoised, sigma, middle, eta, first)
-            x = _noised_step(x, denoise(there, middle), sigma, following, eta, whole)
-        on_step(i + 1, denoised)
+            first = walk.noise()
+            whole = np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * walk.noise()
+            there = _noised_step(x, denoised, sigma, middle, walk.eta, first)
+            x = _noised_step(x, walk.denoise(there, middle), sigma, following, walk.eta, whole)
+        walk.on_step(i + 1, denoised)
     return x
 
 
