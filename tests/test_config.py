@@ -170,6 +170,29 @@ def test_a_prompt_of_a_megabyte_is_a_prompt(tmp_path: Path) -> None:
     assert PipelineConfig.from_file(path).stages["txt2img"]["prompt"] == prompt
 
 
+def test_a_later_stage_must_not_name_its_input() -> None:
+    """It starts from the picture before it; a file that is silently ignored would be a lie."""
+    found = faults({**MINIMAL, "img2img": {"init_image": "x.png"}})
+    assert found.keys() == {"img2img.init_image"}
+    assert "has no effect" in found["img2img.init_image"]
+
+
+def test_an_input_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:
+    """With the place where it was looked for: beside the config."""
+    path = write(tmp_path / "c.toml", '[upscale]\ninit_image = "missing.png"\n')
+    with pytest.raises(ConfigError, match="no such file: .*missing.png"):
+        PipelineConfig.from_file(path)
+    (tmp_path / "missing.png").write_bytes(b"here")
+    assert PipelineConfig.from_file(path).stages["upscale"]["init_image"] == "missing.png"
+
+
+def test_a_swept_input_is_an_input() -> None:
+    """Redrawing ten files is a sweep over their names."""
+    PipelineConfig.from_mapping(
+        {"img2img": {}, "randomizer": {"sweep": {"img2img.init_image": ["a.png", "b.png"]}}}
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "stage", "knob", "value"),
     [
@@ -265,6 +288,8 @@ def test_a_knob_is_accepted_exactly_when_its_rule_allows_it(name: str, value: An
     data: dict[str, Any] = {"txt2img": {"prompt": "a"}, stage: {"prompt": "a", name: value}}
     if stage == "upscale":
         data[stage].pop("prompt")
+    if name == "init_image":
+        data.pop("txt2img")  # only the first stage may have one
     rule_broken = knob_fault(KNOBS[name], value) is not None
     if name == "prompt" and isinstance(value, list):
         rule_broken = True  # a pack of prompts must hold texts

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from safelight.config_check import BackendChoice, check_config, plain
-from safelight.errors import ConfigError
+from safelight.errors import ConfigError, ConfigFault
 from safelight.knobs import INHERITED_BY_IMG2IMG, Stage
 from safelight.randomizer_config import (
     MatrixSlot,
@@ -102,11 +102,20 @@ class PipelineConfig:
             overrides: ``stage.knob=value`` texts that go over what the file says.
 
         Raises:
-            ConfigError: The file is missing, unreadable, not TOML or JSON, or breaks rules.
+            ConfigError: The file is missing, unreadable, not TOML or JSON, breaks rules, or names
+                an ``init_image`` that is not there.
         """
         data = _load(path)
         _override(data, overrides)
-        return PipelineConfig.from_mapping(data, folder=path.parent, source=str(path))
+        config = PipelineConfig.from_mapping(data, folder=path.parent, source=str(path))
+        missing = [
+            ConfigFault(path=f"{stage}.init_image", message=f"no such file: {config.folder / name}")
+            for stage, knobs in config.stages.items()
+            if (name := knobs.get("init_image")) and not (config.folder / name).is_file()
+        ]
+        if missing:
+            raise ConfigError(missing, source=str(path))
+        return config
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the stages as plain, freshly made dicts: the record's ``base_config``."""

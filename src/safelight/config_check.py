@@ -133,10 +133,10 @@ class _Reader:
             self._fault("", "has no stage; add at least one of [txt2img], [img2img], [upscale]")
         elif not stages and not self.faults:
             self._fault("", "every stage is disabled; enable at least one")
-        self._check_first_stage(stages)
         name = self._value(data, "name", "", _text, "")
         backend = self._backend(data.get("backend", _MISSING))
         randomizer = self._randomizer(data.get("randomizer", _MISSING), stages)
+        self._check_inputs(stages, randomizer.sweep)
         metadata = self._table(data.get("metadata", {}), "metadata") or {}
         if self.faults:
             raise ConfigError(self.faults, source=self.source)
@@ -223,14 +223,23 @@ class _Reader:
                 self._fault(f"{path}[{place}]", f"must be text, got {item!r}")
         return tuple(item for item in items if isinstance(item, str))
 
-    def _check_first_stage(self, stages: Mapping[Stage, Mapping[str, Any]]) -> None:
-        first = next(iter(stages), None)
-        if first in (None, "txt2img") or "init_image" in stages[first]:
-            return
-        self._fault(
-            f"{first}.init_image",
-            f"is missing: {first} runs first, so it needs the image file to start from",
-        )
+    def _check_inputs(
+        self, stages: Mapping[Stage, Mapping[str, Any]], swept: Mapping[str, Any]
+    ) -> None:
+        """See that the first stage has a picture to start from, and that no other states one."""
+        for place, (stage, knobs) in enumerate(stages.items()):
+            stated = "init_image" in knobs or f"{stage}.init_image" in swept
+            if place == 0 and stage != "txt2img" and not stated:
+                self._fault(
+                    f"{stage}.init_image",
+                    f"is missing: {stage} runs first, so it needs the image file to start from",
+                )
+            elif place > 0 and stated:
+                self._fault(
+                    f"{stage}.init_image",
+                    f"has no effect: {stage} starts from the picture of the stage before it;"
+                    " leave it out, or disable the earlier stages",
+                )
 
     # -- backend -----------------------------------------------------------------------
 

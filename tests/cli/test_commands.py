@@ -120,9 +120,10 @@ def test_all_faults_of_a_config_are_shown(safelight: Safelight, tmp_path: Path) 
 
 def test_an_engine_that_does_not_exist_is_named_with_near_ones(safelight: Safelight) -> None:
     """A typo in one word must not need a search through the documentation."""
-    result = safelight("run", "c.toml", "--set", "backend=fkae")
-    assert result.exit_code == 1
-    assert "did you mean 'fake'?" in result.output
+    for command in ("run", "plan"):
+        result = safelight(command, "c.toml", "--set", "backend=fkae")
+        assert result.exit_code == 2
+        assert "c.toml: backend: there is no engine 'fkae'; did you mean 'fake'?" in result.output
 
 
 def test_failed_variants_show_in_output_and_exit_status(safelight: Safelight) -> None:
@@ -221,9 +222,13 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _wait_for_picture(tmp_path: Path) -> None:
+    """Wait until a variant is finished: its line in the journal comes after its picture."""
     deadline = time.monotonic() + 30
-    while not list(tmp_path.glob("safelight/images/*/*/0*.png")):
-        assert time.monotonic() < deadline, "no picture appeared"
+    while not any(
+        path.read_bytes().count(b"\n") > 1
+        for path in tmp_path.glob("safelight/images/*/*/journal.jsonl")
+    ):
+        assert time.monotonic() < deadline, "no variant was finished"
         time.sleep(0.02)
 
 
@@ -258,3 +263,121 @@ def test_a_killed_run_is_an_interrupted_record_on_the_next_command(tmp_path: Pat
     assert data["status"] == "interrupted"
     assert data["outputs"]
     assert all((tmp_path / "safelight" / o["path"]).is_file() for o in data["outputs"])
+
+
+def _slow_plan(tmp_path: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a plan of 1,500 fast variants: two runs, the first of a thousand."""
+    (tmp_path / "two.toml").write_text(
+        '[txt2img]\nprompt = "a"\nsteps = 1\nwidth = 8\nheight = 8\nseed = 1\n'
+        "[randomizer]\nseeds_per_variant = 1500\n"
+        '[metadata]\nname = "two"\n',
+        "utf-8",
+    )
+    (tmp_path / "after.toml").write_text('[txt2img]\nprompt = "after"\nsteps = 1\n', "utf-8")
+    return subprocess.Popen(
+        [sys.executable, "-m", "safelight", "run", "two.toml", "after.toml",
+         "--set", "backend=fake", *arguments],
+        cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+        **{"stderr": subprocess.PIPE, **options},
+    )  # fmt: skip
+
+
+def _stop_mid_run(tmp_path: Path, process: subprocess.Popen[str], number: int) -> tuple[str, str]:
+    _wait_for_picture(tmp_path)
+    process.send_signal(number)
+    return process.communicate(timeout=60)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_stops_everything_that_was_asked_for(tmp_path: Path, number: int) -> None:
+    """The rest of the plan, and the configs after it; the exit status says so."""
+    process = _slow_plan(tmp_path)
+    out, _ = _stop_mid_run(tmp_path, process, number)
+    assert process.returncode == 130
+    assert "part 2 of 2" not in out
+    records = list(read_records(tmp_path / "safelight" / "records"))
+    assert [record.status for record in records] == ["cancelled"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_a_stop_works_although_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    """A handler that cannot print must not strike the engine instead."""
+    read, write = os.pipe()
+    process = _slow_plan(tmp_path, stderr=write)
+    os.close(write)
+    _wait_for_picture(tmp_path)
+    os.close(read)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    (record,) = read_records(tmp_path / "safelight" / "records")
+    assert (record.status, record.failures) == ("cancelled", ())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_a_second_ctrl_c_stops_at_once_and_still_leaves_a_record(tmp_path: Path) -> None:
+    """Even in the middle of a step that takes a minute."""
+    process = _start(tmp_path, "--set", "backend.seconds_per_step=2")
+    time.sleep(1.5)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    _, error = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "stopped at once" in error
+    (record,) = read_records(tmp_path / "safelight" / "records")
+    assert record.status == "cancelled"
+
+
+def test_a_plan_of_several_runs_says_which_part_is_which(tmp_path: Path) -> None:
+    """Two records, two sheets, and every part named."""
+    process = _slow_plan(tmp_path)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "completed (part 1 of 2): 1,000 pictures" in out
+    assert "completed (part 2 of 2): 500 pictures" in out
+    assert len(list(read_records(tmp_path / "safelight" / "records"))) == 3
+
+
+BAD_CONFIGS = {
+    "wildcard": CONFIG.replace("{red|green}", "__nope__"),
+    "sampler": CONFIG.replace("steps = 2", 'steps = 2\nsampler = "Eulr"'),
+    "engine": CONFIG.replace('"fake"', '"fkae"'),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(BAD_CONFIGS))
+def test_every_config_is_checked_before_the_first_one_runs(
+    safelight: Safelight, tmp_path: Path, fault: str
+) -> None:
+    """Templates, names and engines, too; and the message names the file."""
+    (tmp_path / "bad.toml").write_text(BAD_CONFIGS[fault], "utf-8")
+    result = safelight("run", "c.toml", "bad.toml")
+    assert result.exit_code == 2
+    assert "bad.toml: " in result.output
+    assert not (tmp_path / "safelight").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_prompt_that_the_terminal_cannot_show_is_escaped(tmp_path: Path, encoding: str) -> None:
+    """It is no reason to fail."""
+    (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
+    for arguments in (["plan", "c.toml"], ["run", "c.toml"], ["show"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "safelight", *arguments],
+            cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert b"\\u706f" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full and closed streams")
+@pytest.mark.parametrize("redirection", ["2>&-", "> /dev/full"])
+def test_streams_that_take_nothing_cost_no_picture(tmp_path: Path, redirection: str) -> None:
+    """Cron jobs have no terminal, and disks run full."""
+    (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
+    command = f"{sys.executable} -m safelight run c.toml {redirection}"
+    subprocess.run(command, shell=True, cwd=tmp_path, check=False, capture_output=True)
+    (record,) = read_records(tmp_path / "safelight" / "records")
+    assert (record.status, len(record.outputs)) == ("completed", 4)

@@ -6,6 +6,7 @@ Commands are imported when they are called, so that ``safelight --help`` is inst
 from __future__ import annotations
 
 import importlib
+import io
 from typing import Any
 
 import click
@@ -56,9 +57,14 @@ class _LazyGroup(click.Group):
 def main(**options: Any) -> None:
     """Run text-to-image pipelines headlessly, and keep a record of what actually ran.
 
-    Start with: safelight run examples/first_picture.toml
+    Start with: safelight run examples/first_sheet.toml
     """
     import logging
+    import sys
 
+    for stream in (sys.stdout, sys.stderr):
+        # A prompt that the terminal's encoding lacks is shown escaped; it is no error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     level = logging.INFO if options["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from safelight.errors import ConfigError, PlanError, SafelightError, TemplateError
+from safelight.errors import ConfigError, SafelightError
 
 __all__ = ["archive_option", "as_click_error", "json_option", "override_option", "seed_option"]
 
@@ -41,5 +41,5 @@ class _ConfigFault(click.ClickException):
 
 def as_click_error(error: SafelightError) -> click.ClickException:
     """Return *error* as the command line shows it; exit status 2 for what the user wrote."""
-    at_fault = isinstance(error, (ConfigError, TemplateError, PlanError))
+    at_fault = isinstance(error, ConfigError)
     return _ConfigFault(str(error)) if at_fault else click.ClickException(str(error))

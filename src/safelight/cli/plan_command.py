@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from safelight.cli.job import ready_job
 from safelight.cli.options import as_click_error, json_option, override_option, seed_option
 from safelight.config import PipelineConfig, plain
 from safelight.errors import SafelightError
-from safelight.randomizer import RandomizerPlanResult, Variant, plan_variants
+from safelight.randomizer import RandomizerPlanResult, Variant
 
 
 @click.command("plan")
@@ -34,15 +34,14 @@ def command(
 ) -> None:
     """Show what CONFIG would draw, without drawing it: the size and the first variants."""
     try:
-        checked = PipelineConfig.from_file(config, overrides)
-        plan = plan_variants(checked, secrets.randbits(32) if seed is None else seed)
-        variants = list(itertools.islice(plan.variants, first))
+        job = ready_job(config, overrides, seed)
+        variants = list(itertools.islice(job.plan.variants, first))
     except SafelightError as error:
         raise as_click_error(error) from error
     if as_json:
-        click.echo(json.dumps(plan_as_json(plan, variants), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))
     else:
-        print_plan(checked, plan, variants)
+        print_plan(job.config, job.plan, variants)
 
 
 def plan_as_json(plan: RandomizerPlanResult, variants: Sequence[Variant]) -> dict[str, Any]:

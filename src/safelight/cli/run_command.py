@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +16,7 @@ import click
 import msgspec
 
 from safelight.archive_layout import records_folder
-from safelight.backends import create_backend
+from safelight.cli.job import Job, ready_job
 from safelight.cli.options import (
     archive_option,
     as_click_error,
@@ -27,16 +26,21 @@ from safelight.cli.options import (
 )
 from safelight.cli.plan_command import plan_as_json, print_plan
 from safelight.cli.run_progress import progress_view
-from safelight.config import PipelineConfig
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.learning.learning_record import record_stem
-from safelight.pipeline import CancelToken, PipelineRunner, RunResult, recover_interrupted_runs
+from safelight.pipeline import (
+    CancelToken,
+    PipelineRunner,
+    RunResult,
+    recover_interrupted_runs,
+)
 from safelight.pipeline.run_sheet import write_contact_sheet
-from safelight.randomizer import plan_variants
 
 EXIT_STATUS = {"completed": 0, "failed": 1, "partial": 3, "cancelled": 130}
 """Exit status by how the run ended; 2 means that a config is at fault."""
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command("run")
@@ -60,65 +64,64 @@ def command(
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
 
-    Ctrl-C stops after the current step, with the record written; a second Ctrl-C stops at
-    once. Exit status: 0 all drawn, 1 nothing drawn, 2 a config is at fault, 3 some variants
-    failed, 130 stopped.
+    Every config is checked before the first one runs. Ctrl-C stops after the current step,
+    with the record written; a second Ctrl-C stops at once. Exit status: 0 all drawn,
+    1 nothing drawn, 2 a config is at fault, 3 some variants failed, 130 stopped.
     """
-    statuses = []
+    statuses: list[str] = []
+    cancel = CancelToken()
     try:
-        # Every config is checked before the first one runs.
-        checked = [PipelineConfig.from_file(path, overrides) for path in configs]
-        for config in checked:
-            plan_seed = secrets.randbits(32) if seed is None else seed
-            if dry_run:
-                _dry_run(config, plan_seed, as_json)
-                continue
-            statuses += _run(config, plan_seed, archive, record=not no_record, as_json=as_json)
-            if statuses[-1:] == ["cancelled"]:
-                break
+        jobs = [ready_job(path, overrides, seed) for path in configs]
+        if dry_run:
+            for job in jobs:
+                _show_plan(job, as_json)
+            return
+        with _cancelled_by_interrupt(cancel):
+            for job in jobs:
+                if not cancel.cancelled:
+                    statuses += _run(job, archive, cancel, record=not no_record, as_json=as_json)
     except SafelightError as error:
         raise as_click_error(error) from error
+    except KeyboardInterrupt:
+        _say(f"stopped at once; what was drawn is told by: safelight show --archive {archive}")
+        raise SystemExit(EXIT_STATUS["cancelled"]) from None
+    if cancel.cancelled:
+        statuses.append("cancelled")
     worst = max((EXIT_STATUS[status] for status in statuses), default=0)
     if worst:
         raise SystemExit(worst)
 
 
-def _dry_run(config: PipelineConfig, seed: int, as_json: bool) -> None:
-    plan = plan_variants(config, seed)
-    first = list(itertools.islice(plan.variants, 10))
+def _show_plan(job: Job, as_json: bool) -> None:
+    first = list(itertools.islice(job.plan.variants, 10))
     if as_json:
-        click.echo(json.dumps(plan_as_json(plan, first), ensure_ascii=False))
+        click.echo(json.dumps(plan_as_json(job.plan, first), ensure_ascii=False))
     else:
-        print_plan(config, plan, first)
+        print_plan(job.config, job.plan, first)
 
 
-def _run(
-    config: PipelineConfig, seed: int, archive: Path, *, record: bool, as_json: bool
-) -> list[str]:
-    backend = create_backend(config.backend.name, config.backend.options)
-    plan = plan_variants(config, seed)
+def _run(job: Job, archive: Path, cancel: CancelToken, *, record: bool, as_json: bool) -> list[str]:
     writer = LearningRecordWriter(records_folder(archive))
     for recovered in recover_interrupted_runs(archive, writer):
         _say(f"recovered run {recovered.run_id}: {recovered.status}")
     runner = PipelineRunner(
-        backend, archive_dir=archive, learning_record_writer=writer if record else None
+        job.backend, archive_dir=archive, learning_record_writer=writer if record else None
     )
-    statuses, reports = [], list[str]()
-    cancel = CancelToken()
+    size = job.plan.plan_size
     if not as_json:
-        noun = "variant" if plan.plan_size == 1 else f"variants, {plan.mode}"
-        _say(f"{config.name or 'unnamed config'}: {plan.plan_size:,} {noun}, on {backend.name}")
-    with writer, _cancelled_by_interrupt(cancel), progress_view(plan.plan_size) as view:
-        for result in runner.runs(config, seed=seed, cancel=cancel, on_progress=view):
-            sheet = write_contact_sheet(result, config, plan)
+        noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
+        _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}")
+    statuses, reports = [], list[str]()
+    with writer, progress_view(size) as view:
+        for result in runner.runs(job.config, seed=job.seed, cancel=cancel, on_progress=view):
+            sheet = write_contact_sheet(result, job.config, job.plan)
             statuses.append(result.status)
             if as_json:
-                click.echo(json.dumps(_as_json(result, archive, sheet), ensure_ascii=False))
+                _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
             else:
                 reports += _report(result, archive, sheet)
     # Only now: a line printed while the bar stands would land in the middle of it.
-    for line in reports:
-        click.echo(line)
+    _print(reports)
     return statuses
 
 
@@ -129,8 +132,9 @@ def _cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         if cancel.cancelled:
             raise KeyboardInterrupt
-        _say("\nstopping after this step; the record will be written (again to stop at once)")
         cancel.cancel()
+        with suppress(Exception):  # a handler that raises would strike the engine
+            _say("\nstopping after this step; the record will be written (again to stop at once)")
 
     before = {number: signal.signal(number, on_signal) for number in _STOP_SIGNALS}
     try:
@@ -140,11 +144,20 @@ def _cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print to standard output; one that cannot be written to must not end a run."""
+    try:
+        for line in lines:
+            click.echo(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):
+            _say(f"standard output cannot be written to: {error}")
 
 
 def _record_path(archive: Path, record: LearningRecord | None) -> Path | None:
@@ -154,12 +167,16 @@ def _record_path(archive: Path, record: LearningRecord | None) -> Path | None:
     return path if path.exists() else None
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
     """Return the lines that say how a run ended, and where everything is."""
-    drawn = len(result.images)
-    pictures = "1 picture" if drawn == 1 else f"{drawn:,} pictures"
-    failed = f", {len(result.failures):,} variants failed" if result.failures else ""
-    lines = [f"{result.status}: {pictures} in {result.total_seconds:.1f} s{failed}"]
+    part = f" (part {result.part} of {result.parts})" if result.parts > 1 else ""
+    failed = f", {_counted(len(result.failures), 'variant')} failed" if result.failures else ""
+    pictures = _counted(len(result.images), "picture")
+    lines = [f"{result.status}{part}: {pictures} in {result.total_seconds:.1f} s{failed}"]
     if result.error:
         lines.append(f"  error     {result.error}")
     lines += [f"  failed    #{f.variant} in {f.stage}: {f.error}" for f in result.failures[:5]]
@@ -175,8 +192,10 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
     record = _record_path(archive, result.learning_record)
     if record is not None:
         lines += [f"  record    {record}", f"  look      safelight show {result.run_id}"]
-    elif result.learning_record is not None:
+    elif result.learning_record is not None and result.recoverable:
         lines.append("  record    NOT WRITTEN; the next safelight command tries again")
+    elif result.learning_record is not None:
+        lines.append("  record    LOST, the log says why; choose another --archive")
     return lines
 
 
@@ -189,6 +208,8 @@ def _as_json(result: RunResult, archive: Path, sheet: Path | None) -> dict[str, 
     return {
         "run_id": result.run_id,
         "status": result.status,
+        "part": result.part,
+        "parts": result.parts,
         "error": result.error,
         "images": [
             {"variant": image.variant, "label": image.label, "path": str(image.path)}

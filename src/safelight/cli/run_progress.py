@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressView", "progress_view"]
 
+_MOST_FAILURES = 20
+"""Failures that are told while the run goes on; the record has them all."""
+
 
 class ProgressView(Protocol):
     """Shows the progress of one run; a context manager around it."""
@@ -28,7 +31,22 @@ class ProgressView(Protocol):
 
 def progress_view(variants: int) -> ProgressView:
     """Return the view that suits standard error."""
-    return _Bar(variants) if sys.stderr.isatty() else _Lines()
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return _Bar(variants) if on_terminal else _Lines()
+
+
+class _Failures:
+    """Turns failures into lines, and stops when there are too many to read."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def line(self, progress: RunProgress) -> str | None:
+        self._count += 1
+        if self._count > _MOST_FAILURES:
+            return None
+        more = "; further ones are in the record" if self._count == _MOST_FAILURES else ""
+        return f"failed: #{progress.variant - 1} in {progress.stage}: {progress.message}{more}"
 
 
 class _Bar:
@@ -39,22 +57,22 @@ class _Bar:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._done = 0
+        self._failures = _Failures()
 
     def __call__(self, progress: RunProgress) -> None:
         if self._bar is None or self._task is None:
             return
         if progress.event == "step":
-            within = progress.step / max(progress.steps, 1)
+            within = (progress.step - 1) / max(progress.steps, 1)
             what = f"{progress.stage} {progress.step}/{progress.steps}  {progress.label or ''}"
             done = max(float(self._done), progress.variant - 1 + within)
-            self._bar.update(self._task, completed=min(done, self._variants), what=what[:60])
+            self._bar.update(self._task, completed=min(done, self._variants), what=what)
             return
         self._done = max(self._done, progress.variant)
-        if progress.event == "failure":
-            self._bar.console.print(
-                f"failed: #{progress.variant - 1} in {progress.stage}: {progress.message}",
-                markup=False,
-            )
+        self._bar.update(self._task, completed=self._done)
+        line = self._failures.line(progress) if progress.event == "failure" else None
+        if line:
+            self._bar.console.print(line, markup=False)
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -65,14 +83,17 @@ class _Bar:
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
+        flexible = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._bar = Progress(
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[what]}", markup=False),
+            BarColumn(bar_width=20, table_column=Column(no_wrap=True, min_width=10)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[what]}", markup=False, table_column=flexible),
             console=Console(stderr=True),
             transient=True,
+            expand=True,
         )
         self._task = self._bar.add_task("", total=self._variants, what="")
         self._bar.start()
@@ -88,20 +109,21 @@ class _Lines:
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._failures = _Failures()
 
     def __call__(self, progress: RunProgress) -> None:
+        line = None
         if progress.event == "failure":
-            self._print(f"failed: #{progress.variant - 1} in {progress.stage}: {progress.message}")
+            line = self._failures.line(progress)
         elif progress.event == "variant":
             now = time.monotonic()
             if now - self._last >= 1.0 or progress.variant == progress.variants:
                 self._last = now
                 label = f"  {progress.label}" if progress.label else ""
-                self._print(f"variant {progress.variant} of {progress.variants} done{label}")
-
-    def _print(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+                line = f"{progress.variant} of {progress.variants} done{label}"
+        if line and sys.stderr is not None:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
     def __enter__(self) -> Self:
         return self

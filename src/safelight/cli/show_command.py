@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import click
 
@@ -55,6 +57,11 @@ def find_record(archive: Path, run: str) -> Path:
     return folder / found[0]
 
 
+def _lines_of(prompts: Iterable[Any]) -> Iterator[str]:
+    for prompt in prompts:
+        yield from map(str, prompt) if isinstance(prompt, list) else [str(prompt)]
+
+
 def _folder(record: LearningRecord, archive: Path) -> str:
     path = next((output.path for output in record.outputs if output.path), None)
     return "" if path is None else str(archive / PurePosixPath(path).parent)
@@ -71,12 +78,15 @@ def print_record(record: LearningRecord, archive: Path) -> None:
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     ran = len(record.variant_configs)
     engine = " ".join(str(record.backend.get(key, "")) for key in ("name", "version")).strip()
+    count = record.randomizer_plan_size
+    size = "1 variant" if count == 1 else f"{count:,} variants"
+    prompts = record.template.get("prompts", {}).values()
     rows = {
         "run": f"{record.run_id}  {record.name}".rstrip(),
         "status": record.status + (f": {record.error}" if record.error else ""),
         "began": record.timestamp,
         "engine": engine,
-        "plan": f"{record.randomizer_mode}, {record.randomizer_plan_size:,} variants; {ran:,} ran",
+        "plan": f"{record.randomizer_mode}, {size}; {ran:,} ran",
         "part": f"{record.part} of {record.parts}" if record.parts > 1 else "",
         "plan seed": "" if record.plan_seed is None else str(record.plan_seed),
         "model": record.primary_model,
@@ -84,7 +94,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "steps, cfg": f"{record.primary_steps}, {record.primary_cfg_scale}",
         "pictures": _folder(record, archive),
         "seconds": ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
-        "prompt": "\n".join(str(text) for text in record.template.get("prompts", {}).values()),
+        "prompt": "\n".join(_lines_of(prompts)),
     }
     for name, text in rows.items():
         if text:

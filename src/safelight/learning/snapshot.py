@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["plain_snapshot"]
+__all__ = ["plain_snapshot", "plain_values"]
 
 _BLANKED = "(removed)"
 _ENGINE_FIELDS = ("backend", "environment")
+_PROMPTS = ("prompt", "negative_prompt")
 _DEEPEST = 100
 _MOST_BITS = 14_000
 """Integers beyond this cannot be written as digits: Python itself refuses above 4,300 digits."""
@@ -46,15 +47,24 @@ def plain_snapshot(values: Mapping[Any, Any]) -> Any:
     Paths and enums become their text, numpy scalars numbers, NaN and infinity None, bytes
     base64, anything else its text. Never raises for what the values are.
     """
-    try:
-        # One trip through JSON is the fastest deep copy there is; it also settles types.
-        text = msgspec.json.encode(values, enc_hook=_plain_value)
-    except Exception:  # noqa: BLE001 - foreign values may do anything when looked at
-        text = json.dumps(_plain_slowly(values, ()), ensure_ascii=False).encode()
+    text = _json(values)
     plain = msgspec.json.decode(text)
     lowered = text.lower()
     suspicious = any(hint in lowered for hint in _SECRET_HINTS)
     return _without_secrets(plain, engine=False) if suspicious else plain
+
+
+def plain_values(values: Mapping[Any, Any]) -> Any:
+    """Do the same, but keep secrets: for values that are compared before they are recorded."""
+    return msgspec.json.decode(_json(values))
+
+
+def _json(values: Mapping[Any, Any]) -> bytes:
+    try:
+        # One trip through JSON is the fastest deep copy there is; it also settles types.
+        return msgspec.json.encode(values, enc_hook=_plain_value)
+    except Exception:  # noqa: BLE001 - foreign values may do anything when looked at
+        return json.dumps(_plain_slowly(values, ()), ensure_ascii=False).encode()
 
 
 def _plain_value(value: Any) -> Any:
@@ -127,17 +137,20 @@ def _without_secrets(value: Any, *, engine: bool) -> Any:
         engine: Whether *value* belongs to the engine, whose user name is a secret, too.
     """
     if isinstance(value, dict):
-        return {
-            key: _BLANKED
-            if item not in (None, "") and _is_secret(key, engine)
-            else _without_secrets(item, engine=engine or key in _ENGINE_FIELDS)
-            for key, item in value.items()
-        }
+        return {key: _without_secret(key, item, engine) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_secrets(item, engine=engine) for item in value]
     if isinstance(value, str) and ("://" in value or "=" in value):
         return _URL_SECRET.sub(rf"\1{_BLANKED}", _URL_CREDENTIALS.sub(r"\1", value))
     return value
+
+
+def _without_secret(key: str, item: Any, engine: bool) -> Any:
+    if item not in (None, "") and _is_secret(key, engine):
+        return _BLANKED
+    if key in _PROMPTS and isinstance(item, str):  # what was drawn must stay what was drawn
+        return _URL_CREDENTIALS.sub(r"\1", item)
+    return _without_secrets(item, engine=engine or key in _ENGINE_FIELDS)
 
 
 def _is_secret(key: str, engine: bool) -> bool:

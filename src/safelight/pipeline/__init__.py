@@ -14,9 +14,13 @@ from safelight.pipeline.backend import (
 )
 from safelight.pipeline.journal import recover_interrupted_runs
 from safelight.pipeline.picture_saver import RunImage
-from safelight.pipeline.pipeline_runner import LearningRecordSink, PipelineRunner
+from safelight.pipeline.pipeline_runner import (
+    LearningRecordSink,
+    PipelineRunner,
+    refuse_unknown_choices,
+)
 from safelight.pipeline.progress import CancelToken, ProgressCallback, RunProgress
-from safelight.pipeline.run_result import RunResult
+from safelight.pipeline.run_result import RunFailure, RunResult
 
 __all__ = [
     "Backend",
@@ -30,6 +34,7 @@ __all__ = [
     "ListsChoices",
     "PipelineRunner",
     "ProgressCallback",
+    "RunFailure",
     "RunImage",
     "RunProgress",
     "RunResult",
@@ -37,4 +42,5 @@ __all__ = [
     "Txt2ImgRequest",
     "UpscaleRequest",
     "recover_interrupted_runs",
+    "refuse_unknown_choices",
 ]

@@ -24,7 +24,7 @@ _TEXT_SIZE = 13
 _TITLE_SIZE = 18
 _LINE = 17
 _LABEL_LINES = 3
-_PAPER, _INK, _FAINT = (250, 249, 246), (28, 28, 30), (120, 118, 112)
+_PAPER, _INK, _FAINT, _BLANK = (250, 249, 246), (28, 28, 30), (120, 118, 112), (236, 233, 226)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ def contact_sheet(
     columns: int | None = None,
     column_names: Sequence[str] = (),
     row_names: Sequence[str] = (),
+    pictures: int | None = None,
 ) -> bytes:
     """Return a PNG file with *cells* side by side, row by row.
 
@@ -59,15 +60,18 @@ def contact_sheet(
         columns: Pictures per row; about as many as rows when not given.
         column_names: Stand above the columns.
         row_names: Stand left of the rows.
+        pictures: How many there are in all, when *cells* are not all of them.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     shown = cells[:MOST_CELLS]
-    if len(shown) < len(cells):
-        title = f"{title}  (the first {len(shown):,} of {len(cells):,})".strip()
-    pictures = [_picture(cell) for cell in shown]
-    width = max(picture.width for picture in pictures)
-    height = max(picture.height for picture in pictures)
+    total = max(pictures or 0, len(cells))
+    if len(shown) < total:
+        title = f"{title}  (the first {len(shown):,} of {total:,})".strip()
+    drawn = [None if cell.image is None else _picture(cell.image) for cell in shown]
+    width = max((picture.width for picture in drawn if picture), default=_CELL)
+    height = max((picture.height for picture in drawn if picture), default=_CELL)
+    thumbnails = [picture or _crossed_out(width, height) for picture in drawn]
     columns = columns or math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
     text, heading = ImageFont.load_default(_TEXT_SIZE), ImageFont.load_default(_TITLE_SIZE)
@@ -85,7 +89,7 @@ def contact_sheet(
         _write_lines(draw, _wrapped(name, text, width, most=1), above, text, _INK, _LINE)
     for row, name in enumerate(row_names[:rows]):
         draw.text((_MARGIN, top + row * row_height + height // 2), name, fill=_INK, font=text)
-    for place, (picture, lines) in enumerate(zip(pictures, labels, strict=True)):
+    for place, (picture, lines) in enumerate(zip(thumbnails, labels, strict=True)):
         x = left + place % columns * (width + _GAP)
         y = top + place // columns * row_height
         sheet.paste(picture, (x + (width - picture.width) // 2, y + height - picture.height))
@@ -95,16 +99,20 @@ def contact_sheet(
     return buffer.getvalue()
 
 
-def _picture(cell: SheetCell) -> Image.Image:
+def _crossed_out(width: int, height: int) -> Image.Image:
     from PIL import Image, ImageDraw
 
-    if cell.image is None:
-        blank = Image.new("RGB", (_CELL, _CELL), (236, 233, 226))
-        draw = ImageDraw.Draw(blank)
-        draw.line((0, 0, _CELL, _CELL), fill=_FAINT)
-        draw.line((0, _CELL, _CELL, 0), fill=_FAINT)
-        return blank
-    with Image.open(io.BytesIO(cell.image)) as image:
+    blank = Image.new("RGB", (width, height), _BLANK)
+    draw = ImageDraw.Draw(blank)
+    draw.line((0, 0, width, height), fill=_FAINT)
+    draw.line((0, height, width, 0), fill=_FAINT)
+    return blank
+
+
+def _picture(data: bytes) -> Image.Image:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
         picture = image.convert("RGB")
     longest = max(picture.size)
     if longest < _CELL:

@@ -204,7 +204,7 @@ _INFOTEXT_KEYS = (
 """Knob -> key, in the order in which AUTOMATIC1111 writes them."""
 
 
-def parameters_text(config: Mapping[str, Mapping[str, Any]], width: int, height: int) -> str:
+def parameters_text(config: Mapping[Any, Mapping[str, Any]], width: int, height: int) -> str:
     """Return the A1111 ``parameters`` text of a picture.
 
     Args:

@@ -49,6 +49,7 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
         config: Stage -> effective knobs.
         label: What was chosen, or None.
         choices: Source -> chosen value.
+        templates: ``stage.knob`` -> the prompt as written, for prompts that were expanded.
         outputs: Its images.
         failures: At most one: the stage that failed.
         warnings: What the engine wants the user to know.
@@ -60,6 +61,7 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, dict[str, Any]]
     label: str | None = None
     choices: dict[str, Any] = {}
+    templates: dict[str, str] = {}
     outputs: tuple[ImageOutput, ...] = ()
     failures: tuple[VariantFailure, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -131,6 +133,11 @@ class RunJournal:
             self._file.close()
             self._file = None
 
+    @property
+    def recoverable(self) -> bool:
+        """Whether the next command can make the record from the file."""
+        return self._marker is not None and self.trouble is None
+
     def record_is_safe(self) -> None:
         """Take the marker away: there is nothing left to recover."""
         if self._marker is not None:
@@ -173,11 +180,24 @@ def seconds_per_stage(entries: Iterable[VariantEntry]) -> dict[str, float]:
     return seconds
 
 
+def _prompts(entries: Iterable[VariantEntry]) -> dict[str, Any]:
+    """Return ``stage.knob`` -> the prompt as written; of a pack the list of all prompts."""
+    written: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for place, text in entry.templates.items():
+            written.setdefault(place, {})[text] = None
+    return {
+        place: list(texts) if len(texts) > 1 else next(iter(texts))
+        for place, texts in written.items()
+    }
+
+
 def _folded(
     header: Mapping[str, Any], entries: list[VariantEntry], status: str, error: str | None
 ) -> LearningRecord:
     warnings = [*header.get("warnings", ()), *(w for entry in entries for w in entry.warnings)]
     template = {
+        "prompts": _prompts(entries),
         **header.get("template", {}),
         "variants": [{"label": entry.label, "choices": entry.choices} for entry in entries],
     }
@@ -270,6 +290,12 @@ def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> Learn
     try:
         held = AppendOnlyFile(journal, create=False)
     except BlockingIOError:
+        return None
+    except FileNotFoundError:
+        _log.warning(
+            "run %s was interrupted, and its folder is gone: nothing is left to record", marker.name
+        )
+        marker.unlink(missing_ok=True)
         return None
     with held:
         header, entries, ending = read_journal(journal)

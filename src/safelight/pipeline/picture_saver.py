@@ -20,9 +20,14 @@ from safelight.learning.learning_record import (
 )
 from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import ImageRequest
-from safelight.pipeline.images import embed_metadata, identify, parameters_text
+from safelight.pipeline.images import (
+    ImageIdentity,
+    embed_metadata,
+    identify,
+    parameters_text,
+)
 from safelight.pipeline.journal import VariantEntry
-from safelight.pipeline.stages import effective_knobs, mismatches, stages_up_to
+from safelight.pipeline.stages import mismatches
 from safelight.randomizer import Variant
 
 __all__ = ["DrawnVariant", "Picture", "PictureSaver", "RunImage"]
@@ -54,15 +59,19 @@ class Picture:
     Attributes:
         request: What was asked.
         png: The engine's file.
-        effective: What the engine says it used.
+        effective: What the engine says it used, plain values.
+        config: Stage -> effective knobs of the stages that led to it, its own last.
         seconds: How long the whole request took.
+        number: Its place in the engine's answer, from 0.
         parent: Place, among the variant's pictures, of the one that this was made from.
     """
 
     request: ImageRequest
     png: bytes
     effective: Mapping[str, Any]
+    config: Mapping[Stage, Mapping[str, Any]]
     seconds: float
+    number: int = 0
     parent: int | None = None
 
 
@@ -73,12 +82,10 @@ class DrawnVariant:
     Attributes:
         variant: The variant as planned.
         position: Its place in the run, from 0.
-        config: Stage -> effective knobs, as far as the stages got.
     """
 
     variant: Variant
     position: int
-    config: dict[Stage, dict[str, Any]]
     pictures: list[Picture] = field(default_factory=list)
     failure: VariantFailure | None = None
     warnings: list[str] = field(default_factory=list)
@@ -112,11 +119,16 @@ class PictureSaver:
         A picture that cannot be decoded or written fails the variant, not the run.
         """
         images: list[RunImage] = []
+        config = {stage: dict(knobs) for stage, knobs in drawn.variant.config.items()}
         stage: Stage | None = None
         try:
             for picture in drawn.pictures:
                 stage = picture.request.stage
-                images.append(self._save_picture(picture, drawn, images))
+                identity = identify(picture.png)
+                effective = _with_size(picture, identity)
+                if picture.number == 0 and (picture.parent or 0) == 0:
+                    config[stage] = {**picture.config[stage], **effective}
+                images.append(self._save_picture(picture, identity, effective, drawn, images))
             if self._folder is not None and images:
                 sync_folder(self._folder)
         except ImageError as error:
@@ -125,20 +137,19 @@ class PictureSaver:
         except OSError as error:
             assert stage is not None
             drawn.fail(stage, f"the picture could not be written: {error}")
-        return _entry(drawn, images), tuple(images)
+        return _entry(drawn, config, images), tuple(images)
 
     def _save_picture(
-        self, picture: Picture, drawn: DrawnVariant, before: Sequence[RunImage]
+        self,
+        picture: Picture,
+        identity: ImageIdentity,
+        effective: Mapping[str, Any],
+        drawn: DrawnVariant,
+        before: Sequence[RunImage],
     ) -> RunImage:
         request, stage = picture.request, picture.request.stage
-        identity = identify(picture.png)
-        size = {"width": identity.width, "height": identity.height}
-        effective = picture.effective if stage == "upscale" else {**picture.effective, **size}
-        drawn.config[stage] = effective_knobs(drawn.config[stage], effective)
         parent = _parent(picture, before)
-        led_to_it: dict[str, dict[str, Any]] = {
-            name: drawn.config[name] for name in stages_up_to(stage) if name in drawn.config
-        }
+        config = dict(picture.config)
         about = {
             "schema": SCHEMA,
             "run_id": self._run_id,
@@ -146,9 +157,9 @@ class PictureSaver:
             "variant": drawn.position,
             "stage": stage,
             "parent": parent,
-            "config": led_to_it,
+            "config": config,
         }
-        text = parameters_text(led_to_it, identity.width, identity.height)
+        text = parameters_text(config, identity.width, identity.height)
         png = embed_metadata(picture.png, text, plain_snapshot(about))
         seed = effective.get("seed", getattr(request, "seed", None))
         path = self._write(png, drawn.variant.index, stage, seed)
@@ -162,7 +173,7 @@ class PictureSaver:
             height=identity.height,
             seed=seed if isinstance(seed, int) else None,
             seconds=round(picture.seconds, 6),
-            mismatches=mismatches(request, effective),
+            mismatches=mismatches(request, effective, batch_place=picture.number),
             parent=parent,
         )
         return RunImage(
@@ -180,6 +191,13 @@ class PictureSaver:
         return write_new_file(self._folder, stem, ".png", png, flush=False)
 
 
+def _with_size(picture: Picture, identity: ImageIdentity) -> Mapping[str, Any]:
+    """Return what was really used: of the size the file is the better witness."""
+    if picture.request.stage == "upscale":
+        return picture.effective
+    return {**picture.effective, "width": identity.width, "height": identity.height}
+
+
 def _parent(picture: Picture, before: Sequence[RunImage]) -> str | None:
     """Return the identity of the picture that *picture* was made from, as its file has it."""
     if picture.parent is not None:
@@ -188,14 +206,17 @@ def _parent(picture: Picture, before: Sequence[RunImage]) -> str | None:
     return None if given is None else hashlib.sha256(given).hexdigest()
 
 
-def _entry(drawn: DrawnVariant, images: Sequence[RunImage]) -> VariantEntry:
+def _entry(
+    drawn: DrawnVariant, config: Mapping[Stage, Mapping[str, Any]], images: Sequence[RunImage]
+) -> VariantEntry:
     """Return the journal entry of *drawn*: plain values only, whatever the engine sent."""
     entry = plain_snapshot(
         {
             "position": drawn.position,
-            "config": drawn.config,
+            "config": config,
             "label": drawn.variant.label,
             "choices": drawn.variant.choices,
+            "templates": drawn.variant.templates,
             "outputs": [image.output for image in images],
             "failures": [drawn.failure] if drawn.failure else [],
             "warnings": list(dict.fromkeys(map(str, drawn.warnings))),

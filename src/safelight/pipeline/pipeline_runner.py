@@ -22,7 +22,7 @@ from safelight.pipeline.run_result import RunResult, joined
 from safelight.pipeline.single_run import LearningRecordSink, RunHooks, SingleRun
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
-__all__ = ["VARIANTS_PER_RUN", "LearningRecordSink", "PipelineRunner"]
+__all__ = ["VARIANTS_PER_RUN", "LearningRecordSink", "PipelineRunner", "refuse_unknown_choices"]
 
 VARIANTS_PER_RUN = 1000
 """A larger plan is carried out as several runs, so that a record stays readable."""
@@ -85,7 +85,7 @@ class PipelineRunner:
             PlanError: The plan cannot be made.
         """
         results = list(self.runs(config, seed=seed, cancel=cancel, on_progress=on_progress))
-        return results[0] if len(results) == 1 else joined(results)
+        return results[0] if results[0].parts == 1 else joined(results)
 
     def runs(
         self,
@@ -99,7 +99,7 @@ class PipelineRunner:
         if not isinstance(config, PipelineConfig):
             config = PipelineConfig.from_mapping(config)
         plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
-        _refuse_unknown_choices(self._backend, config, plan)
+        refuse_unknown_choices(self._backend, config, plan)
         cancel = cancel or CancelToken()
         plan_id = new_run_id()
         starts = range(0, plan.plan_size, self._per_run)
@@ -121,10 +121,14 @@ class PipelineRunner:
                 return
 
 
-def _refuse_unknown_choices(
+def refuse_unknown_choices(
     backend: Backend, config: PipelineConfig, plan: RandomizerPlanResult
 ) -> None:
-    """Refuse names that the engine does not list, before anything is drawn."""
+    """Refuse names that the engine does not list, before anything is drawn.
+
+    Raises:
+        ConfigError: A stated or swept value is not among the engine's choices; all are told.
+    """
     if not isinstance(backend, ListsChoices):
         return
     choices = backend.choices()

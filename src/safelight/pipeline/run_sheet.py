@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from safelight.config import PipelineConfig
@@ -43,19 +42,27 @@ def write_contact_sheet(
 
 
 def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult) -> bytes:
-    last = _last_pictures(result.images)[: MOST_CELLS + 1]
+    pictures = _last_pictures(result)
     varied = [axis for axis in plan.axes if axis.size > 1]
-    whole = plan.mode == "fanout" and len(last) == plan.full_size
+    whole = plan.mode == "fanout" and len(pictures) == plan.full_size
     columns = varied[-1].size if whole and 1 < varied[-1].size <= _MOST_COLUMNS else None
     names: list[list[str]] = [[], []]
     if columns and len(varied) == 2:
         names = [_names(axis) for axis in varied]
     cells = [
-        SheetCell(image=_bytes(image), label="" if names[1] else image.label or "")
-        for image in last
+        SheetCell(image=_bytes(image), label="" if names[1] else label or "")
+        for image, label in pictures[:MOST_CELLS]
     ]
+    title = config.name
+    if result.parts > 1:
+        title = f"{title}  part {result.part} of {result.parts}".strip()
     return contact_sheet(
-        cells, title=config.name, columns=columns, column_names=names[1], row_names=names[0]
+        cells,
+        title=title,
+        columns=columns,
+        column_names=names[1],
+        row_names=names[0],
+        pictures=len(pictures),
     )
 
 
@@ -69,17 +76,27 @@ def _names(axis: Axis) -> list[str]:
     return [text if len(text) <= 28 else f"{text[:27]}…" for text in texts]
 
 
-def _last_pictures(images: Sequence[RunImage]) -> list[RunImage]:
-    """Return of every variant the pictures of the last stage that it reached."""
+def _last_pictures(result: RunResult) -> list[tuple[RunImage | None, str | None]]:
+    """Return of every variant the pictures of its last stage, and None for one that failed.
+
+    A variant that failed in a later stage keeps its place, crossed out: its earlier
+    pictures are not what the plan asked for.
+    """
     last: dict[int, list[RunImage]] = {}
-    for image in images:
+    for image in result.images:
         same = last.get(image.variant)
         if same and same[0].output.stage == image.output.stage:
             same.append(image)
         else:
             last[image.variant] = [image]
-    return [image for images_of_one in last.values() for image in images_of_one]
+    cells: dict[int, list[tuple[RunImage | None, str | None]]] = {
+        variant: [(image, image.label) for image in images] for variant, images in last.items()
+    }
+    cells |= {failure.variant: [(None, failure.label)] for failure in result.failures}
+    return [cell for variant in sorted(cells) for cell in cells[variant]]
 
 
-def _bytes(image: RunImage) -> bytes | None:
+def _bytes(image: RunImage | None) -> bytes | None:
+    if image is None:
+        return None
     return image.png if image.path is None else image.path.read_bytes()

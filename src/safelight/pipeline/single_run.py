@@ -32,13 +32,13 @@ from safelight.learning.learning_record import (
     LearningRecord,
     new_run_id,
 )
-from safelight.learning.snapshot import plain_snapshot
+from safelight.learning.snapshot import plain_snapshot, plain_values
 from safelight.pipeline.backend import Backend, GeneratedImage, ImageRequest, StepCallback
 from safelight.pipeline.journal import RunJournal, VariantEntry, fold, seconds_per_stage
 from safelight.pipeline.picture_saver import DrawnVariant, Picture, PictureSaver, RunImage
 from safelight.pipeline.progress import CancelToken, ProgressCallback, RunProgress
-from safelight.pipeline.run_result import RunResult
-from safelight.pipeline.stages import effective_knobs, stage_request, stages_of
+from safelight.pipeline.run_result import RunFailure, RunResult
+from safelight.pipeline.stages import stage_request, stages_of
 from safelight.randomizer import RandomizerPlanResult, Variant
 
 __all__ = ["LearningRecordSink", "RunHooks", "SingleRun"]
@@ -168,6 +168,7 @@ class SingleRun:
         self._journal = RunJournal(self._header())
         self._folder: Path | None = None
         self._images: list[RunImage] = []
+        self._waiting: deque[Future[_Saved]] = deque()
         self._unsafe = False
         self._init_images: dict[str, bytes] = {}
 
@@ -224,7 +225,6 @@ class SingleRun:
     def _describe(self) -> None:
         """Add to the header what is only known once engine and plan are asked."""
         description = self._backend.describe()
-        first = self._plan.variants[self._places[0]]
         self._journal.header |= plain_snapshot(
             {
                 "backend": {"name": description.name, "version": description.version},
@@ -234,10 +234,7 @@ class SingleRun:
                     "python": platform.python_version(),
                     "platform": f"{platform.system()} {platform.machine()}",
                 },
-                "template": {
-                    "prompts": dict(first.templates),
-                    "wildcard_files": dict(self._plan.wildcard_files),
-                },
+                "template": {"wildcard_files": dict(self._plan.wildcard_files)},
             }
         )
 
@@ -257,27 +254,24 @@ class SingleRun:
     # -- drawing -------------------------------------------------------------------------
 
     def _draw_all(self, saver: PictureSaver) -> None:
-        waiting: deque[Future[_Saved]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="safelight-save") as thread:
             try:
                 for position, place in enumerate(self._places):
                     self._cancel.check()
-                    variant = self._plan.variants[place]
-                    drawn = DrawnVariant(
-                        variant=variant,
-                        position=position,
-                        config={stage: dict(knobs) for stage, knobs in variant.config.items()},
-                    )
+                    drawn = DrawnVariant(variant=self._plan.variants[place], position=position)
                     try:
                         self._draw(drawn)
                     finally:
                         if drawn.pictures or drawn.failure:
-                            waiting.append(thread.submit(self._save, saver, drawn))
-                    while waiting and (len(waiting) >= _BACKLOG or waiting[0].done()):
-                        self._collect(waiting.popleft())
+                            self._waiting.append(thread.submit(self._save, saver, drawn))
+                    self._collect(most=_BACKLOG - 1)
             finally:
-                while waiting:
-                    self._collect(waiting.popleft())
+                self._collect(most=0)
+
+    def _collect(self, most: int) -> None:
+        """Take in what the saving thread has finished; wait until at most *most* are under way."""
+        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
+            self._take_in(self._waiting.popleft())
 
     def _draw(self, drawn: DrawnVariant) -> None:
         """Carry one variant through its stages; trouble ends the variant, not the run."""
@@ -316,22 +310,34 @@ class SingleRun:
             drawn.warnings.extend(generation.warnings)
             if not generation.images:
                 raise BackendError(f"{self._backend.name} answered without a picture")
-            pictures = [self._picture(request, i, spent, parent) for i in generation.images]
-            drawn.config[stage] = effective_knobs(knobs, pictures[0].effective)
-            drawn.pictures += pictures
+            for number, image in enumerate(generation.images):
+                drawn.pictures.append(self._picture(request, image, number, spent, parent, drawn))
 
     def _picture(
-        self, request: ImageRequest, image: GeneratedImage, spent: float, parent: int | None
+        self,
+        request: ImageRequest,
+        image: GeneratedImage,
+        number: int,
+        spent: float,
+        parent: int | None,
+        drawn: DrawnVariant,
     ) -> Picture:
         png: Any = image.png  # engines of other people are not type-checked
         if not isinstance(png, bytes):
             kind = type(png).__name__
             raise BackendError(f"{self._backend.name} answered with {kind} instead of a PNG file")
+        effective = plain_values(dict(image.effective))
+        knobs = dict(drawn.variant.config[request.stage])
+        if parent is not None:
+            knobs.pop("init_image", None)  # stated, but an earlier stage made the input
+        before = {} if parent is None else drawn.pictures[parent].config
         return Picture(
             request=request,
             png=png,
-            effective=plain_snapshot(dict(image.effective)),
+            effective=effective,
+            config={**before, request.stage: {**knobs, **effective}},
             seconds=spent,
+            number=number,
             parent=parent,
         )
 
@@ -360,6 +366,7 @@ class SingleRun:
     def _on_step(self, stage: Stage, variant: Variant) -> StepCallback:
         def on_step(step: int, steps: int, preview: bytes | None = None) -> None:
             self._tell("step", variant, stage=stage, step=step, steps=steps, preview=preview)
+            self._collect(most=_BACKLOG)
             self._cancel.check()
 
         return on_step
@@ -372,7 +379,7 @@ class SingleRun:
         self._journal.add(entry)
         return entry, images
 
-    def _collect(self, saved: Future[_Saved]) -> None:
+    def _take_in(self, saved: Future[_Saved]) -> None:
         entry, images = saved.result()
         self._images.extend(images)
         variant = self._plan.variants[self._places[entry.position]]
@@ -430,7 +437,16 @@ class SingleRun:
             run_id=self._run_id,
             status=status,
             images=tuple(self._images),
-            failures=tuple(failure for entry in entries for failure in entry.failures),
+            failures=tuple(
+                RunFailure(
+                    variant=self._places[entry.position],
+                    label=entry.label,
+                    stage=failure.stage,
+                    error=failure.error,
+                )
+                for entry in entries
+                for failure in entry.failures
+            ),
             warnings=self._warnings(),
             seconds=seconds_per_stage(entries),
             total_seconds=total,
@@ -438,7 +454,10 @@ class SingleRun:
             folder=self._folder,
             learning_record=record,
             recording_failures=self._hooks.failures,
+            recoverable=self._journal.recoverable,
             plan_size=self._plan.plan_size,
+            part=self._whole["part"],
+            parts=self._whole["parts"],
         )
 
     def _warnings(self) -> tuple[str, ...]:

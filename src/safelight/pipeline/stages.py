@@ -8,6 +8,7 @@ from typing import Any
 from safelight.errors import ConfigError
 from safelight.knobs import STAGES, Stage
 from safelight.learning.learning_record import Mismatch
+from safelight.learning.snapshot import plain_values
 from safelight.pipeline.backend import (
     ImageRequest,
     Img2ImgRequest,
@@ -16,17 +17,12 @@ from safelight.pipeline.backend import (
     requested_knobs,
 )
 
-__all__ = ["effective_knobs", "mismatches", "stage_request", "stages_of", "stages_up_to"]
+__all__ = ["mismatches", "stage_request", "stages_of"]
 
 
 def stages_of(config: Mapping[Stage, Mapping[str, Any]]) -> tuple[Stage, ...]:
     """Return the stages of a variant in the order in which they run."""
     return tuple(stage for stage in STAGES if stage in config)
-
-
-def stages_up_to(stage: Stage) -> tuple[Stage, ...]:
-    """Return *stage* and the stages that can have come before it."""
-    return STAGES[: STAGES.index(stage) + 1]
 
 
 def stage_request(stage: Stage, knobs: Mapping[str, Any], init_image: bytes | None) -> ImageRequest:
@@ -50,19 +46,18 @@ def stage_request(stage: Stage, knobs: Mapping[str, Any], init_image: bytes | No
     return UpscaleRequest(init_image=init_image, **stated)
 
 
-def effective_knobs(knobs: Mapping[str, Any], effective: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *knobs* with what the engine says it used put over them."""
-    return {**knobs, **effective}
-
-
-def mismatches(request: ImageRequest, effective: Mapping[str, Any]) -> tuple[Mismatch, ...]:
+def mismatches(
+    request: ImageRequest, effective: Mapping[str, Any], *, batch_place: int = 0
+) -> tuple[Mismatch, ...]:
     """Return the knobs for which the engine says it used something else than was asked.
 
     Knobs that the request left to the engine, and knobs that the engine does not report,
-    are no mismatch.
+    are no mismatch; nor is the seed of a picture that is not the first of its batch.
     """
     return tuple(
         Mismatch(knob=f"{request.stage}.{knob}", requested=asked, effective=effective[knob])
-        for knob, asked in requested_knobs(request).items()
-        if knob in effective and effective[knob] != asked
+        for knob, asked in plain_values(requested_knobs(request)).items()
+        if knob in effective
+        and effective[knob] != asked
+        and not (knob == "seed" and batch_place > 0)
     )
