@@ -117,13 +117,19 @@ def test_texts_are_one_csv_line() -> None:
         ("1-5 (+0.5)", "must be integers, such as 20 or 10-30 (+5); got '1-5 (+0.5)'"),
         ("1-5 (-1)", "the step must lead from 1 to 5, as in 10-30 (+5) or 30-10 (-5); got"),
         ("1-5 (+0)", "the step must lead from 1 to 5, as in 10-30 (+5) or 30-10 (-5); got"),
+        ("10-1 (+2)", "got '10-1 (+2)'; use (-2)"),
+        ("1-5 (-1)", "got '1-5 (-1)'; use (+1)"),
+        ("10-1 (2)", "got '10-1 (2)'; use (-2)"),
+        ("1..5 step -2", "got '1..5 step -2'; use step 2"),
         ("1-5 [0]", "a range must hold at least one value, as in 1-10 [5]; got '1-5 [0]'"),
         ("..", "'..' must stand between two numbers, as in 1, 2, .., 10; got '..'"),
         ("1-99999999999999999999", "must stand for at most 2**63 - 1 values, got"),
         (20, "must be a list of values or a range text, got 20"),
     ],
 )
-def test_a_range_that_leads_nowhere_says_why(spec: object, message: str) -> None:
+def test_a_range_that_leads_nowhere_says_why_and_what_would_lead_there(
+    spec: object, message: str
+) -> None:
     """An empty axis would silently make an empty plan."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is the test
         values_of(spec, "integer")

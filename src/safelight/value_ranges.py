@@ -158,16 +158,29 @@ def _piece(piece: str, kind: Kind) -> Sequence[Any]:
     if match.re is _DOTTED and match[3] and end < start and step > 0:
         step = -step
     whole = not any(map(_fractional, filter(None, match.group(1, 2, 3))))
-    return _line(start, end, step, _converter(kind, whole, piece), piece)
+    cure = _turned(match[3], dotted=match.re is _DOTTED) if match[3] and step else ""
+    return _line(start, end, step, _converter(kind, whole, piece), piece, cure)
+
+
+def _turned(step: str, *, dotted: bool) -> str:
+    """Return what to say about a written step that leads the other way."""
+    size = step.lstrip("+-")
+    sign = "+" if step.startswith("-") else "-"
+    return f"; use step {size}" if dotted else f"; use ({sign}{size})"
 
 
 def _line(
-    start: Fraction, end: Fraction, step: Fraction, convert: Callable[[Fraction], Any], piece: str
+    start: Fraction,
+    end: Fraction,
+    step: Fraction,
+    convert: Callable[[Fraction], Any],
+    piece: str,
+    cure: str = "",
 ) -> _Progression:
     if step == 0 or (end - start) * step < 0:
         raise ValueError(
             f"the step must lead from {float(start):g} to {float(end):g}, as in 10-30 (+5) or "
-            f"30-10 (-5); got {piece!r}"
+            f"30-10 (-5); got {piece!r}{cure}"
         )
     return _Progression(start, step, (end - start) // step + 1, convert)
 

@@ -111,15 +111,16 @@ def test_the_order_of_loops_is_the_order_of_the_documentation() -> None:
     assert (plan.axes[4].name, list(plan.axes[4].values or ())) == ("txt2img.prompt{1}", ["a", "b"])
     assert (plan.axes[5].name, list(plan.axes[5].values or ())) == ("txt2img.steps", [10, 20])
     labels = labels_of(plan)
-    assert labels[0] == "cat->cow; T=1; [s]=x; {1}=a; steps=10; seed=1"
-    assert labels[1] == "cat->cow; T=1; [s]=x; {1}=a; steps=10; seed=2"
-    assert labels[2] == "cat->cow; T=1; [s]=x; {1}=a; steps=20; seed=1"
-    assert labels[63] == "cat->hen; T=2; [s]=y; {1}=b; steps=20; seed=2"
+    pack = "prompt=cat T [[s]] {a|b}; "
+    assert labels[0] == pack + "cat->cow; T=1; [s]=x; {1}=a; steps=10; seed=1"
+    assert labels[1] == pack + "cat->cow; T=1; [s]=x; {1}=a; steps=10; seed=2"
+    assert labels[2] == pack + "cat->cow; T=1; [s]=x; {1}=a; steps=20; seed=1"
+    assert labels[63] == pack + "cat->hen; T=2; [s]=y; {1}=b; steps=20; seed=2"
     assert labels[64:] == [
-        "steps=10; seed=1",
-        "steps=10; seed=2",
-        "steps=20; seed=1",
-        "steps=20; seed=2",
+        "prompt=dog; steps=10; seed=1",
+        "prompt=dog; steps=10; seed=2",
+        "prompt=dog; steps=20; seed=1",
+        "prompt=dog; steps=20; seed=2",
     ]
 
 
@@ -128,7 +129,8 @@ def test_off_leaves_prompts_as_written_and_says_so() -> None:
     plan = plan_of(["{a|b}", "c"], mode="off", sweep={"txt2img.steps": [1, 2]})
     assert prompts_of(plan) == ["{a|b}", "c"]
     assert plan.warnings == (
-        "txt2img.prompt: the mode is off, so template syntax was left as it is",
+        "txt2img.prompt: the mode is off, so template syntax was left as it is; "
+        "add a [randomizer] table to expand it",
         "randomizer.mode is off, so its sources were not used",
     )
 
@@ -148,19 +150,159 @@ def test_sequential_walks_all_values_in_step() -> None:
 def test_rotate_gives_every_prompt_the_next_combination() -> None:
     """A pack of prompts walks through the combinations, beginning where the last pack stopped."""
     plan = plan_of(["p {a|b}"] * 5, mode="rotate", start=3, sweep={"txt2img.steps": [1, 2]})
-    assert labels_of(plan) == [
+    chosen = [
         "{1}=b; steps=2", "{1}=a; steps=1", "{1}=a; steps=2", "{1}=b; steps=1", "{1}=b; steps=2",
     ]  # fmt: skip
+    assert labels_of(plan) == [f"prompt=p {{a|b}}; {each}" for each in chosen]
 
 
-def test_draws_beyond_the_last_combination_begin_anew_and_say_so() -> None:
-    """Eight draws of three combinations are eight variants, every combination twice or more."""
-    plan = plan_of("{a|b|c}", mode="random", draws=8)
-    drawn = prompts_of(plan)
-    assert sorted(drawn[:3]) == sorted(drawn[3:6]) == ["a", "b", "c"]
+def test_draws_beyond_the_last_combination_come_with_other_seeds_and_say_so() -> None:
+    """Eight draws of two combinations are eight pictures, not two pictures four times."""
+    plan = plan_of("{r|b}", mode="random", draws=8)
+    told = [(v.config["txt2img"]["prompt"], v.config["txt2img"]["seed"]) for v in plan.variants]
+    assert sorted(told[:2]) == [("b", 1), ("r", 1)]
+    assert [seed for _, seed in told[2:]] == [2, 3, 4, 5, 6, 7]
+    assert labels_of(plan) == [
+        *(f"{{1}}={prompt}" for prompt, _ in told[:2]),
+        *(f"{{1}}={prompt}; seed={seed}" for prompt, seed in told[2:]),
+    ]
+    assert "txt2img.seed" not in plan.variants[1].choices
+    assert plan.variants[2].choices == {"txt2img.prompt{1}": told[2][0], "txt2img.seed": 2}
     assert plan.warnings == (
-        "there are only 3 combinations for 8 draws (randomizer.draws), so some come again",
+        "there are only 2 combinations for 8 draws (randomizer.draws), so some come again, "
+        "with other seeds",
     )
+
+
+def test_draws_beyond_the_last_combination_go_by_weight() -> None:
+    """A weight of nine to one must be seen in a thousand pictures."""
+    drawn = prompts_of(plan_of("{9::common|1::rare}", mode="random", draws=1000))
+    assert 70 <= drawn.count("rare") <= 130
+
+
+@given(packs, small_options, st.integers(0, 1000))
+def test_no_two_draws_of_a_plan_are_the_same_picture(
+    pack: list[str], options: dict[str, Any], seed: int
+) -> None:
+    """Time spent on a picture that is already there, for every seed policy and count."""
+    options = {**options, "mode": "random", "max_variants": 0, "draws": 60}
+    plan = plan_of(pack, seed=seed, **options)
+    size = plan_of(pack, **{**options, "mode": "fanout", "seeds_per_variant": 1}).plan_size
+    again = plan.variants[size * options.get("seeds_per_variant", 1) :]
+    seeds = [variant.config["txt2img"]["seed"] for variant in again]
+    assert len(set(seeds)) == len(seeds)
+    assert {v.config["txt2img"]["seed"] for v in plan.variants[: -len(again)]}.isdisjoint(seeds)
+    assert all(v.choices["txt2img.seed"] == s for v, s in zip(again, seeds, strict=True))
+
+
+def test_seeds_of_draws_that_come_again_follow_those_of_the_first() -> None:
+    """Two seeds each: the combinations share 1 and 2, the next draws have 3 and 4, 5 and 6."""
+    plan = plan_of("{a|b}", mode="random", draws=4, seeds_per_variant=2)
+    seeds = [variant.config["txt2img"]["seed"] for variant in plan.variants]
+    assert seeds == [1, 2, 1, 2, 3, 4, 5, 6]
+    assert plan.axes[-1] == Axis(name="txt2img.seed", size=2, values=None)
+
+
+@pytest.mark.parametrize(
+    ("config", "combinations"),
+    [
+        ({"txt2img": {"prompt": "a"}, "sweep": {"txt2img.seed": [5, 6]}}, 2),
+        ({"upscale": {"init_image": "a.png"}, "sweep": {"upscale.scale": [2]}}, 1),
+    ],
+)
+def test_draws_that_come_again_with_equal_seeds_are_announced(
+    config: dict[str, Any], combinations: int
+) -> None:
+    """Swept seeds are the user's, and an upscale has none; nothing is left to tell them apart."""
+    options = {"mode": "random", "draws": 3, "sweep": config.pop("sweep")}
+    plan = plan_variants(PipelineConfig.from_mapping({**config, "randomizer": options}))
+    assert plan.plan_size == len(list(plan.variants)) == 3
+    assert plan.warnings == (
+        f"there are only {combinations} combinations for 3 draws (randomizer.draws), so some "
+        "come again, and their seeds may be the same",
+    )
+
+
+def test_a_label_says_which_prompt_of_the_pack() -> None:
+    """Under the pictures of a contact sheet, "steps=20" alone names none of fifty prompts."""
+    long = "a lighthouse at the end of the world, in fog"
+    plan = plan_of(["{a|b} cat", long], sweep={"txt2img.steps": [20]})
+    assert labels_of(plan) == [
+        "prompt={a|b} cat; {1}=a; steps=20",
+        "prompt={a|b} cat; {1}=b; steps=20",
+        "prompt=a lighthouse at the end of the world, i…; steps=20",
+    ]
+    assert plan.variants[2].choices["txt2img.prompt"] == long
+    assert labels_of(plan_of([long[:40], "x"])) == [f"prompt={long[:40]}", "prompt=x"]
+    assert labels_of(plan_of([long])) == [None]
+
+
+def test_a_swept_prompt_of_img2img_is_told_from_the_packs() -> None:
+    """Two parts called prompt in one label would be a riddle."""
+    data = {
+        "txt2img": {"prompt": ["a", "b"], "seed": 1},
+        "img2img": {},
+        "randomizer": {"sweep": {"img2img.prompt": ["c"]}},
+    }
+    plan = plan_variants(PipelineConfig.from_mapping(data))
+    assert labels_of(plan) == ["prompt=a; img2img.prompt=c", "prompt=b; img2img.prompt=c"]
+
+
+MOVING_SLOT = {"mode": "rotate", "slots": ["s: 1 | 2"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (
+            {"draws": 3},
+            "randomizer.draws = 3 has no effect in mode fanout; "
+            'set randomizer.mode = "random", or leave draws out',
+        ),
+        (
+            {"start": 2},
+            "randomizer.start = 2 has no effect in mode fanout without a source that moves; "
+            'set randomizer.mode, or the mode of a source, to "rotate", or leave start out',
+        ),
+        (
+            {"mode": "off", "seeds_per_variant": 4},
+            "randomizer.seeds_per_variant = 4 has no effect in mode off; "
+            'set randomizer.mode = "fanout", or leave seeds_per_variant out',
+        ),
+        (
+            {"mode": "off", "max_variants": 4},
+            "randomizer.max_variants = 4 has no effect in mode off; "
+            'set randomizer.mode = "fanout", or leave max_variants out',
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_named(options: dict[str, Any], warning: str) -> None:
+    """Whoever sets 200 draws and gets 4 pictures should not have to read the source."""
+    assert plan_of("a", **options).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"draws": 8},
+        {"mode": "random", "draws": 1},
+        {"mode": "rotate", "start": 2},
+        {"start": 2, "matrix": MOVING_SLOT},
+        {"start": 2, "matrix": {**MOVING_SLOT, "mode": "sequential"}},
+        {"seeds_per_variant": 4, "max_variants": 9},
+    ],
+)
+def test_settings_that_are_used_are_not_named(options: dict[str, Any]) -> None:
+    """A false warning teaches people to read past the true ones."""
+    assert plan_of("[[s]]" if "matrix" in options else "a", **options).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "matrix", [{**MOVING_SLOT, "enabled": False}, {**MOVING_SLOT, "slots": []}]
+)
+def test_a_source_that_is_not_used_does_not_use_start(matrix: dict[str, Any]) -> None:
+    """Its mode says rotate, and still nothing moves."""
+    assert any("randomizer.start = 2" in w for w in plan_of("a", start=2, matrix=matrix).warnings)
 
 
 def test_a_cap_is_reported_with_both_numbers() -> None:

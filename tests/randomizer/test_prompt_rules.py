@@ -41,7 +41,8 @@ def as_safelight(config: dict[str, Any]) -> dict[str, Any]:
 def test_presets_of_stablenew_give_the_same_prompts_and_labels(case: dict[str, Any]) -> None:
     """All cases on which both dialects agree, and every other one as the second has it.
 
-    The one difference is the hidden cap of 512, which safelight does not have.
+    Two differences: the hidden cap of 512, which safelight does not have, and the prompt of a
+    pack, which our labels name first.
     """
     plan = plan_of(case["prompts"], **as_safelight(case["config"]))
     expected = case["stablenew2"]
@@ -50,11 +51,16 @@ def test_presets_of_stablenew_give_the_same_prompts_and_labels(case: dict[str, A
         assert len(drawn) == sum(call["n"] for call in expected["calls"])
         assert set(drawn) <= {text for call in expected["calls"] for text in call["each_from"]}
     else:
+        pack = case["prompts"] if len(case["prompts"]) > 1 else [None] * len(expected["calls"])
         assert list(zip(prompts_of(plan), labels_of(plan), strict=True)) == [
-            (variant["text"], variant["label"])
-            for call in expected["calls"]
+            (variant["text"], label_in_pack(prompt, variant["label"]))
+            for prompt, call in zip(pack, expected["calls"], strict=True)
             for variant in call["variants"]
         ]
+
+
+def label_in_pack(prompt: str | None, label: str | None) -> str | None:
+    return "; ".join(part for part in (prompt and f"prompt={prompt}", label) if part) or None
 
 
 pieces = st.text(alphabet="ab_", max_size=3)
@@ -235,6 +241,19 @@ def test_what_never_matches_is_reported() -> None:
         "'dog' is in no prompt and changes nothing",
         "'__w__' is in no prompt and changes nothing",
         "slot [[mood]] is in no prompt and changes nothing",
+    )
+
+
+def test_a_slot_with_the_name_of_another_is_reported() -> None:
+    """Its values never come; the two names do not even look alike."""
+    plan = plan_of(
+        "[[art style]]", matrix=slots(("Art Style", ["oil"]), ("art_style", ["ink", "chalk"]))
+    )
+    assert prompts_of(plan) == ["oil"]
+    assert plan.warnings == (
+        "randomizer.matrix.slots: the slot 'art_style' was ignored, because 'Art Style' has the "
+        "same name (case, blanks, - and _ do not count); rename it, or put the values of both "
+        "into one",
     )
 
 

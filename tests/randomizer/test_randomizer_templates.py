@@ -163,6 +163,41 @@ def test_a_template_that_cannot_be_read_names_the_place(template: str, place: in
         plan_of(template)
 
 
+@pytest.mark.parametrize(
+    ("template", "place"),
+    [
+        ("<lora:foo__bar:0.8>", 10),
+        ("{a|<lora:foo__bar:0.8>}", 13),
+        ("__colors__ <lora:foo__bar:0.8>", 21),
+        ("a {b|c} _____", 9),
+    ],
+)
+def test_underscores_in_a_lora_name_are_pointed_out(template: str, place: int) -> None:
+    """Whoever wrote a file's name is not looking for a missing brace."""
+    with pytest.raises(TemplateError) as caught:
+        plan_of(template, wildcards_dir=WILDCARDS)
+    message = str(caught.value)
+    assert f"at character {place}, {template[place - 1 :]!r}" in message
+    assert "__...__ is read as a wildcard" in message
+    assert "randomizer.templates = false switches that off" in message
+    assert prompts_of(plan_of(template, templates=False)) == [template]
+
+
+def test_underscores_that_make_a_whole_wildcard_are_pointed_out_too() -> None:
+    """``__bar__`` in a file's name looks for a wildcard that nobody has."""
+    with pytest.raises(
+        TemplateError,
+        match=r"__bar__ .* __\.\.\.__ is read as a wildcard, which randomizer\.templates = false",
+    ):
+        plan_of("<lora:foo__bar__baz:0.8>", wildcards_dir=WILDCARDS)
+
+
+def test_a_missing_brace_is_not_blamed_on_a_wildcard() -> None:
+    """The wildcard beside it is sound; pointing at it would send the reader astray."""
+    with pytest.raises(TemplateError, match="check that every { has its }"):
+        plan_of("{a __colors__", wildcards_dir=WILDCARDS)
+
+
 def test_a_template_nested_too_deeply_is_refused() -> None:
     """Instead of a crash deep inside a parser."""
     with pytest.raises(TemplateError, match="nested too deeply"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Protocol
@@ -116,42 +117,45 @@ class WeightedSpace(Protocol):
 
 
 class DrawnOrder:
-    """The order in which combinations are drawn: none twice before all have come, then again.
+    """The order in which combinations are drawn: none twice before all have come, then by weight.
 
-    When all combinations are equally likely this is a :class:`Shuffle` and takes no memory.
-    Otherwise it is successive sampling: draw by weight, and draw again what has already come,
-    which leaves the rest in proportion to their weights. When that keeps failing (nearly all
-    the weight has come), the rest is drawn from a list of what is left, still by weight; in a
-    space of more than 65,536 combinations the next unseen one of a shuffle is taken instead.
-    The weighted order remembers the ranks drawn so far.
+    Until all have come, this is a :class:`Shuffle` when all combinations are equally likely,
+    and takes no memory. Otherwise it is successive sampling: draw by weight, and draw again
+    what has already come, which leaves the rest in proportion to their weights. When that keeps
+    failing (nearly all the weight has come), the rest is drawn from a list of what is left,
+    still by weight; in a space of more than 65,536 combinations the next unseen one of a
+    shuffle is taken instead. The weighted order remembers the ranks drawn so far.
+
+    Once all have come, every further draw is made by weight for itself, whatever came before
+    it, and known by its place alone.
     """
 
     def __init__(self, space: WeightedSpace, seed: int) -> None:
         self._space, self._seed = space, seed
-        self._passes: dict[int, Shuffle | _WeightedPass] = {}
 
     def __getitem__(self, place: int) -> int:
-        number, within = divmod(place, self._space.size)
-        if number not in self._passes:
-            self._passes[number] = (
-                Shuffle(self._space.size, self._seed, "order", number)
-                if self._space.even
-                else _WeightedPass(self._space, self._seed, number)
-            )
-        return self._passes[number][within]
+        if place >= self._space.size:
+            return self._space.sample(Dice(self._seed, "draw after all have come", place))
+        return self._pass[place]
+
+    @cached_property
+    def _pass(self) -> Shuffle | _WeightedPass:
+        if self._space.even:
+            return Shuffle(self._space.size, self._seed, "order", 0)
+        return _WeightedPass(self._space, self._seed)
 
 
 class _WeightedPass:
     """One pass through an uneven space, drawn as far as anyone has asked."""
 
-    def __init__(self, space: WeightedSpace, seed: int, number: int) -> None:
+    def __init__(self, space: WeightedSpace, seed: int) -> None:
         self._space = space
-        self._dice = Dice(seed, "weighted order", number)
+        self._dice = Dice(seed, "weighted order", 0)
         self._drawn: list[int] = []
         self._seen: set[int] = set()
         self._left: list[int] = []
         self._ends: list[float] = []
-        self._rest = Shuffle(space.size, seed, "rest of weighted order", number)
+        self._rest = Shuffle(space.size, seed, "rest of weighted order", 0)
         self._rest_place = 0
 
     def __getitem__(self, place: int) -> int:

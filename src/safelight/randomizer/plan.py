@@ -26,8 +26,10 @@ class Variant:
     Attributes:
         index: Its place in the plan, from 0.
         config: Stage -> knobs; img2img's inherited knobs are written out.
-        label: What was chosen, ``search->replacement; __token__=value; [slot]=value; {1}=red;
-            steps=20``; None when there was nothing to choose.
+        label: What was chosen, ``prompt=a cat; search->replacement; __token__=value;
+            [slot]=value; {1}=red; steps=20; seed=3``; None when there was nothing to choose.
+            The prompt is there when the pack has several, as written, at most 40 characters;
+            the seed when a combination comes with several.
         choices: Name of each source -> the value chosen for this variant.
         templates: ``stage.knob`` -> the prompt as written, for prompts that were changed.
     """

@@ -8,7 +8,8 @@ The plan's mode says which combinations come:
 * ``off``: one variant per prompt, prompts as written.
 * ``fanout``: every combination.
 * ``random``: ``draws`` combinations, by the templates' weights, none twice while new ones
-  remain. Every choice is drawn for itself, so prompts of a pack come equally often.
+  remain. Every choice is drawn for itself, so prompts of a pack come equally often. Once all
+  have come, every further draw has seeds of its own, so it is another picture.
 * ``sequential``: variant i has value i of every axis, going round; as many as the longest axis.
 * ``rotate``: prompt j has combination ``start + j`` of all its other axes.
 
@@ -33,9 +34,13 @@ from safelight.randomizer.sweeps import DRAWN_SEEDS, LazyValues, decided_seed, r
 from safelight.randomizer.template_syntax import has_syntax
 from safelight.randomizer.templates import Templates
 from safelight.randomizer.text_spaces import Literal, Moment, Node
+from safelight.randomizer.unused_settings import without_effect
 from safelight.randomizer.wildcard_files import WildcardFiles
 
 __all__ = ["plan_variants"]
+
+_LONGEST_PROMPT = 40
+"""Characters of a prompt that a label shows, the sign of a cut included."""
 
 
 def plan_variants(config: PipelineConfig, seed: int = 0) -> RandomizerPlanResult:
@@ -67,8 +72,8 @@ class _Planner:
         self._sweeps: dict[str, Sequence[Any]] = {}
         if self._mode != "off":
             self._sweeps = read_sweeps(self._options.sweep, self._seed, self._warnings)
-        self._short = self._short_names()
         self._pack = self._read_pack()
+        self._short = self._short_names()
         folder = self._options.wildcards_dir
         self._files = WildcardFiles(None if folder is None else Path(config.folder, folder))
         self._templates = Templates(self._files, self._mode, keep=self._kept_tokens())
@@ -111,11 +116,10 @@ class _Planner:
         return [stage for stage in self._config.stages if stage != "upscale"]
 
     def _short_names(self) -> dict[str, str]:
-        names = [key.partition(".")[2] for key in self._sweeps]
-        return {
-            key: name if names.count(name) == 1 else key
-            for key, name in zip(self._sweeps, names, strict=True)
-        }
+        """Return what a label calls each sweep: the knob alone where that says which."""
+        names = {key: key.partition(".")[2] for key in self._sweeps}
+        taken = [*names.values(), *(["prompt"] if len(self._pack) > 1 else [])]
+        return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
 
     def _read_pack(self) -> list[dict[Stage, str]]:
         """Return the prompts as written, stage by stage, for each prompt of the pack."""
@@ -173,7 +177,10 @@ class _Planner:
         if self._expanding:
             return self._templates.read(text, where)
         if self._mode == "off" and has_syntax(text):
-            self._warnings.append(f"{where}: the mode is off, so template syntax was left as it is")
+            self._warnings.append(
+                f"{where}: the mode is off, so template syntax was left as it is; "
+                "add a [randomizer] table to expand it"
+            )
         return Literal(text)
 
     def _base_seed(self, stage: Stage) -> int | None:
@@ -202,10 +209,13 @@ class _Planner:
         else:
             self._rules.check()
         if self._mode == "random" and self._options.draws > self._space.size:
+            movable = self._first is not None and self._seeds[self._first] is not None
+            seeds = "with other seeds" if movable else "and their seeds may be the same"
             self._warnings.append(
                 f"there are only {self._space.size:,} combinations for "
-                f"{self._options.draws:,} draws (randomizer.draws), so some come again"
+                f"{self._options.draws:,} draws (randomizer.draws), so some come again, {seeds}"
             )
+        self._warnings += without_effect(self._options)
         self._warnings += [
             *self._files.warnings, *self._templates.warnings, *self._rules.warnings
         ]  # fmt: skip
@@ -243,8 +253,10 @@ class _Planner:
         moment = Moment(seed=self._seed, turn=number)
         texts = {w: node.text(next(ranks), number, moment) for w, node in nodes.items()}
         swept = {key: plain(values[next(ranks)]) for key, values in self._sweeps.items()}
-        seeds = self._seeds_of(index, repeat)
-        choices, labels = self._told(place, moment, swept, seeds)
+        again = self._times_again(number)
+        seeds = self._seeds_of(index, again * self._per_combination + repeat)
+        seeds_vary = self._per_combination > 1 or again > 0
+        choices, labels = self._told(place, moment, swept, seeds if seeds_vary else {})
         return Variant(
             index=index,
             config=self._decided(texts, swept, seeds),
@@ -253,8 +265,13 @@ class _Planner:
             templates={w: self._written(w, place) for w in texts if self._changed(w, place, texts)},
         )
 
-    def _seeds_of(self, index: int, repeat: int) -> dict[str, int]:
-        shift = repeat
+    def _times_again(self, number: int) -> int:
+        """Return how many draws, this one included, were made after all combinations had come."""
+        if self._mode != "random":
+            return 0
+        return max(number - self._space.size + 1, 0)
+
+    def _seeds_of(self, index: int, shift: int) -> dict[str, int]:
         if self._options.seed_policy == "per_prompt" and self._mode != "off":
             shift = index
         seeds = {}
@@ -289,13 +306,18 @@ class _Planner:
         swept: Mapping[str, Any],
         seeds: Mapping[str, int],
     ) -> tuple[dict[str, Any], list[str]]:
-        """Return the choices of a variant by name, and the parts of its label."""
+        """Return the choices of a variant by name, and the parts of its label.
+
+        *seeds* are those that tell it from other variants of the same combination, if any.
+        """
         choices: dict[str, Any] = {}
-        labels = list(moment.labels)
+        labels: list[str] = []
         first = f"{self._first}.prompt"
         if len(self._pack) > 1 and self._first in self._pack[place]:
             choices[first] = self._pack[place][cast("Stage", self._first)]
+            labels.append(f"prompt={_cut(choices[first])}")
         choices.update(moment.choices)
+        labels += moment.labels
         times: dict[str, int] = {}
         for chosen in moment.chosen:
             name = chosen.where + chosen.slot
@@ -308,9 +330,9 @@ class _Planner:
         for key, value in swept.items():
             choices[key] = plain(value)
             labels.append(f"{self._short[key]}={value}")
-        if self._per_combination > 1:
-            choices[f"{self._first}.seed"] = seeds[f"{self._first}.seed"]
-            labels.append(f"seed={seeds[f'{self._first}.seed']}")
+        if (key := f"{self._first}.seed") in seeds:
+            choices[key] = seeds[key]
+            labels.append(f"seed={seeds[key]}")
         return choices, labels
 
     def _written(self, where: str, place: int) -> str:
@@ -342,9 +364,14 @@ class _Planner:
         if self._per_combination > 1:
             first = self._seeds[cast("Stage", self._first)]
             seeds = None
-            if self._options.seed_policy == "per_iteration" and first is not None:
+            same = self._options.seed_policy == "per_iteration"
+            if same and first is not None and not self._times_again(self._combinations() - 1):
                 seeds = range(first, first + self._per_combination)
             yield Axis(name=f"{self._first}.seed", size=self._per_combination, values=seeds)
+
+
+def _cut(prompt: str) -> str:
+    return prompt if len(prompt) <= _LONGEST_PROMPT else f"{prompt[: _LONGEST_PROMPT - 1]}…"
 
 
 class _Texts(LazyValues):

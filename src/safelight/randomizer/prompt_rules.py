@@ -62,10 +62,10 @@ class PromptRules:
         self._turn = 0
         self._where = ""
         self._states = 0
+        self.warnings: list[str] = []
         self._rules = self._listed_rules()
         self._slots = self._listed_slots(config.matrix, len(self._rules))
         self._met: set[str] = set()
-        self.warnings: list[str] = []
         self._axes: dict[str, PromptAxis] = {}
 
     def _listed_rules(self) -> list[tuple[str, PromptAxis]]:
@@ -93,7 +93,14 @@ class PromptRules:
         if matrix.enabled:
             for number, slot in enumerate(matrix.slots, first):
                 values = distinct_values((slot.name, *slot.values))[1]
-                slots.setdefault(_plain(slot.name), Hole(hole_sign(number), slot.name, values))
+                hole = Hole(hole_sign(number), slot.name, values)
+                first_hole = slots.setdefault(_plain(slot.name), hole)
+                if first_hole is not hole:
+                    self._warn(
+                        f"randomizer.matrix.slots: the slot {slot.name!r} was ignored, because "
+                        f"{first_hole.name!r} has the same name (case, blanks, - and _ do not "
+                        "count); rename it, or put the values of both into one"
+                    )
         return slots
 
     def based(self, prompt: str) -> str:

@@ -25,6 +25,7 @@ _SIGNS = re.compile(r"([{|}])")
 _BLANKS = " \t\r\n"
 _LONE = re.compile(r"(?<!\$)\$(?![{$])|%(?!\{)")
 _SHIELDS = {"$": "\U0010fffc", "%": "\U0010fffd"}
+_WILDCARD_MARK = "__"
 _UNSHIELD = str.maketrans({shield: sign for sign, shield in _SHIELDS.items()})
 
 
@@ -54,14 +55,32 @@ def parse_template(text: str, where: str) -> Command:
     try:
         return parse(_LONE.sub(lambda match: _SHIELDS[match[0]], text))
     except ParseBaseException as error:
-        raise _unreadable(text, where, error.loc) from error
+        raise _unreadable(text, where, error.loc, marks=_marks_are_to_blame(text)) from error
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
-        raise _unreadable(text, where, 0) from error
+        raise _unreadable(text, where, 0, marks=_marks_are_to_blame(text)) from error
     except RecursionError as error:
         raise TemplateError(f"{where}: the template is nested too deeply") from error
 
 
-def _unreadable(text: str, where: str, place: int) -> TemplateError:
+def _marks_are_to_blame(text: str) -> bool:
+    """Return whether *text* could be read if its ``__`` were plain text."""
+    if _WILDCARD_MARK not in text:
+        return False
+    try:
+        parse_template(text.replace(_WILDCARD_MARK, "--"), "")
+    except TemplateError:
+        return False
+    return True
+
+
+def _unreadable(text: str, where: str, place: int, *, marks: bool) -> TemplateError:
+    if marks:
+        place = max(place, text.find(_WILDCARD_MARK, place))
+        return TemplateError(
+            f"{where}: the template cannot be read at character {place + 1}, "
+            f"{text[place : place + 40]!r}; __...__ is read as a wildcard, and one of them has no "
+            "end or no name (randomizer.templates = false switches that off)"
+        )
     return TemplateError(
         f"{where}: the template cannot be read at character {place + 1}, "
         f"{text[place : place + 40]!r}; check that every {{ has its }} and every __name__ its "

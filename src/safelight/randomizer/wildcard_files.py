@@ -113,5 +113,5 @@ class WildcardFiles:
             hint = f"the folder {self.folder} is missing"
         else:
             hint = f"searched {self.folder}"
-        hint += "; randomizer.templates = false leaves the text as it is"
+        hint += "; __...__ is read as a wildcard, which randomizer.templates = false switches off"
         return TemplateError(f"unknown wildcard {' and '.join(lines)} ({hint})")
