@@ -22,10 +22,10 @@ __all__ = [
     "KnobKind",
     "PrimaryKnobs",
     "Stage",
-    "canonical_sampler",
-    "canonical_scheduler",
+    "canonical_name",
     "did_you_mean",
     "knob_fault",
+    "name_hint",
     "primary_knobs",
 ]
 
@@ -233,7 +233,14 @@ ComfyUI's ``beta`` spaces timesteps, AUTOMATIC1111's spaces sigmas: not the same
 """
 
 
-def _canonical(name: str, table: Mapping[str, EngineName]) -> str | None:
+def canonical_name(knob: str, name: str) -> str | None:
+    """Return AUTOMATIC1111's spelling of a sampler or scheduler known by another one, or None.
+
+    Args:
+        knob: ``sampler`` or ``scheduler``; any other knob has no table.
+        name: As some engine or old infotext spells it, for example ``euler_ancestral``.
+    """
+    table = {"sampler": SAMPLERS, "scheduler": SCHEDULERS}.get(knob, {})
     wanted = name.strip().lower()
     for canonical, engine in table.items():
         if wanted in (canonical.lower(), engine.comfyui, *engine.aliases):
@@ -241,14 +248,13 @@ def _canonical(name: str, table: Mapping[str, EngineName]) -> str | None:
     return None
 
 
-def canonical_sampler(name: str) -> str | None:
-    """Return AUTOMATIC1111's spelling of a sampler, or None when the table lacks it."""
-    return _canonical(name, SAMPLERS)
-
-
-def canonical_scheduler(name: str) -> str | None:
-    """Return AUTOMATIC1111's spelling of a schedule type, or None when the table lacks it."""
-    return _canonical(name, SCHEDULERS)
+def name_hint(knob: str, name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'Euler a'?"`` for a value that *known* lacks, or all of *known*."""
+    known = tuple(known)
+    canonical = canonical_name(knob, name)
+    if canonical in known:
+        return f"; did you mean {canonical!r}?"
+    return did_you_mean(name, known) or f"; it has: {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,8 +133,9 @@ def test_words_beyond_the_models_length_are_counted(bundled: BundledBackend) -> 
         ({"steps": 10_000}, "steps must be an integer from 1 to 1000, got 10000"),
         ({"cfg_scale": float("nan")}, "cfg_scale must be a finite number"),
         ({"seed": -1}, "seed must lie in 0 to"),
-        ({"model": "sdxl"}, "model must be one of emoji-32; got 'sdxl'"),
-        ({"sampler": "euler a"}, "did you mean 'Euler a'"),
+        ({"model": "sdxl"}, "no model 'sdxl'; it has: emoji-32"),
+        ({"sampler": "euler a"}, "no sampler 'euler a'; did you mean 'Euler a'"),
+        ({"sampler": "euler_ancestral"}, "did you mean 'Euler a'"),
     ],
 )
 def test_what_it_cannot_do_is_refused(

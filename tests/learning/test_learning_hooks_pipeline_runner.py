@@ -79,6 +79,7 @@ def test_the_record_says_what_ran() -> None:
     assert [o.sha256 for o in record.outputs] == [i.output.sha256 for i in result.images]
     assert (record.primary_steps, record.primary_sampler) == (4, "Euler")
     assert record.backend["name"] == "fake"
+    assert {"safelight", "python", "platform"} <= record.environment.keys()
     assert set(record.seconds) == {"txt2img", "upscale"}
     assert record.metadata == {"project": "fruit"}
     assert record.outputs[0].path is None
@@ -189,7 +190,7 @@ def test_a_config_at_fault_begins_no_run() -> None:
     writer = InMemoryWriter()
     runner = PipelineRunner(FakeBackend(), learning_record_writer=writer)
     with pytest.raises(ConfigError, match=r"txt2img\.sampler.*did you mean 'Euler a'"):
-        runner.run({"txt2img": {"prompt": "a", "sampler": "Euler_a"}})
+        runner.run({"txt2img": {"prompt": "a", "sampler": "euler_ancestral"}})
     assert writer.records == []
 
 

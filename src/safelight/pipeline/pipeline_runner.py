@@ -14,7 +14,7 @@ from typing import Any
 
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, ConfigFault
-from safelight.knobs import did_you_mean
+from safelight.knobs import name_hint
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
 from safelight.pipeline.backend import Backend, ListsChoices
 from safelight.pipeline.progress import CancelToken, ProgressCallback
@@ -134,10 +134,11 @@ def refuse_unknown_choices(
     choices = backend.choices()
     faults = []
     for path, values in _stated_values(config, plan):
-        known = choices.get(path.partition(".")[2])
+        knob = path.partition(".")[2]
+        known = choices.get(knob)
         for value in values if known is not None else ():
             if known is not None and value not in known:
-                hint = did_you_mean(str(value), known) or f"; it has: {', '.join(known)}"
+                hint = name_hint(knob, str(value), known)
                 message = f"{backend.name} does not know {value!r}{hint}"
                 faults.append(ConfigFault(path=path, message=message))
     if faults:

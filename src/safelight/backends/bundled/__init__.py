@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from safelight import __version__
 from safelight.errors import BackendError
-from safelight.knobs import did_you_mean
+from safelight.knobs import name_hint
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
@@ -186,8 +186,8 @@ def _first_level(strength: float, steps: int) -> int:
 
 def _one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:
     if value is not None and value not in known:
-        hint = did_you_mean(value, known)
-        raise BackendError(f"{knob} must be one of {', '.join(known)}; got {value!r}{hint}")
+        hint = name_hint(knob, value, known)
+        raise BackendError(f"the bundled model has no {knob} {value!r}{hint}")
     return value
 
 
