@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from safelight.config import PipelineConfig
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError
-from safelight.knobs import KNOBS
+from safelight.knobs import KNOBS, STAGES
 from safelight.randomizer_config import PromptMatrix, RandomizerConfig
 
 ROOT = Path(__file__).parent.parent
@@ -70,13 +70,122 @@ def test_schema_and_check_agree_on_every_stage(knobs: dict[str, Any]) -> None:
         {"txt2img": {}, "backend": ""},
         {"txt2img": {}, "metadata": 3},
         {"upscale": {"scale": 0}},
+        {"txt2img": {"enabled": False}},
+        {"img2img": {"prompt": "a"}},
+        {"upscale": {"scale": 2}},
+        {"txt2img": {"enabled": False}, "img2img": {}},
+        {"txt2img": {"enabled": False}, "img2img": {"enabled": False}, "upscale": {}},
+        {"img2img": {"enabled": False, "init_image": "a.png"}, "upscale": {}},
+        {"txt2img": {}, "img2img": {"init_image": "a.png"}},
+        {"img2img": {"init_image": "a.png"}, "upscale": {"init_image": "a.png"}},
+        {"txt2img": {}, "upscale": {}, "randomizer": {"sweep": {"upscale.init_image": ["a"]}}},
+        *({"txt2img": {}, "randomizer": randomizer} for randomizer in [
+            {"prompt_sr": {"rules": ["a -> b"]}},
+            {"prompt_sr": {"rules": ["a: b"]}},
+            {"wildcards": {"tokens": ["animal = cat | dog"]}},
+            {"matrix": {"slots": ["animal cat"]}},
+            {"matrix": {"mode": "Grids"}},
+            {"matrix": {"mode": "a grid"}},
+            {"matrix": {"mode": 3}},
+            {"matrix": {"limit": -(2**31) - 1}},
+            {"sweep": []},
+            {"sweep": {"steps": [1]}},
+            {"sweep": {"txt2img": [1]}},
+            {"sweep": {"txt2mig.steps": [1]}},
+            {"sweep": {"txt2img.stpes": [1]}},
+            {"sweep": {"txt2img.scale": [2]}},
+            {"sweep": {"txt2img.steps": []}},
+            {"sweep": {"txt2img.steps": 20}},
+            {"sweep": {"txt2img.steps": ""}},
+            {"sweep": {"txt2img.steps": [0]}},
+            {"sweep": {"txt2img.steps": ["20"]}},
+            {"sweep": {"txt2img.prompt": [["a", "b"]]}},
+            {"sweep": {"txt2img": {"steps": [0]}}},
+            {"sweep": {"txt2img": {"stpes": [1]}}},
+            {"sweep": {"txt2img.extra.clip": []}},
+            {"sweep": {"txt2img.extra.clip": "1-3"}},
+            {"sweep": {"txt2img.extra": [1]}},
+            {"sweep": {"txt2img": {"extra": {"clip": 1}}}},
+            {"sweep": {"upscale.scale": [2]}},
+            {"sweep": {"upscale": {"scale": [2]}}},
+            {"sweep": {"upscale.extra.tile": [2]}},
+        ]),
     ],
-)
+    ids=str,
+)  # fmt: skip
 def test_both_refuse(data: dict[str, Any]) -> None:
-    """A few faults outside the knobs."""
+    """Faults outside the knobs."""
     assert not SCHEMA.is_valid(data)
     with pytest.raises(ConfigError):
         PipelineConfig.from_mapping(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"txt2img": {}, "backend": {"name": "fake", "delay": 1}},
+        {"img2img": {"init_image": "a.png"}},
+        {"img2img": {"init_image": "a.png"}, "upscale": {}},
+        {"img2img": {"enabled": False}, "upscale": {"init_image": "a.png"}},
+        {"img2img": {}, "randomizer": {"sweep": {"img2img.init_image": ["a", "b"]}}},
+        {"upscale": {}, "randomizer": {"sweep": {"upscale": {"init_image": "a, b"}}}},
+        {"txt2img": {"enabled": True}, "img2img": {}, "upscale": {}},
+        *({"txt2img": {}, "randomizer": randomizer} for randomizer in [
+            {"prompt_sr": {"rules": ["a => b | c", {"search": "a", "replacements": ["b"]}]}},
+            {"wildcards": {"tokens": ["animal: cat | dog"]}},
+            *({"matrix": {"slots": ["animal: cat"], "mode": mode}}
+              for mode in ("grid", "Grid", "GRID", "Round_Robin", "PER_PROMPT", "fanOut")),
+            {"matrix": {"limit": -1}},
+            {"sweep": {"txt2img.steps": "10-30 (+5)", "txt2img.cfg_scale": [1, 2.5]}},
+            {"sweep": {"txt2img": {"steps": [1], "sampler": "Euler, Heun"}}},
+            {"sweep": {"txt2img.extra.clip": [1, "a"], "txt2img.extra": {"a": {"b": [1]}}}},
+            {"sweep": {"txt2img": {"extra": {"clip": [1]}, "extra.b": [2]}}},
+            {"sweep": {"upscale": {}}},
+        ]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_both_accept(data: dict[str, Any]) -> None:
+    """An editor must not underline what the command carries out."""
+    PipelineConfig.from_mapping(data)
+    assert SCHEMA.is_valid(data)
+
+
+def test_the_schema_knows_every_sweep() -> None:
+    """A knob that is added to the table can be swept, in either spelling, and is completed."""
+    sweep = config_schema()["properties"]["randomizer"]["properties"]["sweep"]["properties"]
+    for knob in KNOBS.values():
+        for stage in knob.stages:
+            assert sweep[f"{stage}.{knob.name}"] == sweep[stage]["properties"][knob.name]
+
+
+_specs = st.lists(_values, max_size=3) | _values
+_places = st.sampled_from([f"{stage}.{name}" for stage in STAGES for name in (*KNOBS, "extra.a")])
+
+
+@given(st.dictionaries(_places, _specs, max_size=2), st.booleans())
+def test_schema_and_check_agree_on_every_sweep(sweep: dict[str, Any], nested: bool) -> None:
+    """Swept values obey the rules of their knobs, whether keys are dotted or tables nest.
+
+    Range texts are read by the check alone.
+    """
+    values = [v for spec in sweep.values() for v in (spec if isinstance(spec, list) else [spec])]
+    ranges = [key for key, spec in sweep.items() if isinstance(spec, str) and "extra" not in key]
+    if ranges or any(isinstance(value, float) for value in values):
+        return
+    if nested:
+        tables: dict[str, Any] = {}
+        for key, spec in sweep.items():
+            stage, _, name = key.partition(".")
+            tables.setdefault(stage, {})[name] = spec
+        sweep = tables
+    data = {"txt2img": {}, "upscale": {}, "randomizer": {"sweep": sweep}}
+    try:
+        PipelineConfig.from_mapping(data)
+    except ConfigError:
+        assert not SCHEMA.is_valid(data)
+    else:
+        assert SCHEMA.is_valid(data)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)

@@ -1,7 +1,7 @@
 """config_schema: the JSON Schema of a config, so that editors complete and check it.
 
 It says what :mod:`safelight.config` checks, as far as JSON Schema can; the config's own
-check says more (near names, range texts, stages that need a picture) and has the last word.
+check says more (near names, range texts, 20.0 where 20 is meant) and has the last word.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ _SOURCE_MODES = [
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a config."""
-    backend = {"type": "string", "minLength": 1, "description": "Engine: bundled, fake, ..."}
+    backend = {"type": "string", "description": "Engine: bundled, fake, ..."}
     properties: dict[str, Any] = {
         "name": {"type": "string", "description": "What you call this config."},
         "backend": {
             "description": "The engine, by name, or as a table with its options.",
-            "anyOf": [backend, {"type": "object", "properties": {"name": backend}}],
+            "anyOf": [
+                {**backend, "minLength": 1},
+                {"type": "object", "properties": {"name": backend}},
+            ],
         },
         **{stage: _stage_schema(stage) for stage in STAGES},
         "randomizer": _randomizer_schema(),
@@ -40,7 +43,84 @@ def config_schema() -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "additionalProperties": False,
-        "anyOf": [{"required": [stage]} for stage in STAGES],
+        "anyOf": [_runs(stage) for stage in STAGES],
+        "allOf": [
+            *(_input_rule(stage) for stage in STAGES[1:]),
+            *(_sweep_needs(stage) for stage in STAGES),
+        ],
+        "$defs": {
+            **{f"swept_{knob.name}": _swept_knob(knob) for knob in KNOBS.values()},
+            "swept_extra": {
+                "anyOf": [
+                    {"type": "array", "minItems": 1},
+                    {"type": "object", "additionalProperties": _ref("swept_extra")},
+                ]
+            },
+        },
+    }
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _runs(stage: Stage) -> dict[str, Any]:
+    disabled = {"required": ["enabled"], "properties": {"enabled": {"const": False}}}
+    return {"required": [stage], "properties": {stage: {"not": disabled}}}
+
+
+def _input_rule(stage: Stage) -> dict[str, Any]:
+    """Return the rule that *stage* states an init_image if it runs first, and only then."""
+    here = {"required": [stage], "properties": {stage: {"required": ["init_image"]}}}
+    swept = {"anyOf": [{"required": [f"{stage}.init_image"]}, here]}
+    randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
+    there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
+    stated = {"anyOf": [here, there]}
+    earlier = [_runs(before) for before in STAGES[: STAGES.index(stage)]]
+    rule = {"if": {"anyOf": earlier}, "then": {"not": stated}, "else": stated}
+    return {"if": _runs(stage), "then": rule}
+
+
+def _sweep_needs(stage: Stage) -> dict[str, Any]:
+    """Return the rule that knobs of *stage* are swept only when it runs."""
+    unswept = {
+        "propertyNames": {"not": {"pattern": rf"^{stage}\."}},
+        "properties": {stage: {"maxProperties": 0}},
+    }
+    return {
+        "if": {"not": _runs(stage)},
+        "then": {"properties": {"randomizer": {"properties": {"sweep": unswept}}}},
+    }
+
+
+def _swept_knob(knob: Knob) -> dict[str, Any]:
+    values = {"type": "array", "items": _knob_schema(knob), "minItems": 1}
+    return {"description": knob.summary, "anyOf": [values, {"type": "string", "minLength": 1}]}
+
+
+def _sweep_schema() -> dict[str, Any]:
+    knobs = {
+        stage: {knob.name: _ref(f"swept_{knob.name}") for knob in KNOBS.values()
+                if stage in knob.stages}
+        for stage in STAGES
+    }  # fmt: skip
+    extras = {"type": "object", "additionalProperties": _ref("swept_extra")}
+    nested = {
+        stage: {
+            "type": "object",
+            "properties": {**own, "extra": extras},
+            "patternProperties": {r"^extra\.": _ref("swept_extra")},
+            "additionalProperties": False,
+        }
+        for stage, own in knobs.items()
+    }
+    dotted = {f"{stage}.{name}": ref for stage, own in knobs.items() for name, ref in own.items()}
+    return {
+        "type": "object",
+        "description": '"stage.knob" = [values] or a range text such as "10-30 (+5)".',
+        "properties": {**dotted, **{f"{stage}.extra": extras for stage in STAGES}, **nested},
+        "patternProperties": {rf"^({'|'.join(STAGES)})\.extra\.": _ref("swept_extra")},
+        "additionalProperties": False,
     }
 
 
@@ -87,34 +167,44 @@ def _randomizer_schema() -> dict[str, Any]:
         "seed_policy": {"enum": ["per_iteration", "per_prompt"]},
         "templates": {"type": "boolean", "description": "Expand {a|b} and __wildcards__."},
         "wildcards_dir": {"type": "string", "description": "Folder with wildcard files."},
-        "prompt_sr": _source_schema("rules", "search", "replacements"),
-        "wildcards": _source_schema("tokens", "token", "values"),
-        "matrix": _source_schema("slots", "name", "values"),
-        "sweep": {
-            "type": "object",
-            "description": '"stage.knob" = [values] or a range text such as "10-30 (+5)".',
-        },
+        "prompt_sr": _source_schema("rules", "search", "replacements", "=>"),
+        "wildcards": _source_schema("tokens", "token", "values", ":"),
+        "matrix": _source_schema("slots", "name", "values", ":"),
+        "sweep": _sweep_schema(),
     }
     properties["matrix"]["properties"] |= {
-        "limit": {"type": "integer", "description": "Most combinations of slots; 0 is all."},
+        "limit": {
+            "type": "integer",
+            "minimum": -(2**31),
+            "description": "Most combinations of slots; 0 or less is all.",
+        },
         "base_prompt": {"type": "string"},
         "prompt_mode": {"enum": ["replace", "append", "prepend"]},
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _source_schema(entries: str, name: str, values: str) -> dict[str, Any]:
+def _source_schema(entries: str, name: str, values: str, separator: str) -> dict[str, Any]:
     entry = {
         "type": "object",
         "properties": {name: {"type": "string"}, values: _TEXTS},
         "additionalProperties": False,
     }
+    any_case = f"^({'|'.join(map(_in_any_case, _SOURCE_MODES))})$"
     return {
         "type": "object",
         "properties": {
-            entries: {"type": "array", "items": {"anyOf": [{"type": "string"}, entry]}},
-            "mode": {"enum": _SOURCE_MODES},
+            entries: {
+                "type": "array",
+                "items": {"anyOf": [{"type": "string", "pattern": separator}, entry]},
+            },
+            "mode": {"anyOf": [{"enum": _SOURCE_MODES}, {"type": "string", "pattern": any_case}]},
             "enabled": {"type": "boolean"},
         },
         "additionalProperties": False,
     }
+
+
+def _in_any_case(word: str) -> str:
+    """Return a pattern; JSON Schema has no flag for it."""
+    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in word)

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import pytest
+
+from safelight.backends.fake import FakeBackend
 from safelight.controller import PipelineController
 from safelight.learning import LearningRecord
-from safelight.pipeline import CancelToken, LearningRecordSink, ProgressCallback, RunResult
+from safelight.pipeline import (
+    CancelToken,
+    LearningRecordSink,
+    PipelineRunner,
+    ProgressCallback,
+    RunResult,
+)
+
+
+@pytest.fixture(autouse=True)
+def _threads_do_not_outlive_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that hangs fails its test, and does not hang the test session."""
+    monkeypatch.setattr(threading, "Thread", partial(threading.Thread, daemon=True))
 
 
 def synthetic_record(run_id: str = "synthetic") -> LearningRecord:
@@ -57,9 +74,62 @@ def test_an_injected_runners_record_reaches_the_callback() -> None:
     """The controller's own callback gets what the runner emits, once."""
     heard = list[LearningRecord]()
     controller = PipelineController(FakeRunner(), on_learning_record=heard.append)
-    controller.run({"name": "one"})
+    controller.start({"name": "one"}).result(5)
     assert [record.run_id for record in heard] == ["one"]
     assert controller.last_learning_record is heard[0]
+
+
+THREE_PARTS: dict[str, Any] = {
+    "txt2img": {"prompt": ["a", "b", "c"], "steps": 1, "width": 64, "height": 64},
+    "randomizer": {"mode": "fanout"},
+}
+
+
+def parts_runner(**hooks: Any) -> PipelineRunner:
+    return PipelineRunner(FakeBackend(), variants_per_run=1, **hooks)
+
+
+def test_every_part_of_an_injected_runners_plan_reaches_callback_and_writer() -> None:
+    """A plan of three runs has three records, not one."""
+    writer, heard = InMemoryWriter(), list[LearningRecord]()
+    controller = PipelineController(
+        parts_runner(on_learning_record=lambda record: None),
+        learning_record_writer=writer,
+        on_learning_record=heard.append,
+    )
+    result = controller.start(THREE_PARTS).result(5)
+    assert len({record.run_id for record in heard}) == 3
+    assert writer.records == heard == list(result.records)
+    assert controller.last_learning_record is heard[-1]
+
+
+def test_every_part_of_a_factorys_plan_is_forwarded_and_written_once() -> None:
+    """Hook and result both bring the records; the runner has the writer already."""
+    writer, heard = InMemoryWriter(), list[LearningRecord]()
+    controller = PipelineController(
+        runner_factory=parts_runner,
+        learning_record_writer=writer,
+        on_learning_record=heard.append,
+    )
+    controller.start(THREE_PARTS).result(5)
+    assert len({record.run_id for record in heard}) == 3
+    assert [record.run_id for record in writer.records] == [record.run_id for record in heard]
+
+
+def test_a_writer_that_raises_does_not_disturb_an_injected_runners_run() -> None:
+    """The callback still gets every record, and the run its result."""
+
+    class Broken:
+        def write(self, record: LearningRecord) -> None:
+            raise OSError("disk full")
+
+    heard = list[LearningRecord]()
+    controller = PipelineController(
+        FakeRunner(), learning_record_writer=Broken(), on_learning_record=heard.append
+    )
+    assert controller.start({"name": "one"}).result(5).status == "completed"
+    assert [record.run_id for record in heard] == ["one"]
+    assert controller.state == "idle"
 
 
 def test_a_factory_is_given_the_hooks() -> None:
@@ -70,8 +140,8 @@ def test_a_factory_is_given_the_hooks() -> None:
         learning_record_writer=writer,
         on_learning_record=heard.append,
     )
-    controller.run({"name": "one"})
-    controller.run({"name": "two"})
+    controller.start({"name": "one"}).result(5)
+    controller.start({"name": "two"}).result(5)
     assert [record.run_id for record in heard] == ["one", "two"]
     assert writer.records == heard
     assert controller.last_learning_record is heard[1]
@@ -84,7 +154,7 @@ def test_a_callback_that_raises_reaches_nobody() -> None:
         raise RuntimeError("broken")
 
     controller = PipelineController(FakeRunner(), on_learning_record=broken)
-    assert controller.run({"name": "one"}).status == "completed"
+    assert controller.start({"name": "one"}).result(5).status == "completed"
     assert controller.last_learning_record == synthetic_record("one") or (
         controller.last_learning_record is not None
         and controller.last_learning_record.run_id == "one"
@@ -96,7 +166,7 @@ def test_every_hook_is_optional() -> None:
     """Constructors stay as they were for everybody who wants no records."""
     controller = PipelineController(FakeRunner())
     assert controller.last_learning_record is None
-    assert controller.run({"name": "one"}).run_id == "one"
+    assert controller.start({"name": "one"}).result(5).run_id == "one"
 
 
 def test_learning_pipeline_and_controller_load_no_gui() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from safelight.backends.fake import FakeBackend
-from safelight.errors import ConfigError
+from safelight.errors import ConfigError, TemplateError
 from safelight.learning import (
     LearningOutcome,
     LearningPlan,
@@ -17,7 +17,7 @@ from safelight.learning import (
     LearningRunner,
     LearningVariable,
 )
-from safelight.pipeline import PipelineRunner
+from safelight.pipeline import PipelineRunner, RunResult
 
 BASE: dict[str, Any] = {
     "txt2img": {"prompt": "a {cat} in a hat", "steps": 2, "width": 64, "height": 64}
@@ -99,7 +99,8 @@ def test_every_fault_of_a_plan_is_reported() -> None:
             images_per_value=0,
         )
     assert [fault.path for fault in caught.value.faults] == [
-        "images_per_value", "txt2img.stpes", "txt2img.cfg_scale", "txt2mig.steps", "upscale.scale",
+        "images_per_value", "txt2img.stpes", "txt2img.cfg_scale", "txt2mig.steps",
+        "upscale.scale", "upscale.scale",
     ]  # fmt: skip
     assert "did you mean 'steps'?" in str(caught.value)
 
@@ -131,3 +132,157 @@ def test_a_cancelled_run_ends_the_plan() -> None:
 
     plan = LearningPlan.single(BASE, stage="txt2img", variable="steps", values=[1, 2, 3])
     assert len(LearningRunner(run).run(plan).outcomes) == 1
+
+
+def test_every_part_of_a_large_run_belongs_to_its_value() -> None:
+    """A run of three parts has three records, and the pictures of all of them count."""
+    runner = PipelineRunner(
+        FakeBackend(), on_learning_record=lambda record: None, variants_per_run=2
+    )
+    plan = LearningPlan.single(
+        BASE, stage="txt2img", variable="steps", values=[1, 2], images_per_value=5
+    )
+    for outcome in LearningRunner(runner.run).run(plan).outcomes:
+        assert len({record.run_id for record in outcome.records}) == 3
+        assert outcome.record is outcome.records[-1]
+        assert [image.seed for image in outcome.images] == [0, 1, 2, 3, 4]
+
+
+def test_an_outcome_without_records_has_no_record() -> None:
+    """The convenience must not raise."""
+    assert LearningOutcome(setting={}).record is None
+
+
+def test_a_template_that_cannot_be_expanded_costs_only_its_own_combination() -> None:
+    """Each value may bring a fault of its own; what the others led to is kept."""
+    base = {"txt2img": BASE["txt2img"], "randomizer": {"mode": "fanout"}}
+    plan = LearningPlan.single(
+        base, stage="txt2img", variable="prompt", values=["a {cat", "a {cat|dog}"]
+    )
+    with pytest.raises(TemplateError):
+        recording_runner().run(next(plan.configs())[1])
+    first, second = LearningRunner(recording_runner().run).run(plan).outcomes
+    assert first.error
+    assert (first.images, len(second.images)) == ((), 2)
+
+
+def faults_of(**fields: Any) -> list[tuple[str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        LearningPlan(**fields)
+    return [(fault.path, fault.message) for fault in caught.value.faults]
+
+
+STEPS = (LearningVariable(stage="txt2img", name="steps", values=(1, 2)),)
+
+
+@pytest.mark.parametrize(
+    ("randomizer", "path"),
+    [
+        ({"mode": "off"}, "base_config.randomizer.mode"),
+        ({"enabled": False}, "base_config.randomizer.enabled"),
+        ({"sweep": {"txt2img.seed": [1, 2]}}, "base_config.randomizer.sweep.txt2img.seed"),
+        ({"sweep": {"txt2img": {"seed": "1-2"}}}, "base_config.randomizer.sweep.txt2img.seed"),
+        ("fanout", "base_config.randomizer"),
+    ],
+    ids=str,
+)
+def test_a_base_that_would_ignore_images_per_value_is_refused(randomizer: Any, path: str) -> None:
+    """Else a plan that asks for four pictures per value quietly makes one."""
+    base = {**BASE, "randomizer": randomizer}
+    faults = faults_of(base_config=base, variables=STEPS, images_per_value=4)
+    assert [place for place, _ in faults] == [path]
+    if isinstance(randomizer, dict):
+        LearningPlan(base_config=base, variables=STEPS)
+
+
+def test_a_varied_seed_leaves_no_room_for_several_images() -> None:
+    """The seeds of the images would be the values of the variable."""
+    seeds = (LearningVariable(stage="txt2img", name="seed", values=(1, 2)),)
+    faults = faults_of(base_config=BASE, variables=seeds, images_per_value=2)
+    assert [place for place, _ in faults] == ["txt2img.seed"]
+    LearningPlan(base_config=BASE, variables=seeds)
+
+
+def test_a_variable_that_the_base_sweeps_is_refused() -> None:
+    """The sweep would put its own values in place of the variable's."""
+    base = {**BASE, "randomizer": {"sweep": {"txt2img": {"steps": "1-3"}}}}
+    ((path, message),) = faults_of(base_config=base, variables=STEPS)
+    assert path == "txt2img.steps"
+    assert "swept by the base" in message
+
+
+@pytest.mark.parametrize("extra", [{}, {"upscale": {"scale": 2, "enabled": False}}], ids=str)
+def test_a_variable_of_a_stage_that_does_not_run_is_refused(extra: dict[str, Any]) -> None:
+    """Every value would lead to the same pictures, or to a stage that nobody asked for."""
+    variable = LearningVariable(stage="upscale", name="scale", values=(2, 3))
+    ((path, message),) = faults_of(base_config={**BASE, **extra}, variables=(variable,))
+    assert path == "upscale.scale"
+    assert "does not run" in message
+
+
+def test_seeds_go_to_the_stage_that_draws() -> None:
+    """A stage that is switched off draws nothing, so its seed says nothing."""
+    base = {
+        "txt2img": {**BASE["txt2img"], "enabled": False},
+        "img2img": {"prompt": "a", "init_image": "a.png"},
+    }
+    plan = LearningPlan.single(base, stage="img2img", variable="steps", values=[1], first_seed=7)
+    config = next(plan.configs())[1]
+    assert (config["img2img"]["seed"], config["txt2img"].get("seed")) == (7, None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "values"),
+    [
+        ("steps", "10-30 (+10)", (10, 20, 30)),
+        ("cfg_scale", "4..5 step 0.5", (4.0, 4.5, 5.0)),
+        ("sampler", "Euler, Heun", ("Euler", "Heun")),
+    ],
+)
+def test_values_may_be_a_range_text(variable: str, text: str, values: tuple[Any, ...]) -> None:
+    """As in sweeps, and never the letters of the text."""
+    plan = LearningPlan.single(BASE, stage="txt2img", variable=variable, values=text)
+    assert plan.variables[0].values == values
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("steps", "many", "must be numbers and ranges"),
+        ("steps", "1-1000000000", "at most 10,000 values, got 1,000,000,000"),
+        ("steps", "0-2", "every value must be an integer from 1"),
+        ("stpes", "1-2", "did you mean 'steps'?"),
+    ],
+)
+def test_a_range_text_that_is_none_is_refused(variable: str, text: str, message: str) -> None:
+    """With the rule and an example, as in configs."""
+    with pytest.raises(ConfigError, match="txt2img") as caught:
+        LearningPlan.single(BASE, stage="txt2img", variable=variable, values=text)
+    assert message in str(caught.value)
+    assert len(caught.value.faults) == 1
+
+
+def test_a_text_is_no_tuple_of_values() -> None:
+    """Its letters would be taken for samplers."""
+    variable = LearningVariable(stage="txt2img", name="sampler", values="Euler")  # type: ignore[arg-type]
+    ((path, message),) = faults_of(base_config=BASE, variables=(variable,))
+    assert path == "txt2img.sampler"
+    assert "must be a tuple of values, got 'Euler'" in message
+
+
+def test_a_run_that_made_pictures_and_no_record_says_what_to_do() -> None:
+    """Without a hook the pictures are lost to learning; nobody should find that out later."""
+    plan = LearningPlan.single(BASE, stage="txt2img", variable="steps", values=[1])
+    (outcome,) = LearningRunner(PipelineRunner(FakeBackend()).run).run(plan).outcomes
+    assert outcome.records == ()
+    assert outcome.error == (
+        "the run made no record; give the runner a learning_record_writer or on_learning_record"
+    )
+
+
+def test_a_cancelled_run_without_a_record_ends_the_plan() -> None:
+    """A run that is withdrawn before it begins has no record, and yet stop means stop."""
+    plan = LearningPlan.single(BASE, stage="txt2img", variable="steps", values=[1, 2, 3])
+    runner = LearningRunner(lambda config: RunResult(run_id="", status="cancelled"))
+    (outcome,) = runner.run(plan).outcomes
+    assert (outcome.record, outcome.error) == (None, None)

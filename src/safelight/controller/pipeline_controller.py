@@ -1,7 +1,9 @@
 """PipelineController: queue, start, cancel and watch runs; headless.
 
 Runs go one after the other through one background thread, which lives only while there is
-work. Callbacks are called in that thread; whatever they raise reaches nobody but the log.
+work. Callbacks are called in that thread, except that a cancel tells of its ``stopping`` in
+the thread that asked for it; whatever they raise reaches nobody but the log. A callback may
+start and cancel runs, but not wait for one: the thread would wait for itself.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -70,6 +72,7 @@ class RunTicket:
     """
 
     config: Config
+    _controller: PipelineController = field(repr=False)
     _future: Future[RunResult] = field(default_factory=Future, repr=False)
     _cancel: CancelToken = field(default_factory=CancelToken, repr=False)
 
@@ -79,8 +82,8 @@ class RunTicket:
         return self._future.done()
 
     def cancel(self) -> None:
-        """Ask this run to stop; one that has not begun will end as soon as it does."""
-        self._cancel.cancel()
+        """Ask this run to stop; one that has not begun ends at once, and leaves nothing."""
+        self._controller._stop((self,))
 
     def result(self, timeout: float | None = None) -> RunResult:
         """Wait for the run and return its result.
@@ -90,8 +93,11 @@ class RunTicket:
 
         Raises:
             TimeoutError: The run is still going on.
+            ControllerError: Called from a callback of the controller before the run ended.
             SafelightError: The run could not begin; see :meth:`PipelineRunner.run`.
         """
+        if not self.done:
+            self._controller._refuse_to_wait("result()")
         return self._future.result(timeout)
 
 
@@ -99,13 +105,15 @@ class PipelineController:
     """Runs configs in the background, one at a time.
 
     Args:
-        runner: Carries out the configs. Its records are taken from its results, so the
-            writer given here is used for them only if the runner has not one of its own.
+        runner: Carries out the configs. Its records are taken from its results when a run
+            ends, so it must make some: a ``PipelineRunner`` does if it has a hook of its own.
         runner_factory: Makes the runner, with the controller's hooks, when it is first
-            needed; exactly one of *runner* and *runner_factory* is given, or neither until
-            the first run.
-        learning_record_writer: Handed to the factory.
-        on_learning_record: Called with every record.
+            needed; give this or *runner*, not both.
+        learning_record_writer: Handed to the factory, whose runner writes as it goes on. A
+            *runner* does not know of it: every record of its results is written when the run
+            ends, so do not give the same writer to both.
+        on_learning_record: Called with every record, once, all parts of a large plan
+            included.
         on_progress: Called with every progress of the current run.
         on_state: Called with the new state whenever it changes.
     """
@@ -124,6 +132,7 @@ class PipelineController:
             raise ControllerError("give the controller a runner or a runner_factory, not both")
         self._runner = runner
         self._factory = runner_factory
+        self._injected = runner is not None
         self._writer = learning_record_writer
         self._on_record = on_learning_record
         self._on_progress = on_progress
@@ -135,7 +144,10 @@ class PipelineController:
         self._state: ControllerState = "idle"
         self._progress: RunProgress | None = None
         self._record: LearningRecord | None = None
+        self._forwarded: set[str] = set()
         self._error: BaseException | None = None
+        self._untold: deque[ControllerState] = deque()
+        self._telling = False
 
     # -- asking --------------------------------------------------------------------------
 
@@ -143,8 +155,8 @@ class PipelineController:
     def state(self) -> ControllerState:
         """``idle``, ``running``, ``stopping`` (a cancel is on its way) or ``failed``.
 
-        ``failed`` means that the last run could not begin or fell over; the next run
-        clears it.
+        ``running`` holds from :meth:`start` until nothing runs or waits. ``failed`` means
+        that the last run could not begin or fell over; the next run clears it.
         """
         return self._state
 
@@ -174,9 +186,10 @@ class PipelineController:
         """Carry out *config*, after whatever is queued, and return its result.
 
         Raises:
-            ControllerError: There is no runner.
+            ControllerError: There is no runner, or a callback of the controller asked.
             SafelightError: The run could not begin; see :meth:`PipelineRunner.run`.
         """
+        self._refuse_to_wait("run()")
         return self.start(config).result()
 
     def start(self, config: Config) -> RunTicket:
@@ -189,12 +202,15 @@ class PipelineController:
             raise ControllerError(
                 "the controller has no runner; give it runner= or runner_factory= when it is made"
             )
-        ticket = RunTicket(config)
+        ticket = RunTicket(config, self)
         with self._changed:
-            self._queue.append(ticket)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="safelight-controller")
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="safelight-controller")
+                thread.start()  # waits for the lock, so it finds the ticket
+                self._thread = thread
+            self._queue.append(ticket)
+            if self._state in ("idle", "failed"):
+                self._enter("running")
         return ticket
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -202,56 +218,115 @@ class PipelineController:
 
         Args:
             timeout: Most seconds to wait; None waits for ever.
+
+        Raises:
+            ControllerError: Called from a callback of the controller.
         """
+        self._refuse_to_wait("wait()")
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, timeout)
 
     def cancel(self, *, queued: bool = True) -> None:
         """Ask the current run to stop and, unless *queued* is False, the waiting ones, too.
 
-        Every run that had begun ends with its record written.
+        A run that had begun ends with its record written; one that waited ends at once and
+        leaves nothing.
         """
         with self._changed:
-            waiting = list(self._queue) if queued else []
-            for ticket in [*([self._current] if self._current else []), *waiting]:
-                ticket.cancel()
-            changed = self._current is not None and self._set_state("stopping")
-        if changed:
-            _call(self._on_state, "stopping")
+            running = () if self._current is None else (self._current,)
+            waiting = tuple(self._queue) if queued else ()
+        self._stop((*running, *waiting))
+
+    def _stop(self, tickets: Sequence[RunTicket]) -> None:
+        with self._changed:
+            withdrawn = [ticket for ticket in tickets if ticket in self._queue]
+            for ticket in withdrawn:
+                self._queue.remove(ticket)
+            for ticket in tickets:
+                ticket._cancel.cancel()
+            if self._current in tickets:
+                self._enter("stopping")
+        for ticket in withdrawn:
+            ticket._future.set_result(RunResult(run_id="", status="cancelled"))
+        self._tell()
+
+    def _refuse_to_wait(self, what: str) -> None:
+        if threading.current_thread() is self._thread:
+            raise ControllerError(
+                f"{what} was called from a callback of the controller; use start() there, "
+                f"because waiting would stop the thread that is waited for"
+            )
 
     # -- the background thread -------------------------------------------------------------
 
     def _work(self) -> None:
+        try:
+            while (ticket := self._next()) is not None:
+                self._carry_out(ticket)
+        finally:
+            self._leave()
+
+    def _next(self) -> RunTicket | None:
+        """Take the next ticket out of the queue; None, when there is none, ends the thread."""
         while True:
             with self._changed:
-                if not self._queue:
+                if self._queue:
+                    ticket = self._current = self._queue.popleft()
+                    self._forwarded.clear()
+                    self._error = None
+                    self._enter("running")
+                    break
+                if self._state in ("idle", "failed"):
                     self._thread = None
                     self._changed.notify_all()
-                    return
-                ticket = self._current = self._queue.popleft()
-                begun: ControllerState = "stopping" if ticket._cancel.cancelled else "running"
-                changed = self._set_state(begun)
-            if changed:
-                _call(self._on_state, begun)
-            error: BaseException | None = None
-            try:
-                result = self._made_runner().run(
-                    ticket.config, cancel=ticket._cancel, on_progress=self._note_progress
-                )
-                if result.learning_record is not None:
-                    self._note_record(result.learning_record)
-            except BaseException as problem:  # noqa: BLE001 - kept for whoever waits
-                error = problem
-            with self._changed:
-                self._current = None
-                self._error = error
-                ended: ControllerState = "failed" if error else "idle"
-                self._set_state(ended)
-            _call(self._on_state, ended)
-            if error:
-                ticket._future.set_exception(error)
+                    return None
+                self._enter("idle")  # whatever waited was withdrawn
+            self._tell()
+        self._tell()
+        return ticket
+
+    def _carry_out(self, ticket: RunTicket) -> None:
+        ended: RunResult | BaseException
+        try:
+            ended = self._made_runner().run(
+                ticket.config, cancel=ticket._cancel, on_progress=self._note_progress
+            )
+            for record in ended.records:
+                if self._injected and self._writer is not None:
+                    _call(self._writer.write, record)
+                self._note_record(record)
+        except BaseException as problem:  # noqa: BLE001 - kept for whoever waits
+            ended = problem
+        failed = isinstance(ended, BaseException)
+        with self._changed:
+            self._current = None
+            self._error = ended if isinstance(ended, BaseException) else None
+            self._enter("running" if self._queue else "failed" if failed else "idle")
+        try:
+            self._tell()
+        finally:
+            if isinstance(ended, BaseException):
+                ticket._future.set_exception(ended)
             else:
-                ticket._future.set_result(result)
+                ticket._future.set_result(ended)
+
+    def _leave(self) -> None:
+        """Leave nobody waiting when the thread ends before its work does."""
+        with self._changed:
+            if threading.current_thread() is not self._thread:
+                return
+            error = ControllerError(
+                "the controller's thread ended before this run did; start it again"
+            )
+            running = [] if self._current is None else [self._current]
+            tickets = [*running, *self._queue]
+            self._queue.clear()
+            self._current = self._thread = None
+            self._error = self._error or error
+            self._enter("failed")
+            self._changed.notify_all()
+        for ticket in tickets:
+            ticket._future.set_exception(error)
 
     def _made_runner(self) -> Runner:
         if self._runner is None:
@@ -263,8 +338,9 @@ class PipelineController:
 
     def _note_record(self, record: LearningRecord) -> None:
         """Keep *record* and forward it once, whether hook or result brought it first."""
-        if record is self._record:
+        if record.run_id in self._forwarded:
             return
+        self._forwarded.add(record.run_id)
         self._record = record
         _call(self._on_record, record)
 
@@ -272,11 +348,25 @@ class PipelineController:
         self._progress = progress
         _call(self._on_progress, progress)
 
-    def _set_state(self, state: ControllerState) -> bool:
-        """Enter *state*, with the lock held; return whether it is another one than before."""
-        changed = state != self._state
-        self._state = state
-        return changed
+    def _enter(self, state: ControllerState) -> None:
+        """Enter *state*, with the lock held; :meth:`_tell` tells of it once it is released."""
+        if state != self._state:
+            self._state = state
+            self._untold.append(state)
+
+    def _tell(self) -> None:
+        """Tell of every new state, in order; a thread that tells already tells these, too."""
+        while True:
+            with self._changed:
+                if self._telling or not self._untold:
+                    return
+                self._telling = True
+                state = self._untold.popleft()
+            try:
+                _call(self._on_state, state)
+            finally:
+                with self._changed:
+                    self._telling = False
 
 
 def _call(hook: Callable[[Any], object] | None, value: object) -> None:
@@ -284,5 +374,5 @@ def _call(hook: Callable[[Any], object] | None, value: object) -> None:
         return
     try:
         hook(value)
-    except Exception:  # noqa: BLE001 - a listener must not disturb what it listens to
+    except BaseException:  # noqa: BLE001 - not even SystemExit may end the controller's thread
         _log.exception("a controller callback raised; the run is not affected")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from safelight.config import plain
-from safelight.errors import ConfigError, ConfigFault
+from safelight.errors import ConfigError, ConfigFault, GenerationCancelled, SafelightError
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
 from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.value_ranges import values_of
 
 __all__ = [
     "LearningOutcome",
@@ -23,6 +24,13 @@ __all__ = [
     "LearningRunner",
     "LearningVariable",
 ]
+
+_MOST_VALUES = 10_000
+"""Most values of a range text; a plan is carried out value by value, so more is a slip."""
+
+_NO_RECORD = (
+    "the run made no record; give the runner a learning_record_writer or on_learning_record"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +65,9 @@ class LearningPlan:
         first_seed: Their seeds are first_seed, first_seed + 1, ...
 
     Raises:
-        ConfigError: A variable is no knob of its stage, or a value breaks the knob's rule;
-            all faults are reported.
+        ConfigError: A variable is no knob of its stage, its stage does not run, a value breaks
+            the knob's rule, or the base has no room for images_per_value; all faults are
+            reported.
     """
 
     base_config: Mapping[str, Any]
@@ -78,11 +87,22 @@ class LearningPlan:
         *,
         stage: Stage,
         variable: str,
-        values: Sequence[Any],
+        values: Sequence[Any] | str,
         images_per_value: int = 1,
         first_seed: int = 0,
     ) -> LearningPlan:
-        """Return the plan that varies one knob."""
+        """Return the plan that varies one knob.
+
+        Args:
+            base_config: As in the plan.
+            stage: The stage that has the knob.
+            variable: The knob.
+            values: What to try; a text is a range such as ``10-30 (+5)``, read as in sweeps.
+            images_per_value: As in the plan.
+            first_seed: As in the plan.
+        """
+        if isinstance(values, str):
+            values = _values_of_range(values, stage, variable)
         return LearningPlan(
             base_config=base_config,
             variables=(LearningVariable(stage=stage, name=variable, values=tuple(values)),),
@@ -110,7 +130,7 @@ class LearningPlan:
             yield setting, config
 
     def _share_seeds(self, config: dict[str, Any]) -> None:
-        drawing = next((s for s in ("txt2img", "img2img") if s in config), None)
+        drawing = _first_drawing(config)
         if drawing is None:
             return
         if f"{drawing}.seed" not in (variable.path for variable in self.variables):
@@ -126,23 +146,100 @@ class LearningPlan:
         if self.images_per_value < 1:
             message = f"must be at least 1, got {self.images_per_value}"
             yield ConfigFault(path="images_per_value", message=message)
+        unfit = [key for key in (*STAGES, "randomizer") if not _is_table(self.base_config, key)]
+        for key in unfit:
+            message = f"must be a table, got {self.base_config[key]!r}"
+            yield ConfigFault(path=f"base_config.{key}", message=message)
+        if not unfit and self.images_per_value > 1:
+            yield from self._faults_of_several_images()
+        randomizer = {} if "randomizer" in unfit else self.base_config.get("randomizer", {})
+        swept = set(_swept(randomizer.get("sweep", {})))
         for variable in self.variables:
-            yield from _variable_faults(variable)
+            yield from _variable_faults(variable, self.base_config)
+            if variable.path in swept:
+                message = "is varied, and swept by the base, too; leave one of them out"
+                yield ConfigFault(path=variable.path, message=message)
+
+    def _faults_of_several_images(self) -> Iterator[ConfigFault]:
+        """Yield what would make the run ignore images_per_value."""
+        randomizer = self.base_config.get("randomizer", {})
+        seed = f"{_first_drawing(self.base_config)}.seed"
+        rule = f"when images_per_value is {self.images_per_value}"
+        for key, off in (("mode", "off"), ("enabled", False)):
+            if randomizer.get(key) == off:
+                message = f"must not be {'off' if off else 'false'} {rule}; leave the table out"
+                yield ConfigFault(path=f"base_config.randomizer.{key}", message=message)
+        if seed in _swept(randomizer.get("sweep", {})):
+            message = f"must not sweep the seed {rule}; images_per_value does"
+            yield ConfigFault(path=f"base_config.randomizer.sweep.{seed}", message=message)
+        if seed in (variable.path for variable in self.variables):
+            message = f"must not be varied {rule}; every value has several seeds already"
+            yield ConfigFault(path=seed, message=message)
 
 
-def _variable_faults(variable: LearningVariable) -> Iterator[ConfigFault]:
+def _is_table(config: Mapping[str, Any], key: str) -> bool:
+    return isinstance(config.get(key, {}), Mapping)
+
+
+def _runs(config: Mapping[str, Any], stage: str) -> bool:
+    return stage in config and (
+        not _is_table(config, stage) or config[stage].get("enabled", True) is not False
+    )
+
+
+def _first_drawing(config: Mapping[str, Any]) -> Stage | None:
+    return next((stage for stage in STAGES[:2] if _runs(config, stage)), None)
+
+
+def _swept(sweep: object) -> Iterator[str]:
+    """Yield ``stage.knob`` of every sweep, whether the table is nested or its keys are dotted."""
+    for key, value in sweep.items() if isinstance(sweep, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield from (f"{key}.{name}" for name in value)
+        else:
+            yield str(key)
+
+
+def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:
+    knob = KNOBS.get(variable)
+    if knob is None:
+        return (text,)  # the plan tells that there is no such knob
+    try:
+        values = values_of(text, knob.kind)
+        if len(values) > _MOST_VALUES:
+            raise ValueError(
+                f"must stand for at most {_MOST_VALUES:,} values, got {len(values):,} in {text!r}"
+            )
+    except ValueError as error:
+        fault = ConfigFault(path=f"{stage}.{variable}", message=str(error))
+        raise ConfigError([fault]) from error
+    return values
+
+
+def _variable_faults(
+    variable: LearningVariable, base_config: Mapping[str, Any]
+) -> Iterator[ConfigFault]:
     if variable.stage not in STAGES:
         hint = did_you_mean(variable.stage, STAGES)
         yield ConfigFault(path=variable.path, message=f"{variable.stage!r} is not a stage{hint}")
         return
-    if not variable.values:
-        yield ConfigFault(path=variable.path, message="must have at least one value")
+    if not _runs(base_config, variable.stage):
+        message = f"varies a knob of {variable.stage}, which does not run; add it to base_config"
+        yield ConfigFault(path=variable.path, message=message)
     own = [knob.name for knob in KNOBS.values() if variable.stage in knob.stages]
     if variable.name not in own:
         hint = did_you_mean(variable.name, own)
         message = f"{variable.name!r} is not a knob of {variable.stage}{hint}"
         yield ConfigFault(path=variable.path, message=message)
         return
+    values: object = variable.values
+    if not isinstance(values, (tuple, list)):
+        hint = "LearningPlan.single reads range texts"
+        message = f"must be a tuple of values, got {values!r}; {hint}"
+        yield ConfigFault(path=variable.path, message=message)
+        return
+    if not variable.values:
+        yield ConfigFault(path=variable.path, message="must have at least one value")
     for value in variable.values:
         fault = knob_fault(KNOBS[variable.name], value)
         if fault:
@@ -150,7 +247,11 @@ def _variable_faults(variable: LearningVariable) -> Iterator[ConfigFault]:
 
 
 class HasLearningRecord(Protocol):
-    """What a run returns, as far as learning is concerned."""
+    """What a run returns, as far as learning is concerned.
+
+    ``records``, ``status``, ``images`` and ``error``, as a
+    :class:`~safelight.pipeline.RunResult` has them, are read, too, where there are any.
+    """
 
     @property
     def learning_record(self) -> LearningRecord | None:
@@ -164,18 +265,24 @@ class LearningOutcome:
 
     Attributes:
         setting: ``stage.knob`` -> value.
-        record: The record of its run; None when the run made none or could not begin.
-        error: Why the run could not begin, or None.
+        records: The records of its run, one per part; none when it made none or could not
+            begin.
+        error: Why the run could not begin or has no record, or None.
     """
 
     setting: Mapping[str, Any]
-    record: LearningRecord | None = None
+    records: tuple[LearningRecord, ...] = ()
     error: str | None = None
 
     @property
+    def record(self) -> LearningRecord | None:
+        """The last of the records, or None."""
+        return self.records[-1] if self.records else None
+
+    @property
     def images(self) -> tuple[ImageOutput, ...]:
-        """The pictures of the run, every stage."""
-        return self.record.outputs if self.record else ()
+        """The pictures of the run, every part, every stage."""
+        return tuple(image for record in self.records for image in record.outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,17 +336,34 @@ class LearningRunner:
         """
         outcomes: list[LearningOutcome] = []
         for setting, config in plan.configs():
-            outcome = self._outcome(setting, config)
+            outcome, cancelled = self._outcome(setting, config)
             outcomes.append(outcome)
             if self._on_outcome is not None:
                 self._on_outcome(outcome, len(outcomes), plan.size)
-            if outcome.record is not None and outcome.record.status == "cancelled":
+            if cancelled:
                 break
         return LearningResult(plan=plan, outcomes=tuple(outcomes))
 
-    def _outcome(self, setting: dict[str, Any], config: dict[str, Any]) -> LearningOutcome:
+    def _outcome(
+        self, setting: dict[str, Any], config: dict[str, Any]
+    ) -> tuple[LearningOutcome, bool]:
+        """Return what *config* led to, and whether its run was cancelled."""
         try:
             result = self._run(config)
-        except ConfigError as error:
-            return LearningOutcome(setting=setting, error=str(error))
-        return LearningOutcome(setting=setting, record=result.learning_record)
+        except SafelightError as problem:
+            cancelled = isinstance(problem, GenerationCancelled)
+            return LearningOutcome(setting=setting, error=str(problem)), cancelled
+        records = _records(result)
+        error: str | None = None
+        if not records:
+            error = _NO_RECORD if getattr(result, "images", ()) else getattr(result, "error", None)
+        statuses = {getattr(result, "status", None), *(record.status for record in records)}
+        outcome = LearningOutcome(setting=setting, records=records, error=error)
+        return outcome, "cancelled" in statuses
+
+
+def _records(result: HasLearningRecord) -> tuple[LearningRecord, ...]:
+    several = getattr(result, "records", None)
+    if several is not None:
+        return tuple(several)
+    return () if result.learning_record is None else (result.learning_record,)
