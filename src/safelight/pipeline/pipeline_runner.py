@@ -18,8 +18,9 @@ from safelight.knobs import name_hint
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
 from safelight.pipeline.backend import Backend, ListsChoices
 from safelight.pipeline.progress import CancelToken, ProgressCallback
+from safelight.pipeline.run_hooks import LearningRecordSink, RunHooks
 from safelight.pipeline.run_result import RunResult, joined
-from safelight.pipeline.single_run import LearningRecordSink, RunHooks, SingleRun
+from safelight.pipeline.single_run import SingleRun
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
 __all__ = ["VARIANTS_PER_RUN", "LearningRecordSink", "PipelineRunner", "refuse_unknown_choices"]
