@@ -69,11 +69,12 @@ class BundledBackend:
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers, schedulers, upscalers and the model that it has."""
+        from safelight.backends.bundled.model_facts import model_facts
         from safelight.backends.bundled.samplers import SAMPLERS
         from safelight.backends.bundled.schedules import SCHEDULES
 
         return {
-            "model": (self._model().name,),
+            "model": (model_facts(self._folder)["name"],),
             "sampler": tuple(SAMPLERS),
             "scheduler": tuple(SCHEDULES),
             "upscaler": _UPSCALERS,
@@ -81,7 +82,9 @@ class BundledBackend:
 
     def words(self) -> Sequence[str]:
         """Return the words that the model understands, sorted."""
-        return sorted(word for word in self._model().vocabulary if word.isalnum())
+        from safelight.backends.bundled.model_facts import model_facts
+
+        return sorted(word for word in model_facts(self._folder)["vocabulary"] if word.isalnum())
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Draw, redraw or enlarge."""

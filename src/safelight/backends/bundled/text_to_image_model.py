@@ -8,7 +8,6 @@ arXiv:2207.12598): bos alone is the unconditional prompt.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from safelight.backends.bundled.model_facts import damaged, model_facts
 from safelight.backends.bundled.samplers import Array
 from safelight.errors import BackendError
 
@@ -59,7 +59,7 @@ class TextToImageModel:
     """
 
     def __init__(self, folder: Path) -> None:
-        facts = _facts(folder / "model.json")
+        facts = model_facts(folder)
         self.name: str = facts["name"]
         self.image_size: int = facts["image_size"]
         self.sigma_min: float = facts["sigma_min"]
@@ -77,7 +77,7 @@ class TextToImageModel:
         self._unet_inputs = [entry.name for entry in self._unet.get_inputs()]
         self._text_input = self._text.get_inputs()[0].name
         if (len(self._text.get_outputs()), len(self._unet_inputs)) != (3, 5):
-            raise BackendError(_damaged(folder / "unet.onnx", "text and unet do not fit together"))
+            raise BackendError(damaged(folder / "unet.onnx", "text and unet do not fit together"))
         self.sha256 = _sha256(folder)
 
     def encode(self, prompt: str) -> EncodedPrompt:
@@ -150,33 +150,6 @@ def _sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-_FACTS: Mapping[str, type] = {
-    "name": str,
-    "image_size": int,
-    "max_tokens": int,
-    "sigma_data": float,
-    "sigma_min": float,
-    "sigma_max": float,
-    "mean": list,
-    "std": list,
-    "vocabulary": list,
-    "concepts": list,
-    "stop_words": list,
-}
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackendError(_damaged(path, error)) from error
-    for name, kind in _FACTS.items():
-        value = facts.get(name) if isinstance(facts, dict) else None
-        if not isinstance(value, kind):
-            raise BackendError(_damaged(path, f"{name} must be a {kind.__name__}, got {value!r}"))
-    return dict(facts)
-
-
 def open_session(path: Path) -> onnxruntime.InferenceSession:
     """Return the network in *path*, to run on one thread.
 
@@ -193,7 +166,7 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise BackendError(_damaged(path, error)) from error
+        raise BackendError(damaged(path, error)) from error
 
 
 def run_session(
@@ -208,10 +181,3 @@ def run_session(
         return list(session.run(None, dict(inputs)))
     except Exception as error:
         raise BackendError(f"the bundled model's network failed: {error}") from error
-
-
-def _damaged(path: Path, error: object) -> str:
-    return (
-        f"the bundled model's file {path.name} is missing or damaged ({error}); install safelight"
-        " again: pip install --force-reinstall --no-deps safelight"
-    )
