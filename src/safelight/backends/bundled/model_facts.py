@@ -9,7 +9,7 @@ from typing import Any
 
 from safelight.errors import BackendError
 
-__all__ = ["damaged", "model_facts"]
+__all__ = ["damaged", "model_facts", "read_facts"]
 
 _FACTS: Mapping[str, type] = {
     "name": str,
@@ -32,12 +32,20 @@ def model_facts(folder: Path) -> dict[str, Any]:
     Raises:
         BackendError: It is missing, or a fact is missing or of the wrong kind.
     """
-    path = folder / "model.json"
+    return read_facts(folder / "model.json", _FACTS)
+
+
+def read_facts(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return what the JSON object in *path* says, once every fact in *kinds* has its kind.
+
+    Raises:
+        BackendError: It is missing, or a fact is missing or of the wrong kind.
+    """
     try:
         facts = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise BackendError(damaged(path, error)) from error
-    for name, kind in _FACTS.items():
+    for name, kind in kinds.items():
         value = facts.get(name) if isinstance(facts, dict) else None
         if not isinstance(value, kind):
             raise BackendError(damaged(path, f"{name} must be a {kind.__name__}, got {value!r}"))
