@@ -2,6 +2,7 @@
 # make test   set up, and run every test
 # make check  everything CI does: style, types, import contracts, tests on the built wheel
 # make bench  print what things cost, each beside a floor or a peer
+# make test-training  set up torch in a place of its own, and test the training code
 # make clean  remove what make made, never pictures or records
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check lint types contracts wheel-test bench clean
+.PHONY: run test check lint types contracts wheel-test bench test-training clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -44,6 +45,11 @@ wheel-test: $(READY)
 
 bench: $(READY)
 	for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+test-training:
+	$(PYTHON) -m venv build/training-venv
+	build/training-venv/bin/python -m pip install --quiet -r training/requirements.txt "pytest>=8.2,<10"
+	build/training-venv/bin/python -m pytest -p no:cacheprovider -c /dev/null --rootdir . training
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

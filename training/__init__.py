@@ -1,0 +1,1 @@
+"""How the bundled text-to-image model was made; see training/README.md."""
