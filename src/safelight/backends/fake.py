@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from safelight import __version__
+from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.knobs import SAMPLERS, SCHEDULERS
 from safelight.pipeline.backend import (
@@ -97,7 +98,7 @@ class FakeBackend:
         asked = requested_knobs(request)
         swapped = {k: v for k, v in self._substitute.items() if k in _DEFAULTS or k in asked}
         knobs = {**_DEFAULTS, **asked, **swapped}
-        given = _opened(request.init_image) if isinstance(request, Img2ImgRequest) else None
+        given = input_picture(request.init_image) if isinstance(request, Img2ImgRequest) else None
         knobs.setdefault("width", given.width if given else _SIDE)
         knobs.setdefault("height", given.height if given else _SIDE)
         for step in range(1, knobs["steps"] + 1):
@@ -123,7 +124,7 @@ class FakeBackend:
             raise BackendError(
                 f"upscaler must be one of {', '.join(_UPSCALERS)}, got {knobs['upscaler']!r}"
             )
-        picture = _opened(request.init_image)
+        picture = input_picture(request.init_image)
         size = tuple(max(1, round(side * knobs["scale"])) for side in picture.size)
         lanczos = knobs["upscaler"] == "Lanczos"
         how = Image.Resampling.LANCZOS if lanczos else Image.Resampling.NEAREST
@@ -148,15 +149,6 @@ class FakeBackend:
             value = getattr(request, knob, None)
             if value is not None and value not in table:
                 raise BackendError(f"{knob} must be one of {', '.join(table)}, got {value!r}")
-
-
-def _opened(data: bytes) -> Image.Image:
-    from PIL import Image
-
-    try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BackendError(f"the input picture cannot be read: {error}") from error
 
 
 def _encoded(picture: Image.Image) -> bytes:

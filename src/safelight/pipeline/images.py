@@ -12,18 +12,23 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safelight import __version__
 from safelight.errors import ImageError
 from safelight.knobs import STAGES
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = [
     "ImageIdentity",
     "embed_metadata",
     "encode_png",
     "identify",
+    "open_rgb",
     "parameters_text",
     "png_texts",
 ]
@@ -60,16 +65,9 @@ def identify(data: bytes) -> ImageIdentity:
     Raises:
         ImageError: The bytes are no image, or a damaged one.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            mode = "RGBA" if image.has_transparency_data else "RGB"
-            pixels = image.convert(mode)
-    except UnidentifiedImageError:
-        raise ImageError(f"these {len(data)} bytes are not an image") from None
-    except (OSError, ValueError, SyntaxError, zlib.error, Image.DecompressionBombError) as error:
-        raise ImageError(f"the image cannot be decoded: {error}") from error
+    with _opened(data) as image:
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        pixels = image.convert(mode)
     digest = hashlib.sha256(f"{pixels.width}x{pixels.height} {mode}\n".encode("ascii"))
     digest.update(pixels.tobytes())
     return ImageIdentity(
@@ -78,6 +76,30 @@ def identify(data: bytes) -> ImageIdentity:
         width=pixels.width,
         height=pixels.height,
     )
+
+
+def open_rgb(data: bytes) -> Image.Image:
+    """Decode an image file and return it as an RGB picture.
+
+    Raises:
+        ImageError: The bytes are no image, or a damaged one.
+    """
+    with _opened(data) as image:
+        return image.convert("RGB")
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Open an image file; what Pillow says of a bad one comes as an ImageError."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            yield image
+    except UnidentifiedImageError:
+        raise ImageError(f"these {len(data)} bytes are not an image") from None
+    except (OSError, ValueError, SyntaxError, zlib.error, Image.DecompressionBombError) as error:
+        raise ImageError(f"the image cannot be decoded: {error}") from error
 
 
 def encode_png(pixels: Any) -> bytes:

@@ -7,12 +7,12 @@ things whose words it knows, at one size; every knob it takes truly acts.
 from __future__ import annotations
 
 import difflib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight import __version__
+from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
 from safelight.knobs import name_hint
 from safelight.pipeline.backend import (
@@ -25,10 +25,9 @@ from safelight.pipeline.backend import (
     StepCallback,
     UpscaleRequest,
 )
+from safelight.pipeline.images import encode_png
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel
 
 __all__ = ["MODEL_FOLDER", "BundledBackend"]
@@ -148,7 +147,7 @@ class BundledBackend:
         x = start + chance.standard_normal(shape, np.float32) * sigmas[0]
 
         def report(step: int, denoised: Any) -> None:
-            on_step(step, max(len(sigmas) - 1, 1), _png(model.to_pixels(denoised)))
+            on_step(step, max(len(sigmas) - 1, 1), encode_png(model.to_pixels(denoised)))
 
         if len(sigmas) > 1:
             walk = Walk(
@@ -161,7 +160,7 @@ class BundledBackend:
             x = sampler.run(walk, x)
         else:
             report(1, start)
-        image = GeneratedImage(png=_png(model.to_pixels(x)), effective=effective)
+        image = GeneratedImage(png=encode_png(model.to_pixels(x)), effective=effective)
         warnings = [*_word_warnings(prompt, model, ""), *_knob_warnings(request, effective)]
         if request.negative_prompt and cfg_scale == 1:
             warnings.append("the negative prompt has no effect at cfg_scale 1")
@@ -225,43 +224,26 @@ def _knob_warnings(request: DrawingRequest, effective: Mapping[str, Any]) -> lis
     return found
 
 
-def _opened(data: bytes) -> Image.Image:
-    from PIL import Image
-
-    try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BackendError(f"the input picture cannot be read: {error}") from error
-
-
 def _pixels(data: bytes, side: int) -> Any:
     import numpy as np
     from PIL import Image
 
-    picture = _opened(data)
+    picture = input_picture(data)
     if picture.size != (side, side):
         picture = picture.resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(picture)
 
 
-def _png(pixels: Any) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _upscaled(request: UpscaleRequest, on_step: StepCallback) -> Generation:
+    import numpy as np
     from PIL import Image
 
     upscaler = _one_of("upscaler", request.upscaler, _UPSCALERS) or "Lanczos"
     scale = 4 if request.scale is None else request.scale
-    picture = _opened(request.init_image)
+    picture = input_picture(request.init_image)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     resized = picture.resize(size, Image.Resampling[upscaler.upper()])
-    buffer = io.BytesIO()
-    resized.save(buffer, "PNG")
     on_step(1, 1)
-    image = GeneratedImage(png=buffer.getvalue(), effective={"upscaler": upscaler, "scale": scale})
+    effective = {"upscaler": upscaler, "scale": scale}
+    image = GeneratedImage(png=encode_png(np.asarray(resized)), effective=effective)
     return Generation(images=(image,))

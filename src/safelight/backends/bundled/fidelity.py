@@ -9,7 +9,6 @@ sharpness (it was taught to look through blur), and neither colour, background n
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from safelight.backends.bundled import MODEL_FOLDER
 from safelight.backends.bundled.model_facts import read_facts
 from safelight.backends.bundled.text_to_image_model import open_session, run_session, split_words
-from safelight.errors import ImageError
+from safelight.pipeline.images import open_rgb
 
 __all__ = ["Fidelity", "FidelityScorer"]
 
@@ -119,10 +118,7 @@ class FidelityScorer:
     def _pixels(self, image: bytes) -> NDArray[np.uint8]:
         from PIL import Image, ImageOps
 
-        try:
-            picture = Image.open(io.BytesIO(image)).convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ImageError(f"the picture cannot be decoded: {error}") from error
+        picture = open_rgb(image)
         if picture.size != (self._side, self._side):
             picture = ImageOps.fit(picture, (self._side, self._side), Image.Resampling.BOX)
         return np.asarray(picture)
