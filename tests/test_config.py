@@ -290,6 +290,8 @@ def test_a_knob_is_accepted_exactly_when_its_rule_allows_it(name: str, value: An
         data[stage].pop("prompt")
     if name == "init_image":
         data.pop("txt2img")  # only the first stage may have one
+    if needed := KNOBS[name].needs:
+        data[stage][needed] = 2 if KNOBS[needed].kind == "number" else "mask.png"
     rule_broken = knob_fault(KNOBS[name], value) is not None
     if name == "prompt" and isinstance(value, list):
         rule_broken = True  # a pack of prompts must hold texts
@@ -298,6 +300,17 @@ def test_a_knob_is_accepted_exactly_when_its_rule_allows_it(name: str, value: An
     else:
         config = PipelineConfig.from_mapping(data)
         assert config.stages[stage][name] == value
+
+
+def test_a_knob_without_the_one_it_needs_is_refused() -> None:
+    """What would have no effect is said before anything is drawn; a sweep may state it, too."""
+    alone = {"txt2img": {"prompt": "a", "hires_steps": 5}}
+    assert list(faults(alone)) == ["txt2img.hires_steps"]
+    PipelineConfig.from_mapping(
+        {**alone, "randomizer": {"sweep": {"txt2img.hires_scale": [1.5, 2]}}}
+    )
+    swept = {"randomizer": {"sweep": {"txt2img.hires_steps": [5]}}}
+    assert list(faults({**MINIMAL, **swept})) == ["txt2img.hires_steps"]
 
 
 def test_stages_run_in_their_order_whatever_the_file_says() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from safelight.knobs import SAMPLERS, SCHEDULERS, canonical_name, name_hint
+from safelight.sampler_names import SAMPLERS, SCHEDULERS, canonical_name, name_hint
 
 
 @pytest.mark.parametrize(

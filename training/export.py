@@ -6,8 +6,9 @@ float32. The graphs' inputs and outputs:
 
 - text: ``tokens`` int64 (batch, places) to ``context`` (batch, places, channels), ``pooled``
   (batch, channels) and ``mask`` (batch, 1, 1, places).
-- unet: ``x`` float32 (batch, 3, side, side), ``sigma`` (batch,), ``context``, ``pooled``,
-  ``mask`` to ``denoised``, the estimate of the clean picture.
+- unet: ``x`` float32 (batch, 3, height, width), ``sigma`` (batch,), ``context``, ``pooled``,
+  ``mask`` to ``denoised``, the estimate of the clean picture. Height and width are those of
+  training or, to redraw an enlarged picture, larger multiples of 16.
 
 Pictures are normalised: ``((rgb / 127.5 - 1) - mean) / std * sigma_data`` per channel.
 
@@ -43,6 +44,7 @@ SMALLEST_QUANTISED = 2048
 """Tensors of fewer values stay float32: they weigh little and biases need the precision."""
 
 TEXT_OUTPUTS = ("context", "pooled", "mask")
+_SIDES = {name: {2: "height", 3: "width"} for name in ("x", "denoised")}
 
 
 class _UNetGraph(nn.Module):
@@ -72,7 +74,7 @@ def write_graph(
         str(path),
         input_names=names[:-outputs],
         output_names=names[-outputs:],
-        dynamic_axes={name: {0: "batch"} for name in names},
+        dynamic_axes={name: {0: "batch"} | _SIDES.get(name, {}) for name in names},
         opset_version=OPSET,
         dynamo=False,
     )

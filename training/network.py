@@ -129,6 +129,11 @@ class AttentionBlock(nn.Module):
         return result
 
 
+def stretched(features: Tensor, like: Tensor) -> Tensor:
+    """Return *features* (batch, channels, height, width) with the height and width of *like*."""
+    return functional.interpolate(features, size=like.shape[-2:], mode="bilinear")
+
+
 class TextEncoder(nn.Module):
     """Word embeddings and one transformer block."""
 
@@ -220,14 +225,25 @@ class UNet(nn.Module):
     def forward(
         self, picture: Tensor, noise: Tensor, context: Tensor, pooled: Tensor, mask: Tensor
     ) -> Tensor:
-        """Return the raw output (batch, 3, side, side); *noise* is the noise level (batch,)."""
+        """Return the raw output, as large as *picture*.
+
+        Args:
+            picture: (batch, 3, height, width), sides multiples of four times the fold. It may
+                be larger than those of training; what the network learned about places is
+                then stretched, which serves to redraw a picture a little, not to draw one.
+            noise: The noise level (batch,).
+            context: From :class:`TextEncoder`, like the next two.
+            pooled: The caption as one vector.
+            mask: Hides the caption's padding.
+        """
         angles = noise[:, None] * self.frequencies[None]
         waves = torch.cat([angles.cos(), angles.sin()], 1)
         embedding = functional.silu(self.noise_in(waves) + self.caption_in(pooled))
         embedding = functional.silu(self.embedding_out(embedding))
         batch = picture.shape[0]
 
-        entry = self.picture_in(functional.pixel_unshuffle(picture, self.fold)) + self.position
+        folded = functional.pixel_unshuffle(picture, self.fold)
+        entry = self.picture_in(folded) + stretched(self.position, folded)
         large = self.down_large(entry, embedding)
         middle_entry = self.shrink_large(large)
         middle = self.down_middle(middle_entry, embedding)
@@ -237,7 +253,8 @@ class UNet(nn.Module):
         small = self.down_small_attention(small, context, mask)
 
         side = self.side // 4
-        hidden = small + self.layout_small(embedding).view(batch, -1, side, side)
+        layout = self.layout_small(embedding).view(batch, -1, side, side)
+        hidden = small + stretched(layout, small)
         hidden = self.bottom_in(hidden, embedding)
         hidden = self.bottom_attention(hidden, context, mask)
         hidden = self.bottom_out(hidden, embedding)
@@ -250,7 +267,7 @@ class UNet(nn.Module):
 
         side = self.side // 2
         layout = self.layout_middle(embedding).view(batch, LAYOUT_CHANNELS, side, side)
-        hidden = hidden + self.layout_middle_out(layout)
+        hidden = hidden + self.layout_middle_out(stretched(layout, hidden))
         for skip, block, attention in zip(
             (middle, middle_entry), self.up_middle, self.up_middle_attention, strict=True
         ):

@@ -103,15 +103,16 @@ class PipelineConfig:
 
         Raises:
             ConfigError: The file is missing, unreadable, not TOML or JSON, breaks rules, or names
-                an ``init_image`` that is not there.
+                an ``init_image`` or ``mask`` that is not there.
         """
         data = _load(path)
         _override(data, overrides)
         config = PipelineConfig.from_mapping(data, folder=path.parent, source=str(path))
         missing = [
-            ConfigFault(path=f"{stage}.init_image", message=f"no such file: {config.folder / name}")
+            ConfigFault(path=f"{stage}.{knob}", message=f"no such file: {config.folder / name}")
             for stage, knobs in config.stages.items()
-            if (name := knobs.get("init_image")) and not (config.folder / name).is_file()
+            for knob in ("init_image", "mask")
+            if (name := knobs.get(knob)) and not (config.folder / name).is_file()
         ]
         if missing:
             raise ConfigError(missing, source=str(path))

@@ -137,6 +137,7 @@ class _Reader:
         backend = self._backend(data.get("backend", _MISSING))
         randomizer = self._randomizer(data.get("randomizer", _MISSING), stages)
         self._check_inputs(stages, randomizer.sweep)
+        self._check_companions(stages, randomizer.sweep)
         metadata = self._table(data.get("metadata", {}), "metadata") or {}
         if self.faults:
             raise ConfigError(self.faults, source=self.source)
@@ -240,6 +241,18 @@ class _Reader:
                     f"has no effect: {stage} starts from the picture of the stage before it;"
                     " leave it out, or disable the earlier stages",
                 )
+
+    def _check_companions(
+        self, stages: Mapping[Stage, Mapping[str, Any]], swept: Mapping[str, Any]
+    ) -> None:
+        """See that no knob is stated without the one that gives it a meaning."""
+        for stage, knobs in stages.items():
+            named = (path.partition(".") for path in swept)
+            stated = dict.fromkeys([*knobs, *(name for at, _, name in named if at == stage)])
+            for knob in (KNOBS[name] for name in stated if name in KNOBS):
+                if knob.needs and knob.needs not in stated:
+                    message = f"has no effect without {stage}.{knob.needs}; set it too"
+                    self._fault(f"{stage}.{knob.name}", message)
 
     # -- backend -----------------------------------------------------------------------
 

@@ -47,6 +47,12 @@ def config_schema() -> dict[str, Any]:
         "allOf": [
             *(_input_rule(stage) for stage in STAGES[1:]),
             *(_sweep_needs(stage) for stage in STAGES),
+            *(
+                _companion_rule(stage, knob)
+                for knob in KNOBS.values()
+                if knob.needs
+                for stage in knob.stages
+            ),
         ],
         "$defs": {
             **{f"swept_{knob.name}": _swept_knob(knob) for knob in KNOBS.values()},
@@ -71,14 +77,26 @@ def _runs(stage: Stage) -> dict[str, Any]:
 
 def _input_rule(stage: Stage) -> dict[str, Any]:
     """Return the rule that *stage* states an init_image if it runs first, and only then."""
-    here = {"required": [stage], "properties": {stage: {"required": ["init_image"]}}}
-    swept = {"anyOf": [{"required": [f"{stage}.init_image"]}, here]}
-    randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
-    there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
-    stated = {"anyOf": [here, there]}
+    stated = _stated(stage, "init_image")
     earlier = [_runs(before) for before in STAGES[: STAGES.index(stage)]]
     rule = {"if": {"anyOf": earlier}, "then": {"not": stated}, "else": stated}
     return {"if": _runs(stage), "then": rule}
+
+
+def _companion_rule(stage: Stage, knob: Knob) -> dict[str, Any]:
+    """Return the rule that *knob* is stated only beside the knob that it needs."""
+    assert knob.needs
+    rule = {"if": _stated(stage, knob.name), "then": _stated(stage, knob.needs)}
+    return {"if": _runs(stage), "then": rule}
+
+
+def _stated(stage: Stage, name: str) -> dict[str, Any]:
+    """Return the test whether a knob is in its stage's table or swept."""
+    here = {"required": [stage], "properties": {stage: {"required": [name]}}}
+    swept = {"anyOf": [{"required": [f"{stage}.{name}"]}, here]}
+    randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
+    there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
+    return {"anyOf": [here, there]}
 
 
 def _sweep_needs(stage: Stage) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Knob names, their rules, the sampler and scheduler tables, and the primary knobs of a config.
+"""Knob names, their rules, and the primary knobs of a config.
 
 One table, :data:`KNOBS`, is the only place that says which knobs exist: the config check,
-the JSON Schema, sweeps and the documentation all read it. Names are the field's; sampler
-and scheduler spellings are AUTOMATIC1111's.
+the JSON Schema, sweeps and the documentation all read it. Names are the field's; what
+samplers and schedulers are called is in :mod:`safelight.sampler_names`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,13 @@ from typing import Any, Literal
 __all__ = [
     "INHERITED_BY_IMG2IMG",
     "KNOBS",
-    "SAMPLERS",
-    "SCHEDULERS",
     "STAGES",
     "Knob",
     "KnobKind",
     "PrimaryKnobs",
     "Stage",
-    "canonical_name",
     "did_you_mean",
     "knob_fault",
-    "name_hint",
     "primary_knobs",
 ]
 
@@ -52,6 +48,7 @@ class Knob:
         maximum: Highest value allowed.
         above: The value must be greater than this.
         multiple_of: The value must be a multiple of this.
+        needs: The knob without which it means nothing.
     """
 
     name: str
@@ -62,6 +59,7 @@ class Knob:
     maximum: float | None = None
     above: float | None = None
     multiple_of: int | None = None
+    needs: str | None = None
 
     @property
     def rule(self) -> str:
@@ -83,6 +81,7 @@ def _plain(value: float) -> str:
 
 _DRAWING: tuple[Stage, ...] = ("txt2img", "img2img")
 _LAST_TWO: tuple[Stage, ...] = ("img2img", "upscale")
+_FIRST: tuple[Stage, ...] = ("txt2img",)
 
 _KNOBS = (
     Knob(name="prompt", kind="text", stages=_DRAWING, summary="What to show."),
@@ -120,12 +119,44 @@ _KNOBS = (
         summary="Text-encoder layers to stop before the end; 1 uses all.",
     ),
     Knob(
+        name="batch_size", kind="integer", stages=_DRAWING, minimum=1, maximum=64,
+        summary="Pictures drawn together, with the seeds seed, seed + 1, and so on.",
+    ),
+    Knob(
+        name="hires_scale", kind="number", stages=_FIRST, above=1, maximum=8,
+        summary="Hires fix: factor by which both sides grow before the picture is redrawn.",
+    ),
+    Knob(
+        name="hires_upscaler", kind="text", stages=_FIRST,
+        needs="hires_scale",
+        summary="Hires fix: what enlarges, A1111 spelling.",
+    ),
+    Knob(
+        name="hires_steps", kind="integer", stages=_FIRST, minimum=1, maximum=10_000,
+        needs="hires_scale",
+        summary="Hires fix: steps of the second pass; left out, as many as steps.",
+    ),
+    Knob(
+        name="hires_denoising_strength", kind="number", stages=_FIRST, minimum=0, maximum=1,
+        needs="hires_scale",
+        summary="Hires fix: how much of the enlarged picture is redrawn.",
+    ),
+    Knob(
         name="denoising_strength", kind="number", stages=("img2img",), minimum=0, maximum=1,
         summary="How much of the input is redrawn: 0 keeps it, 1 replaces it.",
     ),
     Knob(
         name="init_image", kind="text", stages=_LAST_TWO,
         summary="Input image file, when no earlier stage makes one.",
+    ),
+    Knob(
+        name="mask", kind="text", stages=("img2img",),
+        summary="Image file as large as the input: white is redrawn, black is kept.",
+    ),
+    Knob(
+        name="mask_blur", kind="integer", stages=("img2img",), minimum=0, maximum=64,
+        needs="mask",
+        summary="How far the mask's edge is softened, in pixels.",
     ),
     Knob(name="upscaler", kind="text", stages=("upscale",), summary="Upscaler, A1111 spelling."),
     Knob(
@@ -176,85 +207,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not near:
         return ""
     return "; did you mean " + " or ".join(repr(lower[match]) for match in near) + "?"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineName:
-    """How one canonical sampler or scheduler is called elsewhere.
-
-    Attributes:
-        comfyui: ComfyUI's name, or None where it has none.
-        aliases: Other spellings seen in the wild, lower case.
-    """
-
-    comfyui: str | None
-    aliases: tuple[str, ...] = ()
-
-
-SAMPLERS: Mapping[str, EngineName] = {
-    "Euler": EngineName(comfyui="euler", aliases=("k_euler",)),
-    "Euler a": EngineName(comfyui="euler_ancestral", aliases=("k_euler_a", "euler_a")),
-    "Heun": EngineName(comfyui="heun", aliases=("k_heun",)),
-    "LMS": EngineName(comfyui="lms", aliases=("k_lms",)),
-    "DPM2": EngineName(comfyui="dpm_2", aliases=("k_dpm_2",)),
-    "DPM2 a": EngineName(comfyui="dpm_2_ancestral", aliases=("k_dpm_2_a",)),
-    "DPM++ 2S a": EngineName(comfyui="dpmpp_2s_ancestral", aliases=("k_dpmpp_2s_a",)),
-    "DPM++ 2M": EngineName(comfyui="dpmpp_2m", aliases=("k_dpmpp_2m",)),
-    "DPM++ SDE": EngineName(comfyui="dpmpp_sde", aliases=("k_dpmpp_sde",)),
-    "DPM++ 2M SDE": EngineName(comfyui="dpmpp_2m_sde", aliases=("k_dpmpp_2m_sde",)),
-    "DPM++ 3M SDE": EngineName(comfyui="dpmpp_3m_sde", aliases=("k_dpmpp_3m_sde",)),
-    "DPM fast": EngineName(comfyui="dpm_fast", aliases=("k_dpm_fast",)),
-    "DPM adaptive": EngineName(comfyui="dpm_adaptive", aliases=("k_dpm_ad",)),
-    "DDIM": EngineName(comfyui="ddim"),
-    "UniPC": EngineName(comfyui="uni_pc"),
-    "LCM": EngineName(comfyui="lcm"),
-    "PLMS": EngineName(comfyui=None),
-    "Restart": EngineName(comfyui=None),
-}
-"""Canonical sampler names (AUTOMATIC1111 1.10) and what ComfyUI calls them."""
-
-SCHEDULERS: Mapping[str, EngineName] = {
-    "Automatic": EngineName(comfyui=None),
-    "Normal": EngineName(comfyui="normal"),
-    "Uniform": EngineName(comfyui=None),
-    "Karras": EngineName(comfyui="karras"),
-    "Exponential": EngineName(comfyui="exponential"),
-    "Polyexponential": EngineName(comfyui=None),
-    "SGM Uniform": EngineName(comfyui="sgm_uniform"),
-    "KL Optimal": EngineName(comfyui="kl_optimal"),
-    "Align Your Steps": EngineName(comfyui=None),
-    "Simple": EngineName(comfyui="simple"),
-    "DDIM": EngineName(comfyui="ddim_uniform"),
-    "Beta": EngineName(comfyui=None, aliases=("beta",)),
-}
-"""Canonical schedule types (AUTOMATIC1111 1.10) and what ComfyUI calls them.
-
-ComfyUI's ``beta`` spaces timesteps, AUTOMATIC1111's spaces sigmas: not the same schedule.
-"""
-
-
-def canonical_name(knob: str, name: str) -> str | None:
-    """Return AUTOMATIC1111's spelling of a sampler or scheduler known by another one, or None.
-
-    Args:
-        knob: ``sampler`` or ``scheduler``; any other knob has no table.
-        name: As some engine or old infotext spells it, for example ``euler_ancestral``.
-    """
-    table = {"sampler": SAMPLERS, "scheduler": SCHEDULERS}.get(knob, {})
-    wanted = name.strip().lower()
-    for canonical, engine in table.items():
-        if wanted in (canonical.lower(), engine.comfyui, *engine.aliases):
-            return canonical
-    return None
-
-
-def name_hint(knob: str, name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'Euler a'?"`` for a value that *known* lacks, or all of *known*."""
-    known = tuple(known)
-    canonical = canonical_name(knob, name)
-    if canonical in known:
-        return f"; did you mean {canonical!r}?"
-    return did_you_mean(name, known) or f"; it has: {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

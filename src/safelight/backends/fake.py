@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from safelight import __version__
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
-from safelight.knobs import SAMPLERS, SCHEDULERS
 from safelight.pipeline.backend import (
     BackendDescription,
     GeneratedImage,
@@ -29,6 +28,7 @@ from safelight.pipeline.backend import (
     UpscaleRequest,
     requested_knobs,
 )
+from safelight.sampler_names import SAMPLERS, SCHEDULERS
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

@@ -16,6 +16,7 @@ __all__ = [
     "Backend",
     "BackendDescription",
     "DrawingRequest",
+    "DrawsInParallel",
     "GeneratedImage",
     "Generation",
     "ImageRequest",
@@ -49,7 +50,10 @@ class DrawingRequest:
         width: Image width in pixels, a multiple of 8; img2img's default is the input's.
         height: Image height in pixels, a multiple of 8; img2img's default is the input's.
         clip_skip: Text-encoder layers to stop before the end; 1 uses all.
+        batch_size: Pictures to draw, with the seeds seed, seed + 1, and so on; None is 1.
         extra: Knobs that only this engine knows, untouched.
+        job_id: Names this request uniquely, for an engine that can look a job up again; it
+            shapes no picture and is no knob.
     """
 
     prompt: str = ""
@@ -65,14 +69,28 @@ class DrawingRequest:
     width: int | None = None
     height: int | None = None
     clip_skip: int | None = None
+    batch_size: int | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    job_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Txt2ImgRequest(DrawingRequest):
-    """Draw a picture from a text."""
+    """Draw a picture from a text.
+
+    Attributes:
+        hires_scale: Hires fix when not None: draw at width x height, enlarge both sides by
+            this, then redraw; width and height stay those of the first pass.
+        hires_upscaler: What enlarges, in AUTOMATIC1111's spelling.
+        hires_steps: Steps of the second pass; None is as many as *steps*.
+        hires_denoising_strength: How much of the enlarged picture is redrawn, 0 to 1.
+    """
 
     stage: Literal["txt2img"] = field(default="txt2img", init=False)
+    hires_scale: float | None = None
+    hires_upscaler: str | None = None
+    hires_steps: int | None = None
+    hires_denoising_strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +100,15 @@ class Img2ImgRequest(DrawingRequest):
     Attributes:
         init_image: The picture to start from, an encoded image file.
         denoising_strength: How much is redrawn: 0 keeps the input, 1 replaces it.
+        mask: What may change, an encoded image file: white is redrawn, black is kept.
+        mask_blur: How far the mask's edge is softened, in pixels.
     """
 
     stage: Literal["img2img"] = field(default="img2img", init=False)
     init_image: bytes = field(repr=False)
     denoising_strength: float | None = None
+    mask: bytes | None = field(default=None, repr=False)
+    mask_blur: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +120,7 @@ class UpscaleRequest:
         upscaler: Upscaler in AUTOMATIC1111's spelling (``Lanczos``, ``R-ESRGAN 4x+``).
         scale: Factor by which both sides grow, above 0.
         extra: Knobs that only this engine knows, untouched.
+        job_id: As in :class:`DrawingRequest`.
     """
 
     stage: Literal["upscale"] = field(default="upscale", init=False)
@@ -105,6 +128,7 @@ class UpscaleRequest:
     upscaler: str | None = None
     scale: float | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    job_id: str = ""
 
 
 ImageRequest = Txt2ImgRequest | Img2ImgRequest | UpscaleRequest
@@ -112,7 +136,7 @@ ImageRequest = Txt2ImgRequest | Img2ImgRequest | UpscaleRequest
 
 def requested_knobs(request: ImageRequest) -> dict[str, Any]:
     """Return the knobs that *request* states, by name; defaults left to the engine are absent."""
-    left_out = ("stage", "init_image")
+    left_out = ("stage", "init_image", "mask", "job_id")
     knobs = {f.name: getattr(request, f.name) for f in fields(request) if f.name not in left_out}
     extra = knobs.pop("extra")
     stated = {name: value for name, value in knobs.items() if value is not None}
@@ -218,6 +242,16 @@ class ListsChoices(Protocol):
         Raises:
             BackendUnavailable: The engine did not answer.
         """
+        ...
+
+
+@runtime_checkable
+class DrawsInParallel(Protocol):
+    """A backend that carries out several requests at once, each from a thread of its own."""
+
+    @property
+    def lanes(self) -> int:
+        """How many requests it can use at a time, at least 1."""
         ...
 
 

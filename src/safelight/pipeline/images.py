@@ -222,6 +222,10 @@ _INFOTEXT_KEYS = (
     ("denoising_strength", "Denoising strength"),
     ("clip_skip", "Clip skip"),
     ("eta", "Eta"),
+    ("mask_blur", "Mask blur"),
+    ("hires_scale", "Hires upscale"),
+    ("hires_steps", "Hires steps"),
+    ("hires_upscaler", "Hires upscaler"),
 )
 """Knob -> key, in the order in which AUTOMATIC1111 writes them."""
 
@@ -240,8 +244,11 @@ def parameters_text(config: Mapping[Any, Mapping[str, Any]], width: int, height:
     for stage in STAGES:
         if stage != "upscale":
             drawn.update(config.get(stage, {}))
+    if "denoising_strength" not in drawn:
+        drawn["denoising_strength"] = drawn.get("hires_denoising_strength")
     upscale = config.get("upscale", {})
-    sides = (drawn.get("width"), drawn.get("height")) if upscale else (width, height)
+    first_pass = (drawn.get("width"), drawn.get("height"))
+    sides = first_pass if upscale or drawn.get("hires_scale") else (width, height)
     drawn["size"] = f"{sides[0]}x{sides[1]}" if None not in sides else None
     pairs = [(key, drawn[knob]) for knob, key in _INFOTEXT_KEYS if drawn.get(knob) is not None]
     if upscale:

@@ -195,7 +195,9 @@ def _with_size(picture: Picture, identity: ImageIdentity) -> Mapping[str, Any]:
     """Return what was really used: of the size the file is the better witness."""
     if picture.request.stage == "upscale":
         return picture.effective
-    return {**picture.effective, "width": identity.width, "height": identity.height}
+    grown = picture.effective.get("hires_scale") or 1
+    sides = {"width": identity.width, "height": identity.height}
+    return {**picture.effective, **{side: round(px / grown) for side, px in sides.items()}}
 
 
 def _parent(picture: Picture, before: Sequence[RunImage]) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, ConfigFault
-from safelight.knobs import name_hint
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
 from safelight.pipeline.backend import Backend, ListsChoices
 from safelight.pipeline.progress import CancelToken, ProgressCallback
@@ -22,6 +21,7 @@ from safelight.pipeline.run_hooks import LearningRecordSink, RunHooks
 from safelight.pipeline.run_result import RunResult, joined
 from safelight.pipeline.single_run import SingleRun
 from safelight.randomizer import RandomizerPlanResult, plan_variants
+from safelight.sampler_names import name_hint
 
 __all__ = ["VARIANTS_PER_RUN", "LearningRecordSink", "PipelineRunner", "refuse_unknown_choices"]
 

@@ -94,7 +94,7 @@ class SingleRun:
         self._images: list[RunImage] = []
         self._waiting: deque[Future[_Saved]] = deque()
         self._unsafe = False
-        self._init_images: dict[str, bytes] = {}
+        self._files: dict[str, tuple[str, bytes]] = {}
 
     def carry_out(self) -> RunResult:
         """Run to the end, whatever it is, and return how it ended.
@@ -223,8 +223,10 @@ class SingleRun:
 
     def _draw_stage(self, stage: Stage, drawn: DrawnVariant) -> None:
         knobs = drawn.variant.config[stage]
-        for parent, init_image in self._inputs(stage, knobs, drawn):
-            request = stage_request(stage, knobs, init_image)
+        mask = self._file("mask", knobs)
+        for place, (parent, init_image) in enumerate(self._inputs(stage, knobs, drawn)):
+            job_id = f"{self._run_id}-{drawn.variant.index}-{stage}-{place}"
+            request = stage_request(stage, knobs, init_image, mask=mask, job_id=job_id)
             began = time.perf_counter()
             try:
                 generation = self._backend.generate(request, self._on_step(stage, drawn.variant))
@@ -275,17 +277,21 @@ class SingleRun:
             last = drawn.pictures[-1].request.stage
             pictures = enumerate(drawn.pictures)
             return [(place, p.png) for place, p in pictures if p.request.stage == last]
-        name = knobs.get("init_image")
-        return [(None, None if name is None else self._init_image(name))]
+        return [(None, self._file("init_image", knobs))]
 
-    def _init_image(self, name: str) -> bytes:
-        if name not in self._init_images:
+    def _file(self, knob: str, knobs: Mapping[str, Any]) -> bytes | None:
+        """Return what is in the file that *knob* names, None where it names none."""
+        name = knobs.get(knob)
+        if name is None:
+            return None
+        last_name, data = self._files.get(knob, ("", b""))
+        if name != last_name:
             try:
                 data = (self._config.folder / name).read_bytes()
             except OSError as error:
-                raise StorageError(f"init_image {name!r} cannot be read: {error}") from error
-            self._init_images = {name: data}
-        return self._init_images[name]
+                raise StorageError(f"{knob} {name!r} cannot be read: {error}") from error
+            self._files[knob] = (name, data)
+        return data
 
     def _on_step(self, stage: Stage, variant: Variant) -> StepCallback:
         def on_step(step: int, steps: int, preview: bytes | None = None) -> None:

@@ -19,30 +19,43 @@ from safelight.pipeline.backend import (
 
 __all__ = ["mismatches", "stage_request", "stages_of"]
 
+_FILES = ("init_image", "mask")
+"""Knobs that name a file; the request carries its bytes."""
+
 
 def stages_of(config: Mapping[Stage, Mapping[str, Any]]) -> tuple[Stage, ...]:
     """Return the stages of a variant in the order in which they run."""
     return tuple(stage for stage in STAGES if stage in config)
 
 
-def stage_request(stage: Stage, knobs: Mapping[str, Any], init_image: bytes | None) -> ImageRequest:
+def stage_request(
+    stage: Stage,
+    knobs: Mapping[str, Any],
+    init_image: bytes | None,
+    *,
+    mask: bytes | None = None,
+    job_id: str = "",
+) -> ImageRequest:
     """Return the request of one stage.
 
     Args:
         stage: The stage.
         knobs: Its decided knobs.
         init_image: The picture to start from; None for txt2img.
+        mask: What of it may change; None is all, and only img2img has one.
+        job_id: Names the request uniquely.
 
     Raises:
         ConfigError: The stage needs a picture and there is none.
     """
-    stated = {name: value for name, value in knobs.items() if name != "init_image"}
+    stated = {name: value for name, value in knobs.items() if name not in _FILES}
+    stated["job_id"] = job_id
     if stage == "txt2img":
         return Txt2ImgRequest(**{"prompt": "", **stated})
     if init_image is None:
         raise ConfigError(f"{stage} needs a picture to start from: set {stage}.init_image")
     if stage == "img2img":
-        return Img2ImgRequest(init_image=init_image, **stated)
+        return Img2ImgRequest(init_image=init_image, mask=mask, **stated)
     return UpscaleRequest(init_image=init_image, **stated)
 
 

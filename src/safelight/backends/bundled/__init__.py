@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from safelight import __version__
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
-from safelight.knobs import name_hint
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
@@ -26,6 +25,7 @@ from safelight.pipeline.backend import (
     UpscaleRequest,
 )
 from safelight.pipeline.images import encode_png
+from safelight.sampler_names import name_hint
 
 if TYPE_CHECKING:
     from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel

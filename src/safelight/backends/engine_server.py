@@ -1,0 +1,230 @@
+"""EngineServer: one engine's HTTP server, asked politely.
+
+Connections are reused, answers are bounded, and every trouble arrives as a sentence that names
+the server, the rule and the next step, never a password. Only questions that change nothing
+are asked again by themselves; whoever posts a job decides what repeating it would mean.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from safelight.errors import BackendError, BackendUnavailable
+
+__all__ = ["Answer", "EngineServer"]
+
+_LARGEST_ANSWER = 512 * 2**20
+_PAUSES = (0.2, 0.8)
+"""Seconds before a question is asked the second and the third time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server answered, read whole.
+
+    Attributes:
+        path: What was asked.
+        status: The HTTP status.
+        content_type: Without its parameters, lower case; empty when the server sent none.
+        content: The body.
+    """
+
+    path: str
+    status: int
+    content_type: str = ""
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode("utf-8", "replace")
+
+
+class EngineServer:
+    """One server.
+
+    Args:
+        engine: What the engine is called in messages.
+        url: Where it listens: ``http://127.0.0.1:7860``; may carry ``user:password@``.
+        user: For Basic authentication, instead of in the URL.
+        password: Belongs to *user*.
+        verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        timeout: Seconds that a quick question may take.
+        next_step: What to try when nobody answers, a whole clause.
+
+    Raises:
+        BackendError: *url* is not an http or https URL.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        url: str,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        verify: bool | str = True,
+        timeout: float = 10.0,
+        next_step: str = "start it, or check the address",
+    ) -> None:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BackendError(
+                f"url must look like http://127.0.0.1:7860, got {_without_login(str(url))!r}"
+            )
+        self.engine = engine
+        self.url = _without_login(url).rstrip("/")
+        self._next_step = next_step
+        user = user if user is not None else parts.username
+        password = password if password is not None else parts.password
+        auth = httpx.BasicAuth(user, password or "") if user else None
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                auth=auth,
+                verify=verify if isinstance(verify, bool) else _authorities(verify),
+                timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+                trust_env=False,
+                follow_redirects=False,
+            )
+        except OSError as error:
+            raise BackendError(f"verify {verify!r} cannot be read: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, path: str, **options: Any) -> Answer:
+        """Ask a question that changes nothing; it is asked up to three times.
+
+        Raises:
+            BackendUnavailable: The server did not answer, or says that it cannot yet.
+            BackendError: It answered anything but 2xx.
+        """
+        for pause in _PAUSES:
+            try:
+                return self.ask("GET", path, **options)
+            except BackendUnavailable:
+                time.sleep(pause)
+        return self.ask("GET", path, **options)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        files: Mapping[str, Any] | None = None,
+        data: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        explain: Callable[[Answer], str | None] | None = None,
+    ) -> Answer:
+        """Send one request, once, and return its answer.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: From the server's root, with a leading slash.
+            json: Body as JSON.
+            files: Body as a form's files.
+            data: The form's other fields.
+            params: The query.
+            timeout: Seconds that the answer may take, instead of the server's own.
+            explain: Turns an answer that is not 2xx into what to say of it.
+
+        Raises:
+            BackendUnavailable: The server did not answer, or says that it cannot yet (503).
+            BackendError: It answered anything but 2xx.
+        """
+        options: dict[str, Any] = {"json": json, "files": files, "data": data, "params": params}
+        if timeout is not None:
+            options["timeout"] = httpx.Timeout(timeout, connect=5.0)
+        try:
+            with self._client.stream(method, path, **options) as response:
+                answer = self._read(path, response)
+        except httpx.TimeoutException as error:
+            raise BackendUnavailable(f"{self} did not answer {path} in time") from error
+        except httpx.ConnectError as error:
+            raise BackendUnavailable(
+                f"{self} does not answer ({_reason(error)}); {self._next_step}"
+            ) from error
+        except httpx.HTTPError as error:
+            raise BackendUnavailable(
+                f"{self} broke off while answering {path} ({_reason(error)})"
+            ) from error
+        if not 200 <= answer.status < 300:
+            self._refuse(answer, explain)
+        return answer
+
+    def json(self, answer: Answer) -> Any:
+        """Return the JSON that *answer* holds.
+
+        Raises:
+            BackendError: It holds something else.
+        """
+        try:
+            return json.loads(answer.content)
+        except ValueError as error:
+            kind = answer.content_type or "no type"
+            what = "HTML" if "html" in kind else "something that is not JSON"
+            raise BackendError(
+                f"{self} answered {answer.path} with {what} ({kind});"
+                f" is that the {self.engine} API?"
+            ) from error
+
+    def __str__(self) -> str:
+        return f"{self.engine} at {self.url}"
+
+    def _read(self, path: str, response: httpx.Response) -> Answer:
+        """Read the answer whole; give up on one that no picture explains."""
+        length, parts = 0, []
+        for part in response.iter_bytes():
+            length += len(part)
+            if length > _LARGEST_ANSWER:
+                raise BackendError(
+                    f"{self} sent more than {_LARGEST_ANSWER // 2**20} MiB in one answer"
+                )
+            parts.append(part)
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Answer(
+            path=path, status=response.status_code, content_type=kind, content=b"".join(parts)
+        )
+
+    def _refuse(self, answer: Answer, explain: Callable[[Answer], str | None] | None) -> None:
+        if answer.status == 401:
+            raise BackendError(
+                f"{self} wants another user name or password (401 on {answer.path});"
+                " set user and password in the backend's table"
+            )
+        told = (explain(answer) if explain else None) or _excerpt(answer)
+        message = f"{self} refused {answer.path} ({answer.status}{': ' + told if told else ''})"
+        if answer.status in (502, 503, 504):
+            raise BackendUnavailable(f"{message}; it may still be starting")
+        raise BackendError(message)
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def _authorities(path: str) -> Any:
+    import ssl
+
+    return ssl.create_default_context(cafile=path)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _excerpt(answer: Answer) -> str:
+    """Return what an answer says in words, at most 300 characters, none of it HTML."""
+    return "an HTML page" if "html" in answer.content_type else " ".join(answer.text.split())[:300]

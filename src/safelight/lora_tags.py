@@ -1,0 +1,59 @@
+"""lora_tags: the ``<lora:name:weight>`` tags in a prompt, for engines that need them apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Lora", "split_loras"]
+
+_TAG = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """One LoRA that a prompt asks for.
+
+    Attributes:
+        name: As the prompt writes it, usually the file's stem.
+        unet: Weight on the image network.
+        text_encoder: Weight on the text encoder.
+    """
+
+    name: str
+    unet: float = 1.0
+    text_encoder: float = 1.0
+
+
+def split_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
+    """Return *prompt* without its LoRA tags, and the LoRAs in their order.
+
+    Understands ``<lora:name>``, ``<lora:name:w>``, ``<lora:name:te:unet>`` and
+    ``<lora:name:te=0.5:unet=1>``. A tag whose weight is no number stays in the prompt.
+
+    Source: ``extra_networks_lora.py`` of AUTOMATIC1111 1.10.
+    """
+    loras: list[Lora] = []
+
+    def take(match: re.Match[str]) -> str:
+        lora = _lora(match[1].strip(), match[2].split(":")[1:])
+        if lora is None:
+            return match[0]
+        loras.append(lora)
+        return ""
+
+    rest = _TAG.sub(take, prompt)
+    if loras:
+        rest = re.sub(r"(,\s*){2,}", ", ", re.sub(r"[ \t]{2,}", " ", rest)).strip(" ,")
+    return rest, tuple(loras)
+
+
+def _lora(name: str, parts: list[str]) -> Lora | None:
+    plain = [part for part in parts if "=" not in part]
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    try:
+        text_encoder = float(named.get("te", plain[0] if plain else 1.0))
+        unet = float(named.get("unet", plain[1] if len(plain) > 1 else text_encoder))
+    except ValueError:
+        return None
+    return Lora(name=name, unet=unet, text_encoder=text_encoder)
