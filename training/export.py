@@ -209,6 +209,7 @@ def model_facts(dataset: Dataset, run: Path, checkpoint: Mapping[str, Any]) -> d
     return {
         "name": f"emoji-{dataset.image_size}",
         "image_size": dataset.image_size,
+        "largest_side": 2 * dataset.image_size,
         "mean": dataset.normalisation.mean,
         "std": dataset.normalisation.std,
         "sigma_data": SIGMA_DATA,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -48,11 +49,11 @@ def drawn(backend: BundledBackend, **fields: Any) -> np.ndarray[Any, Any]:
 def test_a_red_apple_is_red(bundled: BundledBackend) -> None:
     """The picture shows what its prompt names."""
     apple = drawn(bundled)
-    centre = apple[12:24, 8:24].reshape(-1, 3).mean(axis=0)
+    centre = apple[28:52, 20:44].reshape(-1, 3).mean(axis=0)
     assert centre[0] > 180
     assert centre[1] < 100
     assert centre[2] < 100
-    assert apple[:2, :2].mean() > 220, "the corner is background"
+    assert apple[:4, :4].mean() > 220, "the corner is background"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_knobs_that_the_model_lacks_are_said(bundled: BundledBackend) -> None:
 
 def test_words_beyond_the_models_length_are_counted(bundled: BundledBackend) -> None:
     """Not silently cut."""
-    request = Txt2ImgRequest(prompt="red apple " * 20, steps=1)
+    request = Txt2ImgRequest(prompt="red apple " * 21, steps=1)
     (warning,) = bundled.generate(request, Steps()).warnings
     assert "31 words had no effect" in warning
 
@@ -128,12 +129,21 @@ def test_words_beyond_the_models_length_are_counted(bundled: BundledBackend) -> 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"width": 512}, "width must be 32 px.*\\[upscale\\]"),
-        ({"height": 8}, "height must be 32 px"),
+        ({"width": 512}, "width must be 64 px.*hires_scale or an \\[upscale\\]"),
+        ({"height": 8}, "height must be 64 px"),
         ({"steps": 10_000}, "steps must be an integer from 1 to 1000, got 10000"),
         ({"cfg_scale": float("nan")}, "cfg_scale must be a finite number"),
+        ({"steps": 0}, "steps must be an integer from 1 to 1000, got 0"),
+        ({"cfg_scale": float("inf")}, "cfg_scale must be a finite number"),
         ({"seed": -1}, "seed must lie in 0 to"),
-        ({"model": "sdxl"}, "no model 'sdxl'; it has: emoji-32"),
+        ({"seed": 2**64 - 1, "batch_size": 2}, "seed must lie in 0 to"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"hires_scale": 4}, "hires_scale of the bundled model must be 1.25, 1.5, 1.75, 2; got 4"),
+        ({"hires_scale": 1.3}, "hires_scale .* got 1.3"),
+        ({"hires_scale": 2, "hires_upscaler": "R-ESRGAN"}, "no hires_upscaler 'R-ESRGAN'"),
+        ({"hires_scale": 2, "hires_steps": 0}, "hires_steps must be"),
+        ({"hires_scale": 2, "hires_denoising_strength": 2}, "hires_denoising_strength must be"),
+        ({"model": "sdxl"}, "no model 'sdxl'; it has: emoji-64"),
         ({"sampler": "euler a"}, "no sampler 'euler a'; did you mean 'Euler a'"),
         ({"sampler": "euler_ancestral"}, "did you mean 'Euler a'"),
     ],
@@ -205,14 +215,80 @@ def test_redrawing_takes_as_many_steps_as_automatic1111_takes(
     bundled: BundledBackend, strength: float, steps: int
 ) -> None:
     """Of 20: int(strength * 20) + 1, at most all."""
-    given = drawn(bundled, steps=2)
-    buffer = io.BytesIO()
-    Image.fromarray(given.astype(np.uint8)).save(buffer, "PNG")
+    given = png_of(drawn(bundled, steps=2))
     seen = Steps()
-    bundled.generate(
-        Img2ImgRequest(init_image=buffer.getvalue(), denoising_strength=strength, steps=20), seen
-    )
+    bundled.generate(Img2ImgRequest(init_image=given, denoising_strength=strength, steps=20), seen)
     assert seen.seen[-1] == (steps, steps)
+
+
+def png_of(array: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array.astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_batch_is_the_same_pictures_as_its_seeds_alone(bundled: BundledBackend) -> None:
+    """Byte for byte, so that a good one of a batch can be drawn again by its seed."""
+    steps = Steps()
+    request = Txt2ImgRequest(prompt="rocket", seed=7, steps=3, batch_size=3, sampler="Euler a")
+    images = bundled.generate(request, steps).images
+    assert [image.effective["seed"] for image in images] == [7, 8, 9]
+    for image in images:
+        alone = Txt2ImgRequest(
+            prompt="rocket", seed=image.effective["seed"], steps=3, sampler="Euler a"
+        )
+        assert bundled.generate(alone, Steps()).images[0].png == image.png
+    assert steps.seen == [(step, 9) for step in range(1, 10)]
+
+
+def test_the_hires_fix_enlarges_and_redraws(bundled: BundledBackend) -> None:
+    """Twice as large, the same thing, and not merely enlarged."""
+    small = drawn(bundled)
+    steps = Steps()
+    request = Txt2ImgRequest(
+        prompt="red apple", seed=1, steps=12, hires_scale=2, hires_steps=10,
+        hires_denoising_strength=0.3,
+    )  # fmt: skip
+    (image,) = bundled.generate(request, steps).images
+    assert steps.seen[-1] == (16, 16), "12, and 0.3 of 10 and one"
+    assert (image.effective["width"], image.effective["hires_scale"]) == (64, 2)
+    large = pixels(image.png)
+    assert large.shape == (128, 128, 3)
+    enlarged = np.asarray(
+        Image.fromarray(small.astype(np.uint8)).resize((128, 128), Image.Resampling.LANCZOS),
+        np.int16,
+    )
+    difference = np.abs(large - enlarged).mean()
+    assert 0.5 < difference < 25
+
+
+def test_only_what_the_mask_shows_white_is_redrawn(bundled: BundledBackend) -> None:
+    """What it keeps stays as it was; with a blurred edge the two sides blend."""
+    given = drawn(bundled)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    request = Img2ImgRequest(
+        prompt="rocket", seed=5, steps=8, init_image=png_of(given), mask=png_of(mask),
+        denoising_strength=0.9,
+    )  # fmt: skip
+    redrawn = pixels(bundled.generate(request, Steps()).images[0].png)
+    assert np.abs(redrawn[:, :32] - given[:, :32]).max() <= 1
+    assert np.abs(redrawn[:, 32:] - given[:, 32:]).mean() > 5
+    blurred = bundled.generate(dataclasses.replace(request, mask_blur=4), Steps()).images[0]
+    assert blurred.effective["mask_blur"] == 4
+    assert np.abs(pixels(blurred.png)[:, 28:32] - given[:, 28:32]).max() > 1
+
+
+def test_a_picture_is_redrawn_at_the_size_that_is_asked_for(bundled: BundledBackend) -> None:
+    """Up to twice the model's own size."""
+    given = png_of(drawn(bundled))
+    request = Img2ImgRequest(
+        prompt="red apple", init_image=given, width=128, height=96, denoising_strength=0.2, steps=5
+    )
+    (image,) = bundled.generate(request, Steps()).images
+    assert pixels(image.png).shape == (96, 128, 3)
+    with pytest.raises(BackendError, match="width must be 64 to 128 in steps of 16 px.*got 72"):
+        bundled.generate(dataclasses.replace(request, width=72), Steps())
 
 
 def test_the_description_tells_what_changes_pixels(bundled: BundledBackend) -> None:

@@ -88,6 +88,7 @@ class FakeBackend:
             "sampler": tuple(SAMPLERS),
             "scheduler": tuple(SCHEDULERS),
             "upscaler": _UPSCALERS,
+            "hires_upscaler": _UPSCALERS,
         }
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
@@ -101,20 +102,23 @@ class FakeBackend:
         given = input_picture(request.init_image) if isinstance(request, Img2ImgRequest) else None
         knobs.setdefault("width", given.width if given else _SIDE)
         knobs.setdefault("height", given.height if given else _SIDE)
+        extra = knobs.pop("extra", {})
+        warnings = (f"the fake engine ignores extra knobs: {', '.join(extra)}",) if extra else ()
+        if given is not None:
+            knobs.setdefault("denoising_strength", 0.75)
+        elif "hires_scale" in knobs:
+            knobs = {"hires_denoising_strength": 0.7, "hires_upscaler": "Lanczos", **knobs}
         for step in range(1, knobs["steps"] + 1):
             time.sleep(self._seconds_per_step)
             on_step(step, knobs["steps"])
-        picture = _picture(knobs)
-        if given is not None:
-            knobs.setdefault("denoising_strength", 0.75)
-            from PIL import Image
-
-            before = given.resize(picture.size)
-            picture = Image.blend(before, picture, knobs["denoising_strength"])
-        extra = knobs.pop("extra", {})
-        warnings = (f"the fake engine ignores extra knobs: {', '.join(extra)}",) if extra else ()
-        image = GeneratedImage(png=_encoded(picture), effective=knobs)
-        return Generation(images=(image,), warnings=warnings)
+        images = []
+        for number in range(knobs.get("batch_size", 1)):
+            own = {**knobs, "seed": knobs["seed"] + number}
+            picture = _picture(own)
+            if isinstance(request, Img2ImgRequest) and given is not None:
+                picture = _redrawn(given, picture, request.mask, own)
+            images.append(GeneratedImage(png=_encoded(picture), effective=own))
+        return Generation(images=tuple(images), warnings=warnings)
 
     def _upscale(self, request: UpscaleRequest, on_step: StepCallback) -> Generation:
         from PIL import Image
@@ -164,16 +168,30 @@ def _bytes(*parts: object) -> bytes:
 def _picture(knobs: Mapping[str, Any]) -> Image.Image:
     from PIL import Image, ImageDraw
 
-    width, height = knobs["width"], knobs["height"]
+    grown = knobs.get("hires_scale", 1)
+    width, height = round(knobs["width"] * grown), round(knobs["height"] * grown)
     prompt_bytes = _bytes(knobs.get("prompt", ""), knobs.get("negative_prompt", ""))
     hue = prompt_bytes[0] / 256
     picture = Image.new("RGB", (width, height), _colour(hue, 0.30, 0.96))
     draw = ImageDraw.Draw(picture)
+    knobs = {**knobs, "width": width, "height": height}
     _draw_discs(draw, knobs, hue)
     if min(width, height) >= 128:
         _draw_texts(draw, knobs, hue)
     _draw_knob_bars(draw, knobs, hue)
     return picture
+
+
+def _redrawn(
+    given: Image.Image, drawn: Image.Image, mask: bytes | None, knobs: Mapping[str, Any]
+) -> Image.Image:
+    from PIL import Image
+
+    before = given.resize(drawn.size)
+    after = Image.blend(before, drawn, knobs["denoising_strength"])
+    if mask is None:
+        return after
+    return Image.composite(after, before, input_picture(mask).convert("L").resize(drawn.size))
 
 
 def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:

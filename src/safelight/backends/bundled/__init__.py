@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from safelight import __version__
 from safelight.backends.input_picture import input_picture
-from safelight.errors import BackendError
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
     GeneratedImage,
     Generation,
     ImageRequest,
-    Img2ImgRequest,
     StepCallback,
     UpscaleRequest,
 )
 from safelight.pipeline.images import encode_png
-from safelight.sampler_names import name_hint
 
 if TYPE_CHECKING:
     from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel
@@ -34,10 +31,6 @@ __all__ = ["MODEL_FOLDER", "BundledBackend"]
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 """Where the model of the wheel is."""
-
-_SAMPLER, _SCHEDULER, _STEPS, _CFG_SCALE, _DENOISING = "DPM++ 2M", "Karras", 20, 3.0, 0.75
-_MOST_STEPS = 1000
-_UPSCALERS = ("Lanczos", "Bicubic", "Nearest")
 
 
 class BundledBackend:
@@ -68,6 +61,7 @@ class BundledBackend:
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers, schedulers, upscalers and the model that it has."""
+        from safelight.backends.bundled.drawing import UPSCALERS
         from safelight.backends.bundled.model_facts import model_facts
         from safelight.backends.bundled.samplers import SAMPLERS
         from safelight.backends.bundled.schedules import SCHEDULES
@@ -76,7 +70,8 @@ class BundledBackend:
             "model": (model_facts(self._folder)["name"],),
             "sampler": tuple(SAMPLERS),
             "scheduler": tuple(SCHEDULES),
-            "upscaler": _UPSCALERS,
+            "upscaler": tuple(UPSCALERS),
+            "hires_upscaler": tuple(UPSCALERS),
         }
 
     def words(self) -> Sequence[str]:
@@ -99,98 +94,20 @@ class BundledBackend:
         return self._loaded
 
     def _draw(self, request: DrawingRequest, on_step: StepCallback) -> Generation:
-        import numpy as np
-
-        from safelight.backends.bundled.samplers import SAMPLERS, Walk
-        from safelight.backends.bundled.schedules import SCHEDULES
+        from safelight.backends.bundled.drawing import Drawing
 
         model = self._model()
-        _one_of("model", request.model, (model.name,))
-        sampler_name = _one_of("sampler", request.sampler, SAMPLERS) or _SAMPLER
-        scheduler_name = _one_of("scheduler", request.scheduler, SCHEDULES) or _SCHEDULER
-        self._check_size(request, model)
-        steps = _STEPS if request.steps is None else request.steps
-        if not 1 <= steps <= _MOST_STEPS:
-            raise BackendError(f"steps must be an integer from 1 to {_MOST_STEPS}, got {steps}")
-        if not 0 <= request.seed < 2**64:
-            raise BackendError(f"seed must lie in 0 to 2**64 - 1, got {request.seed}")
-        cfg_scale = _CFG_SCALE if request.cfg_scale is None else request.cfg_scale
-        if not np.isfinite(cfg_scale):
-            raise BackendError(f"cfg_scale must be a finite number, got {cfg_scale}")
-        sampler = SAMPLERS[sampler_name]
-        eta = sampler.eta if request.eta is None or sampler.eta is None else request.eta
-        prompt, negative = model.encode(request.prompt), model.encode(request.negative_prompt)
-        chance = np.random.Generator(np.random.PCG64(request.seed))
-        shape = (1, 3, model.image_size, model.image_size)
-        sigmas = SCHEDULES[scheduler_name](steps, model.sigma_min, model.sigma_max)
-        start = np.zeros(shape, np.float32)
-        effective: dict[str, Any] = {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "model": model.name,
-            "sampler": sampler_name,
-            "scheduler": scheduler_name,
-            "steps": steps,
-            "cfg_scale": cfg_scale,
-            "seed": request.seed,
-            "width": model.image_size,
-            "height": model.image_size,
-        }
-        if eta is not None:
-            effective["eta"] = eta
-        if isinstance(request, Img2ImgRequest):
-            given = request.denoising_strength
-            strength = _DENOISING if given is None else given
-            effective["denoising_strength"] = strength
-            start = model.from_pixels(_pixels(request.init_image, model.image_size))
-            sigmas = sigmas[_first_level(strength, steps) :]
-        x = start + chance.standard_normal(shape, np.float32) * sigmas[0]
-
-        def report(step: int, denoised: Any) -> None:
-            on_step(step, max(len(sigmas) - 1, 1), encode_png(model.to_pixels(denoised)))
-
-        if len(sigmas) > 1:
-            walk = Walk(
-                denoise=model.denoiser(prompt, negative, cfg_scale),
-                sigmas=sigmas,
-                noise=lambda: chance.standard_normal(shape, np.float32),
-                eta=eta or 0.0,
-                on_step=report,
-            )
-            x = sampler.run(walk, x)
-        else:
-            report(1, start)
-        image = GeneratedImage(png=encode_png(model.to_pixels(x)), effective=effective)
-        warnings = [*_word_warnings(prompt, model, ""), *_knob_warnings(request, effective)]
-        if request.negative_prompt and cfg_scale == 1:
+        drawing = Drawing(model, request)
+        images = tuple(drawing.pictures(on_step))
+        warnings = [
+            *_word_warnings(drawing.prompt, model, ""),
+            *_knob_warnings(request, drawing.knobs),
+        ]
+        if request.negative_prompt and drawing.knobs["cfg_scale"] == 1:
             warnings.append("the negative prompt has no effect at cfg_scale 1")
         else:
-            warnings += _word_warnings(negative, model, "negative prompt: ")
-        return Generation(images=(image,), warnings=tuple(warnings))
-
-    def _check_size(self, request: DrawingRequest, model: TextToImageModel) -> None:
-        for side, pixels in (("width", request.width), ("height", request.height)):
-            if pixels is not None and pixels != model.image_size:
-                raise BackendError(
-                    f"{side} must be {model.image_size} px for the bundled model, got {pixels};"
-                    " leave it out, and enlarge with an [upscale] stage"
-                )
-
-
-def _first_level(strength: float, steps: int) -> int:
-    """Return where in a schedule of *steps* redrawing begins, as AUTOMATIC1111 counts.
-
-    Source: ``setup_img2img_steps`` and ``sample_img2img`` of AUTOMATIC1111 1.10, except that
-    strength 0 is no step at all.
-    """
-    return steps if strength == 0 else steps - 1 - int(min(strength, 0.999) * steps)
-
-
-def _one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:
-    if value is not None and value not in known:
-        hint = name_hint(knob, value, known)
-        raise BackendError(f"the bundled model has no {knob} {value!r}{hint}")
-    return value
+            warnings += _word_warnings(drawing.negative, model, "negative prompt: ")
+        return Generation(images=images, warnings=tuple(warnings))
 
 
 def _word_warnings(prompt: EncodedPrompt, model: TextToImageModel, where: str) -> list[str]:
@@ -224,25 +141,16 @@ def _knob_warnings(request: DrawingRequest, effective: Mapping[str, Any]) -> lis
     return found
 
 
-def _pixels(data: bytes, side: int) -> Any:
-    import numpy as np
-    from PIL import Image
-
-    picture = input_picture(data)
-    if picture.size != (side, side):
-        picture = picture.resize((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
-
-
 def _upscaled(request: UpscaleRequest, on_step: StepCallback) -> Generation:
     import numpy as np
-    from PIL import Image
 
-    upscaler = _one_of("upscaler", request.upscaler, _UPSCALERS) or "Lanczos"
+    from safelight.backends.bundled.drawing import UPSCALERS, one_of
+
+    upscaler = one_of("upscaler", request.upscaler, UPSCALERS) or "Lanczos"
     scale = 4 if request.scale is None else request.scale
     picture = input_picture(request.init_image)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    resized = picture.resize(size, Image.Resampling[upscaler.upper()])
+    resized = picture.resize(size, UPSCALERS[upscaler])
     on_step(1, 1)
     effective = {"upscaler": upscaler, "scale": scale}
     image = GeneratedImage(png=encode_png(np.asarray(resized)), effective=effective)

@@ -14,6 +14,7 @@ __all__ = ["damaged", "model_facts", "read_facts"]
 _FACTS: Mapping[str, type] = {
     "name": str,
     "image_size": int,
+    "largest_side": int,
     "max_tokens": int,
     "sigma_data": float,
     "sigma_min": float,

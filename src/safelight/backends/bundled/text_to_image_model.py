@@ -62,6 +62,7 @@ class TextToImageModel:
         facts = model_facts(folder)
         self.name: str = facts["name"]
         self.image_size: int = facts["image_size"]
+        self.largest_side: int = facts["largest_side"]
         self.sigma_min: float = facts["sigma_min"]
         self.sigma_max: float = facts["sigma_max"]
         self.vocabulary: tuple[str, ...] = tuple(facts["vocabulary"])
