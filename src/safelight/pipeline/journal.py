@@ -13,7 +13,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -192,9 +192,24 @@ def _prompts(entries: Iterable[VariantEntry]) -> dict[str, Any]:
     }
 
 
+_Of = TypeVar("_Of", ImageOutput, VariantFailure)
+
+
+def _placed(item: _Of, places: Mapping[int, int]) -> _Of:
+    """Return *item* with its place in ``variant_configs``.
+
+    That is its variant's place in the run unless an earlier variant left nothing, which
+    happens when several are drawn at a time and the run is stopped.
+    """
+    place = places.get(item.variant, item.variant)
+    return item if place == item.variant else msgspec.structs.replace(item, variant=place)
+
+
 def _folded(
     header: Mapping[str, Any], entries: list[VariantEntry], status: str, error: str | None
 ) -> LearningRecord:
+    entries.sort(key=lambda entry: entry.position)
+    places = {entry.position: place for place, entry in enumerate(entries)}
     warnings = [*header.get("warnings", ()), *(w for entry in entries for w in entry.warnings)]
     template = {
         "prompts": _prompts(entries),
@@ -209,8 +224,8 @@ def _folded(
     given.update(
         status=status,
         error=error,
-        outputs=tuple(output for entry in entries for output in entry.outputs),
-        failures=tuple(failure for entry in entries for failure in entry.failures),
+        outputs=tuple(_placed(o, places) for entry in entries for o in entry.outputs),
+        failures=tuple(_placed(f, places) for entry in entries for f in entry.failures),
         warnings=tuple(dict.fromkeys(warnings)),
         template=template,
         seconds=seconds_per_stage(entries),

@@ -92,7 +92,7 @@ class DrawnVariant:
     seconds: dict[str, float] = field(default_factory=dict)
     finished: bool = True
 
-    def fail(self, stage: Stage, message: str) -> None:
+    def fail(self, stage: str, message: str) -> None:
         """Note that *stage* failed."""
         self.failure = VariantFailure(variant=self.position, stage=stage, error=message)
 
@@ -105,9 +105,20 @@ class PictureSaver:
         timestamp: When the run began; goes into every picture.
         folder: The run's folder, or None.
         relative: The same folder relative to the archive.
+        strict: Whether a picture that was made otherwise than asked for fails its variant;
+            it is kept all the same.
     """
 
-    def __init__(self, run_id: str, timestamp: str, folder: Path | None, relative: str) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        timestamp: str,
+        folder: Path | None,
+        relative: str,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._strict = strict
         self._run_id = run_id
         self._timestamp = timestamp
         self._folder = folder
@@ -137,6 +148,8 @@ class PictureSaver:
         except OSError as error:
             assert stage is not None
             drawn.fail(stage, f"the picture could not be written: {error}")
+        if self._strict and drawn.failure is None:
+            _fail_on_mismatch(drawn, images)
         return _entry(drawn, config, images), tuple(images)
 
     def _save_picture(
@@ -189,6 +202,17 @@ class PictureSaver:
             return None
         stem = f"{place:05d}-{stage}" + (f"-{seed}" if isinstance(seed, int) else "")
         return write_new_file(self._folder, stem, ".png", png, flush=False)
+
+
+def _fail_on_mismatch(drawn: DrawnVariant, images: Sequence[RunImage]) -> None:
+    for image in images:
+        told = [
+            f"asked for {m.knob} = {m.requested!r}, the engine used {m.effective!r}"
+            for m in image.output.mismatches
+        ]
+        if told:
+            drawn.fail(image.output.stage, "; ".join(told))
+            return
 
 
 def _with_size(picture: Picture, identity: ImageIdentity) -> Mapping[str, Any]:

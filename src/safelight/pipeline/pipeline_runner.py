@@ -40,6 +40,8 @@ class PipelineRunner:
         on_progress: Called on every step, variant and failure, in the caller's thread.
         clock: The time, aware; the machine's clock when not given.
         variants_per_run: Most variants of one run.
+        strict: Count a variant as failed when a picture was made otherwise than asked for;
+            its pictures are kept.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class PipelineRunner:
         on_progress: ProgressCallback | None = None,
         clock: Callable[[], datetime] | None = None,
         variants_per_run: int = VARIANTS_PER_RUN,
+        strict: bool = False,
     ) -> None:
         self._backend = backend
         self._archive = Path(archive_dir) if archive_dir is not None else None
@@ -60,6 +63,7 @@ class PipelineRunner:
         self._on_progress = on_progress
         self._clock = clock or (lambda: datetime.now(UTC))
         self._per_run = variants_per_run
+        self._strict = strict
 
     def run(
         self,
@@ -116,6 +120,7 @@ class PipelineRunner:
                 archive=self._archive,
                 hooks=RunHooks(self._writer, self._on_record, listeners),
                 cancel=cancel,
+                strict=self._strict,
             )
             yield run.carry_out()
             if cancel.cancelled:

@@ -7,11 +7,12 @@ them whole, flushes them, and only then adds the variant's line to the journal. 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -19,27 +20,21 @@ from typing import Any, Literal
 from safelight import __version__
 from safelight.archive_layout import run_folder
 from safelight.config import PipelineConfig
-from safelight.errors import (
-    BackendError,
-    GenerationCancelled,
-    SafelightError,
-    StorageError,
-    sentence_of,
-)
+from safelight.errors import GenerationCancelled, SafelightError, StorageError, sentence_of
 from safelight.knobs import Stage
 from safelight.learning.learning_record import (
     SCHEMA,
     LearningRecord,
     new_run_id,
 )
-from safelight.learning.snapshot import plain_snapshot, plain_values
-from safelight.pipeline.backend import Backend, GeneratedImage, ImageRequest, StepCallback
+from safelight.learning.snapshot import plain_snapshot
+from safelight.pipeline.backend import Backend
 from safelight.pipeline.journal import RunJournal, VariantEntry, fold, seconds_per_stage
-from safelight.pipeline.picture_saver import DrawnVariant, Picture, PictureSaver, RunImage
+from safelight.pipeline.picture_saver import DrawnVariant, PictureSaver, RunImage
 from safelight.pipeline.progress import CancelToken, RunProgress
 from safelight.pipeline.run_hooks import RunHooks
 from safelight.pipeline.run_result import RunFailure, RunResult
-from safelight.pipeline.stages import stage_request, stages_of
+from safelight.pipeline.variant_drawer import Lanes, Moved, Step, VariantDrawer
 from safelight.randomizer import RandomizerPlanResult, Variant
 
 __all__ = ["SingleRun"]
@@ -64,6 +59,7 @@ class SingleRun:
         archive: The archive folder, or None.
         hooks: Who wants to hear of it.
         cancel: Obeyed between and within stages.
+        strict: Whether a picture that was made otherwise than asked for fails its variant.
     """
 
     def __init__(
@@ -78,7 +74,9 @@ class SingleRun:
         archive: Path | None,
         hooks: RunHooks,
         cancel: CancelToken,
+        strict: bool = False,
     ) -> None:
+        self._strict = strict
         self._backend = backend
         self._config = config
         self._plan = plan
@@ -94,7 +92,6 @@ class SingleRun:
         self._images: list[RunImage] = []
         self._waiting: deque[Future[_Saved]] = deque()
         self._unsafe = False
-        self._files: dict[str, tuple[str, bytes]] = {}
 
     def carry_out(self) -> RunResult:
         """Run to the end, whatever it is, and return how it ended.
@@ -164,7 +161,7 @@ class SingleRun:
 
     def _open_folder(self) -> PictureSaver:
         if self._archive is None:
-            return PictureSaver(self._run_id, self._timestamp, None, "")
+            return PictureSaver(self._run_id, self._timestamp, None, "", strict=self._strict)
         relative = run_folder(self._timestamp, self._run_id)
         folder = self._archive / relative
         try:
@@ -173,133 +170,84 @@ class SingleRun:
             raise StorageError(f"the folder for the pictures cannot be made: {error}") from error
         self._folder = folder
         self._journal.open_file(self._archive, folder, recorded=self._hooks.has_writer)
-        return PictureSaver(self._run_id, self._timestamp, folder, str(relative))
+        return PictureSaver(
+            self._run_id, self._timestamp, folder, str(relative), strict=self._strict
+        )
 
     # -- drawing -------------------------------------------------------------------------
 
     def _draw_all(self, saver: PictureSaver) -> None:
+        drawer = VariantDrawer(self._backend, self._config.folder, self._run_id, self._cancel)
+        wanted = getattr(self._backend, "lanes", 1)
+        lanes = min(wanted if isinstance(wanted, int) else 1, len(self._places))
         with ThreadPoolExecutor(1, thread_name_prefix="safelight-save") as thread:
+
+            def save(drawn: DrawnVariant) -> None:
+                if drawn.pictures or drawn.failure:
+                    self._waiting.append(thread.submit(self._save, saver, drawn))
+
             try:
-                for position, place in enumerate(self._places):
-                    self._cancel.check()
-                    drawn = DrawnVariant(variant=self._plan.variants[place], position=position)
-                    try:
-                        self._draw(drawn)
-                    finally:
-                        if drawn.pictures or drawn.failure:
-                            self._waiting.append(thread.submit(self._save, saver, drawn))
-                    self._collect(most=_BACKLOG - 1)
+                if lanes > 1:
+                    self._draw_in_lanes(lanes, drawer, save)
+                else:
+                    self._draw_in_turn(drawer, save)
             finally:
                 self._collect(most=0)
+
+    def _draw_in_turn(self, drawer: VariantDrawer, save: Callable[[DrawnVariant], None]) -> None:
+        for drawn in self._variants():
+            self._cancel.check()
+            variant = drawn.variant
+
+            def on_step(stage: Stage, progress: Step, variant: Variant = variant) -> None:
+                self._tell("step", variant, stage=stage, **progress)
+                self._collect(most=_BACKLOG)
+                self._cancel.check()
+
+            try:
+                drawer.draw(drawn, on_step)
+            finally:
+                save(drawn)
+            self._collect(most=_BACKLOG - 1)
+
+    def _draw_in_lanes(
+        self, lanes: int, drawer: VariantDrawer, save: Callable[[DrawnVariant], None]
+    ) -> None:
+        """Draw several variants at a time; progress is still told in the caller's thread."""
+        stopped: BaseException | None = None
+        with Lanes(lanes, drawer, self._cancel) as pool:
+            variants = self._variants()
+            for drawn in itertools.islice(variants, lanes):
+                pool.start(drawn)
+            while pool.busy:
+                try:
+                    news = pool.next_news()
+                except BaseException as problem:  # noqa: BLE001 - raised again below
+                    stopped = stopped or problem
+                    pool.stop()
+                    continue
+                if isinstance(news, Moved):
+                    self._tell("step", news.drawn.variant, stage=news.stage, **news.progress)
+                    self._collect(most=_BACKLOG)
+                    continue
+                save(news.drawn)
+                self._collect(most=_BACKLOG - 1)
+                stopped = stopped or news.stopped
+                if stopped is None and not self._cancel.cancelled:
+                    for drawn in itertools.islice(variants, 1):
+                        pool.start(drawn)
+        if stopped is not None:
+            raise stopped
+        self._cancel.check()
+
+    def _variants(self) -> Iterator[DrawnVariant]:
+        for position, place in enumerate(self._places):
+            yield DrawnVariant(variant=self._plan.variants[place], position=position)
 
     def _collect(self, most: int) -> None:
         """Take in what the saving thread has finished; wait until at most *most* are under way."""
         while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
             self._take_in(self._waiting.popleft())
-
-    def _draw(self, drawn: DrawnVariant) -> None:
-        """Carry one variant through its stages; trouble ends the variant, not the run."""
-        for stage in stages_of(drawn.variant.config):
-            try:
-                self._cancel.check()
-                self._draw_stage(stage, drawn)
-            except SafelightError as error:
-                if isinstance(error, GenerationCancelled):
-                    drawn.finished = False
-                    raise
-                drawn.fail(stage, sentence_of(error))
-                return
-            except Exception as error:  # noqa: BLE001 - an engine may raise anything
-                message = sentence_of(error)
-                _log.warning(
-                    "variant %d failed in %s: %s", drawn.variant.index, stage, message,
-                    exc_info=_log.isEnabledFor(logging.DEBUG),
-                )  # fmt: skip
-                drawn.fail(stage, message)
-                return
-            except BaseException:
-                drawn.finished = False
-                raise
-
-    def _draw_stage(self, stage: Stage, drawn: DrawnVariant) -> None:
-        knobs = drawn.variant.config[stage]
-        mask = self._file("mask", knobs)
-        for place, (parent, init_image) in enumerate(self._inputs(stage, knobs, drawn)):
-            job_id = f"{self._run_id}-{drawn.variant.index}-{stage}-{place}"
-            request = stage_request(stage, knobs, init_image, mask=mask, job_id=job_id)
-            began = time.perf_counter()
-            try:
-                generation = self._backend.generate(request, self._on_step(stage, drawn.variant))
-            finally:
-                spent = time.perf_counter() - began
-                drawn.seconds[stage] = drawn.seconds.get(stage, 0.0) + spent
-            drawn.warnings.extend(generation.warnings)
-            if not generation.images:
-                raise BackendError(f"{self._backend.name} answered without a picture")
-            for number, image in enumerate(generation.images):
-                drawn.pictures.append(self._picture(request, image, number, spent, parent, drawn))
-
-    def _picture(
-        self,
-        request: ImageRequest,
-        image: GeneratedImage,
-        number: int,
-        spent: float,
-        parent: int | None,
-        drawn: DrawnVariant,
-    ) -> Picture:
-        png: Any = image.png  # engines of other people are not type-checked
-        if not isinstance(png, bytes):
-            kind = type(png).__name__
-            raise BackendError(f"{self._backend.name} answered with {kind} instead of a PNG file")
-        effective = plain_values(dict(image.effective))
-        knobs = dict(drawn.variant.config[request.stage])
-        if parent is not None:
-            knobs.pop("init_image", None)  # stated, but an earlier stage made the input
-        before = {} if parent is None else drawn.pictures[parent].config
-        return Picture(
-            request=request,
-            png=png,
-            effective=effective,
-            config={**before, request.stage: {**knobs, **effective}},
-            seconds=spent,
-            number=number,
-            parent=parent,
-        )
-
-    def _inputs(
-        self, stage: Stage, knobs: Mapping[str, Any], drawn: DrawnVariant
-    ) -> list[tuple[int | None, bytes | None]]:
-        """Return the pictures that *stage* starts from, each with its place among the drawn."""
-        if stage == "txt2img":
-            return [(None, None)]
-        if drawn.pictures:
-            last = drawn.pictures[-1].request.stage
-            pictures = enumerate(drawn.pictures)
-            return [(place, p.png) for place, p in pictures if p.request.stage == last]
-        return [(None, self._file("init_image", knobs))]
-
-    def _file(self, knob: str, knobs: Mapping[str, Any]) -> bytes | None:
-        """Return what is in the file that *knob* names, None where it names none."""
-        name = knobs.get(knob)
-        if name is None:
-            return None
-        last_name, data = self._files.get(knob, ("", b""))
-        if name != last_name:
-            try:
-                data = (self._config.folder / name).read_bytes()
-            except OSError as error:
-                raise StorageError(f"{knob} {name!r} cannot be read: {error}") from error
-            self._files[knob] = (name, data)
-        return data
-
-    def _on_step(self, stage: Stage, variant: Variant) -> StepCallback:
-        def on_step(step: int, steps: int, preview: bytes | None = None) -> None:
-            self._tell("step", variant, stage=stage, step=step, steps=steps, preview=preview)
-            self._collect(most=_BACKLOG)
-            self._cancel.check()
-
-        return on_step
 
     # -- saving --------------------------------------------------------------------------
 
