@@ -136,6 +136,60 @@ def test_failed_variants_show_in_output_and_exit_status(safelight: Safelight) ->
     assert "failed: 0 pictures" in every.stdout
 
 
+def test_strict_fails_what_was_made_otherwise_than_asked(safelight: Safelight) -> None:
+    """The pictures are kept, and the exit status tells."""
+    swap = """--set=backend={name="fake", substitute={cfg_scale=5}}"""
+    assert safelight("run", "c.toml", swap).exit_code == 0
+    strict = safelight("run", "c.toml", swap, "--strict")
+    assert strict.exit_code == 1
+    assert "asked for txt2img.cfg_scale = 3, the engine used 5" in strict.stdout
+    assert "failed: 4 pictures" in strict.stdout
+
+
+def test_a_secret_may_come_from_the_environment(
+    safelight: Safelight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a config can be shared; a variable that is not set is named."""
+    option = """--set=backend={name="fake", fail_on="env:SECRET_WORD"}"""
+    missing = safelight("run", "c.toml", option)
+    assert missing.exit_code == 2
+    assert "SECRET_WORD is not set in the environment" in missing.output
+    monkeypatch.setenv("SECRET_WORD", "lighthouse")
+    assert safelight("run", "c.toml", option).exit_code == 1
+
+
+def test_the_doctor_tells_what_works(safelight: Safelight) -> None:
+    """By name, with options, as JSON, and of an address where nobody is."""
+    well = safelight("doctor", "fake")
+    assert well.exit_code == 0
+    assert re.search(r"^ok  txt2img ", well.stdout, re.MULTILINE)
+    ill = safelight("doctor", "fake", "--option", 'fail_on=["apple"]', "--json")
+    assert ill.exit_code == 1
+    report = json.loads(ill.stdout)
+    assert report["engine"] == "fake"
+    told = {finding["question"]: finding for finding in report["findings"]}
+    assert "refuses prompts with 'apple'" in told["txt2img"]["told"]
+    assert told["img2img"]["told"].startswith("not tried")
+    nobody = safelight("doctor", "http://me:canary@127.0.0.1:9")
+    assert nobody.exit_code == 1
+    assert "127.0.0.1:9 does not answer" in nobody.output
+    assert "canary" not in nobody.output
+    assert "key=value" in safelight("doctor", "fake", "--option", "nothing").output
+
+
+def test_paths_among_an_engines_options_start_at_the_config(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """As every other path in a config does, wherever the command is called."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "d.toml").write_text(
+        '[txt2img]\nprompt = "a"\n[backend]\nname = "bundled"\nmodel_dir = "mine"\n', "utf-8"
+    )
+    result = safelight("run", "deep/d.toml")
+    assert result.exit_code == 2
+    assert f"{Path('deep') / 'mine' / 'model.json'}" in result.output
+
+
 def test_a_plan_is_shown_without_drawing(safelight: Safelight) -> None:
     """Size, how it comes about, and the first variants."""
     shown = safelight("plan", "c.toml")

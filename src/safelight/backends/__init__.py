@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -27,8 +28,19 @@ def backend_names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)}))
 
 
-def create_backend(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Backend:
+def create_backend(
+    name: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    folder: Path | None = None,
+) -> Backend:
     """Return the engine *name*, made with *options*.
+
+    Args:
+        name: Its entry point.
+        options: Keywords of its factory.
+        folder: Where relative paths start among the options that the factory's
+            ``path_options`` names; None is the current folder.
 
     Raises:
         BackendNotInstalled: Its package is missing; the message names the missing one.
@@ -49,6 +61,11 @@ def create_backend(name: str, options: Mapping[str, Any] = MappingProxyType({}))
             f" install it with: pip install {package}[{name}]"
         ) from error
     _refuse_unknown_options(name, factory, options)
+    paths = getattr(factory, "path_options", ()) if folder is not None else ()
+    options = {
+        key: str(folder / value) if key in paths and folder and isinstance(value, str) else value
+        for key, value in options.items()
+    }
     try:
         backend: Backend = factory(**options)
     except SafelightError:

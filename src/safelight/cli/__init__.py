@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "backends": "Show the installed engines, and what each can do.",
+    "doctor": "Find out what works on an engine, by asking it.",
     "plan": "Show what a config would draw, without drawing it.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",

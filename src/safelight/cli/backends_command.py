@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from safelight.backends import backend_names, create_backend
-from safelight.cli.options import as_click_error, json_option
+from safelight.cli.job import engine_options
+from safelight.cli.options import as_click_error, engine_option, json_option
 from safelight.errors import BackendError, SafelightError
 from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
 
@@ -16,20 +17,23 @@ from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
 @click.command("backends")
 @click.argument("name", required=False)
 @click.option("--words", is_flag=True, help="List the words that the engine's model knows.")
+@engine_option
 @json_option
-def command(name: str | None, words: bool, as_json: bool) -> None:
+def command(name: str | None, words: bool, options: tuple[str, ...], as_json: bool) -> None:
     """Show the installed engines, or what the engine NAME can do."""
     try:
         if name is None:
-            if words:
+            if words or options:
                 raise click.UsageError(
-                    "--words needs an engine: safelight backends bundled --words"
+                    "--words and --option need an engine: safelight backends bundled --words"
                 )
             _show_all(as_json)
-        elif words:
-            _show_words(create_backend(name), as_json)
+            return
+        backend = create_backend(name, engine_options(options))
+        if words:
+            _show_words(backend, as_json)
         else:
-            _show_one(create_backend(name), as_json)
+            _show_one(backend, as_json)
     except SafelightError as error:
         raise as_click_error(error) from error
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
@@ -14,7 +17,7 @@ from safelight.errors import BackendError, BackendUnavailable, ConfigError, Safe
 from safelight.pipeline import Backend, refuse_unknown_choices
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
-__all__ = ["Job", "ready_job"]
+__all__ = ["Job", "engine_options", "ready_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def ready_job(path: Path, overrides: Sequence[str], seed: int | None) -> Job:
     config = PipelineConfig.from_file(path, overrides)
     plan_seed = secrets.randbits(32) if seed is None else seed
     try:
-        backend = create_backend(config.backend.name, config.backend.options)
+        options = _with_secrets(config.backend.options)
+        backend = create_backend(config.backend.name, options, folder=config.folder)
         plan = plan_variants(config, plan_seed)
         with suppress(BackendUnavailable):
             refuse_unknown_choices(backend, config, plan)
@@ -65,3 +69,43 @@ def ready_job(path: Path, overrides: Sequence[str], seed: int | None) -> Job:
         kind = "backend: " if isinstance(error, BackendError) else ""
         raise ConfigError(f"{kind}{error}", source=str(path)) from error
     return Job(config, backend, plan, plan_seed)
+
+
+def engine_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the options that ``key=value`` *texts* give an engine.
+
+    A value is read as TOML (``verify=false``), and as plain text where it is none.
+
+    Raises:
+        ConfigError: One has no ``=``, or names an environment variable that is not set.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found or not key.strip():
+            raise ConfigError(f"--option must look like key=value, got {text!r}")
+        try:
+            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key.strip()] = value
+    return dict(_with_secrets(options))
+
+
+def _with_secrets(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *options* with ``env:NAME`` replaced by that environment variable's value.
+
+    So a password need not stand in a file that people share.
+
+    Raises:
+        ConfigError: The variable is not set.
+    """
+    return {key: _secret(key, value) for key, value in options.items()}
+
+
+def _secret(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith("env:"):
+        return value
+    name = value.removeprefix("env:")
+    if name not in os.environ:
+        raise ConfigError(f"backend.{key} is {value!r}, but {name} is not set in the environment")
+    return os.environ[name]

@@ -8,7 +8,14 @@ import click
 
 from safelight.errors import ConfigError, SafelightError
 
-__all__ = ["archive_option", "as_click_error", "json_option", "override_option", "seed_option"]
+__all__ = [
+    "archive_option",
+    "as_click_error",
+    "engine_option",
+    "json_option",
+    "override_option",
+    "seed_option",
+]
 
 
 archive_option = click.option(
@@ -27,6 +34,13 @@ override_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Put a value over the config's, as --set txt2img.steps=30; may be repeated.",
+)
+engine_option = click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the engine, as --option url=http://127.0.0.1:8188; may be repeated.",
 )
 seed_option = click.option(
     "--seed",

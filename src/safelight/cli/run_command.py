@@ -52,6 +52,9 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @seed_option
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
 @click.option("--no-record", is_flag=True, help="Write no learning record.")
+@click.option(
+    "--strict", is_flag=True, help="Count a picture that was made otherwise than asked as failed."
+)
 @json_option
 def command(
     configs: tuple[Path, ...],
@@ -60,6 +63,7 @@ def command(
     seed: int | None,
     dry_run: bool,
     no_record: bool,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
@@ -79,7 +83,10 @@ def command(
         with _cancelled_by_interrupt(cancel):
             for job in jobs:
                 if not cancel.cancelled:
-                    statuses += _run(job, archive, cancel, record=not no_record, as_json=as_json)
+                    statuses += _run(
+                        job, archive, cancel,
+                        record=not no_record, strict=strict, as_json=as_json,
+                    )  # fmt: skip
     except SafelightError as error:
         raise as_click_error(error) from error
     except KeyboardInterrupt:
@@ -100,12 +107,17 @@ def _show_plan(job: Job, as_json: bool) -> None:
         print_plan(job.config, job.plan, first)
 
 
-def _run(job: Job, archive: Path, cancel: CancelToken, *, record: bool, as_json: bool) -> list[str]:
+def _run(
+    job: Job, archive: Path, cancel: CancelToken, *, record: bool, strict: bool, as_json: bool
+) -> list[str]:
     writer = LearningRecordWriter(records_folder(archive))
     for recovered in recover_interrupted_runs(archive, writer):
         _say(f"recovered run {recovered.run_id}: {recovered.status}")
     runner = PipelineRunner(
-        job.backend, archive_dir=archive, learning_record_writer=writer if record else None
+        job.backend,
+        archive_dir=archive,
+        learning_record_writer=writer if record else None,
+        strict=strict,
     )
     size = job.plan.plan_size
     if not as_json:

@@ -41,6 +41,7 @@ class BundledBackend:
     """
 
     name = "bundled"
+    path_options = ("model_dir",)
 
     def __init__(self, *, model_dir: Path | str | None = None) -> None:
         self._folder = Path(model_dir) if model_dir is not None else MODEL_FOLDER

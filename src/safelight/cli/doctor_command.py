@@ -1,0 +1,89 @@
+"""``safelight doctor``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from safelight.backends import backend_names, create_backend
+from safelight.cli.job import engine_options
+from safelight.cli.options import as_click_error, engine_option, json_option
+from safelight.errors import BackendError, BackendUnavailable, SafelightError
+from safelight.pipeline import Backend
+from safelight.pipeline.engine_check import Finding, check_engine
+
+_SIGNS = {"works": "ok", "differs": "~", "fails": "x"}
+
+_TELLTALES = {"comfyui": "/system_stats", "webui": "/sdapi/v1/samplers"}
+"""Engine -> a question that only its servers answer with JSON."""
+
+
+@click.command("doctor")
+@click.argument("engine", metavar="ENGINE|URL")
+@engine_option
+@click.option("--prompt", default="a red apple", help="What the little pictures show.")
+@json_option
+def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> None:
+    """Find out what works on an engine, by drawing a few tiny pictures.
+
+    ENGINE is the name of an installed engine or the address of a server, such as
+    http://127.0.0.1:7860. Exit status: 0 everything works, 1 something fails.
+    """
+    try:
+        backend = _backend(engine, options)
+        findings = []
+        for finding in check_engine(backend, prompt):
+            findings.append(finding)
+            if not as_json:
+                click.echo(_line(finding))
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    if as_json:
+        report = {"engine": backend.name, "findings": msgspec.to_builtins(findings)}
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    if any(finding.verdict == "fails" for finding in findings):
+        raise SystemExit(1)
+
+
+def _line(finding: Finding) -> str:
+    told = f"  {finding.told}" if finding.told else ""
+    return f"{_SIGNS[finding.verdict]:>2}  {finding.question:14}{finding.seconds:7.2f} s{told}"
+
+
+def _backend(engine: str, options: Sequence[str]) -> Backend:
+    given = engine_options(options)
+    if engine in backend_names() or "://" not in engine:
+        return create_backend(engine, given)
+    name = _engine_at(engine, given)
+    click.echo(f"{name} at {engine.rpartition('@')[2]}", err=True)
+    return create_backend(name, {"url": engine, **given})
+
+
+def _engine_at(url: str, options: dict[str, object]) -> str:
+    """Return which engine's server listens at *url*.
+
+    Raises:
+        BackendError: Nobody answers, or none of ours does.
+    """
+    from safelight.backends.engine_server import EngineServer
+
+    known = {key: options[key] for key in ("user", "password", "verify") if key in options}
+    server = EngineServer("the engine", url, **known)  # type: ignore[arg-type]
+    try:
+        for name, path in _TELLTALES.items():
+            try:
+                server.json(server.ask("GET", path))
+            except BackendUnavailable:
+                raise
+            except BackendError as error:
+                if "401" in str(error):
+                    raise
+                continue
+            return name
+    finally:
+        server.close()
+    asked = " and ".join(_TELLTALES.values())
+    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")
