@@ -5,7 +5,7 @@ Everything goes through the shipped ONNX graphs, on one thread:
 - ``prompts``: the 40 fixed prompts, two seeds each; top-1 is the part of the pictures whose
   wanted concept the judge ranks first.
 - ``concepts``: 60 concepts drawn at random, by name, one seed each.
-- ``knobs``: top-1 and mean log-probability for guidance 1, 3, 8 and 2 to 32 steps.
+- ``knobs``: top-1, mean log-probability and mean detail for guidance 1, 3, 8 and 2 to 32 steps.
 - ``seconds``: median time of one picture, 20 steps with guidance.
 
 Writes ``evaluation.json`` and the contact sheets to OUT.
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from training.captions import STYLES, Concept, Vocabulary, caption_words, wanted_concept
 from training.dataset import Normalisation
 from training.export import TEXT_OUTPUTS, open_graph
-from training.judge import Scores
+from training.judge import Scores, fine_detail
 from training.prepare import read_json
 from training.sampling import (
     Pictures,
@@ -112,17 +112,21 @@ class Verdicts:
         hits: Whether the wanted concept came first.
         log_probabilities: Of the wanted concept.
         first: The class that came first.
+        detail: Binary logarithm of each picture's fine detail over that of the artwork of its
+            wanted concept: 0 is as much, -1 half as much.
     """
 
     hits: NDArray[np.bool_]
     log_probabilities: NDArray[np.float32]
     first: tuple[str, ...]
+    detail: NDArray[np.float64]
 
     def summary(self) -> dict[str, float]:
-        """Return the mean of both measures."""
+        """Return the mean of each measure."""
         return {
             "top1": round(float(self.hits.mean()), 4),
             "log_probability": round(float(self.log_probabilities.mean()), 4),
+            "detail": round(float(self.detail.mean()), 4),
         }
 
 
@@ -140,12 +144,15 @@ def ask(
         if concept is None:
             raise ValueError(f"no concept is called {prompt!r}")
         wanted.append(scores.names.index(concept.name))
+    names = [scores.names[number] for number in wanted]
+    artwork = np.array([scores.detail[name] for name in names])
     found = scores.log_probabilities(images)
     best = found.argmax(-1)
     return Verdicts(
         hits=best == np.array(wanted),
         log_probabilities=found[np.arange(len(wanted)), wanted],
         first=tuple(scores.names[number] for number in best),
+        detail=np.log2(np.maximum(fine_detail(images), 1e-6) / artwork),
     )
 
 

@@ -10,8 +10,9 @@ whether the picture can be told from all other concepts of the list. It does not
 beauty, and hardly sharpness: the classifier was taught to look through blur. Nor does it
 check colour, background or style words, or see a second object.
 
-Writes ``judge.onnx`` (int8 weights) and ``judge.json`` (class names in order, and what it takes to
-read the wanted concept from a prompt) to OUT.
+Writes ``judge.onnx`` (int8 weights) and ``judge.json`` (class names in order, what it takes to
+read the wanted concept from a prompt, and how much fine detail the drawings of each concept have)
+to OUT.
 ``judge.onnx`` maps ``pictures``, float32 RGB from 0 to 1 (batch, 3, 64, 64), to
 ``log_probabilities`` (batch, classes).
 
@@ -35,6 +36,7 @@ from torch.nn import functional
 from training.captions import BACKGROUNDS, COLOURS, STOP_WORDS, STYLES
 from training.dataset import Dataset
 from training.export import open_graph, quantise, write_graph
+from training.prepare import over
 
 NOTHING = "nothing"
 """Class 0: pictures that show no concept."""
@@ -228,6 +230,9 @@ class Scores:
         self.names: tuple[str, ...] = tuple(
             json.loads((folder / "judge.json").read_text(encoding="utf-8"))["classes"]
         )
+        self.detail: dict[str, float] = json.loads(
+            (folder / "judge.json").read_text(encoding="utf-8")
+        )["detail"]
         self._graph: onnxruntime.InferenceSession = open_graph(folder / "judge.onnx")
 
     def log_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -235,6 +240,32 @@ class Scores:
         pictures = np.moveaxis(images.astype(np.float32) / 255, -1, 1)
         result: NDArray[np.float32] = self._graph.run(None, {"pictures": pictures})[0]
         return result
+
+
+def fine_detail(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the root mean square of the four-neighbour Laplacian of RGB bytes.
+
+    Args:
+        images: (count, side, side, 3).
+
+    Returns:
+        One number per picture, in steps of 8-bit colour; blur halves it, grain doubles it.
+    """
+    p = images.astype(np.float64)
+    neighbours = p[:, :-2, 1:-1] + p[:, 2:, 1:-1] + p[:, 1:-1, :-2] + p[:, 1:-1, 2:]
+    result: NDArray[np.float64] = np.sqrt(
+        ((4 * p[:, 1:-1, 1:-1] - neighbours) ** 2).mean((1, 2, 3))
+    )
+    return result
+
+
+def artwork_detail(dataset: Dataset) -> dict[str, float]:
+    """Return concept -> the mean fine detail of its drawings, on white."""
+    found: dict[str, list[float]] = {concept.name: [] for concept in dataset.concepts}
+    for entry, drawing in zip(dataset.entries, dataset.artwork, strict=True):
+        flat = over(drawing).round().astype(np.uint8)
+        found[str(entry["concept"])].append(float(fine_detail(flat[None])[0]))
+    return {name: round(sum(values) / len(values), 2) for name, values in found.items()}
 
 
 def main() -> None:
@@ -262,6 +293,7 @@ def main() -> None:
         "concepts": [asdict(concept) for concept in dataset.concepts],
         "passed_over": [*STYLES, *COLOURS],
         "stop_words": sorted(STOP_WORDS),
+        "detail": artwork_detail(dataset),
     }
     (arguments.out / "judge.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     print(f"accuracy {accuracy:.3f}")

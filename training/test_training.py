@@ -30,6 +30,7 @@ from training.captions import (
 from training.dataset import Normalisation
 from training.evaluate import fixed_prompts
 from training.export import to_int8, write_graphs
+from training.judge import fine_detail
 from training.network import Denoiser, NetworkSettings
 from training.prepare import hue_saturation_value, over, recolour, render, rgb_of
 from training.sampling import (
@@ -204,3 +205,10 @@ def test_exported_graphs_agree_with_torch(tmp_path: Path) -> None:
     assert parity["float32_max"] < 1e-4 * max(1.0, parity["output_std"])
     assert parity["int8_rms"] < 0.05 * parity["output_std"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.onnx", "unet.onnx"]
+
+
+def test_fine_detail_sees_blur_and_grain() -> None:
+    """A flat picture has none; a chessboard has eight times its contrast."""
+    flat = np.full((8, 8, 3), 200, np.uint8)
+    board = np.where(np.indices((8, 8)).sum(0) % 2, 10, 0).astype(np.uint8)[..., None].repeat(3, -1)
+    assert fine_detail(np.stack([flat, board])).tolist() == [0, 40]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from backends.backend_contract import Steps
 from safelight.backends.bundled import MODEL_FOLDER, BundledBackend
@@ -83,6 +83,43 @@ def test_a_prompt_without_a_known_concept_has_no_score(
 ) -> None:
     """No number is better than a number without meaning."""
     assert scorer.score(drawn(bundled, "umbrella"), "zeppelin") is None
+
+
+def test_blur_and_grain_show_in_the_detail(scorer: FidelityScorer, bundled: BundledBackend) -> None:
+    """The classifier looks through both; the second figure does not."""
+    png = drawn(bundled, "umbrella")
+    plain = scorer.score(png, "umbrella")
+    with Image.open(io.BytesIO(png)) as picture:
+        blurred = picture.filter(ImageFilter.GaussianBlur(1.5))
+        noise = np.random.default_rng(1).normal(0, 20, (64, 64, 3))
+        grain = Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+    assert plain is not None
+    for changed, sign in ((blurred, -1), (grain, 1)):
+        buffer = io.BytesIO()
+        changed.save(buffer, "PNG")
+        fidelity = scorer.score(buffer.getvalue(), "umbrella")
+        assert fidelity is not None
+        assert fidelity.hit
+        assert sign * (fidelity.detail - plain.detail) > 0.5
+
+
+def test_more_steps_give_more_detail_up_to_a_point(
+    scorer: FidelityScorer, bundled: BundledBackend
+) -> None:
+    """Two steps leave a blur that eight have not; 32 add little to 16."""
+
+    def detail(steps: int) -> float:
+        total = 0.0
+        for prompt in ("umbrella", "guitar", "rocket", "house"):
+            request = Txt2ImgRequest(prompt=prompt, seed=1, steps=steps, cfg_scale=1)
+            fidelity = scorer.score(bundled.generate(request, Steps()).images[0].png, prompt)
+            assert fidelity is not None
+            total += fidelity.detail / 4
+        return total
+
+    two, eight, sixteen, thirty_two = map(detail, (2, 8, 16, 32))
+    assert eight - two > 0.3
+    assert abs(thirty_two - sixteen) < 0.15
 
 
 def test_what_is_no_picture_is_refused(scorer: FidelityScorer) -> None:

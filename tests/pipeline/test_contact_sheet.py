@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from safelight.pipeline.contact_sheet import MOST_CELLS, SheetCell, contact_sheet
+from safelight.pipeline.run_sheet import row_length
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
@@ -70,3 +71,23 @@ def test_a_sheet_has_a_limit() -> None:
     cells = [SheetCell(image=picture(RED, (8, 8)))] * (MOST_CELLS + 5)
     sheet = opened(contact_sheet(cells, columns=40))
     assert area(sheet, RED) == MOST_CELLS * 160 * 160
+
+
+@pytest.mark.parametrize(
+    ("sizes", "columns"),
+    [([], None), ([3], 3), ([4, 3], 3), ([3, 4, 2], 8), ([2, 5, 2], 2), ([2, 2, 2, 2], 8),
+     ([2, 13], None), ([5, 12], 12)],
+)  # fmt: skip
+def test_rows_are_as_long_as_the_inner_axes_allow(sizes: list[int], columns: int | None) -> None:
+    """The outer axes go down, so that a row differs in little."""
+    assert row_length(sizes) == columns
+
+
+def test_a_long_column_name_keeps_its_value_in_sight() -> None:
+    """The name may be cut; what varies may not."""
+    cell = SheetCell(image=picture(RED, (64, 64)))
+    short, long = (
+        opened(contact_sheet([cell], columns=1, column_names=[name]))
+        for name in ("cfg_scale 3", "hires_denoising_strength 0.3")
+    )
+    assert long.height == short.height + 17, "the value has a line of its own"

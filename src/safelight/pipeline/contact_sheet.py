@@ -79,19 +79,21 @@ def contact_sheet(
     left = _MARGIN + (max(int(text.getlength(n)) for n in row_names) + _GAP if row_names else 0)
     sheet_width = left + columns * (width + _GAP) - _GAP + _MARGIN
     titles = _wrapped(title, heading, sheet_width - 2 * _MARGIN, most=4)
-    top = _MARGIN + len(titles) * (_TITLE_SIZE + 6) + (_LINE + _GAP if column_names else 0)
+    above = [_wrapped(name, text, width, most=2) for name in column_names[:columns]]
+    heads = max(map(len, above), default=0)
+    top = _MARGIN + len(titles) * (_TITLE_SIZE + 6) + (heads * _LINE + _GAP if above else 0)
     row_height = height + max(map(len, labels)) * _LINE + _GAP + 4
     sheet = Image.new("RGB", (sheet_width, top + rows * row_height + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     _write_lines(draw, titles, (_MARGIN, _MARGIN), heading, _INK, _TITLE_SIZE + 6)
-    for column, name in enumerate(column_names[:columns]):
-        above = (left + column * (width + _GAP), top - _LINE - _GAP // 2)
-        _write_lines(draw, _wrapped(name, text, width, most=1), above, text, _INK, _LINE)
+    for column, lines in enumerate(above):
+        place = (left + column * (width + _GAP), top - len(lines) * _LINE - _GAP // 2)
+        _write_lines(draw, lines, place, text, _INK, _LINE)
     for row, name in enumerate(row_names[:rows]):
         draw.text((_MARGIN, top + row * row_height + height // 2), name, fill=_INK, font=text)
-    for place, (picture, lines) in enumerate(zip(thumbnails, labels, strict=True)):
-        x = left + place % columns * (width + _GAP)
-        y = top + place // columns * row_height
+    for number, (picture, lines) in enumerate(zip(thumbnails, labels, strict=True)):
+        x = left + number % columns * (width + _GAP)
+        y = top + number // columns * row_height
         sheet.paste(picture, (x + (width - picture.width) // 2, y + height - picture.height))
         _write_lines(draw, lines, (x, y + height + 3), text, _FAINT, _LINE)
     buffer = io.BytesIO()

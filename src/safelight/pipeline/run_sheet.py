@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from safelight.config import PipelineConfig
@@ -12,9 +13,11 @@ from safelight.pipeline.picture_saver import RunImage
 from safelight.pipeline.run_result import RunResult
 from safelight.randomizer import Axis, RandomizerPlanResult
 
-__all__ = ["write_contact_sheet"]
+__all__ = ["row_length", "write_contact_sheet"]
 
 _MOST_COLUMNS = 12
+_WIDE = 8
+"""Several axes share a row as long as it has no more pictures than this."""
 
 _SELF_EXPLAINING = ("prompt", "sampler", "scheduler", "model")
 """Values of these need no name before them."""
@@ -45,7 +48,7 @@ def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
     pictures = _last_pictures(result)
     varied = [axis for axis in plan.axes if axis.size > 1]
     whole = plan.mode == "fanout" and len(pictures) == plan.full_size
-    columns = varied[-1].size if whole and 1 < varied[-1].size <= _MOST_COLUMNS else None
+    columns = row_length([axis.size for axis in varied]) if whole else None
     names: list[list[str]] = [[], []]
     if columns and len(varied) == 2:
         names = [_names(axis) for axis in varied]
@@ -64,6 +67,21 @@ def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
         row_names=names[0],
         pictures=len(pictures),
     )
+
+
+def row_length(sizes: Sequence[int]) -> int | None:
+    """Return how many pictures make a row: a value of the outer axes, when that is not too many.
+
+    Axes that together are few share a row, so that a plan of many small axes is no tower.
+    """
+    if not sizes or sizes[-1] > _MOST_COLUMNS:
+        return None
+    columns = sizes[-1]
+    for size in reversed(sizes[1:-1]):
+        if columns * size > _WIDE:
+            break
+        columns *= size
+    return columns
 
 
 def _names(axis: Axis) -> list[str]:

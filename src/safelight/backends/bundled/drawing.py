@@ -162,7 +162,7 @@ class Drawing:
             "hires_upscaler": upscaler or "Lanczos",
             "hires_steps": _steps("hires_steps", request.hires_steps, steps),
             "hires_denoising_strength": _strength(
-                "hires_denoising_strength", request.hires_denoising_strength, 0.3
+                "hires_denoising_strength", request.hires_denoising_strength, 0.2
             ),
         }
 

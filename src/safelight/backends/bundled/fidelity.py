@@ -3,8 +3,9 @@
 An automatic measure for demonstrations, benchmarks and evidence about the bundled model; it is
 always labelled as automatic and never mixed with people's ratings. The classifier was trained
 on the same artwork as the model, but never saw the model or its loss. It measures whether the
-picture can be told from all other concepts of its list. It does not measure beauty, hardly
-sharpness (it was taught to look through blur), and neither colour, background nor style.
+picture can be told from all other concepts of its list. It does not measure beauty, and neither
+colour, background nor style; it was taught to look through blur, so a second figure beside it,
+the detail, says how blurred or grainy a picture is.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from safelight.backends.bundled.model_facts import read_facts
 from safelight.backends.bundled.text_to_image_model import open_session, run_session, split_words
 from safelight.pipeline.images import open_rgb
 
-__all__ = ["Fidelity", "FidelityScorer"]
+__all__ = ["Fidelity", "FidelityScorer", "fine_detail"]
 
 
 _FACTS: Mapping[str, type] = {
     "classes": list,
     "concepts": list,
+    "detail": dict,
     "image_size": int,
     "passed_over": list,
     "stop_words": list,
@@ -41,11 +43,14 @@ class Fidelity:
         wanted: The concept that the prompt names.
         log_probability: Of the wanted concept: at most 0, the higher the surer.
         first: The concept that the classifier holds for the likeliest; ``nothing`` is one.
+        detail: Binary logarithm of the picture's fine detail over that of the artwork of the
+            wanted concept: 0 is as much, -1 half as much (blurred), above 0 more (grain).
     """
 
     wanted: str
     log_probability: float
     first: str
+    detail: float
 
     @property
     def hit(self) -> bool:
@@ -71,6 +76,7 @@ class FidelityScorer:
         self._classes: tuple[str, ...] = tuple(facts["classes"])
         self._session = open_session(folder / "judge.onnx")
         self._side: int = facts["image_size"]
+        self._detail: Mapping[str, float] = facts["detail"]
         self._titles: Mapping[tuple[str, ...], str] = {
             self._words(title): concept["name"]
             for concept in facts["concepts"]
@@ -101,12 +107,14 @@ class FidelityScorer:
         wanted = self.wanted(prompt)
         if wanted is None:
             return None
-        pictures = np.moveaxis(self._pixels(image)[None].astype(np.float32) / 255, -1, 1)
+        pixels = self._pixels(image)
+        pictures = np.moveaxis(pixels[None].astype(np.float32) / 255, -1, 1)
         (scores,) = run_session(self._session, {self._session.get_inputs()[0].name: pictures})
         return Fidelity(
             wanted=wanted,
             log_probability=float(scores[0][self._classes.index(wanted)]),
             first=self._classes[int(np.argmax(scores[0]))],
+            detail=float(np.log2(max(fine_detail(pixels), 1e-6) / self._detail[wanted])),
         )
 
     def _words(self, text: str) -> tuple[str, ...]:
@@ -122,6 +130,17 @@ class FidelityScorer:
         if picture.size != (self._side, self._side):
             picture = ImageOps.fit(picture, (self._side, self._side), Image.Resampling.BOX)
         return np.asarray(picture)
+
+
+def fine_detail(pixels: NDArray[np.uint8]) -> float:
+    """Return the root mean square of the four-neighbour Laplacian, in steps of 8-bit colour.
+
+    Args:
+        pixels: RGB, shape (height, width, 3), at least 3 x 3.
+    """
+    p = pixels.astype(np.float64)
+    neighbours = p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:]
+    return float(np.sqrt(((4 * p[1:-1, 1:-1] - neighbours) ** 2).mean()))
 
 
 def _runs_in(title: tuple[str, ...], words: tuple[str, ...]) -> bool:
