@@ -127,3 +127,28 @@ def test_strict_makes_a_substitution_a_failure_and_keeps_the_picture(tmp_path: P
     (failure,) = result.failures
     assert failure.error == "asked for txt2img.sampler = 'Heun', the engine used 'DPM++ 2M'"
     assert [image.path.is_file() for image in result.images if image.path] == [True]
+
+
+def test_variants_of_one_model_are_drawn_together_and_recorded_in_their_order(
+    tmp_path: Path,
+) -> None:
+    """Swapping a checkpoint costs seconds; the plan's order is for people."""
+    models: list[str | None] = []
+
+    class Listening(FakeBackend):
+        def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+            assert isinstance(request, Txt2ImgRequest)
+            models.append(request.model)
+            return super().generate(request, on_step)
+
+    sweep = {"txt2img.steps": [1, 2, 3], "txt2img.model": ["b", "a"]}
+    config = {**CONFIG, "randomizer": {"mode": "fanout", "sweep": sweep}}
+    records: list[LearningRecord] = []
+    result = runner(Listening(), tmp_path, records).run(config)
+    assert models == ["b"] * 3 + ["a"] * 3
+    settings = [
+        (config["txt2img"]["steps"], config["txt2img"]["model"])
+        for config in records[0].variant_configs
+    ]
+    assert settings == [(1, "b"), (1, "a"), (2, "b"), (2, "a"), (3, "b"), (3, "a")]
+    assert len(result.images) == 6

@@ -12,7 +12,7 @@ import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,9 @@ __all__ = ["SingleRun"]
 
 _BACKLOG = 4
 """Variants that may wait for the disk at once."""
+
+_WEIGHTS = (".model", ".vae")
+"""Knobs whose change makes an engine load something large."""
 
 _log = logging.getLogger(__name__)
 _Saved = tuple[VariantEntry, tuple[RunImage, ...]]
@@ -241,8 +244,24 @@ class SingleRun:
         self._cancel.check()
 
     def _variants(self) -> Iterator[DrawnVariant]:
-        for position, place in enumerate(self._places):
-            yield DrawnVariant(variant=self._plan.variants[place], position=position)
+        """Yield the variants as they are best drawn: those of one model together.
+
+        Loading other weights costs an engine seconds; the order of the account is the plan's.
+        """
+        positions: Iterable[int] = range(len(self._places))
+        if any(axis.name.endswith(_WEIGHTS) and axis.size > 1 for axis in self._plan.axes):
+            seen: dict[tuple[Any, ...], int] = {}
+            positions = sorted(
+                positions, key=lambda place: seen.setdefault(self._weights(place), len(seen))
+            )
+        for position in positions:
+            yield DrawnVariant(
+                variant=self._plan.variants[self._places[position]], position=position
+            )
+
+    def _weights(self, position: int) -> tuple[Any, ...]:
+        config = self._plan.variants[self._places[position]].config
+        return tuple(knobs.get(name) for knobs in config.values() for name in ("model", "vae"))
 
     def _collect(self, most: int) -> None:
         """Take in what the saving thread has finished; wait until at most *most* are under way."""
@@ -314,7 +333,7 @@ class SingleRun:
         return RunResult(
             run_id=self._run_id,
             status=status,
-            images=tuple(self._images),
+            images=tuple(sorted(self._images, key=lambda image: image.variant)),
             failures=tuple(
                 RunFailure(
                     variant=self._places[entry.position],
@@ -322,7 +341,7 @@ class SingleRun:
                     stage=failure.stage,
                     error=failure.error,
                 )
-                for entry in entries
+                for entry in sorted(entries, key=lambda entry: entry.position)
                 for failure in entry.failures
             ),
             warnings=self._warnings(),
