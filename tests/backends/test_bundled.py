@@ -21,6 +21,7 @@ from backends.backend_contract import BackendContract, Steps, pixels
 from safelight.backends.bundled import BundledBackend
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
+from safelight.pipeline.stages import mismatches
 
 MODEL = Path(safelight.backends.bundled.__file__).parent / "model"
 
@@ -74,6 +75,20 @@ def test_a_red_apple_is_red(bundled: BundledBackend) -> None:
 def test_every_knob_matters(bundled: BundledBackend, change: dict[str, Any]) -> None:
     """Evidence about a knob that does nothing would be worthless."""
     assert np.abs(drawn(bundled) - drawn(bundled, **change)).mean() > 1
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [("DPM++ 2M", "Karras"), ("DPM++ 2M SDE", "Exponential"), ("Euler", "Normal")],
+)
+def test_automatic_is_the_samplers_own_schedule(
+    bundled: BundledBackend, sampler: str, scheduler: str
+) -> None:
+    """As in AUTOMATIC1111; what it came to is reported, and is no mismatch."""
+    request = Txt2ImgRequest(prompt="apple", steps=2, sampler=sampler, scheduler="Automatic")
+    (image,) = bundled.generate(request, Steps()).images
+    assert image.effective["scheduler"] == scheduler
+    assert mismatches(request, image.effective) == ()
 
 
 def test_eta_matters_where_there_is_one(bundled: BundledBackend) -> None:

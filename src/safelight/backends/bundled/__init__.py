@@ -70,7 +70,7 @@ class BundledBackend:
         return {
             "model": (model_facts(self._folder)["name"],),
             "sampler": tuple(SAMPLERS),
-            "scheduler": tuple(SCHEDULES),
+            "scheduler": ("Automatic", *SCHEDULES),
             "upscaler": tuple(UPSCALERS),
             "hires_upscaler": tuple(UPSCALERS),
         }

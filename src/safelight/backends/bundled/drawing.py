@@ -28,6 +28,7 @@ from safelight.pipeline.backend import (
     Txt2ImgRequest,
 )
 from safelight.pipeline.images import encode_png
+from safelight.sampler_names import SAMPLERS as NAMES
 from safelight.sampler_names import name_hint
 
 __all__ = ["UPSCALERS", "Drawing", "one_of"]
@@ -119,7 +120,7 @@ class Drawing:
             "negative_prompt": request.negative_prompt,
             "model": model.name,
             "sampler": sampler,
-            "scheduler": one_of("scheduler", request.scheduler, SCHEDULES) or "Karras",
+            "scheduler": _scheduler(request.scheduler, sampler),
             "steps": _steps("steps", request.steps, 20),
             "cfg_scale": _finite("cfg_scale", request.cfg_scale, 3.0),
             "seed": request.seed,
@@ -283,6 +284,14 @@ def _first_level(strength: float, steps: int) -> int:
     strength 0 is no step at all.
     """
     return steps if strength == 0 else steps - 1 - int(min(strength, 0.999) * steps)
+
+
+def _scheduler(asked: str | None, sampler: str) -> str:
+    """Return the schedule; ``Automatic`` is what it is for *sampler* in AUTOMATIC1111."""
+    if asked != "Automatic":
+        return one_of("scheduler", asked, SCHEDULES) or "Karras"
+    automatic = NAMES[sampler].scheduler
+    return automatic if automatic in SCHEDULES else "Normal"
 
 
 def _steps(knob: str, value: int | None, default: int) -> int:
