@@ -150,6 +150,57 @@ class BackendContract:
             assert used != "No Such Name"
             assert used is not None or any(knob in warning for warning in generation.warnings)
 
+    @pytest.mark.parametrize(
+        ("knob", "value"),
+        [
+            ("vae", "no such vae"), ("clip_skip", 2), ("eta", 0.5), ("batch_size", 2),
+            ("hires_scale", 2), ("extra", {"no_such_knob": 1}),
+        ],
+    )  # fmt: skip
+    def test_no_knob_is_ignored_in_silence(
+        self, backend: Backend, request_fields: dict[str, Any], knob: str, value: Any
+    ) -> None:
+        """Used and reported, refused by name, or warned of."""
+        request = Txt2ImgRequest(**{**request_fields, knob: value})
+        name = "no_such_knob" if knob == "extra" else knob
+        try:
+            generation = backend.generate(request, Steps())
+        except BackendError as error:
+            assert name in str(error)
+            return
+        used = generation.images[0].effective
+        assert name in used or any(name in warning for warning in generation.warnings)
+        if knob == "batch_size" and used.get(knob) == 2:
+            seeds = [image.effective.get("seed") for image in generation.images]
+            assert seeds == [request.seed, request.seed + 1]
+        if knob == "hires_scale" and knob in used:
+            height, width, _ = pixels(generation.images[0].png).shape
+            assert (width, height) == (2 * used["width"], 2 * used["height"])
+
+    def test_a_mask_keeps_what_it_shows_black(
+        self, backend: Backend, request_fields: dict[str, Any]
+    ) -> None:
+        """Where the engine can mask; where it cannot, it says so."""
+        given = self.draw(backend, request_fields)
+        height, width, _ = pixels(given.png).shape
+        half = np.zeros((height, width, 3), np.uint8)
+        half[:, : width // 2] = 255
+        buffer = io.BytesIO()
+        Image.fromarray(half).save(buffer, "PNG")
+        request = Img2ImgRequest(
+            init_image=given.png, mask=buffer.getvalue(), denoising_strength=0.9,
+            **{**request_fields, "seed": 987, "prompt": "something else"},
+        )  # fmt: skip
+        try:
+            generation = backend.generate(request, Steps())
+        except BackendError as error:
+            assert "mask" in str(error)
+            return
+        if any("mask" in warning for warning in generation.warnings):
+            return
+        apart = np.abs(pixels(generation.images[0].png) - pixels(given.png)).mean(axis=(0, 2))
+        assert apart[width * 3 // 4 :].mean() < apart[: width // 4].mean()
+
     def test_every_listed_choice_can_be_used(
         self, backend: Backend, request_fields: dict[str, Any]
     ) -> None:

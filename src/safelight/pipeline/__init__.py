@@ -11,6 +11,7 @@ from safelight.pipeline.backend import (
     StepCallback,
     Txt2ImgRequest,
     UpscaleRequest,
+    unused_knobs,
 )
 from safelight.pipeline.journal import recover_interrupted_runs
 from safelight.pipeline.picture_saver import RunImage
@@ -43,4 +44,5 @@ __all__ = [
     "UpscaleRequest",
     "recover_interrupted_runs",
     "refuse_unknown_choices",
+    "unused_knobs",
 ]

@@ -7,7 +7,7 @@ says by satisfying a second, smaller protocol (:class:`ListsChoices`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -27,6 +27,7 @@ __all__ = [
     "Txt2ImgRequest",
     "UpscaleRequest",
     "requested_knobs",
+    "unused_knobs",
 ]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -134,13 +135,32 @@ class UpscaleRequest:
 ImageRequest = Txt2ImgRequest | Img2ImgRequest | UpscaleRequest
 
 
-def requested_knobs(request: ImageRequest) -> dict[str, Any]:
+def requested_knobs(request: DrawingRequest | UpscaleRequest) -> dict[str, Any]:
     """Return the knobs that *request* states, by name; defaults left to the engine are absent."""
     left_out = ("stage", "init_image", "mask", "job_id")
     knobs = {f.name: getattr(request, f.name) for f in fields(request) if f.name not in left_out}
     extra = knobs.pop("extra")
     stated = {name: value for name, value in knobs.items() if value is not None}
     return {**stated, "extra": dict(extra)} if extra else stated
+
+
+def unused_knobs(
+    request: DrawingRequest | UpscaleRequest, used: Collection[str]
+) -> tuple[str, ...]:
+    """Return the knobs that *request* states although the engine did not use them.
+
+    An engine warns of each, or refuses it: no knob is ignored in silence.
+
+    Args:
+        request: What was asked.
+        used: The names of the knobs that were used, usually those of ``effective``.
+    """
+    knobs = requested_knobs(request)
+    knobs |= {f"extra.{name}": value for name, value in knobs.pop("extra", {}).items()}
+    stated = [name for name, value in knobs.items() if value != ""]
+    if getattr(request, "mask", None) is not None:
+        stated.append("mask")
+    return tuple(name for name in stated if name not in used)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

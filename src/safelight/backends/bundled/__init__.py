@@ -21,6 +21,7 @@ from safelight.pipeline.backend import (
     ImageRequest,
     StepCallback,
     UpscaleRequest,
+    unused_knobs,
 )
 from safelight.pipeline.images import encode_png
 
@@ -130,16 +131,11 @@ def _word_warnings(prompt: EncodedPrompt, model: TextToImageModel, where: str) -
 
 def _knob_warnings(request: DrawingRequest, effective: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each knob that was stated and had no effect."""
-    found = [
-        f"the bundled model has no {knob}; it had no effect"
-        for knob in ("vae", "clip_skip")
-        if getattr(request, knob) is not None
+    return [
+        f"{effective['sampler'] if knob == 'eta' else 'the bundled model'} has no {knob};"
+        " it had no effect"
+        for knob in unused_knobs(request, (*effective, "mask"))
     ]
-    if request.eta is not None and "eta" not in effective:
-        found.append(f"{effective['sampler']} has no eta; it had no effect")
-    if request.extra:
-        found.append(f"the bundled model ignores extra knobs: {', '.join(request.extra)}")
-    return found
 
 
 def _upscaled(request: UpscaleRequest, on_step: StepCallback) -> Generation:
