@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight import __version__
-from safelight.backends.input_picture import input_picture
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
-    GeneratedImage,
     Generation,
     ImageRequest,
     StepCallback,
     UpscaleRequest,
     unused_knobs,
 )
-from safelight.pipeline.images import encode_png
 
 if TYPE_CHECKING:
     from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel
@@ -63,17 +60,17 @@ class BundledBackend:
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers, schedulers, upscalers and the model that it has."""
-        from safelight.backends.bundled.drawing import UPSCALERS
         from safelight.backends.bundled.model_facts import model_facts
         from safelight.backends.bundled.samplers import SAMPLERS
         from safelight.backends.bundled.schedules import SCHEDULES
+        from safelight.backends.upscalers import own_upscalers
 
         return {
             "model": (model_facts(self._folder)["name"],),
             "sampler": tuple(SAMPLERS),
             "scheduler": ("Automatic", *SCHEDULES),
-            "upscaler": tuple(UPSCALERS),
-            "hires_upscaler": tuple(UPSCALERS),
+            "upscaler": own_upscalers(),
+            "hires_upscaler": own_upscalers(),
         }
 
     def words(self) -> Sequence[str]:
@@ -85,7 +82,9 @@ class BundledBackend:
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Draw, redraw or enlarge."""
         if isinstance(request, UpscaleRequest):
-            return _upscaled(request, on_step)
+            from safelight.backends.upscalers import upscaled
+
+            return upscaled(request, on_step)
         return self._draw(request, on_step)
 
     def _model(self) -> TextToImageModel:
@@ -136,19 +135,3 @@ def _knob_warnings(request: DrawingRequest, effective: Mapping[str, Any]) -> lis
         " it had no effect"
         for knob in unused_knobs(request, (*effective, "mask"))
     ]
-
-
-def _upscaled(request: UpscaleRequest, on_step: StepCallback) -> Generation:
-    import numpy as np
-
-    from safelight.backends.bundled.drawing import UPSCALERS, one_of
-
-    upscaler = one_of("upscaler", request.upscaler, UPSCALERS) or "Lanczos"
-    scale = 4 if request.scale is None else request.scale
-    picture = input_picture(request.init_image)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    resized = picture.resize(size, UPSCALERS[upscaler])
-    on_step(1, 1)
-    effective = {"upscaler": upscaler, "scale": scale}
-    image = GeneratedImage(png=encode_png(np.asarray(resized)), effective=effective)
-    return Generation(images=(image,))

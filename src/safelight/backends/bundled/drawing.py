@@ -19,6 +19,7 @@ from safelight.backends.bundled.samplers import SAMPLERS, Array, Walk
 from safelight.backends.bundled.schedules import SCHEDULES
 from safelight.backends.bundled.text_to_image_model import TextToImageModel
 from safelight.backends.input_picture import input_picture
+from safelight.backends.upscalers import own_upscalers, upscale
 from safelight.errors import BackendError
 from safelight.pipeline.backend import (
     DrawingRequest,
@@ -31,20 +32,14 @@ from safelight.pipeline.images import encode_png
 from safelight.sampler_names import SAMPLERS as NAMES
 from safelight.sampler_names import name_hint
 
-__all__ = ["UPSCALERS", "Drawing", "one_of"]
-
-UPSCALERS: Mapping[str, Image.Resampling] = {
-    "Lanczos": Image.Resampling.LANCZOS,
-    "Bicubic": Image.Resampling.BICUBIC,
-    "Nearest": Image.Resampling.NEAREST,
-}
+__all__ = ["Drawing"]
 
 _MOST_STEPS = 1000
 _SIDE_STEP = 16
 """Sides are multiples of this: the network folds by 4 and halves twice."""
 
 
-def one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:
+def _one_of(knob: str, value: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:
     """Return *value* when the engine knows it.
 
     Raises:
@@ -112,8 +107,8 @@ class Drawing:
     def _decided(self) -> dict[str, Any]:
         """Return every knob that shapes the picture, defaults filled in."""
         request, model = self._request, self._model
-        one_of("model", request.model, (model.name,))
-        sampler = one_of("sampler", request.sampler, SAMPLERS) or "DPM++ 2M"
+        _one_of("model", request.model, (model.name,))
+        sampler = _one_of("sampler", request.sampler, SAMPLERS) or "DPM++ 2M"
         width, height = self._size()
         knobs: dict[str, Any] = {
             "prompt": request.prompt,
@@ -157,7 +152,7 @@ class Drawing:
             fitting = [side / first for side in range(first, largest + 1, _SIDE_STEP)][1:]
             scales = ", ".join(f"{fit:g}" for fit in fitting)
             raise BackendError(f"hires_scale of the bundled model must be {scales}; got {scale:g}")
-        upscaler = one_of("hires_upscaler", request.hires_upscaler, UPSCALERS)
+        upscaler = _one_of("hires_upscaler", request.hires_upscaler, own_upscalers())
         return {
             "hires_scale": scale,
             "hires_upscaler": upscaler or "Lanczos",
@@ -233,7 +228,9 @@ class Drawing:
         done = max(len(first.sigmas) - 1, 1)
         for part in more:
             picture = Image.fromarray(self._model.to_pixels(x))
-            enlarged = _resized(picture, part.size, UPSCALERS[self.knobs["hires_upscaler"]])
+            enlarged = np.asarray(
+                upscale(picture, self.knobs["hires_upscaler"], self.knobs["hires_scale"])
+            )
             start = self._model.from_pixels(enlarged)
 
             def onwards(step: int, denoised: Array, done: int = done) -> None:
@@ -289,7 +286,7 @@ def _first_level(strength: float, steps: int) -> int:
 def _scheduler(asked: str | None, sampler: str) -> str:
     """Return the schedule; ``Automatic`` is what it is for *sampler* in AUTOMATIC1111."""
     if asked != "Automatic":
-        return one_of("scheduler", asked, SCHEDULES) or "Karras"
+        return _one_of("scheduler", asked, SCHEDULES) or "Karras"
     automatic = NAMES[sampler].scheduler
     return automatic if automatic in SCHEDULES else "Normal"
 
@@ -315,9 +312,6 @@ def _strength(knob: str, value: float | None, default: float) -> float:
     return strength
 
 
-def _resized(
-    picture: Image.Image,
-    size: tuple[int, int],
-    how: Image.Resampling = Image.Resampling.LANCZOS,
-) -> NDArray[np.uint8]:
-    return np.asarray(picture if picture.size == size else picture.resize(size, how))
+def _resized(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    same = picture.size == size
+    return np.asarray(picture if same else picture.resize(size, Image.Resampling.LANCZOS))
