@@ -240,7 +240,7 @@ class ReplayServer:
             inline = json.loads(found[1]) if found else {}
             prompt = prompt.replace(found[0], "") if found else prompt
         options = body.get("override_settings", {})
-        seed = int(inline.get("seed", body.get("seed", 1234)))
+        seed: int = inline["seed"] if "seed" in inline else body.get("seed", 1234)
         if self.dialect == "sdcpp" and "seed" not in inline and seed > 2**31 - 1:
             seed = 424242
         return {

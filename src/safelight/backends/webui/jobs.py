@@ -128,7 +128,7 @@ class Job:
         if isinstance(event, Answer):
             self._refuse_if_cut_short(event)
             return event
-        raise self._explained(event) from event.__cause__ or event
+        raise self._explained(event) from event.__cause__
 
     def _start(self, work: Any) -> None:
         threading.Thread(target=work, name=f"safelight {work.__name__}", daemon=True).start()
@@ -237,12 +237,16 @@ class Job:
         flags = ("active", "queued", "completed")
         return next((f for f in flags if isinstance(told, dict) and told.get(f) is True), "")
 
-    def _stop(self) -> str:
-        """Interrupt the job if it is ours; return what became of it, a whole sentence."""
+    def _stop(self, *, given_up: bool = False) -> str:
+        """Interrupt the job if it is ours; return what became of it, a whole sentence.
+
+        Args:
+            given_up: Nobody waits for the answer any more, so its coming tells nothing.
+        """
         if not self._abilities.has_progress:
             return f"{self._server} cannot be interrupted: it draws the picture to its end."
         until = time.monotonic() + 2.0
-        while not self._finished.is_set():
+        while given_up or not self._finished.is_set():
             try:
                 if self._runs_now():
                     self._server.ask("POST", "/sdapi/v1/interrupt", timeout=_QUICK)
@@ -255,7 +259,7 @@ class Job:
                     f"{self._server} was not interrupted: it draws something that may be"
                     " another client's."
                 )
-            self._finished.wait(0.1)
+            time.sleep(0.1)
         return f"The job on {self._server} had ended."
 
     def _runs_now(self) -> bool:
@@ -270,7 +274,7 @@ class Job:
         if isinstance(cause, httpx.ReadTimeout):
             return BackendUnavailable(
                 f"{self._server} drew for longer than timeout = {self._timeout:g} s, which the"
-                f" backend's table sets. {self._stop()}"
+                f" backend's table sets. {self._stop(given_up=True)}"
             )
         if isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout)) or self._status == 503:
             return NotBegun(str(error))
