@@ -70,7 +70,7 @@ class ReplayServer:
 
     def start(self) -> None:
         """Listen, on the same port as before."""
-        self.over.clear()
+        self.over = threading.Event()
         self._http = _Http(("127.0.0.1", self._port), Handler)
         self._http.replay = self
         self._port = self._http.server_address[1]
@@ -79,12 +79,12 @@ class ReplayServer:
 
     def kill(self) -> None:
         """Die at once: connections break off, nobody listens."""
-        self.over.set()
         self._http.shutdown()
         self._http.server_close()
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        self.over.set()
 
     def restart(self) -> None:
         """Die, and be back with nothing to do."""
@@ -150,6 +150,7 @@ class ReplayServer:
         task = str(body.get("force_task_id", ""))
         if self.tasks is not None:
             self.tasks[task] = "queued"
+        over = self.over
         with self._one_at_a_time:
             steps = body.get("steps") or 20
             stamp = f"20261122{len(self.posts):06d}"
@@ -158,11 +159,13 @@ class ReplayServer:
             if self.tasks is not None:
                 self.tasks[task] = "active"
             self.stopped.clear()
-            self.over.wait(self.seconds)
+            over.wait(self.seconds)
             for _ in range(self.polls):
-                while not (self.over.is_set() or self.stopped.is_set()):
+                while not (over.is_set() or self.stopped.is_set()):
                     if self.polled.acquire(timeout=0.02):
                         break
+            if over.is_set():
+                raise ConnectionAbortedError("this server is no more")
             answer = self._answer(path, body, stamp)
             if self.dialect != "sdcpp":
                 self.state = {**self._idle(), "interrupted": self.stopped.is_set()}

@@ -114,9 +114,12 @@ def test_a_task_id_tells_when_ours_has_its_turn(serve: Serve, connect: Connect) 
     backend = connect(server)
     server._one_at_a_time.acquire()
     server.begin_someone_elses()
-    threading.Thread(
-        target=lambda: (wait_for(lambda: bool(server.posts)), server._one_at_a_time.release())
-    ).start()
+
+    def let_ours_run() -> None:
+        wait_for(lambda: bool(server.posts))
+        server._one_at_a_time.release()
+
+    threading.Thread(target=let_ours_run).start()
     with pytest.raises(GenerationCancelled):
         backend.generate(FOX, Steps(stop_after=1))
     assert server.interrupts == 1

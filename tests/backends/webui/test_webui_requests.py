@@ -287,7 +287,7 @@ def test_hires_fix_is_asked_for_in_every_dialect(serve: Serve, connect: Connect)
         "hires_steps": 2,
         "hires_denoising_strength": 0.6,
     }
-    expected = {
+    expected: dict[str, dict[str, Any]] = {
         "forge": {
             "hr_second_pass_steps": 2,
             "denoising_strength": 0.6,
