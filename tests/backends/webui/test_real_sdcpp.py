@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not URL, reason="SAFELIGHT_SDCPP_URL names no se
 FOX: dict[str, Any] = {
     "prompt": "a red fox",
     "seed": 42,
-    "steps": 2,
+    "steps": 3,
     "cfg_scale": 5.3,
     "width": 64,
     "height": 64,
@@ -78,14 +78,14 @@ def test_the_same_request_gives_the_same_picture_and_what_was_asked_was_used(
 @pytest.mark.parametrize("seed", [0, 2**31, 2**32 - 1, 2**63 - 1])
 def test_large_seeds_are_not_cut(backend: WebuiBackend, seed: int) -> None:
     """The request's own field wraps at 2**31 in silence."""
-    assert draw(backend, seed=seed, steps=1).effective["seed"] == seed
+    assert draw(backend, seed=seed, steps=2).effective["seed"] == seed
 
 
 def test_every_sampler_is_reported_by_the_name_it_was_asked_by(backend: WebuiBackend) -> None:
     """An unknown one would become the default."""
     for knob in ("sampler", "scheduler"):
         for name in backend.choices()[knob]:
-            assert draw(backend, **{knob: name, "steps": 1}).effective[knob] == name
+            assert draw(backend, **{knob: name, "steps": 2}).effective[knob] == name
 
 
 def test_eta_and_clip_skip_change_the_picture(backend: WebuiBackend) -> None:
@@ -107,7 +107,7 @@ def test_a_batch_has_its_seeds(backend: WebuiBackend) -> None:
 
 def test_sizes_are_rounded_up_to_64_and_reported(backend: WebuiBackend) -> None:
     """The file is the witness."""
-    image = draw(backend, width=72, steps=1)
+    image = draw(backend, width=72, steps=2)
     assert pixels(image.png).shape == (64, 128, 3)
     assert (image.effective["width"], image.effective["height"]) == (128, 64)
 
@@ -123,8 +123,8 @@ def test_hires_fix_enlarges(backend: WebuiBackend) -> None:
 
 def test_an_empty_prompt_and_an_unknown_lora_are_drawn(backend: WebuiBackend) -> None:
     """It refuses the first itself, and the second when it is asked for it."""
-    assert draw(backend, prompt="", steps=1).effective["prompt"] == ""
-    generation = generate(backend, prompt="a fox <lora:nosuch:1>", steps=1)
+    assert draw(backend, prompt="", steps=2).effective["prompt"] == ""
+    generation = generate(backend, prompt="a fox <lora:nosuch:1>", steps=2)
     assert any("nosuch" in warning for warning in generation.warnings)
 
 
@@ -148,7 +148,7 @@ def test_what_it_cannot_do_is_refused_or_done_here(backend: WebuiBackend) -> Non
         draw(backend, sampler="UniPC")
     with pytest.raises(BackendError, match="hires_upscaler"):
         draw(backend, hires_scale=2.0, hires_upscaler="nosuch")
-    given = draw(backend, steps=1)
+    given = draw(backend, steps=2)
     generation = backend.generate(UpscaleRequest(init_image=given.png, scale=1.5), Steps())
     assert pixels(generation.images[0].png).shape == (96, 96, 3)
     assert generation.warnings

@@ -152,6 +152,18 @@ def test_an_approximate_sampler_is_told(serve: Serve, connect: Connect) -> None:
     assert generation.images[0].effective["sampler"] == "DDIM"
 
 
+@pytest.mark.parametrize("schedule", ["Karras", "Exponential"])
+def test_a_single_step_that_would_end_sd_server_is_refused(
+    serve: Serve, connect: Connect, schedule: str
+) -> None:
+    """It divides by steps - 1; the real one was seen to abort over it."""
+    server = serve("sdcpp")
+    with pytest.raises(BackendError, match=f"steps must be at least 2 with scheduler '{schedule}'"):
+        draw(connect(server), scheduler=schedule, steps=1)
+    assert not server.posts
+    assert draw(connect(server), scheduler="Normal", steps=1).images
+
+
 def test_sdnext_says_that_schedules_have_no_effect(serve: Serve, connect: Connect) -> None:
     """It takes the field and ignores it."""
     server = serve("sdnext")

@@ -47,6 +47,7 @@ class Dialect:
         largest_seed: Largest seed at all.
         invented_hash: The model hash that it makes up.
         empty_prompt: What stands for no prompt.
+        two_step_schedules: Native schedules that a single step breaks.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dialect:
     largest_seed: int = 2**64 - 1
     invented_hash: str = ""
     empty_prompt: str = ""
+    two_step_schedules: tuple[str, ...] = ()
 
 
 _HIRES: Mapping[str, str] = MappingProxyType(
@@ -108,6 +110,7 @@ SDCPP = Dialect(
     largest_seed=2**63 - 1,
     invented_hash="8888888888",
     empty_prompt=" ",  # an empty one is refused
+    two_step_schedules=("karras", "exponential"),  # division by steps - 1: the server aborts
 )
 
 

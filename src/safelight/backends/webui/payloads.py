@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from safelight.backends.input_picture import input_picture
-from safelight.backends.webui.dialects import Abilities, Model
+from safelight.backends.webui.dialects import Abilities, Dialect, Model
 from safelight.errors import BackendError
 from safelight.lora_tags import Lora, split_loras
 from safelight.pipeline.backend import DrawingRequest, Img2ImgRequest, Txt2ImgRequest
@@ -95,6 +95,7 @@ def drawing_payload(
             body[knob] = getattr(request, knob)
     _put_seed(payload, request.seed, abilities)
     _put_names(payload, request, abilities)
+    _refuse_a_single_step(body, request, dialect)
     _put_model(payload, request, abilities)
     for knob, (place, name) in (("clip_skip", dialect.clip_skip), ("eta", dialect.eta)):
         if (value := getattr(request, knob)) is not None:
@@ -180,6 +181,16 @@ def _put_names(payload: Payload, request: DrawingRequest, abilities: Abilities) 
         why = table[asked].approximate.get(dialect.approximations) if asked in table else None
         if why:
             payload.warnings.append(f"{knob} {asked!r} is only nearly what it says: {why}.")
+
+
+def _refuse_a_single_step(
+    body: Mapping[str, Any], request: DrawingRequest, dialect: Dialect
+) -> None:
+    if body.get("steps") == 1 and body.get("scheduler") in dialect.two_step_schedules:
+        raise BackendError(
+            f"steps must be at least 2 with scheduler {request.scheduler!r} on {dialect.title},"
+            " whose server ends otherwise, got 1"
+        )
 
 
 def _other_name(knob: str, asked: str, known: Mapping[str, str], names: str) -> str | None:
