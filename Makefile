@@ -4,6 +4,7 @@
 # make bench  print what things cost, each beside a floor or a peer
 # make test-training  set up torch in a place of its own, and test the training code
 # make test-diffusers  set up torch and diffusers in a place of their own, and test that engine
+# make test-sdcpp  build stable-diffusion.cpp's server and test the web UI engine on it (MODEL=…)
 # make clean  remove what make made, never pictures or records
 
 PYTHON ?= python3
@@ -15,7 +16,8 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers clean
+.PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers \
+	test-sdcpp clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -59,6 +61,9 @@ test-diffusers:
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0 --editable ".[diffusers,ncnn]" --group dev
 	build/diffusers-venv/bin/python -m pytest $(ARGS) tests/backends/diffusers_engine tests/backends/test_upscalers.py
+
+test-sdcpp: $(READY)
+	PYTHON=$(BIN)/python tests/backends/webui/real_sdcpp.sh
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,204 @@
+"""WebuiBackend: draws with any server that speaks AUTOMATIC1111's API, or with several.
+
+AUTOMATIC1111, Forge, reForge, SD.Next and stable-diffusion.cpp's ``sd-server`` say the same
+words and mean slightly different things; :mod:`.dialects` knows the differences.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from safelight.backends.engine_server import EngineServer
+from safelight.backends.webui.dialects import Abilities
+from safelight.backends.webui.jobs import NotBegun
+from safelight.backends.webui.webui_server import WebuiServer
+from safelight.errors import BackendError, BackendUnavailable
+from safelight.pipeline.backend import (
+    BackendDescription,
+    Generation,
+    ImageRequest,
+    StepCallback,
+)
+
+__all__ = ["WebuiBackend"]
+
+_SET_ASIDE = 60.0
+"""Seconds for which a server that did not answer is passed over while others do."""
+
+
+class WebuiBackend:
+    """Draws with AUTOMATIC1111, Forge, SD.Next, sd-server and their kin.
+
+    Args:
+        url: Where the server listens; may carry ``user:password@``.
+        urls: Several servers instead; as many requests are carried out at a time.
+        user: For servers started with ``--api-auth``.
+        password: Belongs to *user*.
+        verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        timeout: Seconds that one request may take.
+        previews: Whether to fetch half-done pictures while drawing.
+
+    Raises:
+        BackendError: An option is wrong.
+    """
+
+    name = "webui"
+
+    def __init__(
+        self,
+        *,
+        url: str = "http://127.0.0.1:7860",
+        urls: Sequence[str] = (),
+        user: str | None = None,
+        password: str | None = None,
+        verify: bool | str = True,
+        timeout: float = 600.0,
+        previews: bool = True,
+    ) -> None:
+        if isinstance(urls, str) or not all(isinstance(one, str) for one in urls):
+            raise BackendError("urls must be a list of addresses")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise BackendError(f"timeout must be a number of seconds, got {timeout!r}")
+        if not 0 < timeout <= 86_400:
+            raise BackendError(f"timeout must lie above 0, at most 86400 s, got {timeout!r}")
+        if not isinstance(previews, bool):
+            raise BackendError(f"previews must be true or false, got {previews!r}")
+        if not isinstance(verify, (bool, str)):
+            raise BackendError(f"verify must be true, false or a file, got {verify!r}")
+        if not all(value is None or isinstance(value, str) for value in (user, password)):
+            raise BackendError("user and password must be text")
+        addresses = tuple(dict.fromkeys(urls)) or (url,)
+        self._servers = tuple(
+            WebuiServer(
+                EngineServer(
+                    "the web UI",
+                    address,
+                    user=user,
+                    password=password,
+                    verify=verify,
+                    next_step="start it with --api, or check url in the backend's table",
+                ),
+                timeout=timeout,
+                previews=previews,
+            )
+            for address in addresses
+        )
+        self._free = list(self._servers)
+        self._aside: dict[WebuiServer, float] = {}
+        self._changed = threading.Condition()
+
+    def __repr__(self) -> str:
+        return f"WebuiBackend({', '.join(one.server.url for one in self._servers)})"
+
+    @property
+    def lanes(self) -> int:
+        """One request at a time for every server: they draw one after the other themselves."""
+        return len(self._servers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for one in self._servers:
+            one.server.close()
+
+    def describe(self) -> BackendDescription:
+        """Return which servers answer, and what they are.
+
+        Raises:
+            BackendUnavailable: None of them answers.
+        """
+        answering = self._answering()
+        kinds = list(dict.fromkeys(abilities.dialect.name for _, abilities in answering))
+        environment: dict[str, Any] = {
+            "dialect": kinds[0] if len(kinds) == 1 else kinds,
+            "servers": [one.server.url for one, _ in answering],
+        }
+        loaded = list(dict.fromkeys(a.current_model for _, a in answering if a.current_model))
+        if loaded:
+            environment["loaded_model"] = loaded[0] if len(loaded) == 1 else loaded
+        return BackendDescription(name=self.name, environment=environment)
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return what every server that answers has.
+
+        Raises:
+            BackendUnavailable: None of them answers.
+        """
+        lists = [_choices(abilities) for _, abilities in self._answering()]
+        shared = [knob for knob in lists[0] if all(knob in other for other in lists)]
+        return {
+            knob: tuple(v for v in lists[0][knob] if all(v in other[knob] for other in lists))
+            for knob in shared
+        }
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        """Carry out *request* on the server that is free.
+
+        A server that does not answer is set aside for a minute, and the request goes to
+        another one, but only if it certainly was not begun.
+        """
+        tried: list[WebuiServer] = []
+        while True:
+            one = self._take(tried)
+            try:
+                return one.generate(request, on_step)
+            except NotBegun:
+                tried.append(one)
+                self._aside[one] = time.monotonic() + _SET_ASIDE
+                if len(tried) == len(self._servers):
+                    raise
+            finally:
+                self._give_back(one)
+
+    def _take(self, tried: Sequence[WebuiServer]) -> WebuiServer:
+        """Wait for a free server, one in service before one that was set aside."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                open_to = [one for one in self._servers if one not in tried]
+                well = [one for one in open_to if self._aside.get(one, 0.0) <= now]
+                chosen = next((one for one in well or open_to if one in self._free), None)
+                if chosen is not None:
+                    self._free.remove(chosen)
+                    return chosen
+                self._changed.wait(1.0)
+
+    def _give_back(self, one: WebuiServer) -> None:
+        with self._changed:
+            self._free.append(one)
+            self._changed.notify_all()
+
+    def _answering(self) -> list[tuple[WebuiServer, Abilities]]:
+        found, silent = [], None
+        for one in self._servers:
+            try:
+                found.append((one, one.abilities()))
+            except BackendUnavailable as error:
+                silent = error
+        if not found and silent is not None:
+            raise silent
+        return found
+
+
+def _choices(abilities: Abilities) -> dict[str, tuple[str, ...]]:
+    """Return knob -> values; a knob whose values the server does not list is absent."""
+    found: dict[str, tuple[str, ...]] = {"sampler": tuple(abilities.samplers)}
+    if abilities.models:
+        found["model"] = _spellings(abilities.models)
+    if abilities.vaes is not None:
+        found["vae"] = ("Automatic", "None", *_spellings(abilities.vaes))
+    if abilities.schedulers is not None:
+        found["scheduler"] = tuple(abilities.schedulers)
+    if abilities.hires_upscalers is not None:
+        found["hires_upscaler"] = abilities.hires_upscalers
+    if not abilities.enlarges:
+        found["upscaler"] = ("Lanczos",)
+    elif abilities.upscalers is not None:
+        found["upscaler"] = abilities.upscalers
+    return found
+
+
+def _spellings(models: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for m in models for name in (m.name, m.title) if name))

@@ -1,0 +1,277 @@
+"""dialects: how the servers that speak AUTOMATIC1111's API differ, as data, and who is who.
+
+Whatever a server can be asked for (lists, progress, options) is asked once and kept in its
+:class:`Abilities`; a :class:`Dialect` holds only what no server tells: where a knob goes in the
+request, and what is known to be wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from safelight.backends.engine_server import Answer, EngineServer
+from safelight.errors import BackendError, BackendUnavailable
+from safelight.sampler_names import SAMPLERS, SCHEDULERS, canonical_name
+
+__all__ = ["A1111", "FORGE", "SDCPP", "SDNEXT", "Abilities", "Dialect", "Model", "look_around"]
+
+Place = Literal["option", "field", "sdcpp"]
+"""Where a knob goes: into ``override_settings``, into the request itself, or into the JSON that
+stable-diffusion.cpp takes out of the prompt."""
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What no server of this kind tells about itself.
+
+    Attributes:
+        name: What records and documentation call it.
+        title: What messages call it.
+        names: Column of :mod:`safelight.sampler_names` with its own names, or empty.
+        approximations: Column that says which names are only nearly the same, or empty.
+        clip_skip: Where clip skip goes, and under which name.
+        eta: Where eta goes, and under which name.
+        vae: The option that chooses a VAE; empty when it is fixed at the start.
+        switches_models: Whether a request may choose the checkpoint.
+        loras_in_prompt: Whether ``<lora:…>`` is understood in a prompt.
+        has_schedulers: Whether the request's schedule type has an effect.
+        hires: Knob -> field of the request.
+        hires_always: What hires fix needs besides.
+        field_seed: Largest seed that fits the request's own field.
+        largest_seed: Largest seed at all.
+        invented_hash: The model hash that it makes up.
+        empty_prompt: What stands for no prompt.
+        two_step_schedules: Native schedules that a single step breaks.
+    """
+
+    name: str
+    title: str
+    names: Literal["", "sdcpp"] = ""
+    approximations: Literal["", "sdcpp", "diffusers"] = ""
+    clip_skip: tuple[Place, str] = ("option", "CLIP_stop_at_last_layers")
+    eta: tuple[Place, str] = ("field", "eta")
+    vae: str = "sd_vae"
+    switches_models: bool = True
+    loras_in_prompt: bool = True
+    has_schedulers: bool = True
+    hires: Mapping[str, str] = field(default_factory=lambda: _HIRES)
+    hires_always: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    field_seed: int = 2**64 - 1
+    largest_seed: int = 2**64 - 1
+    invented_hash: str = ""
+    empty_prompt: str = ""
+    two_step_schedules: tuple[str, ...] = ()
+
+
+_HIRES: Mapping[str, str] = MappingProxyType(
+    {
+        "hires_scale": "hr_scale",
+        "hires_upscaler": "hr_upscaler",
+        "hires_steps": "hr_second_pass_steps",
+        "hires_denoising_strength": "denoising_strength",
+    }
+)
+
+A1111 = Dialect(name="a1111", title="AUTOMATIC1111")
+FORGE = Dialect(
+    name="forge",
+    title="Forge",
+    vae="forge_additional_modules",
+    hires_always={"hr_additional_modules": []},  # without it: 500, NoneType is not iterable
+)
+SDNEXT = Dialect(
+    name="sdnext",
+    title="SD.Next",
+    approximations="diffusers",
+    clip_skip=("field", "clip_skip"),
+    eta=("option", "scheduler_eta"),
+    has_schedulers=False,
+    hires={**_HIRES, "hires_denoising_strength": "hr_denoising_strength"},
+    hires_always={"hr_force": True, "hr_resize_mode": 1},  # without them nothing is enlarged
+)
+SDCPP = Dialect(
+    name="sdcpp",
+    title="stable-diffusion.cpp",
+    names="sdcpp",
+    approximations="sdcpp",
+    clip_skip=("field", "clip_skip"),
+    eta=("sdcpp", "eta"),
+    vae="",
+    switches_models=False,
+    loras_in_prompt=False,
+    hires={**_HIRES, "hires_steps": "hr_steps"},
+    field_seed=2**31 - 1,  # above it the field wraps in silence, and 2**32 is drawn as 0
+    largest_seed=2**63 - 1,
+    invented_hash="8888888888",
+    empty_prompt=" ",  # an empty one is refused
+    two_step_schedules=("karras", "exponential"),  # division by steps - 1: the server aborts
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One checkpoint or VAE as a server lists it.
+
+    Attributes:
+        title: As its drop-down shows it, perhaps with a hash: ``x.safetensors [6ce0161689]``.
+        name: Without folder and ending.
+        filename: Where it lies there; empty when it does not say.
+        hash: The first ten digits of its SHA-256, empty when unknown.
+    """
+
+    title: str
+    name: str
+    filename: str = ""
+    hash: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Whether *name* is one of the spellings in use for this model."""
+        return _plain(name) in {_plain(n) for n in (self.title, self.name, self.filename) if n}
+
+
+def _plain(name: str) -> str:
+    """``models/x.safetensors [6ce0161689]`` and ``x`` are the same model."""
+    bare = re.sub(r"\s*\[[0-9a-fA-F]+\]$", "", name.strip()).replace("\\", "/").rpartition("/")[2]
+    return re.sub(r"\.(safetensors|ckpt|gguf|pth?|sft|bin)$", "", bare, flags=re.IGNORECASE).lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What one server says that it has.
+
+    Attributes:
+        dialect: Who it is.
+        models: Its checkpoints.
+        vaes: Its VAEs, or Forge's modules; None when it does not list them.
+        samplers: Name as we list it -> name as the server takes it.
+        schedulers: The same, None when it does not list them.
+        upscalers: Names, ``None`` left out; None when it does not list them.
+        hires_upscalers: The same with the latent ones.
+        has_progress: Whether it can say how far it is, and be interrupted.
+        has_tasks: Whether it can say which of the jobs in its queue is running.
+        enlarges: Whether ``extra-single-image`` exists.
+        current_model: The checkpoint that is loaded now.
+    """
+
+    dialect: Dialect
+    models: tuple[Model, ...] = ()
+    vaes: tuple[Model, ...] | None = None
+    samplers: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    schedulers: Mapping[str, str] | None = None
+    upscalers: tuple[str, ...] | None = None
+    hires_upscalers: tuple[str, ...] | None = None
+    has_progress: bool = False
+    has_tasks: bool = False
+    enlarges: bool = False
+    current_model: str = ""
+
+
+def look_around(server: EngineServer) -> Abilities:
+    """Ask *server* who it is and what it has.
+
+    Raises:
+        BackendUnavailable: It does not answer.
+        BackendError: It wants a password, or is none of the family.
+    """
+    samplers = _ask(server, "samplers")
+    if not isinstance(samplers, list):
+        raise BackendError(
+            f"{server} answers, but has no /sdapi/v1 interface; start AUTOMATIC1111 or Forge"
+            " with --api, or check the address"
+        )
+    options = _ask(server, "options")
+    options = options if isinstance(options, dict) else {}
+    progress = _ask(server, "progress")
+    dialect = _recognised(options, progress)
+    modules = _ask(server, "sd-modules" if dialect is FORGE else "sd-vae")
+    schedulers = _ask(server, "schedulers") if dialect.has_schedulers else None
+    upscalers = _names(_ask(server, "upscalers"))
+    latent = _names(_ask(server, "latent-upscale-modes")) or ()
+    return Abilities(
+        dialect=dialect,
+        models=_models(_ask(server, "sd-models")),
+        vaes=_models(modules) if isinstance(modules, list) and dialect.vae else None,
+        samplers=_translated("sampler", dialect, samplers),
+        schedulers=_translated("scheduler", dialect, schedulers) if schedulers else None,
+        upscalers=upscalers,
+        hires_upscalers=None if upscalers is None else (*latent, *upscalers),
+        has_progress=isinstance(progress, dict),
+        has_tasks=isinstance(progress, dict) and _has_tasks(server),
+        enlarges=dialect is not SDCPP,
+        current_model=str(options.get("sd_model_checkpoint") or ""),
+    )
+
+
+def _recognised(options: Mapping[str, Any], progress: Any) -> Dialect:
+    if not isinstance(progress, dict):
+        return SDCPP
+    if "forge_additional_modules" in options:
+        return FORGE
+    return SDNEXT if "id" in progress and "CLIP_stop_at_last_layers" not in options else A1111
+
+
+def _ask(server: EngineServer, name: str) -> Any:
+    """Return a list or table of the API; None when the server lacks it or fails over it."""
+    path = f"/sdapi/v1/{name}"
+    refusals: list[Answer] = []
+
+    def keep(answer: Answer) -> None:
+        refusals.append(answer)
+
+    try:
+        answer = server.get(path, explain=keep)
+    except BackendUnavailable:
+        raise
+    except BackendError:
+        if not refusals:  # a wrong password, which no other question gets past
+            raise
+        return None
+    return server.json(answer)
+
+
+def _has_tasks(server: EngineServer) -> bool:
+    question = {"id_task": "safelight", "id_live_preview": -1, "live_preview": False}
+    try:
+        told = server.json(server.ask("POST", "/internal/progress", json=question))
+    except BackendError:
+        return False
+    return isinstance(told, dict) and "queued" in told
+
+
+def _models(listed: Any) -> tuple[Model, ...]:
+    entries = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+    return tuple(
+        Model(
+            title=str(e.get("title") or e.get("model_name") or ""),
+            name=str(e.get("model_name") or e.get("title") or ""),
+            filename=str(e.get("filename") or ""),
+            hash=str(e.get("hash") or str(e.get("sha256") or "")[:10]),
+        )
+        for e in entries
+    )
+
+
+def _names(listed: Any) -> tuple[str, ...] | None:
+    if not isinstance(listed, list):
+        return None
+    names = [str(e.get("name")) for e in listed if isinstance(e, dict) and e.get("name")]
+    return tuple(name for name in names if name != "None")
+
+
+def _translated(knob: str, dialect: Dialect, listed: Iterable[Any]) -> dict[str, str]:
+    """Return our name -> the server's, for every entry; ours is AUTOMATIC1111's where known."""
+    native = [str(e.get("label") or e.get("name")) for e in listed if isinstance(e, dict)]
+    if not dialect.names:
+        return {name: name for name in native if name}
+    table: Mapping[str, Any] = SAMPLERS if knob == "sampler" else SCHEDULERS
+    by_native: dict[str, list[str]] = {}
+    for canonical, names in table.items():
+        by_native.setdefault(names.sdcpp or "", []).append(canonical)
+    ours = [(name, by_native.get(name) or [canonical_name(knob, name) or name]) for name in native]
+    return {name_here: name for name, several in ours for name_here in several[:1]}

@@ -1,0 +1,199 @@
+"""infotext: what the text in a picture of AUTOMATIC1111's family says, as knobs.
+
+Three servers write three texts: AUTOMATIC1111 and Forge the one that gave the format its name,
+SD.Next the same with keys of its own, stable-diffusion.cpp an older form with its whole request
+as JSON at the end. What a text does not say is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from safelight.sampler_names import SCHEDULERS, canonical_name
+
+__all__ = ["Infotext", "infotext_knobs", "read_infotext"]
+
+_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_SDCPP = re.compile(r",\s*SDCPP:\s*(?=\{)")
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infotext:
+    """A ``parameters`` text taken apart.
+
+    Attributes:
+        prompt: What stands before the negative prompt.
+        negative_prompt: Empty when the text has none.
+        pairs: Key -> value of the last line, values unquoted.
+        sdcpp: The request that stable-diffusion.cpp appends, empty elsewhere.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    pairs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    sdcpp: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+def read_infotext(text: str) -> Infotext:
+    """Take *text* apart; a text that is no infotext is all prompt.
+
+    Source: ``parse_generation_parameters`` of AUTOMATIC1111 1.10: a last line of fewer than
+    three pairs belongs to the prompt.
+    """
+    head, sdcpp = _without_sdcpp(text)
+    *lines, last = head.strip().split("\n")
+    pairs = _pairs(last)
+    if len(pairs) < 3:
+        lines, pairs = [*lines, last], {}
+    prompt: list[str] = []
+    negative: list[str] = []
+    into = prompt
+    for line in lines:
+        key, _, rest = line.partition(":")
+        if key.strip() in ("Template", "Negative template") and pairs:
+            break  # SD.Next repeats both prompts before the last line
+        if key.strip() == "Negative prompt":
+            into, line = negative, rest.strip()
+        into.append(line)
+    return Infotext(
+        prompt="\n".join(prompt).strip(),
+        negative_prompt="\n".join(negative).strip(),
+        pairs=pairs,
+        sdcpp=sdcpp,
+    )
+
+
+def _without_sdcpp(text: str) -> tuple[str, Mapping[str, Any]]:
+    match = _SDCPP.search(text)
+    if match is None:
+        return text, {}
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text, match.end())
+    except ValueError:
+        return text[: match.start()], {}
+    return text[: match.start()], value if isinstance(value, dict) else {}
+
+
+def _pairs(line: str) -> dict[str, str]:
+    found = {}
+    for key, value in _PAIR.findall(line):
+        if value.startswith('"') and value.endswith('"'):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                continue
+        found[key.strip()] = str(value).strip()
+    return found
+
+
+_TEXT_KEYS = {
+    "sampler": "Sampler",
+    "scheduler": "Schedule type",
+    "model": "Model",
+    "vae": "VAE",
+    "hires_upscaler": "Hires upscaler",
+}
+_INTEGER_KEYS = {
+    "steps": "Steps",
+    "seed": "Seed",
+    "clip_skip": "Clip skip",
+    "hires_steps": "Hires steps",
+    "mask_blur": "Mask blur",
+}
+_NUMBER_KEYS = {
+    "cfg_scale": "CFG scale",
+    "denoising_strength": "Denoising strength",
+    "hires_scale": "Hires upscale",
+}
+_ETA_KEYS = ("Eta", "Eta DDIM", "Sampler Eta")
+
+
+def infotext_knobs(text: Infotext) -> dict[str, Any]:
+    """Return the knobs that *text* tells, and ``model_hash`` with its kind.
+
+    The size is that of the first pass, as written; ``denoising_strength`` is the only one that
+    the text knows, be it img2img's or hires fix's. Numbers that are no numbers are left out.
+    """
+    if text.sdcpp:
+        return _sdcpp_knobs(text.sdcpp)
+    pairs = text.pairs
+    knobs: dict[str, Any] = {k: pairs[key] for k, key in _TEXT_KEYS.items() if pairs.get(key)}
+    for names, kind in ((_INTEGER_KEYS, int), (_NUMBER_KEYS, float)):
+        for knob, key in names.items():
+            _put(knobs, knob, kind, pairs.get(key))
+    for key in _ETA_KEYS:
+        _put(knobs, "eta", float, pairs.get(key))
+    size = re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", ""))
+    if size:
+        knobs["width"], knobs["height"] = int(size[1]), int(size[2])
+    if re.fullmatch(r"[0-9a-f]{10}", pairs.get("Model hash", "")):
+        knobs["model_hash"] = f"autov2:{pairs['Model hash']}"
+    _split_joined_sampler(knobs)
+    if "sampler" not in knobs and pairs.get("Scheduler"):
+        knobs["sampler"] = pairs["Scheduler"]  # SD.Next's default: the class is all it tells
+    return knobs
+
+
+def _put(knobs: dict[str, Any], knob: str, kind: type[int] | type[float], value: Any) -> None:
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        return
+    if number == number and abs(number) != float("inf"):
+        knobs.setdefault(knob, number)
+
+
+def _split_joined_sampler(knobs: dict[str, Any]) -> None:
+    """``DPM++ 2M Karras`` is how AUTOMATIC1111 before 1.9 wrote sampler and schedule."""
+    sampler = str(knobs.get("sampler", ""))
+    for schedule in SCHEDULERS if "scheduler" not in knobs else ():
+        if sampler.endswith(f" {schedule}") and canonical_name("sampler", sampler) is None:
+            knobs["sampler"], knobs["scheduler"] = sampler[: -len(schedule) - 1], schedule
+            return
+
+
+def _sdcpp_knobs(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What stable-diffusion.cpp's JSON says; its numbers are of single precision."""
+    sampling = _part(told, "sampling")
+    hires = _part(told, "hires")
+    prompt = _part(told, "prompt")
+    method, schedule = sampling.get("method", "default"), sampling.get("scheduler", "default")
+    knobs: dict[str, Any] = {
+        "prompt": prompt.get("positive"),
+        "negative_prompt": prompt.get("negative"),
+        "sampler": canonical_name("sampler", str(method)) or str(method),
+        "scheduler": canonical_name("scheduler", str(schedule)) or str(schedule),
+        "steps": sampling.get("steps"),
+        "cfg_scale": _rounded(_part(sampling, "guidance").get("txt_cfg")),
+        "eta": _rounded(sampling.get("eta")),
+        "seed": told.get("seed"),
+        "width": told.get("width"),
+        "height": told.get("height"),
+        "model": _part(told, "models").get("model"),
+        "vae": _part(told, "models").get("vae"),
+        "denoising_strength": _rounded(told.get("strength")),
+    }
+    clip_skip = told.get("clip_skip")
+    knobs["clip_skip"] = clip_skip if isinstance(clip_skip, int) and clip_skip > 0 else None
+    if hires.get("enabled"):
+        knobs["hires_scale"] = _rounded(hires.get("scale"))
+        knobs["hires_upscaler"] = hires.get("upscaler")
+        knobs["hires_steps"] = hires.get("steps") or None
+        knobs["denoising_strength"] = _rounded(hires.get("denoising_strength"))
+    return {knob: value for knob, value in knobs.items() if value is not None}
+
+
+def _part(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = told.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _rounded(value: Any) -> float | None:
+    right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return round(float(value), 6) if right else None
