@@ -65,7 +65,8 @@ def mismatches(
     """Return the knobs for which the engine says it used something else than was asked.
 
     Knobs that the request left to the engine, and knobs that the engine does not report,
-    are no mismatch; nor is the seed of a picture that is not the first of its batch.
+    are no mismatch; nor is the seed of a picture that is not the first of its batch, nor the
+    schedule type that an engine chose because it was asked to (``Automatic``).
     """
     return tuple(
         Mismatch(knob=f"{request.stage}.{knob}", requested=asked, effective=effective[knob])
@@ -73,4 +74,5 @@ def mismatches(
         if knob in effective
         and effective[knob] != asked
         and not (knob == "seed" and batch_place > 0)
+        and not (knob == "scheduler" and asked == "Automatic")
     )
