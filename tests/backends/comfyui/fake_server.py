@@ -8,6 +8,7 @@ and draws a deterministic picture by walking the graph. What servers do wrong ca
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -123,6 +124,11 @@ class FakeComfyUI:
         self._http.server_close()
         self.close_sockets()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was killed."""
+        return self._stopping
+
     def close_sockets(self) -> None:
         """Break every websocket off, as a proxy may."""
         for _, connection in self.sockets:
@@ -225,7 +231,7 @@ class FakeComfyUI:
                 job = self.running = self.pending.pop(0)
             entry = self._execute(job)
             with self._work:
-                if self.running is job:  # not forgotten meanwhile
+                if self.running is job and not self._stopping:  # not forgotten meanwhile
                     self.history[job.prompt_id] = entry
                     self.running = None
             self._send(job, "executing", node=None)
@@ -496,6 +502,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _admitted(self, method: str, path: str) -> bool:
         comfy = self.comfy
+        if comfy.stopped:
+            self.close_connection = True
+            return False
         comfy.asked.append((method, path))
         if comfy.login:
             wanted = base64.b64encode(comfy.login.encode()).decode()
@@ -540,7 +549,8 @@ class _Handler(BaseHTTPRequestHandler):
             length = head[1] & 0x7F
             self.rfile.read(4 + length)
             if head[0] & 0x0F == 8:
-                self.connection.sendall(b"\x88\x00")
+                with contextlib.suppress(OSError):
+                    self.connection.sendall(b"\x88\x00")
                 return
 
 

@@ -188,6 +188,7 @@ def _connect(opened: ExitStack, url: str, client_id: str, login: Login) -> Any:
             open_timeout=_OPEN_SECONDS,
             close_timeout=1.0,
             max_size=64 * 2**20,
+            max_queue=None,  # a full one would hold up the closing handshake
             logger=_SILENT,
         )
     )
