@@ -2,6 +2,7 @@
 # make test   set up, and run every test
 # make check  everything CI does: style, types, import contracts, tests on the built wheel
 # make bench  print what things cost, each beside a floor or a peer
+# make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
 # make test-training  set up torch in a place of its own, and test the training code
 # make clean  remove what make made, never pictures or records
 
@@ -14,7 +15,7 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check lint types contracts wheel-test bench test-training clean
+.PHONY: run test check lint types contracts wheel-test bench test-comfyui test-training clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -45,6 +46,12 @@ wheel-test: $(READY)
 
 bench: $(READY)
 	for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+COMFYUI_DIR ?= build/comfyui
+
+test-comfyui: $(READY)
+	$(BIN)/python tests/backends/comfyui/real_server.py $(COMFYUI_DIR) --prepare
+	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest tests/backends/comfyui $(ARGS)
 
 test-training:
 	$(PYTHON) -m venv build/training-venv

@@ -206,6 +206,16 @@ def test_hires_fix_is_a_second_pass(
     assert {knob: image.effective[knob] for knob in wanted} == wanted
 
 
+def test_a_hires_scale_that_fits_no_latent_is_told(backend: ComfyuiBackend) -> None:
+    """And the factor that was really used is reported."""
+    generation = txt2img(backend, width=72, height=72, hires_scale=1.5)
+    assert "108 x 108" in generation.warnings[0]
+    (image,) = generation.images
+    assert pixels(image.png).shape == (104, 104, 3)
+    assert image.effective["hires_scale"] == 104 / 72
+    assert image.effective["width"] == 72
+
+
 def test_a_mask_keeps_what_is_black(backend: ComfyuiBackend) -> None:
     """To the pixel: what the VAE would have changed there is put back."""
     (given,) = txt2img(backend).images

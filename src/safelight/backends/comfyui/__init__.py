@@ -14,7 +14,7 @@ from typing import Any
 
 from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.graph_map import GraphMap
-from safelight.backends.comfyui.jobs import ComfyJobs, Job, ran_graph
+from safelight.backends.comfyui.jobs import ComfyJobs, Job, JobTookTooLong, ran_graph
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
     PIXEL_METHODS,
@@ -24,7 +24,7 @@ from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSoc
 from safelight.backends.comfyui.workflows import Loaders, StageWorkflows
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
-from safelight.errors import BackendError
+from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline.backend import (
     BackendDescription,
     GeneratedImage,
@@ -112,7 +112,6 @@ class ComfyuiBackend:
         if not isinstance(system, dict):
             raise BackendError(f"{self._server} answered /system_stats without a system")
         environment = {
-            "url": self._server.url,
             "python": str(system.get("python_version", "")).partition(" ")[0],
             "pytorch": system.get("pytorch_version"),
             "os": system.get("os"),
@@ -134,13 +133,15 @@ class ComfyuiBackend:
                 for knob, where in self._map.combos().items()
                 if knob in _LISTED_KNOBS
             }
+            if not self._map.covers("upscale"):
+                found["upscaler"] = self._upscalers()
             return {knob: values for knob, values in found.items() if values}
         model = (
             ("UNETLoader", "unet_name")
             if self._loaders.unet
             else ("CheckpointLoaderSimple", "ckpt_name")
         )
-        upscalers = (*PIXEL_METHODS, *self._values_of("UpscaleModelLoader", "model_name"))
+        upscalers = self._upscalers()
         found = {
             "model": tuple(self._values_of(*model)),
             "vae": tuple(self._values_of("VAELoader", "vae_name")),
@@ -168,11 +169,10 @@ class ComfyuiBackend:
                     job = self._jobs.wait(prompt_id, socket, report)
                     images.extend(self._images(job, one, request, count))
                     report.picture_done()
-            except BackendError:
-                self._jobs.stop(prompt_ids[1:])
-                raise
-            except BaseException:  # a stop that was asked for, above all
-                self._jobs.stop(prompt_ids)
+            except BaseException as error:
+                # What is only out of reach is left to be found by the next attempt.
+                if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):
+                    self._jobs.stop(prompt_ids)
                 raise
         return Generation(images=tuple(images), warnings=graph.warnings)
 
@@ -203,6 +203,9 @@ class ComfyuiBackend:
             GeneratedImage(png=png, effective=_with_real_size(used, png, request, self._server))
             for png in self._jobs.pictures(job, graph)
         ]
+
+    def _upscalers(self) -> tuple[str, ...]:
+        return (*PIXEL_METHODS, *self._values_of("UpscaleModelLoader", "model_name"))
 
     def _upload(self, png: bytes) -> str:
         """Put a picture on the server, under a name that says what it holds."""
@@ -289,9 +292,7 @@ def _with_real_size(
         raise BackendError(f"{server} gave a PNG file that breaks off after {len(png)} bytes")
     width, height = struct.unpack(">II", png[16:24])
     if not isinstance(request, UpscaleRequest):
-        grown = used.get("hires_scale") or 1
-        sides = {"width": round(width / grown), "height": round(height / grown)}
-        return {**used, **sides}
+        return {**used, **_real_sides(used, width, height)}
     before = input_picture(request.init_image)
     scale = used.get("scale")
     if scale is not None and (width, height) != (
@@ -300,6 +301,17 @@ def _with_real_size(
     ):
         return {**used, "scale": width / before.width}
     return dict(used)
+
+
+def _real_sides(used: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
+    """Return the size as the knobs tell it: before the hires fix, and how much that added."""
+    scale, first = used.get("hires_scale"), used.get("width")
+    if not scale:
+        return {"width": width, "height": height}
+    if first and round(first * scale) != width:
+        scale = width / first
+    sides = {"width": round(width / scale), "height": round(height / scale)}
+    return {**sides, "hires_scale": scale}
 
 
 def _graph_map(workflow: str | None, mapping: Mapping[str, Any], output: str) -> GraphMap | None:

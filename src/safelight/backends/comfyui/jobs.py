@@ -19,7 +19,7 @@ from safelight.backends.comfyui.progress_socket import Event, ProgressSocket
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.errors import BackendError, BackendUnavailable
 
-__all__ = ["ComfyJobs", "Job", "ran_graph"]
+__all__ = ["ComfyJobs", "Job", "JobTookTooLong", "ran_graph"]
 
 _NAMESPACE = uuid.UUID("6d1f3a52-6a0e-4f0b-9a5e-2f1c0f4a7c11")
 _POLLS = (0.05, 0.1, 0.2, 0.4)
@@ -28,6 +28,10 @@ _STOP_TRIES = 5
 
 Job = Mapping[str, Any]
 """An entry of ComfyUI's history: ``prompt``, ``outputs``, ``status``."""
+
+
+class JobTookTooLong(BackendUnavailable):
+    """A job is still waiting or running after the time that it may take."""
 
 
 class ComfyJobs:
@@ -72,7 +76,7 @@ class ComfyJobs:
             state, ran = self._find(prompt_id)
             if state == "absent":
                 return self._post(graph, prompt_id)
-            if state != "failed" and ran == graph.nodes:
+            if state != "failed" and _essence(ran) == _essence(graph.nodes):
                 return prompt_id
             attempt += 1
 
@@ -88,7 +92,8 @@ class ComfyJobs:
                 what it raises stops the waiting, not the job.
 
         Raises:
-            BackendUnavailable: The server lost the job, takes too long, or does not answer.
+            JobTookTooLong: It has not ended in time; it may still be stopped.
+            BackendUnavailable: The server lost the job, or does not answer.
         """
         began, polls = time.monotonic(), 0
         while (entry := self._ended(prompt_id)) is None:
@@ -104,10 +109,9 @@ class ComfyJobs:
                 report(event)
             report(None)
             if time.monotonic() - began > self._timeout:
-                self.stop([prompt_id])
-                raise BackendUnavailable(
+                raise JobTookTooLong(
                     f"{self._server} did not finish a job within {self._timeout:g} s;"
-                    " it was taken back; raise the option timeout if it needs longer"
+                    " it is taken back; raise the option timeout if it needs longer"
                 )
         return entry
 
@@ -248,6 +252,13 @@ def ran_graph(job: Job) -> Mapping[str, Any]:
     prompt = job.get("prompt")
     ran = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 else None
     return ran if isinstance(ran, dict) else {}
+
+
+def _essence(nodes: object) -> Any:
+    """Return what a graph does, without what servers and editors note in it."""
+    if not isinstance(nodes, Mapping):
+        return None
+    return {name: (node.get("class_type"), node.get("inputs")) for name, node in nodes.items()}
 
 
 def _cached(job: Job) -> Sequence[str]:

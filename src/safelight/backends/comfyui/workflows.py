@@ -253,9 +253,13 @@ class StageWorkflows:
         if scale is None:
             return latent
         upscaler = request.hires_upscaler or "Latent"
-        width, height = (
-            _whole_cells(round(_or(side, 512) * scale)) for side in (request.width, request.height)
-        )
+        wanted = [round(_or(side, 512) * scale) for side in (request.width, request.height)]
+        width, height = map(_whole_cells, wanted)
+        if [width, height] != wanted:
+            draft.warnings.append(
+                f"hires_scale {scale:g} makes {wanted[0]} x {wanted[1]} px; latents are whole cells"
+                f" of {_CELL} px, so {width} x {height} was drawn."
+            )
         if upscaler in LATENT_METHODS:
             method = LATENT_METHODS[upscaler]
             larger = draft.add(
