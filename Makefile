@@ -2,6 +2,7 @@
 # make test   set up, and run every test
 # make check  everything CI does: style, types, import contracts, tests on the built wheel
 # make bench  print what things cost, each beside a floor or a peer
+# make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
 # make test-training  set up torch in a place of its own, and test the training code
 # make test-diffusers  set up torch and diffusers in a place of their own, and test that engine
 # make test-sdcpp  build stable-diffusion.cpp's server and test the web UI engine on it (MODEL=…)
@@ -17,7 +18,7 @@ ARGS   ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers \
-	test-sdcpp clean
+	test-comfyui test-sdcpp clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -48,6 +49,12 @@ wheel-test: $(READY)
 
 bench: $(READY)
 	for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+COMFYUI_DIR ?= build/comfyui
+
+test-comfyui: $(READY)
+	$(BIN)/python tests/backends/comfyui/real_server.py $(COMFYUI_DIR) --prepare
+	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest tests/backends/comfyui $(ARGS)
 
 test-training:
 	$(PYTHON) -m venv build/training-venv

@@ -1,0 +1,349 @@
+"""ComfyuiBackend: a ComfyUI server, with our stages as graphs or a workflow of the user's own.
+
+Every value that is reported is read from the graph that the server says it ran, and sizes from
+the picture itself.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from safelight.backends.comfyui.bound_graph import BoundGraph
+from safelight.backends.comfyui.graph_map import GraphMap
+from safelight.backends.comfyui.jobs import ComfyJobs, Job, JobTookTooLong, ran_graph
+from safelight.backends.comfyui.native_names import (
+    LATENT_METHODS,
+    PIXEL_METHODS,
+    canonical_names,
+)
+from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSocket
+from safelight.backends.comfyui.workflows import Loaders, StageWorkflows
+from safelight.backends.engine_server import EngineServer
+from safelight.backends.input_picture import input_picture
+from safelight.errors import BackendError, BackendUnavailable
+from safelight.pipeline.backend import (
+    BackendDescription,
+    GeneratedImage,
+    Generation,
+    ImageRequest,
+    StepCallback,
+    UpscaleRequest,
+)
+
+__all__ = ["ComfyuiBackend"]
+
+_LISTED_KNOBS = ("model", "vae", "sampler", "scheduler", "upscaler", "hires_upscaler")
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class ComfyuiBackend:
+    """Draws on a ComfyUI server.
+
+    Args:
+        url: Where it listens; may carry ``user:password@``.
+        user: For Basic authentication, where a proxy asks for it.
+        password: Belongs to *user*.
+        verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        timeout: Seconds that one picture may take, waiting in the queue included.
+        workflow: File of a workflow of the user's own, in the API format.
+        map: Where knobs stand in it: ``"txt2img.steps"`` -> ``"3.inputs.steps"``.
+        output: Node whose pictures are taken, by id or title.
+        unet: Diffusion model to load apart from its text encoders and VAE.
+        clip: Its text encoder, or two of them.
+        clip_type: What ComfyUI's CLIPLoader calls their kind.
+        vae: VAE, where a request names none.
+
+    Raises:
+        BackendError: An option is wrong.
+    """
+
+    name = "comfyui"
+
+    def __init__(
+        self,
+        *,
+        url: str = "http://127.0.0.1:8188",
+        user: str | None = None,
+        password: str | None = None,
+        verify: bool | str = True,
+        timeout: float = 600.0,
+        workflow: str | None = None,
+        map: Mapping[str, Any] = _EMPTY,  # noqa: A002 - what a config calls it
+        output: str = "",
+        unet: str = "",
+        clip: str | Sequence[str] = (),
+        clip_type: str = "stable_diffusion",
+        vae: str = "",
+    ) -> None:
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise BackendError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+        self._server = EngineServer(
+            "ComfyUI",
+            url,
+            user=user,
+            password=password,
+            verify=verify,
+            timeout=min(30.0, timeout),
+            next_step="start ComfyUI, or set url in the backend's table",
+        )
+        self._client_id = str(uuid.uuid4())
+        self._login = _login(url, user, password, verify)
+        self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
+        self._map = _graph_map(workflow, map, output)
+        loaders = _loaders(unet, clip, clip_type, vae)
+        self._loaders = loaders
+        self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
+
+    def __repr__(self) -> str:
+        return f"ComfyuiBackend(url={self._server.url!r})"
+
+    def close(self) -> None:
+        """Close the connections; nothing can be drawn afterwards."""
+        self._server.close()
+
+    def describe(self) -> BackendDescription:
+        """Return the server's versions and its device."""
+        stats = self._server.json(self._server.get("/system_stats"))
+        system = stats.get("system") if isinstance(stats, dict) else None
+        if not isinstance(system, dict):
+            raise BackendError(f"{self._server} answered /system_stats without a system")
+        environment = {
+            "python": str(system.get("python_version", "")).partition(" ")[0],
+            "pytorch": system.get("pytorch_version"),
+            "os": system.get("os"),
+        }
+        devices = stats.get("devices")
+        if isinstance(devices, list) and devices and isinstance(devices[0], dict):
+            environment["device"] = devices[0].get("name")
+        return BackendDescription(
+            name=self.name,
+            version=str(system.get("comfyui_version", "")),
+            environment={key: value for key, value in environment.items() if value},
+        )
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
+        if self._map is not None:
+            found = {
+                knob: _as_we_say(knob, self._values_of(*where))
+                for knob, where in self._map.combos().items()
+                if knob in _LISTED_KNOBS
+            }
+            if not self._map.covers("upscale"):
+                found["upscaler"] = self._upscalers()
+            return {knob: values for knob, values in found.items() if values}
+        model = (
+            ("UNETLoader", "unet_name")
+            if self._loaders.unet
+            else ("CheckpointLoaderSimple", "ckpt_name")
+        )
+        upscalers = self._upscalers()
+        found = {
+            "model": tuple(self._values_of(*model)),
+            "vae": tuple(self._values_of("VAELoader", "vae_name")),
+            "sampler": _as_we_say("sampler", self._values_of("KSampler", "sampler_name")),
+            "scheduler": _as_we_say("scheduler", self._values_of("KSampler", "scheduler")),
+        }
+        listed = {knob: values for knob, values in found.items() if values}
+        return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        """Carry out *request*, several pictures as several jobs, each with its seed."""
+        graph = self._graph(request)
+        graphs = [graph]
+        if (count := self._copies(request)) > 1:
+            seed = getattr(request, "seed", 0)
+            graphs = [graph.with_seed((seed + number) % 2**64) for number in range(count)]
+        report = _StepReport(on_step, graph, count)
+        prompt_ids: list[str] = []
+        images: list[GeneratedImage] = []
+        with ProgressSocket(self._server.url, self._client_id, self._login) as socket:
+            try:
+                for number, one in enumerate(graphs):
+                    prompt_ids.append(self._jobs.submit(one, request.job_id, number))
+                for one, prompt_id in zip(graphs, prompt_ids, strict=True):
+                    job = self._jobs.wait(prompt_id, socket, report)
+                    images.extend(self._images(job, one, request, count))
+                    report.picture_done()
+            except BaseException as error:
+                # What is only out of reach is left to be found by the next attempt.
+                if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):
+                    self._jobs.stop(prompt_ids)
+                raise
+        return Generation(images=tuple(images), warnings=graph.warnings)
+
+    # -- parts of a request --------------------------------------------------------------
+
+    def _graph(self, request: ImageRequest) -> BoundGraph:
+        if self._map is not None and self._map.covers(request.stage):
+            return self._map.graph(request, self._upload)
+        return self._workflows.graph(request)
+
+    def _copies(self, request: ImageRequest) -> int:
+        if isinstance(request, UpscaleRequest):
+            return 1
+        mapped = self._map is not None and self._map.covers(request.stage)
+        if mapped and self._map is not None and not self._map.repeats_by_seed(request.stage):
+            return 1
+        return request.batch_size or 1
+
+    def _images(
+        self, job: Job, graph: BoundGraph, request: ImageRequest, count: int
+    ) -> list[GeneratedImage]:
+        if fault := self._jobs.fault(job):
+            raise BackendError(f"{self._server}: {fault}")
+        used = graph.effective(ran_graph(job))
+        if count > 1:
+            used["batch_size"] = count
+        return [
+            GeneratedImage(png=png, effective=_with_real_size(used, png, request, self._server))
+            for png in self._jobs.pictures(job, graph)
+        ]
+
+    def _upscalers(self) -> tuple[str, ...]:
+        return (*PIXEL_METHODS, *self._values_of("UpscaleModelLoader", "model_name"))
+
+    def _upload(self, png: bytes) -> str:
+        """Put a picture on the server, under a name that says what it holds."""
+        import hashlib
+
+        name = f"safelight-{hashlib.sha256(png).hexdigest()[:24]}.png"
+        answer = self._server.ask(
+            "POST",
+            "/upload/image",
+            files={"image": (name, png, "image/png")},
+            data={"overwrite": "true", "type": "input"},
+        )
+        told = self._server.json(answer)
+        if not isinstance(told, dict) or not told.get("name"):
+            raise BackendError(f"{self._server} answered /upload/image without a name")
+        folder = told.get("subfolder") or ""
+        return f"{folder}/{told['name']}" if folder else str(told["name"])
+
+    def _values_of(self, kind: str, name: str) -> Sequence[str]:
+        """Return the values that input *name* of the node class *kind* takes, none if any."""
+        told = self._server.json(self._server.get(f"/object_info/{kind}"))
+        inputs = (told.get(kind) or {}).get("input") or {} if isinstance(told, dict) else {}
+        for group in ("required", "optional"):
+            spec = (inputs.get(group) or {}).get(name)
+            if isinstance(spec, list) and spec:
+                return _combo(spec)
+        return ()
+
+
+class _StepReport:
+    """Turns what nodes say of themselves into steps of the whole request."""
+
+    def __init__(self, on_step: StepCallback, graph: BoundGraph, pictures: int) -> None:
+        self._on_step = on_step
+        self._steps_of = graph.sampling_steps()
+        self._each = max(1, sum(self._steps_of.values()))
+        self._total = self._each * pictures
+        self._before = 0
+        self._done: dict[str, float] = {}
+        self._last = 1
+
+    def __call__(self, event: Event | None) -> None:
+        """Tell a step, or that there is still nothing new, so that a stop can be asked for."""
+        if event is not None and event.node in self._steps_of:
+            done = min(event.value, self._steps_of[event.node])
+            self._done[event.node] = max(done, self._done.get(event.node, 0))
+        here = min(int(sum(self._done.values())), self._each)
+        self._last = max(self._last, self._before + here)
+        self._on_step(self._last, self._total, event.preview if event else None)
+
+    def picture_done(self) -> None:
+        """Tell that one more picture is there."""
+        self._before += self._each
+        self._done.clear()
+        self._last = max(self._last, self._before)
+        self._on_step(self._last, self._total)
+
+
+def _combo(spec: list[Any]) -> Sequence[str]:
+    """Return the values of a combo in either of the shapes that servers send."""
+    if isinstance(spec[0], list):
+        return tuple(str(value) for value in spec[0])
+    if spec[0] == "COMBO" and len(spec) > 1 and isinstance(spec[1], dict):
+        return tuple(str(value) for value in spec[1].get("options") or ())
+    return ()
+
+
+def _as_we_say(knob: str, values: Sequence[str]) -> tuple[str, ...]:
+    if knob in ("sampler", "scheduler") and values:
+        return canonical_names(knob, values)
+    return tuple(values)
+
+
+def _with_real_size(
+    used: Mapping[str, Any], png: bytes, request: ImageRequest, server: EngineServer
+) -> dict[str, Any]:
+    """Return *used* with the size that the picture has; what is no whole PNG is refused."""
+    if not png.startswith(b"\x89PNG\r\n\x1a\n") or len(png) < 45:
+        raise BackendError(
+            f"{server} gave a picture that is no PNG file (it begins {png[:8]!r});"
+            " take the pictures of a SaveImage or PreviewImage node"
+        )
+    if b"IEND" not in png[-12:]:
+        raise BackendError(f"{server} gave a PNG file that breaks off after {len(png)} bytes")
+    width, height = struct.unpack(">II", png[16:24])
+    if not isinstance(request, UpscaleRequest):
+        return {**used, **_real_sides(used, width, height)}
+    before = input_picture(request.init_image)
+    scale = used.get("scale")
+    if scale is not None and (width, height) != (
+        max(1, round(before.width * scale)),
+        max(1, round(before.height * scale)),
+    ):
+        return {**used, "scale": width / before.width}
+    return dict(used)
+
+
+def _real_sides(used: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
+    """Return the size as the knobs tell it: before the hires fix, and how much that added."""
+    scale, first = used.get("hires_scale"), used.get("width")
+    if not scale:
+        return {"width": width, "height": height}
+    if first and round(first * scale) != width:
+        scale = width / first
+    sides = {"width": round(width / scale), "height": round(height / scale)}
+    return {**sides, "hires_scale": scale}
+
+
+def _graph_map(workflow: str | None, mapping: Mapping[str, Any], output: str) -> GraphMap | None:
+    if workflow is None:
+        if mapping or output:
+            raise BackendError("map and output belong to a workflow of your own; set workflow")
+        return None
+    if not isinstance(workflow, str) or not isinstance(mapping, Mapping):
+        raise BackendError("workflow must be a file name and map a table")
+    if not isinstance(output, str):
+        raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
+    return GraphMap(workflow, mapping, output)
+
+
+def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> Loaders:
+    clips = (clip,) if isinstance(clip, str) and clip else tuple(clip)
+    if bool(unet) != bool(clips) or (unet and not vae):
+        raise BackendError(
+            "a diffusion model loaded apart needs all of unet, clip and vae,"
+            f" got unet = {unet!r}, clip = {list(clips)!r}, vae = {vae!r}"
+        )
+    if len(clips) > 2:
+        raise BackendError(f"clip takes one or two text encoders, got {len(clips)}")
+    return Loaders(unet=unet, clip=clips, clip_type=clip_type, vae=vae)
+
+
+def _login(url: str, user: str | None, password: str | None, verify: bool | str) -> Login:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return Login(
+        user=user if user is not None else parts.username or "",
+        password=password if password is not None else parts.password or "",
+        verify=verify,
+    )

@@ -1,0 +1,312 @@
+"""GraphMap: a workflow of the user's own, in the API format, with knobs mapped into it.
+
+Inputs that no knob is mapped to keep the values of the file. A knob that is asked for and not
+mapped is refused: a sweep over it would draw the same picture again and again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safelight.backends.comfyui.bound_graph import BoundGraph, Place, is_link
+from safelight.backends.comfyui.native_names import (
+    named_by_us,
+    native_name,
+    resolved_scheduler,
+)
+from safelight.backends.comfyui.workflows import encoded_picture, mask_picture
+from safelight.backends.input_picture import input_picture
+from safelight.errors import BackendError
+from safelight.knobs import KNOBS, STAGES, did_you_mean
+from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
+
+__all__ = ["GraphMap"]
+
+_SAVING = ("SaveImage", "PreviewImage")
+_NAMES = ("sampler", "scheduler")
+Spot = tuple[str, str]
+
+
+class GraphMap:
+    """One workflow file, and where each knob stands in it.
+
+    Args:
+        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*.
+        mapping: ``"txt2img.steps"`` -> ``"3.inputs.steps"``, ``"KSampler.steps"``,
+            ``"@My sampler.steps"``, or a list of such.
+        output: Id or title of the node whose pictures are taken; empty: the only one there is.
+
+    Raises:
+        BackendError: The file is no such workflow, or the map does not fit it.
+    """
+
+    def __init__(self, path: str, mapping: Mapping[str, Any], output: str = "") -> None:
+        self._path = path
+        self._nodes = _read(path)
+        if not mapping:
+            raise BackendError(
+                f"workflow {path} needs a map of knobs, such as"
+                ' map = { "txt2img.prompt" = "6.inputs.text" }'
+            )
+        self._spots: dict[str, dict[str, tuple[Spot, ...]]] = {}
+        for entry, target in mapping.items():
+            stage, knob = _stage_and_knob(entry)
+            targets = target if isinstance(target, list) else [target]
+            spots = tuple(self._spot(entry, one) for one in targets)
+            self._spots.setdefault(stage, {})[knob] = spots
+        self._output = self._output_node(output)
+
+    def covers(self, stage: str) -> bool:
+        """Return whether any knob of *stage* is mapped."""
+        return stage in self._spots
+
+    def repeats_by_seed(self, stage: str) -> bool:
+        """Return whether several pictures are drawn by posting several seeds."""
+        return "batch_size" not in self._spots[stage]
+
+    def combos(self) -> Mapping[str, tuple[str, str]]:
+        """Return knob -> (node class, input), for the mapped knobs whose values are names."""
+        found = {}
+        for knobs in self._spots.values():
+            for knob, ((node, name), *_) in knobs.items():
+                if knob in KNOBS and isinstance(self._nodes[node]["inputs"][name], str):
+                    found[knob] = (str(self._nodes[node]["class_type"]), name)
+        return found
+
+    def graph(self, request: ImageRequest, upload: Callable[[bytes], str]) -> BoundGraph:
+        """Return the workflow with the values of *request* in their places.
+
+        Raises:
+            BackendError: A knob is asked for that is not mapped, or its value does not fit.
+        """
+        spots = self._spots[request.stage]
+        values, warnings = self._values(request, upload)
+        nodes = copy.deepcopy(self._nodes)
+        places: dict[str, tuple[Place, ...]] = {}
+        for knob, where in spots.items():
+            put = [
+                self._put(nodes, f"{request.stage}.{knob}", spot, values.get(knob))
+                for spot in where
+            ]
+            if knob not in ("init_image", "mask"):
+                places[knob] = tuple(put)
+        return BoundGraph(
+            stage=request.stage,
+            nodes=nodes,
+            places=places,
+            output=self._output,
+            warnings=tuple(warnings),
+        )
+
+    # -- values --------------------------------------------------------------------------
+
+    def _values(
+        self, request: ImageRequest, upload: Callable[[bytes], str]
+    ) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
+        """Return knob -> (value as ComfyUI says it, as we say it), and warnings."""
+        spots = self._spots[request.stage]
+        asked = requested_knobs(request)
+        asked.update({f"extra.{name}": v for name, v in asked.pop("extra", {}).items()})
+        if asked.get("batch_size") is not None and "batch_size" not in spots:
+            asked.pop("batch_size")  # carried out by posting several seeds
+        if "mask_blur" not in spots:
+            asked.pop("mask_blur", None)  # the mask is softened before it is uploaded
+        for knob in ("prompt", "negative_prompt"):
+            if not asked.get(knob) and knob not in spots:
+                asked.pop(knob, None)
+        self._refuse_unmapped(request.stage, asked)
+        values = {knob: (value, value) for knob, value in asked.items()}
+        warnings: list[str] = []
+        for knob in _NAMES:
+            if knob in asked:
+                name = resolved_scheduler(asked[knob], asked.get("sampler"))
+                native, nearly = _native_or_own(knob, name)
+                values[knob] = (native, name)
+                warnings.extend(nearly)
+        values.update(self._files(request, upload))
+        if "<lora:" in str(asked.get("prompt", "")):
+            warnings.append(
+                "A workflow of your own takes the prompt as it is; <lora:...> is only text there."
+            )
+        if asked.get("batch_size", 1) > 1:
+            warnings.append(
+                "ComfyUI draws a whole batch from one seed; the later pictures of a batch cannot"
+                " be drawn again alone."
+            )
+        return values, warnings
+
+    def _refuse_unmapped(self, stage: str, asked: Mapping[str, Any]) -> None:
+        unmapped = [f"{stage}.{knob}" for knob in asked if knob not in self._spots[stage]]
+        if unmapped:
+            raise BackendError(
+                f"{', '.join(unmapped)}: asked for, but the map of {self._path} does not say"
+                f' where it stands; add map."{unmapped[0]}" = "NODE.inputs.INPUT",'
+                " or leave the knob out of the config"
+            )
+
+    def _files(
+        self, request: ImageRequest, upload: Callable[[bytes], str]
+    ) -> dict[str, tuple[str, str]]:
+        """Upload the input picture and the mask; return what they are called there."""
+        given = getattr(request, "init_image", None)
+        if given is None:
+            return {}
+        files = {"init_image": encoded_picture(input_picture(given))}
+        if isinstance(request, Img2ImgRequest) and request.mask is not None:
+            size = input_picture(given).size
+            files["mask"] = mask_picture(request.mask, size, request.mask_blur)
+        self._refuse_unmapped(request.stage, files)
+        names = {knob: upload(data) for knob, data in files.items()}
+        return {knob: (name, name) for knob, name in names.items()}
+
+    def _put(
+        self, nodes: Mapping[str, Any], entry: str, spot: Spot, value: tuple[Any, Any] | None
+    ) -> Place:
+        node, name = spot
+        literal = nodes[node]["inputs"][name]
+        if value is None:
+            told = named_by_us(entry.partition(".")[2], literal)
+            return Place(node=node, input=name, native=literal, told=told)
+        native, told = value
+        if isinstance(literal, str) != isinstance(native, str):
+            raise BackendError(
+                f'map."{entry}": {self._called(node)} has {literal!r} at {name},'
+                f" which {native!r} cannot replace"
+            )
+        nodes[node]["inputs"][name] = native
+        return Place(node=node, input=name, native=native, told=told)
+
+    # -- addresses -----------------------------------------------------------------------
+
+    def _spot(self, entry: str, address: Any) -> Spot:
+        """Return (node, input) of *address*, which stands in the map under *entry*."""
+        where = f'map."{entry}"'
+        if not isinstance(address, str) or "." not in address:
+            raise BackendError(f"{where} must look like '3.inputs.steps', got {address!r}")
+        named, inputs, name = address.rpartition(".inputs.")
+        if not inputs:
+            named, _, name = address.rpartition(".")
+        node = self._node(where, named)
+        inputs_of = self._nodes[node]["inputs"]
+        if name not in inputs_of:
+            hint = did_you_mean(name, inputs_of) or f"; it has: {', '.join(inputs_of)}"
+            raise BackendError(f"{where}: {self._called(node)} has no input {name!r}{hint}")
+        if is_link(inputs_of[name]):
+            source = self._called(inputs_of[name][0])
+            raise BackendError(
+                f"{where}: {name} of {self._called(node)} comes from {source};"
+                " map an input of that node instead"
+            )
+        return node, name
+
+    def _node(self, where: str, named: str) -> str:
+        """Return the id of the node that *named* means: an id, a title, or a class."""
+        if named in self._nodes and not named.startswith("@"):
+            return named
+        ways: list[dict[str, list[str]]] = [self._by(_title)]
+        if not named.startswith("@"):
+            ways.append(self._by(_class))
+        for way in ways:
+            found = way.get(named.removeprefix("@"), [])
+            if len(found) > 1:
+                several = ", ".join(self._called(node) for node in found)
+                raise BackendError(f"{where}: {named!r} is several nodes ({several}); name an id")
+            if found:
+                return found[0]
+        known = [*self._nodes, *(name for way in ways for name in way)]
+        hint = did_you_mean(named, known)
+        nodes = ", ".join(self._called(node) for node in self._nodes)
+        raise BackendError(
+            f"{where}: {self._path} has no node {named!r}{hint or '; it has: ' + nodes}"
+        )
+
+    def _by(self, name_of: Callable[[Mapping[str, Any]], str]) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for node_id, node in self._nodes.items():
+            names.setdefault(name_of(node), []).append(node_id)
+        names.pop("", None)
+        return names
+
+    def _called(self, node: str) -> str:
+        known = self._nodes.get(node, {})
+        title = _title(known)
+        kind = _class(known)
+        return f"node {node} ({kind if title in ('', kind) else f'{title}, {kind}'})"
+
+    def _output_node(self, output: str) -> str:
+        if output:
+            return self._node("output", output)
+        found = [node for node, known in self._nodes.items() if _class(known) in _SAVING]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise BackendError(
+                f"{self._path} has no SaveImage or PreviewImage node; add one, or name in output"
+                " the node whose pictures are taken"
+            )
+        several = ", ".join(self._called(node) for node in found)
+        raise BackendError(f"{self._path} gives pictures at {several}; name one in output")
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        loaded = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise BackendError(f"workflow {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BackendError(f"workflow {path} is not JSON: {error}") from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("nodes"), list):
+        raise BackendError(
+            f"workflow {path} is in the editor's format; export it from ComfyUI with"
+            " Save (API Format), called Export (API) in newer versions"
+        )
+    if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
+        loaded = loaded["prompt"]
+    if not isinstance(loaded, dict) or not loaded or not all(map(_is_node, loaded.values())):
+        raise BackendError(
+            f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
+            " Save (API Format) writes them"
+        )
+    return loaded
+
+
+def _is_node(node: object) -> bool:
+    return (
+        isinstance(node, dict)
+        and isinstance(node.get("class_type"), str)
+        and isinstance(node.get("inputs"), dict)
+    )
+
+
+def _title(node: Mapping[str, Any]) -> str:
+    meta = node.get("_meta")
+    return str(meta.get("title", "")) if isinstance(meta, dict) else ""
+
+
+def _class(node: Mapping[str, Any]) -> str:
+    return str(node.get("class_type", ""))
+
+
+def _stage_and_knob(entry: str) -> tuple[str, str]:
+    stage, _, knob = entry.partition(".")
+    extra, _, name = knob.partition(".")
+    known = extra == "extra" and bool(name)
+    if stage not in STAGES or not (known or knob in KNOBS):
+        knobs: Sequence[str] = [f"{one}.{name}" for one in STAGES for name in KNOBS]
+        hint = did_you_mean(entry, knobs) or '; it must be stage.knob, such as "txt2img.steps"'
+        raise BackendError(f"map: there is no knob {entry!r}{hint}")
+    if not known and stage not in KNOBS[knob].stages:
+        raise BackendError(f"map: {stage} has no knob {knob!r}")
+    return stage, knob
+
+
+def _native_or_own(knob: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """As :func:`native_name`; a node of one's own may know what ComfyUI does not."""
+    try:
+        return native_name(knob, name)
+    except BackendError:
+        return name, ()

@@ -1,0 +1,207 @@
+"""ProgressSocket: what ComfyUI tells over its websocket while it works.
+
+Only for progress and previews, never for the truth: another client may take the messages over,
+a proxy may not let them through, and a picture must be drawn all the same. So nothing here
+raises, and a broken socket is just silent.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import socket
+import ssl
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["Event", "Login", "ProgressSocket"]
+
+_PREVIEW = 1
+_OPEN_SECONDS = 3.0
+
+_SILENT = logging.Logger("safelight.comfyui.websocket", logging.CRITICAL + 1)
+"""The websockets package would log the request's headers, and a login is one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who asks, and whom to trust.
+
+    Attributes:
+        user: For Basic authentication; empty for none.
+        password: Belongs to *user*.
+        verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+    """
+
+    user: str = ""
+    password: str = ""
+    verify: bool | str = True
+
+    def __repr__(self) -> str:
+        return "Login(...)"
+
+    def headers(self) -> dict[str, str]:
+        """Return the header that says so."""
+        if not self.user:
+            return {}
+        pair = f"{self.user}:{self.password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what decides over a server's certificate."""
+        cafile = self.verify if isinstance(self.verify, str) else None
+        context = ssl.create_default_context(cafile=cafile)
+        if self.verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One message about one job.
+
+    Attributes:
+        prompt_id: The job.
+        node: Which node works; empty when none does any more.
+        value: How many of its steps are done.
+        ended: Whether the job has ended, well or badly.
+        preview: What the picture looks like by now, a PNG file.
+    """
+
+    prompt_id: str
+    node: str = ""
+    value: float = 0.0
+    ended: bool = False
+    preview: bytes | None = None
+
+
+class ProgressSocket:
+    """A connection for the time of one request; a context manager that closes it.
+
+    Args:
+        url: The server's address, ``http://127.0.0.1:8188``.
+        client_id: Whose messages to get.
+        login: Who asks.
+    """
+
+    def __init__(self, url: str, client_id: str, login: Login) -> None:
+        self._open = ExitStack()
+        self._connection: Any = None
+        self._prompt_id = ""
+        self._node = ""
+        try:
+            self._connection = _connect(self._open, url, client_id, login)
+        except Exception:  # noqa: BLE001 - without it there is only no progress
+            self._drop()
+
+    def next(self, seconds: float) -> Event | None:
+        """Return the next message about a job, or None after *seconds*."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._connection is None:
+                time.sleep(left)
+                return None
+            try:
+                message = self._connection.recv(timeout=left)
+            except TimeoutError:
+                return None
+            except Exception:  # noqa: BLE001 - closed, or broken
+                self._drop()
+                continue
+            event = self._picture(message) if isinstance(message, bytes) else self._read(message)
+            if event is not None:
+                return event
+        return None
+
+    def _read(self, message: str) -> Event | None:
+        try:
+            told = json.loads(message)
+            kind, data = str(told["type"]), told["data"]
+            prompt_id = str(data.get("prompt_id", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if not prompt_id:
+            return None
+        self._prompt_id = prompt_id
+        node = data.get("node")
+        if kind in ("execution_error", "execution_interrupted") or (
+            kind == "executing" and node is None
+        ):
+            self._node = ""
+            return Event(prompt_id=prompt_id, ended=True)
+        if kind == "executing":
+            self._node = str(node)
+        value = data.get("value")
+        if kind == "progress" and isinstance(value, (int, float)):
+            return Event(prompt_id=prompt_id, node=str(node), value=float(value))
+        return None
+
+    def _picture(self, frame: bytes) -> Event | None:
+        """Read a preview; it names no job, so it belongs to the last one that was named."""
+        if len(frame) < 9 or int.from_bytes(frame[:4], "big") != _PREVIEW or not self._node:
+            return None
+        png = _png(frame[8:])
+        if png is None:
+            return None
+        return Event(prompt_id=self._prompt_id, node=self._node, preview=png)
+
+    def _drop(self) -> None:
+        self._connection = None
+        with suppress(Exception):  # it is closed one way or the other
+            self._open.close()
+
+    def __enter__(self) -> ProgressSocket:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._drop()
+
+
+def _connect(opened: ExitStack, url: str, client_id: str, login: Login) -> Any:
+    from websockets.sync.client import connect
+
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    # A socket of our own keeps proxies of the environment out, as the HTTP client does.
+    plain = opened.enter_context(
+        socket.create_connection((parts.hostname or "", port), timeout=_OPEN_SECONDS)
+    )
+    return opened.enter_context(
+        connect(
+            f"{'wss' if secure else 'ws'}://{parts.netloc}{parts.path}/ws?clientId={client_id}",
+            sock=plain,
+            ssl=login.trust() if secure else None,
+            additional_headers=login.headers(),
+            open_timeout=_OPEN_SECONDS,
+            close_timeout=1.0,
+            max_size=64 * 2**20,
+            max_queue=None,  # a full one would hold up the closing handshake
+            logger=_SILENT,
+        )
+    )
+
+
+def _png(data: bytes) -> bytes | None:
+    """Return a JPEG or PNG preview as a PNG file, None when it is neither."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
+            buffer = io.BytesIO()
+            picture.convert("RGB").save(buffer, "PNG", compress_level=1)
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return buffer.getvalue()

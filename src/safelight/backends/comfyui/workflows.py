@@ -1,0 +1,426 @@
+"""Our stages as ComfyUI graphs, in the API format, with the node ids of ComfyUI's default graph.
+
+What KSampler cannot do is not imitated: ``eta`` is left out with a warning, and schedules that
+only custom sampling nodes have (Align Your Steps) are refused; both work in a workflow of the
+user's own.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from safelight.backends.comfyui.bound_graph import BoundGraph, Place
+from safelight.backends.comfyui.native_names import (
+    LATENT_METHODS,
+    PIXEL_METHODS,
+    native_name,
+    resolved_scheduler,
+)
+from safelight.backends.input_picture import input_picture
+from safelight.errors import BackendError
+from safelight.lora_tags import Lora, split_loras
+from safelight.pipeline.backend import (
+    ImageRequest,
+    Img2ImgRequest,
+    Txt2ImgRequest,
+    UpscaleRequest,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Loaders", "StageWorkflows", "encoded_picture", "mask_picture"]
+
+Link = list[Any]
+_Value = TypeVar("_Value")
+Upload = Callable[[bytes], str]
+
+_CELL = 8
+"""Pixels per latent cell along one side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaders:
+    """Which files the graphs load; empty means: out of the checkpoint.
+
+    Attributes:
+        unet: A diffusion model loaded apart from its text encoders and VAE.
+        clip: Its text encoders, one or two.
+        clip_type: What ComfyUI calls their kind.
+        vae: The VAE, where a request names none.
+    """
+
+    unet: str = ""
+    clip: tuple[str, ...] = ()
+    clip_type: str = "stable_diffusion"
+    vae: str = ""
+
+
+class StageWorkflows:
+    """Turns requests into graphs.
+
+    Args:
+        loaders: Which files to load.
+        listed: Returns the values that an input takes: ``listed("VAELoader", "vae_name")``.
+        upload: Puts a PNG file on the server and returns its name there.
+    """
+
+    def __init__(
+        self, loaders: Loaders, listed: Callable[[str, str], Sequence[str]], upload: Upload
+    ) -> None:
+        self._loaders = loaders
+        self._listed = listed
+        self._upload = upload
+
+    def graph(self, request: ImageRequest) -> BoundGraph:
+        """Return the graph that carries out *request*, once.
+
+        Raises:
+            BackendError: It asks for what ComfyUI's own nodes cannot do.
+        """
+        draft = _Draft()
+        if isinstance(request, UpscaleRequest):
+            self._upscale(draft, request)
+        else:
+            self._draw(draft, request)
+        _warn_of_extra(draft, request)
+        return BoundGraph(
+            stage=request.stage,
+            nodes=draft.nodes,
+            places={knob: tuple(places) for knob, places in draft.places.items()},
+            output="9",
+            warnings=tuple(dict.fromkeys(draft.warnings)),
+        )
+
+    # -- txt2img and img2img -------------------------------------------------------------
+
+    def _draw(self, draft: _Draft, request: Txt2ImgRequest | Img2ImgRequest) -> None:
+        model, clip, vae = self._load(draft, request)
+        text, loras = split_loras(request.prompt)
+        model, clip, text, prompt = self._bend(draft, model, clip, text, loras, request.prompt)
+        if request.clip_skip is not None:
+            clip = draft.add(
+                "11", "CLIPSetLastLayer", clip=clip, stop_at_clip_layer=-request.clip_skip
+            )
+            draft.place("clip_skip", "11", "stop_at_clip_layer", request.clip_skip)
+        positive = draft.add("6", "CLIPTextEncode", title="Prompt", text=text, clip=clip)
+        draft.place("prompt", "6", "text", prompt)
+        negative = draft.add(
+            "7", "CLIPTextEncode", title="Negative prompt", text=request.negative_prompt, clip=clip
+        )
+        draft.place("negative_prompt", "7", "text", request.negative_prompt)
+        sampling = self._sampling(draft, request, model, positive, negative)
+        if isinstance(request, Txt2ImgRequest):
+            latent = draft.add(
+                "5",
+                "EmptyLatentImage",
+                width=_or(request.width, 512),
+                height=_or(request.height, 512),
+                batch_size=1,
+            )
+            draft.place("width", "5", "width", _or(request.width, 512))
+            draft.place("height", "5", "height", _or(request.height, 512))
+            latent = self._sample(draft, "3", sampling, latent, 1.0)
+            latent = self._hires(draft, request, sampling, latent, vae)
+            pixels = draft.add("8", "VAEDecode", samples=latent, vae=vae)
+        else:
+            pixels = self._redraw(draft, request, sampling, vae)
+        draft.add("9", "SaveImage", images=pixels, filename_prefix="safelight")
+
+    def _load(
+        self, draft: _Draft, request: Txt2ImgRequest | Img2ImgRequest
+    ) -> tuple[Link, Link, Link]:
+        loaders = self._loaders
+        vae: Link = ["4", 2]
+        if loaders.unet:
+            name = request.model or loaders.unet
+            model = draft.add("4", "UNETLoader", unet_name=name, weight_dtype="default")
+            draft.place("model", "4", "unet_name", name)
+            clip = _add_clip_loader(draft, loaders)
+        else:
+            name = request.model or self._first_checkpoint()
+            model = draft.add("4", "CheckpointLoaderSimple", ckpt_name=name)
+            draft.place("model", "4", "ckpt_name", name)
+            clip = ["4", 1]
+        vae_name = request.vae or loaders.vae
+        if vae_name:
+            vae = draft.add("10", "VAELoader", vae_name=vae_name)
+            draft.place("vae", "10", "vae_name", vae_name)
+        return model, clip, vae
+
+    def _first_checkpoint(self) -> str:
+        names = self._listed("CheckpointLoaderSimple", "ckpt_name")
+        if not names:
+            raise BackendError(
+                "ComfyUI lists no checkpoint: put one into its models/checkpoints,"
+                " or name a diffusion model in the option unet"
+            )
+        return names[0]
+
+    def _bend(
+        self,
+        draft: _Draft,
+        model: Link,
+        clip: Link,
+        text: str,
+        loras: Sequence[Lora],
+        prompt: str,
+    ) -> tuple[Link, Link, str, str]:
+        """Chain a loader for every LoRA that the server has; return what the prompt is then."""
+        if not loras:
+            return model, clip, text, prompt
+        files = self._listed("LoraLoader", "lora_name")
+        applied = []
+        for number, lora in enumerate(loras):
+            file = _lora_file(lora.name, files)
+            if file is None:
+                draft.warnings.append(
+                    f"ComfyUI has no LoRA {lora.name!r}; it was drawn without it."
+                )
+                continue
+            node = str(100 + number)
+            draft.add(
+                node,
+                "LoraLoader",
+                lora_name=file,
+                strength_model=lora.unet,
+                strength_clip=lora.text_encoder,
+                model=model,
+                clip=clip,
+            )
+            model, clip = [node, 0], [node, 1]
+            applied.append(f"<lora:{lora.name}:{lora.text_encoder:g}:{lora.unet:g}>")
+        whole = len(applied) == len(loras)
+        return model, clip, text, prompt if whole else " ".join([text, *applied])
+
+    def _sampling(
+        self,
+        draft: _Draft,
+        request: Txt2ImgRequest | Img2ImgRequest,
+        model: Link,
+        positive: Link,
+        negative: Link,
+    ) -> dict[str, Any]:
+        """Return the inputs that every sampling pass shares, and note where they will stand."""
+        sampler = request.sampler or "Euler"
+        scheduler = resolved_scheduler(request.scheduler or "Normal", sampler)
+        native_sampler, nearly = native_name("sampler", sampler)
+        native_scheduler, nearly_too = native_name("scheduler", scheduler)
+        draft.warnings.extend((*nearly, *nearly_too))
+        if request.eta is not None:
+            draft.warnings.append(
+                f"ComfyUI's KSampler has no eta; eta = {request.eta:g} was left out."
+            )
+        draft.shared.update(
+            seed=("seed", request.seed),
+            sampler_name=("sampler", sampler),
+            scheduler=("scheduler", scheduler),
+            cfg=("cfg_scale", _or(request.cfg_scale, 8.0)),
+        )
+        return {
+            "seed": request.seed,
+            "steps": _or(request.steps, 20),
+            "cfg": _or(request.cfg_scale, 8.0),
+            "sampler_name": native_sampler,
+            "scheduler": native_scheduler,
+            "model": model,
+            "positive": positive,
+            "negative": negative,
+        }
+
+    def _sample(
+        self, draft: _Draft, node: str, sampling: dict[str, Any], latent: Link, denoise: float
+    ) -> Link:
+        pixels = draft.add(node, "KSampler", **sampling, latent_image=latent, denoise=denoise)
+        for name, (knob, told) in draft.shared.items():
+            draft.place(knob, node, name, told)
+        if node == "3":
+            draft.place("steps", node, "steps", sampling["steps"])
+        return pixels
+
+    def _hires(
+        self,
+        draft: _Draft,
+        request: Txt2ImgRequest,
+        sampling: dict[str, Any],
+        latent: Link,
+        vae: Link,
+    ) -> Link:
+        scale = request.hires_scale
+        if scale is None:
+            return latent
+        upscaler = request.hires_upscaler or "Latent"
+        wanted = [round(_or(side, 512) * scale) for side in (request.width, request.height)]
+        width, height = map(_whole_cells, wanted)
+        if [width, height] != wanted:
+            draft.warnings.append(
+                f"hires_scale {scale:g} makes {wanted[0]} x {wanted[1]} px; latents are whole cells"
+                f" of {_CELL} px, so {width} x {height} was drawn."
+            )
+        if upscaler in LATENT_METHODS:
+            method = LATENT_METHODS[upscaler]
+            larger = draft.add(
+                "20", "LatentUpscale", samples=latent, upscale_method=method,
+                width=width, height=height, crop="disabled",
+            )  # fmt: skip
+            draft.place("hires_upscaler", "20", "upscale_method", upscaler)
+            draft.place("hires_scale", "20", "width", scale)
+        else:
+            first = draft.add("21", "VAEDecode", samples=latent, vae=vae)
+            grown = _enlarge(draft, first, upscaler, (width, height), "hires_upscaler")
+            draft.place("hires_scale", "31", "width", scale)
+            larger = draft.add("22", "VAEEncode", pixels=grown, vae=vae)
+        strength = _or(request.hires_denoising_strength, 0.7)
+        again = {**sampling, "steps": _or(request.hires_steps, sampling["steps"])}
+        redrawn = self._sample(draft, "23", again, larger, strength)
+        draft.place("hires_steps", "23", "steps", again["steps"])
+        draft.place("hires_denoising_strength", "23", "denoise", strength)
+        return redrawn
+
+    def _redraw(
+        self, draft: _Draft, request: Img2ImgRequest, sampling: dict[str, Any], vae: Link
+    ) -> Link:
+        given = input_picture(request.init_image)
+        loaded = draft.add("14", "LoadImage", image=self._upload(encoded_picture(given)))
+        size = (
+            _whole_cells(request.width or given.width),
+            _whole_cells(request.height or given.height),
+        )
+        if size != given.size:
+            loaded = draft.add(
+                "15", "ImageScale", image=loaded, upscale_method="lanczos",
+                width=size[0], height=size[1], crop="disabled",
+            )  # fmt: skip
+        latent = draft.add("16", "VAEEncode", pixels=loaded, vae=vae)
+        mask: Link | None = None
+        if request.mask is not None:
+            blurred = mask_picture(request.mask, given.size, request.mask_blur)
+            name = self._upload(blurred)
+            mask = draft.add("17", "LoadImageMask", image=name, channel="red")
+            latent = draft.add("18", "SetLatentNoiseMask", samples=latent, mask=mask)
+        strength = _or(request.denoising_strength, 0.75)
+        latent = self._sample(draft, "3", sampling, latent, strength)
+        draft.place("denoising_strength", "3", "denoise", strength)
+        pixels = draft.add("8", "VAEDecode", samples=latent, vae=vae)
+        if mask is None:
+            return pixels
+        return draft.add(
+            "19", "ImageCompositeMasked", destination=loaded, source=pixels, mask=mask,
+            x=0, y=0, resize_source=False,
+        )  # fmt: skip
+
+    # -- upscale -------------------------------------------------------------------------
+
+    def _upscale(self, draft: _Draft, request: UpscaleRequest) -> None:
+        given = input_picture(request.init_image)
+        scale = _or(request.scale, 2.0)
+        size = (max(1, round(given.width * scale)), max(1, round(given.height * scale)))
+        loaded = draft.add("14", "LoadImage", image=self._upload(encoded_picture(given)))
+        pixels = _enlarge(draft, loaded, request.upscaler or "Lanczos", size, "upscaler")
+        draft.place("scale", "31", "width", scale)
+        draft.add("9", "SaveImage", images=pixels, filename_prefix="safelight")
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A graph while it is made."""
+
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    shared: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def add(self, node: str, kind: str, title: str = "", **inputs: Any) -> Link:
+        """Add a node and return its first output."""
+        meta = {"_meta": {"title": title}} if title else {}
+        self.nodes[node] = {"class_type": kind, "inputs": inputs, **meta}
+        return [node, 0]
+
+    def place(self, knob: str, node: str, name: str, told: Any) -> None:
+        """Note that *knob*, which we call *told*, stands at input *name* of *node*."""
+        native = self.nodes[node]["inputs"][name]
+        place = Place(node=node, input=name, native=native, told=told)
+        self.places.setdefault(knob, []).append(place)
+
+
+def _enlarge(draft: _Draft, pixels: Link, upscaler: str, size: tuple[int, int], knob: str) -> Link:
+    """Enlarge with a model or a filter, then to the pixel; the last step is node 31."""
+    method = PIXEL_METHODS.get(upscaler)
+    if method is None:
+        loader = draft.add("29", "UpscaleModelLoader", model_name=upscaler)
+        draft.place(knob, "29", "model_name", upscaler)
+        pixels = draft.add("30", "ImageUpscaleWithModel", upscale_model=loader, image=pixels)
+    grown = draft.add(
+        "31", "ImageScale", image=pixels, upscale_method=method or "lanczos",
+        width=size[0], height=size[1], crop="disabled",
+    )  # fmt: skip
+    if method is not None:
+        draft.place(knob, "31", "upscale_method", upscaler)
+    return grown
+
+
+def _add_clip_loader(draft: _Draft, loaders: Loaders) -> Link:
+    if len(loaders.clip) == 1:
+        return draft.add("12", "CLIPLoader", clip_name=loaders.clip[0], type=loaders.clip_type)
+    first, second = loaders.clip
+    return draft.add(
+        "12", "DualCLIPLoader", clip_name1=first, clip_name2=second, type=loaders.clip_type
+    )
+
+
+def _lora_file(name: str, files: Sequence[str]) -> str | None:
+    """Return the server's file for a LoRA that a prompt calls by its path or by its stem."""
+    for file in files:
+        path = file.replace("\\", "/")
+        stem = path.rsplit(".", 1)[0]
+        if name in (file, path, stem, stem.rsplit("/", 1)[-1]):
+            return file
+    return None
+
+
+def _warn_of_extra(draft: _Draft, request: ImageRequest) -> None:
+    if request.extra:
+        draft.warnings.append(
+            f"The comfyui engine ignores extra knobs without a workflow of your own:"
+            f" {', '.join(request.extra)}."
+        )
+
+
+def _or(value: _Value | None, default: _Value) -> _Value:
+    return default if value is None else value
+
+
+def _whole_cells(pixels: int) -> int:
+    return max(_CELL, pixels // _CELL * _CELL)
+
+
+def encoded_picture(picture: Image.Image) -> bytes:
+    """Return *picture* as a PNG file without any metadata."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def mask_picture(data: bytes, size: tuple[int, int], blur: int | None) -> bytes:
+    """Return the PNG file of a mask, softened, for whichever loader reads it.
+
+    White is redrawn. Grey levels stand in red, green and blue, and inverted in alpha, because
+    LoadImage takes a mask from what is transparent and LoadImageMask from the channel it is told.
+
+    Raises:
+        BackendError: It is no picture, or not as large as the input.
+    """
+    from PIL import Image, ImageChops, ImageFilter
+
+    grey = input_picture(data).convert("L")
+    if grey.size != size:
+        raise BackendError(
+            f"mask must be as large as the input, {size[0]} x {size[1]} px,"
+            f" got {grey.width} x {grey.height}"
+        )
+    if blur:
+        grey = grey.filter(ImageFilter.GaussianBlur(blur))
+    return encoded_picture(Image.merge("RGBA", (grey, grey, grey, ImageChops.invert(grey))))

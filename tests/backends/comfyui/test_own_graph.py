@@ -1,0 +1,248 @@
+"""A workflow of the user's own: knobs find their places, and every mistake is told by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.backend_contract import Steps
+from backends.comfyui.fake_server import FakeComfyUI
+from safelight.backends.comfyui import ComfyuiBackend
+from safelight.errors import BackendError
+from safelight.pipeline.backend import (
+    Generation,
+    Img2ImgRequest,
+    Txt2ImgRequest,
+    UpscaleRequest,
+)
+
+OWN_GRAPH = Path(__file__).resolve().parents[3] / "examples" / "workflows" / "own_graph.json"
+GRAPH: dict[str, Any] = json.loads(OWN_GRAPH.read_text("utf-8"))
+GRAPH["4"]["inputs"]["ckpt_name"] = "tiny.safetensors"
+GRAPH["5"]["inputs"].update(width=64, height=48)
+MAP = {
+    "txt2img.prompt": "@Prompt.inputs.text",
+    "txt2img.seed": "3.inputs.seed",
+    "txt2img.steps": "KSampler.steps",
+    "txt2img.sampler": "3.sampler_name",
+    "txt2img.scheduler": "3.scheduler",
+}
+
+Make = Callable[..., ComfyuiBackend]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeComfyUI]:
+    with FakeComfyUI() as server:
+        yield server
+
+
+@pytest.fixture
+def make(server: FakeComfyUI, tmp_path: Path) -> Iterator[Make]:
+    made: list[ComfyuiBackend] = []
+
+    def make(
+        mapping: dict[str, Any], graph: Any = GRAPH, output: str = "", name: str = "graph.json"
+    ) -> ComfyuiBackend:
+        path = tmp_path / name
+        path.write_text(json.dumps(graph))
+        made.append(ComfyuiBackend(url=server.url, workflow=str(path), map=mapping, output=output))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+def draw(backend: ComfyuiBackend, **knobs: Any) -> Generation:
+    return backend.generate(Txt2ImgRequest(**{"prompt": "a tower", "seed": 5, **knobs}), Steps())
+
+
+def changed(**nodes: Any) -> dict[str, Any]:
+    """Return the graph with nodes replaced, or taken out where None."""
+    graph = {**copy.deepcopy(GRAPH), **{name.lstrip("n"): node for name, node in nodes.items()}}
+    return {node_id: node for node_id, node in graph.items() if node is not None}
+
+
+def test_knobs_find_their_places_by_id_title_and_class(server: FakeComfyUI, make: Make) -> None:
+    """And the rest of the workflow stays as its author left it."""
+    (image,) = draw(make(MAP), steps=3, sampler="Euler a", scheduler="Karras").images
+    ran = server.posted[0]["prompt"]
+    wanted = copy.deepcopy(GRAPH)
+    wanted["6"]["inputs"]["text"] = "a tower"
+    wanted["3"]["inputs"].update(
+        seed=5, steps=3, sampler_name="euler_ancestral", scheduler="karras"
+    )
+    assert ran == wanted
+    assert image.effective == {
+        "prompt": "a tower", "seed": 5, "steps": 3, "sampler": "Euler a", "scheduler": "Karras",
+        "width": 64, "height": 48,
+    }  # fmt: skip
+
+
+def test_mapped_knobs_that_nobody_states_are_reported_from_the_workflow(make: Make) -> None:
+    """In our spelling; the workflow's own values are what ran."""
+    (image,) = draw(make(MAP)).images
+    assert image.effective["steps"] == 20
+    assert image.effective["sampler"] == "Euler"
+    assert image.effective["scheduler"] == "Normal"
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{"cfg_scale": 3}, {"negative_prompt": "blurry"}, {"clip_skip": 2}, {"extra": {"x": 1}}],
+)
+def test_a_knob_that_is_not_mapped_is_refused_before_anything_is_drawn(
+    server: FakeComfyUI, make: Make, knobs: dict[str, Any]
+) -> None:
+    """A sweep over it would draw the same picture again and again."""
+    with pytest.raises(BackendError, match=rf"txt2img\.{next(iter(knobs))}.*add map"):
+        draw(make(MAP), **knobs)
+    assert not server.posted
+
+
+def test_the_seed_must_be_mapped(make: Make) -> None:
+    """Else every record would name a seed that no picture was drawn with."""
+    with pytest.raises(BackendError, match=r"txt2img\.seed"):
+        draw(make({"txt2img.prompt": "6.text"}))
+
+
+def test_any_input_can_be_swept_as_an_extra_knob(server: FakeComfyUI, make: Make) -> None:
+    """Custom nodes have inputs that no knob of ours is named after."""
+    backend = make({**MAP, "txt2img.extra.prefix": "9.filename_prefix"})
+    (image,) = draw(backend, extra={"prefix": "mine"}).images
+    assert server.posted[0]["prompt"]["9"]["inputs"]["filename_prefix"] == "mine"
+    assert image.effective["extra"] == {"prefix": "mine"}
+
+
+def test_one_knob_may_stand_in_several_places(server: FakeComfyUI, make: Make) -> None:
+    """Two samplers, one seed."""
+    second = {**copy.deepcopy(GRAPH["3"]), "_meta": {"title": "Second pass"}}
+    second["inputs"]["latent_image"] = ["3", 0]
+    decode = copy.deepcopy(GRAPH["8"])
+    decode["inputs"]["samples"] = ["30", 0]
+    backend = make(
+        {"txt2img.seed": ["3.seed", "Second pass.seed"], "txt2img.prompt": "6.text"},
+        changed(n30=second, n8=decode),
+    )
+    draw(backend)
+    ran = server.posted[0]["prompt"]
+    assert [ran[node]["inputs"]["seed"] for node in ("3", "30")] == [5, 5]
+
+
+def test_stages_without_a_map_use_our_own_graphs(server: FakeComfyUI, make: Make) -> None:
+    """A workflow for txt2img does not take the upscale stage away."""
+    backend = make(MAP)
+    (given,) = draw(backend).images
+    (image,) = backend.generate(UpscaleRequest(init_image=given.png, scale=2), Steps()).images
+    assert image.effective["scale"] == 2
+
+
+def test_input_pictures_are_uploaded_into_their_loaders(server: FakeComfyUI, make: Make) -> None:
+    """Whatever loads them in the workflow."""
+    load = {"class_type": "LoadImage", "inputs": {"image": "example.png"}}
+    encode = {"class_type": "VAEEncode", "inputs": {"pixels": ["10", 0], "vae": ["4", 2]}}
+    sampler = copy.deepcopy(GRAPH["3"])
+    sampler["inputs"].update(latent_image=["11", 0], denoise=0.5)
+    mapping = {
+        "txt2img.prompt": "6.text",
+        "txt2img.seed": "3.seed",
+        "img2img.prompt": "6.text",
+        "img2img.seed": "3.seed",
+        "img2img.init_image": "10.image",
+        "img2img.denoising_strength": "3.denoise",
+    }
+    plain = make({k: v for k, v in mapping.items() if k.startswith("txt2img")}, name="a.json")
+    (given,) = draw(plain).images
+    backend = make(mapping, changed(n10=load, n11=encode, n3=sampler), name="b.json")
+    request = Img2ImgRequest(prompt="b", seed=1, init_image=given.png, denoising_strength=0.0)
+    (image,) = backend.generate(request, Steps()).images
+    assert image.effective["denoising_strength"] == 0.0
+    assert "init_image" not in image.effective
+    assert server.posted[-1]["prompt"]["10"]["inputs"]["image"] in server.inputs
+
+
+def test_a_batch_is_mapped_or_repeated_by_seed(server: FakeComfyUI, make: Make) -> None:
+    """ComfyUI's own batches come from one seed, which is told."""
+    repeated = draw(make(MAP), batch_size=2)
+    assert [image.effective["seed"] for image in repeated.images] == [5, 6]
+    mapped = make({**MAP, "txt2img.batch_size": "5.batch_size"})
+    assert "one seed" in draw(mapped, batch_size=2).warnings[0]
+    assert server.posted[-1]["prompt"]["5"]["inputs"]["batch_size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "address", "message"),
+    [
+        ("txt2img.stepz", "3.steps", "no knob 'txt2img.stepz'; did you mean 'txt2img.steps'"),
+        ("steps", "3.steps", "no knob 'steps'"),
+        ("upscale.steps", "3.steps", "upscale has no knob 'steps'"),
+        ("txt2img.steps", "3", "must look like '3.inputs.steps', got '3'"),
+        ("txt2img.steps", 3, "must look like '3.inputs.steps', got 3"),
+        ("txt2img.steps", "33.steps", r'map."txt2img.steps": .* has no node \'33\''),
+        ("txt2img.steps", "KSamplr.steps", "no node 'KSamplr'; did you mean 'KSampler'"),
+        ("txt2img.steps", "@Promt.text", "did you mean 'Prompt'"),
+        ("txt2img.steps", "3.stps", r"node 3 \(KSampler\) has no input 'stps'; did you mean"),
+        ("txt2img.prompt", "CLIPTextEncode.text", "is several nodes .*node 6.*node 7.*name an id"),
+        ("txt2img.model", "3.model", r"comes from node 4 .*map an input of that node instead"),
+    ],
+)
+def test_a_wrong_map_is_told_with_its_entry(
+    make: Make, entry: str, address: Any, message: str
+) -> None:
+    """When the engine is made: before the plan, not in the middle of it."""
+    with pytest.raises(BackendError, match=message):
+        make({entry: address})
+
+
+def test_a_text_does_not_replace_a_number(make: Make) -> None:
+    """A map that points to the wrong input would otherwise fail on the server, or not at all."""
+    with pytest.raises(BackendError, match=r'map."txt2img.prompt": .*cannot replace'):
+        draw(make({**MAP, "txt2img.prompt": "3.steps"}))
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ({"nodes": [], "links": [], "version": 0.4}, r"editor's format.*Save \(API Format\)"),
+        ([1, 2], "must hold nodes"),
+        ({}, "must hold nodes"),
+        ({"3": {"inputs": {}}}, "must hold nodes"),
+        (changed(n9=None), "has no SaveImage or PreviewImage"),
+        (changed(n19=GRAPH["9"]), r"gives pictures at node 9 .*node 19 .*name one in output"),
+    ],
+)
+def test_a_file_that_is_no_such_workflow_is_refused(make: Make, graph: Any, message: str) -> None:
+    """With the next step."""
+    with pytest.raises(BackendError, match=message):
+        make(MAP, graph)
+
+
+def test_a_workflow_without_a_map_is_refused(make: Make) -> None:
+    """Nothing of the config could reach it."""
+    with pytest.raises(BackendError, match="needs a map"):
+        make({})
+
+
+def test_an_output_can_be_named(server: FakeComfyUI, make: Make) -> None:
+    """By title, where a workflow saves more than one picture."""
+    preview = {
+        "class_type": "PreviewImage",
+        "inputs": {"images": ["8", 0]},
+        "_meta": {"title": "Look"},
+    }
+    backend = make(MAP, changed(n19=preview), output="Look")
+    assert len(draw(backend).images) == 1
+
+
+def test_choices_are_those_of_the_mapped_inputs(make: Make) -> None:
+    """A name that the workflow's own nodes do not know is refused before the run."""
+    choices = make({**MAP, "txt2img.model": "4.ckpt_name"}).choices()
+    assert choices["model"] == ("tiny.safetensors",)
+    assert "DPM++ 2M" in choices["sampler"]
+    assert "vae" not in choices
