@@ -244,8 +244,10 @@ class StageWorkflows:
         if scale is None:
             return latent
         upscaler = request.hires_upscaler or "Latent"
-        wanted = [round(_or(side, 512) * scale) for side in (request.width, request.height)]
-        width, height = map(_whole_cells, wanted)
+        sides = [_or(side, 512) for side in (request.width, request.height)]
+        wanted = [round(side * scale) for side in sides]
+        # As LatentUpscaleBy rounds; LatentUpscale would make every side at least 64 px.
+        width, height = (max(1, round(side // _CELL * scale)) * _CELL for side in sides)
         if [width, height] != wanted:
             draft.warnings.append(
                 f"hires_scale {scale:g} makes {wanted[0]} x {wanted[1]} px; latents are whole cells"
@@ -254,11 +256,10 @@ class StageWorkflows:
         if upscaler in LATENT_METHODS:
             method = LATENT_METHODS[upscaler]
             larger = draft.add(
-                "20", "LatentUpscale", samples=latent, upscale_method=method,
-                width=width, height=height, crop="disabled",
-            )  # fmt: skip
+                "20", "LatentUpscaleBy", samples=latent, upscale_method=method, scale_by=scale
+            )
             draft.place("hires_upscaler", "20", "upscale_method", upscaler)
-            draft.place("hires_scale", "20", "width", scale)
+            draft.place("hires_scale", "20", "scale_by", scale)
         else:
             first = draft.add("21", "VAEDecode", samples=latent, vae=vae)
             grown = _enlarge(draft, first, upscaler, (width, height), "hires_upscaler")
