@@ -362,9 +362,12 @@ class _Walk:
             return self._loaded(node_id, inputs["image"])
         if kind == "KSampler":
             return self._sampled(node_id, inputs)
-        if kind in ("ImageScale", "LatentUpscale"):
-            source = self.picture(inputs["image" if kind == "ImageScale" else "samples"])
-            return source.resize((inputs["width"], inputs["height"]))
+        if kind == "ImageScale":
+            return self.picture(inputs["image"]).resize((inputs["width"], inputs["height"]))
+        if kind == "LatentUpscaleBy":
+            source = self.picture(inputs["samples"])
+            cells = (round(side // 8 * inputs["scale_by"]) for side in source.size)
+            return source.resize((next(cells) * 8, next(cells) * 8))
         if kind == "ImageUpscaleWithModel":
             source = self.picture(inputs["image"])
             return source.resize((source.width * 4, source.height * 4))

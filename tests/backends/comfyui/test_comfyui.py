@@ -211,8 +211,8 @@ def test_a_hires_scale_that_fits_no_latent_is_told(backend: ComfyuiBackend) -> N
     generation = txt2img(backend, width=72, height=72, hires_scale=1.5)
     assert "108 x 108" in generation.warnings[0]
     (image,) = generation.images
-    assert pixels(image.png).shape == (104, 104, 3)
-    assert image.effective["hires_scale"] == 104 / 72
+    assert pixels(image.png).shape == (112, 112, 3)
+    assert image.effective["hires_scale"] == 112 / 72
     assert image.effective["width"] == 72
 
 

@@ -18,7 +18,7 @@ from safelight.backends.comfyui.native_names import (
     native_name,
     resolved_scheduler,
 )
-from safelight.backends.comfyui.workflows import encoded_picture, mask_picture
+from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
 from safelight.knobs import KNOBS, STAGES, did_you_mean

@@ -7,18 +7,19 @@ user's own.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from safelight.backends.comfyui.bound_graph import BoundGraph, Place
+from safelight.backends.comfyui.bound_graph import BoundGraph
+from safelight.backends.comfyui.graph_draft import GraphDraft, Link
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
     PIXEL_METHODS,
     native_name,
     resolved_scheduler,
 )
+from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
 from safelight.lora_tags import Lora, split_loras
@@ -29,12 +30,8 @@ from safelight.pipeline.backend import (
     UpscaleRequest,
 )
 
-if TYPE_CHECKING:
-    from PIL import Image
+__all__ = ["Loaders", "StageWorkflows"]
 
-__all__ = ["Loaders", "StageWorkflows", "encoded_picture", "mask_picture"]
-
-Link = list[Any]
 _Value = TypeVar("_Value")
 Upload = Callable[[bytes], str]
 
@@ -81,23 +78,17 @@ class StageWorkflows:
         Raises:
             BackendError: It asks for what ComfyUI's own nodes cannot do.
         """
-        draft = _Draft()
+        draft = GraphDraft()
         if isinstance(request, UpscaleRequest):
             self._upscale(draft, request)
         else:
             self._draw(draft, request)
         _warn_of_extra(draft, request)
-        return BoundGraph(
-            stage=request.stage,
-            nodes=draft.nodes,
-            places={knob: tuple(places) for knob, places in draft.places.items()},
-            output="9",
-            warnings=tuple(dict.fromkeys(draft.warnings)),
-        )
+        return draft.bound(request.stage, output="9")
 
     # -- txt2img and img2img -------------------------------------------------------------
 
-    def _draw(self, draft: _Draft, request: Txt2ImgRequest | Img2ImgRequest) -> None:
+    def _draw(self, draft: GraphDraft, request: Txt2ImgRequest | Img2ImgRequest) -> None:
         model, clip, vae = self._load(draft, request)
         text, loras = split_loras(request.prompt)
         model, clip, text, prompt = self._bend(draft, model, clip, text, loras, request.prompt)
@@ -131,7 +122,7 @@ class StageWorkflows:
         draft.add("9", "SaveImage", images=pixels, filename_prefix="safelight")
 
     def _load(
-        self, draft: _Draft, request: Txt2ImgRequest | Img2ImgRequest
+        self, draft: GraphDraft, request: Txt2ImgRequest | Img2ImgRequest
     ) -> tuple[Link, Link, Link]:
         loaders = self._loaders
         vae: Link = ["4", 2]
@@ -162,7 +153,7 @@ class StageWorkflows:
 
     def _bend(
         self,
-        draft: _Draft,
+        draft: GraphDraft,
         model: Link,
         clip: Link,
         text: str,
@@ -198,7 +189,7 @@ class StageWorkflows:
 
     def _sampling(
         self,
-        draft: _Draft,
+        draft: GraphDraft,
         request: Txt2ImgRequest | Img2ImgRequest,
         model: Link,
         positive: Link,
@@ -232,7 +223,7 @@ class StageWorkflows:
         }
 
     def _sample(
-        self, draft: _Draft, node: str, sampling: dict[str, Any], latent: Link, denoise: float
+        self, draft: GraphDraft, node: str, sampling: dict[str, Any], latent: Link, denoise: float
     ) -> Link:
         pixels = draft.add(node, "KSampler", **sampling, latent_image=latent, denoise=denoise)
         for name, (knob, told) in draft.shared.items():
@@ -243,7 +234,7 @@ class StageWorkflows:
 
     def _hires(
         self,
-        draft: _Draft,
+        draft: GraphDraft,
         request: Txt2ImgRequest,
         sampling: dict[str, Any],
         latent: Link,
@@ -253,8 +244,10 @@ class StageWorkflows:
         if scale is None:
             return latent
         upscaler = request.hires_upscaler or "Latent"
-        wanted = [round(_or(side, 512) * scale) for side in (request.width, request.height)]
-        width, height = map(_whole_cells, wanted)
+        sides = [_or(side, 512) for side in (request.width, request.height)]
+        wanted = [round(side * scale) for side in sides]
+        # As LatentUpscaleBy rounds; LatentUpscale would make every side at least 64 px.
+        width, height = (max(1, round(side // _CELL * scale)) * _CELL for side in sides)
         if [width, height] != wanted:
             draft.warnings.append(
                 f"hires_scale {scale:g} makes {wanted[0]} x {wanted[1]} px; latents are whole cells"
@@ -263,11 +256,10 @@ class StageWorkflows:
         if upscaler in LATENT_METHODS:
             method = LATENT_METHODS[upscaler]
             larger = draft.add(
-                "20", "LatentUpscale", samples=latent, upscale_method=method,
-                width=width, height=height, crop="disabled",
-            )  # fmt: skip
+                "20", "LatentUpscaleBy", samples=latent, upscale_method=method, scale_by=scale
+            )
             draft.place("hires_upscaler", "20", "upscale_method", upscaler)
-            draft.place("hires_scale", "20", "width", scale)
+            draft.place("hires_scale", "20", "scale_by", scale)
         else:
             first = draft.add("21", "VAEDecode", samples=latent, vae=vae)
             grown = _enlarge(draft, first, upscaler, (width, height), "hires_upscaler")
@@ -281,7 +273,7 @@ class StageWorkflows:
         return redrawn
 
     def _redraw(
-        self, draft: _Draft, request: Img2ImgRequest, sampling: dict[str, Any], vae: Link
+        self, draft: GraphDraft, request: Img2ImgRequest, sampling: dict[str, Any], vae: Link
     ) -> Link:
         given = input_picture(request.init_image)
         loaded = draft.add("14", "LoadImage", image=self._upload(encoded_picture(given)))
@@ -314,7 +306,7 @@ class StageWorkflows:
 
     # -- upscale -------------------------------------------------------------------------
 
-    def _upscale(self, draft: _Draft, request: UpscaleRequest) -> None:
+    def _upscale(self, draft: GraphDraft, request: UpscaleRequest) -> None:
         given = input_picture(request.init_image)
         scale = _or(request.scale, 2.0)
         size = (max(1, round(given.width * scale)), max(1, round(given.height * scale)))
@@ -324,29 +316,9 @@ class StageWorkflows:
         draft.add("9", "SaveImage", images=pixels, filename_prefix="safelight")
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A graph while it is made."""
-
-    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    places: dict[str, list[Place]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    shared: dict[str, tuple[str, Any]] = field(default_factory=dict)
-
-    def add(self, node: str, kind: str, title: str = "", **inputs: Any) -> Link:
-        """Add a node and return its first output."""
-        meta = {"_meta": {"title": title}} if title else {}
-        self.nodes[node] = {"class_type": kind, "inputs": inputs, **meta}
-        return [node, 0]
-
-    def place(self, knob: str, node: str, name: str, told: Any) -> None:
-        """Note that *knob*, which we call *told*, stands at input *name* of *node*."""
-        native = self.nodes[node]["inputs"][name]
-        place = Place(node=node, input=name, native=native, told=told)
-        self.places.setdefault(knob, []).append(place)
-
-
-def _enlarge(draft: _Draft, pixels: Link, upscaler: str, size: tuple[int, int], knob: str) -> Link:
+def _enlarge(
+    draft: GraphDraft, pixels: Link, upscaler: str, size: tuple[int, int], knob: str
+) -> Link:
     """Enlarge with a model or a filter, then to the pixel; the last step is node 31."""
     method = PIXEL_METHODS.get(upscaler)
     if method is None:
@@ -362,7 +334,7 @@ def _enlarge(draft: _Draft, pixels: Link, upscaler: str, size: tuple[int, int], 
     return grown
 
 
-def _add_clip_loader(draft: _Draft, loaders: Loaders) -> Link:
+def _add_clip_loader(draft: GraphDraft, loaders: Loaders) -> Link:
     if len(loaders.clip) == 1:
         return draft.add("12", "CLIPLoader", clip_name=loaders.clip[0], type=loaders.clip_type)
     first, second = loaders.clip
@@ -381,7 +353,7 @@ def _lora_file(name: str, files: Sequence[str]) -> str | None:
     return None
 
 
-def _warn_of_extra(draft: _Draft, request: ImageRequest) -> None:
+def _warn_of_extra(draft: GraphDraft, request: ImageRequest) -> None:
     if request.extra:
         draft.warnings.append(
             f"The comfyui engine ignores extra knobs without a workflow of your own:"
@@ -395,32 +367,3 @@ def _or(value: _Value | None, default: _Value) -> _Value:
 
 def _whole_cells(pixels: int) -> int:
     return max(_CELL, pixels // _CELL * _CELL)
-
-
-def encoded_picture(picture: Image.Image) -> bytes:
-    """Return *picture* as a PNG file without any metadata."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def mask_picture(data: bytes, size: tuple[int, int], blur: int | None) -> bytes:
-    """Return the PNG file of a mask, softened, for whichever loader reads it.
-
-    White is redrawn. Grey levels stand in red, green and blue, and inverted in alpha, because
-    LoadImage takes a mask from what is transparent and LoadImageMask from the channel it is told.
-
-    Raises:
-        BackendError: It is no picture, or not as large as the input.
-    """
-    from PIL import Image, ImageChops, ImageFilter
-
-    grey = input_picture(data).convert("L")
-    if grey.size != size:
-        raise BackendError(
-            f"mask must be as large as the input, {size[0]} x {size[1]} px,"
-            f" got {grey.width} x {grey.height}"
-        )
-    if blur:
-        grey = grey.filter(ImageFilter.GaussianBlur(blur))
-    return encoded_picture(Image.merge("RGBA", (grey, grey, grey, ImageChops.invert(grey))))
