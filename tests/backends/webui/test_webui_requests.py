@@ -160,6 +160,10 @@ def test_a_single_step_that_would_end_sd_server_is_refused(
     server = serve("sdcpp")
     with pytest.raises(BackendError, match=f"steps must be at least 2 with scheduler '{schedule}'"):
         draw(connect(server), scheduler=schedule, steps=1)
+    with pytest.raises(BackendError, match="hires_steps must be at least 2"):
+        draw(connect(server), scheduler=schedule, hires_scale=2.0, hires_steps=1)
+    with pytest.raises(BackendError, match="hires_denoising_strength must be above 0"):
+        draw(connect(server), hires_scale=2.0, hires_denoising_strength=0)
     assert not server.posts
     assert draw(connect(server), scheduler="Normal", steps=1).images
 
