@@ -67,6 +67,14 @@ def test_it_satisfies_the_smaller_ports(connect: Connect) -> None:
     assert backend.lanes == 1
 
 
+def test_the_version_is_read_from_the_first_picture(serve: Serve, connect: Connect) -> None:
+    """No server of the family tells it by itself."""
+    backend = connect(serve("forge"))
+    assert backend.describe().version == ""
+    draw(backend)
+    assert backend.describe().version == "f2.0.1v1.10.1-previous-669-gdfdcbab6"
+
+
 def test_every_knob_reaches_forge_where_it_belongs(serve: Serve, connect: Connect) -> None:
     """Model, VAE and clip skip are options, restored afterwards; the rest are fields."""
     server = serve("forge")
@@ -160,6 +168,10 @@ def test_a_single_step_that_would_end_sd_server_is_refused(
     server = serve("sdcpp")
     with pytest.raises(BackendError, match=f"steps must be at least 2 with scheduler '{schedule}'"):
         draw(connect(server), scheduler=schedule, steps=1)
+    with pytest.raises(BackendError, match="hires_steps must be at least 2"):
+        draw(connect(server), scheduler=schedule, hires_scale=2.0, hires_steps=1)
+    with pytest.raises(BackendError, match="hires_denoising_strength must be above 0"):
+        draw(connect(server), hires_scale=2.0, hires_denoising_strength=0)
     assert not server.posts
     assert draw(connect(server), scheduler="Normal", steps=1).images
 

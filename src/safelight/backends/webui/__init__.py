@@ -106,6 +106,8 @@ class WebuiBackend:
     def describe(self) -> BackendDescription:
         """Return which servers answer, and what they are.
 
+        Their version is known from the first picture on: no server tells it by itself.
+
         Raises:
             BackendUnavailable: None of them answers.
         """
@@ -118,7 +120,10 @@ class WebuiBackend:
         loaded = list(dict.fromkeys(a.current_model for _, a in answering if a.current_model))
         if loaded:
             environment["loaded_model"] = loaded[0] if len(loaded) == 1 else loaded
-        return BackendDescription(name=self.name, environment=environment)
+        versions = list(dict.fromkeys(one.version for one, _ in answering if one.version))
+        return BackendDescription(
+            name=self.name, version=", ".join(versions), environment=environment
+        )
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what every server that answers has.

@@ -93,6 +93,7 @@ class Job:
         self._idle_before = False
         self._key = ""
         self._cut_short = False
+        self._left = False
         self._status = 0
         self._last = (0, 1)
 
@@ -123,6 +124,7 @@ class Job:
                     break
                 self._report(event, on_step)
         except BaseException as stop:
+            self._left = True
             stop.add_note(self._stop())
             raise
         if isinstance(event, Answer):
@@ -182,7 +184,7 @@ class Job:
 
     def _watch(self) -> None:
         pause, shown = _FIRST_LOOK, b""
-        while not self._finished.wait(pause):
+        while not self._finished.wait(pause) and not self._left:
             pause = 2 * _FIRST_LOOK
             try:
                 state = self._look(preview=self._previews)

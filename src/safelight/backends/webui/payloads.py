@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from safelight.backends.input_picture import input_picture
-from safelight.backends.webui.dialects import Abilities, Dialect, Model
+from safelight.backends.webui.dialects import SDCPP, Abilities, Model
 from safelight.errors import BackendError
 from safelight.lora_tags import Lora, split_loras
 from safelight.pipeline.backend import DrawingRequest, Img2ImgRequest, Txt2ImgRequest
@@ -95,7 +95,6 @@ def drawing_payload(
             body[knob] = getattr(request, knob)
     _put_seed(payload, request.seed, abilities)
     _put_names(payload, request, abilities)
-    _refuse_a_single_step(body, request, dialect)
     _put_model(payload, request, abilities)
     for knob, (place, name) in (("clip_skip", dialect.clip_skip), ("eta", dialect.eta)):
         if (value := getattr(request, knob)) is not None:
@@ -104,6 +103,7 @@ def drawing_payload(
         _put_hires(payload, request, abilities)
     if isinstance(request, Img2ImgRequest):
         _put_picture(payload, request)
+    _refuse_a_single_step(payload, request, abilities)
     _put_loras(payload, request.prompt, abilities, loras)
     _finish(payload)
     body["prompt"] = body["prompt"] or dialect.empty_prompt
@@ -183,14 +183,16 @@ def _put_names(payload: Payload, request: DrawingRequest, abilities: Abilities) 
             payload.warnings.append(f"{knob} {asked!r} is only nearly what it says: {why}.")
 
 
-def _refuse_a_single_step(
-    body: Mapping[str, Any], request: DrawingRequest, dialect: Dialect
-) -> None:
-    if body.get("steps") == 1 and body.get("scheduler") in dialect.two_step_schedules:
-        raise BackendError(
-            f"steps must be at least 2 with scheduler {request.scheduler!r} on {dialect.title},"
-            " whose server ends otherwise, got 1"
-        )
+def _refuse_a_single_step(payload: Payload, request: DrawingRequest, abilities: Abilities) -> None:
+    dialect, hires_steps = abilities.dialect, abilities.dialect.hires["hires_steps"]
+    if payload.body.get("scheduler") not in dialect.two_step_schedules:
+        return
+    for knob, name in (("steps", "steps"), ("hires_steps", hires_steps)):
+        if payload.body.get(name) == 1:
+            raise BackendError(
+                f"{knob} must be at least 2 with scheduler {request.scheduler!r} on"
+                f" {dialect.title}, whose server ends otherwise, got 1"
+            )
 
 
 def _other_name(knob: str, asked: str, known: Mapping[str, str], names: str) -> str | None:
@@ -238,6 +240,11 @@ def _put_hires(payload: Payload, request: Txt2ImgRequest, abilities: Abilities) 
         raise BackendError(
             f"hires_upscaler {upscaler!r} is unknown to {abilities.dialect.title}"
             f"{name_hint('hires_upscaler', upscaler, known)}"
+        )
+    if abilities.dialect is SDCPP and request.hires_denoising_strength == 0:
+        raise BackendError(
+            f"hires_denoising_strength must be above 0 on {abilities.dialect.title}, which divides"
+            " by it; leave hires_scale out and use upscale instead"
         )
     payload.body["enable_hr"] = True
     payload.body.update(abilities.dialect.hires_always)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,10 @@ _OWN = "Lanczos"
 class WebuiServer:
     """Draws on one server, one request at a time.
 
+    Attributes:
+        server: Its address and connections.
+        version: What its last picture said; empty before the first.
+
     Args:
         server: Its address and connections.
         timeout: Seconds that a picture may take.
@@ -48,6 +53,7 @@ class WebuiServer:
 
     def __init__(self, server: EngineServer, *, timeout: float, previews: bool) -> None:
         self.server = server
+        self.version = ""
         self._timeout, self._previews = timeout, previews
         self._abilities: Abilities | None = None
         self._asking = threading.Lock()
@@ -98,6 +104,8 @@ class WebuiServer:
             longest=max(request.steps or 0, hires_steps or 0) if request.steps else 0,
         )
         answer = job.carry_out(on_step)
+        told = re.search(rb'"version\\": \\"([^"\\]+)', answer.content[-65536:])
+        self.version = told[1].decode("utf-8", "replace") if told else self.version
         generation = read_drawing(self.server, abilities, request, payload.body, answer)
         _, steps = job.last_step
         if job.last_step[0] < steps or steps == 1:
