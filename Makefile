@@ -3,6 +3,7 @@
 # make check  everything CI does: style, types, import contracts, tests on the built wheel
 # make bench  print what things cost, each beside a floor or a peer
 # make test-training  set up torch in a place of its own, and test the training code
+# make test-diffusers  set up torch and ncnn in a place of their own, and test what draws with them
 # make clean  remove what make made, never pictures or records
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check lint types contracts wheel-test bench test-training clean
+.PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -50,6 +51,12 @@ test-training:
 	$(PYTHON) -m venv build/training-venv
 	build/training-venv/bin/python -m pip install --quiet -r training/requirements.txt "pytest>=8.2,<10"
 	build/training-venv/bin/python -m pytest -p no:cacheprovider -c /dev/null --rootdir . training
+
+test-diffusers:
+	$(PYTHON) -m venv build/diffusers-venv
+	build/diffusers-venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/diffusers-venv/bin/python -m pip install --quiet --editable ".[diffusers,ncnn]" --group dev
+	build/diffusers-venv/bin/python -m pytest tests/backends/diffusers_engine tests/backends/test_upscalers.py $(ARGS)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -33,9 +33,25 @@ __all__ = ["Drawing"]
 
 _HIRES_STRENGTH, _MASK_BLUR = 0.7, 4
 _OURS = frozenset(
-    "prompt negative_prompt image mask_image width height strength num_inference_steps generator"
-    " num_images_per_prompt clip_skip eta output_type return_dict latents callback_on_step_end"
-    " callback_on_step_end_tensor_inputs".split()
+    [
+        "prompt",
+        "negative_prompt",
+        "image",
+        "mask_image",
+        "width",
+        "height",
+        "strength",
+        "num_inference_steps",
+        "generator",
+        "num_images_per_prompt",
+        "clip_skip",
+        "eta",
+        "output_type",
+        "return_dict",
+        "latents",
+        "callback_on_step_end",
+        "callback_on_step_end_tensor_inputs",
+    ]
 )
 """Arguments of a pipeline that knobs decide; ``extra`` may not."""
 _WEIGHTED = re.compile(r"\([^()]+:\s*\d*\.?\d+\s*\)")
@@ -314,12 +330,13 @@ class Drawing:
     def _count(self, steps: int, strength: float) -> int:
         """Return how many calls a pass will take; the pass itself corrects it."""
         scheduler = self._schedule().scheduler
-        skipped = max(steps - int(steps * strength), 0) * scheduler.order
+        skipped: int = max(steps - int(steps * strength), 0) * scheduler.order
         try:
             scheduler.set_timesteps(steps)
         except Exception:  # noqa: BLE001 - flows need the picture's size; an estimate is enough
             return max(1, steps - skipped)
-        return max(1, len(scheduler.timesteps) - skipped)
+        count: int = len(scheduler.timesteps)
+        return max(1, count - skipped)
 
     # -- what was used -------------------------------------------------------------------
 

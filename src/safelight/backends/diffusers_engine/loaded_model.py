@@ -117,7 +117,7 @@ class ModelSource:
         Raises:
             BackendError: There is none, or it cannot be read.
         """
-        torch, diffusers = libraries()
+        torch, _ = libraries()
         path = Path(name).expanduser()
         self._refuse_absent(name, path)
         try:

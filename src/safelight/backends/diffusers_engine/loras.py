@@ -72,5 +72,5 @@ def _load(pipe: Any, loras: Sequence[Lora], files: Sequence[Path]) -> None:
         if not parts:  # diffusers takes a file of which nothing fits, and says nothing
             raise BackendError(f"nothing in the LoRA {lora.name!r} fits this kind of model")
         encoder = {part: lora.text_encoder for part in parts if part.startswith("text_encoder")}
-        weights.append({part: lora.unet for part in parts} | encoder)
+        weights.append(dict.fromkeys(parts, lora.unet) | encoder)
     pipe.set_adapters(names, adapter_weights=weights)

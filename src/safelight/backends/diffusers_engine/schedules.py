@@ -24,7 +24,10 @@ SCHEDULE_NAMES = (
 _SIGMA_FLAGS = (
     "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas",
 )  # fmt: skip
-_FLOW_SAMPLERS = {"FlowMatchEulerDiscreteScheduler": "Euler", "FlowMatchHeunDiscreteScheduler": "Heun"}  # fmt: skip
+_FLOW_SAMPLERS = {
+    "FlowMatchEulerDiscreteScheduler": "Euler",
+    "FlowMatchHeunDiscreteScheduler": "Heun",
+}
 _SHIFTED = ("DPMSolverMultistepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler")
 """Classes that leave out the last point of an even spacing."""
 _DEAF = ("LCMScheduler",)
