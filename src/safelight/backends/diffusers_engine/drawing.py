@@ -193,6 +193,10 @@ class Drawing:
         if layers > most:
             raise BackendError(f"clip_skip must be at most {most} for this model, got {layers}")
         skipped = layers - self._least_clip_skip()
+        encoder = self._pipe.text_encoder
+        if not hasattr(encoder, "text_model") and hasattr(encoder, "final_layer_norm"):
+            # diffusers 0.42 still looks one level deeper than transformers 5 has it.
+            object.__setattr__(encoder, "text_model", encoder)
         return {"clip_skip": skipped} if skipped > 0 else {}
 
     def _least_clip_skip(self) -> int:

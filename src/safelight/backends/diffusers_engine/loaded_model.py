@@ -117,7 +117,11 @@ class ModelSource:
         Raises:
             BackendError: There is none, or it cannot be read.
         """
-        torch, _ = libraries()
+        torch, diffusers = libraries()
+        import transformers
+
+        for library in (diffusers, transformers):
+            library.utils.logging.disable_progress_bar()
         path = Path(name).expanduser()
         self._refuse_absent(name, path)
         try:
