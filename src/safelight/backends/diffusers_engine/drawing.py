@@ -215,7 +215,7 @@ class Drawing:
             yield from self._redrawn(self._request, groups, arguments, steps)
             return
         assert isinstance(self._request, Txt2ImgRequest)
-        hires = _Hires.of(self._request, steps)
+        hires = _Hires.of(self._request, steps, flow=self._flow())
         self._plan(groups, steps, hires)
         for name in ("width", "height"):
             if (value := getattr(self._request, name)) is not None:
@@ -246,7 +246,7 @@ class Drawing:
         if request.mask is not None:
             arguments["mask_image"] = _grey(request.mask, given.size)
             effective["mask_blur"] = _MASK_BLUR if request.mask_blur is None else request.mask_blur
-        kept = int(steps * strength) < 1
+        kept = _steps_run(steps, strength, self._flow()) < 1
         if kept:
             effective["denoising_strength"] = 0
             self._warnings.append(
@@ -323,6 +323,9 @@ class Drawing:
         self._warnings.append(f"eta had no effect: {name} has none in diffusers")
         return {}
 
+    def _flow(self) -> bool:
+        return type(self._model.own).__name__.startswith("FlowMatch")
+
     def _plan(self, groups: Sequence[Sequence[int]], steps: int, hires: _Hires | None) -> None:
         planned: list[int] = []
         for group in groups:
@@ -334,7 +337,8 @@ class Drawing:
     def _count(self, steps: int, strength: float) -> int:
         """Return how many calls a pass will take; the pass itself corrects it."""
         scheduler = self._schedule().scheduler
-        skipped: int = max(steps - int(steps * strength), 0) * scheduler.order
+        left_out = steps - _steps_run(steps, strength, self._flow())
+        skipped: int = max(left_out, 0) * scheduler.order
         try:
             scheduler.set_timesteps(steps)
         except Exception:  # noqa: BLE001 - flows need the picture's size; an estimate is enough
@@ -428,38 +432,45 @@ class _Hires:
         upscaler: What enlarges.
         strength: How much is redrawn.
         schedule_steps: Steps of a schedule of which *strength* leaves as many as were asked.
+        flow: The model is a flow-matching one.
     """
 
     scale: float
     upscaler: str
     strength: float
     schedule_steps: int
+    flow: bool
 
     @classmethod
-    def of(cls, request: Txt2ImgRequest, steps: int) -> _Hires | None:
+    def of(cls, request: Txt2ImgRequest, steps: int, *, flow: bool) -> _Hires | None:
         if request.hires_scale is None:
             return None
         strength = request.hires_denoising_strength
         strength = _HIRES_STRENGTH if strength is None else strength
         wanted = request.hires_steps or steps
-        # diffusers runs int(steps * strength) of a schedule's steps; 1000 is all there are.
-        counts = range(wanted, 1001)
-        enough = (count for count in counts if int(count * strength) >= wanted)
+        counts = range(wanted, 1001)  # 1000 is all that a model was trained on
+        enough = (count for count in counts if _steps_run(count, strength, flow) >= wanted)
         return cls(
             scale=request.hires_scale,
             upscaler=request.hires_upscaler or DEFAULT_UPSCALER,
             strength=strength,
             schedule_steps=next(enough, max(1000, wanted)),
+            flow=flow,
         )
 
     @property
     def steps_done(self) -> int:
-        return int(self.schedule_steps * self.strength)
+        return _steps_run(self.schedule_steps, self.strength, self.flow)
 
     def effective(self) -> dict[str, Any]:
         told = {"hires_scale": self.scale, "hires_upscaler": self.upscaler}
         done = {"hires_steps": self.steps_done} if self.steps_done else {}
         return {**told, **done, "hires_denoising_strength": self.strength}
+
+
+def _steps_run(steps: int, strength: float, flow: bool) -> int:
+    """Return how many of *steps* diffusers runs; pipelines of flows round up, others down."""
+    return steps - int(steps - steps * strength) if flow else int(steps * strength)
 
 
 def _task(request: Txt2ImgRequest | Img2ImgRequest) -> str:
