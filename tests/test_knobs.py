@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from safelight.sampler_names import SAMPLERS, SCHEDULERS, canonical_name, name_hint
+from safelight.sampler_names import (
+    SAMPLERS,
+    SCHEDULERS,
+    SamplerName,
+    SchedulerName,
+    canonical_name,
+    name_hint,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,12 +39,17 @@ def test_foreign_spellings_lead_to_automatic1111s(
 
 @pytest.mark.parametrize("knob", ["sampler", "scheduler"])
 def test_no_foreign_name_means_two_things(knob: str) -> None:
-    """An ambiguous table would translate wrongly, and in silence."""
+    """An ambiguous table would translate wrongly, and in silence.
+
+    Only Uniform shares its foreign names with Normal, which comes first.
+    """
+    table: Mapping[str, SamplerName | SchedulerName]
     table = SAMPLERS if knob == "sampler" else SCHEDULERS
     for canonical, engine in table.items():
-        for name in (canonical, engine.comfyui, *engine.aliases):
+        for name in (canonical, engine.comfyui, engine.sdcpp, *engine.aliases):
             if name is not None:
-                assert canonical_name(knob, name) == canonical
+                shared = canonical == "Uniform" and name != canonical
+                assert canonical_name(knob, name) == ("Normal" if shared else canonical)
 
 
 def test_a_hint_knows_foreign_names_first() -> None:

@@ -30,10 +30,10 @@ KNOWN_NETWORKS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """AUTOMATIC1111's name -> stems of the files, by rising factor."""
 
-_TILE = 192
+_TILE = 128
 _MARGIN = 16
 """Pixels of a part, and of the surroundings that the network sees with it: memory stays
-below 1 GB however large the picture is, and seams stay out of sight."""
+below 2 GB however large the picture is, and seams stay out of sight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

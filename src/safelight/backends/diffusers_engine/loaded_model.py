@@ -1,0 +1,268 @@
+"""A model of diffusers in memory, and the pipelines that share its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safelight.errors import BackendError, BackendNotInstalled
+
+__all__ = ["INSTALL", "LoadedModel", "ModelSource", "libraries", "pick_device", "quiet"]
+
+INSTALL = 'pip install "safelight[diffusers]"'
+_FILES = (".safetensors", ".ckpt")
+_FLOW = ("Flux", "StableDiffusion3")
+_FILE_CLASSES = {
+    "v1": "StableDiffusionPipeline",
+    "v2": "StableDiffusionPipeline",
+    "inpainting": "StableDiffusionInpaintPipeline",
+    "inpainting_v2": "StableDiffusionInpaintPipeline",
+    "xl_base": "StableDiffusionXLPipeline",
+    "xl_inpaint": "StableDiffusionXLInpaintPipeline",
+    "xl_refiner": "StableDiffusionXLImg2ImgPipeline",
+    "playground-v2-5": "StableDiffusionXLPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "sd35_medium": "StableDiffusion3Pipeline",
+    "sd35_large": "StableDiffusion3Pipeline",
+    "flux-dev": "FluxPipeline",
+    "flux-schnell": "FluxPipeline",
+}
+
+
+def libraries() -> tuple[Any, Any]:
+    """Return the modules torch and diffusers.
+
+    Raises:
+        BackendNotInstalled: One of them, or what they need, is missing.
+    """
+    try:
+        with quiet():
+            import diffusers
+            import torch
+            import transformers  # noqa: F401 - the text encoders; its absence is told here
+    except ImportError as error:
+        raise BackendNotInstalled(
+            f"the engine 'diffusers' needs a package that is missing ({error});"
+            f" install it with: {INSTALL}"
+        ) from error
+    return torch, diffusers
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' notices and progress bars off the terminal."""
+    import logging
+    import warnings
+
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "peft")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def pick_device(torch: Any, wanted: str) -> str:
+    """Return the device to draw on.
+
+    Raises:
+        BackendError: The one that was asked for is not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except (RuntimeError, ValueError) as error:
+        raise BackendError(f"device {wanted!r} is unknown to torch: {error}") from error
+    gone = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    if gone or (device.type == "mps" and not torch.backends.mps.is_available()):
+        raise BackendError(f"there is no device {wanted!r} here; set device to auto or cpu")
+    return wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """Where models come from; see the options of the engine.
+
+    Attributes:
+        dtype: ``auto`` or the name of a torch dtype.
+        device: As torch names it.
+        local_files_only: Never download.
+        variant: Such as ``fp16``; None is the plain files.
+        revision: Of a hub repository; None is its newest.
+        single_file_config: Folder or repository that tells how single files are built.
+    """
+
+    dtype: str
+    device: str
+    local_files_only: bool
+    variant: str | None
+    revision: str | None
+    single_file_config: str | None
+
+    def load(self, name: str) -> LoadedModel:
+        """Load the model *name*: a folder, a single file, or a repository of the hub.
+
+        Raises:
+            BackendError: There is none, or it cannot be read.
+        """
+        torch, diffusers = libraries()
+        import transformers
+
+        for library in (diffusers, transformers):
+            library.utils.logging.disable_progress_bar()
+        path = Path(name).expanduser()
+        self._refuse_absent(name, path)
+        try:
+            with quiet():
+                single = path.suffix in _FILES and path.is_file()
+                pipe = self._from_file(path) if single else self._from_folder(name, path)
+                pipe.to(pick_device(torch, self.device))
+        except BackendError:
+            raise
+        except Exception as error:
+            raise BackendError(f"model {name!r} cannot be loaded: {error}{self._hint()}") from error
+        pipe.set_progress_bar_config(disable=True)
+        model_hash = _autov2(path) if single else None
+        return LoadedModel(name=name, pipe=pipe, own=pipe.scheduler, model_hash=model_hash)
+
+    def _refuse_absent(self, name: str, path: Path) -> None:
+        looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
+        if not path.exists() and (looks_local or path.suffix in _FILES):
+            raise BackendError(
+                f"model must be a folder, a .safetensors file or a hub id such as owner/name;"
+                f" there is no {name!r}"
+            )
+        if path.is_dir() and not (path / "model_index.json").is_file():
+            raise BackendError(f"model {name!r} is no diffusers folder: it has no model_index.json")
+
+    def _hint(self) -> str:
+        return "; set local_files_only = false to download" if self.local_files_only else ""
+
+    def _from_folder(self, name: str, path: Path) -> Any:
+        torch, diffusers = libraries()
+        where = str(path) if path.is_dir() else name
+        shared = {"local_files_only": self.local_files_only, "revision": self.revision}
+        facts = diffusers.DiffusionPipeline.load_config(where, **shared)
+        cls = str(facts.get("_class_name", ""))
+        return diffusers.DiffusionPipeline.from_pretrained(
+            where,
+            torch_dtype=self._dtype(torch, flow=cls.startswith(_FLOW)),
+            variant=self.variant,
+            **shared,
+        )
+
+    def _from_file(self, path: Path) -> Any:
+        torch, diffusers = libraries()
+        from diffusers.loaders import single_file_utils
+
+        checkpoint = single_file_utils.load_single_file_checkpoint(str(path))
+        kind = single_file_utils.infer_diffusers_model_type(checkpoint)
+        config = self.single_file_config or _cached_config(
+            single_file_utils.fetch_diffusers_config(checkpoint)["pretrained_model_name_or_path"],
+            self.local_files_only,
+        )
+        del checkpoint
+        if kind not in _FILE_CLASSES:
+            raise BackendError(
+                f"model {path.name!r} is of the kind {kind}, which is not drawn from a single file;"
+                " convert it to a diffusers folder"
+            )
+        cls = _FILE_CLASSES[kind]
+        return getattr(diffusers, cls).from_single_file(
+            str(path),
+            config=config,
+            torch_dtype=self._dtype(torch, flow=cls.startswith(_FLOW)),
+            local_files_only=self.local_files_only,
+        )
+
+    def _dtype(self, torch: Any, *, flow: bool) -> Any:
+        if self.dtype != "auto":
+            return getattr(torch, self.dtype)
+        if pick_device(torch, self.device) == "cpu":
+            return torch.float32
+        return torch.bfloat16 if flow else torch.float16
+
+
+def _cached_config(repository: str, local_files_only: bool) -> str:
+    """Return where the configuration for a single file is.
+
+    ``from_single_file`` downloads it even where that is forbidden, so it is fetched here.
+    """
+    import huggingface_hub
+
+    try:
+        return str(
+            huggingface_hub.snapshot_download(
+                repository,
+                local_files_only=local_files_only,
+                allow_patterns=["*.json", "*.txt", "*.model"],
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise BackendError(
+            f"a single file needs the configuration of {repository}, which is not on this"
+            " machine; set single_file_config to a diffusers folder of that kind,"
+            " or local_files_only = false to download it"
+        ) from error
+
+
+def _autov2(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"autov2:{hashlib.file_digest(file, 'sha256').hexdigest()[:10]}"
+
+
+@dataclass(slots=True, kw_only=True)
+class LoadedModel:
+    """A model in memory.
+
+    Attributes:
+        name: As it was asked for.
+        pipe: The pipeline that it was loaded as.
+        own: The scheduler that it came with.
+        model_hash: ``autov2:...`` of a single file, None of a folder.
+        loras: What is loaded on top of it.
+    """
+
+    name: str
+    pipe: Any
+    own: Any
+    model_hash: str | None
+    loras: tuple[Any, ...] = ()
+    _pipes: dict[str, Any] = field(default_factory=dict)
+
+    def pipe_for(self, task: str) -> Any:
+        """Return the pipeline for *task*, which shares this model's weights.
+
+        Args:
+            task: ``Text2Image``, ``Image2Image`` or ``Inpainting``.
+
+        Raises:
+            BackendError: diffusers has none for this kind of model.
+        """
+        if task not in self._pipes:
+            _, diffusers = libraries()
+            try:
+                with quiet():
+                    made = getattr(diffusers, f"AutoPipelineFor{task}").from_pipe(self.pipe)
+            except (ValueError, AttributeError, TypeError) as error:
+                kind = type(self.pipe).__name__
+                raise BackendError(f"diffusers has no {task} for a {kind}: {error}") from error
+            made.set_progress_bar_config(disable=True)
+            self._pipes[task] = made
+        return self._pipes[task]
+
+    def facts(self) -> dict[str, Any]:
+        """Return kind and precision, as plain values."""
+        return {"pipeline": type(self.pipe).__name__, "dtype": str(self.pipe.dtype)[6:]}

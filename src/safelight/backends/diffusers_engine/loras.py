@@ -1,0 +1,76 @@
+"""LoRAs named in a prompt: found as files, loaded, weighed, and taken off again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safelight.backends.diffusers_engine.loaded_model import LoadedModel
+from safelight.errors import BackendError
+from safelight.knobs import did_you_mean
+from safelight.lora_tags import Lora
+
+__all__ = ["find_lora", "use_loras"]
+
+_SUFFIXES = (".safetensors", ".pt", ".bin")
+
+
+def find_lora(name: str, folder: Path | None) -> Path:
+    """Return the file of the LoRA *name*: a path, or a file somewhere under *folder*.
+
+    Raises:
+        BackendError: There is none; the message names the nearest.
+    """
+    direct = Path(name).expanduser()
+    if direct.suffix in _SUFFIXES and direct.is_file():
+        return direct
+    there = sorted(folder.rglob("*")) if folder is not None else []
+    files = [path for path in there if path.suffix in _SUFFIXES]
+    for path in files:
+        if name in (path.stem, path.name) or (
+            folder is not None and name == path.relative_to(folder).with_suffix("").as_posix()
+        ):
+            return path
+    known = [path.stem for path in files]
+    hint = did_you_mean(name, known) or (f"; it has: {', '.join(known[:20])}" if known else "")
+    raise BackendError(f"there is no LoRA {name!r} in lora_dir{hint}")
+
+
+def use_loras(model: LoadedModel, loras: Sequence[Lora], folder: Path | None) -> None:
+    """Put exactly *loras* on *model*; none takes off what an earlier request put on.
+
+    Raises:
+        BackendError: A file is missing, damaged, or made for another kind of model.
+    """
+    wanted = tuple(loras)
+    if wanted == model.loras:
+        return
+    files = [find_lora(lora.name, folder) for lora in wanted]
+    if model.loras:
+        model.pipe.unload_lora_weights()
+        model.loras = ()
+    if not wanted:
+        return
+    try:
+        _load(model.pipe, wanted, files)
+    except BaseException as error:
+        model.pipe.unload_lora_weights()
+        if isinstance(error, BackendError) or not isinstance(error, Exception):
+            raise
+        names = ", ".join(lora.name for lora in wanted)
+        raise BackendError(f"the LoRA {names} cannot be used: {error}") from error
+    model.loras = wanted
+
+
+def _load(pipe: Any, loras: Sequence[Lora], files: Sequence[Path]) -> None:
+    names = [f"lora_{number}" for number in range(len(loras))]
+    weights = []
+    for name, lora, file in zip(names, loras, files, strict=True):
+        pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=name)
+        parts = [part for part, adapters in pipe.get_list_adapters().items() if name in adapters]
+        if not parts:  # diffusers takes a file of which nothing fits, and says nothing
+            raise BackendError(f"nothing in the LoRA {lora.name!r} fits this kind of model")
+        encoder = {part: lora.text_encoder for part in parts if part.startswith("text_encoder")}
+        weights.append(dict.fromkeys(parts, lora.unet) | encoder)
+    pipe.set_adapters(names, adapter_weights=weights)

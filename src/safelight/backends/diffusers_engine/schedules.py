@@ -1,0 +1,201 @@
+"""Samplers and schedules: AUTOMATIC1111's names into diffusers' scheduler objects, and back.
+
+``from_config`` of diffusers drops options that a class does not have and says nothing, so
+every option is compared with the class's own signature before it is used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from safelight.errors import BackendError
+from safelight.sampler_names import SAMPLERS, SCHEDULERS, name_hint
+
+__all__ = ["SAMPLER_NAMES", "SCHEDULE_NAMES", "Schedule", "make_schedule"]
+
+SAMPLER_NAMES = tuple(name for name, names in SAMPLERS.items() if names.diffusers is not None)
+SCHEDULE_NAMES = (
+    "Automatic", *(name for name, names in SCHEDULERS.items() if names.diffusers is not None)
+)  # fmt: skip
+
+_SIGMA_FLAGS = (
+    "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas",
+)  # fmt: skip
+_FLOW_SAMPLERS = {
+    "FlowMatchEulerDiscreteScheduler": "Euler",
+    "FlowMatchHeunDiscreteScheduler": "Heun",
+}
+_SHIFTED = ("DPMSolverMultistepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler")
+"""Classes that leave out the last point of an even spacing."""
+_DEAF = ("LCMScheduler",)
+"""Classes that take a spacing and do not use it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A scheduler object of diffusers, fresh for one pass, and what it is called.
+
+    Attributes:
+        scheduler: The object.
+        effective: ``sampler`` and, where it has a name, ``scheduler``.
+        warnings: What is only nearly as asked.
+    """
+
+    scheduler: Any
+    effective: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def make_schedule(own: Any, sampler: str | None, schedule: str | None) -> Schedule:
+    """Return a fresh scheduler for a model.
+
+    Args:
+        own: The scheduler that the model came with; it is left as it is.
+        sampler: In AUTOMATIC1111's spelling; None is the model's own.
+        schedule: In AUTOMATIC1111's spelling; None is the model's own.
+
+    Raises:
+        BackendError: A name is unknown, or the model or the class cannot do it.
+    """
+    _refuse_unknown("sampler", sampler, SAMPLER_NAMES)
+    _refuse_unknown("scheduler", schedule, SCHEDULE_NAMES)
+    own_class = type(own).__name__
+    if own_class.startswith("FlowMatch"):
+        return _flow_schedule(own, sampler, schedule)
+    cls, options = type(own), dict[str, Any]()
+    if sampler is not None:
+        wanted = SAMPLERS[sampler].diffusers
+        assert wanted is not None
+        cls, options = _scheduler_class(wanted.cls), dict(wanted.options)
+    if schedule == "Automatic":
+        automatic = SAMPLERS[sampler].scheduler if sampler is not None else None
+        schedule = automatic if automatic in _possible(cls) else None
+    if schedule is not None:
+        if schedule not in _possible(cls):
+            raise BackendError(_impossible(cls, sampler, schedule))
+        options |= {name: False for name in _SIGMA_FLAGS if name in _parameters(cls)}
+        options |= _options(cls, schedule)
+    missing = [name for name in options if name not in _parameters(cls)]
+    if missing:
+        raise BackendError(f"sampler {sampler!r}: {cls.__name__} has no {', '.join(missing)}")
+    try:
+        scheduler = cls.from_config(own.config, **options)
+    except (ImportError, ValueError, NotImplementedError) as error:
+        raise BackendError(f"sampler {sampler!r} cannot be made: {error}") from error
+    effective = {"sampler": _sampler_of(scheduler, sampler)}
+    if name := _schedule_of(scheduler, schedule):
+        effective["scheduler"] = name
+    warnings = tuple(_warnings(cls.__name__, sampler, schedule))
+    return Schedule(scheduler=scheduler, effective=effective, warnings=warnings)
+
+
+def _flow_schedule(own: Any, sampler: str | None, schedule: str | None) -> Schedule:
+    """Return the model's own scheduler: one made for noise does not fit a flow."""
+    cls = type(own)
+    name = _FLOW_SAMPLERS.get(cls.__name__, cls.__name__)
+    if sampler not in (None, name):
+        raise BackendError(f"sampler {sampler!r} does not fit a flow-matching model; it has {name}")
+    flags = [n for n in ("Karras", "Exponential", "Beta") if _flag(n) in _parameters(cls)]
+    if schedule not in (None, "Automatic", *flags):
+        raise BackendError(
+            f"scheduler {schedule!r} does not fit a flow-matching model; leave it out"
+            f" or use one of: {', '.join(['Automatic', *flags])}"
+        )
+    options: dict[str, Any] = {}
+    effective = {"sampler": name}
+    if schedule in flags:
+        assert schedule is not None
+        options = {_flag(n): n == schedule for n in flags}
+        effective["scheduler"] = schedule
+    return Schedule(scheduler=cls.from_config(own.config, **options), effective=effective)
+
+
+def _flag(schedule: str) -> str:
+    return f"use_{schedule.lower()}_sigmas"
+
+
+def _refuse_unknown(knob: str, name: str | None, known: Sequence[str]) -> None:
+    if name is not None and name not in known:
+        raise BackendError(f"diffusers has no {knob} {name!r}{name_hint(knob, name, known)}")
+
+
+def _scheduler_class(name: str) -> Any:
+    import diffusers
+
+    return getattr(diffusers, name)
+
+
+def _parameters(cls: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls.__init__).parameters
+
+
+def _options(cls: Any, schedule: str) -> dict[str, Any]:
+    """Return the options of *schedule*; a spacing beside sigmas only where the class has one."""
+    wanted = dict(SCHEDULERS[schedule].diffusers or {})
+    if any(name in wanted for name in _SIGMA_FLAGS) and "timestep_spacing" not in _parameters(cls):
+        wanted.pop("timestep_spacing", None)
+    return wanted
+
+
+def _possible(cls: Any) -> list[str]:
+    if cls.__name__ in _DEAF:
+        return []
+    has = _parameters(cls)
+    names = (name for name in SCHEDULE_NAMES if name != "Automatic")
+    return [name for name in names if all(option in has for option in _options(cls, name))]
+
+
+def _impossible(cls: Any, sampler: str | None, schedule: str) -> str:
+    whose = f"sampler {sampler!r}" if sampler else "the model's own sampler"
+    able = ", ".join(_possible(cls)) or "none; leave scheduler out"
+    return (
+        f"scheduler {schedule!r} does not go with {whose} in diffusers"
+        f" ({cls.__name__}); it can do: {able}"
+    )
+
+
+def _sampler_of(scheduler: Any, asked: str | None) -> str:
+    """Return the canonical name of what *scheduler* does, its class's name where it has none."""
+    found = []
+    for name in SAMPLER_NAMES:
+        entry = SAMPLERS[name].diffusers
+        assert entry is not None
+        same = all(scheduler.config.get(key) == value for key, value in entry.options.items())
+        if entry.cls == type(scheduler).__name__ and same:
+            found.append((name == asked, len(entry.options), name))
+    return max(found)[2] if found else type(scheduler).__name__
+
+
+def _schedule_of(scheduler: Any, asked: str | None) -> str | None:
+    if type(scheduler).__name__ in _DEAF:
+        return None
+    config = scheduler.config
+    matching = []
+    for name in _possible(type(scheduler)):
+        options = _options(type(scheduler), name)
+        flags = {flag: bool(options.get(flag)) for flag in _SIGMA_FLAGS}
+        same_flags = all(bool(config.get(flag)) == on for flag, on in flags.items())
+        if same_flags and all(config.get(key) == value for key, value in options.items()):
+            matching.append(name)
+    if asked in matching:
+        return asked
+    # Of names for one thing, the one without "only nearly".
+    exact = [name for name in matching if "diffusers" not in SCHEDULERS[name].approximate]
+    return next(iter(exact or matching), None)
+
+
+def _warnings(cls: str, sampler: str | None, schedule: str | None) -> list[str]:
+    found = []
+    if sampler is not None and (why := SAMPLERS[sampler].approximate.get("diffusers")):
+        found.append(f"sampler {sampler!r} is only nearly AUTOMATIC1111's in diffusers: {why}")
+    if schedule is not None and (why := SCHEDULERS[schedule].approximate.get("diffusers")):
+        found.append(f"scheduler {schedule!r} is only nearly AUTOMATIC1111's in diffusers: {why}")
+    if cls in _SHIFTED and schedule in ("Normal", "Uniform", "DDIM"):
+        found.append(
+            f"scheduler {schedule!r} is only nearly AUTOMATIC1111's in diffusers:"
+            f" {cls} spaces steps + 1 points and leaves out the last"
+        )
+    return found

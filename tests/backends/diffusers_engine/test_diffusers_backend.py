@@ -1,0 +1,263 @@
+"""The diffusers engine keeps the contract, and says what it really used."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason='needs pip install "safelight[diffusers]"')
+pytest.importorskip("diffusers", reason='needs pip install "safelight[diffusers]"')
+
+from backends.backend_contract import BackendContract, Steps, pixels
+from backends.diffusers_engine.tiny_pipeline import save_tiny_pipeline
+from safelight.backends.diffusers_engine import DiffusersBackend
+from safelight.backends.diffusers_engine.loaded_model import quiet
+from safelight.errors import BackendError, GenerationCancelled
+from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
+
+SMALL: dict[str, Any] = {
+    "prompt": "a red fox", "seed": 3, "steps": 4, "width": 64, "height": 64, "sampler": "Euler",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    torch.set_num_threads(1)  # threads cost more than they save on so small a model
+    with quiet():
+        return save_tiny_pipeline(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def engine(tiny: Path) -> DiffusersBackend:
+    return DiffusersBackend(model=str(tiny), device="cpu")
+
+
+def generate(engine: DiffusersBackend, **changes: Any) -> Any:
+    return engine.generate(Txt2ImgRequest(**{**SMALL, **changes}), Steps())
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class TestDiffusersBackend(BackendContract):
+    @pytest.fixture
+    def backend(self, engine: DiffusersBackend) -> DiffusersBackend:
+        return engine
+
+    @pytest.fixture
+    def request_fields(self) -> dict[str, Any]:
+        return SMALL
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [("Euler a", "Karras"), ("DDIM", "Beta"), ("LCM", "Simple"), ("DPM++ 2S a", "Normal")],
+)
+def test_a_pair_that_the_class_cannot_do_is_refused_before_drawing(
+    engine: DiffusersBackend, sampler: str, scheduler: str
+) -> None:
+    """The library drops the option and draws something else."""
+    steps = Steps()
+    request = Txt2ImgRequest(**{**SMALL, "sampler": sampler, "scheduler": scheduler})
+    with pytest.raises(BackendError, match="it can do"):
+        engine.generate(request, steps)
+    assert steps.seen == []
+
+
+def test_what_the_model_does_by_itself_is_reported(engine: DiffusersBackend) -> None:
+    """A defaulted knob shapes the picture as much as a stated one."""
+    (image,) = engine.generate(Txt2ImgRequest(prompt="a"), Steps()).images
+    told = dict(image.effective)
+    assert told.pop("model").endswith("model")
+    assert told == {
+        "prompt": "a", "negative_prompt": "", "sampler": "PLMS", "scheduler": "DDIM",
+        "steps": 50, "cfg_scale": 7.5, "seed": 0, "width": 64, "height": 64, "clip_skip": 1,
+    }  # fmt: skip
+
+
+def test_automatic_is_the_schedule_that_the_field_pairs_with_the_sampler(
+    engine: DiffusersBackend,
+) -> None:
+    """And the record says which."""
+    (image,) = generate(engine, sampler="DPM++ 2M", scheduler="Automatic").images
+    assert image.effective["scheduler"] == "Karras"
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DPM++ SDE", "DPM++ 2M SDE", "Euler a"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_batch_is_its_single_pictures(tiny: Path, sampler: str, together: bool) -> None:
+    """Seeds seed, seed + 1: whoever draws one of them alone later finds it again."""
+    engine = DiffusersBackend(
+        model=str(tiny), device="cpu", batches="together" if together else "apart"
+    )
+    batch = generate(engine, sampler=sampler, batch_size=2).images
+    for place, image in enumerate(batch):
+        assert image.effective["seed"] == 3 + place
+        (alone,) = generate(engine, sampler=sampler, seed=3 + place).images
+        difference = np.abs(pixels(alone.png) - pixels(image.png)).max()
+        assert difference <= (1 if together else 0)
+
+
+def test_the_largest_seed_works_where_noise_has_a_source_of_its_own(
+    engine: DiffusersBackend,
+) -> None:
+    """DPM++ SDE takes no generator; without a seed of its own no picture could be repeated."""
+    first, second = (generate(engine, sampler="DPM++ SDE", seed=2**64 - 1) for _ in range(2))
+    assert (pixels(first.images[0].png) == pixels(second.images[0].png)).all()
+
+
+@pytest.mark.parametrize(("sampler", "calls"), [("Heun", 7), ("PLMS", 5), ("Euler", 4)])
+def test_the_total_is_what_the_sampler_needs(
+    engine: DiffusersBackend, sampler: str, calls: int
+) -> None:
+    """Not what was asked for: some samplers call the model twice a step."""
+    steps = Steps()
+    engine.generate(Txt2ImgRequest(**{**SMALL, "sampler": sampler}), steps)
+    assert steps.seen == [(number, calls) for number in range(1, calls + 1)]
+
+
+def test_hires_fix_enlarges_and_redraws_with_all_its_steps(engine: DiffusersBackend) -> None:
+    """The first pass's size stays that of the request; steps of both passes are one row."""
+    steps = Steps()
+    request = Txt2ImgRequest(
+        **SMALL, hires_scale=1.5, hires_denoising_strength=0.4, hires_steps=3, batch_size=2
+    )
+    first, _ = engine.generate(request, steps).images
+    assert pixels(first.png).shape == (96, 96, 3)
+    told = {name: first.effective[name] for name in ("width", "height")}
+    assert told == {"width": 64, "height": 64}
+    assert {n: v for n, v in first.effective.items() if n.startswith("hires")} == {
+        "hires_scale": 1.5, "hires_upscaler": "Lanczos", "hires_steps": 3,
+        "hires_denoising_strength": 0.4,
+    }  # fmt: skip
+    assert steps.seen == [(number, 14) for number in range(1, 15)]
+
+
+def test_only_the_white_of_a_mask_changes(engine: DiffusersBackend) -> None:
+    """Black is kept to the pixel, which latents alone cannot do."""
+    given = generate(engine).images[0].png
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (0, 0, 32, 64))
+    fields = {**SMALL, "seed": 99, "denoising_strength": 1.0}
+    (image,) = engine.generate(
+        Img2ImgRequest(**fields, init_image=given, mask=png(mask), mask_blur=0), Steps()
+    ).images
+    change = np.abs(pixels(image.png) - pixels(given))
+    assert change[:, 32:].max() == 0
+    assert change[:, :32].mean() > 1
+    assert image.effective["mask_blur"] == 0
+
+
+def test_less_than_one_step_keeps_the_input_and_says_so(engine: DiffusersBackend) -> None:
+    """What was asked for and what happened differ, so the run shows a mismatch."""
+    given = generate(engine).images[0].png
+    fields = {**SMALL, "denoising_strength": 0.1}
+    answer = engine.generate(Img2ImgRequest(**fields, init_image=given), Steps())
+    assert answer.images[0].effective["denoising_strength"] == 0
+    assert "less than one step" in answer.warnings[0]
+
+
+def test_clip_skip_counts_as_the_field_counts(engine: DiffusersBackend) -> None:
+    """1 is all layers; a model has only so many."""
+    plain, one, two = (generate(engine, clip_skip=n).images[0] for n in (None, 1, 2))
+    assert (pixels(plain.png) == pixels(one.png)).all()
+    assert (pixels(plain.png) != pixels(two.png)).any()
+    assert two.effective["clip_skip"] == 2
+    with pytest.raises(BackendError, match="clip_skip must be at most 2"):
+        generate(engine, clip_skip=3)
+
+
+def test_knobs_without_effect_are_named(engine: DiffusersBackend) -> None:
+    """Nothing that was asked for disappears in silence."""
+    answer = generate(
+        engine, prompt="a (red:1.3) fox", vae="x", eta=0.5, extra={"no_such": 1, "eta": 1}
+    )
+    text = "\n".join(answer.warnings)
+    for words in ("does not weigh", "vae had no effect", "eta had no effect", "'no_such'", "'eta'"):
+        assert words in text
+    assert "eta" not in answer.images[0].effective
+    assert generate(engine, sampler="DDIM", eta=0.5).images[0].effective["eta"] == 0.5
+
+
+def test_guidance_below_one_is_none(engine: DiffusersBackend) -> None:
+    """The library does the same at 0.3 as at 1; the record says 1."""
+    answer = generate(engine, cfg_scale=0.3, negative_prompt="blue")
+    assert answer.images[0].effective["cfg_scale"] == 1
+    assert "the negative prompt has no effect at cfg_scale 1" in answer.warnings
+
+
+@pytest.fixture(scope="session")
+def lora_dir(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    folder = tmp_path_factory.mktemp("loras")
+    torch.manual_seed(5)
+    with quiet():
+        pipeline = StableDiffusionPipeline.from_pretrained(str(tiny), local_files_only=True)
+        pipeline.unet.add_adapter(
+            LoraConfig(r=4, target_modules=["to_q", "to_v"], init_lora_weights=False)
+        )
+        layers = get_peft_model_state_dict(pipeline.unet)
+        StableDiffusionPipeline.save_lora_weights(str(folder), unet_lora_layers=layers)
+    (folder / "pytorch_lora_weights.safetensors").rename(folder / "crooked.safetensors")
+    return folder
+
+
+def test_a_lora_acts_by_its_weight_and_leaves_no_trace(tiny: Path, lora_dir: Path) -> None:
+    """Plain, with it, plain again: the third picture is the first."""
+    engine = DiffusersBackend(model=str(tiny), device="cpu", lora_dir=lora_dir)
+    prompts = ("a fox", "a fox <lora:crooked:1>", "a fox <lora:crooked:0.2>", "a fox")
+    plain, full, little, after = (
+        pixels(generate(engine, prompt=prompt).images[0].png) for prompt in prompts
+    )
+    assert (plain == after).all()
+    assert np.abs(plain - full).mean() > np.abs(plain - little).mean() > 0
+
+
+def test_a_lora_that_is_not_there_is_refused_with_the_nearest(tiny: Path, lora_dir: Path) -> None:
+    """A picture without it would look like one with it."""
+    engine = DiffusersBackend(model=str(tiny), device="cpu", lora_dir=lora_dir)
+    with pytest.raises(BackendError, match="'croked'.*did you mean 'crooked'"):
+        generate(engine, prompt="a <lora:croked:1>")
+
+
+def test_cancelling_inside_a_batch_stops_at_once(engine: DiffusersBackend) -> None:
+    """And never comes back as a half-drawn picture."""
+    steps = Steps(stop_after=6)
+    with pytest.raises(GenerationCancelled):
+        engine.generate(Txt2ImgRequest(**SMALL, batch_size=3), steps)
+    assert steps.seen[-1] == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("", "model must be stated"), ("/no/such.safetensors", "there is no"), (".", "no diffusers")],
+)
+def test_a_model_that_is_not_there_is_refused(model: str, words: str) -> None:
+    """With what a model may be."""
+    with pytest.raises(BackendError, match=words):
+        generate(DiffusersBackend(model=model, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": "int8"}, {"batches": "x"}, {"model": 3}, {"local_files_only": "no"},
+     {"lora_dir": "/no/such/folder"}],
+)  # fmt: skip
+def test_a_wrong_option_is_refused_at_once(options: dict[str, Any]) -> None:
+    """Before anything heavy is imported."""
+    with pytest.raises(BackendError, match=next(iter(options))):
+        DiffusersBackend(**options)
