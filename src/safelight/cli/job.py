@@ -15,6 +15,7 @@ from safelight.backends import create_backend
 from safelight.config import PipelineConfig
 from safelight.errors import BackendError, BackendUnavailable, ConfigError, SafelightError
 from safelight.pipeline import Backend, refuse_unknown_choices
+from safelight.pipeline.backend import Closes
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
 __all__ = ["Job", "engine_options", "ready_job"]
@@ -35,6 +36,11 @@ class Job:
     backend: Backend
     plan: RandomizerPlanResult
     seed: int
+
+    def close(self) -> None:
+        """Let the engine go."""
+        if isinstance(self.backend, Closes):
+            self.backend.close()
 
     @property
     def title(self) -> str:

@@ -73,6 +73,7 @@ def command(
     1 nothing drawn, 2 a config is at fault, 3 some variants failed, 130 stopped.
     """
     statuses: list[str] = []
+    jobs: list[Job] = []
     cancel = CancelToken()
     try:
         jobs = [ready_job(path, overrides, seed) for path in configs]
@@ -92,6 +93,9 @@ def command(
     except KeyboardInterrupt:
         _say(f"stopped at once; what was drawn is told by: safelight show --archive {archive}")
         raise SystemExit(EXIT_STATUS["cancelled"]) from None
+    finally:
+        for job in jobs:
+            job.close()
     if cancel.cancelled:
         statuses.append("cancelled")
     worst = max((EXIT_STATUS[status] for status in statuses), default=0)

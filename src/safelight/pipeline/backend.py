@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 __all__ = [
     "Backend",
     "BackendDescription",
+    "Closes",
     "DrawingRequest",
     "DrawsInParallel",
     "GeneratedImage",
@@ -262,6 +263,15 @@ class ListsChoices(Protocol):
         Raises:
             BackendUnavailable: The engine did not answer.
         """
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A backend that holds connections or memory until it is closed."""
+
+    def close(self) -> None:
+        """Let go of everything; nothing can be drawn afterwards."""
         ...
 
 

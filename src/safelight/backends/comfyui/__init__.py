@@ -62,6 +62,7 @@ class ComfyuiBackend:
     """
 
     name = "comfyui"
+    path_options = ("workflow",)
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class DiffusersBackend:
     """
 
     name = "diffusers"
+    path_options = ("lora_dir", "upscaler_dir", "single_file_config")
 
     def __init__(
         self,

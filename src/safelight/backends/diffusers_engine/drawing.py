@@ -362,6 +362,8 @@ class Drawing:
             "width": picture.width,
             "height": picture.height,
         }
+        if request.batch_size is not None:
+            told["batch_size"] = request.batch_size
         if self._model.model_hash is not None:
             told["model_hash"] = self._model.model_hash
         if (scale := self._real_cfg_scale(arguments)) is not None:
