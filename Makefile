@@ -67,7 +67,8 @@ test-diffusers:
 	build/diffusers-venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0 --editable ".[diffusers,ncnn]" --group dev
-	build/diffusers-venv/bin/python -m pytest $(ARGS) tests/backends/diffusers_engine tests/backends/test_upscalers.py
+	build/diffusers-venv/bin/python -m pytest $(ARGS) \
+		tests/backends/diffusers_engine tests/backends/test_upscalers.py tests/backends/test_one_config_everywhere.py
 
 test-sdcpp: $(READY)
 	PYTHON=$(BIN)/python tests/backends/webui/real_sdcpp.sh
