@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 
 from safelight.backends.fake import FakeBackend
-from safelight.errors import BackendError
+from safelight.errors import BackendError, BackendUnavailable
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
-from safelight.pipeline.backend import Generation, ImageRequest, StepCallback, Txt2ImgRequest
+from safelight.pipeline.backend import (
+    BackendDescription,
+    Generation,
+    ImageRequest,
+    StepCallback,
+    Txt2ImgRequest,
+)
 from safelight.pipeline.journal import read_journal
 
 CONFIG = {
@@ -152,3 +158,27 @@ def test_variants_of_one_model_are_drawn_together_and_recorded_in_their_order(
     ]
     assert settings == [(1, "b"), (1, "a"), (2, "b"), (2, "a"), (3, "b"), (3, "a")]
     assert len(result.images) == 6
+
+
+@pytest.mark.parametrize("goes_silent", [False, True])
+def test_a_version_that_only_a_picture_tells_is_in_the_record(
+    tmp_path: Path, goes_silent: bool
+) -> None:
+    """Web UIs tell theirs in no other way; one that is gone by then changes nothing."""
+
+    class Shy(FakeBackend):
+        drawn = False
+
+        def describe(self) -> BackendDescription:
+            if self.drawn and goes_silent:
+                raise BackendUnavailable("gone")
+            return BackendDescription(name="fake", version="1.10" if self.drawn else "")
+
+        def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+            self.drawn = True
+            return super().generate(request, on_step)
+
+    records: list[LearningRecord] = []
+    result = runner(Shy(), tmp_path, records).run(CONFIG)
+    assert result.status == "completed"
+    assert records[0].backend["version"] == ("" if goes_silent else "1.10")

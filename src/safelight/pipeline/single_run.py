@@ -109,6 +109,7 @@ class SingleRun:
             self._describe()
             saver = self._open_folder()
             self._draw_all(saver)
+            self._describe_again()
         except GenerationCancelled:
             status = "cancelled"
         except SafelightError as problem:
@@ -161,6 +162,14 @@ class SingleRun:
                 "template": {"wildcard_files": dict(self._plan.wildcard_files)},
             }
         )
+
+    def _describe_again(self) -> None:
+        """Ask once more an engine that knows its version only from its first picture."""
+        if not self._journal.header["backend"].get("version"):
+            try:
+                self._describe()
+            except Exception as error:  # noqa: BLE001 - the pictures are there, and their record
+                _log.info("%s does not say its version: %s", self._backend.name, error)
 
     def _open_folder(self) -> PictureSaver:
         if self._archive is None:
