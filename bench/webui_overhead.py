@@ -37,7 +37,7 @@ from safelight.backends.webui import WebuiBackend
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import PipelineRunner
 
-SECONDS, SIDE, PICTURES, ROUNDS = 0.25, 512, 12, 5
+SECONDS, SIDE, PICTURES, ROUNDS = 0.25, 512, 40, 3
 CONFIG = f"""
 backend = {{{{ name = "webui", url = "{{url}}" }}}}
 [txt2img]

@@ -14,7 +14,8 @@ from backends.comfyui.fake_server import FakeComfyUI
 from backends.webui.replay_server import ReplayServer
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
-from safelight.learning import LearningRecord
+from safelight.errors import BackendError
+from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.pipeline import PipelineRunner
 
 CONFIG = """
@@ -95,3 +96,33 @@ def test_one_word_changes_the_engine(engine: str, tmp_path: Path) -> None:
     assert [output.mismatches for output in record.outputs] == [(), (), ()]
     assert record.outputs[0].seed == 7
     assert (record.primary_sampler, record.primary_scheduler) == ("Euler", "Karras")
+
+
+@pytest.mark.parametrize("engine", ["webui", "comfyui"])
+def test_a_password_is_nowhere_in_what_a_run_leaves(
+    engine: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in record, journal, picture, log or result, whether the server lets it in or not."""
+    canary = "canary-7f3a"
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG.format(engine=engine), "utf-8")
+    config = PipelineConfig.from_file(file)
+    caplog.set_level("DEBUG")
+    with options(engine, tmp_path) as given:
+        where = given["url"].replace("http://", f"http://me:{canary}@")
+        for url in (where, f"http://me:{canary}@127.0.0.1:9"):
+            with closing(create_backend(engine, {"url": url})) as backend:  # type: ignore[type-var]
+                with LearningRecordWriter(tmp_path / "archive" / "records") as writer:
+                    runner = PipelineRunner(
+                        backend, archive_dir=tmp_path / "archive", learning_record_writer=writer
+                    )
+                    try:
+                        told = repr(runner.run(config))
+                    except BackendError as error:
+                        told = str(error)
+                assert canary not in told + repr(backend)
+    left = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".png" for path in left)
+    assert any(path.suffix == ".json" for path in left)
+    assert not [path for path in left if canary.encode() in path.read_bytes()]
+    assert canary not in caplog.text
