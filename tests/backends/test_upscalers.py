@@ -121,3 +121,43 @@ def test_a_damaged_network_is_refused(tmp_path: Path) -> None:
         (tmp_path / file).write_bytes(b"no network")
     with pytest.raises(BackendError, match="damaged"):
         upscale(drawing(16, 16), "bad-x2", 2, networks_dir=tmp_path)
+
+
+@pytest.fixture
+def tiny_network(tmp_path: Path) -> Path:
+    """A folder with an ESRGAN of random weights, as people pass them around, and a broken one."""
+    torch = pytest.importorskip("torch", reason="needs torch and spandrel")
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        # A torchvision built for GPUs beside a torch for processors lacks two operators, and
+        # neither is used here: to declare them is enough.
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    except ImportError:
+        pass
+    pytest.importorskip("spandrel", reason="needs torch and spandrel")
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    torch.manual_seed(0)
+    network = ESRGAN(num_filters=8, num_blocks=1, scale=2)
+    torch.save(network.state_dict(), tmp_path / "tiny.pth")
+    (tmp_path / "torn.safetensors").write_bytes(b"no network")
+    (tmp_path / "readme.txt").write_text("not one, either", "utf-8")
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_of_the_users_own_enlarges(tiny_network: Path) -> None:
+    """By its file's name, to the exact size, the same in parts as whole."""
+    assert own_upscalers(tiny_network)[3:5] == ("tiny", "torn")
+    small = drawing(40, 30)
+    assert upscale(small, "tiny", 3, networks_dir=tiny_network).size == (120, 90)
+    told: list[tuple[int, int]] = []
+    large = drawing(300, 140)
+    upscale(large, "tiny", 2, networks_dir=tiny_network, on_tile=lambda *at: told.append(at))
+    assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+    assert len(told) > 1
+    with pytest.raises(BackendError, match="upscaler torn.safetensors cannot be loaded"):
+        upscale(small, "torn", 2, networks_dir=tiny_network)

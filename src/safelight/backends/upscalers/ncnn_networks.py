@@ -7,13 +7,14 @@ imported: importing it needs a Vulkan library, reading its files needs nothing.
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safelight.backends.upscalers.tiles import Enlarge, enlarged_in_tiles
 from safelight.errors import BackendError
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ KNOWN_NETWORKS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """AUTOMATIC1111's name -> stems of the files, by rising factor."""
 
-_TILE = 128
-_MARGIN = 16
-"""Pixels of a part, and of the surroundings that the network sees with it: memory stays
-below 2 GB however large the picture is, and seams stay out of sight."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NcnnUpscaler:
@@ -49,40 +45,9 @@ class NcnnUpscaler:
     def enlarge(
         self, picture: Image.Image, scale: float, on_tile: Callable[[int, int], None] | None
     ) -> Image.Image:
-        """Return *picture*, an RGB one, at least *scale* times as large on both sides.
-
-        At a *scale* below 1 nothing is done: a network has only one direction.
-        """
-        import numpy as np
-        from PIL import Image
-
-        factors = self._factors(scale)
-        areas = [math.prod(factors[:place]) ** 2 for place in range(len(factors))]
-        counts = [len(_tiles(*_grown(picture.size, area))) for area in areas]
-        pixels = np.asarray(picture)
-        done = 0
-        for factor in factors:
-            network = _loaded(self.networks[factor])
-            height, width, _ = pixels.shape
-            result = np.empty((height * factor, width * factor, 3), np.uint8)
-            for tile in _tiles(width, height):
-                tile.paste(network, pixels, result, factor)
-                done += 1
-                if on_tile is not None:
-                    on_tile(done, sum(counts))
-            pixels = result
-        if not factors and on_tile is not None:
-            on_tile(1, 1)
-        return Image.fromarray(pixels)
-
-    def _factors(self, scale: float) -> list[int]:
-        """Return the factors to apply one after the other, the fewest that reach *scale*."""
-        largest = max(self.networks)
-        factors: list[int] = []
-        while scale >= 1 and (not factors or math.prod(factors) < scale):
-            left = scale / math.prod(factors)
-            factors.append(min((f for f in self.networks if f >= left), default=largest))
-        return factors
+        """Return *picture*, an RGB one, at least *scale* times as large on both sides."""
+        networks = {factor: partial(_loaded, param) for factor, param in self.networks.items()}
+        return enlarged_in_tiles(picture, scale, networks, on_tile)
 
 
 def find_networks(folder: Path | None = None) -> dict[str, NcnnUpscaler]:
@@ -122,7 +87,7 @@ def _factor(stem: str) -> int:
     return int(match[1] or match[2]) if match else 0
 
 
-def _loaded(param: Path) -> Any:
+def _loaded(param: Path) -> Enlarge:
     import ncnn
 
     network = ncnn.Net()
@@ -135,39 +100,7 @@ def _loaded(param: Path) -> Any:
         raise BackendError(
             f"the upscaler {param.stem} cannot be loaded: {param.name} or {weights.name} is damaged"
         )
-    return network
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tile:
-    """A part of a picture, and what the network sees around it; pixels, ends excluded."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    width: int
-    height: int
-
-    def paste(self, network: Any, pixels: Any, result: Any, factor: int) -> None:
-        """Enlarge this part of *pixels* into its place in *result*."""
-        x, y = max(0, self.left - _MARGIN), max(0, self.top - _MARGIN)
-        seen = pixels[
-            y : min(self.height, self.bottom + _MARGIN), x : min(self.width, self.right + _MARGIN)
-        ]
-        enlarged = _enlarged(network, seen)
-        inner = enlarged[
-            (self.top - y) * factor : (self.bottom - y) * factor,
-            (self.left - x) * factor : (self.right - x) * factor,
-        ]
-        rows, columns = (self.bottom - self.top) * factor, (self.right - self.left) * factor
-        if inner.shape[:2] != (rows, columns):
-            raise BackendError(
-                f"the upscaler's network does not enlarge by {factor}, as its file's name says"
-            )
-        result[
-            self.top * factor : self.bottom * factor, self.left * factor : self.right * factor
-        ] = inner
+    return partial(_enlarged, network)
 
 
 def _enlarged(network: Any, pixels: Any) -> Any:
@@ -184,19 +117,3 @@ def _enlarged(network: Any, pixels: Any) -> Any:
         raise BackendError(f"the upscaler's network has no answer (ncnn code {code})")
     values = np.array(answer).transpose(1, 2, 0)
     return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
-
-
-def _tiles(width: int, height: int) -> list[_Tile]:
-    def spans(length: int) -> Iterator[tuple[int, int]]:
-        for start in range(0, length, _TILE):
-            yield start, min(length, start + _TILE)
-
-    return [
-        _Tile(left=left, top=top, right=right, bottom=bottom, width=width, height=height)
-        for top, bottom in spans(height)
-        for left, right in spans(width)
-    ]
-
-
-def _grown(size: tuple[int, int], area: int) -> tuple[int, int]:
-    return size[0] * math.isqrt(area), size[1] * math.isqrt(area)
