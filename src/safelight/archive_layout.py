@@ -4,6 +4,8 @@
 
     records/<timestamp>_<run_id>.json       one learning record per run
     images/<date>/<time>-<run_id>/          a run's images, contact sheet and journal.jsonl
+    packs/<first timestamp>_<random>/       many records at once: runs, images, loras and
+                                            documents (Parquet), and manifest.json
     running/<run_id>                        present from a run's start until its record is safe
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-__all__ = ["JOURNAL_NAME", "records_folder", "run_folder", "running_folder"]
+__all__ = ["JOURNAL_NAME", "packs_folder", "records_folder", "run_folder", "running_folder"]
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -19,6 +21,11 @@ JOURNAL_NAME = "journal.jsonl"
 def records_folder(archive: Path) -> Path:
     """Return the folder of the records."""
     return archive / "records"
+
+
+def packs_folder(archive: Path) -> Path:
+    """Return the folder of the packs."""
+    return archive / "packs"
 
 
 def running_folder(archive: Path) -> Path:

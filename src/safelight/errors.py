@@ -7,6 +7,8 @@
     ├── TemplateError          a prompt template cannot be read or expanded
     ├── PlanError              a plan cannot be made, or has no variant at that place
     ├── RecordError            a learning record cannot be read
+    ├── FilterError            a filter text cannot be read
+    ├── ArchiveError           an archive cannot answer
     ├── ImageError             image bytes are not what they claim to be
     ├── StorageError           a file could not be written whole
     ├── ControllerError        a run was asked for in a state that does not allow it
@@ -25,12 +27,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "ArchiveError",
     "BackendError",
     "BackendNotInstalled",
     "BackendUnavailable",
     "ConfigError",
     "ConfigFault",
     "ControllerError",
+    "FilterError",
     "GenerationCancelled",
     "ImageError",
     "PlanError",
@@ -94,6 +98,14 @@ class PlanError(SafelightError):
 
 class RecordError(SafelightError):
     """A learning record cannot be read; the file is left as it is."""
+
+
+class FilterError(SafelightError):
+    """A filter text cannot be read; the message says where and what was expected."""
+
+
+class ArchiveError(SafelightError):
+    """An archive cannot answer; the message says why, and nothing was changed."""
 
 
 class ImageError(SafelightError):

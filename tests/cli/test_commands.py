@@ -219,7 +219,7 @@ def test_a_record_is_shown_by_id_by_prefix_and_as_json(safelight: Safelight) -> 
     assert json.loads(safelight("show", "--json").stdout)["run_id"] == run["run_id"]
     missing = safelight("show", "zzz")
     assert missing.exit_code == 1
-    assert "no record" in missing.output
+    assert "has an id that begins with" in missing.output
 
 
 def test_the_schema_is_printed(safelight: Safelight) -> None:

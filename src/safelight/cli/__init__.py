@@ -16,8 +16,10 @@ from safelight import __version__
 __all__ = ["main"]
 
 _COMMANDS = {
+    "archive": "Pack, verify, merge and count an archive.",
     "backends": "Show the installed engines, and what each can do.",
     "doctor": "Find out what works on an engine, by asking it.",
+    "find": "Find pictures by what they were made with.",
     "plan": "Show what a config would draw, without drawing it.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",

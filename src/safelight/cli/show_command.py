@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import RecordError, SafelightError
-from safelight.learning import LearningRecord, LearningRecordWriter, read_record
+from safelight.errors import SafelightError
+from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.pipeline import recover_interrupted_runs
 
 
@@ -27,34 +28,13 @@ def command(run: str, archive: Path, as_json: bool) -> None:
     with LearningRecordWriter(records_folder(archive)) as writer:
         recover_interrupted_runs(archive, writer)
     try:
-        record = read_record(find_record(archive, run))
+        record = Archive(archive).record(run)
     except SafelightError as error:
         raise as_click_error(error) from error
     if as_json:
         click.echo(record.to_json())
     else:
         print_record(record, archive)
-
-
-def find_record(archive: Path, run: str) -> Path:
-    """Return the file of the record that *run* names.
-
-    Raises:
-        RecordError: There is none, or more than one.
-    """
-    folder = records_folder(archive)
-    names = sorted(path.name for path in folder.glob("[!.]*.json")) if folder.is_dir() else []
-    if not names:
-        raise RecordError(f"there are no records in {folder}; make one with: safelight run CONFIG")
-    if run == "last":
-        return folder / names[-1]
-    found = [name for name in names if name.partition("_")[2].startswith(run)]
-    if not found:
-        raise RecordError(f"no record in {folder} has a run id that begins with {run!r}")
-    if len(found) > 1:
-        ids = ", ".join(name.partition("_")[2].removesuffix(".json") for name in found[:5])
-        raise RecordError(f"{len(found)} runs begin with {run!r}: {ids}; give more of the id")
-    return folder / found[0]
 
 
 def _lines_of(prompts: Iterable[Any]) -> Iterator[str]:

@@ -1,0 +1,394 @@
+"""Archive: everything that was ever drawn into one folder, found by what it was made with.
+
+There is no index that could rot: DuckDB reads the packs, and the few loose records are decoded
+and handed to it. What is damaged or foreign is passed over, counted and told by ``verify``,
+never deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safelight.archive.columns import TABLES, rows_of
+from safelight.archive.filters import compile_filter
+from safelight.archive.packs import checked, empty_rows, read_packs, write_pack
+from safelight.archive.paging import cursor, page_condition
+from safelight.archive.views import VIEWS, make_views, quoted_name
+from safelight.archive_layout import packs_folder, records_folder
+from safelight.errors import ArchiveError, FilterError, RecordError
+from safelight.knobs import did_you_mean
+from safelight.learning.learning_record import LearningRecord, LearningRecordWriter
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["PACK_FROM", "Answer", "Archive", "Fault", "PackReport"]
+
+PACK_FROM = 1000
+"""Loose records from which packing is worth while."""
+
+_PER_PACK = 20_000
+_KEY: Mapping[str, tuple[str, ...]] = {
+    "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name")
+}  # fmt: skip
+_SEARCHED = {"prompt": "lower_prompt"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a query found.
+
+    Attributes:
+        columns: Their names.
+        rows: One tuple per row.
+        after: Where the next page begins; None on the last one.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    after: str | None = None
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """Yield each row as column -> value."""
+        for row in self.rows:
+            yield dict(zip(self.columns, row, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something in the archive that cannot be used; it was left as it is.
+
+    Attributes:
+        path: Where.
+        told: Why.
+    """
+
+    path: Path
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackReport:
+    """What packing did.
+
+    Attributes:
+        records: Loose records that are in packs now.
+        packs: The packs that were made.
+        left: Loose files that were left where they are, and why.
+    """
+
+    records: int = 0
+    packs: tuple[Path, ...] = ()
+    left: tuple[Fault, ...] = field(default_factory=tuple)
+
+
+class Archive:
+    """One archive folder.
+
+    Args:
+        path: The folder; it is made when something is written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def writer(self) -> LearningRecordWriter:
+        """Return a writer of records into this archive."""
+        return LearningRecordWriter(records_folder(self.path))
+
+    # -- asking --------------------------------------------------------------------------
+
+    def query(
+        self,
+        condition: str = "",
+        *,
+        view: str = "images",
+        columns: Sequence[str] = (),
+        sort: str = "-timestamp",
+        limit: int | None = 50,
+        after: str | None = None,
+    ) -> Answer:
+        """Return the rows of *view* that meet *condition*, page by page.
+
+        Args:
+            condition: In the filter language (``docs/archive.md``); empty is everything.
+            view: ``images``, ``runs`` or ``loras``.
+            columns: Which to return; all when none is named.
+            sort: A column, with ``-`` before it from the largest down.
+            limit: Most rows of a page; None for all.
+            after: ``Answer.after`` of the page before.
+
+        Raises:
+            FilterError: The condition, a column or *after* cannot be read.
+            ArchiveError: The archive cannot answer.
+        """
+        known = _columns_of(view)
+        name, down = sort.removeprefix("-"), sort.startswith("-")
+        for column in (*columns, name):
+            if column not in known:
+                hint = did_you_mean(column, known) or f"; there are: {', '.join(known)}"
+                raise FilterError(f"{view} has no column {column!r}{hint}")
+        order = (name, *(key for key in _KEY[view] if key != name))
+        wanted = compile_filter(condition, known, _SEARCHED if view == "images" else {})
+        page = page_condition(order, down, after)
+        shown = tuple(columns) or tuple(known)
+        fetched = dict.fromkeys((*shown, *order))
+        direction = "DESC" if down else "ASC"
+        sorting = ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in order)
+        condition = f"{wanted.sql} AND {page.sql}"
+        parameters: Sequence[Any] = (*wanted.parameters, *page.parameters)
+        with self.connect() as connection:
+            if limit is not None and "timestamp" in known:
+                # First which rows, then all of their columns: a row is wide, and most are not shown.
+                where = f"{condition} ORDER BY {sorting} LIMIT {int(limit) + 1}"
+                keys = ", ".join(map(quoted_name, dict.fromkeys(("timestamp", *_KEY[view]))))
+                found = _fetched(connection, f"SELECT {keys} FROM {view} WHERE {where}", parameters)
+                condition, parameters = _one_of_rows(view, found)
+            statement = (
+                f"SELECT {', '.join(map(quoted_name, fetched))} FROM {view}"
+                f" WHERE {condition} ORDER BY {sorting}"
+            )
+            rows = _fetched(connection, statement, parameters)
+        more = limit is not None and len(rows) > limit
+        rows = rows[:limit] if limit is not None else rows
+        places = {column: place for place, column in enumerate(fetched)}
+        following = cursor([rows[-1][places[c]] for c in order]) if more and rows else None
+        kept = tuple(tuple(row[: len(shown)]) for row in rows)
+        return Answer(columns=shown, rows=kept, after=following)
+
+    def sql(self, statement: str) -> Answer:
+        """Return what one SELECT over the views ``runs``, ``images`` and ``loras`` gives.
+
+        It reads nothing but this archive, and changes nothing.
+
+        Raises:
+            ArchiveError: It is no single SELECT, or fails.
+        """
+        import duckdb
+
+        with self.connect() as connection:
+            try:
+                statements = connection.extract_statements(statement)
+            except duckdb.Error as error:
+                raise ArchiveError(f"the SQL cannot be read: {error}") from error
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise ArchiveError("only one SELECT at a time may be asked")
+            rows = _fetched(connection, statement, ())
+            columns = tuple(entry[0] for entry in connection.description or ())
+        return Answer(columns=columns, rows=tuple(rows))
+
+    def record(self, run_id: str) -> LearningRecord:
+        """Return the record of the run whose id begins with *run_id*, of the newest for ``last``.
+
+        Raises:
+            ArchiveError: There is none, or more than one.
+        """
+        if run_id == "last":
+            newest = self.query(view="runs", columns=["run_id"], limit=1).rows
+            if not newest:
+                raise ArchiveError(
+                    f"there are no records in {self.path}; make one with: safelight run CONFIG"
+                )
+            run_id = newest[0][0]
+        found: dict[str, bytes] = {}
+        for path in self._loose():
+            if path.stem.rpartition("_")[2].startswith(run_id):
+                found[path.stem.rpartition("_")[2]] = path.read_bytes()
+        packs, _ = read_packs(packs_folder(self.path))
+        if packs:
+            files = [str(pack.path / "documents.parquet") for pack in packs]
+            with self.connect() as connection:
+                rows = connection.execute(
+                    "SELECT run_id, json FROM read_parquet(?) WHERE starts_with(run_id, ?) LIMIT 9",
+                    [files, run_id],
+                ).fetchall()
+            found |= {key: text.encode() for key, text in rows}
+        if len(found) != 1:
+            if not found:
+                raise ArchiveError(f"no run in {self.path} has an id that begins with {run_id!r}")
+            ids = ", ".join(sorted(found)[:5])
+            raise ArchiveError(
+                f"{len(found)} runs begin with {run_id!r}: {ids}; give more of the id"
+            )
+        return LearningRecord.from_json(next(iter(found.values())))
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a database with the views, which sees no file but the packs.
+
+        Raises:
+            ArchiveError: A pack cannot be read.
+        """
+        import duckdb
+
+        packs, trouble = read_packs(packs_folder(self.path))
+        for path, told in trouble.items():
+            _log.warning("%s %s; it is passed over", path.name, told)
+        rows = self._loose_rows()
+        connection = duckdb.connect()
+        folder = str(packs_folder(self.path).absolute())
+        connection.execute("SET allowed_directories = [?]", [folder])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET lock_configuration = true")
+        try:
+            make_views(connection, packs, rows)
+        except duckdb.Error as error:
+            connection.close()
+            raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
+        return connection
+
+    # -- keeping -------------------------------------------------------------------------
+
+    def pack(
+        self,
+        *,
+        at_least: int = 1,
+        per_pack: int = _PER_PACK,
+        on_progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> PackReport:
+        """Move the loose records into packs; with fewer than *at_least* do nothing.
+
+        Args:
+            at_least: As many must be loose.
+            per_pack: Most records of one pack.
+            on_progress: Told how many of how many are done.
+
+        Raises:
+            ArchiveError: A pack could not be written; its records stay loose.
+        """
+        loose = list(self._loose())
+        if len(loose) < at_least:
+            return PackReport()
+        made: list[Path] = []
+        left: list[Fault] = []
+        done = 0
+        for start in range(0, len(loose), per_pack):
+            batch: dict[Path, bytes] = {}
+            for path in loose[start : start + per_pack]:
+                try:
+                    document = path.read_bytes()
+                    next(rows_of(document))
+                except FileNotFoundError:
+                    continue  # another process has packed it
+                except (OSError, RecordError) as error:
+                    left.append(Fault(path=path, told=str(error)))
+                    continue
+                batch[path] = document
+            if batch:
+                made.append(write_pack(packs_folder(self.path), list(batch.values())).path)
+                for path in batch:
+                    path.unlink(missing_ok=True)
+                done += len(batch)
+                on_progress(done, len(loose))
+        return PackReport(records=done, packs=tuple(made), left=tuple(left))
+
+    def verify(self) -> tuple[int, list[Fault]]:
+        """Read everything; return how many records are whole, and what is not.
+
+        Nothing is changed or deleted.
+        """
+        packs, trouble = read_packs(packs_folder(self.path))
+        faults = [Fault(path=path, told=told) for path, told in trouble.items()]
+        whole = 0
+        for pack in packs:
+            told = checked(pack)
+            if told is None:
+                whole += pack.records
+            else:
+                faults.append(Fault(path=pack.path, told=told))
+        for path in sorted(records_folder(self.path).glob("*")):
+            if path.name.startswith("."):
+                continue
+            try:
+                LearningRecord.from_json(path.read_bytes())
+                whole += 1
+            except (OSError, RecordError) as error:
+                faults.append(Fault(path=path, told=str(error)))
+        return whole, faults
+
+    def merge(self, other: Archive) -> int:
+        """Copy what *other* has and this archive lacks; return how many files were copied.
+
+        Names are unique wherever they were made, so a file of the same name is the same file.
+        """
+        copied = 0
+        for source in sorted(other.path.rglob("*")):
+            place = source.relative_to(other.path)
+            hidden = any(part.startswith(".") for part in place.parts)
+            if not source.is_file() or hidden or place.parts[0] == "running":
+                continue
+            target = self.path / place
+            if target.exists():
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.tmp")
+            shutil.copy2(source, temporary)
+            temporary.replace(target)
+            copied += 1
+        return copied
+
+    # -- reading -------------------------------------------------------------------------
+
+    def _loose(self) -> Iterator[Path]:
+        try:
+            names = sorted(path.name for path in records_folder(self.path).iterdir())
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name.endswith(".json") and not name.startswith("."):
+                yield records_folder(self.path) / name
+
+    def _loose_rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        rows = empty_rows()
+        for path in self._loose():
+            try:
+                entries = list(rows_of(path.read_bytes()))
+            except (OSError, RecordError) as error:
+                _log.warning("%s is passed over: %s", path.name, error)
+                continue
+            for table, row in entries:
+                if table != "documents":
+                    rows[table].append(row)
+        return rows
+
+
+def _one_of_rows(view: str, found: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
+    """Return the condition that is met by the rows *found*, (timestamp, key...) of each.
+
+    The times leave out most of the packs without a look inside.
+    """
+    if not found:
+        return "FALSE", []
+    names = dict.fromkeys(("timestamp", *_KEY[view]))
+    times = [row[0] for row in found]
+    one = "(" + ", ".join("?" * len(names)) + ")"
+    every = ", ".join([one] * len(found))
+    return (
+        f"timestamp BETWEEN ? AND ? AND ({', '.join(map(quoted_name, names))}) IN ({every})",
+        [min(times), max(times), *(value for row in found for value in row)],
+    )
+
+
+def _columns_of(view: str) -> Mapping[str, str]:
+    if view not in VIEWS:
+        raise FilterError(
+            f"there is no view {view!r}{did_you_mean(view, VIEWS)}; views: {', '.join(VIEWS)}"
+        )
+    return {name: kind for name, kind in TABLES[view].items() if not name.startswith("lower_")}
+
+
+def _fetched(
+    connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    import duckdb
+
+    try:
+        return connection.execute(statement, list(parameters)).fetchall()
+    except duckdb.Error as error:
+        raise ArchiveError(f"the archive cannot answer: {error}") from error

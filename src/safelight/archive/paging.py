@@ -1,0 +1,57 @@
+"""paging: where the next page begins, as a text that can be handed around.
+
+A cursor holds the values of the last row, so a page costs the same wherever it is, and rows
+that come in between move nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from safelight.archive.filters import Filter
+from safelight.archive.views import quoted_name
+from safelight.errors import FilterError
+
+__all__ = ["cursor", "page_condition"]
+
+
+def page_condition(order: Sequence[str], down: bool, after: str | None) -> Filter:
+    """Return the condition for the rows behind the cursor *after*.
+
+    Args:
+        order: The columns that are sorted by, a unique key at their end.
+        down: Whether from the largest to the smallest.
+        after: A cursor, or None for the first page.
+
+    Raises:
+        FilterError: *after* is no cursor, or belongs to another order.
+    """
+    if after is None:
+        return Filter(sql="TRUE")
+    try:
+        values = json.loads(base64.urlsafe_b64decode(after.encode()))
+    except (ValueError, binascii.Error) as error:
+        raise FilterError(
+            f"--after must be what the page before ended with, got {after!r}"
+        ) from error
+    if not isinstance(values, list) or len(values) != len(order):
+        raise FilterError(f"--after belongs to another --sort, got {after!r}")
+    sign = "<" if down else ">"
+    parts, parameters = [], list[Any]()
+    for place, (name, value) in enumerate(zip(order, values, strict=True)):
+        same = [f"{quoted_name(n)} IS NOT DISTINCT FROM ?" for n in order[:place]]
+        step = f"{quoted_name(name)} {sign} ?" if value is not None else "FALSE"
+        if value is not None and place == 0:
+            step = f"({step} OR {quoted_name(name)} IS NULL)"
+        parts.append("(" + " AND ".join([*same, step]) + ")")
+        parameters += [*values[:place], *([value] if value is not None else [])]
+    return Filter(sql="(" + " OR ".join(parts) + ")", parameters=tuple(parameters))
+
+
+def cursor(values: Sequence[Any]) -> str:
+    """Return the cursor behind a row with these *values* of the columns that are sorted by."""
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()

@@ -1,0 +1,120 @@
+"""``safelight find``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from safelight.archive import Answer, Archive
+from safelight.archive.views import VIEWS
+from safelight.cli.options import archive_option, as_click_error, json_option
+from safelight.errors import SafelightError
+
+_SHOWN = {
+    "images": ("timestamp", "stage", "prompt", "model", "sampler", "steps", "cfg_scale", "seed",
+               "path"),
+    "runs": ("timestamp", "run_id", "name", "status", "backend", "model", "sampler", "steps",
+             "cfg_scale", "pictures"),
+    "loras": ("run_id", "place", "name", "weight"),
+}  # fmt: skip
+
+
+@click.command("find")
+@click.argument("condition", default="")
+@archive_option
+@click.option("--view", type=click.Choice(VIEWS), default="images", show_default=True)
+@click.option("--sort", default="", help="Column; -column from the largest down.  [newest first]")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--after", help="Where the page before said that the next one begins.")
+@click.option("--columns", default="", help="Which to show, with commas between them.")
+@click.option("--sql", is_flag=True, help="CONDITION is one SELECT over runs, images and loras.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@json_option
+def command(
+    condition: str,
+    archive: Path,
+    view: str,
+    sort: str,
+    limit: int,
+    after: str | None,
+    columns: str,
+    sql: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Find pictures by what they were made with.
+
+    CONDITION is, for example: cfg_scale between 5 and 8 and prompt has 'lighthouse'
+    """
+    chosen = [name.strip() for name in columns.split(",") if name.strip()]
+    everything = as_json or as_csv
+    try:
+        found = Archive(archive)
+        if sql:
+            answer = found.sql(condition)
+        else:
+            answer = found.query(
+                condition,
+                view=view,
+                columns=chosen or (() if everything else _SHOWN[view]),
+                sort=sort or ("-timestamp" if view != "loras" else "run_id"),
+                limit=limit,
+                after=after,
+            )
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    if as_json:
+        page = {"rows": list(answer.dicts()), "after": answer.after}
+        click.echo(json.dumps(page, ensure_ascii=False, indent=2))
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+    elif view == "images" and not chosen and not sql:
+        _print_pictures(answer, archive)
+    else:
+        _print_table(answer)
+
+
+def _print_pictures(answer: Answer, archive: Path) -> None:
+    """Print each picture's file on a line of its own, to be clicked on or piped, and its knobs."""
+    for row in answer.dicts():
+        path = row["path"]
+        click.echo(str(archive / path) if path else "(never written to a file)")
+        moment = str(row["timestamp"])[:16].replace("T", " ")
+        knobs = [
+            row["prompt"], row["model"], row["sampler"],
+            None if row["steps"] is None else f"{row['steps']} steps",
+            None if row["cfg_scale"] is None else f"cfg {row['cfg_scale']:g}",
+            None if row["seed"] is None else f"seed {row['seed']}", row["stage"], moment,
+        ]  # fmt: skip
+        click.echo("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
+    _end(answer)
+
+
+def _print_table(answer: Answer) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for place, column in enumerate(answer.columns):
+        values = [row[place] for row in answer.rows if row[place] is not None]
+        numeric = all(isinstance(value, (int, float)) for value in values)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in answer.rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    if answer.rows:
+        Console().print(table)
+    _end(answer)
+
+
+def _end(answer: Answer) -> None:
+    if not answer.rows:
+        click.echo("nothing found")
+    if answer.after:
+        click.echo(f"more: --after {answer.after}", err=True)

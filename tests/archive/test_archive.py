@@ -1,0 +1,309 @@
+"""Everything that was drawn is found, once, wherever its record is, and nothing is ever lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safelight.archive import Archive
+from safelight.archive import packs as packs_module
+from safelight.archive.packs import read_documents, read_packs
+from safelight.archive_layout import packs_folder, records_folder
+from safelight.errors import ArchiveError, FilterError
+from safelight.learning import LearningRecord
+from safelight.learning.learning_record import ImageOutput
+
+
+def record(number: int, **knobs: Any) -> LearningRecord:
+    prompt = knobs.pop("prompt", f"picture {number} <lora:ink:0.{number % 9 + 1}>")
+    config = {
+        "txt2img": {
+            "prompt": prompt, "model": f"model-{number % 3}", "sampler": "Euler a",
+            "steps": 10 + number % 5, "cfg_scale": number % 10 + 0.5, "seed": 2**64 - 1 - number,
+            **knobs,
+        },
+        "upscale": {"upscaler": "Lanczos", "scale": 2},
+    }  # fmt: skip
+    outputs = tuple(
+        ImageOutput(
+            variant=0, stage=stage, sha256=f"{number:064x}", pixel_sha256=f"{place}{number:063x}",
+            width=64, height=64, path=f"images/{number}-{stage}.png", seed=2**64 - 1 - number,
+        )
+        for place, stage in enumerate(("txt2img", "upscale"))
+    )  # fmt: skip
+    return LearningRecord.from_pipeline_context(
+        config, [config], run_id=f"{number:016x}", outputs=outputs,
+        timestamp=f"2026-01-{number // 86_400 + 1:02d}T{number // 3600 % 24:02d}"
+        f":{number // 60 % 60:02d}:{number % 60:02d}.000000Z",
+        backend={"name": "bundled", "version": "1"},
+    )  # fmt: skip
+
+
+def filled(path: Path, numbers: range) -> Archive:
+    archive = Archive(path)
+    with archive.writer() as writer:
+        for number in numbers:
+            writer.write(record(number))
+    assert writer.failures == 0
+    return archive
+
+
+def run_ids(archive: Archive, condition: str = "", **options: Any) -> list[str]:
+    answer = archive.query(condition, view="runs", columns=["run_id"], limit=None, **options)
+    return [row[0] for row in answer.rows]
+
+
+def test_loose_and_packed_records_answer_alike(tmp_path: Path) -> None:
+    """Packing changes where a record is, and nothing else."""
+    archive = filled(tmp_path, range(30))
+    questions = [
+        ("", "images"),
+        ("cfg_scale between 5 and 8 and sampler = 'Euler a' and prompt has 'PICTURE 1'", "images"),
+        ("stage = 'upscale' and upscaler is not missing", "images"),
+        ("steps in (10, 12) or not model = 'model-1'", "runs"),
+        ("weight > 0.5", "loras"),
+    ]
+
+    def answers() -> list[Any]:
+        return [
+            archive.query(text, view=view, sort="run_id", limit=None) for text, view in questions
+        ]
+
+    loose = answers()
+    assert [bool(answer.rows) for answer in loose] == [True] * 5
+    report = archive.pack(per_pack=12)
+    assert (report.records, len(report.packs), report.left) == (30, 3, ())
+    assert not list(records_folder(tmp_path).glob("*.json"))
+    assert answers() == loose
+    filled(tmp_path, range(30, 40))
+    assert len(run_ids(archive)) == 40
+
+
+def test_a_record_comes_back_to_the_letter(tmp_path: Path) -> None:
+    """A pack holds the canonical JSON, large seeds and all; an id may be shortened."""
+    archive = filled(tmp_path, range(3))
+    before = [archive.record(f"{number:016x}").to_json() for number in range(3)]
+    archive.pack()
+    assert [archive.record(f"{number:016x}").to_json() for number in range(3)] == before
+    assert archive.record("last") == record(2)
+    with pytest.raises(ArchiveError, match="3 runs begin with '0000'"):
+        archive.record("0000")
+    with pytest.raises(ArchiveError, match="no run in .* begins with 'f'"):
+        archive.record("f")
+
+
+def test_seeds_up_to_the_largest_are_found(tmp_path: Path) -> None:
+    """ComfyUI's seeds do not fit a signed number."""
+    archive = filled(tmp_path, range(2))
+    for _ in range(2):
+        (row,) = archive.query("seed = 18446744073709551615 and stage = 'txt2img'").dicts()
+        assert row["seed"] == 2**64 - 1
+        archive.pack()
+
+
+@pytest.mark.parametrize("sort", ["-timestamp", "cfg_scale", "-model", "upscaler"])
+def test_pages_put_together_are_the_whole(tmp_path: Path, sort: str) -> None:
+    """Ties and missing values included; what comes in between moves nothing."""
+    archive = filled(tmp_path, range(25))
+    whole = archive.query(sort=sort, limit=None).rows
+    rows: list[Any] = []
+    after = None
+    for page in range(20):
+        answer = archive.query(sort=sort, limit=7, after=after)
+        rows += answer.rows
+        after = answer.after
+        if after is None:
+            break
+        if page == 0:
+            archive.pack()
+    assert tuple(rows) == whole
+    with pytest.raises(FilterError, match="--after"):
+        archive.query(after="nonsense")
+
+
+def test_a_run_in_two_places_counts_once(tmp_path: Path) -> None:
+    """As after a crash between the pack and the deletion, or two that packed at once."""
+    archive = filled(tmp_path, range(10))
+    kept = {path: path.read_bytes() for path in records_folder(tmp_path).iterdir()}
+    archive.pack()
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(10)]
+    archive.pack()
+    assert len(read_packs(packs_folder(tmp_path))[0]) == 2
+    assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(10)]
+    assert len(archive.query(limit=None).rows) == 20
+
+
+def _pack_until_killed(path: str) -> None:
+    while True:
+        Archive(path).pack(per_pack=5)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX's")
+def test_packing_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """At any moment, again and again, while records still come in."""
+    chance = random.Random(1)
+    spawn = multiprocessing.get_context("fork")
+    archive = Archive(tmp_path)
+    for round_ in range(25):
+        filled(tmp_path, range(round_ * 8, round_ * 8 + 8))
+        worker = spawn.Process(target=_pack_until_killed, args=(str(tmp_path),))
+        worker.start()
+        time.sleep(chance.uniform(0.0, 0.12))
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        expected = [f"{number:016x}" for number in range(round_ * 8 + 8)]
+        assert sorted(run_ids(archive)) == expected
+    archive.pack()
+    whole, faults = archive.verify()
+    assert faults == []
+    assert whole >= 200
+
+
+def test_two_processes_pack_at_once(tmp_path: Path) -> None:
+    """Each may pack what the other packs; the answers are the same."""
+    archive = filled(tmp_path, range(60))
+    spawn = multiprocessing.get_context("fork")
+    workers = [spawn.Process(target=_pack_once, args=(str(tmp_path),)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(60)]
+
+
+def _pack_once(path: str) -> None:
+    Archive(path).pack(per_pack=7)
+
+
+def test_what_is_damaged_or_foreign_is_told_passed_over_and_kept(tmp_path: Path) -> None:
+    """A zero-byte record, one of a future schema, a torn pack, somebody's notes."""
+    archive = filled(tmp_path, range(6))
+    archive.pack(per_pack=3)
+    (torn, _), _ = read_packs(packs_folder(tmp_path))
+    data = (torn.path / "images.parquet").read_bytes()
+    (torn.path / "images.parquet").write_bytes(data[: len(data) // 2])
+    filled(tmp_path, range(6, 8))
+    records = records_folder(tmp_path)
+    (records / "2026_empty.json").write_bytes(b"")
+    future = record(50).to_json().replace('"schema":1', '"schema":9').replace("{", '{"later":1,', 1)
+    (records / "2026_future.json").write_text(future, "utf-8")
+    (packs_folder(tmp_path) / "notes").mkdir()
+    (records / "notes.txt").write_text("mine", "utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    whole, faults = archive.verify()
+    assert whole == 3 + 2 + 1, "the future record is read, its new field kept"
+    assert {fault.path.name for fault in faults} == {
+        torn.path.name, "2026_empty.json", "notes", "notes.txt"
+    }  # fmt: skip
+    found = run_ids(archive)
+    assert f"{50:016x}" in found
+    assert {path: path.read_bytes() for path in before} == before
+    report = archive.pack()
+    assert [fault.path.name for fault in report.left] == ["2026_empty.json"]
+
+
+def test_a_full_disk_keeps_the_records_loose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is deleted before the pack is whole on the disk."""
+    archive = filled(tmp_path, range(4))
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(os, "fsync", no_room)
+        with pytest.raises(ArchiveError, match="No space left"):
+            archive.pack()
+    assert len(list(records_folder(tmp_path).glob("*.json"))) == 4
+    assert list(packs_folder(tmp_path).iterdir()) == []
+    assert archive.pack().records == 4
+
+
+def test_two_archives_merge_to_their_union(tmp_path: Path) -> None:
+    """Records, packs and pictures; a second merge copies nothing."""
+    here, there = filled(tmp_path / "a", range(5)), filled(tmp_path / "b", range(5, 12))
+    there.pack(per_pack=4)
+    (tmp_path / "b" / "images").mkdir()
+    (tmp_path / "b" / "images" / "x.png").write_bytes(b"png")
+    assert here.merge(there) > 0
+    assert sorted(run_ids(here)) == [f"{number:016x}" for number in range(12)]
+    assert (tmp_path / "a" / "images" / "x.png").read_bytes() == b"png"
+    assert here.merge(there) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_text('{outside}')",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '{outside}'",
+        "COPY runs TO '{outside}'",
+        "ATTACH '{outside}' AS x",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+        "SELECT 1; SELECT 2",
+        "DROP VIEW runs",
+        "PRAGMA database_list",
+        "SELECT * FROM read_parquet('{packs}/../secret.parquet')",
+        "SELECT getenv('HOME')",
+    ],
+)
+def test_sql_reaches_nothing_outside(tmp_path: Path, statement: str) -> None:
+    """No files, no settings, no second statement."""
+    archive = filled(tmp_path / "archive", range(2))
+    archive.pack()
+    outside = tmp_path / "secret.txt"
+    outside.write_text("secret", "utf-8")
+    (tmp_path / "archive" / "secret.parquet").write_bytes(b"PAR1")
+    packs = packs_folder(tmp_path / "archive").absolute()
+    with pytest.raises(ArchiveError):
+        archive.sql(statement.format(outside=outside, packs=packs))
+    assert outside.read_text("utf-8") == "secret"
+
+
+def test_sql_answers_over_the_views(tmp_path: Path) -> None:
+    """For the questions that the filter language has no words for."""
+    archive = filled(tmp_path, range(9))
+    answer = archive.sql("SELECT model, count(*) AS n FROM runs GROUP BY model ORDER BY model")
+    assert answer.columns == ("model", "n")
+    assert answer.rows == (("model-0", 3), ("model-1", 3), ("model-2", 3))
+
+
+def test_an_empty_archive_has_no_answers_and_no_faults(tmp_path: Path) -> None:
+    """Nothing is made by asking."""
+    archive = Archive(tmp_path / "new")
+    assert archive.query().rows == ()
+    assert archive.verify() == (0, [])
+    assert archive.pack().records == 0
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ArchiveError, match="no records in"):
+        archive.record("last")
+
+
+def test_documents_are_verified_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack that reads back otherwise is thrown away."""
+    archive = filled(tmp_path, range(3))
+
+    def other(pack: Path) -> dict[str, bytes]:
+        return {run_id: text + b" " for run_id, text in read_documents(pack).items()}
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(packs_module, "read_documents", other)
+        with pytest.raises(ArchiveError, match="does not hold run"):
+            archive.pack()
+    assert len(run_ids(archive)) == 3
+    assert list(packs_folder(tmp_path).iterdir()) == []
