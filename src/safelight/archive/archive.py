@@ -145,7 +145,7 @@ class Archive:
         parameters: Sequence[Any] = (*wanted.parameters, *page.parameters)
         with self.connect() as connection:
             if limit is not None and "timestamp" in known:
-                # First which rows, then all of their columns: a row is wide, and most are not shown.
+                # First which rows, then all their columns: rows are wide, and few are shown.
                 where = f"{condition} ORDER BY {sorting} LIMIT {int(limit) + 1}"
                 keys = ", ".join(map(quoted_name, dict.fromkeys(("timestamp", *_KEY[view]))))
                 found = _fetched(connection, f"SELECT {keys} FROM {view} WHERE {where}", parameters)
