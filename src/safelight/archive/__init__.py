@@ -1,5 +1,5 @@
 """The archive: records and packs as one thing that answers questions."""
 
-from safelight.archive.archive import PACK_FROM, Answer, Archive, Fault, PackReport
+from safelight.archive.archive import Answer, Archive, Fault, PackReport
 
-__all__ = ["PACK_FROM", "Answer", "Archive", "Fault", "PackReport"]
+__all__ = ["Answer", "Archive", "Fault", "PackReport"]

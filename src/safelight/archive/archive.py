@@ -27,10 +27,7 @@ from safelight.learning.learning_record import LearningRecord, LearningRecordWri
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["PACK_FROM", "Answer", "Archive", "Fault", "PackReport"]
-
-PACK_FROM = 1000
-"""Loose records from which packing is worth while."""
+__all__ = ["Answer", "Archive", "Fault", "PackReport"]
 
 _PER_PACK = 20_000
 _KEY: Mapping[str, tuple[str, ...]] = {

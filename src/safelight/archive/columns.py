@@ -127,23 +127,32 @@ def rows_of(json: bytes) -> Iterator[tuple[str, Row]]:
         len(record.outputs), len(record.failures), len(record.warnings),
         sum(record.seconds.values()), record.error,
     )  # fmt: skip
+    known: dict[tuple[int, str], tuple[Any, ...]] = {}
     for place, output in enumerate(record.outputs):
-        config: Mapping[str, Any] = {}
-        if 0 <= output.variant < len(record.variant_configs):
-            config = _drawn(record.variant_configs[output.variant], output.stage)
-        knobs = {name: _plain(name, config.get(name)) for name in _KNOBS}
-        prompt = knobs["prompt"]
+        knobs = known.get((output.variant, output.stage))
+        if knobs is None:
+            knobs = _knobs(record.variant_configs, output)
+            known[output.variant, output.stage] = knobs
+        prompt = knobs[0]
         seed = output.seed if output.seed is not None and 0 <= output.seed < 2**64 else None
         yield "images", (
             record.run_id, place, record.timestamp, output.variant, output.stage, output.path,
             output.sha256, output.pixel_sha256, output.parent, output.width, output.height, seed,
             output.seconds, len(output.mismatches), backend, record.status, record.name,
-            *knobs.values(), None if prompt is None else prompt.lower(),
+            *knobs, None if prompt is None else prompt.lower(),
         )  # fmt: skip
         if prompt is not None and "<lora:" in prompt:
             for lora in split_loras(prompt)[1]:
                 yield "loras", (record.run_id, place, lora.name, lora.unet)
     yield "documents", (record.run_id, json.decode())
+
+
+def _knobs(configs: list[dict[str, dict[str, Any]]], output: _Output) -> tuple[Any, ...]:
+    """Return the effective knobs that led to a picture, in the order of the columns."""
+    config: Mapping[str, Any] = {}
+    if 0 <= output.variant < len(configs):
+        config = _drawn(configs[output.variant], output.stage)
+    return tuple(_plain(name, config.get(name)) for name in _KNOBS)
 
 
 def _drawn(config: Mapping[str, Any], last: str = "upscale") -> dict[str, Any]:

@@ -18,9 +18,11 @@ __all__ = ["main"]
 _COMMANDS = {
     "archive": "Pack, verify, merge and count an archive.",
     "backends": "Show the installed engines, and what each can do.",
+    "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
     "find": "Find pictures by what they were made with.",
     "plan": "Show what a config would draw, without drawing it.",
+    "replay": "Draw a run again, and compare the pixels.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
     "show": "Show the learning record of a run.",

@@ -40,6 +40,9 @@ from safelight.pipeline.run_sheet import write_contact_sheet
 EXIT_STATUS = {"completed": 0, "failed": 1, "partial": 3, "cancelled": 130}
 """Exit status by how the run ended; 2 means that a config is at fault."""
 
+PACK_FROM = 1000
+"""Loose records from which packing is worth while."""
+
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -136,9 +139,26 @@ def _run(
                 _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
             else:
                 reports += _report(result, archive, sheet)
+    _pack_if_many(archive)
     # Only now: a line printed while the bar stands would land in the middle of it.
     _print(reports)
     return statuses
+
+
+def _pack_if_many(archive: Path) -> None:
+    """Pack the loose records when they have become many; trouble is told and harms nothing."""
+    folder = records_folder(archive)
+    if not folder.is_dir() or sum(1 for _ in folder.iterdir()) < PACK_FROM:
+        return
+    try:
+        from safelight.archive import Archive
+
+        report = Archive(archive).pack(at_least=PACK_FROM)
+    except (SafelightError, OSError) as error:
+        _say(f"the records were not packed: {error}")
+        return
+    if report.records:
+        _say(f"{report.records:,} records packed")
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""differences: what was not the same in two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safelight.learning.learning_record import LearningRecord
+
+__all__ = ["Difference", "differences", "environment_changes"]
+
+_MISSING = "(not there)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that was not the same.
+
+    Attributes:
+        what: ``txt2img.steps``, ``backend.version``, ``environment.torch``, ...
+        first: Its value in the first run.
+        second: Its value in the second.
+    """
+
+    what: str
+    first: Any
+    second: Any
+
+
+def differences(first: LearningRecord, second: LearningRecord) -> tuple[Difference, ...]:
+    """Return what differs between two runs: knobs first, then engine and environment.
+
+    Runs of one variant are compared by what was really used, others by what was asked for:
+    what their plans varied differs within each of them, too.
+    """
+    alone = len(first.variant_configs) == len(second.variant_configs) == 1
+    knobs = [dict(_flat(r.variant_configs[0] if alone else r.base_config)) for r in (first, second)]
+    found = [*_between(knobs[0], knobs[1])]
+    if not alone:
+        plans = [
+            {"mode": r.randomizer_mode, "plan_size": r.randomizer_plan_size, "seed": r.plan_seed}
+            for r in (first, second)
+        ]
+        found += _between(dict(_flat(plans[0], "plan.")), dict(_flat(plans[1], "plan.")))
+    for name in ("backend", "environment"):
+        one, other = (dict(_flat(getattr(r, name), f"{name}.")) for r in (first, second))
+        found += _between(one, other)
+    return tuple(found)
+
+
+def environment_changes(
+    record: LearningRecord, backend: Mapping[str, Any], environment: Mapping[str, Any]
+) -> tuple[Difference, ...]:
+    """Return what has changed since *record* in what changes pixels besides the knobs.
+
+    Args:
+        record: The run.
+        backend: Name and version of the engine now.
+        environment: What it says of itself now; what it does not say is not compared.
+    """
+    before = {**_prefixed(record.backend, "backend."), **_prefixed(record.environment, "")}
+    now = {**_prefixed(backend, "backend."), **_prefixed(environment, "")}
+    shared = {name: value for name, value in before.items() if name in now}
+    return tuple(_between(shared, {name: now[name] for name in shared}))
+
+
+def _prefixed(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {f"{prefix}{name}": value for name, value in values.items()}
+
+
+def _between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys([*first, *second]):
+        one, other = first.get(name, _MISSING), second.get(name, _MISSING)
+        if one != other:
+            yield Difference(what=name, first=one, second=other)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

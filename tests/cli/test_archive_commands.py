@@ -1,0 +1,146 @@
+"""What was drawn is found, compared and drawn again from the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from safelight.cli import main, run_command
+
+CONFIG = """
+backend = "fake"
+[txt2img]
+prompt = "a {red|green} lighthouse, 灯台"
+steps = 2
+seed = 7
+width = 64
+height = 64
+[randomizer]
+mode = "fanout"
+[randomizer.sweep]
+"txt2img.cfg_scale" = [3, 7]
+"""
+
+Safelight = Callable[..., Result]
+
+
+@pytest.fixture
+def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    assert call("run", "c.toml", "--seed", "1").exit_code == 0
+    return call
+
+
+def test_a_picture_is_found_by_what_it_was_made_with(safelight: Safelight) -> None:
+    """The first line of each is its file, which is there."""
+    found = safelight("find", "prompt has 'GREEN' and cfg_scale > 5")
+    (path, knobs, *_) = found.stdout.splitlines()
+    assert Path(path).is_file()
+    assert "a green lighthouse, 灯台 · fake · Euler · 2 steps · cfg 7 · seed 7" in knobs
+    assert safelight("find", "cfg_scale > 50").stdout == "nothing found\n"
+
+
+def test_rows_come_as_json_and_csv_and_page_by_page(safelight: Safelight) -> None:
+    """For scripts; a page says where the next one begins."""
+    page = json.loads(safelight("find", "--limit", "3", "--json").stdout)
+    assert len(page["rows"]) == 3
+    assert page["rows"][0]["seed"] == 7
+    rest = json.loads(safelight("find", "--limit", "3", "--json", "--after", page["after"]).stdout)
+    assert (len(rest["rows"]), rest["after"]) == (1, None)
+    text = safelight("find", "--csv", "--columns", "cfg_scale,prompt", "--sort", "cfg_scale").stdout
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[0] == ["cfg_scale", "prompt"]
+    assert [row[0] for row in rows[1:]] == ["3.0", "3.0", "7.0", "7.0"]
+    counted = safelight("find", "--sql", "--csv", "SELECT count(*) AS n FROM images")
+    assert counted.stdout.split() == ["n", "4"]
+
+
+def test_a_filter_that_cannot_be_read_is_said(safelight: Safelight) -> None:
+    """With the place and a near name."""
+    wrong = safelight("find", "promt has 'a'")
+    assert wrong.exit_code == 1
+    assert "no column 'promt'; did you mean 'prompt'?" in wrong.output
+
+
+def test_packing_changes_no_answer(safelight: Safelight, tmp_path: Path) -> None:
+    """And verify, stats and show read packs as they read files."""
+    before = safelight("find", "--json").stdout
+    shown = safelight("show", "--json").stdout
+    assert "1 records packed" in safelight("archive", "pack").stdout
+    assert not list((tmp_path / "safelight" / "records").glob("*.json"))
+    assert safelight("find", "--json").stdout == before
+    assert safelight("show", "--json").stdout == shown
+    assert json.loads(safelight("archive", "verify", "--json").stdout) == {"whole": 1, "faults": []}
+    stats = json.loads(safelight("archive", "stats", "--json").stdout)
+    assert (stats["runs"], stats["pictures"], stats["groups"][0]["backend"]) == (1, 4, "fake")
+    assert "1 runs, 4 pictures" in safelight("archive", "stats").stdout
+    (tmp_path / "safelight" / "records" / "x.json").write_text("{}", "utf-8")
+    told = safelight("archive", "verify")
+    assert told.exit_code == 1
+    assert "x.json" in told.stdout
+
+
+def test_many_loose_records_are_packed_by_themselves(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a run, never within one; a failure harms nothing."""
+    monkeypatch.setattr(run_command, "PACK_FROM", 3)
+    safelight("run", "c.toml")
+    assert len(list((tmp_path / "safelight" / "records").glob("*.json"))) == 2
+    told = safelight("run", "c.toml")
+    assert "3 records packed" in told.stderr
+    assert json.loads(safelight("archive", "stats", "--json").stdout)["runs"] == 3
+    (tmp_path / "safelight" / "packs").rename(tmp_path / "elsewhere")
+    (tmp_path / "safelight" / "packs").write_text("in the way", "utf-8")
+    safelight("run", "c.toml")
+    safelight("run", "c.toml")
+    harmless = safelight("run", "c.toml")
+    assert harmless.exit_code == 0
+    assert "the records were not packed" in harmless.stderr
+
+
+def test_one_difference_is_evidence_and_two_are_not(safelight: Safelight) -> None:
+    """So that nobody credits the wrong knob."""
+    (first,) = csv_column(safelight("find", "--view", "runs", "--columns", "run_id", "--csv"))
+    safelight("run", "c.toml", "--set", "txt2img.steps=3", "--seed", "1")
+    told = safelight("diff", first, "last").stdout
+    assert told == "txt2img.steps  2 -> 3\nexactly one thing differs: txt2img.steps\n"
+    same = safelight("diff", first, first).stdout
+    assert same == "nothing differs but the runs themselves\n"
+    differences = json.loads(safelight("diff", first, "last", "--json").stdout)
+    assert {"what": "txt2img.steps", "first": 2, "second": 3} in differences
+
+
+def test_a_run_is_drawn_again_to_the_pixel(safelight: Safelight) -> None:
+    """With what was really used, braces and all; other pixels are told and are a failure."""
+    again = safelight("replay", "last")
+    assert again.exit_code == 0
+    assert "4 of 4 pictures are the same to the pixel" in again.stdout
+    other = safelight("replay", "last", "--option", "substitute={steps=9}")
+    assert other.exit_code == 1
+    assert "OTHER PIXELS" in other.stdout
+
+
+def test_archives_are_merged(safelight: Safelight, tmp_path: Path) -> None:
+    """What another machine drew is found here."""
+    safelight("run", "c.toml", "--archive", "other")
+    assert "files copied" in safelight("archive", "merge", "other").stdout
+    assert json.loads(safelight("archive", "stats", "--json").stdout)["runs"] == 2
+
+
+def csv_column(result: Result) -> list[str]:
+    return [row[0] for row in csv.reader(io.StringIO(result.stdout))][1:]
