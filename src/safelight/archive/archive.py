@@ -134,7 +134,7 @@ class Archive:
         order = (name, *(key for key in _KEY[view] if key != name))
         wanted = compile_filter(condition, known, _SEARCHED if view == "images" else {})
         page = page_condition(order, down, after)
-        shown = tuple(columns) or tuple(known)
+        shown = tuple(dict.fromkeys(columns)) or tuple(known)
         fetched = dict.fromkeys((*shown, *order))
         direction = "DESC" if down else "ASC"
         sorting = ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in order)
