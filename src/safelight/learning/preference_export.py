@@ -134,8 +134,8 @@ def preference_pairs(
     if "stars" in origins:
         latest: dict[tuple[str, str], dict[RatedPicture, RatingEvent]] = defaultdict(dict)
         for event in events:
-            if event.kind == "stars" and event.image and (one := find(event.image)):
-                latest[event.rater, _group(one)][one] = event
+            if event.kind == "stars" and event.image and (found := find(event.image)):
+                latest[event.rater, _group(found)][found] = event
         for (rater, group), stars in sorted(latest.items()):
             yield from _star_pairs(stars, hashlib.sha256(f"{rater}\0{group}".encode()).hexdigest())
 
@@ -164,7 +164,10 @@ def _pick_pairs(
 def _star_pairs(
     stars: Mapping[RatedPicture, RatingEvent], judgement: str
 ) -> Iterator[PreferencePair]:
-    given = [(one, event) for one, event in stars.items() if event.value]
+    given = sorted(
+        ((one, event) for one, event in stars.items() if event.value),
+        key=lambda item: item[0].identity.keys,
+    )
     for (a, of_a), (b, of_b) in itertools.combinations(given, 2):
         x, y = int(of_a.value or 0), int(of_b.value or 0)
         later = max(of_a, of_b, key=lambda event: event.moment)

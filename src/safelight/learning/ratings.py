@@ -323,7 +323,7 @@ def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = (
         known: Identities with both hashes, from records: they join a rating by bytes with
             one by pixels. Undone events join, too.
     """
-    events = tuple(events)
+    events = tuple(_unique(events).values())
     pictures = Pictures([*known, *(one for event in events for one in _identities(event))])
     tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
     for event in events_in_force(events):
