@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from safelight.cli import main, run_command
 
@@ -140,6 +141,29 @@ def test_archives_are_merged(safelight: Safelight, tmp_path: Path) -> None:
     safelight("run", "c.toml", "--archive", "other")
     assert "files copied" in safelight("archive", "merge", "other").stdout
     assert json.loads(safelight("archive", "stats", "--json").stdout)["runs"] == 2
+
+
+def test_a_rating_follows_the_picture_wherever_its_file_goes(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """Moved, renamed, even saved again by another program: it is the same picture."""
+    first = safelight("find", "--limit", "1").stdout.splitlines()[0]
+    moved = tmp_path / "elsewhere.png"
+    Path(first).rename(moved)
+    event = safelight("rate", str(moved), "--stars", "4", "--tag", "keep").stdout.split()[0]
+    assert safelight("find", "stars >= 4 and tags has 'keep'").stdout.splitlines()[0] == first
+    safelight("rate", "--where", "stars is missing", "--reject", "--rater", "ann")
+    assert len(json.loads(safelight("find", "rejected = true", "--json").stdout)["rows"]) == 3
+    safelight("archive", "pack")
+    with Image.open(moved) as picture:
+        picture.save(tmp_path / "again.png")
+    safelight("rate", str(tmp_path / "again.png"), "--stars", "5", "--rater", "bob")
+    (row,) = json.loads(safelight("find", "stars > 4", "--json").stdout)["rows"]
+    assert (row["stars"], row["path"]) == (4.5, first.removeprefix("safelight/"))
+    safelight("rate", "--undo", event)
+    (row,) = json.loads(safelight("find", "stars = 5", "--json").stdout)["rows"]
+    assert safelight("rate", str(moved)).exit_code == 2
+    assert safelight("rate", "--stars", "3").exit_code == 2
 
 
 def csv_column(result: Result) -> list[str]:

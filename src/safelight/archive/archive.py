@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.columns import TABLES, rows_of
+from safelight.archive.columns import RATINGS, TABLES, rows_of
 from safelight.archive.filters import compile_filter
 from safelight.archive.packs import checked, empty_rows, read_packs, write_pack
 from safelight.archive.paging import cursor, page_condition
@@ -23,6 +23,7 @@ from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import ArchiveError, FilterError, RecordError
 from safelight.knobs import did_you_mean
 from safelight.learning.learning_record import LearningRecord, LearningRecordWriter
+from safelight.learning.ratings import Rating, RatingStore, current_ratings, ratings_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -234,11 +235,20 @@ class Archive:
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET lock_configuration = true")
         try:
-            make_views(connection, packs, rows)
+            make_views(connection, packs, rows, self._ratings())
         except duckdb.Error as error:
             connection.close()
             raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
         return connection
+
+    def ratings(self) -> RatingStore:
+        """Return the store of this archive's ratings."""
+        return RatingStore(ratings_folder(self.path))
+
+    def _ratings(self) -> Sequence[Rating]:
+        if not ratings_folder(self.path).is_dir():
+            return ()
+        return tuple(current_ratings(self.ratings().events()).values())
 
     # -- keeping -------------------------------------------------------------------------
 
@@ -377,7 +387,8 @@ def _columns_of(view: str) -> Mapping[str, str]:
         raise FilterError(
             f"there is no view {view!r}{did_you_mean(view, VIEWS)}; views: {', '.join(VIEWS)}"
         )
-    return {name: kind for name, kind in TABLES[view].items() if not name.startswith("lower_")}
+    own = {name: kind for name, kind in TABLES[view].items() if not name.startswith("lower_")}
+    return {**own, **RATINGS} if view == "images" else own
 
 
 def _fetched(

@@ -16,7 +16,7 @@ from safelight.errors import RecordError
 from safelight.knobs import STAGES
 from safelight.lora_tags import split_loras
 
-__all__ = ["TABLES", "rows_of"]
+__all__ = ["RATINGS", "TABLES", "rows_of"]
 
 _RUNS = {
     "run_id": "VARCHAR", "timestamp": "VARCHAR", "name": "VARCHAR", "status": "VARCHAR",
@@ -48,6 +48,12 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "runs": _RUNS, "images": _IMAGES, "loras": _LORAS, "documents": _DOCUMENTS
 }  # fmt: skip
 """Table -> column -> SQL type. ``documents`` holds each record's canonical JSON text."""
+
+RATINGS: Mapping[str, str] = {
+    "stars": "DOUBLE", "favourite": "BOOLEAN", "rejected": "BOOLEAN", "tags": "VARCHAR",
+    "notes": "VARCHAR", "picks_won": "BIGINT", "picks_lost": "BIGINT",
+}  # fmt: skip
+"""What the view ``images`` adds of ratings: column -> SQL type; NULL where nobody said anything."""
 
 _KNOBS = tuple(name for name in _IMAGES if name not in (
     "run_id", "place", "timestamp", "variant", "stage", "path", "sha256", "pixel_sha256", "parent",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from safelight.archive.columns import RATINGS
 from safelight.archive.packs import Pack, columnar, select_columns
+from safelight.learning.ratings import Rating
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,8 +22,16 @@ def make_views(
     connection: duckdb.DuckDBPyConnection,
     packs: Sequence[Pack],
     loose: Mapping[str, list[tuple[Any, ...]]],
+    ratings: Iterable[Rating] = (),
 ) -> None:
-    """Make the views; a run that is in several places counts once, in the earliest pack."""
+    """Make the views; a run that is in several places counts once, in the earliest pack.
+
+    Args:
+        connection: Where.
+        packs: Whose files are read when somebody asks.
+        loose: Table -> rows of the records that are in no pack.
+        ratings: What people say now, joined to pictures by either of their hashes.
+    """
     passed_over = _doubles(connection, packs, [row[0:2] for row in loose["runs"]])
     for table in VIEWS:
         rows = [row for row in loose[table] if ("", row[0]) not in passed_over]
@@ -33,7 +43,39 @@ def make_views(
         parts = [f"SELECT * FROM loose_{table}"]
         if packs:
             parts.append(_packed(table, packs, passed_over))
-        connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
+        every = " UNION ALL BY NAME ".join(parts)
+        if table == "images":
+            every = _rated(connection, every, list(ratings))
+        connection.execute(f"CREATE VIEW {table} AS {every}")
+
+
+def _rated(connection: duckdb.DuckDBPyConnection, images: str, ratings: Sequence[Rating]) -> str:
+    """Return SQL of *images* with the columns of their ratings."""
+    import numpy as np
+
+    if not ratings:
+        none = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
+        return f"SELECT *, {none} FROM ({images})"
+    rows = [
+        (digest, r.stars, r.favourite, r.rejected, " ".join(r.tags) or None,
+         "; ".join(r.notes.values()) or None, r.picks_won, r.picks_lost)
+        for r in ratings for digest in (*r.sha256s, *r.pixel_sha256s)
+    ]  # fmt: skip
+    kinds = {"hash": "VARCHAR", **RATINGS}
+    columns = {}
+    for place, name in enumerate(kinds):
+        columns[name] = np.empty(len(rows), object)
+        columns[name][:] = [row[place] for row in rows]
+    connection.register("given_ratings", columns)
+    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in kinds.items())
+    connection.execute(f"CREATE TABLE rated AS SELECT {casts} FROM given_ratings")
+    connection.unregister("given_ratings")
+    # A hash of bytes is never one of pixels, so one table serves for both.
+    said = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
+    return (
+        f"SELECT i.*, {said} FROM ({images}) i LEFT JOIN rated b ON b.hash = i.sha256"
+        " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
+    )
 
 
 def _packed(table: str, packs: Sequence[Pack], passed_over: set[tuple[str, str]]) -> str:

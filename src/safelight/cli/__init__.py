@@ -22,6 +22,7 @@ _COMMANDS = {
     "doctor": "Find out what works on an engine, by asking it.",
     "find": "Find pictures by what they were made with.",
     "plan": "Show what a config would draw, without drawing it.",
+    "rate": "Say what a picture is worth.",
     "replay": "Draw a run again, and compare the pixels.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
