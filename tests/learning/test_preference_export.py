@@ -220,6 +220,8 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr(os, "write", full)
         with pytest.raises(StorageError, match="No space left"):
             write_jsonl(path, [])
+    with pytest.raises(StorageError, match="surrogates"):
+        write_jsonl(path, [{"caption": "\ud800"}])
     assert len(path.read_text("utf-8").splitlines()) == 2
     assert list(tmp_path.iterdir()) == [path]
 

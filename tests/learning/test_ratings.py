@@ -407,6 +407,15 @@ def test_importing_a_rating_twice_is_one_event_and_later_words_stand(tmp_path: P
     assert current_ratings(store.events())[A].stars == 2
 
 
+def test_a_pixel_hash_that_is_computed_later_makes_no_second_event() -> None:
+    """Pixels are hashed lazily; the import before knew only the bytes."""
+    both = Identity(sha256=A.sha256, pixel_sha256="e" * 64)
+    packet = _packet('xap:Rating="4"')
+    (first,) = ratings_from_xmp(packet, A, timestamp=NOON)
+    (second,) = ratings_from_xmp(packet, both, timestamp=NOON)
+    assert first.event_id == second.event_id
+
+
 def test_exif_stars_and_stars_of_generators_are_read() -> None:
     """Half the tools know only a star, and a star is a favourite, never 5 of 5."""
 
