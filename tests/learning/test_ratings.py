@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ _pictures = st.one_of(
 )
 _ids = st.sampled_from([f"{number:032x}" for number in range(12)])
 _moments = st.sampled_from([NOON, "2026-01-31T12:00:01Z", "2026-02-01T00:00:00+00:00"])
-_common = {
+_common: dict[str, st.SearchStrategy[Any]] = {
     "event_id": _ids,
     "timestamp": _moments,
     "rater": st.sampled_from(["", "ann"]) | text,
