@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -61,7 +62,9 @@ def _said(pairs: list[PreferencePair]) -> list[tuple[str, str, float]]:
     return sorted((pair.first.path, pair.second.path, pair.preference) for pair in pairs)
 
 
-def _pairs(*events: RatingEvent, pictures: tuple[RatedPicture, ...] = (A, B, C)):  # type: ignore[no-untyped-def]
+def _pairs(
+    *events: RatingEvent, pictures: tuple[RatedPicture, ...] = (A, B, C)
+) -> list[PreferencePair]:
     return list(preference_pairs(events, pictures))
 
 
@@ -209,7 +212,10 @@ def test_the_card_says_how_many_who_when_and_what_was_asked() -> None:
 def test_a_file_is_whole_or_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export that failed must not look like a small one."""
     path = tmp_path / "pairs.jsonl"
-    rows = [{"caption": "ein Größenvergleich", "label_0": 1.0}, {"caption": "b\nc"}]
+    rows: list[dict[str, Any]] = [
+        {"caption": "ein Größenvergleich", "label_0": 1.0},
+        {"caption": "b\nc"},
+    ]
     assert write_jsonl(path, rows) == 2
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == rows
 
@@ -220,6 +226,8 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr(os, "write", full)
         with pytest.raises(StorageError, match="No space left"):
             write_jsonl(path, [])
+    with pytest.raises(StorageError, match="surrogates"):
+        write_jsonl(path, [{"caption": "\ud800"}])
     assert len(path.read_text("utf-8").splitlines()) == 2
     assert list(tmp_path.iterdir()) == [path]
 

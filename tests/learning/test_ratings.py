@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ _pictures = st.one_of(
 )
 _ids = st.sampled_from([f"{number:032x}" for number in range(12)])
 _moments = st.sampled_from([NOON, "2026-01-31T12:00:01Z", "2026-02-01T00:00:00+00:00"])
-_common = {
+_common: dict[str, st.SearchStrategy[Any]] = {
     "event_id": _ids,
     "timestamp": _moments,
     "rater": st.sampled_from(["", "ann"]) | text,
@@ -405,6 +406,15 @@ def test_importing_a_rating_twice_is_one_event_and_later_words_stand(tmp_path: P
     assert first.event_id == again.event_id
     assert len(store.events()) == 2
     assert current_ratings(store.events())[A].stars == 2
+
+
+def test_a_pixel_hash_that_is_computed_later_makes_no_second_event() -> None:
+    """Pixels are hashed lazily; the import before knew only the bytes."""
+    both = Identity(sha256=A.sha256, pixel_sha256="e" * 64)
+    packet = _packet('xap:Rating="4"')
+    (first,) = ratings_from_xmp(packet, A, timestamp=NOON)
+    (second,) = ratings_from_xmp(packet, both, timestamp=NOON)
+    assert first.event_id == second.event_id
 
 
 def test_exif_stars_and_stars_of_generators_are_read() -> None:

@@ -1,8 +1,9 @@
 """Ratings that other programs left in pictures, as events; reading them twice is harmless.
 
-An event's id is made of what it says about which picture, so that a second import of the
-same rating is the same event. When the file says when it was changed, that date counts and is
-part of the id; otherwise the caller gives one (the file's modification time is a good one).
+An event's id is made of what it says about which picture (by the hash of the bytes, when that
+is known), so that a second import of the same rating is the same event. When the file says
+when it was changed, that date counts and is part of the id; otherwise the caller gives one
+(the file's modification time is a good one).
 
 Zero stars and a missing star are no statement and give no event.
 """
@@ -122,7 +123,7 @@ def _event(
     stated: str | None,
     rater: str,
 ) -> RatingEvent:
-    parts = (kind, repr(value), repr(image.keys), source, stated or "", rater)
+    parts = (kind, repr(value), repr(image.keys[0]), source, stated or "", rater)
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return RatingEvent(
         event_id=hashlib.sha256(text).hexdigest()[:32],

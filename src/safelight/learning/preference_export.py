@@ -373,9 +373,9 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     Raises:
         StorageError: The file could not be written; what was there before stays.
     """
-    lines = [msgspec.json.encode(row) + b"\n" for row in rows]
     try:
+        lines = [msgspec.json.encode(row) + b"\n" for row in rows]
         replace_file(path, b"".join(lines))
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         raise StorageError(f"{path} could not be written: {error}") from error
     return len(lines)
