@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -164,6 +165,31 @@ def test_a_rating_follows_the_picture_wherever_its_file_goes(
     (row,) = json.loads(safelight("find", "stars = 5", "--json").stdout)["rows"]
     assert safelight("rate", str(moved)).exit_code == 2
     assert safelight("rate", "--stars", "3").exit_code == 2
+
+
+def test_what_is_found_is_exported(safelight: Safelight, tmp_path: Path) -> None:
+    """The same rows in each format, large seeds whole."""
+    assert "2 pictures written" in safelight("export", "a.jsonl", "cfg_scale = 3").stdout
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").splitlines()]
+    safelight("export", "a.csv", "cfg_scale = 3")
+    listed = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text("utf-8"))))
+    assert [row["path"] for row in listed] == [row["path"] for row in rows]
+    safelight("export", "a.parquet", "cfg_scale = 3")
+    with duckdb.connect() as connection:
+        found = connection.execute("SELECT path, seed FROM read_parquet('a.parquet')").fetchall()
+    assert found == [(row["path"], row["seed"]) for row in rows]
+    assert safelight("export", "a.xlsx").exit_code == 2
+
+
+def test_preference_pairs_are_exported_with_a_card(safelight: Safelight, tmp_path: Path) -> None:
+    """Only within one prompt and size; the card says what they rest on."""
+    safelight("rate", "--where", "cfg_scale = 3", "--stars", "2", "--rater", "ann")
+    safelight("rate", "--where", "cfg_scale = 7", "--stars", "5", "--rater", "ann")
+    told = safelight("export", "pairs.jsonl", "--pairs", "pickapic").stdout
+    assert "2 rows from 2 pairs" in told
+    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
+    assert len({row["caption"] for row in rows}) == 2
+    assert "2" in (tmp_path / "pairs.md").read_text("utf-8")
 
 
 def csv_column(result: Result) -> list[str]:

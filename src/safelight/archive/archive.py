@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,28 @@ class Answer:
         """Yield each row as column -> value."""
         for row in self.rows:
             yield dict(zip(self.columns, row, strict=True))
+
+    def parquet(self) -> bytes:
+        """Return the rows as a Parquet file (zstd)."""
+        import duckdb
+        import numpy as np
+
+        table = {}
+        for place, column in enumerate(self.columns):
+            table[column] = np.empty(len(self.rows), object)
+            table[column][:] = [row[place] for row in self.rows]
+        with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+            connection.register("given", table)
+            kinds = {**TABLES["images"], **RATINGS}
+            casts = ", ".join(
+                f"CAST({quoted_name(name)} AS {kinds.get(name, 'VARCHAR')}) AS {quoted_name(name)}"
+                for name in self.columns
+            )
+            file = Path(folder) / "rows.parquet"
+            connection.execute(
+                f"COPY (SELECT {casts} FROM given) TO '{file}' (FORMAT parquet, COMPRESSION zstd)"
+            )
+            return file.read_bytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
