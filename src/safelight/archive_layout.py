@@ -6,6 +6,7 @@
     images/<date>/<time>-<run_id>/          a run's images, contact sheet and journal.jsonl
     packs/<first timestamp>_<random>/       many records at once: runs, images, loras and
                                             documents (Parquet), and manifest.json
+    imports/*.jsonl                         which files were imported, and where pictures were met
     running/<run_id>                        present from a run's start until its record is safe
 """
 
@@ -13,7 +14,14 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-__all__ = ["JOURNAL_NAME", "packs_folder", "records_folder", "run_folder", "running_folder"]
+__all__ = [
+    "JOURNAL_NAME",
+    "imports_folder",
+    "packs_folder",
+    "records_folder",
+    "run_folder",
+    "running_folder",
+]
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -26,6 +34,11 @@ def records_folder(archive: Path) -> Path:
 def packs_folder(archive: Path) -> Path:
     """Return the folder of the packs."""
     return archive / "packs"
+
+
+def imports_folder(archive: Path) -> Path:
+    """Return the folder that says which files were imported."""
+    return archive / "imports"
 
 
 def running_folder(archive: Path) -> Path:

@@ -7,6 +7,7 @@ never deleted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import tempfile
@@ -273,7 +274,30 @@ class Archive:
             return ()
         return tuple(current_ratings(self.ratings().events()).values())
 
+    def picture_keys(self) -> Any:
+        """Return the first eight bytes of every picture's SHA-256, sorted: uint64[pictures]."""
+        import numpy as np
+
+        key = "CAST('0x' || substr(sha256, 1, 16) AS UBIGINT)"
+        with contextlib.closing(self.connect()) as connection:
+            rows = connection.execute(
+                f"SELECT {key} AS key FROM images WHERE regexp_full_match(sha256, '[0-9a-f]{{64}}')"
+            )
+            return np.unique(rows.fetchnumpy()["key"].astype(np.uint64))
+
     # -- keeping -------------------------------------------------------------------------
+
+    def add_pack(self, documents: Sequence[bytes]) -> Path:
+        """Write records that are in no file yet as one pack, whole or not at all.
+
+        Args:
+            documents: Canonical JSON of each.
+
+        Raises:
+            ArchiveError: The pack could not be written.
+            RecordError: One of them is no record.
+        """
+        return write_pack(packs_folder(self.path), documents).path
 
     def pack(
         self,

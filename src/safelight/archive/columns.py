@@ -143,14 +143,30 @@ def rows_of(json: bytes) -> Iterator[tuple[str, Row]]:
         seed = output.seed if output.seed is not None and 0 <= output.seed < 2**64 else None
         yield "images", (
             record.run_id, place, record.timestamp, output.variant, output.stage, output.path,
-            output.sha256, output.pixel_sha256, output.parent, output.width, output.height, seed,
-            output.seconds, len(output.mismatches), backend, record.status, record.name,
+            output.sha256, output.pixel_sha256 or None, output.parent, output.width, output.height,
+            seed, output.seconds, len(output.mismatches), backend, record.status, record.name,
             *knobs, None if prompt is None else prompt.lower(),
         )  # fmt: skip
-        if prompt is not None and "<lora:" in prompt:
-            for lora in split_loras(prompt)[1]:
-                yield "loras", (record.run_id, place, lora.name, lora.unet)
+        for name, weight in _loras(prompt, record.variant_configs, output):
+            yield "loras", (record.run_id, place, name, weight)
     yield "documents", (record.run_id, json.decode())
+
+
+def _loras(
+    prompt: str | None, configs: list[dict[str, dict[str, Any]]], output: _Output
+) -> Iterator[tuple[str, float | None]]:
+    """Yield the LoRAs of the prompt's tags and, without tags, those that a graph named."""
+    tagged = split_loras(prompt)[1] if prompt is not None and "<lora:" in prompt else ()
+    for lora in tagged:
+        yield lora.name, lora.unet
+    if tagged or not 0 <= output.variant < len(configs):
+        return
+    named = _drawn(configs[output.variant], output.stage).get("loras")
+    for entry in named if isinstance(named, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            weight = entry.get("weight")
+            numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
+            yield entry["name"], weight if numeric else None
 
 
 def _knobs(configs: list[dict[str, dict[str, Any]]], output: _Output) -> tuple[Any, ...]:

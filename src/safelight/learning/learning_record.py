@@ -74,10 +74,11 @@ class ImageOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         variant: Place in the record's ``variant_configs``, from 0.
         stage: The stage that made it.
-        path: File, relative to the archive folder, ``/`` between its parts; None when the
-            image was never written to a file.
+        path: File, relative to the archive folder, ``/`` between its parts; whole when an
+            imported picture lies outside; None when the image was never written to a file.
         sha256: SHA-256 of the file's bytes, 64 hex digits.
-        pixel_sha256: SHA-256 of the decoded pixels (``docs/records.md`` says which bytes).
+        pixel_sha256: SHA-256 of the decoded pixels (``docs/records.md`` says which bytes); empty
+            for an imported picture, whose pixels nobody has decoded yet.
         width: In pixels.
         height: In pixels.
         seed: Seed that the engine says it used; None when the stage has none.
