@@ -23,12 +23,13 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
 
 _WORDS = ("lighthouse", "storm", "portrait", "oil painting", "ink", "forest", "robot", "harbour")
-_GRAPH = {
+_GRAPH: dict[str, dict[str, Any]] = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "model.safetensors"}},
     "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a harbour", "clip": ["1", 1]}},
     "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["1", 1]}},
@@ -56,7 +57,7 @@ def _picture(number: int, side: int, pixels: bytes) -> bytes:
                     "inputs": {**_GRAPH["5"]["inputs"], "seed": number},
                 },
             }
-        )  # type: ignore[dict-item]
+        )
         text = _chunk(b"tEXt", b"prompt\0" + graph.encode())
     else:
         words = ", ".join(chance.choices(_WORDS, k=6))

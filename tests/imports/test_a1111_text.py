@@ -54,7 +54,8 @@ def test_values_with_commas_are_quoted_as_json() -> None:
 
 
 def test_the_line_of_parameters_may_be_followed_by_templates() -> None:
-    text = f"a red cat\nNegative prompt: dog\n{_LINE}\nTemplate: a {{red|blue}} cat\nNegative Template: dog"
+    templates = "Template: a {red|blue} cat\nNegative Template: dog"
+    text = f"a red cat\nNegative prompt: dog\n{_LINE}\n{templates}"
     info = parse_infotext(text)
     assert (info.prompt, info.negative_prompt) == ("a red cat", "dog")
     assert info.pairs["Template"] == "a {red|blue} cat"
@@ -103,8 +104,8 @@ def test_strength_means_hires_fix_beside_hires_keys_and_img2img_without() -> Non
 
 
 def test_before_2023_the_size_was_that_of_the_second_pass() -> None:
-    text = f"a\n{_LINE.replace('512x768', '1024x1536')}, Denoising strength: 0.7, First pass size: 512x768"
-    knobs = _knobs(text)
+    line = _LINE.replace("512x768", "1024x1536")
+    knobs = _knobs(f"a\n{line}, Denoising strength: 0.7, First pass size: 512x768")
     assert (knobs["width"], knobs["height"], knobs["hires_scale"]) == (512, 768, 2)
 
 

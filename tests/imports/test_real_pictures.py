@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imports.expected_values import differences
 
+from imports.expected_values import differences
 from safelight.imports.picture_reader import read_picture
 
 _OWN = Path(__file__).parents[1] / "data" / "imports"
@@ -57,7 +57,7 @@ def test_a_real_picture_reads_as_expected(path: Path, entry: dict[str, Any]) -> 
 def test_every_tool_is_told_apart(folder: Path) -> None:
     if not _entries(folder):
         pytest.skip("the full collection is not here")
-    unlike = Counter()
+    unlike: Counter[str] = Counter()
     for path, entry in _entries(folder):
         tool = _GENERATORS.get(entry["tool"], entry["tool"])
         reading = read_picture(path)
