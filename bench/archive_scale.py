@@ -33,18 +33,32 @@ WORDS = [
     "lighthouse", "storm", "cliff", "fog", "dawn", "dusk", "oil", "painting", "sharp", "soft",
     "light", "red", "green", "sea",
 ]  # fmt: skip
+NEGATIVE = "blurry, low quality, watermark, text, bad anatomy, extra fingers"
+ENVIRONMENT = {
+    "gpu": "NVIDIA GeForce RTX 4090", "gpu_memory": 24_564, "driver": "580.65.06",
+    "platform": "Linux-6.8.0-49-generic-x86_64-with-glibc2.39", "python": "3.11.9",
+    "torch": "2.8.0+cu128", "xformers": "0.0.32", "precision": "float16",
+    "attention": "scaled_dot_product", "device": "cuda:0", "safelight": "0.9.0",
+    "numpy": "2.4.6", "pillow": "12.0.0", "settings": {
+        "CLIP_stop_at_last_layers": 1, "eta_noise_seed_delta": 0, "emphasis": "Original",
+        "upcast_attn": False, "randn_source": "GPU", "sd_vae": "Automatic",
+        "sd_model_checkpoint": "model.safetensors [0123456789]", "samples_format": "png",
+        "img2img_color_correction": False, "sdxl_crop_left": 0, "sdxl_crop_top": 0,
+        "pad_cond_uncond": True, "batch_cond_uncond": True, "s_min_uncond": 0.0,
+    },
+}  # fmt: skip
 BATCH = 20_000
 FILTER = "cfg_scale between 5 and 8 and model = 'model-3'"
 
 
-def document(chance: random.Random, number: int) -> bytes:
-    """Return a record of one variant and four pictures, about 4 KB."""
+def document(chance: random.Random, number: int, pictures: int = 4) -> bytes:
+    """Return a record of one variant and *pictures* pictures; of four it has about 4 KB."""
     prompt = " ".join(chance.choices(WORDS, k=40))
     knobs = {
-        "prompt": prompt, "negative_prompt": "blurry, low quality", "steps": chance.randint(10, 50),
+        "prompt": prompt, "negative_prompt": NEGATIVE, "steps": chance.randint(10, 50),
         "cfg_scale": chance.randint(2, 24) / 2, "sampler": chance.choice(["Euler a", "DPM++ 2M"]),
         "scheduler": "Karras", "model": f"model-{chance.randint(0, 9)}", "seed": number,
-        "width": 512, "height": 512, "batch_size": 4,
+        "width": 512, "height": 512, "batch_size": pictures,
     }  # fmt: skip
     outputs = tuple(
         ImageOutput(
@@ -52,15 +66,20 @@ def document(chance: random.Random, number: int) -> bytes:
             pixel_sha256=f"{chance.getrandbits(256):064x}", width=512, height=512,
             path=f"images/2026-01-01/{number}/{place}.png", seed=number + place, seconds=1.5,
         )
-        for place in range(4)
+        for place in range(pictures)
     )  # fmt: skip
     day, second = divmod(number * 13, 86_400)
     stamp = f"2026-{day // 28 % 12 + 1:02d}-{day % 28 + 1:02d}T{second // 3600:02d}:"
     stamp += f"{second // 60 % 60:02d}:{second % 60:02d}.{number % 1_000_000:06d}Z"
     record = LearningRecord.from_pipeline_context(
         {"txt2img": knobs}, [{"txt2img": knobs}], outputs=outputs, timestamp=stamp,
-        run_id=f"{number:016x}", backend={"name": "webui", "version": "1.10"},
-        environment={"gpu": "some GPU", "torch": "2.13"}, seconds={"txt2img": 6.0},
+        run_id=f"{chance.getrandbits(64):016x}", plan_id=f"{chance.getrandbits(64):016x}",
+        backend={"name": "webui", "version": "1.10"}, environment=ENVIRONMENT,
+        template={
+            "prompts": {"txt2img.prompt": prompt, "txt2img.negative_prompt": NEGATIVE},
+            "variants": [{"label": "", "choices": {}}],
+        },
+        seconds={"txt2img": 6.0},
     )  # fmt: skip
     return record.to_json().encode()
 
