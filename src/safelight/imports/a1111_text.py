@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from safelight.imports.bounded_json import json_value
+from safelight.imports.bounded_json import json_value, whole_text
 from safelight.imports.reading import Draft, as_number, as_whole
 
 __all__ = ["Infotext", "parse_infotext", "read_infotext"]
@@ -111,7 +111,7 @@ def _value(line: str, place: int) -> tuple[str, int]:
     """Read one value and its comma: a JSON string, bare JSON, or text up to the comma."""
     if quoted := _QUOTED.match(line, place):
         try:
-            value = str(json.loads(quoted[0]))
+            value = whole_text(str(json.loads(quoted[0])))
         except ValueError:
             value = quoted[0].strip('"')
         return value, _behind_comma(line, quoted.end())
