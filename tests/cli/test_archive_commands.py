@@ -192,5 +192,37 @@ def test_preference_pairs_are_exported_with_a_card(safelight: Safelight, tmp_pat
     assert "2" in (tmp_path / "pairs.md").read_text("utf-8")
 
 
+def test_pairs_for_kohya_are_copied_side_by_side(safelight: Safelight, tmp_path: Path) -> None:
+    safelight("rate", "--where", "cfg_scale = 3", "--stars", "2", "--rater", "ann")
+    safelight("rate", "--where", "cfg_scale = 7", "--stars", "5", "--rater", "ann")
+    assert "4 pictures of 2 pairs" in safelight("export", "pairs", "--pairs", "kohya").stdout
+    winners = {path.stem: path for path in (tmp_path / "pairs" / "w").glob("*.png")}
+    losers = {path.stem: path for path in (tmp_path / "pairs" / "l").glob("*.png")}
+    assert winners.keys() == losers.keys()
+    assert len(winners) == 2
+    for stem, path in winners.items():
+        assert path.with_suffix(".txt").read_text() == losers[stem].with_suffix(".txt").read_text()
+        assert path.read_bytes() != losers[stem].read_bytes()
+    assert "2" in (tmp_path / "pairs" / "card.md").read_text("utf-8")
+    assert safelight("export", "pairs", "--pairs", "kohya").exit_code == 2, "not into a full folder"
+
+
+def test_ratings_are_mirrored_only_when_asked_and_never_over_others(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    safelight("rate", "--where", "cfg_scale = 3", "--stars", "4")
+    safelight("rate", "--where", "cfg_scale = 7", "--reject")
+    safelight("export", "a.csv")
+    assert list(tmp_path.rglob("*.xmp")) == []
+    assert "4 XMP sidecars" in safelight("export", "a.csv", "--xmp").stdout
+    sidecars = sorted(tmp_path.rglob("*.png.xmp"))
+    ratings = sorted(path.read_text("utf-8").split('xmp:Rating="')[1][:2] for path in sidecars)
+    assert ratings == ["-1", "-1", '4"', '4"']
+    sidecars[0].write_text('<x:xmpmeta x:xmptk="darktable" xmp:Rating="1"/>')
+    told = safelight("export", "a.csv", "--xmp").stdout
+    assert "3 XMP sidecars written, 1 of other programs left alone" in told
+    assert "darktable" in sidecars[0].read_text()
+
+
 def csv_column(result: Result) -> list[str]:
     return [row[0] for row in csv.reader(io.StringIO(result.stdout))][1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from safelight.learning.preference_export import (
     hpd_test_rows,
     hpd_train_rows,
     image_reward_rows,
+    kohya_layout,
     pickapic_rows,
     preference_card,
     preference_pairs,
     write_jsonl,
 )
 from safelight.learning.ratings import Identity
+from safelight.learning.xmp_mirror import is_own_packet, xmp_packet
 
 LAYOUTS: Mapping[str, Callable[[Iterable[PreferencePair]], Iterator[dict[str, Any]]]] = {
     "pickapic": pickapic_rows,
@@ -38,20 +41,32 @@ LAYOUTS: Mapping[str, Callable[[Iterable[PreferencePair]], Iterator[dict[str, An
 
 
 @click.command("export")
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
 @click.argument("condition", default="")
 @archive_option
 @click.option(
-    "--pairs", type=click.Choice(list(LAYOUTS)), help="Preference pairs in a trainer's layout."
-)
-def command(target: Path, condition: str, archive: Path, pairs: str | None) -> None:
+    "--pairs", type=click.Choice([*LAYOUTS, "kohya"]),
+    help="Preference pairs in a trainer's layout.",
+)  # fmt: skip
+@click.option("--xmp", is_flag=True, help="Also write stars and rejects to NAME.xmp by each file.")
+def command(target: Path, condition: str, archive: Path, pairs: str | None, xmp: bool) -> None:
     """Write the pictures that meet CONDITION to TARGET: .jsonl, .csv or .parquet.
 
     With --pairs, TARGET (.jsonl) gets preference pairs from ratings among those pictures, and a
-    card beside it says how many, by whom and from when.
+    card beside it says how many, by whom and from when; for kohya, TARGET is a new folder of
+    copies, w/ the winners and l/ the losers, with captions.
+
+    With --xmp, photo programs see the ratings too: a sidecar beside each rated picture. One that
+    another program wrote is left alone.
     """
     try:
         found = Archive(archive)
+        if xmp:
+            written, left = _mirror(found, condition)
+            click.echo(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
+        if pairs == "kohya":
+            _copy_pairs(target, found, condition)
+            return
         if pairs is None:
             answer = found.query(condition, limit=None)
             _write(target, answer)
@@ -67,6 +82,52 @@ def command(target: Path, condition: str, archive: Path, pairs: str | None) -> N
         raise as_click_error(error) from error
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error
+
+
+def _copy_pairs(target: Path, archive: Archive, condition: str) -> None:
+    """Copy the pictures of pairs into a new folder, in kohya's layout."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise click.UsageError(f"TARGET must be a new or empty folder, got {target}")
+    made = list(preference_pairs(archive.ratings().events(), _pictures(archive, condition)))
+    missing = 0
+    files = 0
+    for copy in kohya_layout(made):
+        place = target / copy.target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if copy.source is None:
+            replace_file(place, (copy.text or "").encode())
+            continue
+        try:
+            shutil.copyfile(copy.source, place)
+            files += 1
+        except FileNotFoundError:
+            missing += 1
+    card = preference_card(made, query=condition or "everything", layout="kohya")
+    target.mkdir(parents=True, exist_ok=True)
+    replace_file(target / "card.md", card_markdown(card).encode())
+    click.echo(f"{files:,} pictures of {len(made):,} pairs copied to {target}")
+    if missing:
+        click.echo(f"{missing:,} pictures are no longer where the archive knows them")
+
+
+def _mirror(archive: Archive, condition: str) -> tuple[int, int]:
+    """Write a sidecar beside each rated picture; return how many, and how many were left."""
+    written = left = 0
+    columns = ["path", "stars", "rejected"]
+    for row in archive.query(condition, columns=columns, limit=None).dicts():
+        said = xmp_packet(row["stars"], rejected=bool(row["rejected"]))
+        if row["path"] is None or said is None:
+            continue
+        picture = archive.path / row["path"]
+        sidecar = picture.with_name(f"{picture.name}.xmp")
+        if not picture.is_file():
+            continue
+        if sidecar.exists() and not is_own_packet(sidecar.read_bytes()):
+            left += 1
+            continue
+        replace_file(sidecar, said)
+        written += 1
+    return written, left
 
 
 def _pictures(archive: Archive, condition: str) -> Iterator[RatedPicture]:
