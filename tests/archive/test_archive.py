@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from safelight.archive import Archive
+from safelight.archive import Archive, views
 from safelight.archive import packs as packs_module
-from safelight.archive import views
 from safelight.archive.packing import pack_in_batches
 from safelight.archive.packs import read_documents, read_packs, write_pack
 from safelight.archive_layout import packs_folder, records_folder
