@@ -203,13 +203,13 @@ class Batch:
             sum(record.seconds.values()), record.error,
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
-        draws: dict[tuple[int, str], tuple[int, list[Row]]] = {}
+        draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
         for place, output in enumerate(record.outputs):
             known = draws.get((output.variant, output.stage))
             if known is None:
                 knobs = _knobs(configs, output)
                 prompt = knobs[0]
-                known = len(self._draws), _loras(prompt)
+                known = len(self._draws), _loras(prompt, configs, output)
                 draws[output.variant, output.stage] = known
                 self._draws.append((
                     len(self._draws), record.timestamp, record.run_id, backend, record.status,
@@ -244,7 +244,7 @@ class Batch:
         return [
             self._draw_of, self._places, [o.variant for o in outputs], [o.stage for o in outputs],
             [o.path for o in outputs], [o.sha256 for o in outputs],
-            [o.pixel_sha256 for o in outputs], [o.parent for o in outputs],
+            [o.pixel_sha256 or None for o in outputs], [o.parent for o in outputs],
             [o.width for o in outputs], [o.height for o in outputs], [o.seed for o in outputs],
             [o.seconds for o in outputs], [len(o.mismatches) for o in outputs],
         ]  # fmt: skip
@@ -288,10 +288,21 @@ def _fits(value: Any, kind: str) -> bool:
     return bool(0 <= value < 2**64 if kind == "UBIGINT" else -(2**63) <= value < 2**63)
 
 
-def _loras(prompt: str | None) -> list[Row]:
-    if prompt is None or "<lora:" not in prompt:
-        return []
-    return [(lora.name, lora.unet) for lora in split_loras(prompt)[1]]
+def _loras(
+    prompt: str | None, configs: list[dict[str, dict[str, Any]]], output: _Output
+) -> list[tuple[str, float | None]]:
+    """Return the LoRAs of the prompt's tags and, without tags, those that a graph named."""
+    tagged = split_loras(prompt)[1] if prompt is not None and "<lora:" in prompt else ()
+    if tagged or not 0 <= output.variant < len(configs):
+        return [(lora.name, lora.unet) for lora in tagged]
+    named = _drawn(configs[output.variant], output.stage).get("loras")
+    found: list[tuple[str, float | None]] = []
+    for entry in named if isinstance(named, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            weight = entry.get("weight")
+            numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
+            found.append((entry["name"], weight if numeric else None))
+    return found
 
 
 def _knobs(configs: list[dict[str, dict[str, Any]]], output: _Output) -> tuple[Any, ...]:
