@@ -203,7 +203,7 @@ class Batch:
             sum(record.seconds.values()), record.error,
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
-        draws: dict[tuple[int, str], tuple[int, list[Row]]] = {}
+        draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
         for place, output in enumerate(record.outputs):
             known = draws.get((output.variant, output.stage))
             if known is None:

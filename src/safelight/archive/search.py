@@ -14,7 +14,7 @@ from safelight.archive.columns import RATINGS
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.packs import Pack
 from safelight.archive.paging import cursor_values
-from safelight.archive.views import Views, newest_first, quoted_name
+from safelight.archive.views import Views, newest_first, packs_at, quoted_name
 from safelight.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -63,20 +63,18 @@ class Search:
         found = self._first_keys(keys, limit)
         if not found:
             return []
-        times = [row[keys.index("timestamp")] for row in found]
-        low, high = min(times), max(times)
-        self.views.show(
-            [pack for pack in self.views.packs if pack.first <= high and pack.last >= low]
-        )
+        times = sorted({row[keys.index("timestamp")] for row in found})
+        self.views.show(packs_at(self.views.packs, times))
         one = "(" + ", ".join("?" * len(KEYS[self.view])) + ")"
         names = ", ".join(map(quoted_name, KEYS[self.view]))
         places = [keys.index(name) for name in KEYS[self.view]]
         return fetched_rows(
             self.connection,
             f"SELECT {', '.join(map(quoted_name, columns))} FROM {self.view}"
-            f" WHERE timestamp BETWEEN ? AND ? AND ({names}) IN ({', '.join([one] * len(found))})"
+            f" WHERE timestamp IN ({', '.join('?' * len(times))})"
+            f" AND ({names}) IN ({', '.join([one] * len(found))})"
             f" ORDER BY {self._sorting()}",
-            [low, high, *(row[place] for row in found for place in places)],
+            [*times, *(row[place] for row in found for place in places)],
         )
 
     def _first_keys(self, keys: Sequence[str], limit: int) -> list[tuple[Any, ...]]:

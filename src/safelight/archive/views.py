@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from safelight.learning.ratings import Rating
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["VIEWS", "Views", "newest_first", "quoted_name"]
+__all__ = ["VIEWS", "Views", "newest_first", "packs_at", "quoted_name"]
 
 VIEWS = ("runs", "images", "loras")
 """What may be asked."""
@@ -28,6 +28,7 @@ VIEWS = ("runs", "images", "loras")
 _FIRST_LOOK = 30_000
 _GROWTH = 8
 
+_IN_TEXT = "contains(lower_prompt, ?)"
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_prompt, ?))"
 
 
@@ -81,7 +82,12 @@ class Views:
         for table, view in (
             ("prompts", "prompts"), ("runs", "runs"), ("loras", "loras"), ("images", "plain_images")
         ):  # fmt: skip
-            parts = [f"SELECT * FROM batch_{table}" + ("" if loose else " WHERE FALSE")]
+            own = (
+                "batch_images LEFT JOIN batch_prompts USING (prompt_id)"
+                if table == "images"
+                else f"batch_{table}"
+            )
+            parts = [f"SELECT * FROM {own}" + ("" if loose else " WHERE FALSE")]
             parts += self._packed(table, later)
             if table != "prompts":
                 parts += self._packed(table, first)
@@ -90,7 +96,8 @@ class Views:
                 every = self._moved.format(images=every)
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {every}")
         self._connection.execute(f"CREATE OR REPLACE VIEW images AS {self._rated}")
-        return {"prompt": f"(contains(lower_prompt, ?) OR {_IN_PROMPTS})" if first else _IN_PROMPTS}
+        looks = [_IN_TEXT] * bool(first) + [_IN_PROMPTS] * bool(later)
+        return {"prompt": f"({' OR '.join(looks or [_IN_TEXT])})"}
 
     def _packed(self, table: str, packs: Sequence[Pack]) -> Iterator[str]:
         """Yield SQL for each part of *packs*, which are of one layout."""
@@ -112,8 +119,8 @@ def newest_first(
 ) -> Iterator[tuple[list[Pack], str | None]]:
     """Yield *packs* in groups that grow, from the newest on, or from the *oldest*.
 
-    With each group comes a time that no record of a later group lies beyond, None with the last:
-    who has found enough beyond it needs no further group.
+    Each group is of one layout. With it comes a time that no record of a later group lies
+    beyond, None with the last: who has found enough beyond it needs no further group.
     """
     ordered = sorted(packs, key=lambda pack: pack.first if oldest else pack.last)
     if not oldest:
@@ -121,7 +128,13 @@ def newest_first(
     start, most = 0, _FIRST_LOOK
     while True:
         end, records = start, 0
-        while end < len(ordered) and (end == start or records + ordered[end].records <= most):
+        while end < len(ordered) and (
+            end == start
+            or (
+                records + ordered[end].records <= most
+                and ordered[end].schema == ordered[start].schema
+            )
+        ):
             records += ordered[end].records
             end += 1
         if end == len(ordered):
@@ -129,6 +142,13 @@ def newest_first(
             return
         yield ordered[start:end], ordered[end].first if oldest else ordered[end].last
         start, most = end, most * _GROWTH
+
+
+def packs_at(packs: Sequence[Pack], times: Sequence[str]) -> list[Pack]:
+    """Return those of *packs* that span one of *times*, which are sorted."""
+    return [
+        pack for pack in packs if bisect_left(times, pack.first) < bisect_right(times, pack.last)
+    ]
 
 
 def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]) -> str:
@@ -178,7 +198,7 @@ def _doubles(
     """
     found: set[tuple[str, str]] = set()
     times = sorted(time for _, time in loose)
-    near = [pack for pack in packs if _any_between(times, pack.first, pack.last)]
+    near = packs_at(packs, times)
     if near:
         rows = connection.execute(
             f"SELECT run_id FROM {_runs_of(near)} WHERE timestamp BETWEEN ? AND ?"
@@ -196,11 +216,6 @@ def _doubles(
             names = sorted((_pack_name(file) for file in files), key=place.__getitem__)
             found |= {(name, run_id) for name in names[1:]}
     return found
-
-
-def _any_between(times: Sequence[str], first: str, last: str) -> bool:
-    start = bisect_left(times, first)
-    return start < len(times) and times[start] <= last
 
 
 def _clusters(packs: Sequence[Pack]) -> Iterator[list[Pack]]:
