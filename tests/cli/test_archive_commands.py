@@ -224,5 +224,34 @@ def test_ratings_are_mirrored_only_when_asked_and_never_over_others(
     assert "darktable" in sidecars[0].read_text()
 
 
+def test_lost_records_are_made_again_from_their_pictures(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    asked = ("find", "--json", "--sort", "path")
+    before = json.loads(safelight(*asked).stdout)["rows"]
+    for record in (tmp_path / "safelight" / "records").iterdir():
+        record.unlink()
+    assert json.loads(safelight(*asked).stdout)["rows"] == []
+    told = json.loads(safelight("archive", "recover", "--json").stdout)
+    assert len(told["rebuilt"]) == len({row["run_id"] for row in before})
+    after = json.loads(safelight(*asked).stdout)["rows"]
+    kept = ("run_id", "timestamp", "variant", "stage", "path", "sha256", "seed", "width", "prompt",
+            "model", "sampler", "steps", "cfg_scale", "parent")  # fmt: skip
+    assert [[row[k] for k in kept] for row in after] == [[row[k] for k in kept] for row in before]
+    assert {row["status"] for row in after} == {"interrupted"}
+    assert json.loads(safelight("archive", "recover", "--json").stdout)["rebuilt"] == []
+
+
+def test_what_a_crash_left_beside_its_pack_is_removed(safelight: Safelight, tmp_path: Path) -> None:
+    records = tmp_path / "safelight" / "records"
+    kept = {path.name: path.read_bytes() for path in records.iterdir()}
+    safelight("archive", "pack")
+    for name, document in kept.items():
+        (records / name).write_bytes(document)
+    assert json.loads(safelight("archive", "recover", "--json").stdout)["doubled"] == len(kept)
+    assert list(records.iterdir()) == []
+    assert safelight("archive", "verify").exit_code == 0
+
+
 def csv_column(result: Result) -> list[str]:
     return [row[0] for row in csv.reader(io.StringIO(result.stdout))][1:]

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safelight.archive.columns import INTERNAL, RATINGS, TABLES, Batch, decoded
 from safelight.archive.filters import compile_filter
 from safelight.archive.packing import Packed, pack_in_batches
-from safelight.archive.packs import Pack, checked, read_packs, write_pack
+from safelight.archive.packs import Pack, checked, read_documents, read_packs, write_pack
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
 from safelight.archive.search import KEYS, Search, fetched_rows
@@ -347,6 +348,37 @@ class Archive:
             packs=tuple(result.pack for result in results if result.pack is not None),
             left=tuple(Fault(path=p, told=told) for result in results for p, told in result.left),
         )
+
+    def recover(self) -> PackReport:
+        """Finish what a crash interrupted: delete loose records that a pack holds to the letter.
+
+        Also removes what packers that no longer run left half written, when it is a day old.
+
+        Returns:
+            How many loose records went, and which files differ from the pack's and stay.
+
+        Raises:
+            ArchiveError: A pack cannot be read.
+        """
+        left: list[Fault] = []
+        gone = 0
+        loose = {path.stem.rpartition("_")[2]: path for path in self._loose()}
+        for pack in self._packs():
+            for run_id, document in read_documents(pack.path) if loose else ():
+                path = loose.get(run_id)
+                if path is None:
+                    continue
+                if path.read_bytes() == document:
+                    path.unlink(missing_ok=True)
+                    gone += 1
+                else:
+                    left.append(Fault(path=path, told=f"differs from {pack.path.name}'s"))
+                del loose[run_id]
+        yesterday = time.time() - 86_400
+        for hidden in packs_folder(self.path).glob(".*.tmp"):
+            if hidden.is_dir() and hidden.stat().st_mtime < yesterday:
+                shutil.rmtree(hidden, ignore_errors=True)
+        return PackReport(records=gone, left=tuple(left))
 
     def verify(self) -> tuple[int, list[Fault]]:
         """Read everything; return how many records are whole, and what is not.

@@ -16,7 +16,7 @@ from safelight import __version__
 __all__ = ["main"]
 
 _COMMANDS = {
-    "archive": "Pack, verify, merge and count an archive.",
+    "archive": "Pack, verify, recover, merge and count an archive.",
     "backends": "Show the installed engines, and what each can do.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
@@ -29,6 +29,7 @@ _COMMANDS = {
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
     "show": "Show the learning record of a run.",
+    "stats": "Count runs and pictures, by engine, model and sampler.",
 }
 
 

@@ -15,7 +15,7 @@ from safelight.errors import SafelightError
 
 @click.group("archive")
 def command() -> None:
-    """Pack, verify, merge and count an archive."""
+    """Pack, verify, recover, merge and count an archive."""
 
 
 @command.command()
@@ -67,6 +67,34 @@ def merge(other: Path, archive: Path) -> None:
     """Copy into this archive what the archive OTHER has and it lacks."""
     copied = Archive(archive).merge(Archive(other))
     click.echo(f"{copied:,} files copied")
+
+
+@command.command()
+@archive_option
+@json_option
+def recover(archive: Path, as_json: bool) -> None:
+    """Finish what crashes interrupted, and make lost records again from their pictures."""
+    from safelight.imports.lost_records import rebuild_lost_records
+    from safelight.pipeline import recover_interrupted_runs
+
+    try:
+        found = Archive(archive)
+        with found.writer() as writer:
+            runs = [record.run_id for record in recover_interrupted_runs(archive, writer)]
+        report = found.recover()
+        rebuilt = [record.run_id for record in rebuild_lost_records(found)]
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
+    if as_json:
+        answer = {"interrupted": runs, "doubled": report.records, "rebuilt": rebuilt, "left": left}
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"{len(runs):,} killed runs got their record")
+    click.echo(f"{report.records:,} loose records that a pack holds were removed")
+    click.echo(f"{len(rebuilt):,} lost records were made again from pictures")
+    for fault in left:
+        click.echo(f"  left as it is: {fault['path']}: {fault['told']}")
 
 
 @command.command()

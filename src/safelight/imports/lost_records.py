@@ -1,0 +1,115 @@
+"""lost_records: the record of a run, made again from its pictures.
+
+Every picture that safelight writes carries a ``safelight`` chunk: run, variant, stage, parent and
+the knobs that were really used. When a record is gone (a deleted folder, a broken disk) and the
+pictures are not, they tell what ran. What only the record knew, failures and timings, stays lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safelight.archive import Archive
+from safelight.errors import SafelightError
+from safelight.imports.bounded_json import json_object
+from safelight.imports.imported_picture import shown_path
+from safelight.imports.picture_reader import read_picture
+from safelight.imports.picture_walk import walk_pictures
+from safelight.imports.reading import Reading
+from safelight.knobs import STAGES, primary_knobs
+from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
+
+__all__ = ["rebuild_lost_records"]
+
+_MOST_VARIANTS = 100_000
+
+
+def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
+    """Write a record for each run whose pictures are in the archive and whose record is not.
+
+    Args:
+        archive: Its ``images`` folder is searched; a run that is still going on has a marker in
+            ``running`` and is left alone.
+
+    Returns:
+        The records that were written, of status ``interrupted``.
+
+    Raises:
+        ArchiveError: The archive cannot be read.
+    """
+    known = {row[0] for row in archive.query(view="runs", columns=["run_id"], limit=None).rows}
+    running = archive.path / "running"
+    lost: dict[str, list[tuple[Mapping[str, Any], Reading, str]]] = {}
+    for path, _, _ in walk_pictures([archive.path / "images"]):
+        try:
+            reading = read_picture(Path(path))
+        except (OSError, SafelightError):
+            continue
+        about = json_object(reading.raw.get("safelight", ""))
+        run_id = about.get("run_id")
+        if not isinstance(run_id, str) or run_id in known or (running / run_id).exists():
+            continue
+        place = shown_path(path, str(archive.path.absolute()))
+        lost.setdefault(run_id, []).append((about, reading, place))
+    made = [record for run_id, found in lost.items() if (record := _record(run_id, found))]
+    with archive.writer() as writer:
+        for record in made:
+            writer.write(record)
+    return made
+
+
+def _record(
+    run_id: str, found: list[tuple[Mapping[str, Any], Reading, str]]
+) -> LearningRecord | None:
+    variants: dict[int, dict[str, Any]] = {}
+    outputs: list[ImageOutput] = []
+    timestamps: list[str] = []
+    for about, reading, place in sorted(found, key=_order):
+        number, stage, config = about.get("variant"), about.get("stage"), about.get("config")
+        if not isinstance(number, int) or not 0 <= number < _MOST_VARIANTS or stage not in STAGES:
+            continue
+        if isinstance(config, dict):
+            variants.setdefault(number, {}).update(
+                {key: value for key, value in config.items() if isinstance(value, dict)}
+            )
+        if isinstance(about.get("timestamp"), str):
+            timestamps.append(about["timestamp"])
+        knobs = variants.get(number, {}).get(stage, {})
+        seed = knobs.get("seed") if isinstance(knobs.get("seed"), int) else None
+        parent = about.get("parent")
+        outputs.append(ImageOutput(
+            variant=number, stage=stage, sha256=reading.sha256, pixel_sha256="", path=place,
+            width=reading.width, height=reading.height, seed=seed,
+            parent=parent if isinstance(parent, str) else None,
+        ))  # fmt: skip
+    if not outputs:
+        return None
+    configs = [variants.get(number, {}) for number in range(max(o.variant for o in outputs) + 1)]
+    primary = primary_knobs(configs)
+    return LearningRecord(
+        run_id=run_id,
+        timestamp=min(timestamps, default=utc_timestamp()),
+        base_config=next((config for config in configs if config), {}),
+        variant_configs=list(configs),
+        randomizer_mode="off",
+        randomizer_plan_size=len(configs),
+        primary_model=primary.model,
+        primary_sampler=primary.sampler,
+        primary_scheduler=primary.scheduler,
+        primary_steps=primary.steps,
+        primary_cfg_scale=primary.cfg_scale,
+        status="interrupted",
+        error="the record was lost; this one was made from the pictures of the run",
+        outputs=tuple(outputs),
+        metadata={"rebuilt_from": "pictures"},
+    )
+
+
+def _order(entry: tuple[Mapping[str, Any], Reading, str]) -> tuple[str, int, str]:
+    about, _, place = entry
+    stage = str(about.get("stage"))
+    number = about.get("variant")
+    rank = STAGES.index(stage) if stage in STAGES else len(STAGES)
+    return f"{number if isinstance(number, int) else -1:09}", rank, place
