@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("count", nargs="?", type=int, default=100_000)
     parser.add_argument("--pictures", type=int, default=4)
     given = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     count, pictures = given.count, given.pictures
     loose = min(count, 100_000)
     with tempfile.TemporaryDirectory() as name:
