@@ -164,7 +164,7 @@ for _ in sys.stdin:
     if child == 0:
         archive = Archive(sys.argv[1])
         while True:
-            archive.pack(per_pack=3)
+            archive.pack()
     print(child, flush=True)
     os.waitpid(child, 0)
     print("ended", flush=True)
@@ -178,7 +178,7 @@ def test_packing_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> Non
     archive = filled(tmp_path, range(4))
     assert len(run_ids(archive)) == 4
     began = time.perf_counter()
-    archive.pack(per_pack=3)
+    archive.pack()
     usual = time.perf_counter() - began
     command = [sys.executable, "-c", FORKS, str(tmp_path)]
     pipe = subprocess.PIPE
@@ -189,13 +189,13 @@ def test_packing_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> Non
             filled(tmp_path, range(round_ * 4, round_ * 4 + 4))
             server.stdin.write("go\n")
             child = int(server.stdout.readline())
-            time.sleep(chance.uniform(0.0, 2 * usual))
+            time.sleep(chance.uniform(0.0, 1.5 * usual))
             os.kill(child, signal.SIGKILL)
             assert server.stdout.readline() == "ended\n"
             expected = [f"{number:016x}" for number in range(round_ * 4 + 4)]
             assert sorted(run_ids(archive)) == expected
         server.stdin.close()
-    assert len(read_packs(packs_folder(tmp_path))[0]) > 20, "many got as far as a pack"
+    assert len(read_packs(packs_folder(tmp_path))[0]) > 10, "many got as far as a pack"
     archive.pack()
     whole, faults = archive.verify()
     assert faults == []
