@@ -265,7 +265,7 @@ def against_tinydb(place: Path, texts: list[bytes]) -> None:
         with tinydb.TinyDB(file) as base:  # as a process that begins must
             test = (tinydb.where("primary_model") == "model-3") & tinydb.where(
                 "primary_cfg_scale"
-            ).test(lambda value: 5 <= value <= 8)
+            ).test(lambda value: 5 <= value <= 8)  # type: ignore[operator]
             return sorted(base.search(test), key=lambda found: str(found["timestamp"]))[-50:]
 
     archive = Archive(place)
@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("count", nargs="?", type=int, default=100_000)
     parser.add_argument("--pictures", type=int, default=4)
     given = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     count, pictures = given.count, given.pictures
     loose = min(count, 100_000)
     with tempfile.TemporaryDirectory() as name:

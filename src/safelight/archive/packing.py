@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from safelight.archive.columns import Decoded, decoded
-from safelight.archive.packs import without_collector, write_decoded
+from safelight.archive.packs import write_decoded
 from safelight.errors import ArchiveError, RecordError
+from safelight.learning.paused_collector import paused_collector
 
 __all__ = ["Packed", "pack_files", "pack_in_batches"]
 
@@ -103,7 +104,7 @@ def pack_files(packs: Path, files: Sequence[Path]) -> Packed:
     batch: list[tuple[Decoded, bytes]] = []
     packed: list[Path] = []
     left: list[tuple[Path, str]] = []
-    with without_collector():
+    with paused_collector():
         for path in files:
             try:
                 document = path.read_bytes()
