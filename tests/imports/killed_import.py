@@ -9,7 +9,7 @@ from safelight.imports import folder_import
 
 
 def run(folder: str, archive: str) -> None:
-    folder_import._PER_PACK = 16
+    folder_import._PER_PACK = 24
     folder_import._TOGETHER = 4
     folder_import._LOOSE = 8
     folder_import.import_folders([Path(folder)], Archive(Path(archive)))
