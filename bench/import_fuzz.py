@@ -13,6 +13,7 @@ takes longer than five seconds, ends the run with the input kept in the current 
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -96,11 +97,11 @@ def _change(value: Any, chance: random.Random) -> None:
             continue
         kind = chance.randrange(4)
         if kind == 0:
-            value[key] = chance.choice(_VALUES)
+            value[key] = copy.deepcopy(chance.choice(_VALUES))
         elif kind == 1:
             del value[key]
         elif kind == 2:
-            value[key] = value[chance.choice(keys)]
+            value[key] = copy.deepcopy(value[chance.choice(keys)])
         elif isinstance(value, dict):
             value[chance.choice(_NAMES)] = value.pop(key)
         return
