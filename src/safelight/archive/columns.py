@@ -37,7 +37,7 @@ _IMAGES = {
     "cfg_scale": "DOUBLE", "eta": "DOUBLE", "clip_skip": "BIGINT", "denoising_strength": "DOUBLE",
     "hires_scale": "DOUBLE", "hires_upscaler": "VARCHAR", "hires_steps": "BIGINT",
     "hires_denoising_strength": "DOUBLE", "upscaler": "VARCHAR", "scale": "DOUBLE",
-    "lower_prompt": "VARCHAR",
+    "lower_prompt": "VARCHAR", "identity": "VARCHAR",
 }  # fmt: skip
 
 _LORAS = {"run_id": "VARCHAR", "place": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE"}
@@ -58,7 +58,7 @@ RATINGS: Mapping[str, str] = {
 _KNOBS = tuple(name for name in _IMAGES if name not in (
     "run_id", "place", "timestamp", "variant", "stage", "path", "sha256", "pixel_sha256", "parent",
     "width", "height", "seed", "seconds", "mismatches", "backend", "status", "name",
-    "lower_prompt",
+    "lower_prompt", "identity",
 ))  # fmt: skip
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
@@ -75,6 +75,14 @@ class _Output(msgspec.Struct, gc=False):
     seconds: float = 0.0
     mismatches: list[Any] = []
     parent: str | None = None
+
+
+class _About(msgspec.Struct, gc=False):
+    identity: str | None = None
+
+
+class _Template(msgspec.Struct, gc=False):
+    variants: list[_About] = []
 
 
 class _Slim(msgspec.Struct, gc=False):
@@ -102,9 +110,11 @@ class _Slim(msgspec.Struct, gc=False):
     warnings: list[msgspec.Raw] = []
     backend: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    template: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _decoder = msgspec.json.Decoder(_Slim)
+_template_decoder = msgspec.json.Decoder(_Template)
 
 Row = tuple[Any, ...]
 
@@ -133,6 +143,7 @@ def rows_of(json: bytes) -> Iterator[tuple[str, Row]]:
         len(record.outputs), len(record.failures), len(record.warnings),
         sum(record.seconds.values()), record.error,
     )  # fmt: skip
+    identities = _identities(record.template)
     known: dict[tuple[int, str], tuple[Any, ...]] = {}
     for place, output in enumerate(record.outputs):
         knobs = known.get((output.variant, output.stage))
@@ -146,11 +157,22 @@ def rows_of(json: bytes) -> Iterator[tuple[str, Row]]:
             output.sha256, output.pixel_sha256, output.parent, output.width, output.height, seed,
             output.seconds, len(output.mismatches), backend, record.status, record.name,
             *knobs, None if prompt is None else prompt.lower(),
+            identities[output.variant] if 0 <= output.variant < len(identities) else None,
         )  # fmt: skip
         if prompt is not None and "<lora:" in prompt:
             for lora in split_loras(prompt)[1]:
                 yield "loras", (record.run_id, place, lora.name, lora.unet)
     yield "documents", (record.run_id, json.decode())
+
+
+def _identities(template: msgspec.Raw) -> list[str | None]:
+    """Return the identity of each variant; empty for records that say none."""
+    if b'"identity"' not in bytes(template):
+        return []
+    try:
+        return [about.identity for about in _template_decoder.decode(template).variants]
+    except msgspec.DecodeError:
+        return []  # somebody else's template
 
 
 def _knobs(configs: list[dict[str, dict[str, Any]]], output: _Output) -> tuple[Any, ...]:
