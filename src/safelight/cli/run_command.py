@@ -20,6 +20,7 @@ from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.cli.archived_pictures import ArchivedPictures, continuation_of
 from safelight.cli.continuing import job_of_run, resume_note
+from safelight.cli.engine_choice import EngineChoice, engine_choice_options
 from safelight.cli.job import Job, ready_job
 from safelight.cli.options import (
     archive_option,
@@ -40,6 +41,7 @@ from safelight.pipeline import (
     recover_interrupted_runs,
 )
 from safelight.pipeline.drawn_before import Continuation
+from safelight.pipeline.engine_pool import EnginePool
 from safelight.pipeline.retry import RetryPolicy
 from safelight.pipeline.run_sheet import write_contact_sheet
 
@@ -72,6 +74,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     show_default=True,
     help="How often a variant is tried again when an engine does not answer.",
 )
+@engine_choice_options
 @json_option
 def command(
     configs: tuple[Path, ...],
@@ -85,6 +88,11 @@ def command(
     retry_failed: str | None,
     again: bool,
     retries: int,
+    on: str,
+    servers: tuple[str, ...],
+    ray_actors: int | None,
+    ray_gpus: float,
+    ray_resources: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
@@ -102,6 +110,9 @@ def command(
     how = _How(
         archive=archive, record=not no_record, strict=strict, retries=retries, again=again,
         as_json=as_json,
+        choice=EngineChoice(
+            on=on, servers=servers, actors=ray_actors, gpus=ray_gpus, resources=ray_resources
+        ),
     )  # fmt: skip
     try:
         continues = None
@@ -153,6 +164,7 @@ class _How:
     retries: int
     again: bool
     as_json: bool
+    choice: EngineChoice
 
 
 def _refuse_odd_requests(
@@ -173,6 +185,21 @@ def _recover(archive: Path) -> None:
 
 
 def _run(job: Job, how: _How, cancel: CancelToken, continues: Continuation | None) -> list[str]:
+    pool = how.choice.pool(job)
+    try:
+        return _run_on(pool, job, how, cancel, continues)
+    finally:
+        if pool is not None:
+            pool.close()
+
+
+def _run_on(
+    pool: EnginePool | None,
+    job: Job,
+    how: _How,
+    cancel: CancelToken,
+    continues: Continuation | None,
+) -> list[str]:
     archive = how.archive
     _recover(archive)
     writer = LearningRecordWriter(records_folder(archive))
@@ -181,13 +208,14 @@ def _run(job: Job, how: _How, cancel: CancelToken, continues: Continuation | Non
         archive_dir=archive,
         learning_record_writer=writer if how.record else None,
         strict=how.strict,
+        pool=pool,
         retry=RetryPolicy(retries=how.retries),
         library=None if how.again else ArchivedPictures(Archive(archive)),
     )
     size = job.plan.plan_size
     if not how.as_json:
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
-        _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}")
+        _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(how.choice)}")
     statuses, reports = [], list[str]()
     with writer, progress_view(size) as view:
         for result in runner.runs(
@@ -210,6 +238,12 @@ def _run(job: Job, how: _How, cancel: CancelToken, continues: Continuation | Non
     # Only now: a line printed while the bar stands would land in the middle of it.
     _print(reports)
     return statuses
+
+
+def _where(choice: EngineChoice) -> str:
+    if choice.servers:
+        return f" at {_counted(len(choice.servers), 'server')}"
+    return "" if choice.on == "local" else f" by {choice.on}"
 
 
 def _pack_if_many(archive: Path) -> None:

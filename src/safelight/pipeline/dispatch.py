@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
-from safelight.errors import BackendUnavailable
+from safelight.errors import BackendError, BackendUnavailable, sentence_of
 from safelight.pipeline.engine_pool import Ended, Lanes
 from safelight.pipeline.picture_saver import DrawnVariant
 from safelight.pipeline.progress import CancelToken
@@ -151,7 +151,12 @@ def dispatch(
             for worker, share in zip(lanes.workers, crew, strict=True):
                 if worker in busy or share.left_out:
                     continue
-                if share._rests_until > now or not lanes.ready(worker):
+                try:
+                    ready = share._rests_until <= now and lanes.ready(worker)
+                except BackendError as problem:
+                    share.left_out = reason = sentence_of(problem)
+                    continue
+                if not ready:
                     waiting = True
                     continue
                 drawn = queue.take(worker, returned=not (share._in_a_row and trusted))

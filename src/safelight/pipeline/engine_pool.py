@@ -71,7 +71,11 @@ class Lanes(Protocol):
         ...
 
     def ready(self, worker: str) -> bool:
-        """Return whether *worker*, which draws nothing now, can begin at once. Never waits."""
+        """Return whether *worker*, which draws nothing now, can begin at once. Never waits.
+
+        Raises:
+            BackendError: It never will.
+        """
         ...
 
     def start(self, worker: str, drawn: DrawnVariant) -> None:
