@@ -30,6 +30,7 @@ from safelight.cli.options import (
     seed_option,
 )
 from safelight.cli.plan_command import plan_as_json, print_plan
+from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord, LearningRecordWriter
@@ -75,6 +76,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="How often a variant is tried again when an engine does not answer.",
 )
 @engine_choice_options
+@click.option("--log-json", is_flag=True, help="Tell what happens as JSON lines, not as a bar.")
 @json_option
 def command(
     configs: tuple[Path, ...],
@@ -93,6 +95,7 @@ def command(
     ray_actors: int | None,
     ray_gpus: float,
     ray_resources: tuple[str, ...],
+    log_json: bool,
     as_json: bool,
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
@@ -109,7 +112,7 @@ def command(
     _refuse_odd_requests(configs, seed, resume, retry_failed)
     how = _How(
         archive=archive, record=not no_record, strict=strict, retries=retries, again=again,
-        as_json=as_json,
+        as_json=as_json, log_json=log_json,
         choice=EngineChoice(
             on=on, servers=servers, actors=ray_actors, gpus=ray_gpus, resources=ray_resources
         ),
@@ -164,6 +167,7 @@ class _How:
     retries: int
     again: bool
     as_json: bool
+    log_json: bool
     choice: EngineChoice
 
 
@@ -213,11 +217,12 @@ def _run_on(
         library=None if how.again else ArchivedPictures(Archive(archive)),
     )
     size = job.plan.plan_size
-    if not how.as_json:
+    log = RunLog() if how.log_json else None
+    if not how.as_json and log is None:
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
         _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(how.choice)}")
     statuses, reports = [], list[str]()
-    with writer, progress_view(size) as view:
+    with writer, log or progress_view(size) as view:
         for result in runner.runs(
             job.config,
             seed=job.seed,
@@ -228,6 +233,8 @@ def _run_on(
         ):
             sheet = write_contact_sheet(result, job.config, job.plan)
             statuses.append(result.status)
+            if log is not None:
+                log.ended(result)
             if how.as_json:
                 _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
             else:
@@ -323,6 +330,7 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
         lines.append(f"  picture   {result.images[0].path}")
     elif result.folder is not None and result.images:
         lines.append(f"  pictures  {result.folder}{_separator()}")
+    lines += _workers(result)
     if sheet is not None:
         lines.append(f"  sheet     {sheet}")
     record = _record_path(archive, result.learning_record)
@@ -335,6 +343,21 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
     if record is not None and result.status in ("partial", "cancelled"):
         lines.append(f"  go on     safelight run --resume {result.run_id}")
     return lines
+
+
+def _workers(result: RunResult) -> list[str]:
+    """Return a line for each of several workers, and for one that cost time."""
+    lines = []
+    for name, share in result.workers.items():
+        if len(result.workers) == 1 and not share.lost_seconds:
+            continue
+        speed = f"{share.pictures / share.seconds:.2f} a second" if share.seconds else "idle"
+        lost = f", {share.lost_seconds:.1f} s lost" if share.lost_seconds else ""
+        out = ", left out" if share.left_out else ""
+        lines.append(
+            f"  worker    {name}: {_counted(share.pictures, 'picture')}, {speed}{lost}{out}"
+        )
+    return lines[:20]
 
 
 def _separator() -> str:
@@ -363,4 +386,5 @@ def _as_json(result: RunResult, archive: Path, sheet: Path | None) -> dict[str, 
         "record": None if record is None else str(record),
         "recording_failures": result.recording_failures,
         "reused": result.reused,
+        "workers": dict(worker_shares(result)),
     }
