@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -21,7 +22,7 @@ def main() -> None:
         if word == "address":
             answer = cluster.address
         elif word == "kill worker":
-            workers = [pid for pid in _processes() if "_Worker" in _name(pid)]
+            workers = [pid for pid in _below(os.getpid()) if "_Worker" in _name(pid)]
             if workers:
                 os.kill(random.choice(workers), signal.SIGKILL)
             answer = f"{len(workers)} workers"
@@ -37,8 +38,18 @@ def main() -> None:
             return
 
 
-def _processes() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+def _below(parent: int) -> set[int]:
+    """Return the processes that *parent* has begun, and theirs: nobody else's are broken."""
+    above = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                stat = (path / "stat").read_text()
+                above[int(path.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = {parent}
+    while more := {pid for pid, owner in above.items() if owner in found} - found:
+        found |= more
+    return found
 
 
 def _name(pid: int) -> str:

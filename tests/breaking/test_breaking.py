@@ -13,11 +13,9 @@ from breaking.harness import TRIALS, trial
 
 _SHORT = [
     "driver killed",
-    "one of two servers killed",
     "both servers killed, then back",
     "a server stops dead",
     "a server answers: half an image",
-    "a server answers: 429",
     "a server answers: closes mid-body",
     "disk full",
     "disk turns read-only",
