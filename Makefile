@@ -5,6 +5,7 @@
 # make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
 # make test-training  set up torch in a place of its own, and test the training code
 # make test-diffusers  set up torch and diffusers in a place of their own, and test that engine
+# make test-ray set up Ray in a place of its own, and test runs on a cluster of several nodes
 # make test-sdcpp  build stable-diffusion.cpp's server and test the web UI engine on it (MODEL=…)
 # make clean  remove what make made, never pictures or records
 
@@ -18,7 +19,7 @@ ARGS   ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers \
-	test-comfyui test-sdcpp clean
+	test-comfyui test-ray test-sdcpp clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -71,6 +72,12 @@ test-diffusers:
 		tests/backends/diffusers_engine tests/backends/test_one_config_everywhere.py
 	build/diffusers-venv/bin/python -m pip install --quiet --no-deps torchvision==0.28.0 spandrel==0.4.2 einops
 	build/diffusers-venv/bin/python -m pytest $(ARGS) tests/backends/test_upscalers.py
+
+test-ray:
+	$(PYTHON) -m venv build/ray-venv
+	build/ray-venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/ray-venv/bin/python -m pip install --quiet --editable ".[ray]" --group dev
+	build/ray-venv/bin/python -m pytest $(ARGS) tests/ray_cluster
 
 test-sdcpp: $(READY)
 	PYTHON=$(BIN)/python tests/backends/webui/real_sdcpp.sh

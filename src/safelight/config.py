@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -60,6 +60,7 @@ class PipelineConfig:
         randomizer: How variants are made.
         metadata: The user's own; goes into the record as it is.
         folder: The folder that relative paths in the config start from.
+        stated: What its file says, overrides included; empty when it is from no file.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]
@@ -68,6 +69,7 @@ class PipelineConfig:
     randomizer: RandomizerConfig = field(default_factory=RandomizerConfig)
     metadata: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     folder: Path = Path()
+    stated: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False, compare=False)
 
     @staticmethod
     def from_mapping(
@@ -116,7 +118,7 @@ class PipelineConfig:
         ]
         if missing:
             raise ConfigError(missing, source=str(path))
-        return config
+        return replace(config, stated=data)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the stages as plain, freshly made dicts: the record's ``base_config``."""

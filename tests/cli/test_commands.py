@@ -131,7 +131,8 @@ def test_failed_variants_show_in_output_and_exit_status(safelight: Safelight) ->
     some = safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')
     assert some.exit_code == 3
     assert "partial: 2 pictures" in some.stdout
-    every = safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["tower", "house"]}')
+    refuse = 'backend={name="fake", fail_on=["tower", "house"]}'
+    every = safelight("run", "c.toml", "--again", "--set", refuse)
     assert every.exit_code == 1
     assert "failed: 0 pictures" in every.stdout
 

@@ -49,7 +49,7 @@ _IMAGES = {
     "cfg_scale": "DOUBLE", "eta": "DOUBLE", "clip_skip": "BIGINT", "denoising_strength": "DOUBLE",
     "hires_scale": "DOUBLE", "hires_upscaler": "VARCHAR", "hires_steps": "BIGINT",
     "hires_denoising_strength": "DOUBLE", "upscaler": "VARCHAR", "scale": "DOUBLE",
-    "prompt_id": "BIGINT",
+    "prompt_id": "BIGINT", "identity": "VARCHAR",
 }  # fmt: skip
 
 _LORAS = {"run_id": "VARCHAR", "place": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE"}
@@ -80,7 +80,7 @@ RATINGS: Mapping[str, str] = {
 _KNOBS = tuple(name for name in _IMAGES if name not in (
     "run_id", "place", "timestamp", "variant", "stage", "path", "sha256", "pixel_sha256", "parent",
     "width", "height", "seed", "seconds", "mismatches", "backend", "status", "name",
-    "prompt_id",
+    "prompt_id", "identity",
 ))  # fmt: skip
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
@@ -97,6 +97,14 @@ class _Output(msgspec.Struct, gc=False):
     seconds: float = 0.0
     mismatches: list[Any] = []
     parent: str | None = None
+
+
+class _About(msgspec.Struct, gc=False):
+    identity: str | None = None
+
+
+class _Template(msgspec.Struct, gc=False):
+    variants: list[_About] = []
 
 
 class Decoded(msgspec.Struct, gc=False):
@@ -124,15 +132,17 @@ class Decoded(msgspec.Struct, gc=False):
     warnings: list[msgspec.Raw] = []
     backend: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    template: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _decoder = msgspec.json.Decoder(Decoded)
+_template_decoder = msgspec.json.Decoder(_Template)
 
 Row = tuple[Any, ...]
 
 _DRAWS = {
     "draw": "BIGINT", **{name: _IMAGES[name] for name in ("timestamp", "run_id", "backend",
-    "status", "name", *_KNOBS, "prompt_id")},
+    "status", "name", *_KNOBS, "prompt_id", "identity")},
 }  # fmt: skip
 _PICTURES = {
     "draw": "BIGINT", **{name: _IMAGES[name] for name in ("place", "variant", "stage", "path",
@@ -203,6 +213,7 @@ class Batch:
             sum(record.seconds.values()), record.error,
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
+        identities = _identities(record.template)
         draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
         for place, output in enumerate(record.outputs):
             known = draws.get((output.variant, output.stage))
@@ -215,6 +226,7 @@ class Batch:
                 self._draws.append((
                     len(self._draws), record.timestamp, record.run_id, backend, record.status,
                     record.name, *knobs, None if prompt is None else self._prompt_id(prompt),
+                    identities[output.variant] if 0 <= output.variant < len(identities) else None,
                 ))  # fmt: skip
             draw, loras = known
             self._draw_of.append(draw)
@@ -301,6 +313,16 @@ def _loras(prompt: str | None, config: Mapping[str, Any]) -> list[Row]:
         for entry in named
         if isinstance(entry, dict) and isinstance(entry.get("name"), str)
     ]
+
+
+def _identities(template: msgspec.Raw) -> list[str | None]:
+    """Return the identity of each variant; empty for records that say none."""
+    if b'"identity"' not in bytes(template):
+        return []
+    try:
+        return [about.identity for about in _template_decoder.decode(template).variants]
+    except msgspec.DecodeError:
+        return []  # somebody else's template
 
 
 def _config_of(configs: list[dict[str, dict[str, Any]]], output: _Output) -> Mapping[str, Any]:

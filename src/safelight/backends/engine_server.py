@@ -207,6 +207,8 @@ class EngineServer:
         message = f"{self} refused {answer.path} ({answer.status}{': ' + told if told else ''})"
         if answer.status in (502, 503, 504):
             raise BackendUnavailable(f"{message}; it may still be starting")
+        if answer.status == 429:
+            raise BackendUnavailable(f"{message}; it has too much to do")
         raise BackendError(message)
 
 

@@ -18,7 +18,7 @@ from safelight.pipeline import Backend, refuse_unknown_choices
 from safelight.pipeline.backend import Closes
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
-__all__ = ["Job", "engine_options", "ready_job"]
+__all__ = ["Job", "engine_options", "ready_config", "ready_job", "secret_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,32 @@ def ready_job(path: Path, overrides: Sequence[str], seed: int | None) -> Job:
     Raises:
         ConfigError: Something is at fault; the message names the file.
     """
-    config = PipelineConfig.from_file(path, overrides)
+    return ready_config(PipelineConfig.from_file(path, overrides), str(path), seed)
+
+
+def ready_config(config: PipelineConfig, source: str, seed: int | None) -> Job:
+    """Check everything about *config* that can be checked without drawing.
+
+    Args:
+        config: What is to be run.
+        source: What to call it in messages.
+        seed: Seed of the plan; a new one is drawn when it is None.
+
+    Raises:
+        ConfigError: Something is at fault; the message names *source*.
+    """
     plan_seed = secrets.randbits(32) if seed is None else seed
     try:
-        options = _with_secrets(config.backend.options)
+        options = secret_options(config.backend.options)
         backend = create_backend(config.backend.name, options, folder=config.folder)
         plan = plan_variants(config, plan_seed)
         with suppress(BackendUnavailable):
             refuse_unknown_choices(backend, config, plan)
     except ConfigError as error:
-        raise ConfigError(error.faults, source=str(path)) from error
+        raise ConfigError(error.faults, source=source) from error
     except SafelightError as error:
         kind = "backend: " if isinstance(error, BackendError) else ""
-        raise ConfigError(f"{kind}{error}", source=str(path)) from error
+        raise ConfigError(f"{kind}{error}", source=source) from error
     return Job(config, backend, plan, plan_seed)
 
 
@@ -94,10 +107,10 @@ def engine_options(texts: Sequence[str]) -> dict[str, Any]:
             options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             options[key.strip()] = value
-    return dict(_with_secrets(options))
+    return dict(secret_options(options))
 
 
-def _with_secrets(options: Mapping[str, Any]) -> Mapping[str, Any]:
+def secret_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return *options* with ``env:NAME`` replaced by that environment variable's value.
 
     So a password need not stand in a file that people share.

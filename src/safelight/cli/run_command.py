@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +16,11 @@ from typing import Any
 import click
 import msgspec
 
+from safelight.archive import Archive
 from safelight.archive_layout import records_folder
+from safelight.cli.archived_pictures import ArchivedPictures, continuation_of
+from safelight.cli.continuing import job_of_run, resume_note
+from safelight.cli.engine_choice import EngineChoice, engine_choice_options
 from safelight.cli.job import Job, ready_job
 from safelight.cli.options import (
     archive_option,
@@ -25,6 +30,7 @@ from safelight.cli.options import (
     seed_option,
 )
 from safelight.cli.plan_command import plan_as_json, print_plan
+from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord, LearningRecordWriter
@@ -35,6 +41,9 @@ from safelight.pipeline import (
     RunResult,
     recover_interrupted_runs,
 )
+from safelight.pipeline.drawn_before import Continuation
+from safelight.pipeline.engine_pool import EnginePool
+from safelight.pipeline.retry import RetryPolicy
 from safelight.pipeline.run_sheet import write_contact_sheet
 
 EXIT_STATUS = {"completed": 0, "failed": 1, "partial": 3, "cancelled": 130}
@@ -47,9 +56,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command("run")
-@click.argument(
-    "configs", metavar="CONFIG...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("configs", metavar="[CONFIG]...", nargs=-1, type=click.Path(path_type=Path))
 @override_option
 @archive_option
 @seed_option
@@ -58,6 +65,18 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.option(
     "--strict", is_flag=True, help="Count a picture that was made otherwise than asked as failed."
 )
+@click.option("--resume", metavar="RUN", help="Go on with a run that did not get to its end.")
+@click.option("--retry-failed", metavar="RUN", help="Try again what failed in a run.")
+@click.option("--again", is_flag=True, help="Draw anew also what the archive holds already.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=4,
+    show_default=True,
+    help="How often a variant is tried again when an engine does not answer.",
+)
+@engine_choice_options
+@click.option("--log-json", is_flag=True, help="Tell what happens as JSON lines, not as a bar.")
 @json_option
 def command(
     configs: tuple[Path, ...],
@@ -67,19 +86,46 @@ def command(
     dry_run: bool,
     no_record: bool,
     strict: bool,
+    resume: str | None,
+    retry_failed: str | None,
+    again: bool,
+    retries: int,
+    on: str,
+    servers: tuple[str, ...],
+    ray_actors: int | None,
+    ray_gpus: float,
+    ray_resources: tuple[str, ...],
+    log_json: bool,
     as_json: bool,
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
 
-    Every config is checked before the first one runs. Ctrl-C stops after the current step,
-    with the record written; a second Ctrl-C stops at once. Exit status: 0 all drawn,
+    What the archive holds already, equal in every knob, is not drawn again. Every config is
+    checked before the first one runs. Ctrl-C stops after the current step, with the record
+    written; a second Ctrl-C stops at once; --resume goes on. Exit status: 0 all drawn,
     1 nothing drawn, 2 a config is at fault, 3 some variants failed, 130 stopped.
     """
     statuses: list[str] = []
     jobs: list[Job] = []
     cancel = CancelToken()
+    run = resume or retry_failed
+    _refuse_odd_requests(configs, seed, resume, retry_failed)
+    how = _How(
+        archive=archive, record=not no_record, strict=strict, retries=retries, again=again,
+        as_json=as_json, log_json=log_json,
+        choice=EngineChoice(
+            on=on, servers=servers, actors=ray_actors, gpus=ray_gpus, resources=ray_resources
+        ),
+    )  # fmt: skip
     try:
-        jobs = [ready_job(path, overrides, seed) for path in configs]
+        continues = None
+        if run is not None:
+            _recover(archive)
+            continues = continuation_of(Archive(archive), run, only_failed=retry_failed is not None)
+            record = Archive(archive).record(run)
+            jobs = [job_of_run(record, archive, configs[0] if configs else None, overrides)]
+        else:
+            jobs = [ready_job(path, overrides, seed) for path in configs]
         if dry_run:
             for job in jobs:
                 _show_plan(job, as_json)
@@ -87,10 +133,7 @@ def command(
         with _cancelled_by_interrupt(cancel):
             for job in jobs:
                 if not cancel.cancelled:
-                    statuses += _run(
-                        job, archive, cancel,
-                        record=not no_record, strict=strict, as_json=as_json,
-                    )  # fmt: skip
+                    statuses += _run(job, how, cancel, continues)
     except SafelightError as error:
         raise as_click_error(error) from error
     except KeyboardInterrupt:
@@ -114,35 +157,100 @@ def _show_plan(job: Job, as_json: bool) -> None:
         print_plan(job.config, job.plan, first)
 
 
-def _run(
-    job: Job, archive: Path, cancel: CancelToken, *, record: bool, strict: bool, as_json: bool
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """How the command line wants every config to be run."""
+
+    archive: Path
+    record: bool
+    strict: bool
+    retries: int
+    again: bool
+    as_json: bool
+    log_json: bool
+    choice: EngineChoice
+
+
+def _refuse_odd_requests(
+    configs: Sequence[Path], seed: int | None, resume: str | None, retry_failed: str | None
+) -> None:
+    if resume and retry_failed:
+        raise click.UsageError("--resume tries again what failed, too: give one of the two")
+    if not configs and not (resume or retry_failed):
+        raise click.UsageError("Missing argument 'CONFIG...'.")
+    if (resume or retry_failed) and (len(configs) > 1 or seed is not None):
+        raise click.UsageError("one run goes on at a time, with the seed that it began with")
+
+
+def _recover(archive: Path) -> None:
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        for recovered in recover_interrupted_runs(archive, writer):
+            _say(f"recovered run {recovered.run_id}: {recovered.status}")
+
+
+def _run(job: Job, how: _How, cancel: CancelToken, continues: Continuation | None) -> list[str]:
+    pool = how.choice.pool(job)
+    try:
+        return _run_on(pool, job, how, cancel, continues)
+    finally:
+        if pool is not None:
+            pool.close()
+
+
+def _run_on(
+    pool: EnginePool | None,
+    job: Job,
+    how: _How,
+    cancel: CancelToken,
+    continues: Continuation | None,
 ) -> list[str]:
+    archive = how.archive
+    _recover(archive)
     writer = LearningRecordWriter(records_folder(archive))
-    for recovered in recover_interrupted_runs(archive, writer):
-        _say(f"recovered run {recovered.run_id}: {recovered.status}")
     runner = PipelineRunner(
         job.backend,
         archive_dir=archive,
-        learning_record_writer=writer if record else None,
-        strict=strict,
+        learning_record_writer=writer if how.record else None,
+        strict=how.strict,
+        pool=pool,
+        retry=RetryPolicy(retries=how.retries),
+        library=None if how.again else ArchivedPictures(Archive(archive)),
     )
     size = job.plan.plan_size
-    if not as_json:
+    log = RunLog() if how.log_json else None
+    if not how.as_json and log is None:
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
-        _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}")
+        _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(how.choice)}")
     statuses, reports = [], list[str]()
-    with writer, progress_view(size) as view:
-        for result in runner.runs(job.config, seed=job.seed, cancel=cancel, on_progress=view):
+    with writer, log or progress_view(size) as view:
+        for result in runner.runs(
+            job.config,
+            seed=job.seed,
+            cancel=cancel,
+            on_progress=view,
+            continues=continues,
+            resume=resume_note(job.config),
+        ):
             sheet = write_contact_sheet(result, job.config, job.plan)
             statuses.append(result.status)
-            if as_json:
+            if log is not None:
+                log.ended(result)
+            if how.as_json:
                 _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
             else:
                 reports += _report(result, archive, sheet)
+    if not statuses and not how.as_json:
+        reports.append("nothing is missing: every variant was drawn")
     _pack_if_many(archive)
     # Only now: a line printed while the bar stands would land in the middle of it.
     _print(reports)
     return statuses
+
+
+def _where(choice: EngineChoice) -> str:
+    if choice.servers:
+        return f" at {_counted(len(choice.servers), 'server')}"
+    return "" if choice.on == "local" else f" by {choice.on}"
 
 
 def _pack_if_many(archive: Path) -> None:
@@ -151,8 +259,6 @@ def _pack_if_many(archive: Path) -> None:
     if not folder.is_dir() or sum(1 for _ in folder.iterdir()) < PACK_FROM:
         return
     try:
-        from safelight.archive import Archive
-
         report = Archive(archive).pack(at_least=PACK_FROM)
     except (SafelightError, OSError) as error:
         _say(f"the records were not packed: {error}")
@@ -212,7 +318,8 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
     part = f" (part {result.part} of {result.parts})" if result.parts > 1 else ""
     failed = f", {_counted(len(result.failures), 'variant')} failed" if result.failures else ""
     pictures = _counted(len(result.images), "picture")
-    lines = [f"{result.status}{part}: {pictures} in {result.total_seconds:.1f} s{failed}"]
+    reused = f", {_counted(result.reused, 'variant')} drawn before" if result.reused else ""
+    lines = [f"{result.status}{part}: {pictures} in {result.total_seconds:.1f} s{reused}{failed}"]
     if result.error:
         lines.append(f"  error     {result.error}")
     lines += [f"  failed    #{f.variant} in {f.stage}: {f.error}" for f in result.failures[:5]]
@@ -223,6 +330,7 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
         lines.append(f"  picture   {result.images[0].path}")
     elif result.folder is not None and result.images:
         lines.append(f"  pictures  {result.folder}{_separator()}")
+    lines += _workers(result)
     if sheet is not None:
         lines.append(f"  sheet     {sheet}")
     record = _record_path(archive, result.learning_record)
@@ -232,7 +340,24 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
         lines.append("  record    NOT WRITTEN; the next safelight command tries again")
     elif result.learning_record is not None:
         lines.append("  record    LOST, the log says why; choose another --archive")
+    if record is not None and result.status in ("partial", "cancelled"):
+        lines.append(f"  go on     safelight run --resume {result.run_id}")
     return lines
+
+
+def _workers(result: RunResult) -> list[str]:
+    """Return a line for each of several workers, and for one that cost time."""
+    lines = []
+    for name, share in result.workers.items():
+        if len(result.workers) == 1 and not share.lost_seconds:
+            continue
+        speed = f"{share.pictures / share.seconds:.2f} a second" if share.seconds else "idle"
+        lost = f", {share.lost_seconds:.1f} s lost" if share.lost_seconds else ""
+        out = ", left out" if share.left_out else ""
+        lines.append(
+            f"  worker    {name}: {_counted(share.pictures, 'picture')}, {speed}{lost}{out}"
+        )
+    return lines[:20]
 
 
 def _separator() -> str:
@@ -260,4 +385,6 @@ def _as_json(result: RunResult, archive: Path, sheet: Path | None) -> dict[str, 
         "contact_sheet": None if sheet is None else str(sheet),
         "record": None if record is None else str(record),
         "recording_failures": result.recording_failures,
+        "reused": result.reused,
+        "workers": dict(worker_shares(result)),
     }

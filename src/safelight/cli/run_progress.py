@@ -49,6 +49,10 @@ class _Failures:
         return f"failed: #{progress.variant - 1} in {progress.stage}: {progress.message}{more}"
 
 
+def _waiting(progress: RunProgress) -> str:
+    return f"waiting: #{progress.variant - 1} in {progress.stage}: {progress.message}"
+
+
 class _Bar:
     """One bar that counts variants and, within one, steps."""
 
@@ -67,6 +71,9 @@ class _Bar:
             what = f"{progress.stage} {progress.step}/{progress.steps}  {progress.label or ''}"
             done = max(float(self._done), progress.variant - 1 + within)
             self._bar.update(self._task, completed=min(done, self._variants), what=what)
+            return
+        if progress.event == "retry":
+            self._bar.update(self._task, what=_waiting(progress))
             return
         self._done = max(self._done, progress.variant)
         self._bar.update(self._task, completed=self._done)
@@ -113,7 +120,9 @@ class _Lines:
 
     def __call__(self, progress: RunProgress) -> None:
         line = None
-        if progress.event == "failure":
+        if progress.event == "retry":
+            line = _waiting(progress)
+        elif progress.event == "failure":
             line = self._failures.line(progress)
         elif progress.event == "variant":
             now = time.monotonic()

@@ -55,6 +55,10 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
         warnings: What the engine wants the user to know.
         seconds: Stage -> seconds in the engine.
         finished: Whether every stage was tried; False when the run was cancelled in between.
+        identity: What makes it the same as another variant; empty when that is not known.
+        drawn_by: The run that drew it, when this run took it from there.
+        worker: Who drew it, where several engines do.
+        lost_seconds: Time spent on tries that came to nothing.
     """
 
     position: int
@@ -67,6 +71,10 @@ class VariantEntry(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
     finished: bool = True
+    identity: str = ""
+    drawn_by: str | None = None
+    worker: str = ""
+    lost_seconds: float = 0.0
 
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -121,10 +129,15 @@ class RunJournal:
         except OSError as error:
             self._note(error)
 
-    def add(self, entry: VariantEntry) -> None:
-        """Add a finished variant; its images must be safe by now."""
+    def add(self, entry: VariantEntry, *, flush: bool = True) -> None:
+        """Add a finished variant; its images must be safe by now.
+
+        Args:
+            entry: The variant.
+            flush: Whether to wait for the disk; what another run has drawn can be found again.
+        """
         self.entries.append(entry)
-        self._append(_encoder.encode(entry))
+        self._append(_encoder.encode(entry), flush=flush)
 
     def end(self, status: str, error: str | None) -> None:
         """Note how the run ended, and let go of the file."""
@@ -144,11 +157,11 @@ class RunJournal:
             with contextlib.suppress(OSError):
                 self._marker.unlink()
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, line: bytes, *, flush: bool = True) -> None:
         if self._file is None or self.trouble:
             return
         try:
-            self._file.append(line)
+            self._file.append(line, flush=flush)
         except OSError as error:
             self._note(error)
 
@@ -214,12 +227,12 @@ def _folded(
     template = {
         "prompts": _prompts(entries),
         **header.get("template", {}),
-        "variants": [{"label": entry.label, "choices": entry.choices} for entry in entries],
+        "variants": [_about(entry, header.get("first_variant", 0)) for entry in entries],
     }
     given = {
         key: value
         for key, value in header.items()
-        if key not in ("base_config", "randomizer_mode", "randomizer_plan_size")
+        if key not in ("base_config", "randomizer_mode", "randomizer_plan_size", "resume")
     }
     given.update(
         status=status,
@@ -237,6 +250,16 @@ def _folded(
         None,
         **given,
     )
+
+
+def _about(entry: VariantEntry, first: int) -> dict[str, Any]:
+    """Return what a record's template says of one variant."""
+    about: dict[str, Any] = {"label": entry.label, "choices": entry.choices}
+    if entry.identity:
+        about |= {"identity": entry.identity, "place": first + entry.position}
+    if entry.drawn_by:
+        about["drawn_by"] = entry.drawn_by
+    return about
 
 
 def read_journal(

@@ -82,6 +82,12 @@ class DrawnVariant:
     Attributes:
         variant: The variant as planned.
         position: Its place in the run, from 0.
+        identity: What makes it the same as another variant.
+        unavailable: Stage and message, when the engine did not answer and the variant is
+            nowhere near its end.
+        tries: How often it was begun.
+        worker: Who draws it.
+        lost_seconds: Time spent on tries that came to nothing.
     """
 
     variant: Variant
@@ -91,6 +97,11 @@ class DrawnVariant:
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     finished: bool = True
+    identity: str = ""
+    unavailable: tuple[str, str] | None = None
+    tries: int = 0
+    worker: str = ""
+    lost_seconds: float = 0.0
 
     def fail(self, stage: str, message: str) -> None:
         """Note that *stage* failed."""
@@ -248,6 +259,9 @@ def _entry(
             "warnings": list(dict.fromkeys(map(str, drawn.warnings))),
             "seconds": {stage: round(spent, 6) for stage, spent in drawn.seconds.items()},
             "finished": drawn.finished,
+            "identity": drawn.identity,
+            "worker": drawn.worker,
+            "lost_seconds": round(drawn.lost_seconds, 6),
         }
     )
     return msgspec.convert(entry, VariantEntry)

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from safelight.config import PipelineConfig
-from safelight.errors import ConfigError, ConfigFault
+from safelight.errors import BackendUnavailable, ConfigError, ConfigFault, PlanError
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
+from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import Backend, ListsChoices
+from safelight.pipeline.drawn_before import Continuation, PictureLibrary
+from safelight.pipeline.engine_pool import EnginePool, LocalPool
 from safelight.pipeline.progress import CancelToken, ProgressCallback
+from safelight.pipeline.retry import NEVER, RetryPolicy
 from safelight.pipeline.run_hooks import LearningRecordSink, RunHooks
 from safelight.pipeline.run_result import RunResult, joined
 from safelight.pipeline.single_run import SingleRun
@@ -42,6 +47,9 @@ class PipelineRunner:
         variants_per_run: Most variants of one run.
         strict: Count a variant as failed when a picture was made otherwise than asked for;
             its pictures are kept.
+        pool: Where variants are drawn; *backend* itself when not given.
+        retry: What to do when an engine does not answer; not given, nothing is tried twice.
+        library: What was drawn before and need not be drawn again; needs an archive folder.
     """
 
     def __init__(
@@ -55,8 +63,15 @@ class PipelineRunner:
         clock: Callable[[], datetime] | None = None,
         variants_per_run: int = VARIANTS_PER_RUN,
         strict: bool = False,
+        pool: EnginePool | None = None,
+        retry: RetryPolicy = NEVER,
+        library: PictureLibrary | None = None,
     ) -> None:
         self._backend = backend
+        self._pool = pool or LocalPool([backend])
+        self._shared = pool is not None
+        self._retry = retry
+        self._library = library
         self._archive = Path(archive_dir) if archive_dir is not None else None
         self._writer = learning_record_writer
         self._on_record = on_learning_record
@@ -99,32 +114,76 @@ class PipelineRunner:
         seed: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressCallback | None = None,
+        continues: Continuation | None = None,
+        resume: Mapping[str, Any] | None = None,
     ) -> Iterator[RunResult]:
-        """Carry out *config* run by run; arguments and errors as in :meth:`run`."""
+        """Carry out *config* run by run; arguments and errors as in :meth:`run`.
+
+        Args:
+            config: As in :meth:`run`.
+            seed: As in :meth:`run`.
+            cancel: As in :meth:`run`.
+            on_progress: As in :meth:`run`.
+            continues: Go on from what earlier runs of this plan have left: parts that lack
+                nothing are passed over, of the others only what is missing is drawn.
+            resume: Plain values that journals carry, for whoever goes on with the plan later.
+
+        Raises:
+            PlanError: *continues* is about another plan.
+        """
         if not isinstance(config, PipelineConfig):
             config = PipelineConfig.from_mapping(config)
+        if continues is not None:
+            seed = continues.plan_seed
         plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
-        refuse_unknown_choices(self._backend, config, plan)
+        if continues is not None:
+            _refuse_another_plan(config, plan, continues)
+        elif self._shared:
+            with suppress(BackendUnavailable):  # others may draw in its place
+                refuse_unknown_choices(self._backend, config, plan)
+        else:
+            refuse_unknown_choices(self._backend, config, plan)
         cancel = cancel or CancelToken()
-        plan_id = new_run_id()
+        plan_id = continues.plan_id if continues else new_run_id()
         starts = range(0, plan.plan_size, self._per_run)
         for part, start in enumerate(starts, start=1):
+            places = range(start, min(start + self._per_run, plan.plan_size))
+            left = None if continues is None else continues.left(part, places)
+            if left is not None and not left.missing:
+                continue
             listeners = [hook for hook in (self._on_progress, on_progress) if hook]
             run = SingleRun(
-                backend=self._backend,
+                pool=self._pool,
                 config=config,
                 plan=plan,
-                places=range(start, min(start + self._per_run, plan.plan_size)),
+                places=places,
                 whole={"plan_id": plan_id, "part": part, "parts": len(starts)},
                 timestamp=utc_timestamp(self._clock()),
                 archive=self._archive,
                 hooks=RunHooks(self._writer, self._on_record, listeners),
                 cancel=cancel,
                 strict=self._strict,
+                retry=self._retry,
+                library=self._library,
+                continues=continues.run_id if continues else None,
+                left=left,
+                resume=resume,
             )
             yield run.carry_out()
             if cancel.cancelled:
                 return
+
+
+def _refuse_another_plan(
+    config: PipelineConfig, plan: RandomizerPlanResult, continues: Continuation
+) -> None:
+    base = plain_snapshot(config.to_mapping())
+    if base != continues.base_config or plan.plan_size != continues.plan_size:
+        raise PlanError(
+            f"the config is not the one of run {continues.run_id}: it has other knobs or a plan"
+            f" of {plan.plan_size:,} variants instead of {continues.plan_size:,}; run it without"
+            f" --resume: what is there already is reused"
+        )
 
 
 def refuse_unknown_choices(

@@ -27,6 +27,10 @@ class CancelToken:
         """Whether somebody asked."""
         return self._event.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait for *seconds*, or until somebody asks; return whether somebody did."""
+        return self._event.wait(seconds)
+
     def check(self) -> None:
         """Go on, or stop.
 
@@ -44,7 +48,8 @@ class RunProgress:
     Attributes:
         run_id: The run.
         event: ``step`` (the engine moved on), ``variant`` (a variant is finished, its files
-            are safe) or ``failure`` (a variant failed).
+            are safe), ``failure`` (a variant failed) or ``retry`` (an engine did not answer; the
+            variant is tried again).
         variant: Place of the variant in the plan, from 1.
         variants: Size of the plan.
         label: What was chosen for the variant, or None.
@@ -52,11 +57,12 @@ class RunProgress:
         step: Steps done in this stage, from 1; 0 for other events than ``step``.
         steps: Steps of this stage.
         preview: A PNG of the picture so far, when the engine gives one.
-        message: The error of a ``failure``.
+        message: The error of a ``failure`` or ``retry``.
+        worker: Who draws it, where several do; else empty.
     """
 
     run_id: str
-    event: Literal["step", "variant", "failure"]
+    event: Literal["step", "variant", "failure", "retry"]
     variant: int
     variants: int
     label: str | None = None
@@ -65,6 +71,7 @@ class RunProgress:
     steps: int = 0
     preview: bytes | None = field(default=None, repr=False)
     message: str = ""
+    worker: str = ""
 
 
 ProgressCallback = Callable[[RunProgress], None]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.learning.learning_record import LearningRecord
+from safelight.pipeline.dispatch import WorkerShare
 from safelight.pipeline.picture_saver import RunImage
 
-__all__ = ["RunFailure", "RunResult", "joined"]
+__all__ = ["RunFailure", "RunResult", "joined", "joined_shares"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class RunResult:
         plan_size: Variants in the whole plan.
         part: This is part *part* of *parts* of the plan, from 1.
         parts: Runs that the plan takes.
+        reused: Variants that were drawn before and only taken over.
+        workers: Who drew -> what each did.
     """
 
     run_id: str
@@ -69,6 +72,8 @@ class RunResult:
     plan_size: int = 0
     part: int = 1
     parts: int = 1
+    reused: int = 0
+    workers: Mapping[str, WorkerShare] = field(default_factory=dict)
 
     @property
     def records(self) -> tuple[LearningRecord, ...]:
@@ -101,7 +106,24 @@ def joined(results: Sequence[RunResult]) -> RunResult:
         plan_size=last.plan_size,
         part=last.part,
         parts=last.parts,
+        reused=sum(result.reused for result in results),
+        workers=joined_shares(result.workers for result in results),
     )
+
+
+def joined_shares(runs: Iterable[Mapping[str, WorkerShare]]) -> dict[str, WorkerShare]:
+    """Return what each worker did in all of *runs* together."""
+    whole: dict[str, WorkerShare] = {}
+    for shares in runs:
+        for name, share in shares.items():
+            sum_ = whole.setdefault(name, WorkerShare())
+            sum_.variants += share.variants
+            sum_.pictures += share.pictures
+            sum_.seconds += share.seconds
+            sum_.lost_seconds += share.lost_seconds
+            sum_.silences += share.silences
+            sum_.left_out = share.left_out
+    return whole
 
 
 def _joined_status(statuses: Sequence[str], parts: int) -> str:

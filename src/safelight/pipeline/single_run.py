@@ -7,34 +7,49 @@ them whole, flushes them, and only then adds the variant's line to the journal. 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from safelight import __version__
 from safelight.archive_layout import run_folder
 from safelight.config import PipelineConfig
-from safelight.errors import GenerationCancelled, SafelightError, StorageError, sentence_of
-from safelight.knobs import Stage
-from safelight.learning.learning_record import (
-    SCHEMA,
-    LearningRecord,
-    new_run_id,
+from safelight.errors import (
+    BackendUnavailable,
+    GenerationCancelled,
+    SafelightError,
+    StorageError,
+    sentence_of,
 )
+from safelight.knobs import Stage
+from safelight.learning.learning_record import SCHEMA, ImageOutput, LearningRecord, new_run_id
 from safelight.learning.snapshot import plain_snapshot
-from safelight.pipeline.backend import Backend
+from safelight.pipeline.backend import BackendDescription
+from safelight.pipeline.dispatch import VariantQueue, WorkerShare, dispatch
+from safelight.pipeline.drawn_before import (
+    DrawnBefore,
+    PartLeft,
+    PictureLibrary,
+    outputs_are_whole,
+    variant_identity,
+)
+from safelight.pipeline.engine_pool import DrawingJob, EnginePool
+from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.journal import RunJournal, VariantEntry, fold, seconds_per_stage
 from safelight.pipeline.picture_saver import DrawnVariant, PictureSaver, RunImage
 from safelight.pipeline.progress import CancelToken, RunProgress
+from safelight.pipeline.retry import NEVER, RetryPolicy
 from safelight.pipeline.run_hooks import RunHooks
 from safelight.pipeline.run_result import RunFailure, RunResult
-from safelight.pipeline.variant_drawer import Lanes, Moved, Step, VariantDrawer
+from safelight.pipeline.variant_drawer import Step
 from safelight.randomizer import RandomizerPlanResult, Variant
 
 __all__ = ["SingleRun"]
@@ -53,7 +68,7 @@ class SingleRun:
     """One run: a stretch of a plan on one engine.
 
     Args:
-        backend: The engine.
+        pool: Where variants are drawn.
         config: What the user asked for.
         plan: What it amounts to.
         places: The variants of the plan that are this run's.
@@ -63,12 +78,17 @@ class SingleRun:
         hooks: Who wants to hear of it.
         cancel: Obeyed between and within stages.
         strict: Whether a picture that was made otherwise than asked for fails its variant.
+        retry: What to do when an engine does not answer.
+        library: What was drawn before and need not be drawn again.
+        continues: The run that this one goes on from.
+        left: What earlier runs of the plan have left.
+        resume: What it takes to go on with the plan when only the journal is left.
     """
 
     def __init__(
         self,
         *,
-        backend: Backend,
+        pool: EnginePool,
         config: PipelineConfig,
         plan: RandomizerPlanResult,
         places: range,
@@ -78,9 +98,23 @@ class SingleRun:
         hooks: RunHooks,
         cancel: CancelToken,
         strict: bool = False,
+        retry: RetryPolicy = NEVER,
+        library: PictureLibrary | None = None,
+        continues: str | None = None,
+        left: PartLeft | None = None,
+        resume: Mapping[str, Any] | None = None,
     ) -> None:
         self._strict = strict
-        self._backend = backend
+        self._pool = pool
+        self._retry = retry
+        self._library = library
+        self._continues = continues
+        self._left = left
+        self._resume = resume
+        self._engine: BackendDescription | None = None
+        self._files = InputFiles(config.folder)
+        self._shares: dict[str, WorkerShare] = {}
+        self._reused = 0
         self._config = config
         self._plan = plan
         self._places = places
@@ -112,6 +146,9 @@ class SingleRun:
             self._describe_again()
         except GenerationCancelled:
             status = "cancelled"
+        except BackendUnavailable as problem:
+            drawn = any(not entry.failures for entry in self._journal.entries)
+            status, error = "partial" if drawn else "failed", sentence_of(problem)
         except SafelightError as problem:
             status, error = "failed", sentence_of(problem)
         except Exception as problem:  # noqa: BLE001 - logged, and told by the record
@@ -140,16 +177,21 @@ class SingleRun:
                 "plan_seed": plan.seed,
                 "first_variant": self._places.start,
                 "warnings": list(plan.warnings),
-                "backend": {"name": self._backend.name},
+                "backend": {"name": self._pool.name},
                 "metadata": self._config.metadata,
                 **self._whole,
             }
         )
+        if self._resume is not None:
+            header["resume"] = self._resume
         return header
 
     def _describe(self) -> None:
         """Add to the header what is only known once engine and plan are asked."""
-        description = self._backend.describe()
+        description = self._engine = self._pool.describe()
+        template: dict[str, Any] = {"wildcard_files": dict(self._plan.wildcard_files)}
+        if self._continues is not None:
+            template["continues"] = self._continues
         self._journal.header |= plain_snapshot(
             {
                 "backend": {"name": description.name, "version": description.version},
@@ -159,7 +201,7 @@ class SingleRun:
                     "python": platform.python_version(),
                     "platform": f"{platform.system()} {platform.machine()}",
                 },
-                "template": {"wildcard_files": dict(self._plan.wildcard_files)},
+                "template": template,
             }
         )
 
@@ -169,7 +211,7 @@ class SingleRun:
             try:
                 self._describe()
             except Exception as error:  # noqa: BLE001 - the pictures are there, and their record
-                _log.info("%s does not say its version: %s", self._backend.name, error)
+                _log.info("%s does not say its version: %s", self._pool.name, error)
 
     def _open_folder(self) -> PictureSaver:
         if self._archive is None:
@@ -189,88 +231,117 @@ class SingleRun:
     # -- drawing -------------------------------------------------------------------------
 
     def _draw_all(self, saver: PictureSaver) -> None:
-        drawer = VariantDrawer(self._backend, self._config.folder, self._run_id, self._cancel)
-        wanted = getattr(self._backend, "lanes", 1)
-        lanes = min(wanted if isinstance(wanted, int) else 1, len(self._places))
+        missing = self._take_over()
+        job = DrawingJob(
+            run_id=self._run_id,
+            files=self._files,
+            cancel=self._cancel,
+            on_step=self._on_step,
+            most=len(missing),
+        )
         with ThreadPoolExecutor(1, thread_name_prefix="safelight-save") as thread:
 
             def save(drawn: DrawnVariant) -> None:
                 if drawn.pictures or drawn.failure:
                     self._waiting.append(thread.submit(self._save, saver, drawn))
+                self._collect(most=_BACKLOG - 1)
 
             try:
-                if lanes > 1:
-                    self._draw_in_lanes(lanes, drawer, save)
-                else:
-                    self._draw_in_turn(drawer, save)
+                with self._pool.open_lanes(job) as lanes:
+                    dispatch(
+                        lanes,
+                        self._queue(missing),
+                        retry=self._retry,
+                        cancel=self._cancel,
+                        shares=self._shares,
+                        on_ended=save,
+                        on_retry=self._tell_retry,
+                    )
             finally:
                 self._collect(most=0)
 
-    def _draw_in_turn(self, drawer: VariantDrawer, save: Callable[[DrawnVariant], None]) -> None:
-        for drawn in self._variants():
-            self._cancel.check()
-            variant = drawn.variant
-
-            def on_step(stage: Stage, progress: Step, variant: Variant = variant) -> None:
-                self._tell("step", variant, stage=stage, **progress)
-                self._collect(most=_BACKLOG)
-                self._cancel.check()
-
-            try:
-                drawer.draw(drawn, on_step)
-            finally:
-                save(drawn)
-            self._collect(most=_BACKLOG - 1)
-
-    def _draw_in_lanes(
-        self, lanes: int, drawer: VariantDrawer, save: Callable[[DrawnVariant], None]
-    ) -> None:
-        """Draw several variants at a time; progress is still told in the caller's thread."""
-        stopped: BaseException | None = None
-        with Lanes(lanes, drawer, self._cancel) as pool:
-            variants = self._variants()
-            for drawn in itertools.islice(variants, lanes):
-                pool.start(drawn)
-            while pool.busy:
-                try:
-                    news = pool.next_news()
-                except BaseException as problem:  # noqa: BLE001 - raised again below
-                    stopped = stopped or problem
-                    pool.stop()
-                    continue
-                if isinstance(news, Moved):
-                    self._tell("step", news.drawn.variant, stage=news.stage, **news.progress)
-                    self._collect(most=_BACKLOG)
-                    continue
-                save(news.drawn)
-                self._collect(most=_BACKLOG - 1)
-                stopped = stopped or news.stopped
-                if stopped is None and not self._cancel.cancelled:
-                    for drawn in itertools.islice(variants, 1):
-                        pool.start(drawn)
-        if stopped is not None:
-            raise stopped
-        self._cancel.check()
-
-    def _variants(self) -> Iterator[DrawnVariant]:
-        """Yield the variants as they are best drawn: those of one model together.
+    def _queue(self, missing: Sequence[int]) -> VariantQueue:
+        """Return the variants to draw, those of one model together.
 
         Loading other weights costs an engine seconds; the order of the account is the plan's.
         """
-        positions: Iterable[int] = range(len(self._places))
-        if any(axis.name.endswith(_WEIGHTS) and axis.size > 1 for axis in self._plan.axes):
-            seen: dict[tuple[Any, ...], int] = {}
-            positions = sorted(
-                positions, key=lambda place: seen.setdefault(self._weights(place), len(seen))
-            )
-        for position in positions:
-            yield DrawnVariant(
-                variant=self._plan.variants[self._places[position]], position=position
-            )
+        several = any(axis.name.endswith(_WEIGHTS) and axis.size > 1 for axis in self._plan.axes)
+        return VariantQueue(missing, self._weights if several else None, self._drawn)
 
     def _weights(self, position: int) -> tuple[Any, ...]:
         config = self._plan.variants[self._places[position]].config
         return tuple(knobs.get(name) for knobs in config.values() for name in ("model", "vae"))
+
+    def _drawn(self, position: int) -> DrawnVariant:
+        variant = self._plan.variants[self._places[position]]
+        return DrawnVariant(variant=variant, position=position, identity=self._identity(variant))
+
+    def _identity(self, variant: Variant) -> str:
+        if self._engine is None:
+            return ""
+        with suppress(StorageError):  # drawing it will say so
+            return variant_identity(variant.config, self._engine, self._files)
+        return ""
+
+    def _on_step(self, drawn: DrawnVariant, stage: Stage, progress: Step) -> None:
+        self._tell("step", drawn.variant, stage=stage, worker=drawn.worker, **progress)
+        self._collect(most=_BACKLOG)
+
+    def _tell_retry(self, drawn: DrawnVariant, message: str) -> None:
+        _log.info("variant %d: %s", drawn.variant.index, message)
+        stage = drawn.unavailable[0] if drawn.unavailable else ""
+        self._tell("retry", drawn.variant, stage=stage, message=message, worker=drawn.worker)
+
+    # -- what is there already ------------------------------------------------------------
+
+    def _take_over(self) -> list[int]:
+        """Put what was drawn before into the account; return the positions that are missing."""
+        everything = range(len(self._places))
+        if self._archive is None or (self._library is None and self._left is None):
+            return list(everything)
+        wanted = set(everything)
+        if self._left is not None:
+            wanted = {place - self._places.start for place in self._left.missing}
+        made = {place: self._drawn(place) for place in everything}
+        known = self._known(made)
+        missing = []
+        for position, drawn in made.items():
+            before = known.get(position)
+            if before is not None and self._may_reuse(before):
+                entry = _reused_entry(drawn, before)
+                images = tuple(_reused_image(o, drawn, self._archive) for o in entry.outputs)
+                self._journal.add(entry, flush=False)
+                self._reused += 1
+                self._note(entry, images)
+            elif position in wanted or before is not None:
+                missing.append(position)
+        return missing
+
+    def _known(self, made: Mapping[int, DrawnVariant]) -> dict[int, DrawnBefore]:
+        """Return position -> what was drawn there before, by the plan or by anybody."""
+        known: dict[int, DrawnBefore] = {}
+        if self._left is not None:
+            for position, drawn in made.items():
+                before = self._left.drawn.get(drawn.variant.index)
+                if before is not None and before.identity in ("", drawn.identity):
+                    known[position] = before
+        if self._library is None or self._engine is None:
+            return known
+        asked = {d.identity: p for p, d in made.items() if d.identity and p not in known}
+        try:
+            found = self._library.find(list(asked), self._engine)
+        except Exception as problem:  # noqa: BLE001 - a damaged archive costs a picture, no run
+            _log.warning("what was drawn before cannot be found: %s", sentence_of(problem))
+            return known
+        for position, drawn in made.items():
+            if drawn.identity in found:
+                known.setdefault(position, found[drawn.identity])
+        return known
+
+    def _may_reuse(self, before: DrawnBefore) -> bool:
+        if self._strict and any(output.mismatches for output in before.outputs):
+            return False
+        return self._archive is not None and outputs_are_whole(self._archive, before.outputs)
 
     def _collect(self, most: int) -> None:
         """Take in what the saving thread has finished; wait until at most *most* are under way."""
@@ -286,7 +357,9 @@ class SingleRun:
         return entry, images
 
     def _take_in(self, saved: Future[_Saved]) -> None:
-        entry, images = saved.result()
+        self._note(*saved.result())
+
+    def _note(self, entry: VariantEntry, images: tuple[RunImage, ...]) -> None:
         self._images.extend(images)
         variant = self._plan.variants[self._places[entry.position]]
         if entry.failures:
@@ -296,7 +369,10 @@ class SingleRun:
             self._tell("variant", variant)
 
     def _tell(
-        self, event: Literal["step", "variant", "failure"], variant: Variant, **details: Any
+        self,
+        event: Literal["step", "variant", "failure", "retry"],
+        variant: Variant,
+        **details: Any,
     ) -> None:
         if self._hooks.wants_progress:
             self._hooks.progress(
@@ -364,6 +440,8 @@ class SingleRun:
             plan_size=self._plan.plan_size,
             part=self._whole["part"],
             parts=self._whole["parts"],
+            reused=self._reused,
+            workers=dict(self._shares),
         )
 
     def _warnings(self) -> tuple[str, ...]:
@@ -383,3 +461,33 @@ class SingleRun:
         elif self._hooks.failures:
             found.append("a learning record callback raised; the log says why")
         return tuple(dict.fromkeys(found))
+
+
+def _reused_entry(drawn: DrawnVariant, before: DrawnBefore) -> VariantEntry:
+    """Return the journal entry of a variant that *before* has drawn."""
+    variant = drawn.variant
+    about = plain_snapshot(
+        {"choices": variant.choices, "templates": variant.templates, "config": before.config}
+    )
+    return VariantEntry(
+        position=drawn.position,
+        config=about["config"],
+        label=variant.label,
+        choices=about["choices"],
+        templates=about["templates"],
+        outputs=tuple(
+            msgspec.structs.replace(output, variant=drawn.position) for output in before.outputs
+        ),
+        identity=drawn.identity,
+        drawn_by=before.run_id,
+    )
+
+
+def _reused_image(output: ImageOutput, drawn: DrawnVariant, archive: Path) -> RunImage:
+    assert output.path is not None
+    return RunImage(
+        variant=drawn.variant.index,
+        label=drawn.variant.label,
+        output=output,
+        path=archive / output.path,
+    )

@@ -1,33 +1,28 @@
-"""VariantDrawer: carry one variant through its stages, alone or several at a time."""
+"""VariantDrawer: carry one variant through its stages on one engine."""
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any, TypedDict
 
 from safelight.errors import (
     BackendError,
+    BackendUnavailable,
     GenerationCancelled,
     SafelightError,
-    StorageError,
     sentence_of,
 )
 from safelight.knobs import Stage
 from safelight.learning.snapshot import plain_values
 from safelight.pipeline.backend import Backend, GeneratedImage, ImageRequest, StepCallback
+from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant, Picture
 from safelight.pipeline.progress import CancelToken
 from safelight.pipeline.stages import stage_request, stages_of
 
-__all__ = ["Finished", "Lanes", "Moved", "Step", "VariantDrawer"]
+__all__ = ["Step", "VariantDrawer"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,28 +40,45 @@ class VariantDrawer:
 
     Args:
         backend: The engine.
-        folder: Where the files that a config names are.
+        files: The pictures that a config names.
         run_id: Goes into the name of every job.
         cancel: Obeyed between stages.
     """
 
-    def __init__(self, backend: Backend, folder: Path, run_id: str, cancel: CancelToken) -> None:
+    def __init__(
+        self, backend: Backend, files: InputFiles, run_id: str, cancel: CancelToken
+    ) -> None:
         self._backend = backend
-        self._folder = folder
+        self._files = files
         self._run_id = run_id
         self._cancel = cancel
-        self._files: dict[str, tuple[str, bytes]] = {}
 
     def draw(self, drawn: DrawnVariant, on_step: Callable[[Stage, Step], None]) -> None:
         """Fill *drawn*; trouble ends the variant, not the run.
 
+        A variant whose engine did not answer says so in ``unavailable`` and keeps the stages
+        that are done: drawing it again, here or on another engine, goes on after them.
+
         Raises:
             GenerationCancelled: Somebody asked to stop; what is drawn so far stays.
         """
+        drawn.unavailable = None
+        drawn.tries += 1
+        done = {picture.request.stage for picture in drawn.pictures}
         for stage in stages_of(drawn.variant.config):
+            if stage in done:
+                continue
+            began = time.perf_counter()
+            before = drawn.seconds.get(stage, 0.0)
             try:
                 self._cancel.check()
                 self._draw_stage(stage, drawn, on_step)
+            except BackendUnavailable as error:
+                drawn.unavailable = (stage, sentence_of(error))
+                drawn.pictures = [p for p in drawn.pictures if p.request.stage != stage]
+                drawn.seconds[stage] = before
+                drawn.lost_seconds += time.perf_counter() - began
+                return
             except SafelightError as error:
                 if isinstance(error, GenerationCancelled):
                     drawn.finished = False
@@ -89,9 +101,10 @@ class VariantDrawer:
         self, stage: Stage, drawn: DrawnVariant, on_step: Callable[[Stage, Step], None]
     ) -> None:
         knobs = drawn.variant.config[stage]
-        mask = self._file("mask", knobs)
+        mask = self._files.read("mask", knobs)
         for place, (parent, init_image) in enumerate(self._inputs(stage, knobs, drawn)):
             job_id = f"{self._run_id}-{drawn.variant.index}-{stage}-{place}"
+            job_id += f"-{drawn.tries}" if drawn.tries > 1 else ""  # the lost one may still go on
             request = stage_request(stage, knobs, init_image, mask=mask, job_id=job_id)
             began = time.perf_counter()
             try:
@@ -143,21 +156,7 @@ class VariantDrawer:
             last = drawn.pictures[-1].request.stage
             pictures = enumerate(drawn.pictures)
             return [(place, p.png) for place, p in pictures if p.request.stage == last]
-        return [(None, self._file("init_image", knobs))]
-
-    def _file(self, knob: str, knobs: Mapping[str, Any]) -> bytes | None:
-        """Return what is in the file that *knob* names, None where it names none."""
-        name = knobs.get(knob)
-        if name is None:
-            return None
-        last_name, data = self._files.get(knob, ("", b""))
-        if name != last_name:
-            try:
-                data = (self._folder / name).read_bytes()
-            except OSError as error:
-                raise StorageError(f"{knob} {name!r} cannot be read: {error}") from error
-            self._files[knob] = (name, data)
-        return data
+        return [(None, self._files.read("init_image", knobs))]
 
 
 def _for_stage(stage: Stage, on_step: Callable[[Stage, Step], None]) -> StepCallback:
@@ -165,85 +164,3 @@ def _for_stage(stage: Stage, on_step: Callable[[Stage, Step], None]) -> StepCall
         on_step(stage, Step(step=step, steps=steps, preview=preview))
 
     return told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """A variant has come a step further."""
-
-    drawn: DrawnVariant
-    stage: Stage
-    progress: Step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A variant is over, well or badly.
-
-    Attributes:
-        drawn: The variant.
-        stopped: What ended it from outside: a cancellation, or what no run survives.
-    """
-
-    drawn: DrawnVariant
-    stopped: BaseException | None = None
-
-
-class Lanes:
-    """Threads that draw one variant each; all they tell arrives in one place, in order.
-
-    Args:
-        lanes: How many.
-        drawer: What they draw with.
-        cancel: Obeyed at every step.
-    """
-
-    def __init__(self, lanes: int, drawer: VariantDrawer, cancel: CancelToken) -> None:
-        self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="safelight-lane")
-        self._drawer = drawer
-        self._cancel = cancel
-        self._news: queue.SimpleQueue[Moved | Finished] = queue.SimpleQueue()
-        self._stopped = threading.Event()
-        self.busy = 0
-
-    def __enter__(self) -> Lanes:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-        self._pool.shutdown()
-
-    def start(self, drawn: DrawnVariant) -> None:
-        """Draw *drawn* as soon as a thread is free."""
-        self.busy += 1
-        self._pool.submit(self._draw, drawn)
-
-    def next_news(self) -> Moved | Finished:
-        """Wait for the next that any lane has to tell."""
-        news = self._news.get()
-        if isinstance(news, Finished):
-            self.busy -= 1
-        return news
-
-    def stop(self) -> None:
-        """Make every lane stop at its next step."""
-        self._stopped.set()
-
-    def _draw(self, drawn: DrawnVariant) -> None:
-        def on_step(stage: Stage, progress: Step) -> None:
-            self._news.put(Moved(drawn=drawn, stage=stage, progress=progress))
-            self._cancel.check()
-            if self._stopped.is_set():
-                raise GenerationCancelled("the run was stopped")
-
-        try:
-            self._drawer.draw(drawn, on_step)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever hears of it
-            self._news.put(Finished(drawn=drawn, stopped=error))
-        else:
-            self._news.put(Finished(drawn=drawn))

@@ -1,0 +1,130 @@
+"""ArchivedPictures: what an archive holds already, for runs that need not draw it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from safelight.archive import Archive
+from safelight.archive_layout import packs_folder, records_folder
+from safelight.errors import RecordError
+from safelight.learning import LearningRecord
+from safelight.pipeline import BackendDescription
+from safelight.pipeline.drawn_before import Continuation, DrawnBefore, finished_entries
+
+__all__ = ["ArchivedPictures", "continuation_of"]
+
+
+class ArchivedPictures:
+    """Finds variants that an archive's runs have drawn whole.
+
+    Args:
+        archive: The archive.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def find(
+        self, identities: Sequence[str], engine: BackendDescription
+    ) -> Mapping[str, DrawnBefore]:
+        """Return identity -> the newest variant of that identity.
+
+        Args:
+            identities: What is looked for.
+            engine: Its version must agree where both are known.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
+        if not identities or not _holds_anything(self._archive.path):
+            return {}
+        statement = (
+            "SELECT DISTINCT i.identity, r.run_id, r.timestamp FROM images i JOIN runs r"
+            " USING (run_id) WHERE i.identity IN (SELECT unnest(?)) AND r.backend = ?"
+            " AND (? = '' OR coalesce(r.backend_version, '') IN ('', ?)) ORDER BY r.timestamp"
+        )
+        parameters = [list(identities), engine.name, engine.version, engine.version]
+        with self._archive.connect() as connection:
+            rows = connection.execute(statement, parameters).fetchall()
+        newest = {identity: run_id for identity, run_id, _ in rows}
+        found: dict[str, DrawnBefore] = {}
+        for record in records_of_runs(self._archive, set(newest.values())):
+            for _, entry, drawn_by in finished_entries(record, self._archive.path):
+                wanted = newest.get(entry.identity) == record.run_id
+                if wanted and entry.outputs and not entry.failures:
+                    found[entry.identity] = DrawnBefore(
+                        run_id=drawn_by,
+                        config=entry.config,
+                        outputs=entry.outputs,
+                        identity=entry.identity,
+                    )
+        return found
+
+
+def records_of_runs(archive: Archive, run_ids: Iterable[str]) -> list[LearningRecord]:
+    """Return the records of *run_ids*; those that cannot be read are left out."""
+    wanted = set(run_ids)
+    texts: dict[str, bytes] = {}
+    if wanted and records_folder(archive.path).is_dir():
+        for path in records_folder(archive.path).glob("*.json"):
+            run_id = path.stem.rpartition("_")[2]
+            if run_id in wanted:
+                try:
+                    texts[run_id] = path.read_bytes()
+                except OSError:
+                    continue
+    packed = wanted - set(texts)
+    if packed and packs_folder(archive.path).is_dir():
+        from safelight.archive.packs import read_packs
+
+        packs, _ = read_packs(packs_folder(archive.path))
+        files = [str(pack.path / "documents.parquet") for pack in packs]
+        if files:
+            with archive.connect() as connection:
+                rows = connection.execute(
+                    "SELECT run_id, json FROM read_parquet(?) WHERE run_id IN (SELECT unnest(?))",
+                    [files, sorted(packed)],
+                ).fetchall()
+            texts |= {run_id: text.encode() for run_id, text in rows}
+    records = []
+    for text in texts.values():
+        try:
+            records.append(LearningRecord.from_json(text))
+        except RecordError:
+            continue
+    return records
+
+
+def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continuation:
+    """Return what is left of the plan that RUN belongs to.
+
+    Args:
+        archive: The archive.
+        run: A run id, the beginning of one, or ``last``.
+        only_failed: Whether to try again what failed only.
+
+    Raises:
+        ArchiveError: There is no such run.
+        RecordError: It does not say how its plan was drawn.
+    """
+    record = archive.record(run)
+    return Continuation.of(record, _by_part(archive, record), archive.path, only_failed=only_failed)
+
+
+def _by_part(archive: Archive, run: LearningRecord) -> Callable[[int], Sequence[LearningRecord]]:
+    parts: dict[int, list[str]] = {}
+    with archive.connect() as connection:
+        rows = connection.execute(
+            "SELECT run_id, part FROM runs WHERE plan_id = ?", [run.plan_id]
+        ).fetchall()
+    for run_id, part in rows:
+        parts.setdefault(part, []).append(run_id)
+    return lambda part: records_of_runs(archive, parts.get(part, ()))
+
+
+def _holds_anything(archive: Path) -> bool:
+    return any(
+        folder.is_dir() and any(folder.iterdir())
+        for folder in (records_folder(archive), packs_folder(archive))
+    )

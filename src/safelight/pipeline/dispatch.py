@@ -1,0 +1,232 @@
+"""dispatch: which worker draws which variant, and what becomes of those that fall silent.
+
+The same for every pool. A worker that does not answer rests, longer each time, and its variant
+goes back to the head of the queue, for whoever is free; one that stays silent is left out. A
+variant that was begun often enough fails, so that one that kills engines cannot kill them all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+
+from safelight.errors import BackendError, BackendUnavailable, sentence_of
+from safelight.pipeline.engine_pool import Ended, Lanes
+from safelight.pipeline.picture_saver import DrawnVariant
+from safelight.pipeline.progress import CancelToken
+from safelight.pipeline.retry import RetryPolicy
+
+__all__ = ["VariantQueue", "WorkerShare", "dispatch"]
+
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks at workers that rest or are not there yet."""
+
+_MORE_PATIENCE = 2
+"""A worker may fall silent this much oftener in a row than one variant may: it could be the
+variant that kills it, and the next one shows."""
+
+
+class VariantQueue:
+    """The places of a run that are still to be drawn; those of one model together.
+
+    Loading other weights costs an engine seconds: a worker stays with the weights that it has
+    for as long as there is work for them, then takes those that nobody has, then helps where
+    most is left.
+
+    Args:
+        places: Where in the run, in the order of the plan.
+        weights: Returns what an engine must load for a place; None where all need the same.
+        make: Returns the variant at a place.
+    """
+
+    def __init__(
+        self,
+        places: Iterable[int],
+        weights: Callable[[int], Hashable] | None,
+        make: Callable[[int], DrawnVariant],
+    ) -> None:
+        self._make = make
+        self._groups: dict[Hashable, deque[int]] = {}
+        for place in places:
+            key = weights(place) if weights else None
+            self._groups.setdefault(key, deque()).append(place)
+        self._held: dict[str, Hashable] = {}
+        self._returned: deque[DrawnVariant] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._returned) or any(self._groups.values())
+
+    def __len__(self) -> int:
+        return len(self._returned) + sum(map(len, self._groups.values()))
+
+    def take(self, worker: str, *, returned: bool = True) -> DrawnVariant | None:
+        """Return what *worker* should draw next; None when there is nothing for it.
+
+        Args:
+            worker: Who asks.
+            returned: Whether it may have what others could not finish.
+        """
+        if self._returned and returned:
+            return self._returned.popleft()
+        left = {key: places for key, places in self._groups.items() if places}
+        if not left:
+            return None
+        key = self._held.get(worker)
+        if worker not in self._held or key not in left:
+            others = {group for name, group in self._held.items() if name != worker}
+            free = [group for group in left if group not in others]
+            key = free[0] if free else max(left, key=lambda group: len(left[group]))
+            self._held[worker] = key
+        return self._make(left[key].popleft())
+
+    def put_back(self, drawn: DrawnVariant) -> None:
+        """Put *drawn* before everything else."""
+        self._returned.append(drawn)
+
+    def release(self, worker: str) -> None:
+        """Forget what *worker* has loaded: it is gone."""
+        self._held.pop(worker, None)
+
+
+@dataclass(slots=True)
+class WorkerShare:
+    """What one worker did in a run.
+
+    Attributes:
+        variants: That it drew.
+        pictures: That came of them.
+        seconds: That it spent drawing.
+        lost_seconds: That came to nothing: tries that failed, and rests after them.
+        silences: How often it did not answer.
+        left_out: Why it got no more work, or empty.
+    """
+
+    variants: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
+    lost_seconds: float = 0.0
+    silences: int = 0
+    left_out: str = ""
+    _in_a_row: int = field(default=0, repr=False)
+    _rests_until: float = field(default=0.0, repr=False)
+
+
+def dispatch(
+    lanes: Lanes,
+    queue: VariantQueue,
+    *,
+    retry: RetryPolicy,
+    cancel: CancelToken,
+    shares: dict[str, WorkerShare],
+    on_ended: Callable[[DrawnVariant], None],
+    on_retry: Callable[[DrawnVariant, str], None],
+) -> None:
+    """Draw everything in *queue*.
+
+    Args:
+        lanes: Who draws.
+        queue: What is to be drawn.
+        retry: What to do when an engine does not answer.
+        cancel: Obeyed between variants.
+        shares: Worker -> what it did; filled.
+        on_ended: Called with every variant that is over, well or badly.
+        on_retry: Called with a variant that is tried again, and why, in a sentence.
+
+    Raises:
+        BackendUnavailable: Nobody is left to draw; what is in *queue* was not tried in vain.
+        GenerationCancelled: Somebody asked to stop.
+        BaseException: What stopped a worker and no run survives.
+    """
+    busy: set[str] = set()
+    stopped: BaseException | None = None
+    reason = ""
+    while True:
+        waiting = False
+        if stopped is None and not cancel.cancelled:
+            now = time.monotonic()
+            crew = [shares.setdefault(worker, WorkerShare()) for worker in lanes.workers]
+            trusted = any(not share._in_a_row for share in crew)
+            for worker, share in zip(lanes.workers, crew, strict=True):
+                if worker in busy or share.left_out:
+                    continue
+                try:
+                    ready = share._rests_until <= now and lanes.ready(worker)
+                except BackendError as problem:
+                    share.left_out = reason = sentence_of(problem)
+                    continue
+                if not ready:
+                    waiting = True
+                    continue
+                drawn = queue.take(worker, returned=not (share._in_a_row and trusted))
+                if drawn is None:
+                    waiting = bool(queue)
+                    continue
+                drawn.worker = worker
+                busy.add(worker)
+                lanes.start(worker, drawn)
+        if not busy:
+            if stopped is not None:
+                raise stopped
+            if not queue:
+                return
+            cancel.check()
+            if not waiting and all(shares[worker].left_out for worker in lanes.workers):
+                raise BackendUnavailable(f"{reason}; {len(queue):,} variants are not drawn")
+        try:
+            ended = lanes.next_ended(_LOOK_AGAIN if waiting or not busy else None)
+        except BaseException as problem:  # noqa: BLE001 - raised again above
+            stopped = stopped or problem
+            lanes.stop()
+            continue
+        if ended is None:
+            continue
+        busy.discard(ended.worker)
+        stopped = stopped or ended.stopped
+        again = _judge(ended, shares[ended.worker], retry, on_retry)
+        reason = ended.drawn.unavailable[1] if ended.drawn.unavailable else reason
+        if again and stopped is None and not cancel.cancelled:
+            queue.put_back(ended.drawn)
+            queue.release(ended.worker)
+            continue
+        if again:
+            ended.drawn.finished = False
+        try:
+            on_ended(ended.drawn)
+        except BaseException as problem:  # noqa: BLE001 - raised again above
+            stopped = stopped or problem
+            lanes.stop()
+
+
+def _judge(
+    ended: Ended,
+    share: WorkerShare,
+    retry: RetryPolicy,
+    on_retry: Callable[[DrawnVariant, str], None],
+) -> bool:
+    """Note what *ended* says of its worker; return whether the variant is tried again."""
+    drawn = ended.drawn
+    if drawn.unavailable is None:
+        share._in_a_row = 0
+        share.variants += 1
+        share.pictures += len(drawn.pictures)
+        share.seconds += sum(drawn.seconds.values())
+        return False
+    stage, message = drawn.unavailable
+    share.silences += 1
+    share._in_a_row += 1
+    if retry.retries and share._in_a_row > retry.retries + _MORE_PATIENCE:
+        share.left_out = message
+    if drawn.tries > retry.retries:
+        told = f"; tried {drawn.tries} times" if drawn.tries > 1 else ""
+        drawn.fail(stage, f"{message}{told}")
+        return False
+    if share.left_out:
+        on_retry(drawn, f"{message}; {ended.worker} is left out from now on")
+        return True
+    wait = retry.wait(share._in_a_row)
+    share._rests_until = time.monotonic() + wait
+    share.lost_seconds += wait + drawn.lost_seconds
+    on_retry(drawn, f"{message}; trying again in {wait:g} s")
+    return True

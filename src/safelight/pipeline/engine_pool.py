@@ -1,0 +1,330 @@
+"""EnginePool: where variants are drawn; the port between a run and one engine, several, or many.
+
+A pool opens *lanes* for a run. A lane has workers; each draws one variant at a time. All that
+they have to tell arrives in the caller's thread, in :meth:`Lanes.next_ended`, so that whoever
+listens needs no locks. What is drawn next, by whom, and what becomes of a worker that falls
+silent is decided in one place for every pool: :mod:`~safelight.pipeline.dispatch`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
+from safelight.knobs import Stage
+from safelight.pipeline.backend import Backend, BackendDescription, Closes
+from safelight.pipeline.input_files import InputFiles
+from safelight.pipeline.picture_saver import DrawnVariant
+from safelight.pipeline.progress import CancelToken
+from safelight.pipeline.variant_drawer import Step, VariantDrawer
+
+__all__ = ["DrawingJob", "Ended", "EnginePool", "Lanes", "LocalPool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingJob:
+    """What a pool must know of a run.
+
+    Attributes:
+        run_id: Goes into the name of every request.
+        files: The pictures that the config names.
+        cancel: Obeyed at every step.
+        on_step: Told of every step, in the thread that calls :meth:`Lanes.next_ended`.
+        most: Most variants that the run can use at once.
+    """
+
+    run_id: str
+    files: InputFiles
+    cancel: CancelToken
+    on_step: Callable[[DrawnVariant, Stage, Step], None]
+    most: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A worker is done with a variant, well or badly.
+
+    Attributes:
+        worker: The worker, which is free again.
+        drawn: The variant; ``unavailable`` says whether trying again may help.
+        stopped: What ended it from outside: a cancellation, or what no run survives.
+    """
+
+    worker: str
+    drawn: DrawnVariant
+    stopped: BaseException | None = None
+
+
+class Lanes(Protocol):
+    """The workers of a pool while one run uses them; a context manager."""
+
+    @property
+    def workers(self) -> Sequence[str]:
+        """The names of all workers; stable while the run lasts."""
+        ...
+
+    def ready(self, worker: str) -> bool:
+        """Return whether *worker*, which draws nothing now, can begin at once. Never waits.
+
+        Raises:
+            BackendError: It never will.
+        """
+        ...
+
+    def start(self, worker: str, drawn: DrawnVariant) -> None:
+        """Let *worker*, which draws nothing now, draw *drawn*."""
+        ...
+
+    def next_ended(self, timeout: float | None) -> Ended | None:
+        """Wait for a worker to end, telling of steps meanwhile.
+
+        Args:
+            timeout: Most seconds to wait; None waits for as long as somebody draws.
+
+        Returns:
+            What ended; None when the time is up or nobody draws.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Make every worker stop at its next step."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class EnginePool(Protocol):
+    """Where variants are drawn.
+
+    Every pool promises, and ``tests/pipeline/pool_contract.py`` checks: a variant that was
+    started ends exactly once; a worker that is lost costs the variant in hand and says so with
+    ``unavailable``; steps are told in the caller's thread; a stop ends all within a step.
+    """
+
+    @property
+    def name(self) -> str:
+        """What learning records call the engine."""
+        ...
+
+    def describe(self) -> BackendDescription:
+        """Return what is known of the engine.
+
+        Raises:
+            BackendUnavailable: No worker answers.
+        """
+        ...
+
+    def open_lanes(self, job: DrawingJob) -> Lanes:
+        """Return the workers for one run."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class LocalPool:
+    """One engine, or several that draw the same, reached from this process.
+
+    Args:
+        backends: The engines, at least one; all of one kind.
+        names: What to call them; needed where there are several.
+    """
+
+    def __init__(self, backends: Sequence[Backend], names: Sequence[str] = ()) -> None:
+        if not backends:
+            raise BackendError("a pool needs at least one engine")
+        self._backends = list(backends)
+        self._names = list(names) or [backend.name for backend in backends]
+        if len(set(self._names)) < len(backends):
+            self._names = [f"{name} {n}" for n, name in enumerate(self._names, start=1)]
+
+    @property
+    def name(self) -> str:
+        """The name of the first; they are of one kind."""
+        return self._backends[0].name
+
+    def describe(self) -> BackendDescription:
+        """Return the description of the first that answers.
+
+        Raises:
+            BackendUnavailable: None answers.
+            BackendError: Two of them are not the same version.
+        """
+        found: list[tuple[str, BackendDescription]] = []
+        silent: BackendUnavailable | None = None
+        for name, backend in zip(self._names, self._backends, strict=True):
+            try:
+                found.append((name, backend.describe()))
+            except BackendUnavailable as error:
+                silent = error
+        if not found:
+            raise silent or BackendUnavailable("no engine answers")
+        versions = {one.version: name for name, one in found if one.version}
+        if len(versions) > 1:
+            told = ", ".join(f"{name} is {version}" for version, name in versions.items())
+            raise BackendError(
+                f"the engines of a pool must be of one version, so that equal settings give"
+                f" equal pictures: {told}; use one version, or run them apart"
+            )
+        return next((one for _, one in found if one.version), found[0][1])
+
+    def open_lanes(self, job: DrawingJob) -> Lanes:
+        """Return one worker per engine, more where an engine draws several at once."""
+        workers: dict[str, Backend] = {}
+        for name, backend in zip(self._names, self._backends, strict=True):
+            wanted: Any = getattr(backend, "lanes", 1)
+            lanes = wanted if isinstance(wanted, int) and wanted > 1 else 1
+            names = [name] if lanes == 1 else [f"{name} lane {n}" for n in range(1, lanes + 1)]
+            workers |= dict.fromkeys(names, backend)
+        if len(workers) == 1 or job.most == 1:
+            return _InTurn(workers, job)
+        return _Threads(workers, job)
+
+    def close(self) -> None:
+        """Let go of every engine that holds something."""
+        for backend in self._backends:
+            if isinstance(backend, Closes):
+                backend.close()
+
+
+class _InTurn:
+    """Draws in the caller's thread, where an engine of one lane has always been called."""
+
+    def __init__(self, workers: dict[str, Backend], job: DrawingJob) -> None:
+        self.workers = tuple(workers)
+        self._job = job
+        self._drawers = _drawers(workers, job)
+        self._started: deque[tuple[str, DrawnVariant]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        return None
+
+    def ready(self, worker: str) -> bool:  # noqa: ARG002 - the port's
+        return not self._started
+
+    def start(self, worker: str, drawn: DrawnVariant) -> None:
+        self._started.append((worker, drawn))
+
+    def next_ended(self, timeout: float | None) -> Ended | None:
+        if not self._started:
+            if timeout:
+                self._job.cancel.wait(timeout)
+            return None
+        worker, drawn = self._started.popleft()
+
+        def on_step(stage: Stage, progress: Step) -> None:
+            self._job.on_step(drawn, stage, progress)
+            self._job.cancel.check()
+
+        try:
+            self._drawers[worker].draw(drawn, on_step)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever hears of it
+            drawn.finished = False
+            return Ended(worker=worker, drawn=drawn, stopped=error)
+        return Ended(worker=worker, drawn=drawn)
+
+    def stop(self) -> None:
+        """Nothing goes on in the meantime."""
+
+
+class _Threads:
+    """Draws in a thread for each worker."""
+
+    def __init__(self, workers: dict[str, Backend], job: DrawingJob) -> None:
+        self.workers = tuple(workers)
+        self._job = job
+        self._drawers = _drawers(workers, job)
+        self._news: queue.SimpleQueue[Ended | tuple[DrawnVariant, Stage, Step]] = (
+            queue.SimpleQueue()
+        )
+        self._inboxes: dict[str, queue.SimpleQueue[DrawnVariant | None]] = {}
+        self._threads: list[threading.Thread] = []
+        self._stopped = threading.Event()
+        self._busy = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.stop()
+        for inbox in self._inboxes.values():
+            inbox.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def ready(self, worker: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
+    def start(self, worker: str, drawn: DrawnVariant) -> None:
+        self._busy += 1
+        if worker not in self._inboxes:
+            self._inboxes[worker] = queue.SimpleQueue()
+            thread = threading.Thread(
+                target=self._work, args=(worker,), name=f"safelight-lane {worker}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        self._inboxes[worker].put(drawn)
+
+    def next_ended(self, timeout: float | None) -> Ended | None:
+        if not self._busy:
+            if timeout:
+                self._job.cancel.wait(timeout)
+            return None
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                news = self._news.get(timeout=left)
+            except queue.Empty:
+                return None
+            if isinstance(news, Ended):
+                self._busy -= 1
+                return news
+            self._job.on_step(*news)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _work(self, worker: str) -> None:
+        while (drawn := self._inboxes[worker].get()) is not None:
+            self._news.put(self._draw(worker, drawn))
+
+    def _draw(self, worker: str, drawn: DrawnVariant) -> Ended:
+        def on_step(stage: Stage, progress: Step) -> None:
+            self._news.put((drawn, stage, progress))
+            self._job.cancel.check()
+            if self._stopped.is_set():
+                raise GenerationCancelled("the run was stopped")
+
+        try:
+            self._drawers[worker].draw(drawn, on_step)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever hears of it
+            drawn.finished = False
+            return Ended(worker=worker, drawn=drawn, stopped=error)
+        return Ended(worker=worker, drawn=drawn)
+
+
+def _drawers(workers: dict[str, Backend], job: DrawingJob) -> dict[str, VariantDrawer]:
+    return {
+        name: VariantDrawer(backend, job.files, job.run_id, job.cancel)
+        for name, backend in workers.items()
+    }
