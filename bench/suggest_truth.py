@@ -3,7 +3,7 @@
 Three kinds of landscape, drawn anew for every repeat: smooth; with categorical traps (the sampler
 that is best on average is not the best one); with interactions (what cfg_scale should be depends
 on steps and sampler). A simulated person gives each drawn picture 1 to 5 whole stars: the
-setting's own score, the picture's own luck (standard deviation 0.6 stars), rounded and cut.
+setting's own score, the picture's own luck (standard deviation 0.5 stars), rounded and cut.
 
 Each method says after every batch which of the settings drawn so far it holds for the best, and
 is there when the true score of that one is at least 95 % of the best there is. Random search and Optuna's default sampler (TPE, one trial at a time) recommend
@@ -26,7 +26,7 @@ import numpy as np
 from safelight.learning.knob_space import ChoiceKnob, KnobSpace, NumberKnob
 from safelight.learning.proposals import Tried, expected, model_of, propose
 
-LUCK = 0.6
+LUCK = 0.5
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DDIM")
 SCHEDULERS = ("Karras", "Normal", "Exponential", "Beta")
 
@@ -64,8 +64,8 @@ def traps(rng: np.random.Generator) -> Truth:
 
     def score(points: np.ndarray) -> np.ndarray:
         sampler, scheduler = points[:, 3].astype(int), points[:, 4].astype(int)
-        far = np.exp(-0.5 * (((points[:, :3] - centre) / 0.7) ** 2).sum(axis=1))
-        near = np.exp(-0.5 * (((points[:, :3] - own) / 0.5) ** 2).sum(axis=1))
+        far = np.exp(-0.5 * (((points[:, :3] - centre) / 0.8) ** 2).sum(axis=1))
+        near = np.exp(-0.5 * (((points[:, :3] - own) / 0.6) ** 2).sum(axis=1))
         found = 1.2 + 1.8 * far
         found = np.where(sampler == trap, 2.0 + 1.8 * far, found)
         found = np.where(sampler == best, 1.2 + 3.4 * near, found)

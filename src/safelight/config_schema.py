@@ -96,7 +96,10 @@ def _stated(stage: Stage, name: str) -> dict[str, Any]:
     swept = {"anyOf": [{"required": [f"{stage}.{name}"]}, here]}
     randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
     there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
-    return {"anyOf": [here, there]}
+    listed = {"contains": {"required": [f"{stage}.{name}"]}}
+    setting = {"required": ["settings"], "properties": {"settings": listed}}
+    together = {"required": ["randomizer"], "properties": {"randomizer": setting}}
+    return {"anyOf": [here, there, together]}
 
 
 def _sweep_needs(stage: Stage) -> dict[str, Any]:
@@ -105,9 +108,11 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
         "propertyNames": {"not": {"pattern": rf"^{stage}\."}},
         "properties": {stage: {"maxProperties": 0}},
     }
+    unset = {"items": {"propertyNames": {"not": {"pattern": rf"^{stage}\."}}}}
+    left_out = {"sweep": unswept, "settings": unset}
     return {
         "if": {"not": _runs(stage)},
-        "then": {"properties": {"randomizer": {"properties": {"sweep": unswept}}}},
+        "then": {"properties": {"randomizer": {"properties": left_out}}},
     }
 
 
@@ -189,6 +194,21 @@ def _randomizer_schema() -> dict[str, Any]:
         "wildcards": _source_schema("tokens", "token", "values", ":"),
         "matrix": _source_schema("slots", "name", "values", ":"),
         "sweep": _sweep_schema(),
+        "settings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    f"{stage}.{knob.name}": _knob_schema(knob)
+                    for knob in KNOBS.values()
+                    for stage in knob.stages
+                    if knob.name not in ("prompt", "seed")
+                },
+                "minProperties": 1,
+                "additionalProperties": False,
+            },
+            "description": 'Values that come together, each "stage.knob" = value.',
+        },
     }
     properties["matrix"]["properties"] |= {
         "limit": {

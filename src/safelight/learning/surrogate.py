@@ -6,8 +6,7 @@ up and a part in which they act on each other are weighed against each other, so
 ratings already tell main effects, and many tell interactions.
 
 Source: Rasmussen and Williams 2006, chapters 2 and 5 (regression, marginal likelihood and its
-gradient); Duvenaud et al. 2011, arXiv:1112.4394 (additive kernels); Jones et al. 1998
-(expected improvement); Ginsbourger et al. 2010 (several at once, by believing the mean).
+gradient); Duvenaud et al. 2011, arXiv:1112.4394 (additive kernels).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Surrogate", "expected_improvement", "fit_surrogate"]
+__all__ = ["Surrogate", "fit_surrogate"]
 
 Floats = NDArray[np.float64]
 
@@ -28,8 +27,9 @@ _MOST_FITTED = 250
 
 _NUMBER_SCALE, _CHOICE_SCALE = math.log(0.5), math.log(1.0)
 _LEVEL = 1.0
-"""Variance of the level about which scores move. It is not their mean: people draw what they like,
-so what they have not drawn lies below it, and a model that returns to the mean would go and look."""
+"""Variance of the level about which scores move. It is not their mean: people draw what they
+like, so what they have not drawn lies below it, and a model that returns to the mean would look
+there for ever."""
 _JITTER = 1e-8
 
 
@@ -143,15 +143,6 @@ def fit_surrogate(
     weights = cho_solve((factor, True), wanted, check_finite=False)
     noise_sd = math.exp(scales.noise) * spread
     return Surrogate(points, choices, mean, spread, noise_sd, scales, factor, weights)
-
-
-def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """Return by how much each candidate is expected to beat *best*, never below 0."""
-    from scipy.special import ndtr
-
-    z = (mean - best) / deviation
-    density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    return np.asarray((mean - best) * ndtr(z) + deviation * density)
 
 
 def _most_told(counts: Floats) -> NDArray[np.intp]:
