@@ -22,6 +22,7 @@ _COMMANDS = {
     "doctor": "Find out what works on an engine, by asking it.",
     "export": "Write pictures' data or preference pairs to a file.",
     "find": "Find pictures by what they were made with.",
+    "learn": "Draw what it takes to find out what knobs do.",
     "plan": "Show what a config would draw, without drawing it.",
     "rate": "Say what a picture is worth.",
     "replay": "Draw a run again, and compare the pixels.",

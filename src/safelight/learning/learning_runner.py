@@ -189,7 +189,7 @@ class LearningPlan:
         if "randomizer" in self.base_config:
             raise ConfigError("a base with a randomizer table cannot be written as one config;"
                               " leave the table out, and name the prompts")  # fmt: skip
-        config = plain(self.base_config)
+        config: dict[str, Any] = plain(self.base_config)
         self._share_seeds(config)
         self._share_prompts(config)
         randomizer = config.setdefault("randomizer", {"templates": False})

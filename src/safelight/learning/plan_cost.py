@@ -7,7 +7,8 @@ and model; else same engine. The answer always says how many timings it rests on
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,7 +138,9 @@ class _Fit:
 
     def __init__(self, timings: Sequence[Timing]) -> None:
         seconds = np.array([float(t.seconds or 0) for t in timings])
-        work = np.array([_work(t) for t in timings])
+        self._size = {name: _most_common([getattr(t, name) for t in timings])
+                      for name in ("steps", "width", "height")}  # fmt: skip
+        work = np.array([self._work(t) for t in timings])
         known = np.isfinite(work)
         self._usual = float(np.median(seconds))
         self._fixed, self._per_work = self._usual, 0.0
@@ -152,8 +155,15 @@ class _Fit:
 
     def seconds(self, picture: Timing) -> float:
         """Return what a picture like that takes."""
-        work = _work(picture)
+        work = self._work(picture)
         return self._usual if not np.isfinite(work) else self._fixed + self._per_work * work
+
+    def _work(self, picture: Timing) -> float:
+        """Return steps times megapixels, what is not stated as in most pictures; NaN if none."""
+        work = 1e-6
+        for name, usual in self._size.items():
+            work *= getattr(picture, name) or usual or math.nan
+        return work
 
 
 def _line(work: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, float]:
@@ -164,11 +174,9 @@ def _line(work: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[floa
     return float(fixed), float(slope)
 
 
-def _work(picture: Timing) -> float:
-    """Return steps times megapixels; NaN where either is not known."""
-    if picture.steps is None or picture.width is None or picture.height is None:
-        return float("nan")
-    return picture.steps * picture.width * picture.height / 1e6
+def _most_common(values: Sequence[int | None]) -> int | None:
+    known = Counter(value for value in values if value)
+    return known.most_common(1)[0][0] if known else None
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """proposals: which settings to draw next, from what was rated and how sure that is.
 
 With too few ratings for a model the settings spread evenly over the space. From then on each
-next one is where the score may well be highest (the mean and two deviations), given that those
+next one is where the score may well be highest (the mean and three deviations), given that those
 before it were drawn and rated as expected. ``bench/suggest_truth.py`` compares that with random
 search and with Optuna's default sampler.
 
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 _CANDIDATES = 1024
 _STARTS, _MOVES = 8, 24
 _ROUNDS = 2
-_DARING = (2.0,)
+_DARING = 3.0
 """Deviations above the mean by which a setting is judged."""
 _MOST_POINTS = 800
 """Settings that the model rests on; of more, those with most pictures and the best."""
@@ -102,9 +102,8 @@ def propose(
         )
     rng = np.random.default_rng(seed)
     found: list[Floats] = []
-    for place in range(count):
-        daring = _DARING[place % len(_DARING)]
-        point = _most_promising(space, model, daring, rng, found)
+    for _ in range(count):
+        point = _most_promising(space, model, rng, found)
         if point is None:
             break
         found.append(point)
@@ -186,15 +185,14 @@ def _key(space: KnobSpace, setting: Mapping[str, Any]) -> tuple[Any, ...]:
 def _most_promising(
     space: KnobSpace,
     model: Surrogate,
-    daring: float,
     rng: np.random.Generator,
     taken: Sequence[Floats],
 ) -> Floats | None:
-    """Return the round point of largest mean + *daring* deviations that is not *taken*."""
+    """Return the round point of largest mean and deviations that is not *taken*."""
 
     def promise(points: Floats) -> Floats:
         mean, deviation = model.predict(points)
-        return np.asarray(mean + daring * deviation)
+        return np.asarray(mean + _DARING * deviation)
 
     candidates = space.rounded(space.of_unit(rng.random((_CANDIDATES, len(space.knobs)))))
     order = np.argsort(-model.predict(model.points)[0], kind="stable")[:_STARTS]

@@ -88,6 +88,36 @@ class Surrogate:
         variance = np.maximum(prior - np.einsum("ij,ij->j", within, within), 1e-12)
         return self.mean + self.spread * mean, self.spread * np.sqrt(variance)
 
+    def difference(
+        self, one: Floats, others: Floats, counts: Floats | None = None
+    ) -> tuple[float, float]:
+        """Return the expected score of *one* less that of *others*, and its standard deviation.
+
+        What is unknown of both alike does not count.
+
+        Args:
+            one: One point.
+            others: (n, knobs), of which the mean is taken.
+            counts: (n,) weights of that mean; equal when not given.
+        """
+        from scipy.linalg import solve_triangular
+
+        points = np.vstack([one, others])
+        weights = -np.ones(len(others)) if counts is None else -counts
+        contrast = np.append(1.0, weights / abs(weights.sum()))
+        cross = _kernel(points, self.points, self.choices, self._scales)
+        within = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        left = _kernel(points, points, self.choices, self._scales) - within.T @ within
+        mean = float(contrast @ (cross @ self._weights))
+        variance = max(float(contrast @ left @ contrast), 1e-12)
+        return self.spread * mean, self.spread * math.sqrt(variance)
+
+    def likeness(self, one: Floats, others: Floats) -> Floats:
+        """Return how alike *one* is to each of *others*, 0 to 1, all knobs taken together."""
+        apart = np.abs(others - one)
+        apart[:, self.choices] = apart[:, self.choices] > 0.5
+        return np.asarray(_each_knob(apart, self.choices, self._scales.knobs)[0].prod(axis=1))
+
     def believing(self, point: Floats) -> Surrogate:
         """Return the model after *point* was rated just as it expects: only surer there."""
         points = np.vstack([self.points, point])

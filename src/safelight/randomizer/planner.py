@@ -365,6 +365,8 @@ class _Planner:
                         texts = None if choice.moving else _Texts(choice)
                         yield Axis(name=slot, size=choice.size, values=texts)
         for key, values in self._sweeps.items():
+            if key == _TOGETHER:
+                values = tuple(map(_setting_text, values))
             yield Axis(name=key, size=len(values), values=values)
         if self._per_combination > 1:
             first = self._seeds[cast("Stage", self._first)]
@@ -373,6 +375,10 @@ class _Planner:
             if same and first is not None and not self._times_again(self._combinations() - 1):
                 seeds = range(first, first + self._per_combination)
             yield Axis(name=f"{self._first}.seed", size=self._per_combination, values=seeds)
+
+
+def _setting_text(setting: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in setting.items())
 
 
 def _cut(prompt: str) -> str:
