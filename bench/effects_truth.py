@@ -43,6 +43,7 @@ WORTH: Mapping[str, Mapping[Any, float]] = {
 }
 """True worth of every value, before it is divided by the spread of scores."""
 
+KINDS = ("sweep", "scatter", "scatter of few prompts", "picks")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PROMPT_SPREAD, PROMPT_TASTE, LUCK = 0.6, 0.15, 0.6
 
@@ -162,11 +163,13 @@ def stamp(moment: int) -> str:
 def coverage_run(kind: str, run: int) -> list[tuple[str, bool, float, float]]:
     """Return (basis, held, error of the estimate, half the interval) of every comparison."""
     chance = np.random.default_rng((1, run))
-    made = scatter(chance) if kind == "scatter" else sweep(chance)
+    made = sweep(chance)
+    if kind.startswith("scatter"):
+        made = scatter(chance, prompts=15 if kind == "scatter of few prompts" else 60)
     scores, spread = true_scores(chance, made, WORTH)
     said = picks(chance, scores, made) if kind == "picks" else stars(chance, scores)
     effects = find_effects(join_trials(made, fit_scores(said)))
-    found = []
+    found: list[tuple[str, bool, float, float]] = []
     for knob in effects.knobs:
         worth = {str(value).removesuffix(".0"): w for value, w in WORTH[knob.knob].items()}
         for one in knob.comparisons:
@@ -236,13 +239,14 @@ def main() -> None:
         def each(run: Callable[[int], Any]) -> list[Any]:
             return list(pool.map(run, range(runs), chunksize=4))
 
-        for kind in ("sweep", "scatter", "picks") if "coverage" in wanted else ():
+        for kind in KINDS if "coverage" in wanted else ():
             for basis in ("pairs", "adjusted"):
                 rows = [
                     r for one in each(partial(coverage_run, kind)) for r in one if r[0] == basis
                 ]
                 if rows:
                     print_coverage(kind, basis, rows, runs)
+        found: list[Any]
         if "null" in wanted:
             named = [names for names in each(null_run) if names]
             print(f"null: {len(named) / runs:.1%} of {runs} runs name something: {named[:5]}")

@@ -201,8 +201,7 @@ class AdjustedModel:
             effective = float(share.sum() ** 2 / np.square(share).sum())
             error = float("inf")
             if effective > 1.5:
-                off = np.bincount(self._cluster, weights=pull * self._left)
-                error = float(np.square(off).sum() * effective / (effective - 1)) ** 0.5
+                error = self._error(pull, self._left, effective)
             at = one.codes == level
             found[level] = Estimate(
                 difference=difference,
@@ -233,11 +232,21 @@ class AdjustedModel:
         if effective < 2:
             return None
         difference = float(pull @ self._left)
-        off = np.bincount(self._cluster, weights=pull * (self._left - difference * own))
         return Estimate(
             difference=difference,
-            error=float(np.square(off).sum() * effective / (effective - 1)) ** 0.5,
+            error=self._error(pull, self._left - difference * own, effective),
             freedom=max(effective - 1, 1.0),
             comparisons=int(np.count_nonzero(column)),
             prompts=self._prompt_count,
         )
+
+    def _error(self, pull: Floats, left: Floats, effective: float) -> float:
+        """Return the error of a sum with weights *pull*: robust, or the model's if that is larger.
+
+        The robust one is itself uncertain where prompts are few, and errs where it is small.
+        """
+        off = np.bincount(self._cluster, weights=pull * left)
+        robust = float(np.square(off).sum()) * effective / (effective - 1)
+        spare = max(len(left) - self._design.shape[1], 1)
+        noise = float(self._weights @ np.square(left)) / spare
+        return max(robust, noise * float((np.square(pull) / self._weights).sum())) ** 0.5

@@ -51,6 +51,7 @@ MATTERS = 0.2
 """A difference below a fifth of the spread of scores is called too small to matter."""
 
 _KNOBS_RISK, _INTERACTIONS_RISK = 0.04, 0.01
+_PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
 _POWER = 0.8416  # of the standard normal: 80 % of such studies would see it
 
 Status = Literal["clear", "small", "open", "few", "confounded"]
@@ -296,8 +297,9 @@ def _draft(
         n=own,
         status="few",
     )
-    enough_pairs = paired is not None and paired.comparisons >= FEWEST_PAIRS
-    if not (enough_pairs and paired and np.isfinite(paired.error)):
+    # Which of both is used must not hang on what they say, or the intervals are too short.
+    fewest = max(FEWEST_PAIRS, min(draft.pictures, draft.other_pictures) / _PICTURES_PER_PAIR)
+    if paired is None or paired.comparisons < fewest or not np.isfinite(paired.error):
         paired = None
         if draft.pictures < FEWEST_PICTURES or draft.other_pictures < FEWEST_PICTURES:
             return draft
@@ -309,10 +311,6 @@ def _draft(
         )
         draft.notes = draft.notes or ("the other knobs together imply which it is",)
         return draft
-    if paired and adjusted and draft.pictures >= FEWEST_PICTURES <= draft.other_pictures:
-        width, wide = (e.error * float(t.ppf(0.975, e.freedom)) for e in (adjusted, paired))
-        if wide > 2 * width and not confounders(levels, knob, level, rows):
-            paired = None
     draft.basis = "pairs" if paired else "adjusted"
     draft.estimate = paired or adjusted
     assert draft.estimate is not None

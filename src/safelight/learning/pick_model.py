@@ -124,7 +124,7 @@ class _Problem:
         sizes = np.array([1 + len(c.losers) for c in choices], np.int64)
         flat = np.array([p for c in choices for p in (c.winner, *c.losers)], np.int64)
         members = np.searchsorted(self.rows, flat)
-        starts = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
+        starts = (np.cumsum(sizes) - sizes).astype(np.int64)
         weights = np.array([c.weight for c in choices], np.float64)
         return members, starts, sizes, weights
 
