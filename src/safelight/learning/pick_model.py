@@ -59,12 +59,16 @@ class PickFit:
     Attributes:
         means: float64[n].
         variances: float64[n].
+        rows: Pictures that occur in choices, int64[k].
+        readings: Of those, what the evidence says without the prior, float64[k].
         sharpness: ``b``.
         ties: Davidson's nu: how readily ties are given.
     """
 
     means: Floats
     variances: Floats
+    rows: NDArray[np.int64]
+    readings: Floats
     sharpness: float
     ties: float
 
@@ -92,6 +96,8 @@ def fit_picks(
     return PickFit(
         means=after_means,
         variances=after_variances,
+        rows=problem.rows,
+        readings=_readings(scores, hessian),
         sharpness=float(sharpness),
         ties=problem.nu,
     )
@@ -118,7 +124,7 @@ class _Problem:
         sizes = np.array([1 + len(c.losers) for c in choices], np.int64)
         flat = np.array([p for c in choices for p in (c.winner, *c.losers)], np.int64)
         members = np.searchsorted(self.rows, flat)
-        starts = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
+        starts = (np.cumsum(sizes) - sizes).astype(np.int64)
         weights = np.array([c.weight for c in choices], np.float64)
         return members, starts, sizes, weights
 
@@ -213,6 +219,19 @@ class _Problem:
         log_determinant = float(np.log(np.abs(splu(hessian).U.diagonal())).sum())
         prior = np.log(sharpness / PICK_SHARPNESS) / _GRID_SPREAD
         return float(self._value(scores, float(sharpness)) - log_determinant / 2 - 0.5 * prior**2)
+
+
+def _readings(scores: Floats, hessian: Any) -> Floats:
+    """Return the scores without the standard normal prior.
+
+    Picks tell only differences. So that their sum, of which nothing is known, stays at zero, a
+    fiftieth of the prior is kept.
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
+    likelihood = sparse.csc_array(hessian - 0.98 * sparse.eye_array(len(scores)))
+    return np.atleast_1d(spsolve(likelihood, hessian @ scores))
 
 
 def _inverse_diagonal(hessian: Any) -> Floats:

@@ -66,6 +66,9 @@ class ImageScores:
         identities: One digest per picture, sorted: of its bytes where known, else its pixels.
         scores: Latent, mean 0, in units of the spread of taste, float64[n].
         deviations: Standard deviation of each score, float64[n]; 1 would be no evidence.
+        readings: What the evidence says without the prior, float64[n]: noisier than the scores,
+            but not drawn towards 0. Differences of means are to be taken of these, weighted
+            with ``1 - deviations**2``.
         ratings: How many judgements bear on the picture, int64[n].
         raters: Each rater's own fit, by name, sorted.
         pick_sharpness: How sharply picks tell scores apart: b of Bradley-Terry.
@@ -76,6 +79,7 @@ class ImageScores:
     identities: tuple[str, ...]
     scores: NDArray[np.float64]
     deviations: NDArray[np.float64]
+    readings: NDArray[np.float64]
     ratings: NDArray[np.int64]
     raters: Mapping[str, RaterFit] = field(default_factory=dict)
     pick_sharpness: float = 1.0
@@ -114,10 +118,12 @@ def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) ->
     stars = fit_stars(evidence)
     choices = [choice for pick in picks for choice in pick.choices(row_of)]
     means, variances, sharpness = stars.means, stars.variances, 1.0
+    ratings = np.bincount(evidence.images, minlength=len(keys))
+    readings = _readings(means, variances, ratings)
     if choices:
         fitted = fit_picks(choices, means, variances)
         means, variances, sharpness = fitted.means, fitted.variances, fitted.sharpness
-    ratings = np.bincount(evidence.images, minlength=len(keys))
+        readings[fitted.rows] = fitted.readings
     for pick in picks:
         ratings[[row_of[key] for key in pick.keys]] += 1
     raters = {
@@ -130,12 +136,27 @@ def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) ->
         identities=tuple(digest for _, digest in keys),
         scores=means - means.mean() if len(keys) else means,
         deviations=np.sqrt(variances),
+        readings=readings - readings.mean() if len(keys) else readings,
         ratings=ratings.astype(np.int64),
         raters=raters,
         pick_sharpness=sharpness,
         agreement=rater_agreement(evidence, [(f.rows, f.scores) for f in raters.values()]),
         places={digest: row_of[key] for key in keys for _, digest in members[key]},
     )
+
+
+def _readings(
+    means: NDArray[np.float64], variances: NDArray[np.float64], ratings: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the means without the prior.
+
+    How far the prior draws is taken alike for all pictures with as many judgements: five stars
+    tell less than three, and undoing each by itself would favour the extremes.
+    """
+    size = np.bincount(ratings)
+    mean = np.bincount(ratings, weights=variances) / np.maximum(size, 1)
+    reliability = np.maximum(1 - mean, 0.02)[ratings]
+    return np.asarray(np.where(ratings > 0, means / reliability, 0.0), np.float64)
 
 
 Key = tuple[str, str]

@@ -34,7 +34,8 @@ _NODES = np.linspace(-4.5, 4.5, 37)
 _LOG_PRIOR = -0.5 * _NODES**2 - float(np.log(np.exp(-0.5 * _NODES**2).sum()))
 _TIME_BINS, _STARS_FOR_DRIFT = 8, 40
 _STARS_FOR_OWN_SCALE, _MOST_SCALES = 15, 40
-_MOST_ROUNDS, _SETTLED = 60, 1e-4
+_MOST_ROUNDS, _SETTLED = 60, 5e-4
+_RAREST = 1e-12
 _FLAG_SHARPNESS, _FLAG_THRESHOLD = 2.2, 1.2
 
 
@@ -163,12 +164,39 @@ class _Cells:
 
     def log_likelihood(self, parameters: Floats) -> Floats:
         """Return the log probability of each cell at each node, float64[cells, nodes]."""
+        upper, lower, *_ = self._bounds(parameters)
+        return np.log(np.maximum(_logistic(upper) - _logistic(lower), _RAREST))
+
+    def fit_and_slope(self, parameters: Floats, expected: Floats) -> tuple[float, Floats]:
+        """Return the sum of *expected* times the log probabilities, and its gradient."""
+        upper, lower, sharpness, steps = self._bounds(parameters)
+        above, below = _logistic(upper), _logistic(lower)
+        chance = np.maximum(above - below, _RAREST)
+        by_upper = expected * above * (1 - above) / chance
+        by_lower = expected * below * (1 - below) / chance
+        finite_upper = np.where(np.isfinite(upper), upper, 0.0)
+        finite_lower = np.where(np.isfinite(lower), lower, 0.0)
+        rise, fall = by_upper.sum(axis=1), by_lower.sum(axis=1)
+        by_threshold = np.zeros(6)
+        np.add.at(by_threshold, self.values, sharpness * rise)
+        np.add.at(by_threshold, self.values - 1, -sharpness * fall)
+        thresholds = by_threshold[1:5]
+        later = np.cumsum(thresholds[::-1])[::-1]
+        slope = [
+            float((by_upper * finite_upper - by_lower * finite_lower).sum()),
+            later[0],
+            *(later[1:] * steps),
+            sharpness * float(self.times @ (rise - fall)),
+        ]
+        return float((expected * np.log(chance)).sum()), np.array(slope)
+
+    def _bounds(self, parameters: Floats) -> tuple[Floats, Floats, float, Floats]:
         thresholds, sharpness, drift = _unpacked(parameters)
         bounds = np.concatenate(([-np.inf], thresholds, [np.inf]))
         shift = drift * self.times
-        upper = _logistic(sharpness * ((bounds[self.values] + shift)[:, None] - _NODES))
-        lower = _logistic(sharpness * ((bounds[self.values - 1] + shift)[:, None] - _NODES))
-        return np.log(np.maximum(upper - lower, 1e-12))
+        upper = sharpness * ((bounds[self.values] + shift)[:, None] - _NODES)
+        lower = sharpness * ((bounds[self.values - 1] + shift)[:, None] - _NODES)
+        return upper, lower, sharpness, np.diff(thresholds)
 
 
 class _Scale:
@@ -185,13 +213,13 @@ class _Scale:
         """Climb the expected log posterior; return how far the parameters moved."""
         from scipy.optimize import minimize
 
-        def loss(parameters: Floats) -> float:
+        def loss(parameters: Floats) -> tuple[float, Floats]:
             off = parameters - self._prior
-            fit = float((expected * cells.log_likelihood(parameters)).sum())
-            return 0.5 * float(off @ (self._precision * off)) - fit
+            fit, slope = cells.fit_and_slope(parameters, expected)
+            return 0.5 * float(off @ (self._precision * off)) - fit, self._precision * off - slope
 
         before = self.parameters
-        result = minimize(loss, before, method="L-BFGS-B", options={"maxiter": 8})
+        result = minimize(loss, before, method="L-BFGS-B", jac=True, options={"maxiter": 8})
         self.parameters = np.asarray(result.x, np.float64)
         return float(np.abs(self.parameters - before).max())
 

@@ -32,7 +32,7 @@ TRIAL_COLUMNS = (
 ABSENT = "(none)"
 """How the absence of a knob is named among its levels."""
 
-_NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed", "backend"))
+_NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
 _MOST_TERMS, _TERM_PICTURES = 40, 5
 _BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
 
@@ -65,6 +65,7 @@ class Trials:
             is a part of the prompt between commas.
         scores: float64[n]; see :class:`~safelight.learning.scores.ImageScores`.
         deviations: Of the scores, float64[n].
+        readings: Scores without the prior, float64[n].
         ratings: How many judgements bear on the picture, int64[n].
         gone: Rated pictures that have no row: their record is gone, or a filter left them out.
         unrated: Rows that nobody rated.
@@ -78,6 +79,7 @@ class Trials:
     levels: Mapping[str, Levels] = field(default_factory=dict)
     scores: NDArray[np.float64]
     deviations: NDArray[np.float64]
+    readings: NDArray[np.float64]
     ratings: NDArray[np.int64]
     gone: int = 0
     unrated: int = 0
@@ -96,8 +98,8 @@ def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) ->
 
     Args:
         columns: Name -> values, all of one length: ``sha256`` or ``pixel_sha256`` (or both),
-            and what else there is. Columns other than those of a picture, prompt, seed and
-            engine are knobs: of numbers where every value is one, else of texts. None, NaN and
+            and what else there is. Columns other than those of a picture, prompt and seed are
+            knobs: of numbers where every value is one, else of texts. None, NaN and
             infinity are absent.
         scores: Of the same pictures.
 
@@ -141,6 +143,7 @@ def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) ->
         levels=levels | _terms(prompts),
         scores=scores.scores[at] if len(at) else np.zeros(0),
         deviations=scores.deviations[at] if len(at) else np.zeros(0),
+        readings=scores.readings[at] if len(at) else np.zeros(0),
         ratings=scores.ratings[at] if len(at) else np.zeros(0, np.int64),
         gone=len(scores.identities) - len(kept),
         unrated=sum(place is None for place in places),
