@@ -472,8 +472,10 @@ def _setting_fault(
     if name not in KNOBS or stage not in KNOBS[name].stages:
         own = [k.name for k in KNOBS.values() if stage in k.stages]
         return f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}"
-    if name in ("prompt", "seed"):
-        return f"cannot be part of a setting; every setting has the same {name}s"
+    if name == "seed":
+        return "cannot be part of a setting; every setting has the same seeds"
+    if name == "prompt" and "prompt" in stages[cast("Stage", stage)]:
+        return f"is in a setting, and stated in {stage}, too; leave one of them out"
     if key in sweep:
         return "is in a setting, and swept, too; leave one of them out"
     return knob_fault(KNOBS[name], value)

@@ -47,6 +47,7 @@ def config_schema() -> dict[str, Any]:
         "allOf": [
             *(_input_rule(stage) for stage in STAGES[1:]),
             *(_sweep_needs(stage) for stage in STAGES),
+            *(_one_prompt(stage) for stage in STAGES[:2]),
             *(
                 _companion_rule(stage, knob)
                 for knob in KNOBS.values()
@@ -113,6 +114,17 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
     return {
         "if": {"not": _runs(stage)},
         "then": {"properties": {"randomizer": {"properties": left_out}}},
+    }
+
+
+def _one_prompt(stage: Stage) -> dict[str, Any]:
+    """Return the rule that a prompt is stated by settings or by *stage*, not by both."""
+    listed = {"contains": {"required": [f"{stage}.prompt"]}}
+    setting = {"required": ["settings"], "properties": {"settings": listed}}
+    stated = {"required": [stage], "properties": {stage: {"required": ["prompt"]}}}
+    return {
+        "if": {"required": ["randomizer"], "properties": {"randomizer": setting}},
+        "then": {"not": {"allOf": [stated, _runs(stage)]}},
     }
 
 
@@ -202,7 +214,7 @@ def _randomizer_schema() -> dict[str, Any]:
                     f"{stage}.{knob.name}": _knob_schema(knob)
                     for knob in KNOBS.values()
                     for stage in knob.stages
-                    if knob.name not in ("prompt", "seed")
+                    if knob.name != "seed"
                 },
                 "minProperties": 1,
                 "additionalProperties": False,

@@ -29,6 +29,7 @@ _COMMANDS = {
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
     "show": "Show the learning record of a run.",
+    "suggest": "Suggest settings worth drawing, from what was rated.",
 }
 
 

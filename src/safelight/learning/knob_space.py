@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safelight.errors import ConfigError
 from safelight.knobs import KNOBS
 
-__all__ = ["ChoiceKnob", "KnobSpace", "NumberKnob", "SpaceKnob", "knob_of_values"]
+__all__ = ["ChoiceKnob", "KnobSpace", "NumberKnob", "SpaceKnob", "knob_of_values", "widened"]
 
 Points = NDArray[np.float64]
 
@@ -139,6 +139,30 @@ def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
         return _number_knob(name, levels)
     kept = sorted(counts, key=lambda key: (-counts[key], str(key[1])))[:MOST_LEVELS]
     return ChoiceKnob(name=name, levels=tuple(sorted((v for _, v in kept), key=str)))
+
+
+def widened(knob: NumberKnob) -> NumberKnob:
+    """Return *knob* with a quarter more room at both ends, as far as its rule allows.
+
+    The best value may lie just outside of what was tried.
+    """
+    rule = KNOBS.get(knob.name.rpartition(".")[2])
+    least = -math.inf if rule is None or rule.minimum is None else rule.minimum
+    most = math.inf if rule is None or rule.maximum is None else rule.maximum
+    if rule is not None and rule.above is not None:
+        least = rule.above + knob.step
+    if knob.low >= 0:
+        least = max(least, 0.0)
+    if knob.logarithmic:
+        factor = (knob.high / knob.low) ** 0.25
+        low, high = knob.low / factor, knob.high * factor
+        least = max(least, knob.low / factor)
+    else:
+        room = 0.25 * (knob.high - knob.low)
+        low, high = knob.low - room, knob.high + room
+    low = max(least, knob.low - math.floor((knob.low - low) / knob.step) * knob.step)
+    high = min(most, knob.high + math.floor((high - knob.high) / knob.step) * knob.step)
+    return replace(knob, low=min(low, knob.low), high=max(high, knob.high))
 
 
 def _number_knob(name: str, levels: Sequence[float]) -> NumberKnob:

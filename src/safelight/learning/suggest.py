@@ -27,6 +27,7 @@ from safelight.learning.knob_space import (
     KnobSpace,
     SpaceKnob,
     knob_of_values,
+    widened,
 )
 from safelight.learning.proposals import Tried, model_of, propose, spread_settings
 from safelight.learning.surrogate import Surrogate
@@ -313,6 +314,7 @@ def _space_of(
             continue
         usual = max(dict.fromkeys(known), key=known.count) if len(known) < 10_000 else known[0]
         knob = knob_of_values(name, known) if name not in _NOT_SET else None
+        knob = knob if isinstance(knob, ChoiceKnob) or knob is None else widened(knob)
         if knob is None or len(known) < 0.9 * len(values):
             fixed[name] = usual
             continue

@@ -334,7 +334,8 @@ class _Planner:
                 labels.append(f"{shown}{again}={chosen.text}")
         for key, value in swept.items():
             choices[key] = plain(value)
-            labels.append(f"{self._short.get(key, key.partition('.')[2])}={value}")
+            shown = _cut(value) if isinstance(value, str) else value
+            labels.append(f"{self._short.get(key, key.partition('.')[2])}={shown}")
         if (key := f"{self._first}.seed") in seeds:
             choices[key] = seeds[key]
             labels.append(f"seed={seeds[key]}")
