@@ -5,10 +5,12 @@ that is best on average is not the best one); with interactions (what cfg_scale 
 on steps and sampler). A simulated person gives each drawn picture 1 to 5 whole stars: the
 setting's own score, the picture's own luck (standard deviation 0.5 stars), rounded and cut.
 
-Each method says after every batch which of the settings drawn so far it holds for the best, and
-is there when the true score of that one is at least 95 % of the best there is. Random search and Optuna's default sampler (TPE, one trial at a time) recommend
-what was rated best; ``tried`` counts until any setting tried was good enough, whether or not
-anybody could know.
+Each method says after every rating which of the settings drawn so far it holds for the best, and
+has found a good one when the true score of that one is at least 95 % of the best there is.
+``tried`` counts until any setting drawn was that good, whether or not anybody could know.
+Random search and Optuna's default sampler (TPE, one trial at a time) recommend what was rated
+best, as ``study.best_trial`` does; "random, modelled" draws at random and recommends by our
+model, which tells apart what choosing and what reading the ratings is worth.
 
     python bench/suggest_truth.py --repeats 50 --ratings 160
 """
@@ -24,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from safelight.learning.knob_space import ChoiceKnob, KnobSpace, NumberKnob
-from safelight.learning.proposals import Tried, expected, model_of, propose
+from safelight.learning.proposals import Tried, model_of, propose
+from safelight.learning.surrogate import Surrogate
 
 LUCK = 0.5
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DDIM")
@@ -137,6 +140,31 @@ def random_search(truth: Truth, ratings: int, rng: np.random.Generator) -> list[
     return [(int(np.argmax(given[: n + 1])), float(true[n])) for n in range(ratings)]
 
 
+def random_modelled(
+    truth: Truth, ratings: int, rng: np.random.Generator
+) -> list[tuple[int, float]]:
+    """Return the same of random search whose recommendation is our model's, every 8 ratings."""
+    tried: list[Tried] = []
+    said: list[tuple[int, float]] = []
+    for point in SPACE.of_unit(rng.random((ratings, 5))):
+        setting = SPACE.setting(point)
+        score = float(truth(np.array([SPACE.point(setting)]))[0])
+        tried.append(Tried(setting=setting, score=stars(score, rng)))
+        place = said[-1][0] if said else 0
+        if len(tried) % 8 == 0:
+            place = recommended(tried, model_of(SPACE, tried))
+        said.append((place, score))
+    return said
+
+
+def recommended(tried: Sequence[Tried], model: Surrogate | None) -> int:
+    """Return the place of the setting that our model holds for the best."""
+    if model is None:
+        return int(np.argmax([one.score for one in tried]))
+    means, _ = model.predict(np.array([SPACE.point(one.setting) for one in tried]))
+    return int(np.argmax(means))
+
+
 def tpe(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
     """Return the same of Optuna's default sampler."""
     import optuna
@@ -175,11 +203,7 @@ def safelight(batch: int) -> Callable[[Truth, int, np.random.Generator], list[tu
                 for one, score in zip(asked, true, strict=True)
             ]
             model = model_of(SPACE, tried)
-            if model is None:
-                place = int(np.argmax([one.score for one in tried]))
-            else:
-                means = [one.mean for one in expected(SPACE, model, [t.setting for t in tried])]
-                place = int(np.argmax(means))
+            place = recommended(tried, model)
             said += [(said[-1][0] if said else 0, float(score)) for score in true[:-1]]
             said.append((place, float(true[-1])))
         return said[:ratings]
@@ -208,7 +232,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     given = parser.parse_args()
     methods: dict[str, Callable[..., Any]] = {
-        "random": random_search, "Optuna TPE": tpe,
+        "random": random_search, "random, modelled": random_modelled, "Optuna TPE": tpe,
         f"safelight, {given.batch} at a time": safelight(given.batch),
     }  # fmt: skip
     print(

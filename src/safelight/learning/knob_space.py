@@ -152,11 +152,10 @@ def widened(knob: NumberKnob) -> NumberKnob:
     if rule is not None and rule.above is not None:
         least = rule.above + knob.step
     if knob.low >= 0:
-        least = max(least, 0.0)
+        least = max(least, knob.low / 2)
     if knob.logarithmic:
         factor = (knob.high / knob.low) ** 0.25
         low, high = knob.low / factor, knob.high * factor
-        least = max(least, knob.low / factor)
     else:
         room = 0.25 * (knob.high - knob.low)
         low, high = knob.low - room, knob.high + room

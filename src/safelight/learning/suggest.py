@@ -260,7 +260,7 @@ def _explained(
         why = "the best known setting again: more of its ratings would settle how good it is"
     elif gain - 1.96 * gain_sd > 0:
         why = f"surely better than the best known one ({_change(best.setting, setting, changed)})"
-    elif gain > 0:
+    elif gain > 0.84 * gain_sd:  # four in five
         why = f"likely better than the best known one ({_change(best.setting, setting, changed)})"
     elif pictures == 0:
         why = "nothing like it was rated; it may be better than all that is known"
@@ -352,7 +352,6 @@ def _gathered(trials: Trials, space: KnobSpace) -> tuple[Tried, ...]:
         [[knob.place(v) for v in column] for knob, column in zip(space.knobs, columns, strict=True)]
     ).T
     usable = np.isfinite(points).all(axis=1) & np.isfinite(trials.readings)
-    usable &= ((points >= -1e-9) & (space.choices | (points <= 1 + 1e-9))).all(axis=1)
     rows = np.flatnonzero(usable)
     if not len(rows):
         return ()
