@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from safelight.learning.effects import Comparison, Effects, KnobEffect
+from safelight.learning.effects import MATTERS, Comparison, Effects, KnobEffect
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -167,21 +167,27 @@ def draw_effects(effects: Effects, *, title: str, rated_by: str) -> Drawing:
         f" {effects.prompts:,} prompts"
     )
     drawing.text(_MARGIN, 58, under, colour=FAINT, room=_WIDTH - 2 * _MARGIN)
-    top = y = 100.0
+    top = y = 92.0
     if effects.told or not rows:
         told = effects.told or "no knob varied in the rated pictures: nothing to compare"
         drawing.text(_MARGIN, y, told, room=_WIDTH - 2 * _MARGIN)
         drawing.height = round(y + 40)
         return drawing
-    bottom = top + sum(_HEAD if c is None else _ROW for _, c in rows)
+    tall = sum(_HEAD if c is None or len(_shown(k)) == 1 else _ROW for k, c in rows)
+    bottom = top + tall
     axis.draw(drawing, top, bottom)
     for shown, comparison in rows:
         if comparison is None:
             y += _HEAD
-            _draw_knob(drawing, shown, y - _ROW / 2)
+            _draw_knob(drawing, shown, y - _ROW / 2, "")
+            continue
+        alone = len(_shown(shown)) == 1
+        y += _ROW + (_HEAD - _ROW if alone else 0)
+        if alone:
+            _draw_knob(drawing, shown, y - _ROW / 2, comparison.level)
         else:
-            _draw_row(drawing, axis, comparison, y + _ROW / 2)
-            y += _ROW
+            drawing.text(_MARGIN + 14, y - _ROW / 2, comparison.level, room=_LABELS - 30)
+        _draw_row(drawing, axis, comparison, y - _ROW / 2)
     y = _draw_key(drawing, axis, y + 44, left_out)
     for interaction in effects.interactions[:4]:
         y += _ROW
@@ -198,18 +204,17 @@ def _rows(effects: Effects) -> tuple[list[tuple[KnobEffect, Comparison | None]],
     for knob in effects.knobs:
         shown = _shown(knob)
         left_out += len(knob.comparisons) - len(shown)
-        if not shown:
-            continue
         if len(rows) + len(shown) + 1 > _MOST_ROWS:
             left_out += len(shown)
             continue
-        rows.append((knob, None))
+        if len(shown) > 1:
+            rows.append((knob, None))
         rows += [(knob, one) for one in shown]
     return rows, left_out
 
 
 def _shown(knob: KnobEffect) -> Sequence[Comparison]:
-    if all(one.status == "few" for one in knob.comparisons) and len(knob.comparisons) > 3:
+    if all(one.status == "few" for one in knob.comparisons):
         return ()
     if len(knob.comparisons) <= _MOST_LEVELS:
         return knob.comparisons
@@ -242,7 +247,7 @@ class _Axis:
         for number in self._ticks():
             x = self.place(number)
             drawing.line(x, top, x, bottom + 8, FAINT if number == 0 else RULE, 1)
-            label = "0" if number == 0 else f"{number:+.4g}".replace("-", "\u2212")
+            label = "0" if number == 0 else f"{number:+.4g}"
             drawing.text(x, bottom + 20, label, size=_SMALL, colour=FAINT, anchor="middle")
 
     def _ticks(self) -> Iterator[float]:
@@ -250,23 +255,21 @@ class _Axis:
         yield from (self.step * number for number in range(-count, count + 1))
 
 
-def _draw_knob(drawing: Drawing, knob: KnobEffect, y: float) -> None:
-    drawing.text(_MARGIN, y, knob.knob, bold=True, room=_LABELS - 60)
+def _draw_knob(drawing: Drawing, knob: KnobEffect, y: float, level: str) -> None:
+    """Write a knob's name, and what is compared where there is room."""
+    drawing.text(_MARGIN, y, knob.knob, bold=True, room=_LABELS - 24)
     against = knob.comparisons[0].against
+    told = f"{level} against {against}" if level else f"against {against}"
     x = _MARGIN + _LABELS - 12
     room = _LABELS - _wide(knob.knob, _TEXT) - 30
     if room > 50:
-        drawing.text(x, y, f"against {against}", size=_SMALL, colour=FAINT, anchor="end", room=room)
+        drawing.text(x, y, told, size=_SMALL, colour=FAINT, anchor="end", room=room)
 
 
 def _draw_row(drawing: Drawing, axis: _Axis, one: Comparison, y: float) -> None:
-    drawing.text(_MARGIN + 14, y, one.level, room=_LABELS - 30)
     end = _MARGIN + _LABELS + _AXIS
     if one.difference is None or one.low is None or one.high is None:
-        if one.status == "confounded":
-            told = "; ".join(one.notes)
-        else:
-            told = f"not enough evidence; about {one.more} more ratings"
+        told = "; ".join(one.notes) or f"not enough evidence; about {one.more} more ratings"
         start = axis.place(0) + 8
         drawing.box(start - 4, y - 9, end - start, 18, PAPER)
         drawing.text(start, y, told, size=_SMALL, colour=FAINT, room=_WIDTH - _MARGIN - start - 60)
@@ -282,28 +285,30 @@ def _draw_row(drawing: Drawing, axis: _Axis, one: Comparison, y: float) -> None:
     if one.expected is not None:
         x = axis.place(one.expected)
         drawing.line(x, y - 8, x, y + 8, colour, 1)
-    drawing.dot(axis.place(one.difference), y, 5, colour if clear else PAPER, colour)
-    figure = f"{one.difference:+.2f}  [{one.low:+.2f}, {one.high:+.2f}]".replace("-", "\u2212")
+    fill = PAPER if one.status == "open" else colour
+    drawing.dot(axis.place(one.difference), y, 5, fill, colour)
+    figure = f"{one.difference:+.2f}  [{one.low:+.2f}, {one.high:+.2f}]"
     drawing.text(
         end + _FIGURES, y, figure, size=_SMALL, colour=INK if clear else FAINT, anchor="end"
     )
-    unit = "pairs" if one.basis == "pairs" else "pict."
+    unit = "pairs" if one.basis == "pairs" else "pictures"
     drawing.text(
-        _WIDTH - _MARGIN, y, f"{one.n:,} {unit} / {one.prompts:,} pr.", size=_SMALL,
+        _WIDTH - _MARGIN, y, f"n = {one.n:,} {unit}", size=_SMALL,
         colour=FAINT, anchor="end",
     )  # fmt: skip
 
 
 def _draw_key(drawing: Drawing, axis: _Axis, y: float, left_out: int) -> float:
     middle = axis.place(0)
-    told = "difference in score, with 95 % interval; 1 = the spread of all rated pictures"
+    told = "difference in score with its 95 % interval; 1 is the spread of all rated pictures"
     drawing.text(middle, y, told, size=_SMALL, colour=FAINT, anchor="middle")
     y += 30
     x = float(_MARGIN)
     for rim, fill, name in (
         (BETTER, BETTER, "clearly better"),
         (WORSE, WORSE, "clearly worse"),
-        (OPEN, PAPER, "not told from no difference"),
+        (OPEN, OPEN, f"surely less than {MATTERS:g}"),
+        (OPEN, PAPER, "not enough evidence"),
     ):
         drawing.line(x, y, x + 22, y, rim, 2.2)
         drawing.dot(x + 11, y, 5, fill, rim)
