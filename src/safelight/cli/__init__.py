@@ -20,6 +20,7 @@ _COMMANDS = {
     "backends": "Show the installed engines, and what each can do.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
+    "effects": "Show what each knob does to ratings, and how sure that is.",
     "export": "Write pictures' data or preference pairs to a file.",
     "find": "Find pictures by what they were made with.",
     "learn": "Draw what it takes to find out what knobs do.",

@@ -24,6 +24,11 @@ from safelight.pipeline.images import identify
 @click.option("--note", help="A remark; an empty one clears it.")
 @click.option("--rater", default="", help="Who says so.")
 @click.option("--where", "condition", help="Rate every picture that meets this filter.")
+@click.option(
+    "--by",
+    type=click.Choice(["fidelity"]),
+    help="Let a program rate: how well pictures of the model in the box show their prompt.",
+)
 @click.option("--undo", help="Take back the rating event with this id.")
 def command(
     images: tuple[Path, ...],
@@ -35,6 +40,7 @@ def command(
     note: str | None,
     rater: str,
     condition: str | None,
+    by: str | None,
     undo: str | None,
 ) -> None:
     """Say what a picture is worth.
@@ -42,6 +48,13 @@ def command(
     A rating belongs to the picture, not to its path: IMAGES may lie anywhere, and moving or
     renaming them loses nothing. For several at once: --where "model = 'x' and steps < 10".
     """
+    if by is not None:
+        from safelight.cli.fidelity_rating import rate_by_fidelity
+
+        if images or rater or undo or tags or (stars, favourite, reject, note) != (None,) * 4:
+            raise click.UsageError("--by rates by itself: give it --where, and nothing else")
+        rate_by_fidelity(Archive(archive), condition or "")
+        return
     said: list[tuple[str, bool | int | str]] = [
         (kind, value)
         for kind, value in (

@@ -249,4 +249,5 @@ class AdjustedModel:
         robust = float(np.square(off).sum()) * effective / (effective - 1)
         spare = max(len(left) - self._design.shape[1], 1)
         noise = float(self._weights @ np.square(left)) / spare
-        return max(robust, noise * float((np.square(pull) / self._weights).sum())) ** 0.5
+        model = noise * float((np.square(pull) / self._weights).sum())
+        return float(np.sqrt(max(robust, model)))

@@ -251,6 +251,8 @@ class _Draft:
         if self.estimate is None:
             if self.status == "confounded":
                 return common
+            if self.notes:
+                return common
             lacking = (max(FEWEST_PICTURES - x, 0) for x in (self.pictures, self.other_pictures))
             return replace(common, more=max(sum(lacking), 1))
         reach = self.quantile * self.estimate.error
@@ -316,7 +318,9 @@ def _draft(
     assert draft.estimate is not None
     if not np.isfinite(draft.estimate.error):
         draft.estimate, draft.basis = None, ""
-        draft.notes = (f"all pictures with {knob} {draft.level} are of one prompt",)
+        draft.notes = (
+            f"not enough evidence: the pictures with {knob} {draft.level} are of one prompt only",
+        )
         return draft
     draft.status = "open"
     draft.n = draft.estimate.comparisons
@@ -416,6 +420,8 @@ def told_comparison(knob: str, one: Comparison) -> str:
     if one.status == "confounded":
         return f"{name} cannot be told: {'; '.join(one.notes)}"
     if one.difference is None or one.low is None or one.high is None:
+        if one.notes:
+            return f"{name}: {'; '.join(one.notes)}"
         return f"not enough evidence about {name}: n = {one.n}, about {one.more} more ratings"
     rests = f"{one.n} pairs alike in all else" if one.basis == "pairs" else (
         f"{one.n} pictures, the other knobs held in mind"

@@ -33,7 +33,7 @@ ABSENT = "(none)"
 """How the absence of a knob is named among its levels."""
 
 _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
-_MOST_TERMS, _TERM_PICTURES = 40, 5
+_MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS = 40, 5, 2
 _BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
 
 
@@ -218,12 +218,18 @@ def _terms(prompts: Levels) -> dict[str, Levels]:
     total = int(counts.sum())
     own = [prompt_terms(text) for text in prompts.names]
     pictures: Counter[str] = Counter()
+    prompts_with: Counter[str] = Counter()
     for terms, count in zip(own, counts, strict=True):
         if len(terms) > 1:  # the only term of a prompt is the prompt, not a part of it
             for term in terms:
                 pictures[term] += int(count)
+                prompts_with[term] += 1
     balance = {term: min(count, total - count) for term, count in pictures.items()}
-    usual = [term for term in sorted(balance) if balance[term] >= _TERM_PICTURES]
+    usual = [
+        term
+        for term in sorted(balance)
+        if balance[term] >= _TERM_PICTURES and prompts_with[term] >= _TERM_PROMPTS
+    ]
     chosen = sorted(usual, key=lambda term: -balance[term])[:_MOST_TERMS]
     found = {}
     for term in sorted(chosen):
