@@ -102,14 +102,15 @@ def rated_trials(
         Identity(sha256=a, pixel_sha256=b)
         for a, b in zip(columns["sha256"], columns["pixel_sha256"], strict=True)
     )
-    events, rated_by = _whose(archive.ratings().events(), raters)
+    events, rated_by = whose(archive.ratings().events(), raters)
     scores = fit_scores(events, known)
     return scores, join_trials(columns, scores), rated_by
 
 
-def _whose(
+def whose(
     events: Sequence[RatingEvent], raters: Sequence[str]
 ) -> tuple[Sequence[RatingEvent], str]:
+    """Return the events that count and who said them, in words; see :func:`rated_trials`."""
     from safelight.knobs import did_you_mean
     from safelight.learning.scores import is_automatic
 

@@ -38,8 +38,7 @@ _BASE_PROMPT = "a lighthouse at dusk"
 @click.option("--knob", "knobs", multiple=True, metavar="KNOB=VALUES",
               help="Vary this knob between these values, as --knob steps=4,40 or"
               " --knob sampler=Euler,Heun; may be repeated.")  # fmt: skip
-@click.option("--automatic", is_flag=True,
-              help="Learn from ratings that a program gave, not from people's.")  # fmt: skip
+@click.option("--rater", "raters", multiple=True, help="Only ratings by this rater; repeatable.")
 @click.option("--write", "written", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the suggestions as a config for safelight run.")  # fmt: skip
 @click.option("--preset", metavar="NAME",
@@ -54,7 +53,7 @@ def command(
     count: int,
     seeds: int,
     knobs: tuple[str, ...],
-    automatic: bool,
+    raters: tuple[str, ...],
     written: Path | None,
     preset: str | None,
     archive: Path,
@@ -66,7 +65,7 @@ def command(
     evidence it says so, and the plan explores instead.
     """
     try:
-        evidence = _evidence(archive, model, lora, condition, automatic)
+        evidence = _evidence(archive, model, lora, condition, raters)
         if preset is not None:
             _keep_preset(evidence, preset, archive, prompts, as_json)
         else:
@@ -89,6 +88,7 @@ class _Evidence:
         stage: The stage whose pictures these are.
         backend: The engine that drew it.
         timings: Rows for the cost.
+        rated_by: Who rated, in words.
     """
 
     trials: Trials
@@ -100,6 +100,7 @@ class _Evidence:
     stage: str
     backend: str
     timings: Sequence[Sequence[Any]]
+    rated_by: str
 
     @property
     def title(self) -> str:
@@ -107,7 +108,7 @@ class _Evidence:
 
 
 def _evidence(
-    folder: Path, model: str | None, lora: str | None, condition: str, automatic: bool
+    folder: Path, model: str | None, lora: str | None, condition: str, raters: Sequence[str]
 ) -> _Evidence:
     """Return what the archive knows.
 
@@ -115,10 +116,11 @@ def _evidence(
         PlanError: Several models were rated and none is named, or there is none of that name.
     """
     from safelight.archive import Archive
+    from safelight.cli.effects_command import whose
     from safelight.knobs import did_you_mean
     from safelight.learning.plan_cost import TIMING_COLUMNS
     from safelight.learning.ratings import Identity
-    from safelight.learning.scores import fit_scores, is_automatic
+    from safelight.learning.scores import fit_scores
     from safelight.learning.trials import TRIAL_COLUMNS, join_trials
 
     archive = Archive(folder)
@@ -128,9 +130,9 @@ def _evidence(
     timings = [tuple(row[at[name]] for name in TIMING_COLUMNS) for row in rows]
     with archive.ratings() as store:
         events = store.events()
-    events = tuple(event for event in events if is_automatic(event) is automatic)
+    counted, rated_by = whose(events, raters)
     known = (Identity(sha256=r[at["sha256"]], pixel_sha256=r[at["pixel_sha256"]]) for r in rows)
-    scores = fit_scores(events, known)
+    scores = fit_scores(counted, known)
     rated = [
         row
         for row in rows
@@ -165,6 +167,7 @@ def _evidence(
         stage=stage,
         backend=str(like[0][at["backend"]] or "bundled") if like else "bundled",
         timings=timings,
+        rated_by=rated_by,
     )
 
 
@@ -352,7 +355,7 @@ def _number(value: float | None) -> str:
 def _comments(evidence: _Evidence, found: Suggestions, cost: PlanCost) -> list[str]:
     lines = [
         f"Settings worth trying with {evidence.title}, from {found.pictures:,} rated pictures of"
-        f" {found.settings:,} settings. Nothing runs by itself.",
+        f" {found.settings:,} settings, rated by {evidence.rated_by}. Nothing runs by itself.",
         cost.sentence(),
         *found.notes,
     ]
@@ -383,7 +386,8 @@ def _print(
     evidence: _Evidence, found: Suggestions, cost: PlanCost, written: Path | None, archive: Path
 ) -> None:
     click.echo(
-        f"{evidence.title}: {found.pictures:,} rated pictures of {found.settings:,} settings"
+        f"{evidence.title}: {found.pictures:,} rated pictures of {found.settings:,} settings,"
+        f" rated by {evidence.rated_by}"
     )
     for note in found.notes:
         click.echo(f"  {note}")
@@ -416,6 +420,7 @@ def _as_json(
     return {
         "model": evidence.model,
         "lora": evidence.lora,
+        "rated_by": evidence.rated_by,
         **asdict(found),
         "cost": asdict(cost),
         "config": config,
@@ -462,7 +467,8 @@ def _keep_preset(
     said = [
         f"What is known to work best with {evidence.title}: {_number(found.gain)} over what was"
         f" usually drawn, 95 % {_number(found.gain_low)} to {_number(found.gain_high)},",
-        f"from {found.best.pictures} rated pictures of this setting, {found.pictures:,} in all.",
+        f"from {found.best.pictures} rated pictures of this setting, {found.pictures:,} in all,"
+        f" rated by {evidence.rated_by}.",
     ]
     write_config(path, config, said)
     if as_json:
@@ -476,6 +482,7 @@ def _keep_preset(
 def _evidence_of(evidence: _Evidence, found: Verdict) -> dict[str, Any]:
     return {
         "model": evidence.model,
+        "rated_by": evidence.rated_by,
         **({"lora": evidence.lora} if evidence.lora else {}),
         "setting": dict(found.best.setting),
         "gain": round(found.gain, 4),

@@ -25,7 +25,7 @@ _SQRT5 = math.sqrt(5.0)
 _MOST_FITTED = 250
 """Points from which the scales are found; all points are used for the answer."""
 
-_NUMBER_SCALE, _CHOICE_SCALE = math.log(0.5), math.log(1.0)
+_NUMBER_SCALE, _CHOICE_SCALE = math.log(0.35), math.log(1.0)
 _LEVEL = 1.0
 """Variance of the level about which scores move. It is not their mean: people draw what they
 like, so what they have not drawn lies below it, and a model that returns to the mean would look
