@@ -12,7 +12,7 @@ Random search and Optuna's default sampler (TPE, one trial at a time) recommend 
 best, as ``study.best_trial`` does; "random, modelled" draws at random and recommends by our
 model, which tells apart what choosing and what reading the ratings is worth.
 
-    python bench/suggest_truth.py --repeats 50 --ratings 160
+    python bench/suggest_truth.py --repeats 50 --ratings 100
 """
 
 from __future__ import annotations
@@ -227,20 +227,24 @@ def main() -> None:
     """Print one row per landscape and method."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--ratings", type=int, default=160)
+    parser.add_argument("--ratings", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="methods whose name holds this")
+    parser.add_argument("--landscape", default="", help="landscapes whose name holds this")
     given = parser.parse_args()
     methods: dict[str, Callable[..., Any]] = {
         "random": random_search, "random, modelled": random_modelled, "Optuna TPE": tpe,
         f"safelight, {given.batch} at a time": safelight(given.batch),
     }  # fmt: skip
     print(
-        f"{given.repeats} repeats, {given.ratings} ratings each; median ratings until within 5 %"
-        f" of the best (quartiles); {given.ratings + 1} means never"
+        f"{given.repeats} repeats, {given.ratings} ratings each ({4 * given.ratings} of random"
+        f" search); median ratings until within 5 % of the best (quartiles);"
+        f" {given.ratings + 1} ({4 * given.ratings + 1}) means never"
     )
     print(f"{'landscape':18} {'method':26} {'found':>16} {'tried':>16} {'off at end':>11} {'s':>6}")
     for name, landscape in LANDSCAPES.items():
+        if given.landscape not in name:
+            continue
         for title, method in methods.items():
             if given.only not in title:
                 continue
@@ -250,7 +254,8 @@ def main() -> None:
                 rng = np.random.default_rng((repeat, 7))
                 truth = landscape(rng)
                 best = best_of(truth, rng)
-                courses.append(course(method(truth, given.ratings, rng), best))
+                count = given.ratings * (4 if title == "random" else 1)
+                courses.append(course(method(truth, count, rng), best))
             seconds = (time.perf_counter() - started) / given.repeats
             off = np.median([one.end for one in courses])
             print(

@@ -111,7 +111,9 @@ def rating_pool(
         for column in places.T:
             predicted += np.append(effects, 0.0)[column]
         means = np.where(scored, means, predicted)
-    own = np.where(scored, deviations**2, _OWN_VARIANCE)
+    # What a picture's own ratings leave open, beside what its knobs say anyway.
+    told = 1 / (1 / _OWN_VARIANCE + 1 / _reading_variance(deviations))
+    own = np.where(scored, told, _OWN_VARIANCE)
     return RatingPool(
         means=means, own=own, prompts=_grouped(prompts), seeds=_grouped(seeds), columns=places,
         covariance=covariance, scored=scored,
