@@ -138,6 +138,26 @@ def test_only_failures_are_retried(safelight: Safelight, tmp_path: Path) -> None
     assert "nothing is missing" in safelight("run", "--resume", second.run_id).stdout
 
 
+def test_a_run_goes_on_in_the_order_of_its_plan(safelight: Safelight, tmp_path: Path) -> None:
+    """A sweep's axes vary in the order in which they are written, also when it is continued."""
+    (tmp_path / "c.toml").write_text(CONFIG.replace("[3, 7]", "[3, 7]\n'txt2img.steps' = [2, 4]")
+                                     .replace('"txt2img.cfg_scale"', '"txt2img.eta" = [0, 1]\n'
+                                              '"txt2img.cfg_scale"'))  # fmt: skip
+    whole = safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')
+    first = newest(tmp_path)
+    assert whole.exit_code == 3
+    resumed = safelight("run", "--resume", first.run_id, "--set", 'backend={name="fake"}')
+    assert resumed.exit_code in (0, 3), resumed.output
+    second = newest(tmp_path)
+    assert len(second.variant_configs) == second.randomizer_plan_size == 16
+    order = [
+        (c["txt2img"]["eta"], c["txt2img"]["cfg_scale"], c["txt2img"]["steps"])
+        for c in second.variant_configs
+        if "green" in c["txt2img"]["prompt"]
+    ]
+    assert order == [(e, g, s) for e in (0, 1) for g in (3, 7) for s in (2, 4)]
+
+
 def test_a_config_of_another_plan_is_refused(safelight: Safelight, tmp_path: Path) -> None:
     """Half of one plan and half of another would be neither."""
     safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')

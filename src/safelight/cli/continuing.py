@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ def resume_note(config: PipelineConfig) -> Mapping[str, Any] | None:
 
     None when the config holds a secret, which no journal may: ``env:NAME`` in its place does.
     """
-    note = {"config": config.stated, "folder": str(config.folder.resolve())}
-    return note if config.stated and plain_snapshot(note) == note else None
+    stated = {"config": config.stated}
+    if not config.stated or plain_snapshot(stated) != stated:
+        return None
+    # As text, because a journal sorts keys, and the order of a sweep's axes is that of the plan.
+    text = json.dumps(config.stated, ensure_ascii=False)
+    return {"config": text, "folder": str(config.folder.resolve())}
 
 
 def job_of_run(
@@ -54,7 +59,10 @@ def job_of_run(
             f"the journal of run {record.run_id} does not hold its config (perhaps it has a"
             f" secret); give it as well: safelight run CONFIG --resume {record.run_id}"
         )
+    stated = note["config"]
     config = PipelineConfig.from_mapping(
-        note["config"], folder=Path(note["folder"]), source=str(journal)
+        json.loads(stated) if isinstance(stated, str) else stated,
+        folder=Path(note["folder"]),
+        source=str(journal),
     )
     return ready_config(config, str(journal), record.plan_seed)

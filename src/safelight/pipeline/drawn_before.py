@@ -113,10 +113,13 @@ class PartLeft:
     Attributes:
         drawn: Place in the plan -> what was drawn there, whole.
         missing: Places in the plan that are to be drawn, in order.
+        only_failed: Whether nothing else is to be drawn. Otherwise a place whose picture turns
+            out to be of another variant, or damaged, is drawn as well.
     """
 
     drawn: Mapping[int, DrawnBefore] = field(repr=False)
     missing: tuple[int, ...]
+    only_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +198,7 @@ class Continuation:
         missing = [place for place in places if place not in drawn]
         if self.only_failed:
             missing = [place for place in missing if place in failed]
-        return PartLeft(drawn=drawn, missing=tuple(missing))
+        return PartLeft(drawn=drawn, missing=tuple(missing), only_failed=self.only_failed)
 
 
 def finished_entries(

@@ -300,7 +300,7 @@ class SingleRun:
         if self._archive is None or (self._library is None and self._left is None):
             return list(everything)
         wanted = set(everything)
-        if self._left is not None:
+        if self._left is not None and self._left.only_failed:
             wanted = {place - self._places.start for place in self._left.missing}
         made = {place: self._drawn(place) for place in everything}
         known = self._known(made)
