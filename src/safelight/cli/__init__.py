@@ -28,6 +28,7 @@ _COMMANDS = {
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
     "show": "Show the learning record of a run.",
+    "sync": "Make an archive and one on an object store equal.",
 }
 
 
