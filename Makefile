@@ -6,6 +6,7 @@
 # make test-training  set up torch in a place of its own, and test the training code
 # make test-diffusers  set up torch and diffusers in a place of their own, and test that engine
 # make test-ray set up Ray in a place of its own, and test runs on a cluster of several nodes
+# make test-s3  set up an S3-speaking server in a place of its own, and share an archive on it
 # make test-sdcpp  build stable-diffusion.cpp's server and test the web UI engine on it (MODEL=…)
 # make clean  remove what make made, never pictures or records
 
@@ -19,7 +20,7 @@ ARGS   ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers \
-	test-comfyui test-ray test-sdcpp clean
+	test-comfyui test-ray test-s3 test-sdcpp clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
@@ -78,6 +79,12 @@ test-ray:
 	build/ray-venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	build/ray-venv/bin/python -m pip install --quiet --editable ".[ray]" --group dev
 	build/ray-venv/bin/python -m pytest $(ARGS) tests/ray_cluster
+
+test-s3:
+	$(PYTHON) -m venv build/s3-venv
+	build/s3-venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/s3-venv/bin/python -m pip install --quiet --editable ".[s3]" --group dev "moto[server,s3]>=5.0.20,<6"
+	build/s3-venv/bin/python -m pytest $(ARGS) tests/object_store
 
 test-sdcpp: $(READY)
 	PYTHON=$(BIN)/python tests/backends/webui/real_sdcpp.sh

@@ -412,7 +412,7 @@ def _connect(ray: Any, address: str | None) -> bool:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # else Ray takes whatever ran here last, dead or alive
             log_to_driver=False,
             logging_level="ERROR",
             **({} if address else {"include_dashboard": False}),

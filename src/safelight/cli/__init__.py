@@ -33,6 +33,7 @@ _COMMANDS = {
     "show": "Show the learning record of a run.",
     "stats": "Count runs and pictures, by engine, model and sampler.",
     "suggest": "Suggest settings worth drawing, from what was rated.",
+    "sync": "Make an archive and one on an object store equal.",
 }
 
 

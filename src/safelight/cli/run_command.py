@@ -76,6 +76,9 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="How often a variant is tried again when an engine does not answer.",
 )
 @engine_choice_options
+@click.option(
+    "--push-to", metavar="URL", help="Put every run on an object store, such as s3://bucket/team."
+)
 @click.option("--log-json", is_flag=True, help="Tell what happens as JSON lines, not as a bar.")
 @json_option
 def command(
@@ -95,6 +98,7 @@ def command(
     ray_actors: int | None,
     ray_gpus: float,
     ray_resources: tuple[str, ...],
+    push_to: str | None,
     log_json: bool,
     as_json: bool,
 ) -> None:
@@ -113,6 +117,7 @@ def command(
     how = _How(
         archive=archive, record=not no_record, strict=strict, retries=retries, again=again,
         as_json=as_json, log_json=log_json,
+        push_to=push_to,
         choice=EngineChoice(
             on=on, servers=servers, actors=ray_actors, gpus=ray_gpus, resources=ray_resources
         ),
@@ -168,6 +173,7 @@ class _How:
     again: bool
     as_json: bool
     log_json: bool
+    push_to: str | None
     choice: EngineChoice
 
 
@@ -235,6 +241,8 @@ def _run_on(
             statuses.append(result.status)
             if log is not None:
                 log.ended(result)
+            if how.push_to:
+                _push(how.push_to, archive, result)
             if how.as_json:
                 _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
             else:
@@ -245,6 +253,18 @@ def _run_on(
     # Only now: a line printed while the bar stands would land in the middle of it.
     _print(reports)
     return statuses
+
+
+def _push(url: str, archive: Path, result: RunResult) -> None:
+    """Put a run on a store; trouble is told and harms nothing: ``sync`` puts it later."""
+    from safelight.object_archive import ObjectArchive, open_store
+
+    try:
+        shared = ObjectArchive(open_store(url))
+        for record in result.records:
+            shared.push_run(archive, record)
+    except SafelightError as error:
+        _say(f"the run is not on the store yet: {error}; put it there with: safelight sync {url}")
 
 
 def _where(choice: EngineChoice) -> str:

@@ -1,0 +1,178 @@
+"""Many drivers share one archive on a store that speaks S3: nothing is lost, torn or doubled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+obstore = pytest.importorskip("obstore", reason="the extra s3: make test-s3")
+pytest.importorskip("moto", reason="the server: make test-s3")
+
+import boto3  # noqa: E402
+import httpx  # noqa: E402
+
+import safelight  # noqa: E402
+from safelight.archive import Archive  # noqa: E402
+from safelight.cli import main  # noqa: E402
+from safelight.errors import StorageError  # noqa: E402
+from safelight.learning import LearningRecord, read_records  # noqa: E402
+from safelight.object_archive import ObjectArchive, open_store  # noqa: E402
+from safelight.pipeline.drawn_before import outputs_are_whole  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+URL = "s3://pictures/team"
+CONFIG = """
+backend = "fake"
+[txt2img]
+prompt = "a hill"
+width = 32
+height = 32
+[randomizer]
+mode = "fanout"
+seeds_per_variant = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = ""
+    while "Running on" not in address:
+        address = process.stdout.readline()
+        assert address, "the server did not begin"
+    yield address.split()[-1]
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT": server, "AWS_ALLOW_HTTP": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    httpx.post(f"{server}/moto-api/reset")
+    client: Any = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
+    client.create_bucket(Bucket="pictures")
+    return URL
+
+
+def drive(folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "c.toml").write_text(CONFIG)
+    return subprocess.Popen(
+        [sys.executable, "-m", "safelight", "run", "c.toml", "--push-to", URL, *more],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(safelight.__file__).parents[1])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def records_of(archive: Path) -> list[LearningRecord]:
+    records = list(read_records(archive / "records"))
+    for record in records:
+        assert outputs_are_whole(archive, record.outputs)
+    return records
+
+
+def test_several_drivers_write_at_once_and_everybody_gets_everything(
+    bucket: str, tmp_path: Path
+) -> None:
+    """Four processes that know nothing of each other, three runs each."""
+    drivers = [drive(tmp_path / str(number), "c.toml", "c.toml") for number in range(4)]
+    assert [driver.wait(120) for driver in drivers] == [0] * 4
+    everything = tmp_path / "all"
+    ObjectArchive(open_store(bucket)).pull(everything)
+    records = records_of(everything)
+    assert len({record.run_id for record in records}) == len(records) == 12
+    assert Archive(everything).query(view="images", limit=None).rows
+    assert len(list(everything.rglob("*.png"))) == 60
+    again = ObjectArchive(open_store(bucket)).pull(everything)
+    assert (again.files, again.conflicts) == (0, ())
+
+
+def test_a_driver_that_is_killed_while_it_pushes_leaves_no_half_truth(
+    bucket: str, tmp_path: Path
+) -> None:
+    """A record on the store has its pictures there; a later sync brings the rest."""
+    for turn in range(4):
+        driver = drive(tmp_path / "one", "--again")
+        time.sleep(0.8 + 0.25 * turn)
+        driver.kill()
+        driver.wait()
+        seen = tmp_path / f"seen{turn}"
+        ObjectArchive(open_store(bucket)).pull(seen)
+        records_of(seen)
+    archive = str(tmp_path / "one" / "safelight")
+    result = CliRunner().invoke(main, ["show", "--archive", archive])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    synced = CliRunner().invoke(main, ["sync", bucket, "--archive", archive])
+    assert synced.exit_code == 0, synced.output
+    everything = tmp_path / "all"
+    ObjectArchive(open_store(bucket)).pull(everything)
+    here = {record.run_id for record in records_of(tmp_path / "one" / "safelight")}
+    assert {record.run_id for record in records_of(everything)} == here
+
+
+def test_what_is_there_is_never_overwritten(bucket: str, tmp_path: Path) -> None:
+    """The first stays, whoever comes; the second is told."""
+    store = open_store(bucket)
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "x.json").write_bytes(b"mine")
+    assert store.put_new("records/x.json", b"theirs")
+    assert not store.put_new("records/x.json", b"again")
+    shared = ObjectArchive(store)
+    assert shared.push(tmp_path).files == 0
+    assert shared._put(tmp_path, ["records/x.json"]).conflicts == ("records/x.json",)
+    assert store.get("records/x.json") == b"theirs"
+    assert (tmp_path / "records" / "x.json").read_bytes() == b"mine"
+
+
+def test_names_that_lead_out_of_the_archive_are_passed_over(bucket: str, tmp_path: Path) -> None:
+    """A store belongs to several people, and one of them may be nobody's friend."""
+    client: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT"])
+    for key in ("team/../../evil", "team/.hidden", "team/a/./../../b", "team//x"):
+        client.put_object(Bucket="pictures", Key=key, Body=b"boo")
+    with contextlib.suppress(StorageError):  # obstore may refuse to list such names at all
+        ObjectArchive(open_store(bucket)).pull(tmp_path / "in" / "a")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_store_that_is_away_costs_no_run(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is in the archive folder; the store gets it later."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(CONFIG)
+    away = CliRunner().invoke(main, ["run", "c.toml", "--push-to", "s3://nobodys/team"])
+    assert away.exit_code == 0
+    assert "is not on the store yet" in away.output
+    assert CliRunner().invoke(main, ["sync", bucket]).exit_code == 0
+    other = tmp_path / "other"
+    fetched = CliRunner().invoke(main, ["sync", bucket, "--archive", str(other)])
+    assert fetched.exit_code == 0
+    assert len(records_of(other)) == 1
+
+
+def test_a_url_that_is_none_is_told() -> None:
+    """With what is wrong with it."""
+    with pytest.raises(StorageError, match="cannot be opened"):
+        open_store("nonsense")
