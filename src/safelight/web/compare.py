@@ -51,7 +51,7 @@ def _sheet(table: LightTable, q: str, wanted: dict[str, str]) -> dict[str, Any]:
         if axis in (x, y):
             continue
         choices = [_shown(v) for v in _sorted(values[axis])]
-        chosen = wanted.get(f"only.{axis}", "")
+        chosen = wanted.get(f"only.{axis}", choices[0])  # one thing at a time, unless asked
         chosen = chosen if chosen in choices else ""
         if chosen:
             pictures = [p for p in pictures if _shown(p[axis]) == chosen]

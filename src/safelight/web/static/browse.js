@@ -1,5 +1,5 @@
 // The grid: only what is near the screen exists, pages come as they are needed.
-import { $, ask, count, first, h, keep, kept, listen, notice, tell } from "./page.js";
+import { $, ask, count, first, h, keep, kept, listen, notice, put, tell } from "./page.js";
 import { bind } from "./keys.js";
 import { onChange, overlay, ratingKeys } from "./ratings.js";
 import { Viewer, viewerKeys } from "./viewer.js";
@@ -99,7 +99,7 @@ function drawLine(line) {
   element.box.style.transform = `translateY(${line.y}px)`;
   if (line.kind === "head") {
     const row = rows[line.index];
-    element.box.replaceChildren(h("span", { role: "listitem" }, groupName(row)), wanted.group === "run" ? h("a.quiet", { href: `/sheet?run=${encodeURIComponent(row.run_id)}` }, "sheet") : "");
+    put(element.box, h("span", { role: "listitem" }, groupName(row)), wanted.group === "run" ? h("a.quiet", { href: `/sheet?run=${encodeURIComponent(row.run_id)}` }, "sheet") : "");
   } else {
     while (element.cells.length < line.count) { const cell = makeTile(); element.cells.push(cell); element.box.append(cell.box); }
     element.cells.forEach((cell, place) => {
@@ -174,7 +174,7 @@ async function go(change, { push = true } = {}) {
     $("#fault").textContent = "";
     $("#q").removeAttribute("aria-invalid");
     rows = overlay(page.rows); after = page.after; at = 0;
-    scroller.scrollTop = 0; $("#fresh").hidden = true; $("#empty").replaceChildren();
+    scroller.scrollTop = 0; $("#fresh").hidden = true; put($("#empty"));
     layOut(); redraw();
   } catch (error) {
     if (mine !== generation) return;
@@ -193,7 +193,7 @@ async function facets() {
   total = told.total; showCount();
   const order = ["rating", "favourite", "model", "sampler", "scheduler", "lora", "size", "date", "stage", "status", "backend"];
   const found = told.facets.filter((one) => one.values.some((value) => value.value)).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-  $("#facets").replaceChildren(...found.map((facet) => {
+  put($("#facets"), found.map((facet) => {
     const box = h("details", { open: open.has(facet.name) || facet.values.some((value) => value.on) }, h("summary", {}, facet.name), h("ul", {}, facet.values.filter((value) => value.value || facet.name !== "favourite").map((value) =>
       h("li", {}, h("a", { href: `/?${new URLSearchParams({ ...wanted, q: value.q })}`, "aria-current": value.on ? "true" : null, title: value.clause,
         onclick: (event) => { if (event.ctrlKey || event.metaKey) return; event.preventDefault(); go({ q: value.q }); } },
@@ -318,7 +318,7 @@ bind({ advance: { keys: ["a"], label: "Go on after rating, or stay", do: () => {
 
 async function showSearches(saved = null) {
   const { searches } = saved ?? (await ask("/api/searches"));
-  $("#searches").replaceChildren(...searches.map((one) => h("li", {},
+  put($("#searches"), ...searches.map((one) => h("li", {},
     h("a", { href: `/?${new URLSearchParams({ q: one.q, sort: one.sort, group: one.group })}`, onclick: (event) => { event.preventDefault(); $(".searches").open = false; go({ q: one.q, sort: one.sort, group: one.group }); } }, one.name),
     h("button.quiet", { type: "button", "aria-label": `Forget ${one.name}`, onclick: async () => showSearches(await tell("/api/searches", { searches: searches.filter((other) => other !== one) }, "PUT")) }, "✕"))));
   return searches;
@@ -347,20 +347,20 @@ async function fresh() {
   const added = [];
   for (const row of page.rows) { if (known.has(row.sha256)) break; added.push(row); }
   if (!added.length) return;
-  const put = () => {
+  const add = () => {
     if (added.length === page.rows.length) { rows = overlay(page.rows); after = page.after; } else rows = overlay(added).concat(rows);
     at = Math.min(rows.length - 1, at + (added.length === page.rows.length ? 0 : added.length));
-    $("#empty").replaceChildren(); $("#fresh").hidden = true; layOut(); redraw();
+    put($("#empty")); $("#fresh").hidden = true; layOut(); redraw();
   };
-  if (scroller.scrollTop < tile && viewerHidden()) put();
-  else { const button = $("#fresh"); button.hidden = false; button.textContent = `${added.length} new picture${added.length === 1 ? "" : "s"}`; button.onclick = () => { put(); scroller.scrollTop = 0; }; }
+  if (scroller.scrollTop < tile && viewerHidden()) add();
+  else { const button = $("#fresh"); button.hidden = false; button.textContent = `${added.length} new picture${added.length === 1 ? "" : "s"}`; button.onclick = () => { add(); scroller.scrollTop = 0; }; }
 }
 async function beingMade() {
   const made = overlay((await ask("/api/being-made")).rows);
   const strip = $("#now");
   strip.hidden = made.length === 0;
   const known = new Map([...strip.querySelectorAll("a")].map((link) => [link.dataset.digest, link]));
-  strip.replaceChildren(h("h2", {}, `Being made now · ${made.length}`), h("div.now-strip", { tabindex: "0", role: "group", "aria-label": "Newest first" }, made.slice(0, 40).map((row) => known.get(row.sha256) ?? h("a", { href: `/look/${row.sha256}`, "data-digest": row.sha256 }, h("img.veiled", { src: `/thumbnails/${row.sha256}?side=192`, alt: row.prompt?.slice(0, 100) || "picture" })))));
+  put(strip, h("h2", {}, `Being made now · ${made.length}`), h("div.now-strip", { tabindex: "0", role: "group", "aria-label": "Newest first" }, made.slice(0, 40).map((row) => known.get(row.sha256) ?? h("a", { href: `/look/${row.sha256}`, "data-digest": row.sha256 }, h("img.veiled", { src: `/thumbnails/${row.sha256}?side=192`, alt: row.prompt?.slice(0, 100) || "picture" })))));
 }
 listen({
   archive: (seen) => { if (archiveSeen !== null && seen !== archiveSeen) fresh().catch(() => {}); archiveSeen = seen; },

@@ -11,8 +11,29 @@ export function h(tag, attributes = {}, ...children) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...real(children));
   return element;
+}
+const real = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
+
+/** Put *children* in place of what is in *element*; null and false are nothing. */
+export const put = (element, ...children) => element.replaceChildren(...real(children));
+
+const SHAPES = {
+  zoom: "M8.5 3.5a5 5 0 1 1 0 10a5 5 0 0 1 0-10zM12.2 12.2l4.3 4.3M8.5 6.5v4M6.5 8.5h4",
+  full: "M3.5 7.5v-4h4M12.5 3.5h4v4M16.5 12.5v4h-4M7.5 16.5h-4v-4",
+  info: "M10 9v5.2M10 5.9v.4M10 2.8a7.2 7.2 0 1 1 0 14.4a7.2 7.2 0 0 1 0-14.4z",
+  back: "M16 10H4M9 5l-5 5l5 5", previous: "M12.5 4l-6 6l6 6", next: "M7.5 4l6 6l-6 6",
+};
+/** A line drawing that looks the same in every font. */
+export function icon(name) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg"), path = document.createElementNS(space, "path");
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", SHAPES[name]);
+  svg.append(path);
+  return svg;
 }
 
 export const first = () => JSON.parse($("#first").textContent);

@@ -1,5 +1,5 @@
 // One picture, full screen, with everything that is known about it.
-import { $, ask, h, keep, kept, notice } from "./page.js";
+import { $, ask, h, icon, keep, kept, notice, put } from "./page.js";
 import { overlay, starText, stars, reject, favourite, tag, note, onChange } from "./ratings.js";
 import { Zoom } from "./zoom.js";
 
@@ -15,13 +15,13 @@ export class Viewer {
     this.info = h("aside.info", { "aria-label": "Settings" });
     this.stars = h("div.star-row", { role: "group", "aria-label": "Rate" });
     const button = (label, text, act, more = {}) => h("button.icon", { type: "button", title: label, "aria-label": label, onclick: act, ...more }, text);
-    this.infoButton = button("Settings (I)", "i", () => this.toggleInfo(), { "aria-pressed": "false" });
+    this.infoButton = button("Settings (I)", icon("info"), () => this.toggleInfo(), { "aria-pressed": "false" });
     this.bar = h("div.viewer-bar", {},
-      host.close && button("Back to the grid (Esc)", "←", () => host.close()),
-      button("Previous (J)", "‹", () => this.move(-1)), button("Next (K)", "›", () => this.move(1)),
+      host.close && button("Back to the grid (Esc)", icon("back"), () => host.close()),
+      button("Previous (J)", icon("previous"), () => this.move(-1)), button("Next (K)", icon("next"), () => this.move(1)),
       this.stars,
-      button("Zoom (Space)", "⌕", () => this.zoom.toggle()), this.infoButton,
-      button("Full screen (Z)", "⛶", () => this.fullScreen()));
+      button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()), this.infoButton,
+      button("Full screen (Z)", icon("full"), () => this.fullScreen()));
     root.replaceChildren(this.bar, h("div.viewer-body", {}, this.pane, this.info));
     this.zoom = new Zoom(this.pane, () => [this.image]);
     this.image.addEventListener("dragstart", (event) => {
@@ -116,7 +116,7 @@ export class Viewer {
     } }, h("summary", {}, "Raw metadata"));
     const changes = h("div.changes", {});
     const list = (values) => Object.entries(values).map(([key, value]) => fact(key, typeof value === "string" ? value : JSON.stringify(value)));
-    this.info.replaceChildren(
+    put(this.info,
       h("p.prompt", {}, p.prompt ?? "(no prompt)"),
       p.negative_prompt ? h("p.negative", {}, p.negative_prompt) : null,
       h("p.actions", {}, h("a.quiet", { href: `/pictures/${p.sha256}?download`, download: p.file_name }, "Save file"), copy,
@@ -135,7 +135,7 @@ export class Viewer {
       const was = new Map(this.before.knobs.map((one) => [one.knob, one.effective]));
       const here = new Map(p.knobs.map((one) => [one.knob, one.effective]));
       const names = [...new Set([...was.keys(), ...here.keys()])].filter((name) => was.get(name) !== here.get(name));
-      changes.replaceChildren(h("h3", {}, "Changed from the previous picture"), names.length
+      put(changes, h("h3", {}, "Changed from the previous picture"), names.length
         ? h("ul", {}, names.map((name) => h("li", {}, h("b", {}, name), " ", h("del", {}, was.get(name) ?? "(not there)"), " → ", h("ins", {}, here.get(name) ?? "(not there)"))))
         : h("p.quiet-text", {}, "Nothing but the picture."));
     }
