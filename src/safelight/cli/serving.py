@@ -65,14 +65,14 @@ class EngineRunner:
         with self._lock:
             if self._backend is None or named != self._named:
                 self._let_go()
-                self._backend = create_backend(chosen.name, chosen.options, folder=config.folder)
-                self._named = named
+                made = create_backend(chosen.name, chosen.options, folder=config.folder)
+                self._backend, self._named = made, named
             return self._backend
 
     def _let_go(self) -> None:
-        backend, self._backend = self._backend, None
-        if isinstance(backend, Closes):
-            backend.close()
+        if isinstance(self._backend, Closes):
+            self._backend.close()
+        self._backend = None
 
     def close(self) -> None:
         """Let the engine go, and write what is still to be written."""

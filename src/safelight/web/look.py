@@ -103,7 +103,7 @@ def _variant_of(record: LearningRecord, variant: int) -> Mapping[str, Any]:
 
 
 def _led_to(config: Mapping[str, Any], last: str) -> dict[str, dict[str, Any]]:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
         own = config.get(stage)
         if isinstance(own, Mapping):
