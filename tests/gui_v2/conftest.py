@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gui_v2.light_table import fill, served
 
 if TYPE_CHECKING:
@@ -63,17 +64,12 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.set_default_timeout(10_000)
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on(
-        "dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss())
-    )
-    opened.on(
-        "console",
-        lambda said: (
-            faults.append(said.text)
-            if "Content Security Policy" in said.text or "Refused to" in said.text
-            else None
-        ),
-    )
+    opened.on("dialog", lambda dialog: faults.append(dialog.message))
+    opened.on("console", lambda said: faults.append(said.text) if _is_refused(said.text) else None)
     yield opened
     context.close()
     assert faults == []
+
+
+def _is_refused(said: str) -> bool:
+    return "Content Security Policy" in said or "Refused to" in said

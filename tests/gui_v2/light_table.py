@@ -15,7 +15,7 @@ import uvicorn
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends.fake import FakeBackend
-from safelight.cli.serving import EngineRunner
+from safelight.cli.serving import EngineRunner, TableServer
 from safelight.controller import PipelineController
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import PipelineRunner
@@ -59,7 +59,8 @@ def fill(archive: Path) -> Path:
     draw(archive, SWEEP)
     draw(archive, STAGED)
     draw(archive, {**HOSTILE_CONFIG, "randomizer": {"templates": False}})
-    swapped = {**SWEEP, "name": "swapped", "randomizer": {}}
+    drawn = {**SWEEP["txt2img"], "sampler": "Euler"}
+    swapped = {"name": "swapped", "txt2img": drawn}
     draw(archive, swapped, substitute={"sampler": "Euler a"})
     return archive
 
@@ -75,7 +76,7 @@ def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterato
     controller = PipelineController(runner)
     app = create_app(Archive(archive), controller, token=token)
     config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = TableServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     deadline = time.monotonic() + 20

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gui_v2.light_table import HOSTILE
 from starlette.testclient import TestClient
 
+from gui_v2.light_table import HOSTILE
 from safelight.archive import Archive
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
 from safelight.learning.ratings import Identity, current_ratings

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from safelight.cli.options import archive_option
-
-if TYPE_CHECKING:
-    pass
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be bound
@@ -43,7 +38,7 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
     import uvicorn
 
     from safelight.archive import Archive
-    from safelight.cli.serving import EngineRunner
+    from safelight.cli.serving import EngineRunner, TableServer
     from safelight.controller import PipelineController
     from safelight.web import create_app
 
@@ -58,7 +53,7 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
         app, log_level="warning", access_log=False, server_header=False, lifespan="on",
         timeout_graceful_shutdown=2, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = TableServer(config)
     click.echo(f"light table over {archive}: {address}  (Ctrl-C ends it)", err=True)
     if opens:
         _when_listening(lambda: click.launch(address))
@@ -91,6 +86,3 @@ def _when_listening(act: Callable[[], object]) -> None:
     import threading
 
     threading.Timer(0.5, act).start()
-
-
-logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

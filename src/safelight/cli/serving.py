@@ -1,12 +1,15 @@
-"""EngineRunner: what the light table's controller runs configs with."""
+"""What the light table is served with: its engine, and a server that lets listeners go."""
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import uvicorn
 
 from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
@@ -22,7 +25,7 @@ from safelight.pipeline import (
 )
 from safelight.pipeline.backend import Closes
 
-__all__ = ["EngineRunner"]
+__all__ = ["EngineRunner", "TableServer"]
 
 
 class EngineRunner:
@@ -79,3 +82,13 @@ class EngineRunner:
         with self._lock:
             self._let_go()
         self._writer.close()
+
+
+class TableServer(uvicorn.Server):
+    """Ends the streams that pages listen to before it waits for its connections."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        app: Any = self.config.app
+        app.state.table.closing.set()
+        await super().shutdown(sockets)

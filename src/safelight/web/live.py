@@ -58,7 +58,7 @@ def routes(table: LightTable) -> list[Route]:
         breath = time.monotonic()
         try:
             yield b"retry: 1000\n\n"
-            while not await request.is_disconnected():
+            while not table.closing.is_set() and not await request.is_disconnected():
                 for name, value in (await news.now()).items():
                     if told.get(name) != value:
                         told[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,7 @@ class LightTable:
         ratings: Where what people say goes.
         runs: What was started from here; its controller is None where nothing can be run.
         signs_in: Whether people give a token, and may sign out.
+        closing: Set when the server stops, so that pages that listen are let go.
     """
 
     archive: HeldArchive
@@ -51,6 +53,7 @@ class LightTable:
     ratings: RatingStore
     runs: RunQueue
     signs_in: bool = False
+    closing: threading.Event = field(default_factory=threading.Event, repr=False)
     _pages: jinja2.Environment = field(repr=False)
 
     @staticmethod

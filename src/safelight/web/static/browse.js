@@ -99,7 +99,7 @@ function drawLine(line) {
   element.box.style.transform = `translateY(${line.y}px)`;
   if (line.kind === "head") {
     const row = rows[line.index];
-    put(element.box, h("span", { role: "listitem" }, groupName(row)), wanted.group === "run" ? h("a.quiet", { href: `/sheet?run=${encodeURIComponent(row.run_id)}` }, "sheet") : "");
+    put(element.box, h("div", { role: "listitem" }, h("span", {}, groupName(row)), wanted.group === "run" && h("a.quiet", { href: `/sheet?run=${encodeURIComponent(row.run_id)}` }, "sheet")));
   } else {
     while (element.cells.length < line.count) { const cell = makeTile(); element.cells.push(cell); element.box.append(cell.box); }
     element.cells.forEach((cell, place) => {

@@ -110,7 +110,7 @@ export class Viewer {
       box.dataset.read = "1";
       try {
         const { texts } = await ask(`/api/pictures/${p.sha256}/metadata`);
-        for (const [key, value] of Object.entries(texts)) box.append(h("h4", {}, key), h("pre", { tabindex: "0" }, value));
+        for (const [key, value] of Object.entries(texts)) box.append(h("h3", {}, key), h("pre", { tabindex: "0" }, value));
         if (!Object.keys(texts).length) box.append(h("p", {}, "The file says nothing of itself."));
       } catch (error) { box.append(h("p.fault", {}, error.message)); }
     } }, h("summary", {}, "Raw metadata"));
@@ -122,11 +122,11 @@ export class Viewer {
       h("p.actions", {}, h("a.quiet", { href: `/pictures/${p.sha256}?download`, download: p.file_name }, "Save file"), copy,
         document.body.dataset.view && h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes")),
       changes,
-      h("h3", {}, "Settings"), table,
-      Object.keys(p.templates).length || p.label ? h("h3", {}, "Template") : null,
+      h("h2", {}, "Settings"), table,
+      Object.keys(p.templates).length || p.label ? h("h2", {}, "Template") : null,
       h("dl.facts", {}, fact("chosen", p.label), list(p.choices), list(p.templates)),
-      kin.length ? h("h3", {}, "Lineage") : null, h("div.kins", {}, kin),
-      h("h3", {}, "Picture"),
+      kin.length ? h("h2", {}, "Lineage") : null, h("div.kins", {}, kin),
+      h("h2", {}, "Picture"),
       h("dl.facts", {}, fact("size", `${p.width} × ${p.height}`), fact("made", p.timestamp?.slice(0, 19).replace("T", " ")), fact("took", p.seconds ? `${p.seconds.toFixed(2)} s` : null),
         h("div", {}, h("dt", {}, "tags"), h("dd.tags-now", {}, p.tags || "none")), fact("run", p.run_id), fact("status", p.status), fact("SHA-256", short(p.sha256)), list(p.backend), list(p.environment)),
       p.warnings.length ? h("ul.reasons", {}, p.warnings.map((one) => h("li", {}, one))) : null,
@@ -135,7 +135,7 @@ export class Viewer {
       const was = new Map(this.before.knobs.map((one) => [one.knob, one.effective]));
       const here = new Map(p.knobs.map((one) => [one.knob, one.effective]));
       const names = [...new Set([...was.keys(), ...here.keys()])].filter((name) => was.get(name) !== here.get(name));
-      put(changes, h("h3", {}, "Changed from the previous picture"), names.length
+      put(changes, h("h2", {}, "Changed from the previous picture"), names.length
         ? h("ul", {}, names.map((name) => h("li", {}, h("b", {}, name), " ", h("del", {}, was.get(name) ?? "(not there)"), " → ", h("ins", {}, here.get(name) ?? "(not there)"))))
         : h("p.quiet-text", {}, "Nothing but the picture."));
     }
