@@ -45,7 +45,7 @@ def ratings(archive: Path) -> dict[str, Rating]:
 def opened(page: Page, address: str, q: str = "") -> None:
     page.goto(f"{address}/?q={quote(q)}")
     page.wait_for_selector(".tile:visible")
-    page.wait_for_function("document.querySelector('#count').textContent")
+    wait(page, lambda: page.inner_text("#count"))
 
 
 def shown(page: Page) -> list[str]:
@@ -134,7 +134,7 @@ def test_new_pictures_appear_by_themselves(page: Page, address: str, archive: Pa
     page.wait_for_timeout(700)  # the stream is open
     draw(archive, {"name": "new", "txt2img": {"prompt": "new", "width": 64, "height": 64}})
     wait(page, lambda: len(shown(page)) == 12)
-    assert page.inner_text("#count") == "12 pictures"
+    wait(page, lambda: page.inner_text("#count") == "12 pictures")
 
 
 def test_only_what_is_near_the_screen_exists(page: Page, address: str, archive: Path) -> None:
@@ -258,7 +258,8 @@ def test_chosen_pictures_are_compared_and_only_differences_told(page: Page, addr
     assert len(set(turned)) == 1
     assert "scale(1)" not in turned[0]
     page.click("text=Slider")
-    page.wait_for_selector("#edge")
+    page.wait_for_url("**as=slider")
+    page.wait_for_selector(".differences table")
     page.locator("#edge").fill("20")
     assert (
         page.evaluate("document.querySelector('#slider').style.getPropertyValue('--edge')") == "20%"

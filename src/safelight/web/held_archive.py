@@ -87,6 +87,11 @@ class HeldArchive(Archive):
                     self._rest_until = ended + min(_REST * (ended - begun), 10.0)
             return self._held.cursor()
 
+    def seen(self) -> Signature:
+        """Return the signature of the records that questions are answered from now."""
+        self.connect().close()
+        return self._signature[:2]
+
     def signature(self) -> Signature:
         """Return what changes when records, packs or ratings do."""
         times = [_changed(folder(self.path)) for folder in (records_folder, packs_folder)]
