@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from safelight.archive import Archive
+from safelight.archive import Archive, views
 from safelight.archive import packs as packs_module
-from safelight.archive.packs import read_documents, read_packs
+from safelight.archive.packing import pack_in_batches
+from safelight.archive.packs import read_documents, read_packs, write_pack
 from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import ArchiveError, FilterError
 from safelight.learning import LearningRecord
@@ -153,23 +155,51 @@ def packing(path: Path, program: str) -> subprocess.Popen[str]:
     return process
 
 
+FORKS = """
+import os, sys
+import duckdb, numpy
+from safelight.archive import Archive
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        archive = Archive(sys.argv[1])
+        while True:
+            archive.pack()
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX's")
 def test_packing_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """At any moment, again and again, while records still come in."""
+    """A hundred times, at any moment, while records still come in."""
     chance = random.Random(1)
-    archive = Archive(tmp_path)
-    for round_ in range(30):
-        filled(tmp_path, range(round_ * 8, round_ * 8 + 8))
-        worker = packing(tmp_path, "while True: archive.pack(per_pack=5)")
-        time.sleep(chance.uniform(0.0, 0.12))
-        worker.kill()
-        worker.communicate()
-        expected = [f"{number:016x}" for number in range(round_ * 8 + 8)]
-        assert sorted(run_ids(archive)) == expected
+    archive = filled(tmp_path, range(4))
+    assert len(run_ids(archive)) == 4
+    began = time.perf_counter()
+    archive.pack()
+    usual = time.perf_counter() - began
+    command = [sys.executable, "-c", FORKS, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for round_ in range(1, 101):
+            filled(tmp_path, range(round_ * 4, round_ * 4 + 4))
+            server.stdin.write("go\n")
+            child = int(server.stdout.readline())
+            time.sleep(chance.uniform(0.0, 1.5 * usual))
+            os.kill(child, signal.SIGKILL)
+            assert server.stdout.readline() == "ended\n"
+            expected = [f"{number:016x}" for number in range(round_ * 4 + 4)]
+            assert sorted(run_ids(archive)) == expected
+        server.stdin.close()
+    assert len(read_packs(packs_folder(tmp_path))[0]) > 10, "many got as far as a pack"
     archive.pack()
     whole, faults = archive.verify()
     assert faults == []
-    assert whole >= 240
+    assert whole >= 404
 
 
 def test_two_processes_pack_at_once(tmp_path: Path) -> None:
@@ -294,8 +324,8 @@ def test_documents_are_verified_before_anything_is_deleted(
     """A pack that reads back otherwise is thrown away."""
     archive = filled(tmp_path, range(3))
 
-    def other(pack: Path) -> dict[str, bytes]:
-        return {run_id: text + b" " for run_id, text in read_documents(pack).items()}
+    def other(pack: Path) -> list[tuple[str, bytes]]:
+        return [(run_id, text + b" ") for run_id, text in read_documents(pack)]
 
     with monkeypatch.context() as wrong:
         wrong.setattr(packs_module, "read_documents", other)
@@ -303,3 +333,74 @@ def test_documents_are_verified_before_anything_is_deleted(
             archive.pack()
     assert len(run_ids(archive)) == 3
     assert list(packs_folder(tmp_path).iterdir()) == []
+
+
+def test_packing_by_several_processes_is_packing(tmp_path: Path) -> None:
+    """Which processes do it is of no consequence: every batch is told, nothing stays behind."""
+    archive = filled(tmp_path, range(30))
+    (records_folder(tmp_path) / "2026_empty.json").write_bytes(b"")
+    before = archive.query(limit=None)
+    files = sorted(records_folder(tmp_path).iterdir())
+    batches = [files[start : start + 8] for start in range(0, len(files), 8)]
+    told: list[int] = []
+    results = pack_in_batches(
+        packs_folder(tmp_path), batches, lambda packed: told.append(packed.records), processes=2
+    )
+    assert [result.records for result in results] == [8, 8, 8, 6]
+    assert sorted(told) == [6, 8, 8, 8]
+    assert [path.name for result in results for path, _ in result.left] == ["2026_empty.json"]
+    assert [path.name for path in records_folder(tmp_path).iterdir()] == ["2026_empty.json"]
+    assert archive.query(limit=None) == before
+
+
+def test_trouble_of_another_process_is_told(tmp_path: Path) -> None:
+    """A folder that cannot be written to: the records stay loose."""
+    filled(tmp_path, range(4))
+    packs_folder(tmp_path).write_text("in the way", "utf-8")
+    files = sorted(records_folder(tmp_path).iterdir())
+    with pytest.raises(ArchiveError, match="still loose"):
+        pack_in_batches(packs_folder(tmp_path), [files[:2], files[2:]], processes=2)
+    assert sorted(records_folder(tmp_path).iterdir()) == files
+
+
+def test_one_odd_value_among_many_is_kept(tmp_path: Path) -> None:
+    """Kinds come from the columns, not from a sample; what does not fit is missing."""
+    documents = [record(number).to_json() for number in range(3000)]
+    documents[2711] = documents[2711].replace('"error":null', '"error":"late"')
+    documents[2712] = documents[2712].replace('"steps":12', '"steps":98765432109876543210')
+    assert '"late"' in documents[2711]
+    assert "98765432109876543210" in documents[2712]
+    write_pack(packs_folder(tmp_path), [text.encode() for text in documents])
+    archive = Archive(tmp_path)
+    assert len(archive.query("error = 'late'", view="runs").rows) == 1
+    assert len(archive.query("steps is missing").rows) == 2
+    assert archive.verify() == (3000, [])
+
+
+@pytest.mark.parametrize("sort", ["-timestamp", "timestamp"])
+def test_pages_over_many_packs_of_any_times(
+    tmp_path: Path, sort: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest packs are asked first; it shows in no answer, however the packs overlap."""
+    monkeypatch.setattr(views, "_FIRST_LOOK", 10)
+    monkeypatch.setattr(views, "_GROWTH", 2)
+    chance = random.Random(3)
+    numbers = list(range(90))
+    chance.shuffle(numbers)
+    archive = Archive(tmp_path)
+    for start in range(0, 80, 10):
+        some = numbers[start : start + 10]
+        write_pack(packs_folder(tmp_path), [record(n).to_json().encode() for n in some])
+    with archive.writer() as writer:
+        for number in numbers[80:]:
+            writer.write(record(number))
+    for condition in ("", "cfg_scale > 4", "prompt has 'picture 3'", "model = 'none'"):
+        whole = archive.query(condition, sort=sort, limit=None)
+        rows: list[Any] = []
+        answer = archive.query(condition, sort=sort, limit=7)
+        rows += answer.rows
+        while answer.after:
+            answer = archive.query(condition, sort=sort, limit=7, after=answer.after)
+            rows += answer.rows
+        assert tuple(rows) == whole.rows
+    assert len(archive.query(view="runs", limit=None).rows) == 90

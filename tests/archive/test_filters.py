@@ -35,7 +35,7 @@ def test_a_filter_becomes_sql_with_bound_values(
     text: str, sql: str, parameters: tuple[object, ...]
 ) -> None:
     """No value is ever part of the SQL."""
-    made = compile_filter(text, COLUMNS, {"prompt": "lower"})
+    made = compile_filter(text, COLUMNS, {"prompt": 'contains("lower", ?)'})
     assert (made.sql, made.parameters) == (sql, parameters)
 
 

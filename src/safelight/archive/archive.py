@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.columns import RATINGS, TABLES, rows_of
+from safelight.archive.columns import INTERNAL, RATINGS, TABLES, Batch, decoded
 from safelight.archive.filters import compile_filter
-from safelight.archive.packs import checked, empty_rows, read_packs, write_pack
+from safelight.archive.packing import Packed, pack_in_batches
+from safelight.archive.packs import Pack, checked, read_packs
 from safelight.archive.paging import cursor, page_condition
-from safelight.archive.views import VIEWS, make_views, quoted_name
+from safelight.archive.search import KEYS, Search, fetched_rows
+from safelight.archive.views import VIEWS, Views, quoted_name
 from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import ArchiveError, FilterError, RecordError
 from safelight.knobs import did_you_mean
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Archive", "Fault", "PackReport"]
 
 _PER_PACK = 20_000
-_KEY: Mapping[str, tuple[str, ...]] = {
-    "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name")
-}  # fmt: skip
-_SEARCHED = {"prompt": "lower_prompt"}
 _log = logging.getLogger(__name__)
 
 
@@ -155,27 +153,18 @@ class Archive:
             if column not in known:
                 hint = did_you_mean(column, known) or f"; there are: {', '.join(known)}"
                 raise FilterError(f"{view} has no column {column!r}{hint}")
-        order = (name, *(key for key in _KEY[view] if key != name))
-        wanted = compile_filter(condition, known, _SEARCHED if view == "images" else {})
+        order = (name, *(key for key in KEYS[view] if key != name))
         page = page_condition(order, down, after)
         shown = tuple(dict.fromkeys(columns)) or tuple(known)
         fetched = dict.fromkeys((*shown, *order))
-        direction = "DESC" if down else "ASC"
-        sorting = ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in order)
-        condition = f"{wanted.sql} AND {page.sql}"
-        parameters: Sequence[Any] = (*wanted.parameters, *page.parameters)
-        with self.connect() as connection:
-            if limit is not None and "timestamp" in known:
-                # First which rows, then all their columns: rows are wide, and few are shown.
-                where = f"{condition} ORDER BY {sorting} LIMIT {int(limit) + 1}"
-                keys = ", ".join(map(quoted_name, dict.fromkeys(("timestamp", *_KEY[view]))))
-                found = _fetched(connection, f"SELECT {keys} FROM {view} WHERE {where}", parameters)
-                condition, parameters = _one_of_rows(view, found)
-            statement = (
-                f"SELECT {', '.join(map(quoted_name, fetched))} FROM {view}"
-                f" WHERE {condition} ORDER BY {sorting}"
-            )
-            rows = _fetched(connection, statement, parameters)
+        wanted = compile_filter(condition, known)
+        rated = view == "images" and RATINGS.keys() & {*fetched, *wanted.columns}
+        with self._database() as connection:
+            views = self._views(connection, rated=bool(rated))
+            rows = Search(
+                connection=connection, views=views, view=view, known=known,
+                condition=condition, order=order, down=down, page=page, after=after,
+            ).rows(tuple(fetched), None if limit is None else limit + 1)  # fmt: skip
         more = limit is not None and len(rows) > limit
         rows = rows[:limit] if limit is not None else rows
         places = {column: place for place, column in enumerate(fetched)}
@@ -200,7 +189,7 @@ class Archive:
                 raise ArchiveError(f"the SQL cannot be read: {error}") from error
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise ArchiveError("only one SELECT at a time may be asked")
-            rows = _fetched(connection, statement, ())
+            rows = fetched_rows(connection, statement, ())
             columns = tuple(entry[0] for entry in connection.description or ())
         return Answer(columns=columns, rows=tuple(rows))
 
@@ -221,14 +210,15 @@ class Archive:
         for path in self._loose():
             if path.stem.rpartition("_")[2].startswith(run_id):
                 found[path.stem.rpartition("_")[2]] = path.read_bytes()
-        packs, _ = read_packs(packs_folder(self.path))
-        if packs:
-            files = [str(pack.path / "documents.parquet") for pack in packs]
-            with self.connect() as connection:
-                rows = connection.execute(
-                    "SELECT run_id, json FROM read_parquet(?) WHERE starts_with(run_id, ?) LIMIT 9",
-                    [files, run_id],
-                ).fetchall()
+        if packs := self._packs():
+            files = [str(pack.path.absolute() / "documents.parquet") for pack in packs]
+            with self._database() as connection:
+                rows = fetched_rows(
+                    connection,
+                    "SELECT run_id, json FROM read_parquet(?) WHERE starts_with(run_id, ?)"
+                    " AND run_id BETWEEN ? AND ? LIMIT 9",
+                    [files, run_id, run_id, run_id + "\U0010ffff"],
+                )
             found |= {key: text.encode() for key, text in rows}
         if len(found) != 1:
             if not found:
@@ -245,24 +235,44 @@ class Archive:
         Raises:
             ArchiveError: A pack cannot be read.
         """
+        connection = self._database()
+        try:
+            self._views(connection, rated=True).show()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        """Return a database that sees no file but the packs; it has no views yet."""
         import duckdb
 
-        packs, trouble = read_packs(packs_folder(self.path))
-        for path, told in trouble.items():
-            _log.warning("%s %s; it is passed over", path.name, told)
-        rows = self._loose_rows()
         connection = duckdb.connect()
         folder = str(packs_folder(self.path).absolute())
         connection.execute("SET allowed_directories = [?]", [folder])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET pandas_analyze_sample = 0")
         connection.execute("SET lock_configuration = true")
-        try:
-            make_views(connection, packs, rows, self._ratings())
-        except duckdb.Error as error:
-            connection.close()
-            raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
         return connection
+
+    def _packs(self) -> list[Pack]:
+        packs, trouble = read_packs(packs_folder(self.path))
+        for path, told in trouble.items():
+            _log.warning("%s %s; it is passed over", path.name, told)
+        return packs
+
+    def _views(self, connection: duckdb.DuckDBPyConnection, *, rated: bool) -> Views:
+        import duckdb
+
+        # The packs last: what is packed meanwhile is then seen twice, which is put right, and
+        # the other way round it would not be seen at all.
+        loose = self._loose_batch()
+        packs = self._packs()
+        try:
+            return Views(connection, packs, loose, self._ratings() if rated else ())
+        except duckdb.Error as error:
+            raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
 
     def ratings(self) -> RatingStore:
         """Return the store of this archive's ratings."""
@@ -295,28 +305,20 @@ class Archive:
         loose = list(self._loose())
         if len(loose) < at_least:
             return PackReport()
-        made: list[Path] = []
-        left: list[Fault] = []
+        batches = [loose[start : start + per_pack] for start in range(0, len(loose), per_pack)]
         done = 0
-        for start in range(0, len(loose), per_pack):
-            batch: dict[Path, bytes] = {}
-            for path in loose[start : start + per_pack]:
-                try:
-                    document = path.read_bytes()
-                    next(rows_of(document))
-                except FileNotFoundError:
-                    continue  # another process has packed it
-                except (OSError, RecordError) as error:
-                    left.append(Fault(path=path, told=str(error)))
-                    continue
-                batch[path] = document
-            if batch:
-                made.append(write_pack(packs_folder(self.path), list(batch.values())).path)
-                for path in batch:
-                    path.unlink(missing_ok=True)
-                done += len(batch)
-                on_progress(done, len(loose))
-        return PackReport(records=done, packs=tuple(made), left=tuple(left))
+
+        def tell(packed: Packed) -> None:
+            nonlocal done
+            done += packed.records
+            on_progress(done, len(loose))
+
+        results = pack_in_batches(packs_folder(self.path), batches, tell)
+        return PackReport(
+            records=sum(result.records for result in results),
+            packs=tuple(result.pack for result in results if result.pack is not None),
+            left=tuple(Fault(path=p, told=told) for result in results for p, told in result.left),
+        )
 
     def verify(self) -> tuple[int, list[Fault]]:
         """Read everything; return how many records are whole, and what is not.
@@ -374,35 +376,14 @@ class Archive:
             if name.endswith(".json") and not name.startswith("."):
                 yield records_folder(self.path) / name
 
-    def _loose_rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        rows = empty_rows()
+    def _loose_batch(self) -> Batch:
+        batch = Batch()
         for path in self._loose():
             try:
-                entries = list(rows_of(path.read_bytes()))
+                batch.add(decoded(path.read_bytes()))
             except (OSError, RecordError) as error:
                 _log.warning("%s is passed over: %s", path.name, error)
-                continue
-            for table, row in entries:
-                if table != "documents":
-                    rows[table].append(row)
-        return rows
-
-
-def _one_of_rows(view: str, found: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
-    """Return the condition that is met by the rows *found*, (timestamp, key...) of each.
-
-    The times leave out most of the packs without a look inside.
-    """
-    if not found:
-        return "FALSE", []
-    names = dict.fromkeys(("timestamp", *_KEY[view]))
-    times = [row[0] for row in found]
-    one = "(" + ", ".join("?" * len(names)) + ")"
-    every = ", ".join([one] * len(found))
-    return (
-        f"timestamp BETWEEN ? AND ? AND ({', '.join(map(quoted_name, names))}) IN ({every})",
-        [min(times), max(times), *(value for row in found for value in row)],
-    )
+        return batch
 
 
 def _columns_of(view: str) -> Mapping[str, str]:
@@ -410,16 +391,5 @@ def _columns_of(view: str) -> Mapping[str, str]:
         raise FilterError(
             f"there is no view {view!r}{did_you_mean(view, VIEWS)}; views: {', '.join(VIEWS)}"
         )
-    own = {name: kind for name, kind in TABLES[view].items() if not name.startswith("lower_")}
+    own = {name: kind for name, kind in TABLES[view].items() if name not in INTERNAL}
     return {**own, **RATINGS} if view == "images" else own
-
-
-def _fetched(
-    connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[Any]
-) -> list[tuple[Any, ...]]:
-    import duckdb
-
-    try:
-        return connection.execute(statement, list(parameters)).fetchall()
-    except duckdb.Error as error:
-        raise ArchiveError(f"the archive cannot answer: {error}") from error

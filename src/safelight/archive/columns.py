@@ -7,8 +7,8 @@ earlier versions lack it, and read as NULL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,7 +16,19 @@ from safelight.errors import RecordError
 from safelight.knobs import STAGES
 from safelight.lora_tags import split_loras
 
-__all__ = ["RATINGS", "TABLES", "rows_of"]
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = [
+    "INTERNAL",
+    "RATINGS",
+    "TABLES",
+    "Batch",
+    "Decoded",
+    "columns_of",
+    "decoded",
+    "numpy_columns",
+]
 
 _RUNS = {
     "run_id": "VARCHAR", "timestamp": "VARCHAR", "name": "VARCHAR", "status": "VARCHAR",
@@ -37,17 +49,27 @@ _IMAGES = {
     "cfg_scale": "DOUBLE", "eta": "DOUBLE", "clip_skip": "BIGINT", "denoising_strength": "DOUBLE",
     "hires_scale": "DOUBLE", "hires_upscaler": "VARCHAR", "hires_steps": "BIGINT",
     "hires_denoising_strength": "DOUBLE", "upscaler": "VARCHAR", "scale": "DOUBLE",
-    "lower_prompt": "VARCHAR",
+    "prompt_id": "BIGINT",
 }  # fmt: skip
 
 _LORAS = {"run_id": "VARCHAR", "place": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE"}
 
+_PROMPTS = {"prompt_id": "BIGINT", "lower_prompt": "VARCHAR"}
+
 _DOCUMENTS = {"run_id": "VARCHAR", "json": "VARCHAR"}
 
 TABLES: Mapping[str, Mapping[str, str]] = {
-    "runs": _RUNS, "images": _IMAGES, "loras": _LORAS, "documents": _DOCUMENTS
+    "runs": _RUNS, "images": _IMAGES, "loras": _LORAS, "prompts": _PROMPTS,
+    "documents": _DOCUMENTS,
 }  # fmt: skip
-"""Table -> column -> SQL type. ``documents`` holds each record's canonical JSON text."""
+"""Table -> column -> SQL type.
+
+``prompts`` holds each prompt of a pack once, in lower case: pictures share prompts, and a word
+is looked for in each of them once. ``documents`` holds each record's canonical JSON text.
+"""
+
+INTERNAL = frozenset({"prompt_id", "lower_prompt"})
+"""Columns that only serve searching; the views do not show them."""
 
 RATINGS: Mapping[str, str] = {
     "stars": "DOUBLE", "favourite": "BOOLEAN", "rejected": "BOOLEAN", "tags": "VARCHAR",
@@ -58,7 +80,7 @@ RATINGS: Mapping[str, str] = {
 _KNOBS = tuple(name for name in _IMAGES if name not in (
     "run_id", "place", "timestamp", "variant", "stage", "path", "sha256", "pixel_sha256", "parent",
     "width", "height", "seed", "seconds", "mismatches", "backend", "status", "name",
-    "lower_prompt",
+    "prompt_id",
 ))  # fmt: skip
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
@@ -77,7 +99,7 @@ class _Output(msgspec.Struct, gc=False):
     parent: str | None = None
 
 
-class _Slim(msgspec.Struct, gc=False):
+class Decoded(msgspec.Struct, gc=False):
     """The fields that are asked for; the rest of a record is not even decoded."""
 
     run_id: str
@@ -104,13 +126,27 @@ class _Slim(msgspec.Struct, gc=False):
     seconds: dict[str, float] = {}
 
 
-_decoder = msgspec.json.Decoder(_Slim)
+_decoder = msgspec.json.Decoder(Decoded)
 
 Row = tuple[Any, ...]
 
+_DRAWS = {
+    "draw": "BIGINT", **{name: _IMAGES[name] for name in ("timestamp", "run_id", "backend",
+    "status", "name", *_KNOBS, "prompt_id")},
+}  # fmt: skip
+_PICTURES = {
+    "draw": "BIGINT", **{name: _IMAGES[name] for name in ("place", "variant", "stage", "path",
+    "sha256", "pixel_sha256", "parent", "width", "height", "seed", "seconds", "mismatches")},
+}  # fmt: skip
+_IMAGES_OF_BATCH = (
+    "SELECT "
+    + ", ".join(f'{"p" if name in _PICTURES else "d"}."{name}"' for name in _IMAGES)
+    + " FROM batch_pictures p JOIN batch_draws d ON d.draw = p.draw"
+)
 
-def rows_of(json: bytes) -> Iterator[tuple[str, Row]]:
-    """Yield (table, row) for one record, the row of ``runs`` first.
+
+def decoded(json: bytes) -> Decoded:
+    """Return what is asked for of one record.
 
     Args:
         json: The record's file.
@@ -119,38 +155,154 @@ def rows_of(json: bytes) -> Iterator[tuple[str, Row]]:
         RecordError: It is no record.
     """
     try:
-        record = _decoder.decode(json)
+        return _decoder.decode(json)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"is no learning record: {error}") from error
-    drawn = [_drawn(config) for config in record.variant_configs]
-    backend, version = (_text(record.backend.get(key)) for key in ("name", "version"))
-    yield "runs", (
-        record.run_id, record.timestamp, record.name, record.status, backend, version,
-        record.randomizer_mode, record.randomizer_plan_size, record.plan_id, record.part,
-        record.parts, record.primary_model, record.primary_sampler, record.primary_scheduler,
-        record.primary_steps, record.primary_cfg_scale,
-        _text(drawn[0].get("prompt")) if drawn else None, len(record.variant_configs),
-        len(record.outputs), len(record.failures), len(record.warnings),
-        sum(record.seconds.values()), record.error,
-    )  # fmt: skip
-    known: dict[tuple[int, str], tuple[Any, ...]] = {}
-    for place, output in enumerate(record.outputs):
-        knobs = known.get((output.variant, output.stage))
-        if knobs is None:
-            knobs = _knobs(record.variant_configs, output)
-            known[output.variant, output.stage] = knobs
-        prompt = knobs[0]
-        seed = output.seed if output.seed is not None and 0 <= output.seed < 2**64 else None
-        yield "images", (
-            record.run_id, place, record.timestamp, output.variant, output.stage, output.path,
-            output.sha256, output.pixel_sha256, output.parent, output.width, output.height, seed,
-            output.seconds, len(output.mismatches), backend, record.status, record.name,
-            *knobs, None if prompt is None else prompt.lower(),
-        )  # fmt: skip
-        if prompt is not None and "<lora:" in prompt:
-            for lora in split_loras(prompt)[1]:
-                yield "loras", (record.run_id, place, lora.name, lora.unet)
-    yield "documents", (record.run_id, json.decode())
+
+
+class Batch:
+    """Some records taken apart into rows, to become tables of a database.
+
+    Args:
+        first_prompt_id: The prompts are numbered from here on; an id is unique in an archive.
+    """
+
+    def __init__(self, first_prompt_id: int = 0) -> None:
+        self._first_prompt_id = first_prompt_id
+        self._prompts: dict[str, int] = {}
+        self._runs: list[Row] = []
+        self._draws: list[Row] = []
+        self._outputs: list[_Output] = []
+        self._draw_of: list[int] = []
+        self._places: list[int] = []
+        self._loras: list[Row] = []
+
+    @property
+    def runs(self) -> tuple[tuple[str, str], ...]:
+        """(run_id, timestamp) of every record."""
+        return tuple(row[:2] for row in self._runs)
+
+    def sizes(self) -> dict[str, int]:
+        """Return table -> how many rows it has."""
+        return {
+            "runs": len(self._runs), "images": len(self._outputs), "loras": len(self._loras),
+            "prompts": len(self._prompts), "documents": len(self._runs),
+        }  # fmt: skip
+
+    def add(self, record: Decoded) -> None:
+        """Add one record."""
+        configs = record.variant_configs
+        first = _text(_drawn(configs[0]).get("prompt")) if configs else None
+        backend, version = (_text(record.backend.get(key)) for key in ("name", "version"))
+        self._runs.append((
+            record.run_id, record.timestamp, record.name, record.status, backend, version,
+            record.randomizer_mode, record.randomizer_plan_size, record.plan_id, record.part,
+            record.parts, record.primary_model, record.primary_sampler, record.primary_scheduler,
+            record.primary_steps, record.primary_cfg_scale, first, len(configs),
+            len(record.outputs), len(record.failures), len(record.warnings),
+            sum(record.seconds.values()), record.error,
+        ))  # fmt: skip
+        # What the pictures of one variant and stage share is told once, and joined to them.
+        draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
+        for place, output in enumerate(record.outputs):
+            known = draws.get((output.variant, output.stage))
+            if known is None:
+                knobs = _knobs(configs, output)
+                prompt = knobs[0]
+                known = len(self._draws), _loras(prompt, configs, output)
+                draws[output.variant, output.stage] = known
+                self._draws.append((
+                    len(self._draws), record.timestamp, record.run_id, backend, record.status,
+                    record.name, *knobs, None if prompt is None else self._prompt_id(prompt),
+                ))  # fmt: skip
+            draw, loras = known
+            self._draw_of.append(draw)
+            self._places.append(place)
+            for name, weight in loras:
+                self._loras.append((record.run_id, place, name, weight))
+        self._outputs += record.outputs
+
+    def _prompt_id(self, prompt: str) -> int:
+        return self._prompts.setdefault(prompt.lower(), self._first_prompt_id + len(self._prompts))
+
+    def create_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Create ``batch_runs``, ``batch_images``, ``batch_loras`` and ``batch_prompts``."""
+        prompts = [(number, text) for text, number in self._prompts.items()]
+        for name, kinds, columns in (
+            ("runs", _RUNS, columns_of(self._runs)), ("draws", _DRAWS, columns_of(self._draws)),
+            ("pictures", _PICTURES, self._picture_columns()),
+            ("loras", _LORAS, columns_of(self._loras)), ("prompts", _PROMPTS, columns_of(prompts)),
+        ):  # fmt: skip
+            connection.register("given", numpy_columns(kinds, columns))
+            casts = ", ".join(f'CAST("{n}" AS {kind}) AS "{n}"' for n, kind in kinds.items())
+            connection.execute(f"CREATE TABLE batch_{name} AS SELECT {casts} FROM given")
+            connection.unregister("given")
+        connection.execute(f"CREATE TABLE batch_images AS {_IMAGES_OF_BATCH}")
+
+    def _picture_columns(self) -> list[Sequence[Any]]:
+        outputs = self._outputs
+        return [
+            self._draw_of, self._places, [o.variant for o in outputs], [o.stage for o in outputs],
+            [o.path for o in outputs], [o.sha256 for o in outputs],
+            [o.pixel_sha256 or None for o in outputs], [o.parent for o in outputs],
+            [o.width for o in outputs], [o.height for o in outputs], [o.seed for o in outputs],
+            [o.seconds for o in outputs], [len(o.mismatches) for o in outputs],
+        ]  # fmt: skip
+
+
+_NUMBERS = {"BIGINT": "int64", "UBIGINT": "uint64", "DOUBLE": "float64", "BOOLEAN": "bool"}
+
+
+def columns_of(rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """Return the columns of *rows*; none when there are no rows."""
+    return list(zip(*rows, strict=True))
+
+
+def numpy_columns(kinds: Mapping[str, str], columns: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return column -> numpy array, for DuckDB to read as a table.
+
+    Args:
+        kinds: Column -> SQL type. Whole numbers that it cannot hold become missing.
+        columns: The values of each, None where one is missing; without any, there are no rows.
+    """
+    import numpy as np
+
+    arrays: dict[str, Any] = {}
+    for (name, kind), column in zip(kinds.items(), columns or [()] * len(kinds), strict=True):
+        number = _NUMBERS.get(kind)
+        if number is None:
+            arrays[name] = np.array(column, object)
+            continue
+        try:
+            arrays[name] = np.array(column, number)
+        except (TypeError, OverflowError):  # something is missing, or too large
+            fits = [_fits(value, kind) for value in column]
+            filled = [value if fit else 0 for value, fit in zip(column, fits, strict=True)]
+            arrays[name] = np.ma.masked_array(np.array(filled, number), [not fit for fit in fits])
+    return arrays
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if value is None or kind not in ("BIGINT", "UBIGINT"):
+        return value is not None
+    return bool(0 <= value < 2**64 if kind == "UBIGINT" else -(2**63) <= value < 2**63)
+
+
+def _loras(
+    prompt: str | None, configs: list[dict[str, dict[str, Any]]], output: _Output
+) -> list[tuple[str, float | None]]:
+    """Return the LoRAs of the prompt's tags and, without tags, those that a graph named."""
+    tagged = split_loras(prompt)[1] if prompt is not None and "<lora:" in prompt else ()
+    if tagged or not 0 <= output.variant < len(configs):
+        return [(lora.name, lora.unet) for lora in tagged]
+    named = _drawn(configs[output.variant], output.stage).get("loras")
+    found: list[tuple[str, float | None]] = []
+    for entry in named if isinstance(named, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            weight = entry.get("weight")
+            numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
+            found.append((entry["name"], weight if numeric else None))
+    return found
 
 
 def _knobs(configs: list[dict[str, dict[str, Any]]], output: _Output) -> tuple[Any, ...]:
@@ -177,9 +329,9 @@ def _plain(name: str, value: Any) -> Any:
     """Return *value* when it is of its column's kind; what an engine invented stays out."""
     if name in _TEXTS:
         return _text(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) >= 2**63:
         return None
-    return value if _IMAGES[name] != "BIGINT" or abs(value) < 2**63 else None
+    return round(value) if _IMAGES[name] == "BIGINT" else value
 
 
 def _text(value: Any) -> str | None:

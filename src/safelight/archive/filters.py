@@ -42,10 +42,12 @@ class Filter:
     Attributes:
         sql: With a ``?`` for every value.
         parameters: The values, in order.
+        columns: Every column that is named.
     """
 
     sql: str
     parameters: tuple[Any, ...] = ()
+    columns: frozenset[str] = frozenset()
 
 
 def compile_filter(
@@ -56,7 +58,7 @@ def compile_filter(
     Args:
         text: In the language of the module's description.
         columns: Name -> SQL type of every column that may be named.
-        searched: Column -> a column with its lower-cased text, which ``has`` looks into.
+        searched: Column -> SQL for ``has``, with a ``?`` wherever the lower-cased text goes.
 
     Raises:
         FilterError: *text* cannot be read, or names a column that there is not; the message
@@ -67,7 +69,7 @@ def compile_filter(
     parser = _Parser(text, columns, searched or {})
     sql = parser.condition(0)
     parser.end()
-    return Filter(sql=sql, parameters=tuple(parser.parameters))
+    return Filter(sql=sql, parameters=tuple(parser.parameters), columns=frozenset(parser.named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class _Parser:
         self._tokens = _tokens(text)
         self._at = 0
         self.parameters: list[Any] = []
+        self.named: set[str] = set()
 
     def condition(self, depth: int) -> str:
         """Read ``a or b``, the weakest of the connections."""
@@ -123,6 +126,7 @@ class _Parser:
         if name not in self._columns:
             hint = did_you_mean(name, self._columns) or f"; there are: {', '.join(self._columns)}"
             raise self._fault(f"there is no column {name!r}{hint}", token)
+        self.named.add(name)
         sign = self._next("a comparison such as = or has")
         word = sign.text.lower()
         if word in _COMPARISONS:
@@ -147,9 +151,9 @@ class _Parser:
         token = self._next("a text in quotes")
         if token.kind not in ("text", "word", "number"):
             raise self._fault("expected a text in quotes", token)
-        self.parameters.append(_plain_text(token).lower())
-        searched = self._searched.get(name)
-        return f'contains("{searched}", ?)' if searched else f'contains(lower("{name}"), ?)'
+        sql = self._searched.get(name, f'contains(lower("{name}"), ?)')
+        self.parameters += [_plain_text(token).lower()] * sql.count("?")
+        return sql
 
     def _list(self, name: str) -> list[str]:
         self._need("(")

@@ -1,15 +1,14 @@
 """packs: many records in a few Parquet files, written whole and verified before anything goes.
 
-A pack is a folder: ``runs``, ``images``, ``loras`` and ``documents`` (``.parquet``, zstd, sorted by
-time) and ``manifest.json``. It is made under a hidden name, read back, and renamed; only then may
-the loose files that it holds be deleted. A crash in between leaves both, and whoever reads counts
-each run once. Packs are never changed, so any number of processes may read and pack at once.
+A pack is a folder: ``runs``, ``images``, ``loras``, ``prompts`` and ``documents`` (``.parquet``,
+zstd, sorted by time) and ``manifest.json``; one of the first layout has no ``prompts``. It is made
+under a hidden name, read back, and renamed; only then may the loose files that it holds be
+deleted. A crash in between leaves both, and whoever reads counts each run once. Packs are never
+changed, so any number of processes may read and pack at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import os
 import secrets
@@ -21,20 +20,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from safelight.archive.columns import TABLES, rows_of
+from safelight.archive.columns import TABLES, Batch, Decoded, columns_of, decoded, numpy_columns
 from safelight.durable_file import replace_file, sync_folder
 from safelight.errors import ArchiveError, RecordError
+from safelight.learning.paused_collector import paused_collector
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Pack", "columnar", "empty_rows", "read_packs", "select_columns", "write_pack"]
+__all__ = ["FIRST_LAYOUT", "Pack", "checked", "read_documents", "read_packs", "write_pack"]
 
-_SCHEMA = 1
-_DOCUMENTS_TOGETHER = 2048
-"""Rows that are compressed together: one document is found without reading all."""
+FIRST_LAYOUT = 1
+"""Packs whose pictures have ``lower_prompt`` themselves, and no ``prompts``."""
 
-_ROWS_TOGETHER = 122_880
+_SCHEMA = 2
+_COMPRESSION = dict.fromkeys(TABLES, "zstd, COMPRESSION_LEVEL 1") | {"prompts": "lz4"}
+"""Prompts are read whole for every word that is looked for: twice the bytes, half the time."""
+
+_TOGETHER = {"runs": 122_880, "images": 20_480, "loras": 122_880, "prompts": 122_880,
+             "documents": 2048}  # fmt: skip
+"""Rows that are compressed together: one document, or fifty pictures, are found without reading
+all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +52,14 @@ class Pack:
         records: How many it holds.
         first: Timestamp of the earliest of them.
         last: Timestamp of the latest.
+        schema: Number of its layout.
     """
 
     path: Path
     records: int
     first: str
     last: str
+    schema: int = _SCHEMA
 
 
 class _Manifest(msgspec.Struct):
@@ -84,51 +92,33 @@ def read_packs(folder: Path) -> tuple[list[Pack], dict[Path, str]]:
         if manifest.schema > _SCHEMA:
             trouble[path] = f"is a pack of schema {manifest.schema}; this safelight knows {_SCHEMA}"
             continue
-        if told := _torn(path, manifest.sizes):
+        if told := _torn(path, manifest):
             trouble[path] = told
             continue
         packs.append(
-            Pack(path=path, records=manifest.records, first=manifest.first, last=manifest.last)
-        )
+            Pack(
+                path=path, records=manifest.records, first=manifest.first, last=manifest.last,
+                schema=manifest.schema,
+            )
+        )  # fmt: skip
     return packs, trouble
 
 
-def _torn(pack: Path, sizes: Mapping[str, int]) -> str | None:
+def _tables(schema: int) -> tuple[str, ...]:
+    return tuple(name for name in TABLES if schema > FIRST_LAYOUT or name != "prompts")
+
+
+def _torn(pack: Path, manifest: _Manifest) -> str | None:
     """Return which file of a pack is not as large as it was written."""
-    for table in TABLES:
+    for table in _tables(manifest.schema):
         try:
             size = (pack / f"{table}.parquet").stat().st_size
         except OSError:
             return f"lacks {table}.parquet"
-        if size != sizes.get(table):
-            return f"is torn: {table}.parquet has {size:,} bytes, not {sizes.get(table, 0):,}"
+        if size != manifest.sizes.get(table):
+            wanted = manifest.sizes.get(table, 0)
+            return f"is torn: {table}.parquet has {size:,} bytes, not {wanted:,}"
     return None
-
-
-def empty_rows() -> dict[str, list[tuple[Any, ...]]]:
-    """Return table -> no rows."""
-    return {table: [] for table in TABLES}
-
-
-def columnar(table: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return column -> numpy array of *rows*, for DuckDB to read as a table."""
-    import numpy as np
-
-    columns: dict[str, Any] = {}
-    values = zip(*rows, strict=True) if rows else ([] for _ in TABLES[table])
-    for name, column in zip(TABLES[table], values, strict=True):
-        array = np.empty(len(rows), object)
-        array[:] = column
-        columns[name] = array
-    return columns
-
-
-def select_columns(table: str, source: str) -> str:
-    """Return SQL that reads *source* with every column of *table* in its type."""
-    casts = ", ".join(
-        f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in TABLES[table].items()
-    )
-    return f"SELECT {casts} FROM {source}"
 
 
 def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
@@ -138,24 +128,30 @@ def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
         ArchiveError: It could not be written whole; nothing of it is left.
         RecordError: One of *documents* is no record.
     """
+    with paused_collector():
+        return write_decoded(folder, [(decoded(document), document) for document in documents])
+
+
+def write_decoded(folder: Path, documents: Sequence[tuple[Decoded, bytes]]) -> Pack:
+    """Write *documents* as :func:`write_pack` does, each with what was decoded of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = empty_rows()
-    with _without_collector():
-        for document in documents:
-            for table, row in rows_of(document):
-                rows[table].append(row)
-    runs = sorted(range(len(rows["runs"])), key=lambda place: rows["runs"][place][1])
-    first, last = rows["runs"][runs[0]][1], rows["runs"][runs[-1]][1]
+    ordered = sorted(documents, key=lambda entry: (entry[0].timestamp, entry[0].run_id))
+    first, last = ordered[0][0].timestamp, ordered[-1][0].timestamp
+    batch = Batch(secrets.randbits(39) << 24)  # no other pack numbers its prompts from here
+    with paused_collector():
+        for record, _ in ordered:
+            batch.add(record)
+    texts = sorted(((record.run_id, document) for record, document in documents))
     hidden = folder / f".{secrets.token_hex(8)}.tmp"
     hidden.mkdir()
     try:
-        _write_tables(hidden, rows)
+        _write_tables(hidden, batch, texts)
         manifest: dict[str, Any] = {
             "schema": _SCHEMA, "records": len(documents), "first": first, "last": last
         }  # fmt: skip
         manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
         replace_file(hidden / "manifest.json", json.dumps(manifest, sort_keys=True).encode())
-        _verify(hidden, documents)
+        _verify(hidden, texts, batch.sizes())
         for path in hidden.iterdir():
             _flush(path)
         sync_folder(hidden)
@@ -170,74 +166,89 @@ def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
     return Pack(path=target, records=len(documents), first=first, last=last)
 
 
-def _write_tables(folder: Path, rows: Mapping[str, list[tuple[Any, ...]]]) -> None:
+def _write_tables(folder: Path, batch: Batch, texts: Sequence[tuple[str, bytes]]) -> None:
     import duckdb
 
-    order = {
-        "runs": "timestamp, run_id", "images": "timestamp, run_id, place",
-        "loras": "run_id, place", "documents": "run_id",
-    }  # fmt: skip
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
-        for table, entries in rows.items():
-            connection.register("given", columnar(table, entries))
-            together = _DOCUMENTS_TOGETHER if table == "documents" else _ROWS_TOGETHER
-            try:
+    documents = [(run_id, document.decode()) for run_id, document in texts]
+    with _connected() as connection:
+        try:
+            batch.create_tables(connection)
+            connection.register(
+                "batch_documents", numpy_columns(TABLES["documents"], columns_of(documents))
+            )
+            for table in TABLES:
                 connection.execute(
-                    f"COPY ({select_columns(table, 'given')} ORDER BY {order[table]})"
-                    f" TO '{_quoted(folder / table)}.parquet'"
-                    f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {together})"
+                    f"COPY (SELECT {_columns(table)} FROM batch_{table})"
+                    f" TO '{_quoted(folder / table)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE"
+                    f" {_TOGETHER[table]}, COMPRESSION {_COMPRESSION[table]})"
                 )
-            except duckdb.Error as error:
-                raise ArchiveError(f"the pack could not be written: {error}") from error
-            connection.unregister("given")
+        except duckdb.Error as error:
+            raise ArchiveError(f"the pack could not be written: {error}") from error
 
 
-def _verify(folder: Path, documents: Sequence[bytes]) -> None:
-    """Read the pack back: every document must be there, to the letter."""
-    found = read_documents(folder)
-    for document in documents:
-        run_id = msgspec.json.decode(document, type=_RunId).run_id
-        if found.get(run_id) != document:
+def _columns(table: str) -> str:
+    """Return SQL for every column of *table* in its type."""
+    return ", ".join(
+        f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in TABLES[table].items()
+    )
+
+
+def _verify(folder: Path, texts: Sequence[tuple[str, bytes]], sizes: Mapping[str, int]) -> None:
+    """Read the pack back: every document must be there, to the letter, and every row."""
+    wanted = dict(texts)
+    for run_id, document in read_documents(folder):
+        if wanted.pop(run_id, None) != document:
             raise ArchiveError(f"the pack does not hold run {run_id} as it was; nothing is deleted")
+    if wanted:
+        raise ArchiveError(f"the pack lacks run {min(wanted)}; nothing is deleted")
+    for table, size in sizes.items():
+        if table == "documents":
+            continue
+        rows = _read_through(folder / f"{table}.parquet")
+        if rows != size:
+            raise ArchiveError(f"{table}.parquet holds {rows} rows, not {size}; nothing is deleted")
 
 
-class _RunId(msgspec.Struct):
-    run_id: str
-
-
-def read_documents(pack: Path) -> dict[str, bytes]:
-    """Return run_id -> canonical JSON of every record in *pack*.
+def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield run_id and canonical JSON of every record in *pack*.
 
     Raises:
         ArchiveError: The pack cannot be read.
     """
     import duckdb
 
+    statement = f"SELECT run_id, json FROM read_parquet('{_quoted(pack / 'documents')}.parquet')"
     try:
-        with duckdb.connect() as connection:
-            rows = connection.execute(
-                f"SELECT run_id, json FROM read_parquet('{_quoted(pack / 'documents')}.parquet')"
-            ).fetchall()
+        with _connected() as connection:
+            connection.execute(statement)
+            while rows := connection.fetchmany(_TOGETHER["documents"]):
+                for run_id, text in rows:
+                    yield run_id, text.encode()
     except duckdb.Error as error:
         raise ArchiveError(f"{pack.name} cannot be read: {error}") from error
-    return {run_id: text.encode() for run_id, text in rows}
+
+
+def _read_through(file: Path) -> int:
+    """Read every value of a Parquet file; return how many rows it has."""
+    with _connected() as connection:
+        row = connection.execute(
+            f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet('{_quoted(file)}') t"
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def checked(pack: Pack) -> str | None:
     """Return what is wrong with *pack*, None when every table of it reads whole."""
     try:
-        documents = read_documents(pack.path)
-        if len(documents) != pack.records:
-            return f"holds {len(documents)} records, its manifest says {pack.records}"
-        for run_id, document in documents.items():
-            (row,) = (row for table, row in rows_of(document) if table == "runs")
-            if row[0] != run_id:
+        records = 0
+        for run_id, document in read_documents(pack.path):
+            records += 1
+            if decoded(document).run_id != run_id:
                 return f"run {run_id} is another one inside"
-        with _connected() as connection:
-            for table in TABLES:
-                file = f"{_quoted(pack.path / table)}.parquet"
-                connection.execute(f"SELECT * FROM read_parquet('{file}')").fetchall()
+        if records != pack.records:
+            return f"holds {records} records, its manifest says {pack.records}"
+        for table in _tables(pack.schema):
+            _read_through(pack.path / f"{table}.parquet")
     except (ArchiveError, RecordError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - whatever a torn file makes a reader say
@@ -248,7 +259,10 @@ def checked(pack: Pack) -> str | None:
 def _connected() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    return duckdb.connect()
+    connection = duckdb.connect()
+    connection.execute("SET threads = 1")  # several packs are written at once, see packing
+    connection.execute("SET pandas_analyze_sample = 0")  # what is no array of numbers is text
+    return connection
 
 
 def _quoted(path: Path) -> str:
@@ -261,15 +275,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Many small objects that all live on: collecting among them only costs time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -16,7 +16,7 @@ from safelight.archive.filters import Filter
 from safelight.archive.views import quoted_name
 from safelight.errors import FilterError
 
-__all__ = ["cursor", "page_condition"]
+__all__ = ["cursor", "cursor_values", "page_condition"]
 
 
 def page_condition(order: Sequence[str], down: bool, after: str | None) -> Filter:
@@ -32,13 +32,8 @@ def page_condition(order: Sequence[str], down: bool, after: str | None) -> Filte
     """
     if after is None:
         return Filter(sql="TRUE")
-    try:
-        values = json.loads(base64.urlsafe_b64decode(after.encode()))
-    except (ValueError, binascii.Error) as error:
-        raise FilterError(
-            f"--after must be what the page before ended with, got {after!r}"
-        ) from error
-    if not isinstance(values, list) or len(values) != len(order):
+    values = cursor_values(after)
+    if len(values) != len(order):
         raise FilterError(f"--after belongs to another --sort, got {after!r}")
     sign = "<" if down else ">"
     parts, parameters = [], list[Any]()
@@ -50,6 +45,23 @@ def page_condition(order: Sequence[str], down: bool, after: str | None) -> Filte
         parts.append("(" + " AND ".join([*same, step]) + ")")
         parameters += [*values[:place], *([value] if value is not None else [])]
     return Filter(sql="(" + " OR ".join(parts) + ")", parameters=tuple(parameters))
+
+
+def cursor_values(after: str) -> list[Any]:
+    """Return the values of the columns that are sorted by, of the last row before *after*.
+
+    Raises:
+        FilterError: *after* is no cursor.
+    """
+    try:
+        values = json.loads(base64.urlsafe_b64decode(after.encode()))
+    except (ValueError, binascii.Error) as error:
+        raise FilterError(
+            f"--after must be what the page before ended with, got {after!r}"
+        ) from error
+    if not isinstance(values, list):
+        raise FilterError(f"--after must be what the page before ended with, got {after!r}")
+    return values
 
 
 def cursor(values: Sequence[Any]) -> str:

@@ -38,7 +38,7 @@ def new_event_id() -> str:
     return uuid.uuid4().hex
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a picture is, wherever it lies: at least one of two hashes.
 
     Attributes:
@@ -50,20 +50,23 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pixel_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.keys:
+        if self.sha256 is None and self.pixel_sha256 is None:
             raise ValueError("an identity needs sha256 or pixel_sha256, got neither")
-        for _, digest in self.keys:
-            if not _DIGEST.fullmatch(digest):
+        for digest in (self.sha256, self.pixel_sha256):
+            if digest is not None and not _DIGEST.fullmatch(digest):
                 raise ValueError(f"a hash must be 64 lower-case hex digits, got {digest[:80]!r}")
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:
         """The known hashes, each with its kind; the hash of the bytes comes first."""
-        named = (("bytes", self.sha256), ("pixels", self.pixel_sha256))
-        return tuple((name, digest) for name, digest in named if digest is not None)
+        if self.pixel_sha256 is None:
+            return (("bytes", self.sha256),) if self.sha256 is not None else ()
+        if self.sha256 is None:
+            return (("pixels", self.pixel_sha256),)
+        return (("bytes", self.sha256), ("pixels", self.pixel_sha256))
 
 
-class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One thing that somebody said about a picture, or about several.
 
     Attributes:
@@ -173,13 +176,16 @@ class Pictures:
     def __init__(self, identities: Iterable[Identity]) -> None:
         self._above: dict[tuple[str, str], tuple[str, str]] = {}
         for identity in identities:
-            roots = [self._root(key) for key in identity.keys]
-            for root in roots:
-                self._above[root] = min(roots)
+            keys = identity.keys
+            if len(keys) == 1:
+                self._above.setdefault(keys[0], keys[0])
+                continue
+            one, other = self._root(keys[0]), self._root(keys[1])
+            self._above[one] = self._above[other] = min(one, other)
 
     def _root(self, key: tuple[str, str]) -> tuple[str, str]:
         above = self._above.setdefault(key, key)
-        while above != key:
+        while above is not key and above != key:
             self._above[key] = self._above[above]
             key, above = above, self._above[above]
         return key
@@ -189,9 +195,11 @@ class Pictures:
 
         The hash of the bytes decides; that of the pixels is asked when no one knows the bytes.
         """
-        known = (key for key in identity.keys if key in self._above)
-        first = next(known, None)
-        return identity.keys[0] if first is None else self._root(first)
+        keys = identity.keys
+        for key in keys:
+            if key in self._above:
+                return self._root(key)
+        return keys[0]
 
     def members(self) -> Mapping[tuple[str, str], tuple[tuple[str, str], ...]]:
         """Return the hashes of each picture, sorted, by its key."""
@@ -237,6 +245,6 @@ def unique_events(events: Iterable[RatingEvent]) -> dict[str, RatingEvent]:
     found: dict[str, RatingEvent] = {}
     for event in events:
         other = found.setdefault(event.event_id, event)
-        if other != event:
+        if other is not event and other != event:
             found[event.event_id] = min(other, event, key=lambda e: (e.moment, repr(e)))
     return found

@@ -16,6 +16,7 @@ import msgspec
 from safelight.durable_file import AppendOnlyFile, sync_folder, write_new_file
 from safelight.errors import StorageError
 from safelight.learning.learning_record import utc_timestamp
+from safelight.learning.paused_collector import paused_collector
 from safelight.learning.rating_event import RatingEvent, time_order, unique_events
 
 __all__ = ["RatingStore", "ratings_folder"]
@@ -78,8 +79,9 @@ class RatingStore:
 
         What is no event, such as a line torn by a power cut, is passed over with a log line.
         """
-        decoded = (event for _, event in self._lines() if event is not None)
-        return tuple(sorted(unique_events(decoded).values(), key=time_order))
+        with paused_collector():
+            decoded = (event for _, event in self._lines() if event is not None)
+            return tuple(sorted(unique_events(decoded).values(), key=time_order))
 
     def merge(self, other: RatingStore) -> int:
         """Take in what only *other* has, as one new segment, and return how many lines.

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from safelight.learning.paused_collector import paused_collector
 from safelight.learning.rating_event import (
     KINDS,
     RATING_SCHEMA,
@@ -109,16 +110,19 @@ def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = (
         known: Identities with both hashes, from records: they join a rating by bytes with
             one by pixels. Undone events join, too.
     """
-    events = tuple(unique_events(events).values())
-    pictures = Pictures([*known, *(one for event in events for one in _identities(event))])
-    tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
-    for event in events_in_force(events):
-        if event.kind == "pick":
-            _count_pick(event, pictures, tallies)
-        elif event.kind in KINDS and event.image is not None:
-            tallies[pictures.key(event.image)].say(event)
-    members = pictures.members()
-    return Ratings(pictures, {key: tally.rating(members[key]) for key, tally in tallies.items()})
+    with paused_collector():
+        events = tuple(unique_events(events).values())
+        pictures = Pictures([*known, *(one for event in events for one in _identities(event))])
+        tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
+        for event in events_in_force(events):
+            if event.kind == "pick":
+                _count_pick(event, pictures, tallies)
+            elif event.kind in KINDS and event.image is not None:
+                tallies[pictures.key(event.image)].say(event)
+        members = pictures.members()
+        return Ratings(
+            pictures, {key: tally.rating(members[key]) for key, tally in tallies.items()}
+        )
 
 
 def _identities(event: RatingEvent) -> Iterator[Identity]:
@@ -140,41 +144,47 @@ def _count_pick(
         tally = tallies[key]
         tally.raters.add(event.rater)
         outcome = "lost" if key in lost else "won" if lost else "tied"
-        tally.picks[outcome] += 1
+        tally.picks[outcome] = tally.picks.get(outcome, 0) + 1
 
 
 class _Tally:
     """What was said about one picture, gathered oldest first."""
 
+    __slots__ = ("last", "picks", "raters", "tags")
+
     def __init__(self) -> None:
-        self.last: dict[str, dict[str, bool | int | str | None]] = defaultdict(dict)
-        self.tags: dict[str, set[str]] = defaultdict(set)
-        self.picks: dict[str, int] = defaultdict(int)
+        self.last: dict[str, dict[str, bool | int | str | None]] = {}
+        self.tags: dict[str, set[str]] = {}
+        self.picks: dict[str, int] = {}
         self.raters: set[str] = set()
 
     def say(self, event: RatingEvent) -> None:
         self.raters.add(event.rater)
         if event.kind == "tags":
-            tags = self.tags[event.rater]
+            tags = self.tags.setdefault(event.rater, set())
             tags.difference_update(event.removed)
             tags.update(event.added)
         else:
-            self.last[event.kind][event.rater] = event.value
+            self.last.setdefault(event.kind, {})[event.rater] = event.value
 
     def rating(self, members: Iterable[tuple[str, str]]) -> Rating:
         members = tuple(members)
-        stars = {rater: int(value) for rater, value in self.last["stars"].items() if value}
+        said = {rater: int(value) for rater, value in self._last("stars") if value}
         return Rating(
-            sha256s=tuple(digest for name, digest in members if name == "bytes"),
-            pixel_sha256s=tuple(digest for name, digest in members if name == "pixels"),
-            stars=sum(stars.values()) / len(stars) if stars else None,
-            stars_by_rater=stars,
-            rejected=any(self.last["reject"].values()),
-            favourite=any(self.last["favourite"].values()),
-            tags=tuple(sorted(set().union(*self.tags.values()))),
-            notes={rater: str(text) for rater, text in self.last["note"].items() if text},
-            picks_won=self.picks["won"],
-            picks_lost=self.picks["lost"],
-            picks_tied=self.picks["tied"],
+            sha256s=tuple([digest for name, digest in members if name == "bytes"]),
+            pixel_sha256s=tuple([digest for name, digest in members if name == "pixels"]),
+            stars=sum(said.values()) / len(said) if said else None,
+            stars_by_rater=said,
+            rejected=any(value for _, value in self._last("reject")),
+            favourite=any(value for _, value in self._last("favourite")),
+            tags=tuple(sorted(set().union(*self.tags.values()))) if self.tags else (),
+            notes={rater: str(text) for rater, text in self._last("note") if text},
+            picks_won=self.picks.get("won", 0),
+            picks_lost=self.picks.get("lost", 0),
+            picks_tied=self.picks.get("tied", 0),
             raters=tuple(sorted(self.raters)),
         )
+
+    def _last(self, kind: str) -> Iterable[tuple[str, bool | int | str | None]]:
+        said = self.last.get(kind)
+        return said.items() if said else ()

@@ -1,0 +1,142 @@
+"""search: the rows that meet a condition, asked of the newest packs first.
+
+Packs are sorted by time, and most questions are for the newest rows: once enough of them lie
+beyond everything that the packs not yet asked could hold, nobody need ask those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safelight.archive.columns import RATINGS
+from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.packs import Pack
+from safelight.archive.paging import cursor_values
+from safelight.archive.views import Views, newest_first, packs_at, quoted_name
+from safelight.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["KEYS", "Search", "fetched_rows"]
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name")
+}  # fmt: skip
+"""View -> the columns that tell its rows apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One question over a view.
+
+    Attributes:
+        connection: The database of *views*.
+        views: Over all of the archive.
+        view: One of the views.
+        known: Its columns -> their SQL types.
+        condition: In the filter language.
+        order: The columns to sort by, a unique key at their end.
+        down: Whether from the largest down.
+        page: What holds for the rows of this page.
+        after: Its cursor.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    views: Views
+    view: str
+    known: Mapping[str, str]
+    condition: str
+    order: Sequence[str]
+    down: bool
+    page: Filter
+    after: str | None
+
+    def rows(self, columns: Sequence[str], limit: int | None) -> list[tuple[Any, ...]]:
+        """Return *columns* of the first *limit* rows, of all when None."""
+        if limit is None or "timestamp" not in self.known:
+            return self._ask(self.view, columns, limit, self.views.show())
+        # First which rows, then all their columns: rows are wide, and few are shown.
+        keys = tuple(dict.fromkeys((*self.order, "timestamp", *KEYS[self.view])))
+        found = self._first_keys(keys, limit)
+        if not found:
+            return []
+        times = sorted({row[keys.index("timestamp")] for row in found})
+        self.views.show(packs_at(self.views.packs, times))
+        one = "(" + ", ".join("?" * len(KEYS[self.view])) + ")"
+        names = ", ".join(map(quoted_name, KEYS[self.view]))
+        places = [keys.index(name) for name in KEYS[self.view]]
+        return fetched_rows(
+            self.connection,
+            f"SELECT {', '.join(map(quoted_name, columns))} FROM {self.view}"
+            f" WHERE timestamp IN ({', '.join('?' * len(times))})"
+            f" AND ({names}) IN ({', '.join([one] * len(found))})"
+            f" ORDER BY {self._sorting()}",
+            [*times, *(row[place] for row in found for place in places)],
+        )
+
+    def _first_keys(self, keys: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
+        """Return *keys* of the first *limit* rows."""
+        wanted = compile_filter(self.condition, self.known)
+        rated = self.view == "images" and RATINGS.keys() & {*wanted.columns, *self.order}
+        source = "plain_images" if self.view == "images" and not rated else self.view
+        if self.order[0] != "timestamp":
+            return self._ask(source, keys, limit, self.views.show())
+        found: list[tuple[Any, ...]] = []
+        groups = newest_first(self._packs_of_page(), oldest=not self.down)
+        for number, (packs, bound) in enumerate(groups):
+            searched = self.views.show(packs, loose=number == 0)
+            found += self._ask(source, keys, limit, searched)
+            found = sorted(found, reverse=self.down)[:limit]
+            if bound is None or (len(found) == limit and self._beyond(found[-1][0], bound)):
+                break
+        return found
+
+    def _packs_of_page(self) -> Sequence[Pack]:
+        """Return the packs that can hold rows behind the cursor."""
+        if self.after is None:
+            return self.views.packs
+        time = cursor_values(self.after)[0]
+        if not isinstance(time, str):
+            return self.views.packs
+        if self.down:
+            return [pack for pack in self.views.packs if pack.first <= time]
+        return [pack for pack in self.views.packs if pack.last >= time]
+
+    def _beyond(self, time: str, bound: str) -> bool:
+        return time > bound if self.down else time < bound
+
+    def _ask(
+        self, source: str, columns: Sequence[str], limit: int | None, searched: Mapping[str, str]
+    ) -> list[tuple[Any, ...]]:
+        looks = searched if source == "plain_images" else {}
+        wanted = compile_filter(self.condition, self.known, looks)
+        most = "" if limit is None else f" LIMIT {int(limit)}"
+        return fetched_rows(
+            self.connection,
+            f"SELECT {', '.join(map(quoted_name, columns))} FROM {source}"
+            f" WHERE {wanted.sql} AND {self.page.sql} ORDER BY {self._sorting()}{most}",
+            [*wanted.parameters, *self.page.parameters],
+        )
+
+    def _sorting(self) -> str:
+        direction = "DESC" if self.down else "ASC"
+        return ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in self.order)
+
+
+def fetched_rows(
+    connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    """Return all rows of *statement*.
+
+    Raises:
+        ArchiveError: It fails.
+    """
+    import duckdb
+
+    try:
+        return connection.execute(statement, list(parameters)).fetchall()
+    except duckdb.Error as error:
+        raise ArchiveError(f"the archive cannot answer: {error}") from error
