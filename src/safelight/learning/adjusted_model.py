@@ -119,6 +119,8 @@ class AdjustedModel:
         self._beta = cho_solve(self._factor, self._starred_sum(moved * self._weights))
         self._moved = moved
         self._left = moved - self._starred(self._beta)
+        spare = max(count - width, 1)
+        self._left_noise = float(self._weights @ np.square(self._left)) / spare
         self.residuals = readings - np.asarray(self._design @ self._beta)
         self.residuals = self.residuals - self._drawn[self._prompt] * self._prompt_means(
             self.residuals
@@ -208,9 +210,18 @@ class AdjustedModel:
                 error=error,
                 freedom=max(effective - 1, 1.0),
                 comparisons=int(one.counts[level]),
-                prompts=len(np.unique(self._prompt[at])),
+                prompts=int(np.count_nonzero(np.bincount(self._prompt[at]))),
             )
         return found
+
+    def leanings(self, columns: Floats) -> Floats:
+        """Return roughly how many errors each column's coefficient is from zero, or fewer.
+
+        Args:
+            columns: float64[n, k].
+        """
+        size = np.sqrt(self._weights @ np.square(columns) * self._left_noise) + 1e-12
+        return np.asarray((self._weights * self._left) @ columns / size, np.float64)
 
     def coefficient(self, column: Floats) -> Estimate | None:
         """Return the coefficient of one more column beside all knobs; None when they imply it.
@@ -247,7 +258,5 @@ class AdjustedModel:
         """
         off = np.bincount(self._cluster, weights=pull * left)
         robust = float(np.square(off).sum()) * effective / (effective - 1)
-        spare = max(len(left) - self._design.shape[1], 1)
-        noise = float(self._weights @ np.square(left)) / spare
-        model = noise * float((np.square(pull) / self._weights).sum())
+        model = self._left_noise * float(pull @ (pull / self._weights))
         return float(np.sqrt(max(robust, model)))

@@ -262,7 +262,7 @@ def _draw_knob(drawing: Drawing, knob: KnobEffect, y: float, level: str) -> None
     told = f"{level} against {against}" if level else f"against {against}"
     x = _MARGIN + _LABELS - 12
     room = _LABELS - _wide(knob.knob, _TEXT) - 30
-    if room > 50:
+    if room > 50 and not knob.knob.startswith("term:"):
         drawing.text(x, y, told, size=_SMALL, colour=FAINT, anchor="end", room=room)
 
 

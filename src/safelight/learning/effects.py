@@ -17,7 +17,7 @@ towards no effect as far as the spread of all effects says (empirical Bayes: Efr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.adjusted_model import AdjustedModel
-from safelight.learning.confounding import confounders, only_used_with
+from safelight.learning.confounding import TogetherCounts
 from safelight.learning.interactions import Interaction, find_interactions
 from safelight.learning.knob_levels import KnobLevels, knob_levels, likeness
 from safelight.learning.paired_comparisons import FEWEST_PROMPTS, Estimate, paired_estimates
@@ -165,7 +165,7 @@ def find_effects(trials: Trials) -> Effects:
     beside = dict(levels)
     if len(np.unique(prompts)) < FEWEST_PROMPTS:
         beside["prompt"] = _prompt_levels(trials.prompts)
-    rows = np.ones(len(trials), bool)
+    together = TogetherCounts(beside)
     drafts = []
     for knob, one in levels.items():
         if one.constant:
@@ -175,7 +175,7 @@ def find_effects(trials: Trials) -> Effects:
         for level in range(len(one.names)):
             if level != one.reference:
                 found = paired.get(level), adjusted.get(level)
-                drafts.append(_draft(beside, knob, level, *found, rows))
+                drafts.append(_draft(one, level, *found, together))
     drafts = _corrected(_shrunk(drafts))
     knobs = [
         _knob_effect(one, [d.comparison() for d in drafts if d.knob == knob])
@@ -276,16 +276,15 @@ class _Draft:
 
 
 def _draft(
-    levels: Mapping[str, KnobLevels],
-    knob: str,
+    one: KnobLevels,
     level: int,
     paired: Estimate | None,
     adjusted: Estimate | None,
-    rows: NDArray[np.bool_],
+    counts: TogetherCounts,
 ) -> _Draft:
     from scipy.stats import t
 
-    one = levels[knob]
+    knob = one.knob
     own = int(one.counts[level])
     others = int(one.counts.sum()) - own
     if one.reference is not None:
@@ -305,12 +304,10 @@ def _draft(
         paired = None
         if draft.pictures < FEWEST_PICTURES or draft.other_pictures < FEWEST_PICTURES:
             return draft
-    together = () if paired else confounders(levels, knob, level, rows)
+    together = () if paired else counts.confounders(knob, level)
     if not paired and (together or adjusted is None):
         draft.status = "confounded"
-        draft.notes = tuple(one.told for one in together) or only_used_with(
-            levels, knob, level, rows
-        )
+        draft.notes = tuple(one.told for one in together) or counts.only_used_with(knob, level)
         draft.notes = draft.notes or ("the other knobs together imply which it is",)
         return draft
     draft.basis = "pairs" if paired else "adjusted"
@@ -328,7 +325,7 @@ def _draft(
     size = abs(draft.estimate.difference) / max(draft.estimate.error, 1e-12)
     draft.chance = float(2 * t.sf(size, draft.estimate.freedom))
     if not paired:
-        draft.notes = only_used_with(levels, knob, level, rows)
+        draft.notes = counts.only_used_with(knob, level)
     return draft
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -158,40 +158,41 @@ def prompt_terms(prompt: str) -> tuple[str, ...]:
 
 def _levels(values: Iterable[object]) -> Levels:
     values = list(values)
-    seen: dict[Hashable, str | None] = {}
-    for value in values:
-        key = value if isinstance(value, (str, int, float, bool)) else repr(value)
-        if key not in seen:
-            absent = value is None or (isinstance(value, float) and not math.isfinite(value))
-            seen[key] = None if absent else str(value)
-    names = sorted({name for name in seen.values() if name is not None})
+    if not set(map(type, values)) <= {str, int, float, bool, type(None)}:
+        values = [
+            value if isinstance(value, (str, int, float)) else repr(value) for value in values
+        ]
+    # 1, 1.0 and True are one key of a dict; a NaN is a key of its own each time, and absent.
+    text = {value: _level_name(value) for value in dict.fromkeys(values)}
+    names = sorted({name for name in text.values() if name is not None})
     number = {name: place for place, name in enumerate(names)}
-    code = {key: -1 if name is None else number[name] for key, name in seen.items()}
-    codes = np.fromiter(
-        (code[v if isinstance(v, (str, int, float, bool)) else repr(v)] for v in values),
-        np.int64,
-        len(values),
-    )
+    code = {value: -1 if name is None else number[name] for value, name in text.items()}
+    codes = np.fromiter(map(code.__getitem__, values), np.int64, len(values))
     return Levels(names=tuple(names), codes=codes)
+
+
+def _level_name(value: object) -> str | None:
+    absent = value is None or (isinstance(value, float) and not math.isfinite(value))
+    return None if absent else str(value)
 
 
 def _numbers(values: Sequence[object]) -> NDArray[np.float64] | None:
     """Return *values* as numbers, or None when one of them is something else."""
-    if any(
-        isinstance(value, bool) or not isinstance(value, (int, float))
-        for value in values
-        if value is not None
-    ):
+    kinds = set(map(type, values)) - {type(None)}
+    if bool in kinds or not all(issubclass(kind, (int, float)) for kind in kinds):
         return None
-    column = np.array([math.nan if v is None else _float(v) for v in values], np.float64)
+    try:
+        column = np.array(values, np.float64)
+    except OverflowError:  # an integer beyond what a float holds
+        column = np.array([_float(value) for value in values], np.float64)
     column[~np.isfinite(column)] = math.nan
     return column
 
 
 def _float(value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
-    except OverflowError:  # an integer beyond what a float holds
+        return math.nan if value is None else float(value)  # type: ignore[arg-type]
+    except OverflowError:
         return math.nan
 
 
