@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.knob_levels import KnobLevels
+from safelight.learning.trials import ABSENT
 
-__all__ = ["Confounder", "TogetherCounts"]
+__all__ = ["Confounder", "TogetherCounts", "followers"]
 
 _SHARED = 0.02  # less than this part in common: as good as nothing
 _FEWEST_REPEATS = 3.0
+_MOST_LEADING = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,33 @@ class TogetherCounts:
                     f" {name} {other.names[used[0]]}"
                 )
         return tuple(found)
+
+
+def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
+    """Return the knobs that follow another, and which.
+
+    An engine tells some knobs only where they apply: ``eta`` with some samplers, ``hires_steps``
+    with the hires fix. Such a knob has one value or none, and another says which; it is no
+    cause of its own, and confounds nothing.
+    """
+    counts = TogetherCounts(levels)
+    found: dict[str, str] = {}
+    order = list(levels)
+    for knob in order:
+        one = levels[knob]
+        if one.different != 2 or ABSENT not in one.names:
+            continue
+        for other in order:
+            two = levels[other]
+            leads = ABSENT not in two.names or order.index(other) < order.index(knob)
+            if other == knob or other in found or two.constant or not leads:
+                continue
+            if two.different > _MOST_LEADING or other.startswith(("term:", "lora:")):
+                continue
+            if (np.count_nonzero(counts.table(other, knob), axis=1) <= 1).all():
+                found[knob] = other
+                break
+    return found
 
 
 def _tells_pictures_apart(other: KnobLevels) -> bool:

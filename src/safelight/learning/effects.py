@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.adjusted_model import AdjustedModel
-from safelight.learning.confounding import TogetherCounts
+from safelight.learning.confounding import TogetherCounts, followers
 from safelight.learning.interactions import Interaction, find_interactions
 from safelight.learning.knob_levels import KnobLevels, knob_levels, likeness
 from safelight.learning.paired_comparisons import FEWEST_PROMPTS, Estimate, paired_estimates
-from safelight.learning.trials import Levels, Trials
+from safelight.learning.trials import ABSENT, Levels, Trials
 
 __all__ = [
     "FEWEST_PAIRS",
@@ -52,7 +52,7 @@ MATTERS = 0.2
 
 _KNOBS_RISK, _INTERACTIONS_RISK = 0.04, 0.01
 _PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
-_POWER = 0.8416  # of the standard normal: 80 % of such studies would see it
+_POWER = 0.8416  # of the standard normal: four of five such studies would see it
 
 Status = Literal["clear", "small", "open", "few", "confounded"]
 Basis = Literal["pairs", "adjusted", ""]
@@ -109,6 +109,7 @@ class KnobEffect:
         told: What is known, in a sentence.
         comparisons: One per level, in the order of the levels; empty for a constant knob.
         unused: Values used too rarely to be looked at.
+        follows: The knob that decides it; empty for a knob of its own.
     """
 
     knob: str
@@ -116,6 +117,7 @@ class KnobEffect:
     told: str
     comparisons: tuple[Comparison, ...] = ()
     unused: int = 0
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +159,13 @@ def find_effects(trials: Trials) -> Effects:
     told = _why_nothing(trials)
     if told:
         return replace(blank, told=told)
-    levels = knob_levels(trials)
+    every = knob_levels(trials)
+    follow = followers(every)
+    levels = {knob: one for knob, one in every.items() if knob not in follow}
     weights = np.maximum(1 - np.square(trials.deviations), 0.02)
     prompts, draws = _clusters(trials)
     model = AdjustedModel(levels, trials.readings, weights, prompts, draws)
-    alike = likeness(trials)
+    alike = likeness(trials, follow)
     beside = dict(levels)
     if len(np.unique(prompts)) < FEWEST_PROMPTS:
         beside["prompt"] = _prompt_levels(trials.prompts)
@@ -180,6 +184,16 @@ def find_effects(trials: Trials) -> Effects:
     knobs = [
         _knob_effect(one, [d.comparison() for d in drafts if d.knob == knob])
         for knob, one in levels.items()
+    ]
+    knobs += [
+        KnobEffect(
+            knob=knob,
+            status="constant",
+            follows=leader,
+            told=f"{knob} was {next(n for n in every[knob].names if n != ABSENT)} or not there,"
+            f" which {leader} decided: it is counted with {leader}",
+        )
+        for knob, leader in follow.items()
     ]
     return replace(
         blank,
@@ -239,6 +253,7 @@ class _Draft:
     estimate: Estimate | None = None
     quantile: float = 0.0
     chance: float = 1.0
+    looks: int = 1
     expected: float = 0.0
     n: int = 0
     notes: tuple[str, ...] = ()
@@ -270,8 +285,11 @@ class _Draft:
     def _more(self) -> int:
         """Return how many ratings are lacking to see the expected difference, or what matters."""
         assert self.estimate is not None
+        from scipy.special import ndtri
+
         target = max(abs(self.expected), MATTERS)
-        grown = ((1.96 + _POWER) * self.estimate.error / target) ** 2
+        clear = -float(ndtri(_KNOBS_RISK / 2 / self.looks))
+        grown = ((clear + _POWER) * self.estimate.error / target) ** 2
         return max(math.ceil(2 * self.n * (grown - 1)), 2)
 
 
@@ -373,7 +391,7 @@ def _corrected(drafts: Sequence[_Draft]) -> list[_Draft]:
     for place, group in enumerate(order):
         looks = len(group) * (len(order) - place)
         for draft in sorted(group, key=lambda d: d.chance):
-            draft.chance = max(draft.chance * looks, floor)
+            draft.chance, draft.looks = max(draft.chance * looks, floor), looks
         floor = max(floor, min(d.chance for d in group))
     for group in order:
         for draft in group:

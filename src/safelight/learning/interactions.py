@@ -34,9 +34,9 @@ class Interaction:
 
     Attributes:
         knob: One of them.
-        change: What is changed about it, ``4 -> 12``.
+        change: What is changed about it: from, to.
         other: The other.
-        other_change: What is changed about that.
+        other_change: What is changed about that: from, to.
         difference: By how much the effect of the one change grows with the other, in score
             units.
         low: Of the 95 % interval.
@@ -47,9 +47,9 @@ class Interaction:
     """
 
     knob: str
-    change: str
+    change: tuple[str, str]
     other: str
-    other_change: str
+    other_change: tuple[str, str]
     difference: float
     low: float
     high: float
@@ -61,9 +61,9 @@ class Interaction:
     def told(self) -> str:
         """What it says, in a sentence without its full stop."""
         return (
-            f"{self.knob} {self.change} does {self.difference:+.2f}"
-            f" [{self.low:+.2f}, {self.high:+.2f}] more with {self.other} {self.other_change}"
-            f" (n = {self.n} of {self.pictures} pictures)"
+            f"{self.knob} {self.change[1]} instead of {self.change[0]} does {self.difference:+.2f}"
+            f" [{self.low:+.2f}, {self.high:+.2f}] more with {self.other} {self.other_change[1]}"
+            f" than with {self.other_change[0]} (n = {self.n} of {self.pictures} pictures)"
         )
 
 
@@ -82,7 +82,7 @@ class _Tried:
 class _Part:
     """One way of changing a knob: 0 before, 1 after, between for numbers between."""
 
-    change: str
+    change: tuple[str, str]
     column: Floats
     after: NDArray[np.bool_]
 
@@ -189,12 +189,9 @@ def _parts(one: KnobLevels) -> list[_Part]:
         if not low < high:
             low, high = column.min(), column.max()
         scaled = (column - low) / (high - low)
-        change = f"{low:.4g} -> {high:.4g}"
-        return (
-            [_Part(change=change, column=scaled, after=scaled > np.median(scaled))]
-            if (scaled > np.median(scaled)).any()
-            else [_Part(change=change, column=scaled, after=scaled >= np.median(scaled))]
-        )
+        middle = np.median(scaled)
+        after = scaled > middle if (scaled > middle).any() else scaled >= middle
+        return [_Part(change=(f"{low:.4g}", f"{high:.4g}"), column=scaled, after=after)]
     if one.reference is None or len(one.names) > _MOST_LEVELS:
         return []
     base = one.names[one.reference]
@@ -202,6 +199,6 @@ def _parts(one: KnobLevels) -> list[_Part]:
     for level, name in enumerate(one.names):
         if level != one.reference and one.counts[level] >= 2 * _FEWEST_BOTH:
             own = one.codes == level
-            change = f"{base} -> {name}"
+            change = (base, name)
             found.append(_Part(change=change, column=own.astype(np.float64), after=own))
     return found

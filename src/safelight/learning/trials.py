@@ -33,7 +33,7 @@ ABSENT = "(none)"
 """How the absence of a knob is named among its levels."""
 
 _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
-_MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS = 40, 5, 2
+_MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS, _SLOT_TERMS = 40, 5, 3, 6
 _BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
 
 
@@ -62,7 +62,8 @@ class Trials:
         numbers: Knob -> its values, float64[n]; NaN = absent. ``lora:NAME`` is a LoRA's weight,
             0 where the prompt does not call it.
         levels: Knob -> its values, for texts. ``term:TEXT`` (levels ``with`` and ``without``)
-            is a part of the prompt between commas.
+            is a part of the prompt between commas that three prompts have or more;
+            ``term:A|B`` (levels ``A`` and ``B``) are parts of which every prompt has one.
         scores: float64[n]; see :class:`~safelight.learning.scores.ImageScores`.
         deviations: Of the scores, float64[n].
         readings: Scores without the prior, float64[n].
@@ -232,8 +233,34 @@ def _terms(prompts: Levels) -> dict[str, Levels]:
         if balance[term] >= _TERM_PICTURES and prompts_with[term] >= _TERM_PROMPTS
     ]
     chosen = sorted(usual, key=lambda term: -balance[term])[:_MOST_TERMS]
+    has = {
+        term: np.array([*(int(term in terms) for terms in own), -1], np.int64) for term in chosen
+    }
     found = {}
-    for term in sorted(chosen):
-        has = np.array([*(int(term in terms) for terms in own), -1], np.int64)
-        found[f"term:{term}"] = Levels(names=("without", "with"), codes=has[prompts.codes])
+    for slot in _slots(has):
+        if len(slot) == 1:
+            codes = has[slot[0]][prompts.codes]
+            found[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
+        else:
+            which = np.argmax([has[term] for term in slot], axis=0)
+            which[-1] = -1
+            found[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
     return found
+
+
+def _slots(has: Mapping[str, NDArray[np.int64]]) -> list[tuple[str, ...]]:
+    """Return the terms, those together of which every prompt has exactly one: a wildcard's."""
+    left, slots = sorted(has), []
+    while left:
+        first = left.pop(0)
+        slot, covered = [first], has[first][:-1].copy()
+        for other in left:
+            if len(slot) < _SLOT_TERMS and not (covered & has[other][:-1]).any():
+                slot.append(other)
+                covered |= has[other][:-1]
+        if covered.all() and len(slot) > 1:
+            left = [term for term in left if term not in slot]
+            slots.append(tuple(slot))
+        else:
+            slots.append((first,))
+    return slots
