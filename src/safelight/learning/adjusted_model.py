@@ -203,7 +203,7 @@ class AdjustedModel:
             effective = float(share.sum() ** 2 / np.square(share).sum())
             error = float("inf")
             if effective > 1.5:
-                error = self._error(pull, self._left, effective)
+                error = self._robust_error(pull, self._left, effective)
             at = one.codes == level
             found[level] = Estimate(
                 difference=difference,
@@ -245,18 +245,21 @@ class AdjustedModel:
         difference = float(pull @ self._left)
         return Estimate(
             difference=difference,
-            error=self._error(pull, self._left - difference * own, effective),
+            error=self._larger_error(pull, self._left - difference * own, effective),
             freedom=max(effective - 1, 1.0),
             comparisons=int(np.count_nonzero(column)),
             prompts=self._prompt_count,
         )
 
-    def _error(self, pull: Floats, left: Floats, effective: float) -> float:
-        """Return the error of a sum with weights *pull*: robust, or the model's if that is larger.
-
-        The robust one is itself uncertain where prompts are few, and errs where it is small.
-        """
+    def _robust_error(self, pull: Floats, left: Floats, effective: float) -> float:
+        """Return the error of a sum with weights *pull*, whose prompts may be alike."""
         off = np.bincount(self._cluster, weights=pull * left)
-        robust = float(np.square(off).sum()) * effective / (effective - 1)
+        return float(np.sqrt(np.square(off).sum() * effective / (effective - 1)))
+
+    def _larger_error(self, pull: Floats, left: Floats, effective: float) -> float:
+        """Return the robust error, or the model's if that is larger.
+
+        The best of many looks is found where the robust one happens to be too small.
+        """
         model = self._left_noise * float(pull @ (pull / self._weights))
-        return float(np.sqrt(max(robust, model)))
+        return max(self._robust_error(pull, left, effective), float(np.sqrt(model)))
