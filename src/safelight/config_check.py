@@ -136,8 +136,9 @@ class _Reader:
         name = self._value(data, "name", "", _text, "")
         backend = self._backend(data.get("backend", _MISSING))
         randomizer = self._randomizer(data.get("randomizer", _MISSING), stages)
-        self._check_inputs(stages, randomizer.sweep)
-        self._check_companions(stages, randomizer.sweep)
+        varied = dict.fromkeys((*randomizer.sweep, *(k for s in randomizer.settings for k in s)))
+        self._check_inputs(stages, varied)
+        self._check_companions(stages, varied)
         metadata = self._table(data.get("metadata", {}), "metadata") or {}
         if self.faults:
             raise ConfigError(self.faults, source=self.source)
@@ -302,7 +303,8 @@ class _Reader:
             prompt_sr=self._search_replace(table.get("prompt_sr", {})),
             wildcards=self._wildcards(table.get("wildcards", {})),
             matrix=self._matrix(table.get("matrix", {})),
-            sweep=self._sweep(table.get("sweep", {}), stages),
+            sweep=(sweep := self._sweep(table.get("sweep", {}), stages)),
+            settings=tuple(self._settings(table.get("settings", []), stages, sweep)),
         )
 
     def _source_mode(self, table: Mapping[str, Any], path: str) -> SourceMode:
@@ -415,6 +417,25 @@ class _Reader:
                 self._swept(sweep, key, spec, path)
         return MappingProxyType(sweep)
 
+    def _settings(
+        self, value: object, stages: Mapping[Stage, Mapping[str, Any]], sweep: Mapping[str, Any]
+    ) -> Iterator[Mapping[str, Any]]:
+        if not isinstance(value, (list, tuple)):
+            self._fault("randomizer.settings", f"must be a list of tables, got {value!r}")
+            return
+        for place, entry in enumerate(value):
+            path = f"randomizer.settings[{place}]"
+            table = self._table(entry, path)
+            if table is None:
+                continue
+            if not table:
+                self._fault(path, "must set at least one stage.knob, got an empty table")
+            for key, item in table.items():
+                message = _setting_fault(key, item, stages, sweep)
+                if message:
+                    self._fault(f"{path}.{key}", message)
+            yield MappingProxyType(plain(table))
+
     def _swept_extra(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
         if isinstance(spec, (list, tuple)) and spec:
             sweep[key] = tuple(spec)
@@ -437,6 +458,27 @@ class _Reader:
                 self._fault(path, f"every value {message}")
                 return
         sweep[key] = spec if isinstance(spec, str) else tuple(cast("Sequence[Any]", spec))
+
+
+def _setting_fault(
+    key: str, value: object, stages: Mapping[Stage, Mapping[str, Any]], sweep: Mapping[str, Any]
+) -> str | None:
+    """Return why ``stage.knob`` *key* may not be *value* in a setting, or None."""
+    stage, _, name = key.partition(".")
+    if stage not in STAGES:
+        return f'must be named "stage.knob", in quotes{did_you_mean(stage, STAGES)}'
+    if stage not in stages:
+        return f"sets a knob of {stage}, which does not run"
+    if name not in KNOBS or stage not in KNOBS[name].stages:
+        own = [k.name for k in KNOBS.values() if stage in k.stages]
+        return f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}"
+    if name == "seed":
+        return "cannot be part of a setting; every setting has the same seeds"
+    if name == "prompt" and "prompt" in stages[cast("Stage", stage)]:
+        return f"is in a setting, and stated in {stage}, too; leave one of them out"
+    if key in sweep:
+        return "is in a setting, and swept, too; leave one of them out"
+    return knob_fault(KNOBS[name], value)
 
 
 def _ends(values: Sequence[Any]) -> Iterator[Any]:

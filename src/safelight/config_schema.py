@@ -47,6 +47,7 @@ def config_schema() -> dict[str, Any]:
         "allOf": [
             *(_input_rule(stage) for stage in STAGES[1:]),
             *(_sweep_needs(stage) for stage in STAGES),
+            *(_one_prompt(stage) for stage in STAGES[:2]),
             *(
                 _companion_rule(stage, knob)
                 for knob in KNOBS.values()
@@ -96,7 +97,10 @@ def _stated(stage: Stage, name: str) -> dict[str, Any]:
     swept = {"anyOf": [{"required": [f"{stage}.{name}"]}, here]}
     randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
     there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
-    return {"anyOf": [here, there]}
+    listed = {"contains": {"required": [f"{stage}.{name}"]}}
+    setting = {"required": ["settings"], "properties": {"settings": listed}}
+    together = {"required": ["randomizer"], "properties": {"randomizer": setting}}
+    return {"anyOf": [here, there, together]}
 
 
 def _sweep_needs(stage: Stage) -> dict[str, Any]:
@@ -105,9 +109,22 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
         "propertyNames": {"not": {"pattern": rf"^{stage}\."}},
         "properties": {stage: {"maxProperties": 0}},
     }
+    unset = {"items": {"propertyNames": {"not": {"pattern": rf"^{stage}\."}}}}
+    left_out = {"sweep": unswept, "settings": unset}
     return {
         "if": {"not": _runs(stage)},
-        "then": {"properties": {"randomizer": {"properties": {"sweep": unswept}}}},
+        "then": {"properties": {"randomizer": {"properties": left_out}}},
+    }
+
+
+def _one_prompt(stage: Stage) -> dict[str, Any]:
+    """Return the rule that a prompt is stated by settings or by *stage*, not by both."""
+    listed = {"contains": {"required": [f"{stage}.prompt"]}}
+    setting = {"required": ["settings"], "properties": {"settings": listed}}
+    stated = {"required": [stage], "properties": {stage: {"required": ["prompt"]}}}
+    return {
+        "if": {"required": ["randomizer"], "properties": {"randomizer": setting}},
+        "then": {"not": {"allOf": [stated, _runs(stage)]}},
     }
 
 
@@ -189,6 +206,21 @@ def _randomizer_schema() -> dict[str, Any]:
         "wildcards": _source_schema("tokens", "token", "values", ":"),
         "matrix": _source_schema("slots", "name", "values", ":"),
         "sweep": _sweep_schema(),
+        "settings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    f"{stage}.{knob.name}": _knob_schema(knob)
+                    for knob in KNOBS.values()
+                    for stage in knob.stages
+                    if knob.name != "seed"
+                },
+                "minProperties": 1,
+                "additionalProperties": False,
+            },
+            "description": 'Values that come together, each "stage.knob" = value.',
+        },
     }
     properties["matrix"]["properties"] |= {
         "limit": {

@@ -120,6 +120,8 @@ class RandomizerConfig:
         wildcards: Inline wildcard lists.
         matrix: Matrix slots.
         sweep: ``stage.knob`` -> values, a list or a range text such as ``10-30 (+5)``.
+        settings: Values that come together, each ``stage.knob`` -> value; one source, which
+            combines with the others like a sweep.
     """
 
     mode: RandomizerMode = "off"
@@ -135,3 +137,4 @@ class RandomizerConfig:
     wildcards: WildcardTokens = WildcardTokens()
     matrix: PromptMatrix = PromptMatrix()
     sweep: Mapping[str, str | tuple[Any, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    settings: tuple[Mapping[str, Any], ...] = ()

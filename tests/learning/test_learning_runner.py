@@ -286,3 +286,56 @@ def test_a_cancelled_run_without_a_record_ends_the_plan() -> None:
     runner = LearningRunner(lambda config: RunResult(run_id="", status="cancelled"))
     (outcome,) = runner.run(plan).outcomes
     assert (outcome.record, outcome.error) == (None, None)
+
+
+VARIABLES = [
+    LearningVariable(stage="txt2img", name="steps", values=(2, 3)),
+    LearningVariable(stage="txt2img", name="cfg_scale", values=(3, 7)),
+    LearningVariable(stage="txt2img", name="sampler", values=("Euler", "Heun")),
+]
+
+
+def test_a_designed_plan_takes_half_of_the_grid_with_shared_prompts_and_seeds() -> None:
+    """Four runs for three knobs of two values, each with the same two prompts and seeds."""
+    plan = LearningPlan.designed(
+        BASE, VARIABLES, design="factorial", prompts=["a fox", "a boat"],
+        images_per_value=2, first_seed=5,
+    )  # fmt: skip
+    assert plan.size == 4
+    result = LearningRunner(recording_runner().run).run(plan)
+    for outcome in result.outcomes:
+        assert outcome.record is not None
+        drawn = [config["txt2img"] for config in outcome.record.variant_configs]
+        assert [(d["prompt"], d["seed"]) for d in drawn] == [
+            ("a fox", 5), ("a fox", 6), ("a boat", 5), ("a boat", 6)
+        ]  # fmt: skip
+        assert drawn[0]["steps"] == outcome.setting["txt2img.steps"]
+
+
+def test_a_plan_as_one_config_draws_the_same_pictures() -> None:
+    """A person may look at it, change it, and run it."""
+    plan = LearningPlan.designed(
+        BASE, VARIABLES, design="factorial", prompts=["a {fox}", "a boat"], images_per_value=2
+    )
+    runner = recording_runner()
+    whole = runner.run(plan.as_config()).learning_record
+    apart = LearningRunner(runner.run).run(plan)
+    assert whole is not None
+
+    def drawn(configs: Any) -> set[tuple[tuple[str, Any], ...]]:
+        return {tuple(sorted(config["txt2img"].items())) for config in configs}
+
+    every = [c for o in apart.outcomes if o.record for c in o.record.variant_configs]
+    assert len(every) == 16
+    assert drawn(whole.variant_configs) == drawn(every)
+
+
+def test_what_a_designed_plan_cannot_be_is_told() -> None:
+    """Prompts beside a randomizer that makes its own, and settings of other knobs."""
+    base = {**BASE, "randomizer": {"mode": "fanout"}}
+    with pytest.raises(ConfigError, match="beside a randomizer table"):
+        LearningPlan.designed(base, VARIABLES, prompts=["x"])
+    with pytest.raises(ConfigError, match="must set txt2img.cfg_scale"):
+        LearningPlan(base_config=BASE, variables=tuple(VARIABLES), settings=({"txt2img.steps": 3},))
+    with pytest.raises(ConfigError, match="cannot be written as one config"):
+        LearningPlan(base_config=base, variables=tuple(VARIABLES)).as_config()

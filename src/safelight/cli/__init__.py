@@ -20,8 +20,10 @@ _COMMANDS = {
     "backends": "Show the installed engines, and what each can do.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
+    "effects": "Show what each knob does to ratings, and how sure that is.",
     "export": "Write pictures' data or preference pairs to a file.",
     "find": "Find pictures by what they were made with.",
+    "learn": "Draw what it takes to find out what knobs do.",
     "plan": "Show what a config would draw, without drawing it.",
     "rate": "Say what a picture is worth.",
     "replay": "Draw a run again, and compare the pixels.",
@@ -29,6 +31,7 @@ _COMMANDS = {
     "schema": "Print the JSON Schema of a config, for editors.",
     "serve": "Open the light table: browse, compare, rate and run in a local page.",
     "show": "Show the learning record of a run.",
+    "suggest": "Suggest settings worth drawing, from what was rated.",
 }
 
 

@@ -24,7 +24,30 @@ from safelight.pipeline.images import identify
 @click.option("--note", help="A remark; an empty one clears it.")
 @click.option("--rater", default="", help="Who says so.")
 @click.option("--where", "condition", help="Rate every picture that meets this filter.")
+@click.option(
+    "--by",
+    type=click.Choice(["fidelity"]),
+    help="Let a program rate: how well pictures of the model in the box show their prompt.",
+)
 @click.option("--undo", help="Take back the rating event with this id.")
+@click.option(
+    "--over",
+    "losers",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="IMAGES are better than this one; may be repeated.",
+)
+@click.option("--tie", is_flag=True, help="IMAGES are equally good.")
+@click.option("--skip", is_flag=True, help="IMAGES were shown, and none was chosen.")
+@click.option(
+    "--next", "next_ones", is_flag=True, help="Rate what would teach most, settings hidden."
+)
+@click.option("--pairs", is_flag=True, help="With --next: choose between two, again and again.")
+@click.option("--n", "count", type=click.IntRange(1, 200), default=10, show_default=True,
+              help="With --next: how many pictures or pairs.")  # fmt: skip
+@click.option(
+    "--json", "as_json", is_flag=True, help="With --next: print what to ask, and ask nothing."
+)
 def command(
     images: tuple[Path, ...],
     archive: Path,
@@ -35,13 +58,48 @@ def command(
     note: str | None,
     rater: str,
     condition: str | None,
+    by: str | None,
     undo: str | None,
+    losers: tuple[Path, ...],
+    tie: bool,
+    skip: bool,
+    next_ones: bool,
+    pairs: bool,
+    count: int,
+    as_json: bool,
 ) -> None:
     """Say what a picture is worth.
 
     A rating belongs to the picture, not to its path: IMAGES may lie anywhere, and moving or
     renaming them loses nothing. For several at once: --where "model = 'x' and steps < 10".
+    Of several, say which is best: safelight rate a.png --over b.png --over c.png. Let --next
+    choose what to rate: it hides how pictures were made, and asks one by one.
     """
+    silent = (stars, favourite, reject, note) == (None,) * 4 and not (tags or undo or by)
+    if next_ones:
+        from safelight.cli.next_rating import rate_next
+
+        if images or losers or tie or skip or not silent:
+            raise click.UsageError("--next chooses pictures and asks: give it --n, --pairs,"
+                                   " --where, --rater or --json, and nothing else")  # fmt: skip
+        rate_next(Archive(archive), count=count, pairs=pairs, rater=rater,
+                  condition=condition or "", as_json=as_json)  # fmt: skip
+        return
+    if pairs or as_json:
+        raise click.UsageError("--pairs and --json belong to --next")
+    if losers or tie or skip:
+        if not silent or condition is not None:
+            raise click.UsageError("--over, --tie and --skip are a rating of their own: say"
+                                   " nothing else with them")  # fmt: skip
+        _pick(Archive(archive), images, losers, rater, tie=tie, skip=skip)
+        return
+    if by is not None:
+        from safelight.cli.fidelity_rating import rate_by_fidelity
+
+        if images or rater or undo or tags or (stars, favourite, reject, note) != (None,) * 4:
+            raise click.UsageError("--by rates by itself: give it --where, and nothing else")
+        rate_by_fidelity(Archive(archive), condition or "")
+        return
     said: list[tuple[str, bool | int | str]] = [
         (kind, value)
         for kind, value in (
@@ -70,6 +128,34 @@ def command(
         )
     if len(events) > 10:
         click.echo(f"... {len(events):,} events in all")
+
+
+def _pick(
+    archive: Archive,
+    images: Sequence[Path],
+    losers: Sequence[Path],
+    rater: str,
+    *,
+    tie: bool,
+    skip: bool,
+) -> None:
+    if tie + skip + bool(losers) > 1:
+        raise click.UsageError("choose one of --over, --tie and --skip")
+    shown = [_identity_of(path) for path in (*images, *losers)]
+    if not images or len(shown) < 2:
+        raise click.UsageError("a pick is between two pictures or more:"
+                               " safelight rate a.png --over b.png")  # fmt: skip
+    if len(set(shown)) < len(shown):
+        raise click.UsageError("the same picture is there twice; a picture cannot beat itself")
+    won = () if skip else tuple(range(len(images)))
+    event = RatingEvent.now("pick", shown=tuple(shown), won=won, rater=rater)
+    try:
+        with archive.ratings() as store:
+            store.add(event)
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    what = "tie" if tie else "skip" if skip else f"{len(images)} over {len(losers)}"
+    click.echo(f"{event.event_id}  pick {what}")
 
 
 def _events(

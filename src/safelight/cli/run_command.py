@@ -84,7 +84,7 @@ def command(
             for job in jobs:
                 _show_plan(job, as_json)
             return
-        with _cancelled_by_interrupt(cancel):
+        with cancelled_by_interrupt(cancel):
             for job in jobs:
                 if not cancel.cancelled:
                     statuses += _run(
@@ -162,7 +162,7 @@ def _pack_if_many(archive: Path) -> None:
 
 
 @contextmanager
-def _cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
+def cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
     """Turn the first Ctrl-C (or SIGTERM) into a cancel; the second one stops at once."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -1,19 +1,21 @@
-"""LearningPlan and LearningRunner: which runs to make in order to learn what a knob does.
+"""LearningPlan and LearningRunner: which runs to make in order to learn what knobs do.
 
-Every combination of values is a run of its own, and every run uses the same prompts and the
-same seeds, so that pictures can be compared in pairs that differ in nothing else.
+Every combination of values (all of them, or the few that a design chooses) is a run of its own,
+and every run uses the same prompts and the same seeds, so that pictures can be compared in pairs
+that differ in nothing else.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from safelight.config import plain
 from safelight.errors import ConfigError, ConfigFault, GenerationCancelled, SafelightError
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
+from safelight.learning.designs import Design, choose_settings
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.value_ranges import values_of
 
@@ -61,6 +63,10 @@ class LearningPlan:
         base_config: Stage -> knobs that stay the same; it may hold a ``randomizer`` table,
             whose variants are then drawn for every combination.
         variables: The knobs to vary; several make every combination, the first outermost.
+        settings: The combinations to run, each ``stage.knob`` -> value of every variable; empty
+            for all of them. See :meth:`designed`.
+        prompts: Prompts that every combination is drawn with, taken as they are; empty leaves
+            the base's own. Only for a base without a ``randomizer`` table.
         images_per_value: Pictures per combination, with the same seeds for every one.
         first_seed: Their seeds are first_seed, first_seed + 1, ...
 
@@ -74,12 +80,15 @@ class LearningPlan:
     variables: tuple[LearningVariable, ...]
     images_per_value: int = 1
     first_seed: int = 0
+    settings: tuple[Mapping[str, Any], ...] = ()
+    prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         faults = list(self._faults())
         if faults:
             raise ConfigError(faults)
         object.__setattr__(self, "base_config", plain(self.base_config))
+        object.__setattr__(self, "settings", tuple(plain(s) for s in self.settings))
 
     @staticmethod
     def single(
@@ -110,9 +119,50 @@ class LearningPlan:
             first_seed=first_seed,
         )
 
+    @staticmethod
+    def designed(
+        base_config: Mapping[str, Any],
+        variables: Sequence[LearningVariable],
+        *,
+        design: Design = "grid",
+        runs: int | None = None,
+        prompts: Sequence[str] = (),
+        images_per_value: int = 1,
+        first_seed: int = 0,
+    ) -> LearningPlan:
+        """Return the plan that varies several knobs at once, in fewer runs where the design can.
+
+        Args:
+            base_config: As in the plan; ``single`` starts from its values.
+            variables: As in the plan.
+            design: See :func:`~safelight.learning.designs.choose_settings`.
+            runs: How many combinations, for designs that can have any number.
+            prompts: As in the plan.
+            images_per_value: As in the plan.
+            first_seed: As in the plan; it is the design's seed, too.
+
+        Raises:
+            ConfigError: As for the plan.
+            PlanError: The design cannot have that many combinations.
+        """
+        whole = LearningPlan(
+            base_config=base_config, variables=tuple(variables), prompts=tuple(prompts),
+            images_per_value=images_per_value, first_seed=first_seed,
+        )  # fmt: skip
+        start = {
+            v.path: whole.base_config[v.stage][v.name]
+            for v in whole.variables
+            if v.name in whole.base_config.get(v.stage, {})
+        }
+        levels = {v.path: v.values for v in whole.variables}
+        chosen = choose_settings(levels, design, runs=runs, start=start, seed=first_seed)
+        return replace(whole, settings=chosen)
+
     @property
     def size(self) -> int:
         """Runs that the plan takes."""
+        if self.settings:
+            return len(self.settings)
         size = 1
         for variable in self.variables:
             size *= len(variable.values)
@@ -120,14 +170,45 @@ class LearningPlan:
 
     def configs(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Yield (``stage.knob`` -> value, the config to run) for every combination."""
-        for values in itertools.product(*(variable.values for variable in self.variables)):
+        for setting in self._combinations():
             config = plain(self.base_config)
-            setting: dict[str, Any] = {}
-            for variable, value in zip(self.variables, values, strict=True):
-                config.setdefault(variable.stage, {})[variable.name] = value
-                setting[variable.path] = value
+            for path, value in setting.items():
+                stage, _, name = path.partition(".")
+                config.setdefault(stage, {})[name] = value
             self._share_seeds(config)
+            self._share_prompts(config)
             yield setting, config
+
+    def as_config(self) -> dict[str, Any]:
+        """Return one config that draws every picture of the plan.
+
+        Raises:
+            ConfigError: The base has a ``randomizer`` table; its variants and the plan's
+                cannot be told in one.
+        """
+        if "randomizer" in self.base_config:
+            raise ConfigError("a base with a randomizer table cannot be written as one config;"
+                              " leave the table out, and name the prompts")  # fmt: skip
+        config: dict[str, Any] = plain(self.base_config)
+        self._share_seeds(config)
+        self._share_prompts(config)
+        randomizer = config.setdefault("randomizer", {"templates": False})
+        randomizer["mode"] = "fanout"
+        randomizer["settings"] = list(self._combinations())
+        return config
+
+    def _combinations(self) -> Iterator[dict[str, Any]]:
+        if self.settings:
+            yield from (dict(setting) for setting in self.settings)
+            return
+        paths = [variable.path for variable in self.variables]
+        for values in itertools.product(*(variable.values for variable in self.variables)):
+            yield dict(zip(paths, values, strict=True))
+
+    def _share_prompts(self, config: dict[str, Any]) -> None:
+        drawing = _first_drawing(config)
+        if self.prompts and drawing is not None:
+            config[drawing]["prompt"] = list(self.prompts)
 
     def _share_seeds(self, config: dict[str, Any]) -> None:
         drawing = _first_drawing(config)
@@ -143,6 +224,14 @@ class LearningPlan:
     def _faults(self) -> Iterator[ConfigFault]:
         if not self.variables:
             yield ConfigFault(path="variables", message="must hold at least one variable")
+        paths = {variable.path for variable in self.variables}
+        for place, setting in enumerate(self.settings):
+            if set(setting) != paths:
+                message = f"must set {', '.join(sorted(paths))}; got {', '.join(sorted(setting))}"
+                yield ConfigFault(path=f"settings[{place}]", message=message)
+        if self.prompts and "randomizer" in self.base_config:
+            message = "cannot be given beside a randomizer table, which makes prompts itself"
+            yield ConfigFault(path="prompts", message=message)
         if self.images_per_value < 1:
             message = f"must be at least 1, got {self.images_per_value}"
             yield ConfigFault(path="images_per_value", message=message)

@@ -164,3 +164,5 @@ def _stated_values(
     for path, values in swept.items():
         if len(values) and isinstance(values[0], str):
             yield path, values
+    for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
+        yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, str))

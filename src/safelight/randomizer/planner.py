@@ -1,7 +1,8 @@
 """plan_variants: base config and seed in, plan out; the same plan on every machine.
 
 Axes, outermost first: prompts of the pack, search/replace rules, inline tokens, matrix slots,
-template choices (prompt, negative prompt, then img2img's), knob sweeps in file order, seeds.
+template choices (prompt, negative prompt, then img2img's), knob sweeps in file order, settings,
+seeds.
 
 The plan's mode says which combinations come:
 
@@ -39,6 +40,7 @@ from safelight.randomizer.wildcard_files import WildcardFiles
 
 __all__ = ["plan_variants"]
 
+_TOGETHER = "settings"
 _LONGEST_PROMPT = 40
 """Characters of a prompt that a label shows, the sign of a cut included."""
 
@@ -72,6 +74,8 @@ class _Planner:
         self._sweeps: dict[str, Sequence[Any]] = {}
         if self._mode != "off":
             self._sweeps = read_sweeps(self._options.sweep, self._seed, self._warnings)
+            if self._options.settings:
+                self._sweeps[_TOGETHER] = self._options.settings
         self._pack = self._read_pack()
         self._short = self._short_names()
         folder = self._options.wildcards_dir
@@ -204,7 +208,7 @@ class _Planner:
     def _check(self) -> None:
         self._templates.check()
         if self._mode == "off":
-            if self._options.sweep or self._rules.listed:
+            if self._options.sweep or self._options.settings or self._rules.listed:
                 self._warnings.append("randomizer.mode is off, so its sources were not used")
         else:
             self._rules.check()
@@ -253,6 +257,7 @@ class _Planner:
         moment = Moment(seed=self._seed, turn=number)
         texts = {w: node.text(next(ranks), number, moment) for w, node in nodes.items()}
         swept = {key: plain(values[next(ranks)]) for key, values in self._sweeps.items()}
+        swept |= swept.pop(_TOGETHER, {})
         again = self._times_again(number)
         seeds = self._seeds_of(index, again * self._per_combination + repeat)
         seeds_vary = self._per_combination > 1 or again > 0
@@ -329,7 +334,8 @@ class _Planner:
                 labels.append(f"{shown}{again}={chosen.text}")
         for key, value in swept.items():
             choices[key] = plain(value)
-            labels.append(f"{self._short[key]}={value}")
+            shown = _cut(value) if isinstance(value, str) else value
+            labels.append(f"{self._short.get(key, key.partition('.')[2])}={shown}")
         if (key := f"{self._first}.seed") in seeds:
             choices[key] = seeds[key]
             labels.append(f"seed={seeds[key]}")
@@ -360,6 +366,8 @@ class _Planner:
                         texts = None if choice.moving else _Texts(choice)
                         yield Axis(name=slot, size=choice.size, values=texts)
         for key, values in self._sweeps.items():
+            if key == _TOGETHER:
+                values = tuple(map(_setting_text, values))
             yield Axis(name=key, size=len(values), values=values)
         if self._per_combination > 1:
             first = self._seeds[cast("Stage", self._first)]
@@ -368,6 +376,10 @@ class _Planner:
             if same and first is not None and not self._times_again(self._combinations() - 1):
                 seeds = range(first, first + self._per_combination)
             yield Axis(name=f"{self._first}.seed", size=self._per_combination, values=seeds)
+
+
+def _setting_text(setting: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in setting.items())
 
 
 def _cut(prompt: str) -> str:

@@ -1,0 +1,274 @@
+"""How many ratings it takes to find good settings, where the truth is known.
+
+Three kinds of landscape, drawn anew for every repeat: smooth; with categorical traps (the sampler
+that is best on average is not the best one); with interactions (what cfg_scale should be depends
+on steps and sampler). A simulated person gives each drawn picture 1 to 5 whole stars: the
+setting's own score, the picture's own luck (standard deviation 0.5 stars), rounded and cut.
+
+Each method says after every rating which of the settings drawn so far it holds for the best, and
+has found a good one when the true score of that one is at least 95 % of the best there is.
+``tried`` counts until any setting drawn was that good, whether or not anybody could know.
+Random search and Optuna's default sampler (TPE, one trial at a time) recommend what was rated
+best, as ``study.best_trial`` does; "random, modelled" draws at random and recommends by our
+model, which tells apart what choosing and what reading the ratings is worth.
+
+    python bench/suggest_truth.py --repeats 50 --ratings 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from safelight.learning.knob_space import ChoiceKnob, KnobSpace, NumberKnob
+from safelight.learning.proposals import Tried, model_of, propose
+from safelight.learning.surrogate import Surrogate
+
+LUCK = 0.5
+SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DDIM")
+SCHEDULERS = ("Karras", "Normal", "Exponential", "Beta")
+
+SPACE = KnobSpace(
+    knobs=(
+        NumberKnob(name="steps", low=4, high=60, step=1, logarithmic=True, integer=True),
+        NumberKnob(name="cfg_scale", low=1, high=15, step=0.5),
+        NumberKnob(name="denoising_strength", low=0, high=1, step=0.05),
+        ChoiceKnob(name="sampler", levels=SAMPLERS),
+        ChoiceKnob(name="scheduler", levels=SCHEDULERS),
+    )
+)
+
+Truth = Callable[[np.ndarray], np.ndarray]
+
+
+def smooth(rng: np.random.Generator) -> Truth:
+    """Return one hill per number, and small differences between samplers and schedulers."""
+    centre, width = rng.uniform(0.15, 0.85, 3), rng.uniform(0.4, 0.8, 3)
+    samplers, schedulers = rng.uniform(-0.6, 0, 6), rng.uniform(-0.4, 0, 4)
+
+    def score(points: np.ndarray) -> np.ndarray:
+        far = ((points[:, :3] - centre) / width) ** 2
+        own = samplers[points[:, 3].astype(int)] + schedulers[points[:, 4].astype(int)]
+        return np.asarray(1.5 + 3.3 * np.exp(-0.5 * far.sum(axis=1)) + own)
+
+    return score
+
+
+def traps(rng: np.random.Generator) -> Truth:
+    """Return a sampler that is good everywhere, and one that is best, but at its own place only."""
+    centre, own = rng.uniform(0.15, 0.85, 3), rng.uniform(0.15, 0.85, 3)
+    trap, best = rng.choice(6, 2, replace=False)
+    good = rng.integers(4)
+
+    def score(points: np.ndarray) -> np.ndarray:
+        sampler, scheduler = points[:, 3].astype(int), points[:, 4].astype(int)
+        far = np.exp(-0.5 * (((points[:, :3] - centre) / 0.8) ** 2).sum(axis=1))
+        near = np.exp(-0.5 * (((points[:, :3] - own) / 0.6) ** 2).sum(axis=1))
+        found = 1.2 + 1.8 * far
+        found = np.where(sampler == trap, 2.0 + 1.8 * far, found)
+        found = np.where(sampler == best, 1.2 + 3.4 * near, found)
+        return np.asarray(found + np.where(scheduler == good, 0.2, 0.0))
+
+    return score
+
+
+def interactions(rng: np.random.Generator) -> Truth:
+    """Return a ridge: the right cfg_scale moves with steps, and lies elsewhere per sampler."""
+    tilt = rng.choice([-1, 1]) * rng.uniform(0.4, 0.8)
+    shifts, levels = rng.uniform(-0.2, 0.2, 6), rng.uniform(-0.7, 0, 6)
+    top, denoise = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8, 4)
+
+    def score(points: np.ndarray) -> np.ndarray:
+        sampler, scheduler = points[:, 3].astype(int), points[:, 4].astype(int)
+        ridge = points[:, 1] - (0.5 + tilt * (points[:, 0] - 0.5) + shifts[sampler])
+        along, other = points[:, 0] - top, points[:, 2] - denoise[scheduler]
+        hill = np.exp(-0.5 * ((ridge / 0.25) ** 2 + (along / 0.6) ** 2 + (other / 0.5) ** 2))
+        return np.asarray(1.2 + 3.6 * hill + levels[sampler])
+
+    return score
+
+
+LANDSCAPES: Mapping[str, Callable[[np.random.Generator], Truth]] = {
+    "smooth": smooth, "categorical traps": traps, "interactions": interactions
+}  # fmt: skip
+
+
+def best_of(truth: Truth, rng: np.random.Generator) -> float:
+    """Return the best true score, by a dense search and climbing from its best points."""
+    points = SPACE.of_unit(rng.random((60_000, 5)))
+    scores = truth(points)
+    best = points[np.argsort(-scores)[:40]]
+    for size in (0.1, 0.05, 0.02, 0.01):
+        for _ in range(4):
+            near = np.repeat(best, 40, axis=0)
+            near[:, :3] = np.clip(near[:, :3] + size * rng.standard_normal((len(near), 3)), 0, 1)
+            near = np.vstack([best, near])
+            best = near[np.argsort(-truth(near))[:40]]
+    return float(truth(best).max())
+
+
+def stars(score: float, rng: np.random.Generator) -> int:
+    """Return what the person gives a picture."""
+    return int(np.clip(round(score + LUCK * rng.standard_normal()), 1, 5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One method's way through one landscape.
+
+    Attributes:
+        found: Ratings until the recommended setting was good enough; the limit + 1 if never.
+        tried: Ratings until any tried setting was.
+        end: How far the last recommendation is from the best, in percent.
+    """
+
+    found: int
+    tried: int
+    end: float
+
+
+def random_search(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+    """Return (place of the recommended setting, ...) after each rating, with true scores."""
+    settings = [SPACE.setting(p) for p in SPACE.of_unit(rng.random((ratings, 5)))]
+    true = truth(np.array([SPACE.point(s) for s in settings]))
+    given = [stars(float(one), rng) for one in true]
+    return [(int(np.argmax(given[: n + 1])), float(true[n])) for n in range(ratings)]
+
+
+def random_modelled(
+    truth: Truth, ratings: int, rng: np.random.Generator
+) -> list[tuple[int, float]]:
+    """Return the same of random search whose recommendation is our model's, every 8 ratings."""
+    tried: list[Tried] = []
+    said: list[tuple[int, float]] = []
+    for point in SPACE.of_unit(rng.random((ratings, 5))):
+        setting = SPACE.setting(point)
+        score = float(truth(np.array([SPACE.point(setting)]))[0])
+        tried.append(Tried(setting=setting, score=stars(score, rng)))
+        place = said[-1][0] if said else 0
+        if len(tried) % 8 == 0:
+            place = recommended(tried, model_of(SPACE, tried))
+        said.append((place, score))
+    return said
+
+
+def recommended(tried: Sequence[Tried], model: Surrogate | None) -> int:
+    """Return the place of the setting that our model holds for the best."""
+    if model is None:
+        return int(np.argmax([one.score for one in tried]))
+    means, _ = model.predict(np.array([SPACE.point(one.setting) for one in tried]))
+    return int(np.argmax(means))
+
+
+def tpe(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+    """Return the same of Optuna's default sampler."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    said: list[tuple[int, float]] = []
+    for _ in range(ratings):
+        trial = study.ask()
+        setting = {
+            "steps": trial.suggest_int("steps", 4, 60, log=True),
+            "cfg_scale": trial.suggest_float("cfg_scale", 1, 15, step=0.5),
+            "denoising_strength": trial.suggest_float("denoising_strength", 0, 1, step=0.05),
+            "sampler": trial.suggest_categorical("sampler", SAMPLERS),
+            "scheduler": trial.suggest_categorical("scheduler", SCHEDULERS),
+        }
+        score = float(truth(np.array([SPACE.point(setting)]))[0])
+        study.tell(trial, stars(score, rng))
+        said.append((study.best_trial.number, score))
+    return said
+
+
+def safelight(batch: int) -> Callable[[Truth, int, np.random.Generator], list[tuple[int, float]]]:
+    """Return the method of ``safelight suggest``, asked for *batch* settings at a time."""
+
+    def method(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+        tried: list[Tried] = []
+        said: list[tuple[int, float]] = []
+        model = None
+        while len(tried) < ratings:
+            asked = propose(SPACE, tried, batch, model=model, seed=int(rng.integers(2**31)))
+            true = truth(np.array([SPACE.point(one.setting) for one in asked]))
+            tried += [
+                Tried(setting=one.setting, score=stars(float(score), rng))
+                for one, score in zip(asked, true, strict=True)
+            ]
+            model = model_of(SPACE, tried)
+            place = recommended(tried, model)
+            said += [(said[-1][0] if said else 0, float(score)) for score in true[:-1]]
+            said.append((place, float(true[-1])))
+        return said[:ratings]
+
+    return method
+
+
+def course(said: Sequence[tuple[int, float]], best: float) -> Course:
+    """Return how that went."""
+    enough = 0.95 * best
+    true = [score for _, score in said]
+    never = len(said) + 1
+    return Course(
+        found=next((n + 1 for n, (p, _) in enumerate(said) if true[p] >= enough), never),
+        tried=next((n + 1 for n, score in enumerate(true) if score >= enough), never),
+        end=100 * (best - true[said[-1][0]]) / best,
+    )
+
+
+def main() -> None:
+    """Print one row per landscape and method."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--ratings", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--only", default="", help="methods whose name holds this")
+    parser.add_argument("--landscape", default="", help="landscapes whose name holds this")
+    given = parser.parse_args()
+    methods: dict[str, Callable[..., Any]] = {
+        "random": random_search, "random, modelled": random_modelled, "Optuna TPE": tpe,
+        f"safelight, {given.batch} at a time": safelight(given.batch),
+    }  # fmt: skip
+    print(
+        f"{given.repeats} repeats, {given.ratings} ratings each ({4 * given.ratings} of random"
+        f" search); median ratings until within 5 % of the best (quartiles);"
+        f" {given.ratings + 1} ({4 * given.ratings + 1}) means never"
+    )
+    print(f"{'landscape':18} {'method':26} {'found':>16} {'tried':>16} {'off at end':>11} {'s':>6}")
+    for name, landscape in LANDSCAPES.items():
+        if given.landscape not in name:
+            continue
+        for title, method in methods.items():
+            if given.only not in title:
+                continue
+            started = time.perf_counter()
+            courses = []
+            for repeat in range(given.repeats):
+                rng = np.random.default_rng((repeat, 7))
+                truth = landscape(rng)
+                best = best_of(truth, rng)
+                count = given.ratings * (4 if title == "random" else 1)
+                courses.append(course(method(truth, count, rng), best))
+            seconds = (time.perf_counter() - started) / given.repeats
+            off = np.median([one.end for one in courses])
+            print(
+                f"{name:18} {title:26} {_quartiles([one.found for one in courses]):>16}"
+                f" {_quartiles([one.tried for one in courses]):>16} {off:9.1f} % {seconds:6.1f}",
+                flush=True,
+            )
+
+
+def _quartiles(values: Sequence[int]) -> str:
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return f"{middle:.0f} ({low:.0f}-{high:.0f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""``safelight effects``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from safelight.archive import Archive
+from safelight.cli.options import archive_option, as_click_error, json_option
+from safelight.errors import SafelightError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from safelight.learning.effects import Comparison, Effects, KnobEffect
+    from safelight.learning.rating_event import RatingEvent
+    from safelight.learning.scores import ImageScores
+    from safelight.learning.trials import Trials
+
+_MOST_LEVELS = 8
+_SIGNS = {
+    "small": "no difference that matters",
+    "open": "not enough evidence",
+    "few": "not enough evidence",
+    "confounded": "cannot be told",
+}
+
+
+@click.command("effects")
+@click.argument("condition", default="", metavar="[FILTER]")
+@archive_option
+@click.option("--knob", "knobs", multiple=True, help="Show only this knob; may be repeated.")
+@click.option("--rater", "raters", multiple=True, help="Only ratings by this rater; repeatable.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw dots with intervals into this file: .png or .svg.",
+)
+@json_option
+def command(
+    condition: str,
+    archive: Path,
+    knobs: tuple[str, ...],
+    raters: tuple[str, ...],
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what each knob does to ratings, how sure that is, and what it rests on.
+
+    FILTER chooses the pictures, for example: model = 'x' and prompt has 'lighthouse'. Ratings
+    that a program gave are used only where no person rated, or when --rater names it.
+    """
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise click.UsageError(f"--plot must end in .png or .svg, got {plot.name!r}")
+    from safelight.learning.effects import find_effects
+
+    try:
+        scores, trials, rated_by = rated_trials(Archive(archive), condition, raters)
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    effects = find_effects(trials)
+    if knobs:
+        effects = _only(effects, knobs)
+    if plot is not None:
+        _draw(effects, plot, condition, rated_by)
+    if as_json:
+        click.echo(json.dumps(_document(effects, scores, rated_by), ensure_ascii=False, indent=2))
+    else:
+        _print(effects, scores, rated_by, every_level=bool(knobs))
+        if plot is not None:
+            click.echo(f"plot: {plot}")
+
+
+def rated_trials(
+    archive: Archive, condition: str, raters: Sequence[str] = ()
+) -> tuple[ImageScores, Trials, str]:
+    """Return the scores, the rated pictures that meet *condition*, and who rated, in words.
+
+    Args:
+        archive: Whose ratings and pictures.
+        condition: In the filter language.
+        raters: Only ratings by these; with none, people's, and a program's where there are no
+            people's.
+
+    Raises:
+        SafelightError: The archive cannot answer.
+    """
+    from safelight.learning.rating_event import Identity
+    from safelight.learning.scores import fit_scores
+    from safelight.learning.trials import TRIAL_COLUMNS, join_trials
+
+    answer = archive.query(condition, columns=TRIAL_COLUMNS, sort="timestamp", limit=None)
+    columns: dict[str, Sequence[Any]] = dict.fromkeys(answer.columns, ())
+    if answer.rows:
+        columns = dict(zip(answer.columns, zip(*answer.rows, strict=True), strict=True))
+    known = (
+        Identity(sha256=a, pixel_sha256=b)
+        for a, b in zip(columns["sha256"], columns["pixel_sha256"], strict=True)
+    )
+    events, rated_by = whose(archive.ratings().events(), raters)
+    scores = fit_scores(events, known)
+    return scores, join_trials(columns, scores), rated_by
+
+
+def whose(
+    events: Sequence[RatingEvent], raters: Sequence[str]
+) -> tuple[Sequence[RatingEvent], str]:
+    """Return the events that count and who said them, in words; see :func:`rated_trials`."""
+    from safelight.knobs import did_you_mean
+    from safelight.learning.scores import is_automatic
+
+    undone = [event for event in events if event.kind == "undo"]
+    said = [event for event in events if event.kind not in ("undo", "note", "tags")]
+    people = [event for event in said if not is_automatic(event)]
+    if raters:
+        known = {event.rater for event in said}
+        for rater in raters:
+            if rater not in known:
+                there = ", ".join(repr(name) for name in sorted(known)) or "nobody"
+                hint = did_you_mean(rater, known) or f"; there are: {there}"
+                raise click.UsageError(f"nobody called {rater!r} rated here{hint}")
+        chosen = [event for event in said if event.rater in raters]
+    else:
+        chosen = people or said
+    kinds = {is_automatic(event) for event in chosen}
+    if len(kinds) > 1:
+        raise click.UsageError(
+            "people's ratings and a program's are not mixed: name raters of one kind"
+        )
+    names = sorted({event.rater for event in chosen})
+    count = len(names)
+    if kinds == {True}:
+        rated_by = f"a program, not people ({', '.join(names)}, automatic)"
+    elif count <= 3:
+        rated_by = " and ".join(name or "one without a name" for name in names) or "nobody"
+    else:
+        rated_by = f"{count:,} people"
+    return [*chosen, *undone], rated_by
+
+
+def _only(effects: Effects, knobs: Iterable[str]) -> Effects:
+    from safelight.knobs import did_you_mean
+
+    known = {one.knob: one for one in effects.knobs}
+    for knob in knobs:
+        if knob not in known and not effects.told:
+            hint = did_you_mean(knob, known) or f"; there are: {', '.join(sorted(known))}"
+            raise click.UsageError(f"no knob {knob!r} among the rated pictures{hint}")
+    chosen = tuple(one for one in effects.knobs if one.knob in set(knobs))
+    pairs = tuple(i for i in effects.interactions if {i.knob, i.other} & set(knobs))
+    return replace(effects, knobs=chosen, interactions=pairs)
+
+
+def _draw(effects: Effects, plot: Path, condition: str, rated_by: str) -> None:
+    from safelight.durable_file import replace_file
+    from safelight.learning.effect_plot import draw_effects
+
+    title = f"What works: {condition}" if condition else "What works"
+    drawing = draw_effects(effects, title=title, rated_by=rated_by)
+    try:
+        replace_file(plot, drawing.svg() if plot.suffix.lower() == ".svg" else drawing.png())
+    except OSError as error:
+        raise click.ClickException(f"{plot} cannot be written: {error}") from error
+
+
+def _document(effects: Effects, scores: ImageScores, rated_by: str) -> Mapping[str, Any]:
+    raters = {
+        name: {"stars": one.stars, "picks": one.picks, "contradictions": one.contradictions}
+        for name, one in scores.raters.items()
+    }
+    agreement = asdict(scores.agreement)
+    return {**asdict(effects), "rated_by": rated_by, "raters": raters, "agreement": agreement}
+
+
+def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(
+        f"{effects.pictures:,} rated pictures, {effects.ratings:,} ratings by {rated_by},"
+        f" {effects.prompts:,} prompts",
+        markup=False,
+    )
+    _print_agreement(console, scores)
+    if effects.gone:
+        console.print(
+            f"{effects.gone:,} rated pictures are not counted: they have no record here, or the"
+            " filter leaves them out"
+        )
+    if effects.told:
+        console.print(effects.told, markup=False)
+        return
+    shown = [one for one in effects.knobs if one.status != "constant"]
+    if shown:
+        console.print(_table(shown, every_level=every_level))
+    else:
+        console.print("no knob varied in the rated pictures: nothing to compare")
+    _print_rest(console, effects)
+
+
+def _print_agreement(console: Any, scores: ImageScores) -> None:
+    agreement = scores.agreement
+    if agreement.alpha is not None:
+        console.print(
+            f"raters agree: alpha {agreement.alpha:.2f} of 1 (Krippendorff, ordinal;"
+            f" n = {agreement.alpha_pictures:,} pictures that several gave stars)"
+        )
+    if agreement.tau is not None:
+        console.print(
+            f"two raters order pictures alike: tau {agreement.tau:.2f} of 1 (Kendall;"
+            f" n = {agreement.tau_pairs:,} pairs of raters,"
+            f" {agreement.tau_pictures:,} shared pictures)"
+        )
+    for one in scores.raters.values():
+        if one.contradictions:
+            name = one.rater or "one without a name"
+            console.print(
+                f"{name} picked {one.contradictions:,} pairs both ways round"
+                f" (n = {one.picks:,} picks); both count, and cancel out",
+                markup=False,
+            )
+
+
+def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_footer=False, pad_edge=False)
+    table.add_column("knob")
+    table.add_column("level", overflow="fold", max_width=28)
+    table.add_column("difference, 95 %", justify="right", no_wrap=True)
+    table.add_column("expect", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold", ratio=1)
+    for knob in knobs:
+        chosen = _chosen(knob, every_level=every_level)
+        first = f"{knob.knob}\n  against {knob.comparisons[0].against}"
+        for place, one in enumerate(chosen):
+            sign, style = _verdict(one)
+            figure, expected = "", ""
+            if one.difference is not None and one.low is not None and one.high is not None:
+                figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
+                expected = f"{one.expected:+.2f}"
+            table.add_row(
+                Text(first if not place else ""), Text(one.level), Text(figure, style=style),
+                Text(expected, style=style), Text(_count(one)), Text(sign, style=style),
+            )  # fmt: skip
+        left = len(knob.comparisons) - len(chosen) + knob.unused
+        if left > 0:
+            table.add_row("", Text(f"and {left:,} more values", style="dim"), "", "", "",
+                          Text(f"--knob {knob.knob!r} shows more" if not every_level else
+                               "used too rarely", style="dim"))  # fmt: skip
+        table.add_section()
+    return table
+
+
+def _chosen(knob: KnobEffect, *, every_level: bool) -> Sequence[Comparison]:
+    if every_level or len(knob.comparisons) <= _MOST_LEVELS:
+        return knob.comparisons
+    order = ("clear", "confounded", "open", "small", "few")
+    by_worth = sorted(
+        knob.comparisons, key=lambda c: (order.index(c.status), -abs(c.expected or 0), -c.n)
+    )
+    return by_worth[:_MOST_LEVELS]
+
+
+def _count(one: Comparison) -> str:
+    if one.basis == "pairs":
+        return f"{one.n:,} pairs, {one.prompts:,} prompts"
+    return f"{one.n:,} pictures"
+
+
+def _verdict(one: Comparison) -> tuple[str, str]:
+    if one.status == "clear":
+        better = (one.difference or 0) > 0
+        notes = f"; {'; '.join(one.notes)}" if one.notes else ""
+        return f"{'better' if better else 'worse'}{notes}", "green" if better else "red"
+    sign = _SIGNS[one.status]
+    if one.status == "confounded":
+        return f"{sign}: {'; '.join(one.notes)}", "yellow"
+    if one.more is not None:
+        sign += f"; about {one.more:,} more ratings"
+    if one.notes:
+        sign += f"; {'; '.join(one.notes)}"
+    return sign, "dim"
+
+
+def _print_rest(console: Any, effects: Effects) -> None:
+    for one in effects.interactions:
+        console.print(f"depends: {one.told}", markup=False)
+    constant = []
+    for knob in effects.knobs:
+        if knob.status == "constant" and knob.follows:
+            console.print(knob.told, markup=False, style="dim")
+        elif knob.status == "constant":
+            constant.append(knob.knob)
+    if constant:
+        console.print(f"never varied: {', '.join(constant)}", markup=False, style="dim")
+    console.print(
+        "1 is the spread of the rated pictures' scores. n in pairs: alike in all else; n in"
+        " pictures: the other knobs held in mind.",
+        style="dim",
+    )

@@ -1,0 +1,103 @@
+"""``safelight rate --by fidelity``: stars by the automatic measure of the model in the box."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from safelight.archive import Archive
+from safelight.cli.options import as_click_error
+from safelight.errors import ImageError, SafelightError
+from safelight.learning.ratings import Identity, RatingEvent
+
+if TYPE_CHECKING:
+    from safelight.backends.bundled.fidelity import Fidelity
+
+__all__ = ["RATER", "SOURCE", "fidelity_stars", "rate_by_fidelity"]
+
+RATER = "fidelity"
+SOURCE = "automatic:fidelity"
+
+_PROBABILITIES = (0.5, 0.8, 0.95)
+_DETAIL = 0.8
+_BATCH = 200
+
+
+def fidelity_stars(fidelity: Fidelity) -> int:
+    """Return 1 to 5 stars: how surely a picture shows what it should, and how sharply.
+
+    Two stars, and one more each where the probability of what was wanted is at least 0.5, 0.8
+    and 0.95; one less where the picture has less than 0.57 or more than 1.74 times the fine
+    detail of the artwork (blur, or grain).
+    """
+    sure = sum(fidelity.log_probability >= _log(chance) for chance in _PROBABILITIES)
+    return max(2 + sure - (abs(fidelity.detail) > _DETAIL), 1)
+
+
+def _log(chance: float) -> float:
+    import math
+
+    return math.log(chance)
+
+
+def rate_by_fidelity(archive: Archive, condition: str) -> None:
+    """Rate the pictures that meet *condition* and were not rated so before; tell how many."""
+    from safelight.backends.bundled.fidelity import FidelityScorer
+
+    columns = ["sha256", "pixel_sha256", "path", "prompt"]
+    told: Counter[str] = Counter()
+    try:
+        rows = list(archive.query(condition, columns=columns, limit=None).dicts())
+        scorer = FidelityScorer()
+        with archive.ratings() as store:
+            done = {
+                digest
+                for event in store.events()
+                if event.source == SOURCE and event.image is not None
+                for _, digest in event.image.keys
+            }
+            events: list[RatingEvent] = []
+            with click.progressbar(rows, label="rating", width=40) as shown:
+                for row in shown:
+                    if row["sha256"] in done:
+                        told["rated before"] += 1
+                        continue
+                    event = _event(archive, scorer, row, told)
+                    if event is not None:
+                        events.append(event)
+                    if len(events) >= _BATCH:
+                        store.add(*events)
+                        events = []
+            store.add(*events)
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    click.echo(f"{told['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
+    for reason in sorted(set(told) - {"rated"}):
+        click.echo(f"{told[reason]:,} passed over: {reason}")
+
+
+def _event(
+    archive: Archive, scorer: object, row: dict[str, str | None], told: Counter[str]
+) -> RatingEvent | None:
+    from safelight.backends.bundled.fidelity import FidelityScorer
+
+    assert isinstance(scorer, FidelityScorer)
+    try:
+        image = (archive.path / (row["path"] or "")).read_bytes()
+        fidelity = scorer.score(image, row["prompt"] or "")
+    except OSError:
+        told["the file is not there"] += 1
+        return None
+    except ImageError:
+        told["the file is no image"] += 1
+        return None
+    if fidelity is None:
+        told["the prompt names nothing that the measure knows"] += 1
+        return None
+    told["rated"] += 1
+    identity = Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
+    return RatingEvent.now(
+        "stars", identity, value=fidelity_stars(fidelity), rater=RATER, source=SOURCE
+    )

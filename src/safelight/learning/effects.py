@@ -1,0 +1,454 @@
+"""effects: what each knob does to the scores, how sure that is, and what it rests on.
+
+Every level of a knob is compared with the knob's reference level: in pairs of pictures that are
+alike in everything else where the archive has enough of them
+(:mod:`safelight.learning.paired_comparisons`), else with all other knobs held in mind
+(:mod:`safelight.learning.adjusted_model`), and not at all where another knob went with it
+(:mod:`safelight.learning.confounding`). A difference is called clear only when it would be so
+after looking at all knobs: the chance that any knob is named where none matters is 5 % at most
+(Holm 1979, *A simple sequentially rejective multiple test procedure*; Bonferroni within a knob;
+4 % for knobs, 1 % for pairs of knobs).
+
+The estimate and its 95 % interval are the data's own. What to expect of new pictures is drawn
+towards no effect as far as the spread of all effects says (empirical Bayes: Efron and Morris
+1975; the spread as in Paule and Mandel 1982), so that three lucky pictures recommend nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.learning.adjusted_model import AdjustedModel
+from safelight.learning.confounding import TogetherCounts, followers
+from safelight.learning.interactions import Interaction, find_interactions
+from safelight.learning.knob_levels import KnobLevels, knob_levels, likeness
+from safelight.learning.paired_comparisons import FEWEST_PROMPTS, Estimate, paired_estimates
+from safelight.learning.trials import ABSENT, Levels, Trials
+
+__all__ = [
+    "FEWEST_PAIRS",
+    "FEWEST_PICTURES",
+    "MATTERS",
+    "Comparison",
+    "Effects",
+    "KnobEffect",
+    "find_effects",
+]
+
+FEWEST_PAIRS = 8
+"""With fewer pairs no figure is given."""
+
+FEWEST_PICTURES = 10
+"""With fewer rated pictures on either side, and too few pairs, no figure is given."""
+
+MATTERS = 0.2
+"""A difference below a fifth of the spread of scores is called too small to matter."""
+
+_KNOBS_RISK, _INTERACTIONS_RISK = 0.04, 0.01
+_PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
+_POWER = 0.8416  # of the standard normal: four of five such studies would see it
+
+Status = Literal["clear", "small", "open", "few", "confounded"]
+Basis = Literal["pairs", "adjusted", ""]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One level of a knob against another, or against all others.
+
+    Attributes:
+        level: The level.
+        against: What it is compared with.
+        status: ``clear``: a difference, also after looking at all knobs. ``small``: surely
+            less than :data:`MATTERS`. ``open``: not enough evidence yet. ``few``: too little
+            for any figure. ``confounded``: never to be told apart with these pictures.
+        basis: ``pairs``, ``adjusted``, or empty where there is no figure.
+        n: Pairs, or rated pictures of the level.
+        prompts: On how many prompts it rests.
+        pictures: Rated pictures of the level.
+        difference: In score units; None where there is no figure, as the next three.
+        low: Of the 95 % interval.
+        high: Of the 95 % interval.
+        expected: The difference that new pictures are likely to show.
+        chance: Chance of so large a difference where no knob matters, corrected for looking at
+            all knobs; None where there is no figure.
+        more: About how many more ratings would settle it; None where it is settled, or no
+            number would.
+        notes: What to bear in mind, sentences.
+    """
+
+    level: str
+    against: str
+    status: Status
+    basis: Basis = ""
+    n: int = 0
+    prompts: int = 0
+    pictures: int = 0
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    expected: float | None = None
+    chance: float | None = None
+    more: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnobEffect:
+    """What is known of one knob.
+
+    Attributes:
+        knob: Its name.
+        status: The best of its comparisons' status, or ``constant``.
+        told: What is known, in a sentence.
+        comparisons: One per level, in the order of the levels; empty for a constant knob.
+        unused: Values used too rarely to be looked at.
+        follows: The knob that decides it; empty for a knob of its own.
+    """
+
+    knob: str
+    status: Status | Literal["constant"]
+    told: str
+    comparisons: tuple[Comparison, ...] = ()
+    unused: int = 0
+    follows: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What is known of all knobs.
+
+    Attributes:
+        pictures: Rated pictures that it rests on.
+        ratings: Judgements of those.
+        prompts: Different prompts.
+        gone: Rated pictures without a row.
+        knobs: The clearest first.
+        interactions: Pairs of knobs that do not act side by side.
+        told: Why nothing can be said at all; empty otherwise.
+    """
+
+    pictures: int
+    ratings: int
+    prompts: int
+    gone: int
+    knobs: tuple[KnobEffect, ...] = ()
+    interactions: tuple[Interaction, ...] = ()
+    told: str = ""
+
+    @property
+    def clear(self) -> tuple[KnobEffect, ...]:
+        """The knobs with a clear effect."""
+        return tuple(knob for knob in self.knobs if knob.status == "clear")
+
+
+def find_effects(trials: Trials) -> Effects:
+    """Return what each knob does to the scores of *trials*."""
+    blank = Effects(
+        pictures=len(trials),
+        ratings=int(trials.ratings.sum()),
+        prompts=len(np.unique(trials.prompts.codes)),
+        gone=trials.gone,
+    )
+    told = _why_nothing(trials)
+    if told:
+        return replace(blank, told=told)
+    every = knob_levels(trials)
+    follow = followers(every)
+    levels = {knob: one for knob, one in every.items() if knob not in follow}
+    weights = np.maximum(1 - np.square(trials.deviations), 0.02)
+    prompts, draws = _clusters(trials)
+    model = AdjustedModel(levels, trials.readings, weights, prompts, draws)
+    alike = likeness(trials, follow)
+    beside = dict(levels)
+    if len(np.unique(prompts)) < FEWEST_PROMPTS:
+        beside["prompt"] = _prompt_levels(trials.prompts)
+    together = TogetherCounts(beside)
+    drafts = []
+    for knob, one in levels.items():
+        if one.constant:
+            continue
+        paired = paired_estimates(one, alike[knob], trials.readings, weights, prompts)
+        adjusted = model.estimates(knob)
+        for level in range(len(one.names)):
+            if level != one.reference:
+                found = paired.get(level), adjusted.get(level)
+                drafts.append(_draft(one, level, *found, together))
+    drafts = _corrected(_shrunk(drafts))
+    knobs = [
+        _knob_effect(one, [d.comparison() for d in drafts if d.knob == knob])
+        for knob, one in levels.items()
+    ]
+    knobs += [
+        KnobEffect(
+            knob=knob,
+            status="constant",
+            follows=leader,
+            told=f"{knob} was {next(n for n in every[knob].names if n != ABSENT)} or not there,"
+            f" which {leader} decided: it is counted with {leader}",
+        )
+        for knob, leader in follow.items()
+    ]
+    return replace(
+        blank,
+        knobs=tuple(sorted(knobs, key=_clearest_first)),
+        interactions=find_interactions(
+            levels, trials.readings, weights, prompts, draws, risk=_INTERACTIONS_RISK
+        ),
+    )
+
+
+def _why_nothing(trials: Trials) -> str:
+    gone = f"; {trials.gone} rated pictures have no record here" if trials.gone else ""
+    if not len(trials):
+        return f"no rated pictures{gone}: rate some with safelight rate"
+    if len(trials) == 1:
+        return f"only one rated picture{gone}: a difference takes two at least"
+    if float(np.ptp(trials.readings)) < 1e-9:
+        return (
+            f"all {len(trials)} rated pictures have the same score{gone}:"
+            " ratings that never differ say nothing about knobs"
+        )
+    return ""
+
+
+def _clusters(trials: Trials) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each row's prompt, and its prompt and seed; rows without one stand alone."""
+    count = len(trials)
+    alone = np.arange(count) + 1
+    prompts = np.where(trials.prompts.codes >= 0, trials.prompts.codes, -alone)
+    _, prompts = np.unique(prompts, return_inverse=True)
+    seeds = trials.seeds.codes
+    draws = np.where(seeds >= 0, prompts * (len(trials.seeds.names) + 1) + seeds, -alone)
+    return prompts.astype(np.int64), np.unique(draws, return_inverse=True)[1].astype(np.int64)
+
+
+def _prompt_levels(prompts: Levels) -> KnobLevels:
+    codes = prompts.codes
+    used = np.bincount(codes[codes >= 0], minlength=len(prompts.names)).astype(np.int64)
+    names = tuple(f'"{name[:60]}"' for name in prompts.names)
+    return KnobLevels(
+        knob="prompt", names=names, codes=codes, counts=used, values=None, reference=None,
+        different=len(names),
+    )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A comparison while it is made."""
+
+    knob: str
+    level: str
+    against: str
+    pictures: int
+    other_pictures: int
+    status: Status
+    basis: Basis = ""
+    estimate: Estimate | None = None
+    quantile: float = 0.0
+    chance: float = 1.0
+    looks: int = 1
+    expected: float = 0.0
+    n: int = 0
+    notes: tuple[str, ...] = ()
+
+    def comparison(self) -> Comparison:
+        common = Comparison(
+            level=self.level, against=self.against, status=self.status, basis=self.basis,
+            n=self.n, pictures=self.pictures, notes=self.notes,
+        )  # fmt: skip
+        if self.estimate is None:
+            if self.status == "confounded":
+                return common
+            if self.notes:
+                return common
+            lacking = (max(FEWEST_PICTURES - x, 0) for x in (self.pictures, self.other_pictures))
+            return replace(common, more=max(sum(lacking), 1))
+        reach = self.quantile * self.estimate.error
+        return replace(
+            common,
+            prompts=self.estimate.prompts,
+            difference=self.estimate.difference,
+            low=self.estimate.difference - reach,
+            high=self.estimate.difference + reach,
+            expected=self.expected,
+            chance=min(self.chance, 1.0),
+            more=self._more() if self.status == "open" else None,
+        )
+
+    def _more(self) -> int:
+        """Return how many ratings are lacking to see the expected difference, or what matters."""
+        assert self.estimate is not None
+        from scipy.special import ndtri
+
+        target = max(abs(self.expected), MATTERS)
+        clear = -float(ndtri(_KNOBS_RISK / 2 / self.looks))
+        grown = ((clear + _POWER) * self.estimate.error / target) ** 2
+        return max(math.ceil(2 * self.n * (grown - 1)), 2)
+
+
+def _draft(
+    one: KnobLevels,
+    level: int,
+    paired: Estimate | None,
+    adjusted: Estimate | None,
+    counts: TogetherCounts,
+) -> _Draft:
+    from scipy.stats import t
+
+    knob = one.knob
+    own = int(one.counts[level])
+    others = int(one.counts.sum()) - own
+    if one.reference is not None:
+        others = int(one.counts[one.reference])
+    draft = _Draft(
+        knob=knob,
+        level=one.names[level],
+        against="all others" if one.reference is None else one.names[one.reference],
+        pictures=own,
+        other_pictures=others,
+        n=own,
+        status="few",
+    )
+    # Which of both is used must not hang on what they say, or the intervals are too short.
+    fewest = max(FEWEST_PAIRS, min(draft.pictures, draft.other_pictures) / _PICTURES_PER_PAIR)
+    if paired is None or paired.comparisons < fewest or not np.isfinite(paired.error):
+        paired = None
+        if draft.pictures < FEWEST_PICTURES or draft.other_pictures < FEWEST_PICTURES:
+            return draft
+    together = () if paired else counts.confounders(knob, level)
+    if not paired and (together or adjusted is None):
+        draft.status = "confounded"
+        draft.notes = tuple(one.told for one in together) or counts.only_used_with(knob, level)
+        draft.notes = draft.notes or ("the other knobs together imply which it is",)
+        return draft
+    draft.basis = "pairs" if paired else "adjusted"
+    draft.estimate = paired or adjusted
+    assert draft.estimate is not None
+    if not np.isfinite(draft.estimate.error):
+        draft.estimate, draft.basis = None, ""
+        draft.notes = (
+            f"not enough evidence: the pictures with {knob} {draft.level} are of one prompt only",
+        )
+        return draft
+    draft.status = "open"
+    draft.n = draft.estimate.comparisons
+    draft.quantile = float(t.ppf(0.975, draft.estimate.freedom))
+    size = abs(draft.estimate.difference) / max(draft.estimate.error, 1e-12)
+    draft.chance = float(2 * t.sf(size, draft.estimate.freedom))
+    if not paired:
+        draft.notes = counts.only_used_with(knob, level)
+    return draft
+
+
+def _shrunk(drafts: Sequence[_Draft]) -> list[_Draft]:
+    """Set what to expect: within a knob of many levels by its own spread, else by everyone's."""
+    told = [draft for draft in drafts if draft.estimate is not None]
+    groups: dict[str, list[_Draft]] = {}
+    for draft in told:
+        groups.setdefault(draft.knob, []).append(draft)
+    common = _spread(told)
+    for group in groups.values():
+        spread = _spread(group) if len(group) >= 8 else common
+        for draft in group:
+            assert draft.estimate is not None
+            noise = draft.estimate.error**2
+            draft.expected = draft.estimate.difference * spread / (spread + noise)
+    return list(drafts)
+
+
+def _spread(drafts: Sequence[_Draft]) -> float:
+    """Return the variance of true differences, at which their squares add up as they should.
+
+    Two imagined differences of :data:`MATTERS` keep it from zero where there are few.
+    """
+    from scipy.optimize import brentq
+
+    squares = np.array([MATTERS**2] * 2 + [d.estimate.difference**2 for d in drafts if d.estimate])
+    noise = np.array([0.0] * 2 + [d.estimate.error**2 for d in drafts if d.estimate])
+
+    def excess(spread: float) -> float:
+        return float((squares / (spread + noise)).sum()) - len(squares)
+
+    most = float(squares.max()) + 1e-6
+    return float(brentq(excess, 1e-6, most)) if excess(1e-6) > 0 > excess(most) else 1e-6
+
+
+def _corrected(drafts: Sequence[_Draft]) -> list[_Draft]:
+    """Set the corrected chances, and the status that follows from them."""
+    groups: dict[str, list[_Draft]] = {}
+    for draft in drafts:
+        if draft.estimate is not None:
+            groups.setdefault(draft.knob, []).append(draft)
+    order = sorted(groups.values(), key=lambda g: len(g) * min(d.chance for d in g))
+    floor = 0.0
+    for place, group in enumerate(order):
+        looks = len(group) * (len(order) - place)
+        for draft in sorted(group, key=lambda d: d.chance):
+            draft.chance, draft.looks = max(draft.chance * looks, floor), looks
+        floor = max(floor, min(d.chance for d in group))
+    for group in order:
+        for draft in group:
+            assert draft.estimate is not None
+            reach = draft.quantile * draft.estimate.error
+            if draft.chance <= _KNOBS_RISK:
+                draft.status = "clear"
+            elif abs(draft.estimate.difference) + reach < MATTERS:
+                draft.status = "small"
+    return list(drafts)
+
+
+_ORDER: Sequence[str] = ("clear", "open", "small", "confounded", "few", "constant")
+
+
+def _knob_effect(one: KnobLevels, comparisons: Sequence[Comparison]) -> KnobEffect:
+    unused = one.different - len(one.names) if one.values is None else 0
+    if one.constant:
+        value = one.names[0] if one.names else "absent"
+        told = f"{one.knob} was always {value}: nothing to compare"
+        return KnobEffect(knob=one.knob, status="constant", told=told)
+    status = min((c.status for c in comparisons), key=_ORDER.index)
+    best = max(
+        (c for c in comparisons if c.status == status), key=lambda c: (abs(c.expected or 0), c.n)
+    )
+    told = told_comparison(one.knob, best)
+    if all(c.status == "few" for c in comparisons):
+        told = (
+            f"not enough evidence about {one.knob}: {one.different} values in"
+            f" {int(one.counts.sum())} rated pictures, and none has {FEWEST_PAIRS} pairs or"
+            f" {FEWEST_PICTURES} pictures on both sides"
+        )
+    return KnobEffect(
+        knob=one.knob, status=status, told=told, comparisons=tuple(comparisons), unused=unused
+    )
+
+
+def told_comparison(knob: str, one: Comparison) -> str:
+    """Return what *one* says of *knob*, in a sentence without its full stop."""
+    name = f"{knob} {one.level} against {one.against}"
+    if one.status == "confounded":
+        return f"{name} cannot be told: {'; '.join(one.notes)}"
+    if one.difference is None or one.low is None or one.high is None:
+        if one.notes:
+            return f"{name}: {'; '.join(one.notes)}"
+        return f"not enough evidence about {name}: n = {one.n}, about {one.more} more ratings"
+    rests = f"{one.n} pairs alike in all else" if one.basis == "pairs" else (
+        f"{one.n} pictures, the other knobs held in mind"
+    )  # fmt: skip
+    figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}], {rests}"
+    if one.status == "clear":
+        return f"{name} is {'better' if one.difference > 0 else 'worse'}: {figure}"
+    if one.status == "small":
+        return f"{name} makes no difference that matters: {figure}"
+    return f"not enough evidence about {name}: {figure}; about {one.more} more ratings"
+
+
+def _clearest_first(one: KnobEffect) -> tuple[int, float, str]:
+    largest = max((abs(c.expected or 0) for c in one.comparisons), default=0.0)
+    return (_ORDER.index(one.status), -largest, one.knob)

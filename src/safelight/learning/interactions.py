@@ -1,0 +1,204 @@
+"""interactions: pairs of knobs where what one does depends on the other.
+
+Each pair of knobs is one more column (or a few) beside all knobs in the regression of
+:mod:`safelight.learning.adjusted_model`: the product of both. Numbers enter by their value,
+texts with at most five levels by level. The chances are corrected by Holm's method for all pairs
+that were looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.learning.adjusted_model import AdjustedModel
+from safelight.learning.knob_levels import KnobLevels
+from safelight.learning.paired_comparisons import Estimate
+
+__all__ = ["Interaction", "find_interactions"]
+
+_MOST_KNOBS, _MOST_LEVELS, _MOST_ROWS, _WORTH_A_LOOK = 12, 5, 10_000, 2.0
+_FEWEST_BOTH, _MOST_BESIDE = 10, 40
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interaction:
+    """Two knobs that do not act side by side.
+
+    Attributes:
+        knob: One of them.
+        change: What is changed about it: from, to.
+        other: The other.
+        other_change: What is changed about that: from, to.
+        difference: By how much the effect of the one change grows with the other, in score
+            units.
+        low: Of the 95 % interval.
+        high: Of the 95 % interval.
+        chance: Chance of so large a one where there is none, corrected for all pairs.
+        n: Rated pictures with both changes.
+        pictures: Rated pictures that were looked at.
+    """
+
+    knob: str
+    change: tuple[str, str]
+    other: str
+    other_change: tuple[str, str]
+    difference: float
+    low: float
+    high: float
+    chance: float
+    n: int
+    pictures: int
+
+    @property
+    def told(self) -> str:
+        """What it says, in a sentence without its full stop."""
+        return (
+            f"{self.knob} {self.change[1]} instead of {self.change[0]} does {self.difference:+.2f}"
+            f" [{self.low:+.2f}, {self.high:+.2f}] more with {self.other} {self.other_change[1]}"
+            f" than with {self.other_change[0]} (n = {self.n} of {self.pictures} pictures)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The strongest of the looks at a pair of knobs."""
+
+    chance: float
+    knob: str
+    other: str
+    parts: tuple[_Part, _Part]
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """One way of changing a knob: 0 before, 1 after, between for numbers between."""
+
+    change: tuple[str, str]
+    column: Floats
+    after: NDArray[np.bool_]
+
+
+def find_interactions(
+    levels: Mapping[str, KnobLevels],
+    readings: Floats,
+    weights: Floats,
+    prompts: Integers,
+    draws: Integers,
+    *,
+    risk: float,
+) -> tuple[Interaction, ...]:
+    """Return the pairs of knobs that clearly depend on each other, the strongest first.
+
+    The twelve knobs that varied most are looked at, in at most 10,000 pictures.
+
+    Args:
+        levels: All knobs.
+        readings: Unshrunk scores, float64[n].
+        weights: float64[n], above 0.
+        prompts: Number of each row's prompt, int64[n].
+        draws: Number of each row's prompt and seed together, int64[n].
+        risk: Chance that any pair is named where none interacts.
+    """
+    from scipy.stats import t
+
+    count = len(readings)
+    some = np.unique(np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64))
+    thinned = {
+        knob: KnobLevels(
+            knob=knob, names=one.names, codes=one.codes[some], values=one.values,
+            counts=np.bincount(one.codes[some][one.codes[some] >= 0], minlength=len(one.names)),
+            reference=one.reference, different=one.different,
+        )
+        for knob, one in levels.items()
+        if len(one.names) <= _MOST_BESIDE
+    }  # fmt: skip
+    parts = {knob: _parts(one) for knob, one in thinned.items() if not one.constant}
+    usable = [knob for knob, own in parts.items() if own]
+    varied = sorted(usable, key=lambda k: max(p.column.var() for p in parts[k]), reverse=True)
+    chosen = sorted(varied[:_MOST_KNOBS], key=list(levels).index)
+    if len(chosen) < 2 or len(some) < 4 * _FEWEST_BOTH:
+        return ()
+    model = AdjustedModel(thinned, readings[some], weights[some], prompts[some], draws[some])
+    tried: list[_Tried] = []
+    for knob, other in combinations(chosen, 2):
+        looks = [pair for pair in product(parts[knob], parts[other]) if _enough(*pair)]
+        if not looks:
+            continue
+        columns = np.column_stack([_product(*pair) for pair in looks])
+        leanings = np.abs(model.leanings(columns))
+        best: tuple[float, int, Estimate] | None = None
+        for place in np.flatnonzero(leanings > _WORTH_A_LOOK).tolist():
+            estimate = model.coefficient(columns[:, place])
+            if estimate is not None and estimate.error > 0:
+                size = abs(estimate.difference) / estimate.error
+                chance = float(2 * t.sf(size, estimate.freedom)) * len(looks)
+                if best is None or chance < best[0]:
+                    best = (chance, place, estimate)
+        if best is None:
+            tried.append(_Tried(1.0, knob, other, looks[0], None))
+        else:
+            tried.append(_Tried(best[0], knob, other, looks[best[1]], best[2]))
+    tried.sort(key=lambda one: one.chance)
+    found = []
+    for place, look in enumerate(tried):
+        corrected, estimate = look.chance * (len(tried) - place), look.estimate
+        if corrected > risk or estimate is None:
+            break
+        one, two = look.parts
+        reach = float(t.ppf(0.975, estimate.freedom)) * estimate.error
+        found.append(
+            Interaction(
+                knob=look.knob,
+                change=one.change,
+                other=look.other,
+                other_change=two.change,
+                difference=estimate.difference,
+                low=estimate.difference - reach,
+                high=estimate.difference + reach,
+                chance=corrected,
+                n=int((one.after & two.after).sum()),
+                pictures=len(some),
+            )
+        )
+    return tuple(found)
+
+
+def _enough(one: _Part, two: _Part) -> bool:
+    cells = [(a & b).sum() for a in (one.after, ~one.after) for b in (two.after, ~two.after)]
+    return bool(min(cells) >= _FEWEST_BOTH)
+
+
+def _product(one: _Part, two: _Part) -> Floats:
+    centred = one.column - one.column.mean()
+    return np.asarray(centred * (two.column - two.column.mean()), np.float64)
+
+
+def _parts(one: KnobLevels) -> list[_Part]:
+    if one.values is not None and np.isfinite(one.values).all():
+        column = one.values[one.codes]
+        low, high = np.quantile(column, (0.1, 0.9))
+        if not low < high:
+            low, high = column.min(), column.max()
+        scaled = (column - low) / (high - low)
+        middle = np.median(scaled)
+        after = scaled > middle if (scaled > middle).any() else scaled >= middle
+        return [_Part(change=(f"{low:.4g}", f"{high:.4g}"), column=scaled, after=after)]
+    if one.reference is None or len(one.names) > _MOST_LEVELS:
+        return []
+    base = one.names[one.reference]
+    found = []
+    for level, name in enumerate(one.names):
+        if level != one.reference and one.counts[level] >= 2 * _FEWEST_BOTH:
+            own = one.codes == level
+            change = (base, name)
+            found.append(_Part(change=change, column=own.astype(np.float64), after=own))
+    return found

@@ -1,0 +1,178 @@
+"""knob_levels: every knob as a few levels to compare, and which rows are alike but for it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.learning.trials import ABSENT, Levels, Trials, prompt_terms
+
+__all__ = ["MOST_LEVELS", "KnobLevels", "knob_levels", "likeness"]
+
+MOST_LEVELS = 200
+"""So many of a knob's values are looked at, those used most."""
+
+_FEW_VALUES, _RANGES, _AGAINST_ONE = 8, 5, 12
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnobLevels:
+    """One knob's column, cut into levels.
+
+    Attributes:
+        knob: Its name.
+        names: What each level is called: a value, or a range of numbers.
+        codes: Level of each row; -1 for values that are passed over, int64[n].
+        counts: Rows of each level, int64[levels].
+        values: Mean value of each level, of numbers; NaN for absent. None for texts.
+        reference: The level that others are compared with; None when each level is compared
+            with all others together, because there are many.
+        different: How many different values there are, absence included.
+    """
+
+    knob: str
+    names: tuple[str, ...]
+    codes: Integers
+    counts: Integers
+    values: NDArray[np.float64] | None
+    reference: int | None
+    different: int
+
+    @property
+    def constant(self) -> bool:
+        """Whether it never varied."""
+        return self.different <= 1
+
+
+def knob_levels(trials: Trials) -> Mapping[str, KnobLevels]:
+    """Return every knob's levels.
+
+    Numbers with at most 8 values have those as levels, others are cut into 5 ranges that hold
+    about as many rows each. The reference is the level used most, for LoRAs and prompt terms
+    their absence.
+    """
+    found = {name: _of_numbers(name, column) for name, column in trials.numbers.items()}
+    return found | {name: _of_texts(name, column) for name, column in trials.levels.items()}
+
+
+def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
+    known = np.isfinite(column)
+    values = np.unique(column[known])
+    codes = np.full(len(column), -1, np.int64)
+    if len(values) <= _FEW_VALUES:
+        names = [f"{value:.6g}" for value in values]
+        codes[known] = np.searchsorted(values, column[known])
+        means = values
+    else:
+        cuts = np.unique(np.quantile(column[known], np.arange(1, _RANGES) / _RANGES))
+        codes[known] = np.searchsorted(cuts, column[known], side="left")
+        _, codes[known] = np.unique(codes[known], return_inverse=True)
+        inside = [column[codes == level] for level in range(int(codes.max()) + 1)]
+        names = [_range_name(part) for part in inside]
+        means = np.array([part.mean() for part in inside])
+    if not known.all():
+        codes[~known] = len(names)
+        names.append(ABSENT)
+        means = np.append(means, np.nan)
+    base = names.index("0") if knob.startswith("lora:") and "0" in names else None
+    different = len(values) + (not known.all())
+    return _made(knob, tuple(names), codes, means, base, different)
+
+
+def _range_name(part: NDArray[np.float64]) -> str:
+    low, high = float(part.min()), float(part.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def _of_texts(knob: str, column: Levels) -> KnobLevels:
+    names, codes = list(column.names), column.codes.copy()
+    absent = codes < 0
+    if absent.any():
+        codes[absent] = len(names)
+        names.append(ABSENT)
+    counts = np.bincount(codes, minlength=len(names))
+    used = np.flatnonzero(counts)
+    different = len(used)
+    most = np.sort(used[np.argsort(-counts[used], kind="stable")][:MOST_LEVELS])
+    place = np.full(len(names), -1, np.int64)
+    place[most] = np.arange(len(most))
+    kept = tuple(names[level] or "(empty)" for level in most)
+    base = kept.index("without") if knob.startswith("term:") and "without" in kept else None
+    return _made(knob, kept, place[codes], None, base, different)
+
+
+def _made(
+    knob: str,
+    names: tuple[str, ...],
+    codes: Integers,
+    values: NDArray[np.float64] | None,
+    base: int | None,
+    different: int,
+) -> KnobLevels:
+    counts = np.bincount(codes[codes >= 0], minlength=len(names)).astype(np.int64)
+    if base is None and 0 < len(names) <= _AGAINST_ONE:
+        base = int(np.argmax(counts))
+    return KnobLevels(
+        knob=knob, names=names, codes=codes, counts=counts, values=values, reference=base,
+        different=different,
+    )  # fmt: skip
+
+
+def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, NDArray[np.uint64]]:
+    """Return for each knob a number per row: equal where rows differ in that knob at most.
+
+    Rows are alike when they share prompt, seed, engine and all other knobs. For a LoRA or a
+    term the prompt is the rest of it. The numbers are sums of 64-bit hashes, so two rows are
+    wrongly taken for alike about once in 10**19 pairs.
+
+    Args:
+        trials: The rows; unknown seeds are all alike.
+        passed_over: Knobs that may differ, too, because they follow another.
+    """
+    own = {
+        name: _hashes(name, column)
+        for name, column in trials.numbers.items()
+        if name not in passed_over
+    }
+    for name, levels in trials.levels.items():
+        if name not in passed_over:
+            own[name] = _hashes(name, levels.codes.astype(np.float64))
+    prompt = _hashes("prompt", trials.prompts.codes.astype(np.float64))
+    rest = _hashes("seed", trials.seeds.codes.astype(np.float64))
+    if "backend" not in own:
+        rest = rest + _hashes("backend", trials.backends.codes.astype(np.float64))
+    for name, column in own.items():
+        if not name.startswith("term:"):  # the prompt itself says which terms it has
+            rest = rest + column
+    found = {}
+    for name, column in own.items():
+        if name.startswith("term:"):
+            names = trials.levels[name].names
+            terms = {name.removeprefix("term:")} if names == ("without", "with") else set(names)
+            found[name] = rest + _prompts_without(trials.prompts, terms)
+        else:
+            found[name] = rest - column + prompt
+    return found
+
+
+def _prompts_without(prompts: Levels, terms: set[str]) -> NDArray[np.uint64]:
+    rests = [",".join(t for t in prompt_terms(text) if t not in terms) for text in prompts.names]
+    number = {rest: place for place, rest in enumerate(dict.fromkeys(rests))}
+    codes = np.array([*(number[rest] for rest in rests), -1], np.float64)
+    return _hashes("prompt", codes[prompts.codes])
+
+
+def _hashes(salt: str, column: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return 64-bit hashes of the values (splitmix64 of their bits and the salt)."""
+    start = int.from_bytes(blake2b(salt.encode(), digest_size=8).digest(), "little")
+    column = np.where(np.isnan(column), np.inf, column) + 0.0  # one NaN, one zero
+    mixed = column.view(np.uint64) ^ np.uint64(start)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)

@@ -1,0 +1,251 @@
+"""pick_model: what picks say about pictures, on top of what is believed already.
+
+Of the pictures shown, the winner is chosen with a probability in proportion to ``exp(b s_i)``
+(Plackett-Luce; for two pictures Bradley-Terry). Several winners each win against the losers. A
+tie of all is a tie of each two (Davidson), together counted as one comparison less than there
+are pictures. The beliefs before are normal, the most likely scores are found by Newton's method,
+and the deviations come from the curvature there (Laplace).
+
+Sources: Luce 1959, *Individual choice behavior*; Plackett 1975, *The analysis of permutations*;
+Bradley and Terry 1952; Davidson 1970, *On extending the Bradley-Terry model to accommodate ties*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.learning.star_model import SHARPNESS
+
+__all__ = ["Choice", "PickFit", "fit_picks"]
+
+Floats = NDArray[np.float64]
+
+PICK_SHARPNESS = SHARPNESS / 2**0.5
+"""``b`` where picks are too few to tell it; two pictures' noise is in one comparison."""
+
+_SHARPNESS_GRID = PICK_SHARPNESS * 2.0 ** np.arange(-2.0, 2.1, 0.5)
+_CHOICES_FOR_SHARPNESS = 50
+_GRID_SPREAD = 0.4
+_EXACT_UP_TO = 3_000
+_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing that a pick says.
+
+    Attributes:
+        winner: Row of the picture that won; for a tie, of one of the two.
+        losers: Rows of the others that were there; one for a tie.
+        tie: Neither won.
+        weight: As how many comparisons it counts.
+    """
+
+    winner: int
+    losers: tuple[int, ...]
+    tie: bool = False
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickFit:
+    """Scores after picks.
+
+    Attributes:
+        means: float64[n].
+        variances: float64[n].
+        rows: Pictures that occur in choices, int64[k].
+        readings: Of those, what the evidence says without the prior, float64[k].
+        sharpness: ``b``.
+        ties: Davidson's nu: how readily ties are given.
+    """
+
+    means: Floats
+    variances: Floats
+    rows: NDArray[np.int64]
+    readings: Floats
+    sharpness: float
+    ties: float
+
+
+def fit_picks(
+    choices: Sequence[Choice], means: Floats, variances: Floats, sharpness: float | None = None
+) -> PickFit:
+    """Return *means* and *variances* after *choices*.
+
+    Args:
+        choices: In an order that the events decide; the sums depend on it in the last bit.
+        means: What is believed before, float64[n].
+        variances: float64[n], each above 0.
+        sharpness: ``b``; fitted by its evidence where picks are many, when it is None.
+    """
+    problem = _Problem(choices, means, variances)
+    if sharpness is None:
+        sharpness = PICK_SHARPNESS
+        if len(choices) >= _CHOICES_FOR_SHARPNESS:
+            sharpness = max(_SHARPNESS_GRID, key=problem.evidence)
+    scores, hessian = problem.solve(float(sharpness))
+    after_means, after_variances = means.copy(), variances.copy()
+    after_means[problem.rows] = scores
+    after_variances[problem.rows] = _inverse_diagonal(hessian)
+    return PickFit(
+        means=after_means,
+        variances=after_variances,
+        rows=problem.rows,
+        readings=_readings(scores, hessian),
+        sharpness=float(sharpness),
+        ties=problem.nu,
+    )
+
+
+class _Problem:
+    """Choices as arrays over the pictures that occur in them."""
+
+    def __init__(self, choices: Sequence[Choice], means: Floats, variances: Floats) -> None:
+        members = [place for c in choices for place in (c.winner, *c.losers)]
+        self.rows = np.unique(np.array(members, np.int64))
+        self._means, self._precisions = means[self.rows], 1 / variances[self.rows]
+        decided = [c for c in choices if not c.tie]
+        self._sets = self._columns(decided)
+        self._ties = self._columns([c for c in choices if c.tie])
+        pairs = [c for c in decided if len(c.losers) == 1]
+        drawn = sum(c.weight for c in choices if c.tie)
+        won = sum(c.weight for c in pairs)
+        # Where scores are equal a tie has the odds nu / 2: counted, half a tie added.
+        self.nu = 2 * (drawn + 0.5) / (won + 0.5) if drawn else 0.0
+        self._warm = self._means.copy()
+
+    def _columns(self, choices: Sequence[Choice]) -> tuple[Any, ...]:
+        sizes = np.array([1 + len(c.losers) for c in choices], np.int64)
+        flat = np.array([p for c in choices for p in (c.winner, *c.losers)], np.int64)
+        members = np.searchsorted(self.rows, flat)
+        starts = (np.cumsum(sizes) - sizes).astype(np.int64)
+        weights = np.array([c.weight for c in choices], np.float64)
+        return members, starts, sizes, weights
+
+    def _value(self, scores: Floats, sharpness: float) -> float:
+        off = scores - self._means
+        total = -0.5 * float(off @ (self._precisions * off))
+        for tied, (members, starts, sizes, weights) in ((False, self._sets), (True, self._ties)):
+            if not len(starts):
+                continue
+            power = sharpness * scores[members]
+            top = np.maximum.reduceat(power, starts)
+            whole = np.add.reduceat(np.exp(power - np.repeat(top, sizes)), starts)
+            middle = (power[starts] + power[starts + 1]) / 2
+            if self.nu:
+                tie_power = np.where(sizes == 2, self.nu * np.exp(middle - top), 0.0)
+                whole = whole + tie_power
+            said = middle + np.log(self.nu) if tied else power[starts]
+            total += float(weights @ (said - top - np.log(whole)))
+        return total
+
+    def _slope(self, scores: Floats, sharpness: float) -> tuple[Floats, Any]:
+        """Return the gradient of the log posterior and the negated Hessian (sparse)."""
+        from scipy import sparse
+
+        count = len(scores)
+        gradient = -self._precisions * (scores - self._means)
+        places, values = [np.arange(count)], [self._precisions]
+        columns = [np.arange(count)]
+        for tied, (members, starts, sizes, weights) in ((False, self._sets), (True, self._ties)):
+            if not len(starts):
+                continue
+            power = sharpness * scores[members]
+            top = np.repeat(np.maximum.reduceat(power, starts), sizes)
+            raised = np.exp(power - top)
+            whole = np.add.reduceat(raised, starts)
+            middle = np.exp((power[starts] + power[starts + 1]) / 2 - top[starts])
+            tie = np.where(sizes == 2, self.nu * middle, 0.0)
+            whole = whole + tie
+            share = raised / np.repeat(whole, sizes)
+            tie_share = tie / whole
+            mean = share + np.repeat(tie_share, sizes) / 2  # expected statistic of each member
+            said = np.full(len(members), 0.5 if tied else 0.0)
+            if not tied:
+                said[starts] = 1.0
+            weight = np.repeat(weights, sizes)
+            np.add.at(gradient, members, weight * sharpness * (said - mean))
+            # The Hessian is the covariance of the statistics.
+            places.append(members)
+            columns.append(members)
+            values.append(weight * sharpness**2 * (share + np.repeat(tie_share, sizes) / 4))
+            for size in np.unique(sizes):
+                block = starts[sizes == size][:, None] + np.arange(size)
+                first, second = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+                left, right = block[:, first.ravel()], block[:, second.ravel()]
+                product = -mean[left] * mean[right]
+                if size == 2:
+                    off = first.ravel() != second.ravel()
+                    product[:, off] += tie_share[sizes == size][:, None] / 4
+                places.append(members[left].ravel())
+                columns.append(members[right].ravel())
+                values.append((weight[left] * sharpness**2 * product).ravel())
+        triples = (np.concatenate(values), (np.concatenate(places), np.concatenate(columns)))
+        return gradient, sparse.csc_array(triples, shape=(count, count))
+
+    def solve(self, sharpness: float) -> tuple[Floats, Any]:
+        """Return the most likely scores and the negated Hessian there."""
+        from scipy.sparse.linalg import spsolve
+
+        scores = self._warm.copy()
+        value = self._value(scores, sharpness)
+        for _ in range(_STEPS):
+            gradient, hessian = self._slope(scores, sharpness)
+            step = np.atleast_1d(spsolve(hessian, gradient))
+            length = 1.0
+            while length > 1e-6:
+                tried = self._value(scores + length * step, sharpness)
+                if tried >= value:
+                    break
+                length /= 2
+            scores, value = scores + length * step, max(value, tried)
+            if np.abs(length * step).max() < 1e-9:
+                break
+        self._warm = scores
+        return scores, self._slope(scores, sharpness)[1]
+
+    def evidence(self, sharpness: float) -> float:
+        """Return the log evidence of *sharpness*, by Laplace, with its prior."""
+        from scipy.sparse.linalg import splu
+
+        self._warm = self._means.copy()
+        scores, hessian = self.solve(float(sharpness))
+        log_determinant = float(np.log(np.abs(splu(hessian).U.diagonal())).sum())
+        prior = np.log(sharpness / PICK_SHARPNESS) / _GRID_SPREAD
+        return float(self._value(scores, float(sharpness)) - log_determinant / 2 - 0.5 * prior**2)
+
+
+def _readings(scores: Floats, hessian: Any) -> Floats:
+    """Return the scores without the standard normal prior.
+
+    Picks tell only differences. So that their sum, of which nothing is known, stays at zero, a
+    fiftieth of the prior is kept.
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
+    likelihood = sparse.csc_array(hessian - 0.98 * sparse.eye_array(len(scores)))
+    return np.atleast_1d(spsolve(likelihood, hessian @ scores))
+
+
+def _inverse_diagonal(hessian: Any) -> Floats:
+    """Return the diagonal of the inverse; of large problems to the second order, from below."""
+    count = hessian.shape[0]
+    if count <= _EXACT_UP_TO:
+        return np.asarray(np.diag(np.linalg.inv(hessian.toarray())), np.float64).copy()
+    diagonal = hessian.diagonal()
+    off = hessian - type(hessian)(_diagonal_matrix(diagonal))
+    lent = (off.multiply(off)) @ (1 / diagonal)
+    return np.asarray(1 / np.maximum(diagonal - lent, diagonal / 2), np.float64)
+
+
+def _diagonal_matrix(diagonal: Floats) -> Any:
+    from scipy import sparse
+
+    return sparse.diags_array(diagonal)

@@ -1,0 +1,405 @@
+"""suggest: settings worth trying, from what was rated, each with the evidence it rests on.
+
+Pictures that share a setting are one point, after what their prompt and their seed do to every
+score is taken out as far as the evidence tells; a model over all knobs then says what to expect
+of settings nobody tried (:mod:`safelight.learning.surrogate`), and how surely. Nothing is
+guessed without evidence: below :data:`FEWEST_PICTURES` rated pictures, or where all scores are
+alike, the answer is a plan that explores.
+
+Scores are in units of the spread of taste (:mod:`safelight.learning.scores`): +1 is about what
+tells a good picture of the archive from a middling one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.errors import PlanError
+from safelight.learning.knob_space import (
+    MOST_LEVELS,
+    ChoiceKnob,
+    KnobSpace,
+    SpaceKnob,
+    knob_of_values,
+    widened,
+)
+from safelight.learning.proposals import Tried, model_of, propose, spread_settings
+from safelight.learning.surrogate import Surrogate
+from safelight.learning.trials import Trials
+
+__all__ = [
+    "EXPLORED",
+    "FEWEST_PICTURES",
+    "Known",
+    "Suggestion",
+    "Suggestions",
+    "Verdict",
+    "suggest",
+    "verdict",
+]
+
+Floats = NDArray[np.float64]
+
+FEWEST_PICTURES = 12
+"""Rated pictures below which nothing is concluded."""
+
+EXPLORED: tuple[SpaceKnob, ...] = tuple(
+    knob
+    for knob in (
+        knob_of_values("steps", (6, 40)),
+        knob_of_values("cfg_scale", (2.0, 12.0)),
+        knob_of_values("sampler", ("Euler", "Euler a", "DPM++ 2M", "DPM++ SDE")),
+    )
+    if knob is not None
+)
+"""What is explored when nothing at all is known."""
+
+_NOT_SET = frozenset(("stage", "model", "negative_prompt", "width", "height"))
+_PROMPT_VARIANCE = _SEED_VARIANCE = 0.25
+"""What prompts and seeds do to scores before any evidence; the spread of taste is 1."""
+
+_ALIKE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A setting that was drawn and rated, and what is known of its score.
+
+    Attributes:
+        setting: Knob -> value.
+        pictures: Rated pictures with exactly this setting.
+        mean: Expected score.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    setting: Mapping[str, Any]
+    pictures: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A setting worth drawing, and why.
+
+    Attributes:
+        setting: Knob -> value.
+        mean: Expected score; None in an exploring plan, like all that follow.
+        low: Lower end of the 95 % interval of the setting's own score.
+        high: Upper end.
+        gain: Expected score less that of the best known setting.
+        gain_low: Lower end of its 95 % interval.
+        gain_high: Upper end.
+        pictures: Rated pictures of settings like it.
+        why: One sentence.
+    """
+
+    setting: Mapping[str, Any]
+    why: str
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    pictures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestions:
+    """What to try next.
+
+    Attributes:
+        suggestions: The most promising first; evenly spread when *exploring*.
+        exploring: There was too little evidence; the notes say why.
+        best: The setting that is known to be best; None when *exploring*.
+        pictures: Rated pictures that this rests on.
+        settings: Different settings among them.
+        fixed: Knob -> value of the knobs that never varied, or too rarely are known.
+        notes: What else a person should know, one sentence each.
+    """
+
+    suggestions: tuple[Suggestion, ...]
+    exploring: bool
+    best: Known | None
+    pictures: int
+    settings: int
+    fixed: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a setting may be recommended.
+
+    Attributes:
+        best: The best known setting.
+        gain: Its score less that of what was usually drawn.
+        gain_low: Lower end of the 95 % interval.
+        gain_high: Upper end.
+        pictures: Rated pictures that this rests on.
+        settings: Different settings among them.
+        fixed: As in :class:`Suggestions`.
+        enough: The gain is surely above 0, and the setting itself was rated three times or more.
+        missing: About how many more ratings would settle it; 0 when *enough*.
+    """
+
+    best: Known
+    gain: float
+    gain_low: float
+    gain_high: float
+    pictures: int
+    settings: int
+    fixed: Mapping[str, Any]
+    enough: bool
+    missing: int
+
+
+def suggest(
+    trials: Trials,
+    count: int = 8,
+    *,
+    knobs: Sequence[SpaceKnob] = (),
+    seed: int = 0,
+) -> Suggestions:
+    """Return *count* settings to draw next.
+
+    Args:
+        trials: The rated pictures of one model, perhaps of one prompt.
+        count: How many; at least 1.
+        knobs: What may be varied and between which values; knobs not named here are varied
+            as widely as they were so far.
+        seed: The same evidence and seed give the same suggestions.
+
+    Raises:
+        PlanError: *count* is not positive.
+    """
+    if count < 1:
+        raise PlanError(f"at least 1 setting must be asked for, got {count}")
+    space, fixed, notes = _space_of(trials, knobs)
+    tried = _gathered(trials, space)
+    pictures = sum(one.pictures for one in tried)
+    model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
+    if model is None:
+        why = _why_exploring(trials, tried, pictures)
+        spread = spread_settings(space, count, seed=seed, avoid=[one.setting for one in tried])
+        return Suggestions(
+            suggestions=tuple(
+                Suggestion(setting=s, why="explores; spread evenly, no ratings behind it")
+                for s in spread
+            ),
+            exploring=True, best=None, pictures=pictures, settings=len(tried), fixed=fixed,
+            notes=(why, *notes),
+        )  # fmt: skip
+    best = _best(space, model, tried)
+    asked = propose(space, tried, count, model=model, seed=seed)
+    found = tuple(_explained(space, model, tried, best, one.setting) for one in asked)
+    return Suggestions(
+        suggestions=found, exploring=False, best=best, pictures=pictures, settings=len(tried),
+        fixed=fixed, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def verdict(trials: Trials) -> Verdict | str:
+    """Return the best known setting and whether it may be recommended; a text if none is known."""
+    space, fixed, _ = _space_of(trials, ())
+    tried = _gathered(trials, space)
+    pictures = sum(one.pictures for one in tried)
+    model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
+    if model is None:
+        return _why_exploring(trials, tried, pictures)
+    best = _best(space, model, tried)
+    points = np.array([space.point(one.setting) for one in tried])
+    counts = np.array([float(one.pictures) for one in tried])
+    usual, sd = model.difference(np.array(space.point(best.setting)), points, counts)
+    low = usual - 1.96 * sd
+    enough = low > 0 and best.pictures >= 3
+    missing = 0
+    if not enough:
+        ratio = (1.96 * sd / usual) ** 2 - 1 if usual > 0.05 else 20.0
+        missing = max(3 - best.pictures, math.ceil(pictures * min(max(ratio, 0.1), 20.0)))
+    return Verdict(
+        best=best, gain=usual, gain_low=low, gain_high=usual + 1.96 * sd, pictures=pictures,
+        settings=len(tried), fixed=fixed, enough=enough, missing=missing,
+    )  # fmt: skip
+
+
+def _best(space: KnobSpace, model: Surrogate, tried: Sequence[Tried]) -> Known:
+    """Return the tried setting that is best for sure: highest mean less one deviation."""
+    inside = [one for one in tried if np.isfinite(space.point(one.setting)).all()]
+    means, deviations = model.predict(np.array([space.point(one.setting) for one in inside]))
+    place = int(np.argmax(means - deviations))
+    mean, sd = float(means[place]), float(deviations[place])
+    return Known(setting=inside[place].setting, pictures=inside[place].pictures, mean=mean,
+                 low=mean - 1.96 * sd, high=mean + 1.96 * sd)  # fmt: skip
+
+
+def _explained(
+    space: KnobSpace,
+    model: Surrogate,
+    tried: Sequence[Tried],
+    best: Known,
+    setting: Mapping[str, Any],
+) -> Suggestion:
+    point = np.array(space.point(setting))
+    means, deviations = model.predict(point[None, :])
+    mean, sd = float(means[0]), float(deviations[0])
+    gain, gain_sd = model.difference(point, np.array([space.point(best.setting)]))
+    near = model.likeness(point, np.array([space.point(one.setting) for one in tried]))
+    pictures = sum(one.pictures for one, like in zip(tried, near, strict=True) if like >= _ALIKE)
+    changed = [name for name, value in setting.items() if value != best.setting.get(name)]
+    if not changed:
+        why = "the best known setting again: more of its ratings would settle how good it is"
+    elif gain - 1.96 * gain_sd > 0:
+        why = f"surely better than the best known one ({_change(best.setting, setting, changed)})"
+    elif gain > 0.84 * gain_sd:  # four in five
+        why = f"likely better than the best known one ({_change(best.setting, setting, changed)})"
+    elif pictures == 0:
+        why = "nothing like it was rated; it may be better than all that is known"
+    else:
+        why = f"may be better: {_change(best.setting, setting, changed)} is not settled yet"
+    return Suggestion(
+        setting=setting, why=why, mean=mean, low=mean - 1.96 * sd, high=mean + 1.96 * sd,
+        gain=gain, gain_low=gain - 1.96 * gain_sd, gain_high=gain + 1.96 * gain_sd,
+        pictures=pictures,
+    )  # fmt: skip
+
+
+def _change(before: Mapping[str, Any], after: Mapping[str, Any], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {before.get(name)} to {after[name]}" for name in names[:4])
+
+
+def _why_exploring(trials: Trials, tried: Sequence[Tried], pictures: int) -> str:
+    gone = f"; {trials.gone:,} more were rated whose record is gone or filtered out" * bool(
+        trials.gone
+    )
+    if pictures < FEWEST_PICTURES:
+        noun = "picture is" if pictures == 1 else "pictures are"
+        return (
+            f"not enough evidence: {pictures} {noun} rated, at least {FEWEST_PICTURES} are"
+            f" needed{gone}; this plan explores"
+        )
+    if len({one.score for one in tried}) < 2:
+        return (
+            f"all {pictures:,} rated pictures have the same score, so nothing tells settings"
+            f" apart{gone}; this plan explores"
+        )
+    return (
+        f"not enough evidence: only {len(tried)} different settings were rated; this plan explores"
+    )
+
+
+def _space_of(
+    trials: Trials, given: Sequence[SpaceKnob]
+) -> tuple[KnobSpace, dict[str, Any], list[str]]:
+    """Return what may be varied, what stays as it is, and what to say about that."""
+    notes: list[str] = []
+    named = {knob.name: knob for knob in given}
+    found: dict[str, SpaceKnob] = dict(named)
+    fixed: dict[str, Any] = {}
+    for name in trials.knobs:
+        if name in named or name.startswith("term:"):
+            continue
+        values = _values(trials, name)
+        known = [value for value in values if value is not None]
+        if not known:
+            continue
+        usual = max(dict.fromkeys(known), key=known.count) if len(known) < 10_000 else known[0]
+        knob = knob_of_values(name, known) if name not in _NOT_SET else None
+        knob = knob if isinstance(knob, ChoiceKnob) or knob is None else widened(knob)
+        if knob is None or len(known) < 0.9 * len(values):
+            fixed[name] = usual
+            continue
+        levels = len(set(known))
+        if isinstance(knob, ChoiceKnob) and levels > MOST_LEVELS:
+            notes.append(f"{name} has {levels:,} values; only the {MOST_LEVELS} most drawn are"
+                         " considered")  # fmt: skip
+        found[name] = knob
+    if not found:
+        notes.append("no knob varied so far; steps, cfg_scale and sampler are explored")
+        found = {knob.name: knob for knob in EXPLORED}
+        fixed = {name: value for name, value in fixed.items() if name not in found}
+    return KnobSpace(knobs=tuple(found.values())), fixed, notes
+
+
+def _values(trials: Trials, name: str) -> list[Any]:
+    """Return the values of a knob, None where it is absent."""
+    if name in trials.numbers:
+        column = trials.numbers[name]
+        return [None if math.isnan(v) else int(v) if v.is_integer() else float(v) for v in column]
+    levels = trials.levels[name]
+    return [None if code < 0 else levels.names[code] for code in levels.codes]
+
+
+def _gathered(trials: Trials, space: KnobSpace) -> tuple[Tried, ...]:
+    """Return each setting once, with the mean score of its pictures.
+
+    What a prompt and a seed do to all their pictures is taken out: a two-way fit by turns, both
+    shrunk towards nothing (BLUP, Henderson 1975), so that a setting is not praised for its prompt.
+    """
+    if not len(trials) or any(knob.name not in trials.knobs for knob in space.knobs):
+        return ()
+    columns = [_values(trials, knob.name) for knob in space.knobs]
+    points = np.array(
+        [[knob.place(v) for v in column] for knob, column in zip(space.knobs, columns, strict=True)]
+    ).T
+    usable = np.isfinite(points).all(axis=1) & np.isfinite(trials.readings)
+    rows = np.flatnonzero(usable)
+    if not len(rows):
+        return ()
+    first: dict[tuple[Any, ...], int] = {}
+    cells = np.array([
+        first.setdefault(tuple(column[row] for column in columns), len(first)) for row in rows
+    ])  # fmt: skip
+    weights = _weights(trials.deviations[rows])
+    readings = trials.readings[rows]
+    adjusted = readings - _of_prompts_and_seeds(trials, rows, cells, readings, weights)
+    told = np.bincount(cells, weights)
+    means = np.bincount(cells, weights * adjusted) / told
+    counts = np.bincount(cells)
+    return tuple(
+        Tried(
+            setting={knob.name: value for knob, value in zip(space.knobs, values, strict=True)},
+            score=float(means[cell]), pictures=int(counts[cell]), variance=float(1 / told[cell]),
+        )
+        for values, cell in first.items()
+    )  # fmt: skip
+
+
+def _weights(deviations: Floats) -> Floats:
+    """Return how much each reading tells: one over its variance, the prior's part taken out."""
+    precision = 1 / np.clip(deviations, 1e-3, 0.999) ** 2 - 1
+    return np.asarray(np.clip(precision, 1e-3, 1e4))
+
+
+def _of_prompts_and_seeds(
+    trials: Trials, rows: NDArray[np.intp], cells: NDArray[Any], readings: Floats, weights: Floats
+) -> Floats:
+    """Return what prompt and seed do to each reading, as far as that can be told."""
+    prompts = trials.prompts.codes[rows] + 1
+    _, seeds = np.unique(
+        np.column_stack([prompts, trials.seeds.codes[rows]]), axis=0, return_inverse=True
+    )
+    parts = (
+        (cells, 1.0), (prompts, _PROMPT_VARIANCE), (seeds.ravel(), _SEED_VARIANCE)
+    )  # fmt: skip
+    mean = float(np.average(readings, weights=weights))
+    effects = [np.zeros(int(codes.max()) + 1) for codes, _ in parts]
+    for _ in range(25):
+        for place, (codes, variance) in enumerate(parts):
+            rest = readings - mean
+            for other, (its, _) in enumerate(parts):
+                if other != place:
+                    rest = rest - effects[other][its]
+            told = np.bincount(codes, weights, minlength=len(effects[place]))
+            said = np.bincount(codes, weights * rest, minlength=len(effects[place]))
+            effects[place] = said / (told + 1 / variance)
+    return np.asarray(effects[1][parts[1][0]] + effects[2][parts[2][0]])

@@ -1,0 +1,266 @@
+"""trials: what was rated beside what made it, as columns: the table that effects are read from.
+
+Whoever has an archive asks it for the rows of its pictures (``TRIAL_COLUMNS`` of the view
+``images``) and hands them in as plain columns; this module knows no archive. LoRA tags and the
+terms of a prompt become knobs of their own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safelight.learning.scores import ImageScores
+from safelight.lora_tags import split_loras
+
+__all__ = ["ABSENT", "TRIAL_COLUMNS", "Levels", "Trials", "join_trials", "prompt_terms"]
+
+TRIAL_COLUMNS = (
+    "sha256", "pixel_sha256", "prompt", "seed", "backend", "stage", "negative_prompt", "model",
+    "vae", "sampler", "scheduler", "steps", "cfg_scale", "eta", "clip_skip", "width", "height",
+    "denoising_strength", "hires_scale", "hires_upscaler", "hires_steps",
+    "hires_denoising_strength", "upscaler", "scale",
+)  # fmt: skip
+"""Columns of the view ``images`` that :func:`join_trials` reads."""
+
+ABSENT = "(none)"
+"""How the absence of a knob is named among its levels."""
+
+_NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
+_MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS, _SLOT_TERMS = 40, 5, 3, 6
+_BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Levels:
+    """A column of texts, as numbers into a list of them.
+
+    Attributes:
+        names: The different values, sorted.
+        codes: Place in *names* of each row, -1 where there is none, int64[n].
+    """
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trials:
+    """One row per rated picture whose record is known.
+
+    Attributes:
+        identities: As in :class:`~safelight.learning.scores.ImageScores`, each once.
+        prompts: Without LoRA tags.
+        seeds: As texts.
+        backends: Engines.
+        numbers: Knob -> its values, float64[n]; NaN = absent. ``lora:NAME`` is a LoRA's weight,
+            0 where the prompt does not call it.
+        levels: Knob -> its values, for texts. ``term:TEXT`` (levels ``with`` and ``without``)
+            is a part of the prompt between commas that three prompts have or more;
+            ``term:A|B`` (levels ``A`` and ``B``) are parts of which every prompt has one.
+        scores: float64[n]; see :class:`~safelight.learning.scores.ImageScores`.
+        deviations: Of the scores, float64[n].
+        readings: Scores without the prior, float64[n].
+        ratings: How many judgements bear on the picture, int64[n].
+        gone: Rated pictures that have no row: their record is gone, or a filter left them out.
+        unrated: Rows that nobody rated.
+    """
+
+    identities: tuple[str, ...]
+    prompts: Levels
+    seeds: Levels
+    backends: Levels
+    numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    levels: Mapping[str, Levels] = field(default_factory=dict)
+    scores: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    readings: NDArray[np.float64]
+    ratings: NDArray[np.int64]
+    gone: int = 0
+    unrated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    @property
+    def knobs(self) -> tuple[str, ...]:
+        """Names of all knobs, those that never varied included."""
+        return (*self.numbers, *self.levels)
+
+
+def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) -> Trials:
+    """Return the rated rows of *columns*, each picture once: the first row that shows it.
+
+    Args:
+        columns: Name -> values, all of one length: ``sha256`` or ``pixel_sha256`` (or both),
+            and what else there is. Columns other than those of a picture, prompt and seed are
+            knobs: of numbers where every value is one, else of texts. None, NaN and
+            infinity are absent.
+        scores: Of the same pictures.
+
+    Raises:
+        ValueError: Columns differ in length, or none says which picture a row is.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns must be of one length, got {lengths}")
+    count = next(iter(lengths.values()), 0)
+    if count and not {"sha256", "pixel_sha256"} & set(columns):
+        raise ValueError("columns need sha256 or pixel_sha256 to say which picture a row is")
+    empty = [None] * count
+    digests = zip(columns.get("sha256", empty), columns.get("pixel_sha256", empty), strict=True)
+    places = [scores.place(*(d if isinstance(d, str) else None for d in pair)) for pair in digests]
+    first: dict[int, int] = {}
+    for row, place in enumerate(places):
+        if place is not None:
+            first.setdefault(place, row)
+    kept = list(first.values())
+    at = np.array(list(first), np.int64)
+    given = {name: [values[row] for row in kept] for name, values in columns.items()}
+    texts = [text if isinstance(text, str) else None for text in given.get("prompt", [])]
+    prompts, loras = _without_loras(_levels(texts or [None] * len(kept)))
+    numbers: dict[str, NDArray[np.float64]] = {}
+    levels: dict[str, Levels] = {}
+    for name, values in given.items():
+        if name in _NO_KNOBS:
+            continue
+        column = _numbers(values)
+        if column is not None:
+            numbers[name] = column
+        else:
+            levels[name] = _levels(values)
+    return Trials(
+        identities=tuple(scores.identities[place] for place in first),
+        prompts=prompts,
+        seeds=_levels(given.get("seed", [None] * len(kept))),
+        backends=_levels(given.get("backend", [None] * len(kept))),
+        numbers=numbers | loras,
+        levels=levels | _terms(prompts),
+        scores=scores.scores[at] if len(at) else np.zeros(0),
+        deviations=scores.deviations[at] if len(at) else np.zeros(0),
+        readings=scores.readings[at] if len(at) else np.zeros(0),
+        ratings=scores.ratings[at] if len(at) else np.zeros(0, np.int64),
+        gone=len(scores.identities) - len(kept),
+        unrated=sum(place is None for place in places),
+    )
+
+
+def prompt_terms(prompt: str) -> tuple[str, ...]:
+    """Return the parts of *prompt* between commas, trimmed and lower-cased, each once."""
+    parts = (" ".join(part.split()).lower() for part in _BREAK.split(prompt))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _levels(values: Iterable[object]) -> Levels:
+    values = list(values)
+    if not set(map(type, values)) <= {str, int, float, bool, type(None)}:
+        values = [
+            value if isinstance(value, (str, int, float)) else repr(value) for value in values
+        ]
+    # 1, 1.0 and True are one key of a dict; a NaN is a key of its own each time, and absent.
+    text = {value: _level_name(value) for value in dict.fromkeys(values)}
+    names = sorted({name for name in text.values() if name is not None})
+    number = {name: place for place, name in enumerate(names)}
+    code = {value: -1 if name is None else number[name] for value, name in text.items()}
+    codes = np.fromiter(map(code.__getitem__, values), np.int64, len(values))
+    return Levels(names=tuple(names), codes=codes)
+
+
+def _level_name(value: object) -> str | None:
+    absent = value is None or (isinstance(value, float) and not math.isfinite(value))
+    return None if absent else str(value)
+
+
+def _numbers(values: Sequence[object]) -> NDArray[np.float64] | None:
+    """Return *values* as numbers, or None when one of them is something else."""
+    kinds = set(map(type, values)) - {type(None)}
+    if bool in kinds or not all(issubclass(kind, (int, float)) for kind in kinds):
+        return None
+    try:
+        column = np.array(values, np.float64)
+    except OverflowError:  # an integer beyond what a float holds
+        column = np.array([_float(value) for value in values], np.float64)
+    column[~np.isfinite(column)] = math.nan
+    return column
+
+
+def _float(value: object) -> float:
+    try:
+        return math.nan if value is None else float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.nan
+
+
+def _without_loras(prompts: Levels) -> tuple[Levels, dict[str, NDArray[np.float64]]]:
+    """Return the prompts without LoRA tags, and each LoRA's weights."""
+    rests, weights = [], []
+    for text in prompts.names:
+        rest, loras = split_loras(text)
+        rests.append(rest)
+        weights.append({lora.name: lora.unet for lora in loras})
+    merged = _levels(rests)
+    names = sorted({name for each in weights for name in each})
+    found = {}
+    for name in names:
+        table = np.array([*(each.get(name, 0.0) for each in weights), 0.0])
+        found[f"lora:{name}"] = table[prompts.codes]
+    codes = np.append(merged.codes, -1)[prompts.codes]
+    return Levels(names=merged.names, codes=codes), found
+
+
+def _terms(prompts: Levels) -> dict[str, Levels]:
+    """Return the terms that some prompts have and others lack, the most balanced ones."""
+    counts = np.bincount(prompts.codes[prompts.codes >= 0], minlength=len(prompts.names))
+    total = int(counts.sum())
+    own = [prompt_terms(text) for text in prompts.names]
+    pictures: Counter[str] = Counter()
+    prompts_with: Counter[str] = Counter()
+    for terms, count in zip(own, counts, strict=True):
+        if len(terms) > 1:  # the only term of a prompt is the prompt, not a part of it
+            for term in terms:
+                pictures[term] += int(count)
+                prompts_with[term] += 1
+    balance = {term: min(count, total - count) for term, count in pictures.items()}
+    usual = [
+        term
+        for term in sorted(balance)
+        if balance[term] >= _TERM_PICTURES and prompts_with[term] >= _TERM_PROMPTS
+    ]
+    chosen = sorted(usual, key=lambda term: -balance[term])[:_MOST_TERMS]
+    has = {
+        term: np.array([*(int(term in terms) for terms in own), -1], np.int64) for term in chosen
+    }
+    found = {}
+    for slot in _slots(has):
+        if len(slot) == 1:
+            codes = has[slot[0]][prompts.codes]
+            found[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
+        else:
+            which = np.argmax([has[term] for term in slot], axis=0)
+            which[-1] = -1
+            found[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
+    return found
+
+
+def _slots(has: Mapping[str, NDArray[np.int64]]) -> list[tuple[str, ...]]:
+    """Return the terms, those together of which every prompt has exactly one: a wildcard's."""
+    left, slots = sorted(has), []
+    while left:
+        first = left.pop(0)
+        slot, covered = [first], has[first][:-1].copy()
+        for other in left:
+            if len(slot) < _SLOT_TERMS and not (covered & has[other][:-1]).any():
+                slot.append(other)
+                covered |= has[other][:-1]
+        if covered.all() and len(slot) > 1:
+            left = [term for term in left if term not in slot]
+            slots.append(tuple(slot))
+        else:
+            slots.append((first,))
+    return slots

@@ -1,0 +1,319 @@
+"""From the command line: plans that find out, what to rate next, and suggestions."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from safelight.archive import Archive
+from safelight.cli import main
+from safelight.cli.config_file import toml_text
+from safelight.config import PipelineConfig
+from safelight.learning.ratings import Identity, RatingEvent
+
+CONFIG = """
+backend = "fake"
+[txt2img]
+prompt = ["a fox {at dawn|at dusk}", "a boat"]
+steps = 2
+seed = 7
+width = 64
+height = 64
+[randomizer]
+"""
+KNOBS = ("--knob", "steps=1,2,3", "--knob", "sampler=Euler,Heun", "--knob", "cfg_scale=3,7")
+
+Safelight = Callable[..., Result]
+
+
+@pytest.fixture
+def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
+
+    def call(*arguments: str, typed: str | None = None) -> Result:
+        result = CliRunner().invoke(main, arguments, input=typed)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def rate_everything(archive: Path, seed: int = 1) -> int:
+    """Heun is liked, and more steps; one person, noisy stars."""
+    rng = random.Random(seed)
+    found = Archive(archive)
+    columns = ["sha256", "pixel_sha256", "steps", "sampler", "cfg_scale"]
+    rows = found.query(columns=columns, sort="timestamp", limit=None).rows
+    events = []
+    for sha256, pixel, steps, sampler, _ in rows:
+        score = 1.2 + 0.5 * steps + 1.3 * (sampler == "Heun") + rng.gauss(0, 0.4)
+        picture = Identity(sha256=sha256, pixel_sha256=pixel)
+        stars = min(5, max(1, round(score)))
+        events.append(RatingEvent.now("stars", picture, value=stars, rater="ann"))
+    with found.ratings() as store:
+        store.add(*events)
+    return len(events)
+
+
+# -- learn ---------------------------------------------------------------------------------
+
+
+def test_a_plan_is_shown_with_its_cost_and_nothing_is_drawn(safelight: Safelight) -> None:
+    """Three prompts of the pack, drawn out, are shared by all."""
+    shown = safelight("learn", "c.toml", *KNOBS, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert "12 combinations" in shown.stdout
+    assert "72 pictures; how long they take is not known" in shown.stdout
+    assert not Path("safelight").exists()
+    page = json.loads(safelight("learn", "c.toml", *KNOBS, "--dry-run", "--json").stdout)
+    assert page["prompts"] == ["a fox at dawn", "a fox at dusk", "a boat"]
+    assert page["seeds"] == [7, 8]
+
+
+def test_what_was_written_draws_what_was_planned(safelight: Safelight) -> None:
+    """The file is a config like any other; the next cost rests on its timings."""
+    arguments = (
+        "learn",
+        "c.toml",
+        *KNOBS,
+        "--design",
+        "factorial",
+        "--runs",
+        "6",
+        "--prompts",
+        "1",
+    )
+    assert safelight(*arguments, "--write", "plan.toml").exit_code == 0
+    assert "12 variants" in safelight("plan", "plan.toml").stdout
+    assert safelight("run", "plan.toml").exit_code == 0
+    told = safelight(*arguments, "--dry-run").stdout
+    assert "from 12 timed pictures" in told or "from 6 timed pictures" in told
+    again = safelight(*arguments, "--write", "plan.toml")
+    assert again.exit_code == 1
+    assert "is there already" in again.output
+
+
+def test_a_plan_is_carried_out_one_run_per_combination(safelight: Safelight) -> None:
+    """Every one has its record, and the exit status says that all went well."""
+    done = safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1", "--json")
+    assert done.exit_code == 0, done.output
+    page = json.loads(done.stdout)
+    assert [one["setting"] for one in page] == [{"txt2img.steps": 1}, {"txt2img.steps": 2}]
+    assert [one["pictures"] for one in page] == [3, 3]
+    runs = json.loads(safelight("find", "--view", "runs", "--json").stdout)["rows"]
+    assert len(runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("knob", "told"),
+    [
+        ("stesp=1", "did you mean 'steps'"),
+        ("steps", "must look like steps=4,8,16"),
+        ("steps=0", "must be an integer from 1"),
+        ("scale=2,4", "belongs to upscale, which the config does not run"),
+        ("seed=1,2", "seeds are shared"),
+        ("sampler=Eulre", "did you mean 'Euler'"),
+    ],
+)
+def test_a_knob_that_cannot_be_varied_is_told(safelight: Safelight, knob: str, told: str) -> None:
+    """Before anything is drawn, with exit status 2."""
+    wrong = safelight("learn", "c.toml", "--knob", knob)
+    assert wrong.exit_code == 2
+    assert told in wrong.output
+    assert not Path("safelight").exists()
+
+
+# -- suggest -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rated(safelight: Safelight) -> Safelight:
+    arguments = ("learn", "c.toml", *KNOBS, "--seeds", "1", "--prompts", "2")
+    assert safelight(*arguments).exit_code == 0
+    assert rate_everything(Path("safelight")) == 24
+    return safelight
+
+
+def test_suggestions_come_with_their_evidence_and_can_be_run(rated: Safelight) -> None:
+    """Each with n and an interval; the file passes plan and run, and nothing ran before."""
+    found = rated("suggest", "--n", "4", "--write", "next.toml")
+    assert found.exit_code == 0, found.output
+    assert "24 rated pictures of 12 settings, rated by ann" in found.stdout
+    assert found.stdout.count("95 %") == 5
+    assert "nothing was drawn" in found.stdout
+    assert len(json.loads(rated("find", "--json").stdout)["rows"]) == 24
+    planned = rated("plan", "next.toml")
+    assert planned.exit_code == 0
+    assert "settings x 4" in planned.stdout
+    assert rated("run", "next.toml").exit_code == 0
+    page = json.loads(rated("suggest", "--n", "2", "--json").stdout)
+    assert page["best"]["setting"]["sampler"] == "Heun"
+    assert page["pictures"] == 24
+    PipelineConfig.from_mapping(page["config"])
+
+
+def test_a_preset_holds_its_evidence(rated: Safelight) -> None:
+    """It is a config in the archive; what it rests on goes into the record of its runs."""
+    kept = rated("suggest", "--preset", "good one")
+    if kept.exit_code:  # 2 pictures per setting may not be enough, and then it says so
+        assert "not enough evidence" in kept.output
+        assert "more ratings would settle it" in kept.output
+        return
+    preset = Path("safelight/presets/good one.toml")
+    assert rated("run", str(preset), "--set", "txt2img.prompt=a hill").exit_code == 0
+
+
+def test_enough_ratings_make_a_preset(rated: Safelight) -> None:
+    """With four pictures of every setting, all rated."""
+    again = (
+        "learn",
+        "c.toml",
+        *KNOBS,
+        "--seeds",
+        "3",
+        "--prompts",
+        "2",
+        "--set",
+        "txt2img.seed=50",
+    )
+    assert rated(*again).exit_code == 0
+    rate_everything(Path("safelight"), 2)
+    kept = rated("suggest", "--preset", "good", "--json")
+    assert kept.exit_code == 0, kept.output
+    page = json.loads(kept.stdout)
+    assert page["setting"]["sampler"] == "Heun"
+    assert page["gain_low"] > 0
+    config = PipelineConfig.from_file(Path(page["preset"]))
+    assert config.metadata["evidence"]["rated_pictures"] == page["rated_pictures"] == 96
+    assert rated("suggest", "--preset", "good").exit_code == 1
+    assert "letters, digits" in rated("suggest", "--preset", "../out").output
+
+
+def test_without_ratings_an_exploring_plan_is_proposed(safelight: Safelight) -> None:
+    """In an empty archive, and in one where nothing was rated; it can be run, too."""
+    empty = safelight("suggest", "--n", "3", "--archive", "nowhere")
+    assert empty.exit_code == 0, empty.output
+    assert "not enough evidence: 0 pictures are rated" in empty.stdout
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    found = safelight("suggest", "--write", "next.toml")
+    assert "explores" in found.stdout
+    assert safelight("plan", "next.toml").exit_code == 0
+    refused = safelight("suggest", "--preset", "x")
+    assert refused.exit_code == 1
+    assert "not enough evidence" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--model", "fakke"), "did you mean 'fake'"),
+        (("--knob", "steps=5"), "at least two values"),
+        (("--knob", "stpes=5,6"), "did you mean 'steps'"),
+        (("--rater", "bob"), "nobody called 'bob'"),
+        (("--where", "stesp > 3"), "did you mean 'steps'"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_told(
+    rated: Safelight, arguments: tuple[str, ...], told: str
+) -> None:
+    """A sentence, and no trace."""
+    wrong = rated("suggest", *arguments)
+    assert wrong.exit_code in (1, 2)
+    assert told in wrong.output
+
+
+def test_ratings_whose_record_is_gone_are_told(rated: Safelight) -> None:
+    """They are counted, not silently dropped."""
+    for path in Path("safelight/records").iterdir():
+        path.unlink()
+    found = rated("suggest")
+    assert "24 more were rated whose record is gone" in found.stdout
+
+
+# -- rate ----------------------------------------------------------------------------------
+
+
+def test_what_to_rate_next_hides_how_it_was_made(rated: Safelight) -> None:
+    """Neutral letters; no knob, prompt or run in what is printed."""
+    page = json.loads(rated("rate", "--next", "--pairs", "--n", "3", "--json").stdout)
+    assert len(page["pairs"]) == 3
+    for pair in page["pairs"]:
+        assert [one["label"] for one in pair] == ["A", "B"]
+        assert all(set(one) == {"label", "path", "sha256", "pixel_sha256"} for one in pair)
+        assert all(Path(one["path"]).is_file() for one in pair)
+    page = json.loads(rated("rate", "--next", "--rater", "bob", "--json").stdout)
+    assert [one["label"] for one in page["pictures"]] == list("ABCDEFGHIJ")
+
+
+def test_stars_are_asked_for_by_letter_and_can_be_taken_back(safelight: Safelight) -> None:
+    """The sheet is a picture; an unknown key is asked for again; undo goes one back."""
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    asked = safelight("rate", "--next", "--n", "3", "--rater", "ann", typed="4\nx\n5\nu\nr\ns\n")
+    assert asked.exit_code == 0, asked.output
+    sheet = Path(asked.stdout.split("look at")[1].splitlines()[0].strip())
+    assert sheet.is_file()
+    assert "type one of" in asked.stdout
+    assert "2 rated, of 3 shown" in asked.stdout
+    rows = json.loads(safelight("find", "--json").stdout)["rows"]
+    assert sum(r["stars"] == 4 for r in rows) == 1
+    assert sum(bool(r["rejected"]) for r in rows) == 1
+    assert not any(r["stars"] == 5 for r in rows)
+
+
+def test_pairs_are_asked_for_until_the_input_ends(safelight: Safelight) -> None:
+    """Better, tie and skip are picks; the pairs do not come again to the same person."""
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    asked = safelight("rate", "--next", "--pairs", "--n", "3", typed="a\n=\n")
+    assert asked.exit_code == 0, asked.output
+    assert "2 of 3 pairs compared" in asked.stdout
+    with Archive("safelight").ratings() as store:
+        picks = [event for event in store.events() if event.kind == "pick"]
+    assert sorted(len(pick.won) for pick in picks) == [1, 2]
+    page = json.loads(safelight("rate", "--next", "--pairs", "--n", "9", "--json").stdout)
+    seen = {frozenset(one.sha256 for one in pick.shown) for pick in picks}
+    assert not seen & {frozenset(one["sha256"] for one in pair) for pair in page["pairs"]}
+
+
+def test_nothing_to_rate_is_told(safelight: Safelight) -> None:
+    """An empty archive, and one where all is rated."""
+    empty = safelight("rate", "--next")
+    assert empty.exit_code == 1
+    assert "there is no picture to rate" in empty.output
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    assert safelight("rate", "--where", "steps > 0", "--stars", "3").exit_code == 0
+    assert "that you have not rated" in safelight("rate", "--next").output
+
+
+def test_one_picture_is_picked_over_others(safelight: Safelight) -> None:
+    """From files, wherever they lie."""
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    a, b, c = sorted(str(path) for path in Path("safelight/images").rglob("*.png")
+                     if "sheet" not in path.name)[:3]  # fmt: skip
+    assert "pick 1 over 2" in safelight("rate", a, "--over", b, "--over", c).stdout
+    assert "pick tie" in safelight("rate", a, b, "--tie").stdout
+    assert "pick skip" in safelight("rate", a, b, "--skip").stdout
+    rows = {r["path"]: r for r in json.loads(safelight("find", "--json").stdout)["rows"]}
+    assert rows[a.removeprefix("safelight/")]["picks_won"] == 1
+    assert rows[b.removeprefix("safelight/")]["picks_lost"] == 1
+    for wrong in ((a, "--over", a), (a, "--tie"), (a, "--over", b, "--stars", "3"), ("--tie",)):
+        assert safelight("rate", *wrong).exit_code == 2
+
+
+def test_toml_that_is_written_reads_back() -> None:
+    """Quotes, newlines, control characters, nested tables and lists of tables."""
+    import tomllib
+
+    data = {
+        "name": 'a "b"\n\\ \x7f灯', "on": True, "n": 3, "x": 0.5, "none": None,
+        "list": [1, "a", {"k": 1.0}], "txt2img": {"prompt": ["a", "b"], "extra": {"a b": 1}},
+        "randomizer": {"settings": [{"txt2img.steps": 3}, {"txt2img.steps": 4}]},
+    }  # fmt: skip
+    read = tomllib.loads(toml_text(data, ["two\nlines"]))
+    assert read == {key: value for key, value in data.items() if value is not None}

@@ -1,0 +1,258 @@
+"""Suggestions come from evidence; without it, it is said and a plan explores."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learning.simulated_ratings import trials_of
+from safelight.learning.knob_space import (
+    ChoiceKnob,
+    KnobSpace,
+    NumberKnob,
+    knob_of_values,
+    widened,
+)
+from safelight.learning.proposals import Tried, model_of, propose
+from safelight.learning.suggest import Verdict, suggest, verdict
+from safelight.learning.trials import Trials
+
+PROMPTS = ("a fox", "a boat")
+
+
+def archive(noise: float = 0.4, seed: int = 1) -> Trials:
+    """Heun is a star and a half better, steps help up to 20; foxes are rated higher."""
+    rng = random.Random(seed)
+    rows = [
+        {"steps": steps, "sampler": sampler, "cfg_scale": cfg, "prompt": prompt, "seed": 1}
+        for steps, sampler, cfg, prompt in itertools.product(
+            (5, 10, 20, 30), ("Euler", "Heun", "LMS"), (3.0, 7.0), PROMPTS
+        )
+    ]
+
+    def stars(row: Any) -> int:
+        score = 1.5 + 0.08 * min(row["steps"], 20) + 1.5 * (row["sampler"] == "Heun")
+        score += 0.7 * (row["prompt"] == "a fox") + rng.gauss(0, noise)
+        return min(5, max(1, round(score)))
+
+    return trials_of(rows, stars)
+
+
+def test_suggestions_follow_the_evidence() -> None:
+    """What is known to be good is found, and what is suggested stays near it."""
+    found = suggest(archive(), 6)
+    assert not found.exploring
+    assert found.best is not None
+    assert found.best.setting["sampler"] == "Heun"
+    assert found.best.setting["steps"] >= 20
+    assert (found.pictures, found.settings) == (48, 24)
+    assert sum(one.setting["sampler"] == "Heun" for one in found.suggestions) >= 4
+    for one in found.suggestions:
+        assert one.low is not None
+        assert one.high is not None
+        assert one.mean is not None
+        assert one.low < one.mean < one.high
+        assert one.why
+
+
+def test_the_same_evidence_gives_the_same_suggestions() -> None:
+    """To the bit."""
+    assert suggest(archive(), 4, seed=3) == suggest(archive(), 4, seed=3)
+
+
+def test_nothing_is_suggested_twice() -> None:
+    """Every one is another picture."""
+    found = suggest(archive(), 12)
+    assert len({repr(one.setting) for one in found.suggestions}) == 12
+
+
+@pytest.mark.parametrize(
+    ("rated", "told"),
+    [
+        (lambda row: None, "0 pictures are rated, at least 12"),
+        (lambda row: 4 if row["steps"] == 5 and row["cfg_scale"] == 3 else None, "not enough"),
+        (lambda row: 3, "have the same score"),
+    ],
+)
+def test_without_evidence_it_says_so_and_explores(rated: Any, told: str) -> None:
+    """No ratings, few, and all alike: no number is made up."""
+    rows = [
+        {"steps": s, "sampler": "Euler" if s % 2 else "Heun", "cfg_scale": c, "prompt": "p"}
+        for s, c in itertools.product(range(5, 25), (3, 7))
+    ]
+    found = suggest(trials_of(rows, rated), 5)
+    assert found.exploring
+    assert told in found.notes[0]
+    assert len(found.suggestions) == 5
+    assert all(one.mean is None and one.gain is None for one in found.suggestions)
+
+
+def test_three_lucky_pictures_are_no_recommendation() -> None:
+    """A preset needs an interval that excludes nothing at all, and says what is missing."""
+    rng = random.Random(5)
+    rows = [
+        {"steps": steps, "sampler": sampler, "prompt": "p", "seed": seed}
+        for steps in (8, 16, 24) for sampler in ("Euler", "Heun") for seed in range(3)
+    ]  # fmt: skip
+    said = verdict(trials_of(rows, lambda row: rng.randint(1, 5)))
+    assert isinstance(said, Verdict)
+    assert not said.enough
+    assert said.missing > 0
+
+
+def test_what_is_surely_better_may_be_recommended() -> None:
+    """With its interval and how many pictures it rests on."""
+    said = verdict(archive(0.3))
+    assert isinstance(said, Verdict)
+    if said.best.pictures >= 3:
+        assert said.enough
+    assert said.gain_low > 0
+    assert said.best.setting["sampler"] == "Heun"
+
+
+def test_a_preset_is_rarely_kept_where_nothing_matters() -> None:
+    """Of forty archives of pure noise, few may be taken in; the bar is one in twenty or so."""
+    kept = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        rows = [
+            {"steps": steps, "sampler": sampler, "prompt": "p", "seed": number}
+            for steps in (8, 16, 24) for sampler in ("Euler", "Heun") for number in range(5)
+        ]  # fmt: skip
+        said = verdict(trials_of(rows, lambda row, rng=rng: rng.randint(1, 5)))
+        kept += isinstance(said, Verdict) and said.enough
+    assert kept <= 4
+
+
+def test_a_prompt_that_people_like_is_no_merit_of_the_setting() -> None:
+    """LMS was only drawn with the liked prompt; with prompts taken out it is not the best."""
+    rng = random.Random(2)
+    rows: list[dict[str, Any]] = []
+    for number in range(12):
+        for sampler, prompts in (("Euler", PROMPTS), ("Heun", PROMPTS), ("LMS", PROMPTS[:1])):
+            rows += [{"sampler": sampler, "steps": 10 + number % 3, "prompt": p, "seed": number}
+                     for p in prompts]  # fmt: skip
+
+    def stars(row: Any) -> int:
+        score = 2.2 + 1.6 * (row["prompt"] == "a fox") + 0.8 * (row["sampler"] == "Heun")
+        return min(5, max(1, round(score + rng.gauss(0, 0.4))))
+
+    found = suggest(trials_of(rows, stars), 2)
+    assert found.best is not None
+    assert found.best.setting["sampler"] == "Heun"
+
+
+def test_a_knob_with_a_thousand_values_is_cut_and_said() -> None:
+    """The most drawn values stay."""
+    rows = [{"sampler": f"s{n}", "steps": 5 + n % 7, "prompt": "p"} for n in range(1000)]
+    found = suggest(trials_of(rows, lambda row: 1 + row["steps"] % 5), 2)
+    assert any("sampler has 1,000 values" in note for note in found.notes)
+    assert len(found.suggestions) == 2
+
+
+def test_constant_and_missing_knobs_are_fixed_not_varied() -> None:
+    """What never changed cannot be judged; what is mostly absent neither."""
+    rows = [
+        {"steps": 5 + n % 9, "cfg_scale": 7.0, "eta": math.nan if n % 2 else 0.5, "prompt": "p",
+         "clip_skip": None, "model": "m"}
+        for n in range(40)
+    ]  # fmt: skip
+    found = suggest(trials_of(rows, lambda row: 1 + row["steps"] % 5), 3)
+    assert set(found.suggestions[0].setting) == {"steps"}
+    assert found.fixed == {"cfg_scale": 7, "eta": 0.5, "model": "m"}
+
+
+def test_texts_among_numbers_are_choices() -> None:
+    """Mixed types stop nothing."""
+    rows = [{"steps": [8, "many", 16.5, True][n % 4], "prompt": "p"} for n in range(40)]
+    found = suggest(trials_of(rows, lambda row: 5 if row["steps"] == "many" else 2), 2)
+    assert found.suggestions
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    values=st.lists(
+        st.one_of(st.integers(-5, 50), st.floats(allow_nan=True), st.none(), st.text(max_size=3)),
+        min_size=1, max_size=60,
+    ),
+    stars=st.lists(st.none() | st.integers(1, 5), min_size=60, max_size=60),
+)  # fmt: skip
+def test_any_column_gives_suggestions_or_says_why_not(
+    values: list[Any], stars: list[int | None]
+) -> None:
+    """Never a trace, never a NaN."""
+    rows = [{"steps": value, "prompt": "p", "n": n} for n, value in enumerate(values)]
+    found = suggest(trials_of(rows, lambda row: stars[row["n"]]), 3)
+    for one in found.suggestions:
+        assert one.why
+        assert one.mean is None or math.isfinite(one.mean)
+
+
+# -- the space and the model behind it ---------------------------------------------------
+
+
+@given(
+    low=st.floats(0.1, 100), ratio=st.floats(1.01, 500), place=st.floats(0, 1),
+    name=st.sampled_from(["steps", "cfg_scale", "lora:ink", "width"]),
+)  # fmt: skip
+def test_a_round_value_stays_within_its_ends(
+    low: float, ratio: float, place: float, name: str
+) -> None:
+    """And has a place between 0 and 1 itself."""
+    knob = knob_of_values(name, (low, low * ratio))
+    if knob is None:
+        return
+    assert isinstance(knob, NumberKnob)
+    for each in (knob, widened(knob)):
+        value = each.value(place)
+        assert each.low - 1 <= value <= each.high + 1
+        rounded = KnobSpace(knobs=(each,)).rounded(np.array([[place]]))
+        assert -0.01 <= rounded[0, 0] <= 1.01
+
+
+def test_values_are_asked_for_in_round_steps() -> None:
+    """Nobody draws 20.37 steps with a guidance of 6.918."""
+    steps, cfg = knob_of_values("steps", (5, 30)), knob_of_values("cfg_scale", (3.0, 15.0))
+    assert steps is not None
+    assert cfg is not None
+    assert steps.value(0.37) == 14
+    assert cfg.value(0.4231) == pytest.approx(8.0)
+    width = knob_of_values("width", (512, 1024))
+    assert width is not None
+    assert width.value(0.4) % 8 == 0
+
+
+def test_the_model_knows_where_it_knows_nothing() -> None:
+    """Intervals are wide away from the ratings and narrow among them."""
+    space = KnobSpace(knobs=(NumberKnob(name="x", low=0, high=1, step=0.01),))
+    tried = [Tried(setting={"x": x / 20}, score=x / 20, pictures=4) for x in range(9)]
+    model = model_of(space, tried)
+    assert model is not None
+    _, deviations = model.predict(np.array([[0.2], [1.0]]))
+    assert deviations[1] > 2 * deviations[0]
+
+
+def test_a_proposal_goes_uphill() -> None:
+    """With numbers and choices together, the next ones are better than what was tried."""
+    space = KnobSpace(
+        knobs=(
+            NumberKnob(name="x", low=0, high=1, step=0.01),
+            ChoiceKnob(name="c", levels=("a", "b")),
+        )
+    )
+    rng = random.Random(1)
+    tried = [
+        Tried(setting={"x": x / 10, "c": c}, score=-((x / 10 - 0.85) ** 2) + 0.3 * (c == "b")
+              + rng.gauss(0, 0.02), pictures=3)
+        for x in range(8) for c in "ab"
+    ]  # fmt: skip
+    asked = propose(space, tried, 6, seed=1)
+    assert sum(one.setting["c"] == "b" for one in asked) >= 4
+    assert any(abs(one.setting["x"] - 0.85) < 0.1 for one in asked)
