@@ -12,7 +12,7 @@ import pytest
 
 from gui_v2.light_table import HOSTILE, SWEEP, draw, served
 from safelight.archive import Archive
-from safelight.learning.ratings import Rating, current_ratings
+from safelight.learning.ratings import Identity, Rating, RatingEvent, current_ratings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -506,6 +506,38 @@ def test_run_again_with_changes_begins_with_what_was_used(page: Page, address: s
     assert page.input_value("[name='txt2img.cfg_scale']") == "6"
     assert page.input_value("[name=backend]") == "fake"
     wait(page, lambda: "1 picture" in page.inner_text("#plan"))
+
+
+# -- learn -------------------------------------------------------------------------------
+
+
+def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
+    page: Page, address: str, archive: Path
+) -> None:
+    page.goto(f"{address}/learn")
+    assert "Rate pictures" in page.inner_text("main")
+    seeds = {**SWEEP["randomizer"], "seeds_per_variant": 4}
+    draw(archive, {**SWEEP, "name": "more", "randomizer": seeds})
+    rows = Archive(archive).query("name = 'more'", columns=["sha256", "steps", "cfg_scale"],
+                                  limit=None).rows  # fmt: skip
+    with Archive(archive).ratings() as store:
+        for sha256, steps, cfg in rows:
+            value = (4 if steps == 4 else 2) + (cfg == 3)
+            store.add(RatingEvent.now("stars", Identity(sha256=sha256), value=value, rater="ann"))
+    page.goto(f"{address}/learn")
+    text = page.inner_text("main")
+    assert "24 rated pictures, 24 ratings by ann" in text
+    assert "steps 4 against 2 is better" in text
+    page.click(".effects svg a[aria-label^='4 against 2'] circle")
+    page.wait_for_selector(".tile:visible")
+    wait(page, lambda: page.inner_text("#count") == "12 pictures")
+    page.goto(f"{address}/learn")
+    page.click(".suggestion >> nth=0 >> summary")
+    assert "[txt2img]" in page.inner_text(".suggestion pre >> nth=0")
+    page.click(".suggestion >> nth=0 >> a")
+    page.wait_for_url("**/runs/new?toml=*")
+    wait(page, lambda: page.is_enabled("#start"))
+    assert "a lighthouse" in page.input_value("#toml")
 
 
 # -- for everyone ------------------------------------------------------------------------

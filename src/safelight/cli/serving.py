@@ -23,7 +23,6 @@ from safelight.pipeline import (
     RunResult,
     recover_interrupted_runs,
 )
-from safelight.pipeline.backend import Closes
 
 __all__ = ["EngineRunner", "TableServer"]
 
@@ -73,8 +72,9 @@ class EngineRunner:
             return self._backend
 
     def _let_go(self) -> None:
-        if isinstance(self._backend, Closes):
-            self._backend.close()
+        close = getattr(self._backend, "close", None)
+        if close is not None:
+            close()
         self._backend = None
 
     def close(self) -> None:

@@ -89,7 +89,9 @@ def description() -> dict[str, Any]:
             "/thumbnails/{digest}": _question(
                 "A small WebP.", ("side", {"enum": [192, 384, 768]}, "Pixels."), path="digest"
             ),
-            "/api/next-to-rate": _question("Pictures to rate.", mode, fair, _Q),
+            "/api/next-to-rate": _question(
+                "Pictures to rate.", mode, fair, _Q, ("rater", _TEXT, "Who.")
+            ),
             "/api/ratings": _order(
                 "Say what pictures are worth; on the disk when it is answered.",
                 _object(("events",), events={"type": "array", "items": event}),

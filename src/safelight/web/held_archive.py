@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safelight.archive import Archive
 from safelight.archive.filters import compile_filter
@@ -152,16 +152,15 @@ class HeldArchive(Archive):
         facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
         return total, tuple(facets)
 
-    def groups(self, condition: str, columns: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
-        """Yield the distinct values of SQL *columns* (name -> expression of ours) with counts."""
+    def models_rated(self) -> tuple[str, ...]:
+        """Return the models whose pictures were rated, the most rated first."""
         with self.connect() as connection:
-            wanted = compile_filter(condition, _columns(connection))
-            shown = ", ".join(f'{sql} AS "{name}"' for name, sql in columns.items())
-            yield from connection.execute(
-                f"SELECT {shown}, count(*) FROM images WHERE {wanted.sql} GROUP BY ALL"  # noqa: S608
-                " ORDER BY count(*) DESC LIMIT 1000",
-                wanted.parameters,
+            rows = connection.execute(
+                "SELECT model FROM images WHERE model IS NOT NULL AND"
+                " (stars IS NOT NULL OR picks_won > 0 OR picks_lost > 0) GROUP BY model"
+                " ORDER BY count(*) DESC LIMIT 100"
             ).fetchall()
+        return tuple(row[0] for row in rows)
 
 
 _FACET_SQL = {

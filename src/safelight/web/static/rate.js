@@ -12,7 +12,7 @@ const order = newId();
 
 async function load() {
   if (loading || over) return loading;
-  loading = ask(`/api/next-to-rate?${new URLSearchParams({ mode, q, fair: fair ? "1" : "0" })}`).then((told_) => {
+  loading = ask(`/api/next-to-rate?${new URLSearchParams({ mode, q, fair: fair ? "1" : "0", rater: kept("safelight.rater") })}`).then((told_) => {
     const fresh = told_.sets.filter((set) => !set.some((row) => seen.has(row.sha256)) || mode !== "one");
     for (const set of fresh) { for (const row of set) { seen.add(row.sha256); new Image().src = `/pictures/${row.sha256}`; } }
     sets = sets.concat(fresh);
