@@ -30,6 +30,7 @@ _COMMANDS = {
     "replay": "Draw a run again, and compare the pixels.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
+    "serve": "Open the light table: browse, compare, rate and run in a local page.",
     "show": "Show the learning record of a run.",
     "stats": "Count runs and pictures, by engine, model and sampler.",
     "suggest": "Suggest settings worth drawing, from what was rated.",

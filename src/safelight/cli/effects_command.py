@@ -294,7 +294,12 @@ def _verdict(one: Comparison) -> tuple[str, str]:
 def _print_rest(console: Any, effects: Effects) -> None:
     for one in effects.interactions:
         console.print(f"depends: {one.told}", markup=False)
-    constant = [one.knob for one in effects.knobs if one.status == "constant"]
+    constant = []
+    for knob in effects.knobs:
+        if knob.status == "constant" and knob.follows:
+            console.print(knob.told, markup=False, style="dim")
+        elif knob.status == "constant":
+            constant.append(knob.knob)
     if constant:
         console.print(f"never varied: {', '.join(constant)}", markup=False, style="dim")
     console.print(

@@ -119,6 +119,8 @@ class AdjustedModel:
         self._beta = cho_solve(self._factor, self._starred_sum(moved * self._weights))
         self._moved = moved
         self._left = moved - self._starred(self._beta)
+        spare = max(count - width, 1)
+        self._left_noise = float(self._weights @ np.square(self._left)) / spare
         self.residuals = readings - np.asarray(self._design @ self._beta)
         self.residuals = self.residuals - self._drawn[self._prompt] * self._prompt_means(
             self.residuals
@@ -201,16 +203,25 @@ class AdjustedModel:
             effective = float(share.sum() ** 2 / np.square(share).sum())
             error = float("inf")
             if effective > 1.5:
-                error = self._error(pull, self._left, effective)
+                error = self._robust_error(pull, self._left, effective)
             at = one.codes == level
             found[level] = Estimate(
                 difference=difference,
                 error=error,
                 freedom=max(effective - 1, 1.0),
                 comparisons=int(one.counts[level]),
-                prompts=len(np.unique(self._prompt[at])),
+                prompts=int(np.count_nonzero(np.bincount(self._prompt[at]))),
             )
         return found
+
+    def leanings(self, columns: Floats) -> Floats:
+        """Return roughly how many errors each column's coefficient is from zero, or fewer.
+
+        Args:
+            columns: float64[n, k].
+        """
+        size = np.sqrt(self._weights @ np.square(columns) * self._left_noise) + 1e-12
+        return np.asarray((self._weights * self._left) @ columns / size, np.float64)
 
     def coefficient(self, column: Floats) -> Estimate | None:
         """Return the coefficient of one more column beside all knobs; None when they imply it.
@@ -234,20 +245,21 @@ class AdjustedModel:
         difference = float(pull @ self._left)
         return Estimate(
             difference=difference,
-            error=self._error(pull, self._left - difference * own, effective),
+            error=self._larger_error(pull, self._left - difference * own, effective),
             freedom=max(effective - 1, 1.0),
             comparisons=int(np.count_nonzero(column)),
             prompts=self._prompt_count,
         )
 
-    def _error(self, pull: Floats, left: Floats, effective: float) -> float:
-        """Return the error of a sum with weights *pull*: robust, or the model's if that is larger.
-
-        The robust one is itself uncertain where prompts are few, and errs where it is small.
-        """
+    def _robust_error(self, pull: Floats, left: Floats, effective: float) -> float:
+        """Return the error of a sum with weights *pull*, whose prompts may be alike."""
         off = np.bincount(self._cluster, weights=pull * left)
-        robust = float(np.square(off).sum()) * effective / (effective - 1)
-        spare = max(len(left) - self._design.shape[1], 1)
-        noise = float(self._weights @ np.square(left)) / spare
-        model = noise * float((np.square(pull) / self._weights).sum())
-        return float(np.sqrt(max(robust, model)))
+        return float(np.sqrt(np.square(off).sum() * effective / (effective - 1)))
+
+    def _larger_error(self, pull: Floats, left: Floats, effective: float) -> float:
+        """Return the robust error, or the model's if that is larger.
+
+        The best of many looks is found where the robust one happens to be too small.
+        """
+        model = self._left_noise * float(pull @ (pull / self._weights))
+        return max(self._robust_error(pull, left, effective), float(np.sqrt(model)))

@@ -85,7 +85,8 @@ def krippendorff_alpha(
         return None, 0
     _, unit = np.unique(units, return_inverse=True)
     table = np.zeros((int(unit.max()) + 1, 5))
-    np.add.at(table, (unit, values - 1), 1.0)
+    cells = np.bincount(unit * 5 + values - 1, minlength=table.size)
+    table += cells.reshape(table.shape)
     table = table[table.sum(axis=1) >= 2]
     if not len(table):
         return None, 0

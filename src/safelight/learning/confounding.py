@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.knob_levels import KnobLevels
+from safelight.learning.trials import ABSENT
 
-__all__ = ["Confounder", "confounders", "only_used_with"]
+__all__ = ["Confounder", "TogetherCounts", "followers"]
 
 _SHARED = 0.02  # less than this part in common: as good as nothing
 _FEWEST_REPEATS = 3.0
+_MOST_LEADING = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,65 +31,91 @@ class Confounder:
     told: str
 
 
-def confounders(
-    levels: Mapping[str, KnobLevels], knob: str, level: int, pictures: NDArray[np.bool_]
-) -> tuple[Confounder, ...]:
-    """Return the knobs that have no value in common between *level* and what it is compared with.
+class TogetherCounts:
+    """How often each level of one knob was used with each of another, counted once per pair."""
 
-    Args:
-        levels: All knobs.
-        knob: The one in question.
-        level: Of that knob.
-        pictures: Rows that count, bool[n].
+    def __init__(self, levels: Mapping[str, KnobLevels]) -> None:
+        self._levels = levels
+        self._tables: dict[tuple[str, str], NDArray[np.int64]] = {}
+
+    def table(self, knob: str, other: str) -> NDArray[np.int64]:
+        """Return counts, int64[levels of *knob*, levels of *other*]."""
+        if (other, knob) in self._tables:
+            return self._tables[other, knob].T
+        if (knob, other) not in self._tables:
+            one, two = self._levels[knob], self._levels[other]
+            height, width = len(one.names) + 1, len(two.names) + 1  # the last is for code -1
+            cells = (one.codes % height) * width + two.codes % width
+            table = np.bincount(cells, minlength=height * width).reshape(height, width)
+            self._tables[knob, other] = table[:-1, :-1]
+        return self._tables[knob, other]
+
+    def confounders(self, knob: str, level: int) -> tuple[Confounder, ...]:
+        """Return the knobs without a value in common between *level* and what it is against."""
+        one = self._levels[knob]
+        found = []
+        for name, other in self._levels.items():
+            if name == knob or other.constant or _tells_pictures_apart(other):
+                continue
+            table = self.table(knob, name)
+            mine = table[level]
+            whole = table.sum(axis=0) - mine
+            theirs = whole if one.reference is None else table[one.reference]
+            if not mine.sum() or not theirs.sum():
+                continue
+            common = np.minimum(mine / mine.sum(), theirs / theirs.sum()).sum()
+            if common < _SHARED:
+                against = "everything else" if one.reference is None else one.names[one.reference]
+                told = (
+                    f"{knob} {one.names[level]} was only ever used with"
+                    f" {_listed(name, other, mine)}, and {knob} {against} only with"
+                    f" {_listed(name, other, theirs)}"
+                )
+                found.append(Confounder(knob=name, told=told))
+        return tuple(found)
+
+    def only_used_with(self, knob: str, level: int) -> tuple[str, ...]:
+        """Return what this level was only ever used with, of knobs that varied elsewhere."""
+        found = []
+        for name, other in self._levels.items():
+            if name == knob or other.constant or name.startswith(("term:", "lora:")):
+                continue
+            table = self.table(knob, name)
+            used = np.flatnonzero(table[level])
+            elsewhere = np.count_nonzero(table.sum(axis=0) - table[level])
+            if len(used) == 1 and elsewhere > 1:
+                found.append(
+                    f"{knob} {self._levels[knob].names[level]} was only ever used with"
+                    f" {name} {other.names[used[0]]}"
+                )
+        return tuple(found)
+
+
+def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
+    """Return the knobs that follow another, and which.
+
+    An engine tells some knobs only where they apply: ``eta`` with some samplers, ``hires_steps``
+    with the hires fix. Such a knob has one value or none, and another says which; it is no
+    cause of its own, and confounds nothing.
     """
-    one = levels[knob]
-    own = pictures & (one.codes == level)
-    base = pictures & (one.codes != level)
-    if one.reference is not None:
-        base &= one.codes == one.reference
-    found = []
-    for name, other in levels.items():
-        if name == knob or other.constant or _tells_pictures_apart(other):
+    counts = TogetherCounts(levels)
+    found: dict[str, str] = {}
+    order = list(levels)
+    for knob in order:
+        one = levels[knob]
+        if one.different != 2 or ABSENT not in one.names:
             continue
-        width = len(other.names)
-        mine = np.bincount(other.codes[own & (other.codes >= 0)], minlength=width)
-        theirs = np.bincount(other.codes[base & (other.codes >= 0)], minlength=width)
-        if not mine.sum() or not theirs.sum():
-            continue
-        common = np.minimum(mine / mine.sum(), theirs / theirs.sum()).sum()
-        if common < _SHARED:
-            against = "everything else" if one.reference is None else one.names[one.reference]
-            told = (
-                f"{quoted(knob, one.names[level])} was only ever used with"
-                f" {_listed(name, other, mine)}, and {quoted(knob, against)} only with"
-                f" {_listed(name, other, theirs)}"
-            )
-            found.append(Confounder(knob=name, told=told))
-    return tuple(found)
-
-
-def only_used_with(
-    levels: Mapping[str, KnobLevels], knob: str, level: int, pictures: NDArray[np.bool_]
-) -> tuple[str, ...]:
-    """Return what this level was only ever used with, of knobs that varied elsewhere."""
-    own = pictures & (levels[knob].codes == level)
-    rest = pictures & (levels[knob].codes != level)
-    found = []
-    for name, other in levels.items():
-        if name == knob or other.constant or name.startswith(("term:", "lora:")):
-            continue
-        used = np.unique(other.codes[own])
-        if len(used) == 1 and used[0] >= 0 and len(np.unique(other.codes[rest])) > 1:
-            found.append(
-                f"{quoted(knob, levels[knob].names[level])} was only ever used with"
-                f" {name} {other.names[used[0]]}"
-            )
-    return tuple(found)
-
-
-def quoted(knob: str, level: str) -> str:
-    """Return how a level is called in a sentence."""
-    return f"{knob} {level}"
+        for other in order:
+            two = levels[other]
+            leads = ABSENT not in two.names or order.index(other) < order.index(knob)
+            if other == knob or other in found or two.constant or not leads:
+                continue
+            if two.different > _MOST_LEADING or other.startswith(("term:", "lora:")):
+                continue
+            if (np.count_nonzero(counts.table(other, knob), axis=1) <= 1).all():
+                found[knob] = other
+                break
+    return found
 
 
 def _tells_pictures_apart(other: KnobLevels) -> bool:

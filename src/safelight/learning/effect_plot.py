@@ -233,7 +233,8 @@ class _Axis:
         # One hopelessly wide interval must not flatten all others.
         dots = [abs(c.difference) for c in comparisons if c.difference is not None]
         typical = sorted(ends)[int(0.9 * (len(ends) - 1))] if ends else 1.0
-        self.reach = max(typical, *dots, 0.5) * 1.08
+        widest = max(ends, default=1.0)
+        self.reach = max(widest if widest < 1.6 * typical else typical, *dots, 0.5) * 1.06
         self.step = next(s for s in (0.25, 0.5, 1.0, 2.0, 5.0, 1e9) if self.reach / s <= 4)
 
     def place(self, value: float) -> float:
@@ -262,7 +263,7 @@ def _draw_knob(drawing: Drawing, knob: KnobEffect, y: float, level: str) -> None
     told = f"{level} against {against}" if level else f"against {against}"
     x = _MARGIN + _LABELS - 12
     room = _LABELS - _wide(knob.knob, _TEXT) - 30
-    if room > 50:
+    if room > 50 and level != "with":
         drawing.text(x, y, told, size=_SMALL, colour=FAINT, anchor="end", room=room)
 
 

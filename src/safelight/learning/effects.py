@@ -17,7 +17,7 @@ towards no effect as far as the spread of all effects says (empirical Bayes: Efr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.adjusted_model import AdjustedModel
-from safelight.learning.confounding import confounders, only_used_with
+from safelight.learning.confounding import TogetherCounts, followers
 from safelight.learning.interactions import Interaction, find_interactions
 from safelight.learning.knob_levels import KnobLevels, knob_levels, likeness
 from safelight.learning.paired_comparisons import FEWEST_PROMPTS, Estimate, paired_estimates
-from safelight.learning.trials import Levels, Trials
+from safelight.learning.trials import ABSENT, Levels, Trials
 
 __all__ = [
     "FEWEST_PAIRS",
@@ -52,7 +52,7 @@ MATTERS = 0.2
 
 _KNOBS_RISK, _INTERACTIONS_RISK = 0.04, 0.01
 _PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
-_POWER = 0.8416  # of the standard normal: 80 % of such studies would see it
+_POWER = 0.8416  # of the standard normal: four of five such studies would see it
 
 Status = Literal["clear", "small", "open", "few", "confounded"]
 Basis = Literal["pairs", "adjusted", ""]
@@ -109,6 +109,7 @@ class KnobEffect:
         told: What is known, in a sentence.
         comparisons: One per level, in the order of the levels; empty for a constant knob.
         unused: Values used too rarely to be looked at.
+        follows: The knob that decides it; empty for a knob of its own.
     """
 
     knob: str
@@ -116,6 +117,7 @@ class KnobEffect:
     told: str
     comparisons: tuple[Comparison, ...] = ()
     unused: int = 0
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,15 +159,17 @@ def find_effects(trials: Trials) -> Effects:
     told = _why_nothing(trials)
     if told:
         return replace(blank, told=told)
-    levels = knob_levels(trials)
+    every = knob_levels(trials)
+    follow = followers(every)
+    levels = {knob: one for knob, one in every.items() if knob not in follow}
     weights = np.maximum(1 - np.square(trials.deviations), 0.02)
     prompts, draws = _clusters(trials)
     model = AdjustedModel(levels, trials.readings, weights, prompts, draws)
-    alike = likeness(trials)
+    alike = likeness(trials, follow)
     beside = dict(levels)
     if len(np.unique(prompts)) < FEWEST_PROMPTS:
         beside["prompt"] = _prompt_levels(trials.prompts)
-    rows = np.ones(len(trials), bool)
+    together = TogetherCounts(beside)
     drafts = []
     for knob, one in levels.items():
         if one.constant:
@@ -175,11 +179,21 @@ def find_effects(trials: Trials) -> Effects:
         for level in range(len(one.names)):
             if level != one.reference:
                 found = paired.get(level), adjusted.get(level)
-                drafts.append(_draft(beside, knob, level, *found, rows))
+                drafts.append(_draft(one, level, *found, together))
     drafts = _corrected(_shrunk(drafts))
     knobs = [
         _knob_effect(one, [d.comparison() for d in drafts if d.knob == knob])
         for knob, one in levels.items()
+    ]
+    knobs += [
+        KnobEffect(
+            knob=knob,
+            status="constant",
+            follows=leader,
+            told=f"{knob} was {next(n for n in every[knob].names if n != ABSENT)} or not there,"
+            f" which {leader} decided: it is counted with {leader}",
+        )
+        for knob, leader in follow.items()
     ]
     return replace(
         blank,
@@ -239,6 +253,7 @@ class _Draft:
     estimate: Estimate | None = None
     quantile: float = 0.0
     chance: float = 1.0
+    looks: int = 1
     expected: float = 0.0
     n: int = 0
     notes: tuple[str, ...] = ()
@@ -270,22 +285,24 @@ class _Draft:
     def _more(self) -> int:
         """Return how many ratings are lacking to see the expected difference, or what matters."""
         assert self.estimate is not None
+        from scipy.special import ndtri
+
         target = max(abs(self.expected), MATTERS)
-        grown = ((1.96 + _POWER) * self.estimate.error / target) ** 2
+        clear = -float(ndtri(_KNOBS_RISK / 2 / self.looks))
+        grown = ((clear + _POWER) * self.estimate.error / target) ** 2
         return max(math.ceil(2 * self.n * (grown - 1)), 2)
 
 
 def _draft(
-    levels: Mapping[str, KnobLevels],
-    knob: str,
+    one: KnobLevels,
     level: int,
     paired: Estimate | None,
     adjusted: Estimate | None,
-    rows: NDArray[np.bool_],
+    counts: TogetherCounts,
 ) -> _Draft:
     from scipy.stats import t
 
-    one = levels[knob]
+    knob = one.knob
     own = int(one.counts[level])
     others = int(one.counts.sum()) - own
     if one.reference is not None:
@@ -305,12 +322,10 @@ def _draft(
         paired = None
         if draft.pictures < FEWEST_PICTURES or draft.other_pictures < FEWEST_PICTURES:
             return draft
-    together = () if paired else confounders(levels, knob, level, rows)
+    together = () if paired else counts.confounders(knob, level)
     if not paired and (together or adjusted is None):
         draft.status = "confounded"
-        draft.notes = tuple(one.told for one in together) or only_used_with(
-            levels, knob, level, rows
-        )
+        draft.notes = tuple(one.told for one in together) or counts.only_used_with(knob, level)
         draft.notes = draft.notes or ("the other knobs together imply which it is",)
         return draft
     draft.basis = "pairs" if paired else "adjusted"
@@ -328,7 +343,7 @@ def _draft(
     size = abs(draft.estimate.difference) / max(draft.estimate.error, 1e-12)
     draft.chance = float(2 * t.sf(size, draft.estimate.freedom))
     if not paired:
-        draft.notes = only_used_with(levels, knob, level, rows)
+        draft.notes = counts.only_used_with(knob, level)
     return draft
 
 
@@ -376,7 +391,7 @@ def _corrected(drafts: Sequence[_Draft]) -> list[_Draft]:
     for place, group in enumerate(order):
         looks = len(group) * (len(order) - place)
         for draft in sorted(group, key=lambda d: d.chance):
-            draft.chance = max(draft.chance * looks, floor)
+            draft.chance, draft.looks = max(draft.chance * looks, floor), looks
         floor = max(floor, min(d.chance for d in group))
     for group in order:
         for draft in group:

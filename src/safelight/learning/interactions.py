@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from safelight.learning.paired_comparisons import Estimate
 
 __all__ = ["Interaction", "find_interactions"]
 
-_MOST_KNOBS, _MOST_LEVELS, _MOST_ROWS = 12, 5, 20_000
-_FEWEST_BOTH = 10
+_MOST_KNOBS, _MOST_LEVELS, _MOST_ROWS, _WORTH_A_LOOK = 12, 5, 10_000, 2.0
+_FEWEST_BOTH, _MOST_BESIDE = 10, 40
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -34,9 +34,9 @@ class Interaction:
 
     Attributes:
         knob: One of them.
-        change: What is changed about it, ``4 -> 12``.
+        change: What is changed about it: from, to.
         other: The other.
-        other_change: What is changed about that.
+        other_change: What is changed about that: from, to.
         difference: By how much the effect of the one change grows with the other, in score
             units.
         low: Of the 95 % interval.
@@ -47,9 +47,9 @@ class Interaction:
     """
 
     knob: str
-    change: str
+    change: tuple[str, str]
     other: str
-    other_change: str
+    other_change: tuple[str, str]
     difference: float
     low: float
     high: float
@@ -61,17 +61,28 @@ class Interaction:
     def told(self) -> str:
         """What it says, in a sentence without its full stop."""
         return (
-            f"{self.knob} {self.change} does {self.difference:+.2f}"
-            f" [{self.low:+.2f}, {self.high:+.2f}] more with {self.other} {self.other_change}"
-            f" (n = {self.n} of {self.pictures} pictures)"
+            f"{self.knob} {self.change[1]} instead of {self.change[0]} does {self.difference:+.2f}"
+            f" [{self.low:+.2f}, {self.high:+.2f}] more with {self.other} {self.other_change[1]}"
+            f" than with {self.other_change[0]} (n = {self.n} of {self.pictures} pictures)"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The strongest of the looks at a pair of knobs."""
+
+    chance: float
+    knob: str
+    other: str
+    parts: tuple[_Part, _Part]
+    estimate: Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Part:
     """One way of changing a knob: 0 before, 1 after, between for numbers between."""
 
-    change: str
+    change: tuple[str, str]
     column: Floats
     after: NDArray[np.bool_]
 
@@ -87,7 +98,7 @@ def find_interactions(
 ) -> tuple[Interaction, ...]:
     """Return the pairs of knobs that clearly depend on each other, the strongest first.
 
-    The twelve knobs that varied most are looked at, in at most 20,000 pictures.
+    The twelve knobs that varied most are looked at, in at most 10,000 pictures.
 
     Args:
         levels: All knobs.
@@ -108,6 +119,7 @@ def find_interactions(
             reference=one.reference, different=one.different,
         )
         for knob, one in levels.items()
+        if len(one.names) <= _MOST_BESIDE
     }  # fmt: skip
     parts = {knob: _parts(one) for knob, one in thinned.items() if not one.constant}
     usable = [knob for knob, own in parts.items() if own]
@@ -116,30 +128,38 @@ def find_interactions(
     if len(chosen) < 2 or len(some) < 4 * _FEWEST_BOTH:
         return ()
     model = AdjustedModel(thinned, readings[some], weights[some], prompts[some], draws[some])
-    tried = []
+    tried: list[_Tried] = []
     for knob, other in combinations(chosen, 2):
-        looks = [
-            (one, two, estimate)
-            for one in parts[knob]
-            for two in parts[other]
-            if (estimate := _both(model, one, two)) is not None
-        ]
-        if looks:
-            chances = [float(2 * t.sf(abs(e.difference) / e.error, e.freedom)) for *_, e in looks]
-            best = int(np.argmin(chances))
-            tried.append((chances[best] * len(looks), knob, other, looks[best]))
-    tried.sort(key=lambda one: one[0])
+        looks = [pair for pair in product(parts[knob], parts[other]) if _enough(*pair)]
+        if not looks:
+            continue
+        columns = np.column_stack([_product(*pair) for pair in looks])
+        leanings = np.abs(model.leanings(columns))
+        best: tuple[float, int, Estimate] | None = None
+        for place in np.flatnonzero(leanings > _WORTH_A_LOOK).tolist():
+            estimate = model.coefficient(columns[:, place])
+            if estimate is not None and estimate.error > 0:
+                size = abs(estimate.difference) / estimate.error
+                chance = float(2 * t.sf(size, estimate.freedom)) * len(looks)
+                if best is None or chance < best[0]:
+                    best = (chance, place, estimate)
+        if best is None:
+            tried.append(_Tried(1.0, knob, other, looks[0], None))
+        else:
+            tried.append(_Tried(best[0], knob, other, looks[best[1]], best[2]))
+    tried.sort(key=lambda one: one.chance)
     found = []
-    for place, (chance, knob, other, (one, two, estimate)) in enumerate(tried):
-        corrected = chance * (len(tried) - place)
-        if corrected > risk:
+    for place, look in enumerate(tried):
+        corrected, estimate = look.chance * (len(tried) - place), look.estimate
+        if corrected > risk or estimate is None:
             break
+        one, two = look.parts
         reach = float(t.ppf(0.975, estimate.freedom)) * estimate.error
         found.append(
             Interaction(
-                knob=knob,
+                knob=look.knob,
                 change=one.change,
-                other=other,
+                other=look.other,
                 other_change=two.change,
                 difference=estimate.difference,
                 low=estimate.difference - reach,
@@ -152,13 +172,14 @@ def find_interactions(
     return tuple(found)
 
 
-def _both(model: AdjustedModel, one: _Part, two: _Part) -> Estimate | None:
+def _enough(one: _Part, two: _Part) -> bool:
     cells = [(a & b).sum() for a in (one.after, ~one.after) for b in (two.after, ~two.after)]
-    if min(cells) < _FEWEST_BOTH:
-        return None
-    product = (one.column - one.column.mean()) * (two.column - two.column.mean())
-    estimate = model.coefficient(product)
-    return estimate if estimate is not None and estimate.error > 0 else None
+    return bool(min(cells) >= _FEWEST_BOTH)
+
+
+def _product(one: _Part, two: _Part) -> Floats:
+    centred = one.column - one.column.mean()
+    return np.asarray(centred * (two.column - two.column.mean()), np.float64)
 
 
 def _parts(one: KnobLevels) -> list[_Part]:
@@ -168,12 +189,9 @@ def _parts(one: KnobLevels) -> list[_Part]:
         if not low < high:
             low, high = column.min(), column.max()
         scaled = (column - low) / (high - low)
-        change = f"{low:.4g} -> {high:.4g}"
-        return (
-            [_Part(change=change, column=scaled, after=scaled > np.median(scaled))]
-            if (scaled > np.median(scaled)).any()
-            else [_Part(change=change, column=scaled, after=scaled >= np.median(scaled))]
-        )
+        middle = np.median(scaled)
+        after = scaled > middle if (scaled > middle).any() else scaled >= middle
+        return [_Part(change=(f"{low:.4g}", f"{high:.4g}"), column=scaled, after=after)]
     if one.reference is None or len(one.names) > _MOST_LEVELS:
         return []
     base = one.names[one.reference]
@@ -181,6 +199,6 @@ def _parts(one: KnobLevels) -> list[_Part]:
     for level, name in enumerate(one.names):
         if level != one.reference and one.counts[level] >= 2 * _FEWEST_BOTH:
             own = one.codes == level
-            change = f"{base} -> {name}"
+            change = (base, name)
             found.append(_Part(change=change, column=own.astype(np.float64), after=own))
     return found

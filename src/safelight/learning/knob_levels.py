@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -124,16 +124,25 @@ def _made(
     )  # fmt: skip
 
 
-def likeness(trials: Trials) -> Mapping[str, NDArray[np.uint64]]:
+def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, NDArray[np.uint64]]:
     """Return for each knob a number per row: equal where rows differ in that knob at most.
 
     Rows are alike when they share prompt, seed, engine and all other knobs. For a LoRA or a
     term the prompt is the rest of it. The numbers are sums of 64-bit hashes, so two rows are
     wrongly taken for alike about once in 10**19 pairs.
+
+    Args:
+        trials: The rows; unknown seeds are all alike.
+        passed_over: Knobs that may differ, too, because they follow another.
     """
-    own = {name: _hashes(name, column) for name, column in trials.numbers.items()}
+    own = {
+        name: _hashes(name, column)
+        for name, column in trials.numbers.items()
+        if name not in passed_over
+    }
     for name, levels in trials.levels.items():
-        own[name] = _hashes(name, levels.codes.astype(np.float64))
+        if name not in passed_over:
+            own[name] = _hashes(name, levels.codes.astype(np.float64))
     prompt = _hashes("prompt", trials.prompts.codes.astype(np.float64))
     rest = _hashes("seed", trials.seeds.codes.astype(np.float64))
     if "backend" not in own:
@@ -144,14 +153,16 @@ def likeness(trials: Trials) -> Mapping[str, NDArray[np.uint64]]:
     found = {}
     for name, column in own.items():
         if name.startswith("term:"):
-            found[name] = rest + _prompts_without(trials.prompts, name.removeprefix("term:"))
+            names = trials.levels[name].names
+            terms = {name.removeprefix("term:")} if names == ("without", "with") else set(names)
+            found[name] = rest + _prompts_without(trials.prompts, terms)
         else:
             found[name] = rest - column + prompt
     return found
 
 
-def _prompts_without(prompts: Levels, term: str) -> NDArray[np.uint64]:
-    rests = [",".join(t for t in prompt_terms(text) if t != term) for text in prompts.names]
+def _prompts_without(prompts: Levels, terms: set[str]) -> NDArray[np.uint64]:
+    rests = [",".join(t for t in prompt_terms(text) if t not in terms) for text in prompts.names]
     number = {rest: place for place, rest in enumerate(dict.fromkeys(rests))}
     codes = np.array([*(number[rest] for rest in rests), -1], np.float64)
     return _hashes("prompt", codes[prompts.codes])

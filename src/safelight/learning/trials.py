@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ ABSENT = "(none)"
 """How the absence of a knob is named among its levels."""
 
 _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
-_MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS = 40, 5, 2
+_MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS, _SLOT_TERMS = 40, 5, 3, 6
 _BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
 
 
@@ -62,7 +62,8 @@ class Trials:
         numbers: Knob -> its values, float64[n]; NaN = absent. ``lora:NAME`` is a LoRA's weight,
             0 where the prompt does not call it.
         levels: Knob -> its values, for texts. ``term:TEXT`` (levels ``with`` and ``without``)
-            is a part of the prompt between commas.
+            is a part of the prompt between commas that three prompts have or more;
+            ``term:A|B`` (levels ``A`` and ``B``) are parts of which every prompt has one.
         scores: float64[n]; see :class:`~safelight.learning.scores.ImageScores`.
         deviations: Of the scores, float64[n].
         readings: Scores without the prior, float64[n].
@@ -158,40 +159,41 @@ def prompt_terms(prompt: str) -> tuple[str, ...]:
 
 def _levels(values: Iterable[object]) -> Levels:
     values = list(values)
-    seen: dict[Hashable, str | None] = {}
-    for value in values:
-        key = value if isinstance(value, (str, int, float, bool)) else repr(value)
-        if key not in seen:
-            absent = value is None or (isinstance(value, float) and not math.isfinite(value))
-            seen[key] = None if absent else str(value)
-    names = sorted({name for name in seen.values() if name is not None})
+    if not set(map(type, values)) <= {str, int, float, bool, type(None)}:
+        values = [
+            value if isinstance(value, (str, int, float)) else repr(value) for value in values
+        ]
+    # 1, 1.0 and True are one key of a dict; a NaN is a key of its own each time, and absent.
+    text = {value: _level_name(value) for value in dict.fromkeys(values)}
+    names = sorted({name for name in text.values() if name is not None})
     number = {name: place for place, name in enumerate(names)}
-    code = {key: -1 if name is None else number[name] for key, name in seen.items()}
-    codes = np.fromiter(
-        (code[v if isinstance(v, (str, int, float, bool)) else repr(v)] for v in values),
-        np.int64,
-        len(values),
-    )
+    code = {value: -1 if name is None else number[name] for value, name in text.items()}
+    codes = np.fromiter(map(code.__getitem__, values), np.int64, len(values))
     return Levels(names=tuple(names), codes=codes)
+
+
+def _level_name(value: object) -> str | None:
+    absent = value is None or (isinstance(value, float) and not math.isfinite(value))
+    return None if absent else str(value)
 
 
 def _numbers(values: Sequence[object]) -> NDArray[np.float64] | None:
     """Return *values* as numbers, or None when one of them is something else."""
-    if any(
-        isinstance(value, bool) or not isinstance(value, (int, float))
-        for value in values
-        if value is not None
-    ):
+    kinds = set(map(type, values)) - {type(None)}
+    if bool in kinds or not all(issubclass(kind, (int, float)) for kind in kinds):
         return None
-    column = np.array([math.nan if v is None else _float(v) for v in values], np.float64)
+    try:
+        column = np.array(values, np.float64)
+    except OverflowError:  # an integer beyond what a float holds
+        column = np.array([_float(value) for value in values], np.float64)
     column[~np.isfinite(column)] = math.nan
     return column
 
 
 def _float(value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
-    except OverflowError:  # an integer beyond what a float holds
+        return math.nan if value is None else float(value)  # type: ignore[arg-type]
+    except OverflowError:
         return math.nan
 
 
@@ -231,8 +233,34 @@ def _terms(prompts: Levels) -> dict[str, Levels]:
         if balance[term] >= _TERM_PICTURES and prompts_with[term] >= _TERM_PROMPTS
     ]
     chosen = sorted(usual, key=lambda term: -balance[term])[:_MOST_TERMS]
+    has = {
+        term: np.array([*(int(term in terms) for terms in own), -1], np.int64) for term in chosen
+    }
     found = {}
-    for term in sorted(chosen):
-        has = np.array([*(int(term in terms) for terms in own), -1], np.int64)
-        found[f"term:{term}"] = Levels(names=("without", "with"), codes=has[prompts.codes])
+    for slot in _slots(has):
+        if len(slot) == 1:
+            codes = has[slot[0]][prompts.codes]
+            found[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
+        else:
+            which = np.argmax([has[term] for term in slot], axis=0)
+            which[-1] = -1
+            found[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
     return found
+
+
+def _slots(has: Mapping[str, NDArray[np.int64]]) -> list[tuple[str, ...]]:
+    """Return the terms, those together of which every prompt has exactly one: a wildcard's."""
+    left, slots = sorted(has), []
+    while left:
+        first = left.pop(0)
+        slot, covered = [first], has[first][:-1].copy()
+        for other in left:
+            if len(slot) < _SLOT_TERMS and not (covered & has[other][:-1]).any():
+                slot.append(other)
+                covered |= has[other][:-1]
+        if covered.all() and len(slot) > 1:
+            left = [term for term in left if term not in slot]
+            slots.append(tuple(slot))
+        else:
+            slots.append((first,))
+    return slots

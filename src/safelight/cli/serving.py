@@ -1,0 +1,94 @@
+"""What the light table is served with: its engine, and a server that lets listeners go."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from safelight.archive_layout import records_folder
+from safelight.backends import create_backend
+from safelight.config import PipelineConfig
+from safelight.learning import LearningRecordWriter
+from safelight.pipeline import (
+    Backend,
+    CancelToken,
+    PipelineRunner,
+    ProgressCallback,
+    RunResult,
+    recover_interrupted_runs,
+)
+
+__all__ = ["EngineRunner", "TableServer"]
+
+
+class EngineRunner:
+    """Runs each config on the engine that it names; the last engine stays ready.
+
+    Args:
+        archive: Where pictures and records go.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._lock = threading.Lock()
+        self._named = ""
+        self._backend: Backend | None = None
+        self._writer = LearningRecordWriter(records_folder(archive))
+        recover_interrupted_runs(archive, self._writer)
+
+    def run(
+        self,
+        config: PipelineConfig | Mapping[str, Any],
+        *,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> RunResult:
+        """Carry out *config*.
+
+        Raises:
+            SafelightError: It could not begin.
+        """
+        if not isinstance(config, PipelineConfig):
+            config = PipelineConfig.from_mapping(config)
+        runner = PipelineRunner(
+            self._engine(config), archive_dir=self._archive, learning_record_writer=self._writer
+        )
+        return runner.run(config, cancel=cancel, on_progress=on_progress)
+
+    def _engine(self, config: PipelineConfig) -> Backend:
+        chosen = config.backend
+        named = json.dumps([chosen.name, dict(chosen.options)], default=str, sort_keys=True)
+        with self._lock:
+            if self._backend is None or named != self._named:
+                self._let_go()
+                made = create_backend(chosen.name, chosen.options, folder=config.folder)
+                self._backend, self._named = made, named
+            return self._backend
+
+    def _let_go(self) -> None:
+        close = getattr(self._backend, "close", None)
+        if close is not None:
+            close()
+        self._backend = None
+
+    def close(self) -> None:
+        """Let the engine go, and write what is still to be written."""
+        with self._lock:
+            self._let_go()
+        self._writer.close()
+
+
+class TableServer(uvicorn.Server):
+    """Ends the streams that pages listen to before it waits for its connections."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        app: Any = self.config.app
+        app.state.table.closing.set()
+        await super().shutdown(sockets)

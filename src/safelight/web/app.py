@@ -1,0 +1,143 @@
+"""create_app: the light table as an ASGI application, testable without a port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from safelight.archive import Archive
+from safelight.controller import PipelineController
+from safelight.errors import ArchiveError, ControllerError, ImageError, SafelightError, StorageError
+from safelight.web import browse, compare, learn, live, look, rating, runs
+from safelight.web.description import description
+from safelight.web.guard import COOKIE, LOOPBACK, Guard, cookie_value, token_fits
+from safelight.web.table import HERE, LightTable, NotThere, json_answer
+
+__all__ = ["create_app"]
+
+_log = logging.getLogger(__name__)
+_PARTS = (browse, look, compare, rating, runs, learn, live)
+
+
+def create_app(
+    archive: Archive | Path | str,
+    controller: PipelineController | None = None,
+    *,
+    token: str | None = None,
+    hosts: Sequence[str] = LOOPBACK,
+) -> Starlette:
+    """Return the light table over *archive*.
+
+    Args:
+        archive: The archive or its folder.
+        controller: Runs what people start from the page; without it nothing can be run.
+        token: Asked of everyone, in a header or a cookie that the sign-in page sets.
+        hosts: Names under which browsers may call it; empty for every name, which is safe
+            only with a token.
+
+    Raises:
+        ValueError: Every name is let through, and no token asked for.
+    """
+    if not hosts and token is None:
+        raise ValueError("hosts may be empty only when a token is asked for")
+    folder = archive.path if isinstance(archive, Archive) else Path(archive)
+    table = LightTable.of(folder, controller, signs_in=token is not None)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        table.ratings.close()
+
+    app = Starlette(
+        routes=[
+            *_sign_in(table, token),
+            *(route for part in _PARTS for route in part.routes(table)),
+            Route("/api/openapi.json", lambda request: json_answer(description())),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        middleware=[
+            Middleware(Guard, hosts=hosts, token=token),
+            Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
+        ],
+        exception_handlers={
+            SafelightError: _told(table),
+            msgspec.MsgspecError: _told(table),
+            ClientDisconnect: _told(table),
+            HTTPException: _told(table),
+        },
+        lifespan=lifespan,
+    )
+    app.state.table = table
+    return app
+
+
+def _told(table: LightTable):  # type: ignore[no-untyped-def]
+    def answer(request: Request, error: Exception) -> Response:
+        status = _status(error)
+        told = error.detail if isinstance(error, HTTPException) else str(error)
+        if status >= 500:
+            _log.warning("%s", told)
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wants_page and not request.url.path.startswith("/api/"):
+            return table.page(request, "fault", told=told, status=status, code=status)
+        headers = getattr(error, "headers", None)
+        return json_answer({"error": told}, status, headers)
+
+    return answer
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, NotThere):
+        return 404
+    if isinstance(error, ControllerError):
+        return 409
+    if isinstance(error, ImageError):
+        return 422
+    if isinstance(error, (StorageError, ArchiveError)):
+        return 503
+    return 400
+
+
+def _sign_in(table: LightTable, token: str | None) -> list[Route]:
+    def form(request: Request) -> Response:
+        return table.page(request, "login", wrong=False)
+
+    async def sign_in(request: Request) -> Response:
+        text = (await request.body()).decode("utf-8", "replace")
+        given = parse_qs(text, max_num_fields=10).get("token", [""])[0]
+        if token is None or not token_fits(given, token):
+            await asyncio.sleep(0.5)  # guessing takes for ever
+            return table.page(request, "login", wrong=True, status=401)
+        answer = RedirectResponse("/", status_code=303)
+        answer.set_cookie(
+            COOKIE, cookie_value(token), httponly=True, samesite="strict", max_age=30 * 24 * 3600,
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+        return answer
+
+    async def sign_out(request: Request) -> Response:
+        answer = RedirectResponse("/login", status_code=303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    return [
+        Route("/login", form),
+        Route("/login", sign_in, methods=["POST"]),
+        Route("/logout", sign_out, methods=["POST"]),
+    ]

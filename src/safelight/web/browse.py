@@ -1,0 +1,212 @@
+"""browse: the grid, its filters, and searches worth keeping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from safelight.durable_file import replace_file
+from safelight.errors import FilterError, SafelightError, StorageError
+from safelight.learning.learning_record import ImageOutput
+from safelight.pipeline.journal import VariantEntry
+from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
+
+__all__ = ["ROW_COLUMNS", "SavedSearch", "picture_row", "picture_rows", "routes"]
+
+ROW_COLUMNS = (
+    "sha256", "pixel_sha256", "run_id", "place", "path", "timestamp", "name", "status", "stage",
+    "width", "height", "seed", "prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
+    "mismatches", "stars", "favourite", "rejected", "tags", "notes",
+)  # fmt: skip
+"""What the grid knows of a picture; its path stays here."""
+
+PAGE = 120
+_LARGEST_PAGE = 500
+_GROUPS: Mapping[str, str] = {"run": "-timestamp", "prompt": "prompt", "seed": "seed"}
+SORTS: Mapping[str, str] = {
+    "-timestamp": "newest first", "timestamp": "oldest first", "-stars": "best rated",
+    "stars": "worst rated", "seed": "seed", "prompt": "prompt", "model": "model",
+    "sampler": "sampler", "steps": "steps", "-cfg_scale": "strongest guidance",
+    "-width": "widest", "-seconds": "slowest", "-mismatches": "most mismatches",
+}  # fmt: skip
+
+
+class SavedSearch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A search that somebody gave a name."""
+
+    name: str
+    q: str = ""
+    sort: str = "-timestamp"
+    group: str = ""
+
+
+class _Searches(msgspec.Struct, forbid_unknown_fields=True):
+    searches: list[SavedSearch]
+
+
+def picture_row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    """Return what the page is given of one picture."""
+    told = dict(zip(columns, row, strict=True))
+    told.pop("path", None)
+    if told.get("seed") is not None:
+        told["seed"] = str(told["seed"])  # JavaScript rounds numbers as large as seeds can be
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in told.items()
+    }
+
+
+def picture_rows(
+    table: LightTable, q: str, *, sort: str, limit: int, after: str | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of pictures and where the next begins.
+
+    Raises:
+        FilterError: *q*, *sort* or *after* cannot be read.
+    """
+    if len(q) > LONGEST_FILTER:
+        raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters, got {len(q):,}")
+    answer = table.archive.query(
+        q, columns=ROW_COLUMNS, sort=sort, limit=limit, after=after or None
+    )
+    table.pictures.remember((row[0], row[4]) for row in answer.rows)
+    return [picture_row(answer.columns, row) for row in answer.rows], answer.after
+
+
+def _made_now(run_id: str, entry: VariantEntry, output: ImageOutput) -> dict[str, Any]:
+    knobs: dict[str, Any] = {}
+    for own in entry.config.values():
+        knobs.update(own)
+    said = {name: knobs.get(name) for name in ("prompt", "model", "sampler", "scheduler")}
+    return {
+        **dict.fromkeys(ROW_COLUMNS), **said, "sha256": output.sha256,
+        "pixel_sha256": output.pixel_sha256, "run_id": run_id, "place": None, "path": None,
+        "stage": output.stage, "width": output.width, "height": output.height,
+        "seed": None if output.seed is None else str(output.seed), "status": "running",
+        "steps": knobs.get("steps"), "cfg_scale": knobs.get("cfg_scale"),
+        "mismatches": len(output.mismatches),
+    }  # fmt: skip
+
+
+def _wanted(request: Request) -> dict[str, str]:
+    group = request.query_params.get("group", "")
+    sort = request.query_params.get("sort") or _GROUPS.get(group, "-timestamp")
+    if group in ("prompt", "seed") and sort.removeprefix("-") != group:
+        sort = group
+    if group == "run":
+        sort = sort if sort.removeprefix("-") == "timestamp" else "-timestamp"
+    return {
+        "q": request.query_params.get("q", ""), "sort": sort,
+        "group": group if group in _GROUPS else "",
+    }  # fmt: skip
+
+
+def routes(table: LightTable) -> list[Route]:
+    """Return what the browser asks the grid for."""
+    searches_file = table.archive.path / "searches.json"
+
+    def browse(request: Request) -> Response:
+        wanted = _wanted(request)
+        fault, rows, after = "", list[dict[str, Any]](), None
+        try:
+            rows, after = picture_rows(table, wanted["q"], sort=wanted["sort"], limit=PAGE)
+        except SafelightError as error:
+            fault = str(error)
+        return table.page(
+            request, "browse", wanted=wanted, sorts=SORTS, fault=fault,
+            first={"rows": rows, "after": after, **wanted},
+            status=400 if fault else 200,
+        )  # fmt: skip
+
+    def pictures(request: Request) -> Response:
+        wanted = _wanted(request)
+        text = request.query_params.get("limit", str(PAGE))
+        limit = int(text) if text.isdecimal() and len(text) < 6 else PAGE
+        rows, after = picture_rows(
+            table, wanted["q"], sort=wanted["sort"], limit=max(1, min(limit, _LARGEST_PAGE)),
+            after=request.query_params.get("after"),
+        )  # fmt: skip
+        return json_answer({"rows": rows, "after": after})
+
+    def facets(request: Request) -> Response:
+        q = request.query_params.get("q", "")
+        if len(q) > LONGEST_FILTER:
+            raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+        total, found = table.archive.facets(q)
+        told = [
+            {
+                "name": facet.name,
+                "values": [
+                    {
+                        "value": v.value,
+                        "count": v.count,
+                        "clause": v.clause,
+                        **_toggled(q, v.clause),
+                    }
+                    for v in facet.values
+                ],
+            }
+            for facet in found
+        ]
+        return json_answer({"total": total, "facets": told})
+
+    def being_made(request: Request) -> Response:
+        made = table.pictures.being_made()[-PAGE:]
+        return json_answer({"rows": [_made_now(*one) for one in reversed(made)]})
+
+    def searches(request: Request) -> Response:
+        return json_answer({"searches": _saved()})
+
+    async def save_searches(request: Request) -> Response:
+        given = await body_of(request, _Searches)
+        if len(given.searches) > 200 or any(
+            len(one.name) > 200 or len(one.q) > LONGEST_FILTER for one in given.searches
+        ):
+            raise FilterError("at most 200 searches, with names of 200 characters, can be kept")
+        try:
+            table.archive.path.mkdir(parents=True, exist_ok=True)
+            await run_in_threadpool(
+                replace_file, searches_file, msgspec.json.encode(given.searches)
+            )
+        except OSError as error:
+            raise StorageError(f"the searches could not be kept: {error}") from error
+        return json_answer({"searches": _saved()})
+
+    def _saved() -> list[SavedSearch]:
+        try:
+            return msgspec.json.decode(searches_file.read_bytes(), type=list[SavedSearch])
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return []
+
+    return [
+        Route("/", browse),
+        Route("/api/pictures", pictures),
+        Route("/api/facets", facets),
+        Route("/api/being-made", being_made),
+        Route("/api/searches", searches),
+        Route("/api/searches", save_searches, methods=["PUT"]),
+    ]
+
+
+def _toggled(q: str, clause: str) -> dict[str, Any]:
+    """Return whether *clause* is one of the conditions of *q*, and *q* with it put in or out."""
+    q = q.strip()
+    if q == clause:
+        return {"on": True, "q": ""}
+    if q.endswith(f" and {clause}"):
+        return {"on": True, "q": q[: -len(clause) - 5]}
+    if q.startswith(f"{clause} and "):
+        return {"on": True, "q": q[len(clause) + 5 :]}
+    if f" and {clause} and " in q:
+        return {"on": True, "q": q.replace(f" and {clause} and ", " and ", 1)}
+    if not q:
+        return {"on": False, "q": clause}
+    alone = " or " not in q.lower()
+    return {"on": False, "q": f"{q if alone else f'({q})'} and {clause}"}

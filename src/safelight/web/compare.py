@@ -1,0 +1,93 @@
+"""compare: pictures side by side, and a sheet over any two knobs that vary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from safelight.web.browse import picture_rows
+from safelight.web.look import known_picture
+from safelight.web.table import LightTable
+
+__all__ = ["routes"]
+
+AXES = (
+    "model", "sampler", "scheduler", "steps", "cfg_scale", "seed", "prompt", "negative_prompt",
+    "denoising_strength", "eta", "clip_skip", "vae", "hires_scale", "hires_upscaler",
+    "hires_steps", "hires_denoising_strength", "upscaler", "scale", "width", "height", "stage",
+)  # fmt: skip
+_MOST_PICTURES = 2000
+_MOST_VALUES = 60
+
+
+def _sorted(values: set[Any]) -> list[Any]:
+    return sorted(values, key=lambda v: (v is None, isinstance(v, str), v if v is not None else 0))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _sheet(table: LightTable, q: str, wanted: dict[str, str]) -> dict[str, Any]:
+    """Return the cells of a sheet: rows of the y knob, columns of the x knob."""
+    answer = table.archive.query(
+        q, columns=["sha256", "path", "timestamp", "run_id", "place", *AXES],
+        limit=_MOST_PICTURES, sort="-timestamp",
+    )  # fmt: skip
+    table.pictures.remember((row[0], row[1]) for row in answer.rows)
+    pictures = list(answer.dicts())[::-1]
+    values = {axis: {p[axis] for p in pictures} for axis in AXES}
+    varying = [axis for axis in AXES if 1 < len(values[axis]) <= _MOST_VALUES]
+    x = wanted["x"] if wanted["x"] in varying else (varying[0] if varying else "")
+    rest = [axis for axis in varying if axis != x]
+    y = wanted["y"] if wanted["y"] in varying and wanted["y"] != x else (rest[0] if rest else "")
+    held = []
+    for axis in varying:
+        if axis in (x, y):
+            continue
+        choices = [_shown(v) for v in _sorted(values[axis])]
+        chosen = wanted.get(f"only.{axis}", choices[0])  # one thing at a time, unless asked
+        chosen = chosen if chosen in choices else ""
+        if chosen:
+            pictures = [p for p in pictures if _shown(p[axis]) == chosen]
+        held.append({"name": axis, "values": choices, "chosen": chosen})
+    columns = [_shown(v) for v in _sorted({p[x] for p in pictures})] if x else [""]
+    lines = [_shown(v) for v in _sorted({p[y] for p in pictures})] if y else [""]
+    cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in pictures:
+        place = (_shown(one[y]) if y else "", _shown(one[x]) if x else "")
+        cells.setdefault(place, []).append(one)
+    return {
+        "varying": varying, "x": x, "y": y, "held": held, "columns": columns,
+        "lines": [(line, [cells.get((line, column), []) for column in columns]) for line in lines],
+        "count": len(pictures), "cut": answer.after is not None,
+    }  # fmt: skip
+
+
+def routes(table: LightTable) -> list[Route]:
+    """Return what the browser asks when it compares."""
+
+    def compare(request: Request) -> Response:
+        digests = [d for d in request.query_params.get("pictures", "").split(",") if d][:4]
+        rows = [known_picture(table, digest).row for digest in digests]
+        return table.page(
+            request, "compare", rows=rows, digests=digests,
+            slider=request.query_params.get("as") == "slider" and len(rows) == 2,
+        )  # fmt: skip
+
+    def sheet(request: Request) -> Response:
+        asked = request.query_params
+        q = asked.get("q", "")
+        if asked.get("run"):
+            q = f"run_id = '{asked['run'].replace(chr(39), '')}'"
+        picture_rows(table, q, sort="-timestamp", limit=1)
+        wanted = {"x": asked.get("x", ""), "y": asked.get("y", "")}
+        wanted |= {name: value for name, value in asked.items() if name.startswith("only.")}
+        return table.page(request, "sheet", q=q, **_sheet(table, q, wanted))
+
+    return [Route("/compare", compare), Route("/sheet", sheet)]

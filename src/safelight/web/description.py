@@ -1,0 +1,117 @@
+"""description: the OpenAPI description of what programs may ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safelight import __version__
+
+__all__ = ["description"]
+
+_TEXT = {"type": "string"}
+_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_Q = ("q", _TEXT, "In the filter language.")
+_SORT = ("sort", _TEXT, "A column; with - before it from the largest down.")
+
+
+def _question(summary: str, *asked: tuple[str, dict[str, Any], str], path: str = "") -> Any:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "schema": schema, "description": told}
+        for name, schema, told in asked
+    ]
+    if path:
+        schema = _DIGEST if path == "digest" else _TEXT
+        parameters.append({"name": path, "in": "path", "required": True, "schema": schema})
+    return {"get": {"summary": summary, "parameters": parameters, "responses": _responses("200")}}
+
+
+def _order(summary: str, body: dict[str, Any], status: str = "200", method: str = "post") -> Any:
+    content = {"application/json": {"schema": body}}
+    return {
+        method: {
+            "summary": summary,
+            "requestBody": {"required": True, "content": content},
+            "responses": _responses(status),
+        }
+    }
+
+
+def _responses(status: str) -> dict[str, Any]:
+    fault = {"description": "What was wrong, in the field error."}
+    return {status: {"description": "Done."}, "default": fault}
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def description() -> dict[str, Any]:
+    """Return the description, OpenAPI 3.1."""
+    identity = _object(sha256=_DIGEST, pixel_sha256=_DIGEST)
+    place = {"type": "integer", "minimum": 0}
+    event = _object(
+        ("event_id", "timestamp", "kind"),
+        event_id={"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        timestamp={"type": "string", "format": "date-time"},
+        kind={"enum": ["stars", "reject", "favourite", "pick", "note", "tags", "undo"]},
+        image=identity,
+        value={"type": ["boolean", "integer", "string", "null"]},
+        added={"type": "array", "items": _TEXT},
+        removed={"type": "array", "items": _TEXT},
+        shown={"type": "array", "items": identity},
+        won={"type": "array", "items": place},
+        undoes=_TEXT,
+        rater=_TEXT,
+    )
+    search = {
+        **_object(("name",), name=_TEXT, q=_TEXT, sort=_TEXT, group=_TEXT),
+        "additionalProperties": False,
+    }
+    config = _object(config={"type": "object"}, toml=_TEXT)
+    limit = ("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "Pictures of a page.")
+    after = ("after", _TEXT, "What the page before ended with.")
+    mode = ("mode", {"enum": ["one", "pair", "four"]}, "How many pictures are shown at once.")
+    fair = ("fair", {"enum": ["0", "1"]}, "Whether settings are left out.")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "safelight light table", "version": __version__},
+        "paths": {
+            "/api/pictures": _question("Pictures, page by page.", _Q, _SORT, limit, after),
+            "/api/facets": _question("How many pictures, and how they part.", _Q),
+            "/api/being-made": _question("Pictures of runs that go on now."),
+            "/api/pictures/{digest}": _question("Everything about one.", _Q, _SORT, path="digest"),
+            "/api/pictures/{digest}/metadata": _question("The file's own texts.", path="digest"),
+            "/api/changes": _question(
+                "What differs.", ("pictures", _TEXT, "Two to four SHA-256, with commas.")
+            ),
+            "/api/records/{run_id}": _question("The learning record.", path="run_id"),
+            "/pictures/{digest}": _question("The picture's file.", path="digest"),
+            "/thumbnails/{digest}": _question(
+                "A small WebP.", ("side", {"enum": [192, 384, 768]}, "Pixels."), path="digest"
+            ),
+            "/api/next-to-rate": _question(
+                "Pictures to rate.", mode, fair, _Q, ("rater", _TEXT, "Who.")
+            ),
+            "/api/ratings": _order(
+                "Say what pictures are worth; on the disk when it is answered.",
+                _object(("events",), events={"type": "array", "items": event}),
+            ),
+            "/api/searches": {
+                **_question("Saved searches."),
+                **_order(
+                    "Keep these searches.",
+                    _object(("searches",), searches={"type": "array", "items": search})
+                    | {"additionalProperties": False},
+                    method="put",
+                ),
+            },
+            "/api/plan": _order("What a config would draw.", config),
+            "/api/runs": {
+                **_question("The queue and its progress."),
+                **_order("Start a config.", config, "202"),
+            },
+            "/api/runs/cancel": _order(
+                "Ask a run to stop.", _object(("number",), number={"type": "integer"})
+            ),
+        },
+    }

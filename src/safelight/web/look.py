@@ -1,0 +1,277 @@
+"""look: one picture with everything that is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from safelight.archive.paging import cursor
+from safelight.errors import ImageError
+from safelight.knobs import STAGES
+from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.pipeline.images import parameters_text, png_texts
+from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
+from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
+from safelight.web.table import LightTable, NotThere, json_answer
+
+__all__ = ["Known", "details", "flat_knobs", "known_picture", "routes"]
+
+_MISSING = "(not there)"
+_FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture, with what led to it.
+
+    Attributes:
+        row: What the grid knows of it.
+        output: Its entry in the record.
+        config: Stage -> effective knobs, up to the stage that made it.
+        record: None while its run goes on.
+        label: What was chosen for its variant.
+        choices: Source -> chosen value.
+        templates: ``stage.knob`` -> the prompt as written.
+    """
+
+    row: dict[str, Any]
+    output: ImageOutput
+    config: dict[str, dict[str, Any]]
+    record: LearningRecord | None = None
+    label: str | None = None
+    choices: Mapping[str, Any] = {}
+    templates: Mapping[str, Any] = {}
+
+
+def known_picture(table: LightTable, digest: str) -> Known:
+    """Return what is known about the picture whose bytes have this SHA-256.
+
+    Raises:
+        NotThere: The archive does not know it.
+    """
+    if not is_digest(digest):
+        raise NotThere(f"no picture has the identity {digest[:80]!r}")
+    rows = table.archive.query(f"sha256 = '{digest}'", columns=ROW_COLUMNS, limit=1)
+    if not rows.rows:
+        return _made_now(table, digest)
+    row = picture_row(rows.columns, rows.rows[0])
+    record = table.record(row["run_id"])
+    output = record.outputs[row["place"]]
+    told = _variant_of(record, output.variant)
+    return Known(
+        row=row,
+        output=output,
+        config=_led_to(_config_of(record, output.variant), output.stage),
+        record=record,
+        label=told.get("label"),
+        choices=told.get("choices") or {},
+        templates=record.template.get("prompts") or {},
+    )
+
+
+def _made_now(table: LightTable, digest: str) -> Known:
+    from safelight.web.browse import _made_now as row_of
+
+    for run_id, entry, output in table.pictures.being_made():
+        if output.sha256 == digest:
+            row = row_of(run_id, entry, output)
+            row.pop("path")
+            return Known(
+                row=row, output=output, config=_led_to(entry.config, output.stage),
+                label=entry.label, choices=entry.choices, templates=entry.templates,
+            )  # fmt: skip
+    raise NotThere(f"no picture has the identity {digest}")
+
+
+def _config_of(record: LearningRecord, variant: int) -> Mapping[str, Any]:
+    if 0 <= variant < len(record.variant_configs):
+        return record.variant_configs[variant]
+    return {}
+
+
+def _variant_of(record: LearningRecord, variant: int) -> Mapping[str, Any]:
+    variants = record.template.get("variants")
+    if isinstance(variants, list) and 0 <= variant < len(variants):
+        told = variants[variant]
+        return told if isinstance(told, Mapping) else {}
+    return {}
+
+
+def _led_to(config: Mapping[str, Any], last: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for stage in STAGES:
+        own = config.get(stage)
+        if isinstance(own, Mapping):
+            found[stage] = dict(own)
+        if stage == last:
+            break
+    return found
+
+
+def flat_knobs(known: Known) -> dict[str, Any]:
+    """Return ``stage.knob`` -> effective value."""
+    return {
+        f"{stage}.{name}": value
+        for stage, knobs in known.config.items()
+        for name, value in _flat(knobs)
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def details(table: LightTable, known: Known) -> dict[str, Any]:
+    """Return what the view shows, in plain values."""
+    output, record = known.output, known.record
+    unlike = {m.knob: m.requested for m in output.mismatches}
+    effective = flat_knobs(known)
+    knobs = [
+        {
+            "knob": name,
+            "requested": _shown(unlike.get(name, effective.get(name, _MISSING))),
+            "effective": _shown(effective.get(name, _MISSING)),
+            "mismatch": name in unlike,
+        }
+        for name in dict.fromkeys([*effective, *unlike])
+    ]
+    others = record.outputs if record is not None else ()
+    children = [one for one in others if one.parent == output.sha256]
+    table.pictures.remember((one.sha256, one.path) for one in (*children, output))
+    return {
+        **known.row,
+        "seconds": output.seconds,
+        "label": known.label,
+        "choices": {str(k): _shown(v) for k, v in known.choices.items()},
+        "templates": {str(k): _shown(v) for k, v in known.templates.items()},
+        "knobs": knobs,
+        "parent": output.parent if output.parent and is_digest(output.parent) else None,
+        "children": [
+            {"sha256": one.sha256, "stage": one.stage, "width": one.width, "height": one.height}
+            for one in children if is_digest(one.sha256)
+        ],
+        "parameters": parameters_text(known.config, output.width, output.height),
+        "backend": dict(record.backend) if record is not None else {},
+        "environment": dict(record.environment) if record is not None else {},
+        "warnings": list(record.warnings[:20]) if record is not None else [],
+        "file_name": PurePosixPath(output.path or f"{output.sha256[:12]}.png").name,
+        "has_file": table.pictures.file(output.sha256) is not None,
+    }  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _neighbours(table: LightTable, known: Known, q: str, sort: str) -> dict[str, str | None]:
+    """Return the pictures before and after this one in the order that the grid has."""
+    name = sort.removeprefix("-")
+    key = dict.fromkeys((name, "run_id", "place"))
+    here = table.archive.query(f"sha256 = '{known.output.sha256}'", columns=list(key), limit=1)
+    found: dict[str, str | None] = {"previous": None, "next": None}
+    if not here.rows:
+        return found
+    place = cursor(list(here.rows[0]))
+    opposite = name if sort.startswith("-") else f"-{name}"
+    for side, order in (("next", sort), ("previous", opposite)):
+        rows, _ = picture_rows(table, q, sort=order, limit=1, after=place)
+        found[side] = rows[0]["sha256"] if rows else None
+    return found
+
+
+def routes(table: LightTable) -> list[Route]:
+    """Return what the browser asks about one picture."""
+
+    def look(request: Request) -> Response:
+        known = known_picture(table, request.path_params["digest"])
+        wanted = _wanted(request)
+        return table.page(
+            request, "look", picture=details(table, known), wanted=wanted,
+            around=_neighbours(table, known, wanted["q"], wanted["sort"]),
+        )  # fmt: skip
+
+    def picture(request: Request) -> Response:
+        known = known_picture(table, request.path_params["digest"])
+        wanted = _wanted(request)
+        told = details(table, known)
+        if "around" in request.query_params:
+            told["around"] = _neighbours(table, known, wanted["q"], wanted["sort"])
+        return json_answer(told)
+
+    def changes(request: Request) -> Response:
+        """Tell what differs between two to four pictures."""
+        digests = request.query_params.get("pictures", "").split(",")[:4]
+        every = [known_picture(table, digest) for digest in digests if digest]
+        knobs = [flat_knobs(known) for known in every]
+        names = dict.fromkeys(name for one in knobs for name in one)
+        rows = [
+            {"knob": name, "values": [_shown(one.get(name, _MISSING)) for one in knobs]}
+            for name in names
+            if len({_shown(one.get(name, _MISSING)) for one in knobs}) > 1
+        ]
+        return json_answer({"pictures": [known.row for known in every], "differences": rows})
+
+    def metadata(request: Request) -> Response:
+        """Tell what the file says of itself, word for word."""
+        digest = request.path_params["digest"]
+        file = table.pictures.file(digest)
+        if file is None:
+            raise NotThere(f"no file of the archive has the identity {digest[:80]!r}")
+        try:
+            texts = png_texts(file.read_bytes()) if file.suffix.lower() == ".png" else {}
+        except (OSError, ImageError) as error:
+            texts = {"": str(error)}
+        return json_answer({"texts": texts})
+
+    def record(request: Request) -> Response:
+        text = table.record(request.path_params["run_id"]).to_json()
+        return Response(text, media_type="application/json")
+
+    def file(request: Request) -> Response:
+        digest = request.path_params["digest"]
+        found = table.pictures.file(digest)
+        if found is None:
+            raise NotThere(f"no file of the archive has the identity {digest[:80]!r}")
+        kept = "attachment" if "download" in request.query_params else "inline"
+        return FileResponse(
+            found, media_type=table.pictures.kind(found), headers=_FOREVER,
+            filename=found.name, content_disposition_type=kept,
+        )  # fmt: skip
+
+    def thumbnail(request: Request) -> Response:
+        text = request.query_params.get("side", "384")
+        side = int(text) if text.isdecimal() and len(text) < 6 else 0
+        side = min((s for s in THUMBNAIL_SIDES if s >= side), default=THUMBNAIL_SIDES[-1])
+        made = table.pictures.thumbnail(request.path_params["digest"], side)
+        if made is None:
+            raise NotThere("no file of the archive has this identity")
+        return Response(made, media_type="image/webp", headers=_FOREVER)
+
+    return [
+        Route("/look/{digest}", look),
+        Route("/api/pictures/{digest}", picture),
+        Route("/api/pictures/{digest}/metadata", metadata),
+        Route("/api/changes", changes),
+        Route("/api/records/{run_id}", record),
+        Route("/pictures/{digest}", file),
+        Route("/thumbnails/{digest}", thumbnail),
+    ]
+
+
+def _wanted(request: Request) -> dict[str, str]:
+    return {
+        "q": request.query_params.get("q", ""),
+        "sort": request.query_params.get("sort") or "-timestamp",
+        "group": request.query_params.get("group", ""),
+    }

@@ -1,0 +1,122 @@
+"""RunQueue: the runs that were started from the page, and how they are doing."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from safelight.config import PipelineConfig
+from safelight.controller import PipelineController, RunTicket
+from safelight.errors import ControllerError, sentence_of
+from safelight.learning.learning_record import utc_timestamp
+
+__all__ = ["QueuedRun", "RunQueue"]
+
+_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRun:
+    """One run that was asked for here.
+
+    Attributes:
+        number: Its name on this page.
+        title: The config's name.
+        plan_size: Variants that it makes.
+        asked_at: UTC, ISO 8601.
+        ticket: The controller's.
+    """
+
+    number: int
+    title: str
+    plan_size: int
+    asked_at: str
+    ticket: RunTicket = field(repr=False)
+
+
+class RunQueue:
+    """Starts, watches and cancels runs through the controller.
+
+    Attributes:
+        controller: None where nothing can be run.
+    """
+
+    def __init__(self, controller: PipelineController | None) -> None:
+        self.controller = controller
+        self._runs: list[QueuedRun] = []
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def start(self, config: PipelineConfig, plan_size: int) -> QueuedRun:
+        """Start *config*, or queue it behind what runs.
+
+        Raises:
+            ControllerError: Nothing can be run here.
+        """
+        if self.controller is None:
+            raise ControllerError("this page has no engine; start it with: safelight serve")
+        with self._lock:
+            run = QueuedRun(
+                number=next(self._numbers),
+                title=config.name or "unnamed config",
+                plan_size=plan_size,
+                asked_at=utc_timestamp(),
+                ticket=self.controller.start(config),
+            )
+            self._runs = [*self._runs[-_KEPT + 1 :], run]
+        return run
+
+    def cancel(self, number: int) -> bool:
+        """Ask run *number* to stop; return whether there is such a run."""
+        for run in self._runs:
+            if run.number == number:
+                run.ticket.cancel()
+                return True
+        return False
+
+    def preview(self) -> bytes | None:
+        """Return a PNG of the picture that is being drawn, when the engine gives one."""
+        progress = None if self.controller is None else self.controller.progress
+        return None if progress is None else progress.preview
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the page shows, in plain values."""
+        if self.controller is None:
+            return {"state": "none", "runs": [], "progress": None}
+        progress = self.controller.progress
+        runs, going = [], False
+        for run in self._runs:
+            told = _told(run)
+            if told["status"] == "waiting" and not going:
+                going = True
+                told["status"] = "stopping" if self.controller.state == "stopping" else "running"
+            runs.append(told)
+        now = None
+        if progress is not None and going:
+            now = {
+                "run_id": progress.run_id, "event": progress.event, "variant": progress.variant,
+                "variants": progress.variants, "label": progress.label, "stage": progress.stage,
+                "step": progress.step, "steps": progress.steps, "message": progress.message,
+                "preview": progress.preview is not None,
+            }  # fmt: skip
+        return {"state": self.controller.state, "runs": runs[::-1], "progress": now}
+
+
+def _told(run: QueuedRun) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "number": run.number, "title": run.title, "plan_size": run.plan_size,
+        "asked_at": run.asked_at, "status": "waiting", "error": None, "run_id": None,
+        "failures": [],
+    }  # fmt: skip
+    if not run.ticket.done:
+        return told
+    try:
+        result = run.ticket.result(0)
+    except Exception as error:  # noqa: BLE001 - whatever ended the run is its reason
+        return {**told, "status": "failed", "error": sentence_of(error)}
+    return {
+        **told, "status": result.status, "error": result.error, "run_id": result.run_id or None,
+        "failures": [f"#{f.variant} in {f.stage}: {f.error}" for f in result.failures[:20]],
+    }  # fmt: skip

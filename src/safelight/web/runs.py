@@ -1,0 +1,241 @@
+"""runs: make a config, see what it amounts to, run it, and what ran before."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from safelight.config import PipelineConfig, plain
+from safelight.config_schema import config_schema
+from safelight.errors import ConfigError
+from safelight.knobs import KNOBS, STAGES
+from safelight.randomizer import RandomizerPlanResult, plan_variants
+from safelight.web.look import known_picture
+from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
+
+__all__ = ["as_toml", "routes"]
+
+_LARGEST_PLAN_WITHOUT_ASKING = 1000
+_FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
+          "seed", "width", "height", "denoising_strength", "upscaler", "scale")  # fmt: skip
+
+
+class _Config(msgspec.Struct):
+    """A config, as a tree or as TOML."""
+
+    config: dict[str, Any] = {}
+    toml: str = ""
+
+
+class _Number(msgspec.Struct):
+    number: int
+
+
+def as_toml(config: Mapping[str, Any]) -> str:
+    """Return *config* as TOML text; what is None is left out."""
+    lines: list[str] = []
+    _write(config, (), lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _write(values: Mapping[str, Any], name: tuple[str, ...], lines: list[str]) -> None:
+    tables = {k: v for k, v in values.items() if isinstance(v, Mapping)}
+    own = {k: v for k, v in values.items() if k not in tables and v is not None}
+    if name and (own or not tables):
+        lines += ["", f"[{'.'.join(map(_key, name))}]"]
+    lines += [f"{_key(key)} = {_value(value)}" for key, value in own.items()]
+    for key, value in tables.items():
+        _write(value, (*name, key), lines)
+
+
+def _key(text: str) -> str:
+    bare = text.isascii() and text.replace("_", "").replace("-", "").isalnum()
+    return text if bare else _value(text)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(one) for one in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f") if isinstance(value, str) else text
+
+
+def _read(given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
+    """Return the checked config and the tree that it was made of.
+
+    Raises:
+        ConfigError: It breaks rules; all are told.
+    """
+    data = given.config
+    if given.toml.strip():
+        try:
+            data = tomllib.loads(given.toml)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigError(f"is not TOML: {error}") from error
+    try:
+        return PipelineConfig.from_mapping(data), data
+    except RecursionError as error:
+        raise ConfigError("the config nests too deep") from error
+
+
+def _cost(table: LightTable, config: PipelineConfig, plan: RandomizerPlanResult) -> dict[str, Any]:
+    """Return what the plan will take, told by what the same engine took before."""
+    name = config.backend.name.replace("'", "''")
+    rows = table.archive.query(
+        f"backend = '{name}' and seconds > 0", columns=["stage", "seconds"], limit=400
+    ).rows
+    per_stage: dict[str, list[float]] = {}
+    for stage, seconds in rows:
+        per_stage.setdefault(stage, []).append(seconds)
+    known = [sorted(per_stage[s])[len(per_stage[s]) // 2] for s in config.stages if s in per_stage]
+    pictures = plan.plan_size * len(config.stages)
+    whole = len(known) == len(config.stages)
+    return {
+        "pictures": pictures,
+        "seconds": sum(known) * plan.plan_size if whole else None,
+        "told_by": len(rows),
+    }
+
+
+def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
+    config, data = _read(given)
+    plan = plan_variants(config, 0)
+    first = list(itertools.islice(plan.variants, 6))
+    return {
+        "title": config.name or "unnamed config",
+        "backend": config.backend.name,
+        "stages": list(config.stages),
+        "mode": plan.mode,
+        "plan_size": plan.plan_size,
+        "axes": [{"name": a.name, "size": a.size} for a in plan.axes if a.size > 1],
+        "warnings": list(plan.warnings),
+        "first": [
+            {"label": v.label or "", "config": json.loads(json.dumps(plain(v.config), default=str))}
+            for v in first
+        ],
+        "cost": _cost(table, config, plan),
+        "ask_again": plan.plan_size > _LARGEST_PLAN_WITHOUT_ASKING,
+        "toml": as_toml(data),
+    }
+
+
+def _fields() -> Iterator[dict[str, Any]]:
+    """Yield the form's sections, made from the JSON Schema of a config."""
+    schema = config_schema()["properties"]
+    for stage in STAGES:
+        properties = schema[stage]["properties"]
+        names = [name for name in properties if name not in ("enabled", "extra")]
+        names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+        fields = []
+        for name in names:
+            rule = properties[name]
+            knob = KNOBS[name]
+            fields.append({
+                "name": name, "kind": knob.kind, "rule": knob.rule,
+                "summary": rule.get("description", knob.summary), "common": name in _FIRST,
+                "long": name.endswith("prompt"),
+            })  # fmt: skip
+        yield {"stage": stage, "fields": fields}
+
+
+def _starting_config(table: LightTable, digest: str | None) -> dict[str, Any]:
+    """Return the config that the form begins with: that of a picture, or a small one."""
+    if not digest:
+        return {
+            "name": "", "txt2img": {"prompt": "", "steps": 20, "cfg_scale": 3, "seed": -1},
+        }  # fmt: skip
+    known = known_picture(table, digest)
+    stages = {
+        stage: {k: v for k, v in knobs.items() if k in KNOBS and stage in KNOBS[k].stages}
+        for stage, knobs in known.config.items()
+    }
+    name = known.row.get("name") or ""
+    config: dict[str, Any] = {"name": f"{name} again".strip(), **stages}
+    if known.record is not None and known.record.backend.get("name"):
+        config["backend"] = str(known.record.backend["name"])
+    return config
+
+
+def routes(table: LightTable) -> list[Route]:
+    """Return what the browser asks about runs."""
+
+    def history(request: Request) -> Response:
+        q = request.query_params.get("q", "")[:LONGEST_FILTER]
+        answer = table.archive.query(
+            q, view="runs", limit=50, after=request.query_params.get("after") or None
+        )
+        return table.page(
+            request, "runs", runs=list(answer.dicts()), after=answer.after, q=q,
+            queue=table.runs.state(),
+        )  # fmt: skip
+
+    def new(request: Request) -> Response:
+        begin = _starting_config(table, request.query_params.get("like"))
+        toml = request.query_params.get("toml", "")
+        return table.page(
+            request, "new_run", sections=list(_fields()), begin=begin, toml=toml,
+            like=request.query_params.get("like", ""),
+        )  # fmt: skip
+
+    def one_run(request: Request) -> Response:
+        record = table.record(request.path_params["run_id"])
+        table.pictures.remember((o.sha256, o.path) for o in record.outputs)
+        config = {"name": record.name, **{k: dict(v) for k, v in record.base_config.items()}}
+        if record.backend.get("name"):
+            config["backend"] = str(record.backend["name"])
+        shown = [o for o in record.outputs if len(o.sha256) == 64]
+        return table.page(request, "run", record=record, outputs=shown[:200], toml=as_toml(config))
+
+    async def plan(request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        given = await body_of(request, _Config)
+        return json_answer(await run_in_threadpool(_planned, table, given))
+
+    async def start(request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        given = await body_of(request, _Config)
+
+        def begin() -> dict[str, Any]:
+            config, _ = _read(given)
+            run = table.runs.start(config, plan_variants(config, 0).plan_size)
+            return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
+
+        return json_answer(await run_in_threadpool(begin), 202)
+
+    async def cancel(request: Request) -> Response:
+        given = await body_of(request, _Number)
+        if not table.runs.cancel(given.number):
+            raise NotThere(f"no run of this page has the number {given.number}")
+        return json_answer({"cancelled": given.number})
+
+    def queue(request: Request) -> Response:
+        return json_answer(table.runs.state())
+
+    def preview(request: Request) -> Response:
+        data = table.runs.preview()
+        if data is None:
+            raise NotThere("nothing is being drawn that the engine shows")
+        return Response(data, media_type="image/png")
+
+    return [
+        Route("/runs", history),
+        Route("/runs/new", new),
+        Route("/runs/{run_id}", one_run),
+        Route("/api/plan", plan, methods=["POST"]),
+        Route("/api/runs", start, methods=["POST"]),
+        Route("/api/runs/cancel", cancel, methods=["POST"]),
+        Route("/api/runs", queue),
+        Route("/api/preview", preview),
+    ]

@@ -1,0 +1,92 @@
+// What every view shares: building DOM without markup, asking the server, notices, switches.
+export const $ = (selector, within = document) => within.querySelector(selector);
+
+/** Make an element; text always goes in as text, so that no prompt can become markup. */
+export function h(tag, attributes = {}, ...children) {
+  const [name, ...classes] = tag.split(".");
+  const element = document.createElement(name);
+  if (classes.length) element.className = classes.join(" ");
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...real(children));
+  return element;
+}
+const real = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
+
+/** Put *children* in place of what is in *element*; null and false are nothing. */
+export const put = (element, ...children) => element.replaceChildren(...real(children));
+
+const SHAPES = {
+  zoom: "M8.5 3.5a5 5 0 1 1 0 10a5 5 0 0 1 0-10zM12.2 12.2l4.3 4.3M8.5 6.5v4M6.5 8.5h4",
+  full: "M3.5 7.5v-4h4M12.5 3.5h4v4M16.5 12.5v4h-4M7.5 16.5h-4v-4",
+  info: "M10 9v5.2M10 5.9v.4M10 2.8a7.2 7.2 0 1 1 0 14.4a7.2 7.2 0 0 1 0-14.4z",
+  back: "M16 10H4M9 5l-5 5l5 5", previous: "M12.5 4l-6 6l6 6", next: "M7.5 4l6 6l-6 6",
+};
+/** A line drawing that looks the same in every font. */
+export function icon(name) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg"), path = document.createElementNS(space, "path");
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", SHAPES[name]);
+  svg.append(path);
+  return svg;
+}
+
+export const first = () => JSON.parse($("#first").textContent);
+
+export async function ask(path, options = {}) {
+  const answer = await fetch(path, options);
+  const told = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
+  if (!answer.ok) throw Object.assign(new Error(told.error), { status: answer.status });
+  return told;
+}
+
+export const tell = (path, body, method = "POST") =>
+  ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export function notice(text, act = null) {
+  const line = h("p", {}, text, act && h("button", { type: "button", onclick: () => { act.do(); line.remove(); } }, act.label));
+  $("#notices").append(line);
+  setTimeout(() => line.remove(), 6000);
+}
+
+export const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* private window */ } };
+export const kept = (name, otherwise = "") => { try { return localStorage.getItem(name) ?? otherwise; } catch { return otherwise; } };
+export const archive = document.documentElement.dataset.archive;
+export const count = (number) => number.toLocaleString("en");
+
+export function toggleBlur() {
+  const on = document.documentElement.classList.toggle("veil");
+  keep("safelight.blur", on ? "1" : "0");
+  $("#blur")?.setAttribute("aria-pressed", String(on));
+}
+
+$("#blur")?.setAttribute("aria-pressed", String(document.documentElement.classList.contains("veil")));
+$("#blur")?.addEventListener("click", toggleBlur);
+$("#theme")?.addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  keep("safelight.theme", root.dataset.theme);
+});
+
+/** Listen to the server while the page is seen; a hidden tab must not hold a connection. */
+export function listen(handlers) {
+  let source = null;
+  const update = () => {
+    if (document.hidden) { source?.close(); source = null; return; }
+    if (source) return;
+    source = new EventSource("/events");
+    for (const [name, handle] of Object.entries(handlers)) {
+      source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+    }
+  };
+  document.addEventListener("visibilitychange", update);
+  addEventListener("pagehide", () => { source?.close(); source = null; });
+  addEventListener("pageshow", update);
+  update();
+}

@@ -1,0 +1,143 @@
+"""LightTable: what every part of the page works with, and how answers are written."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from safelight import __version__
+from safelight.controller import PipelineController
+from safelight.errors import ArchiveError
+from safelight.learning.learning_record import LearningRecord
+from safelight.learning.ratings import RatingStore, ratings_folder
+from safelight.web.held_archive import HeldArchive
+from safelight.web.pictures import Pictures
+from safelight.web.run_queue import RunQueue
+
+__all__ = ["HERE", "LightTable", "NotThere", "body_of", "json_answer"]
+
+HERE = Path(__file__).parent
+LONGEST_FILTER = 4000
+"""Characters of a filter; longer ones are refused before they are read."""
+
+
+class NotThere(ArchiveError):
+    """The archive has no such picture or run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightTable:
+    """One archive on the table.
+
+    Attributes:
+        archive: Held open.
+        pictures: Its files.
+        ratings: Where what people say goes.
+        runs: What was started from here; its controller is None where nothing can be run.
+        signs_in: Whether people give a token, and may sign out.
+        closing: Set when the server stops, so that pages that listen are let go.
+    """
+
+    archive: HeldArchive
+    pictures: Pictures
+    ratings: RatingStore
+    runs: RunQueue
+    signs_in: bool = False
+    closing: threading.Event = field(default_factory=threading.Event, repr=False)
+    _pages: jinja2.Environment = field(repr=False)
+
+    @staticmethod
+    def of(archive: Path, controller: PipelineController | None, *, signs_in: bool) -> LightTable:
+        """Return the table over the archive folder *archive*."""
+        held = HeldArchive(archive)
+        pages = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        pages.filters["json_block"] = _json_block
+        return LightTable(
+            archive=held,
+            pictures=Pictures(held),
+            ratings=RatingStore(ratings_folder(archive)),
+            runs=RunQueue(controller),
+            signs_in=signs_in,
+            _pages=pages,
+        )
+
+    @functools.cached_property
+    def archive_key(self) -> str:
+        """What tells this archive from another at the same address, in the browser's memory."""
+        return hashlib.sha256(str(self.archive.path.resolve()).encode()).hexdigest()[:16]
+
+    def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
+        """Return the page of template *name*."""
+        text = self._pages.get_template(f"{name}.html").render(
+            view=name,
+            version=__version__,
+            archive_key=self.archive_key,
+            archive_name=self.archive.path.resolve().name,
+            can_run=self.runs.controller is not None,
+            signs_in=self.signs_in,
+            here=request.url.path,
+            **values,
+        )
+        return HTMLResponse(text, status_code=status)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - a table lives as long as its process
+    def record(self, run_id: str) -> LearningRecord:
+        """Return the record of a run.
+
+        Raises:
+            NotThere: There is none.
+        """
+        try:
+            return self.archive.record(run_id)
+        except ArchiveError as error:
+            raise NotThere(str(error)) from error
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def _json_block(value: Any) -> str:
+    """Return *value* as JSON that can stand inside a script element of data."""
+    import markupsafe
+
+    text = msgspec.json.encode(value).decode()
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return markupsafe.Markup(text)  # noqa: S704 - escaped above
+
+
+def json_answer(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return *value* as JSON."""
+    return Response(
+        msgspec.json.encode(value), status, media_type="application/json", headers=headers
+    )
+
+
+async def body_of(request: Request, form: type[Any]) -> Any:
+    """Return the request's JSON body as a *form*.
+
+    Raises:
+        msgspec.ValidationError: It does not fit.
+        msgspec.DecodeError: It is no JSON.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise msgspec.ValidationError("the body must be JSON, with Content-Type application/json")
+    return msgspec.json.decode(await request.body(), type=form)

@@ -1,0 +1,75 @@
+"""An archive on the light table, and a real browser to sit at it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gui_v2.light_table import fill, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive that nobody writes to."""
+    return fill(tmp_path_factory.mktemp("light-table") / "archive")
+
+
+@pytest.fixture
+def archive(drawn: Path, tmp_path: Path) -> Path:
+    """An archive of the test's own."""
+    return Path(shutil.copytree(drawn, tmp_path / "archive"))
+
+
+@pytest.fixture
+def address(archive: Path) -> Iterator[str]:
+    """Where that archive is served."""
+    with served(archive) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    driver = pytest.importorskip(
+        "playwright.sync_api",
+        reason="playwright is missing; install it with: pip install playwright",
+    )
+    program = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(
+            "no Chromium on this machine, so the page was not driven in a browser; install it"
+            " with: apt-get install chromium"
+        )
+    with driver.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh profile; anything that the page complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened = context.new_page()
+    opened.set_default_timeout(10_000)
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", lambda dialog: faults.append(dialog.message))
+    opened.on("console", lambda said: faults.append(said.text) if _is_refused(said.text) else None)
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def _is_refused(said: str) -> bool:
+    return "Content Security Policy" in said or "Refused to" in said

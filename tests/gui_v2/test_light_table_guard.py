@@ -1,0 +1,374 @@
+"""Who may ask the light table, and what hostile texts and names can do: nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from gui_v2.light_table import HOSTILE
+from safelight.archive import Archive
+from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
+from safelight.learning.ratings import Identity, current_ratings
+from safelight.web import create_app
+from safelight.web.guard import COOKIE, LARGEST_BODY
+
+TOKEN = "correct horse battery"
+BASE = "http://127.0.0.1:7860"
+
+
+@pytest.fixture
+def client(archive: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(archive), base_url=BASE) as made:
+        yield made
+
+
+def rows_of(client: TestClient, q: str = "") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = client.get("/api/pictures", params={"q": q}).json()["rows"]
+    return rows
+
+
+def elements(text: str) -> list[tuple[str, dict[str, str | None]]]:
+    found = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append((tag, dict(attrs)))
+
+    Reader().feed(text)
+    return found
+
+
+def stars(sha256: str, value: Any = 4, **fields: Any) -> dict[str, Any]:
+    return {
+        "event_id": uuid.uuid4().hex, "timestamp": utc_timestamp(), "kind": "stars",
+        "image": {"sha256": sha256}, "value": value, **fields,
+    }  # fmt: skip
+
+
+# -- who may ask -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", ""]
+)
+def test_a_name_that_was_rebound_to_this_machine_is_refused(client: TestClient, host: str) -> None:
+    """DNS rebinding makes a stranger's page the same origin as ours, but not the same host."""
+    answer = client.get("/api/pictures", headers={"host": host})
+    assert answer.status_code == 421
+    assert "rows" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:1234", "[::1]:7860", "LOCALHOST"])
+def test_this_machines_own_names_are_answered(client: TestClient, host: str) -> None:
+    assert client.get("/api/pictures", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_another_sites_post_is_refused(client: TestClient, headers: dict[str, str]) -> None:
+    sha256 = rows_of(client)[0]["sha256"]
+    answer = client.post("/api/ratings", json={"events": [stars(sha256)]}, headers=headers)
+    assert answer.status_code == 403
+    assert client.app.state.table.ratings.events() == ()  # type: ignore[attr-defined]
+
+
+def test_a_form_of_another_site_cannot_rate(client: TestClient) -> None:
+    """A form needs no permission of the browser, but cannot send JSON."""
+    body = json.dumps({"events": [stars(rows_of(client)[0]["sha256"])]})
+    answer = client.post("/api/ratings", content=body, headers={"content-type": "text/plain"})
+    assert answer.status_code == 400
+
+
+def test_another_site_cannot_embed_a_picture(client: TestClient) -> None:
+    sha256 = rows_of(client)[0]["sha256"]
+    strange = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    assert client.get(f"/pictures/{sha256}", headers=strange).status_code == 403
+    opened = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert client.get("/", headers=opened).status_code == 200
+
+
+def test_every_answer_carries_the_policy(client: TestClient) -> None:
+    sha256 = rows_of(client)[0]["sha256"]
+    for path in ("/", f"/look/{sha256}", f"/pictures/{sha256}", "/nowhere", "/static/style.css"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    for path in ("/", "/rate", "/runs", "/runs/new", "/learn", "/sheet", "/compare"):
+        for tag, attributes in elements(client.get(path).text):
+            for name, value in attributes.items():
+                assert not name.startswith("on")
+                assert name != "style"
+                if name in ("src", "href", "action"):
+                    assert re.match(r"/(?!/)|#", value or "")
+            if tag == "script":
+                assert "src" in attributes or attributes["type"] == "application/json"
+
+
+def test_large_requests_are_refused(client: TestClient) -> None:
+    body = b'{"events": [' + b" " * LARGEST_BODY + b"]}"
+    headers = {"content-type": "application/json"}
+    assert client.post("/api/ratings", content=body, headers=headers).status_code == 413
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 65_536
+
+    assert client.post("/api/ratings", content=parts(), headers=headers).status_code >= 400
+    assert client.get("/api/pictures", params={"q": "x" * 20_000}).status_code == 414
+    assert client.get("/api/pictures", params={"q": "x" * 5000}).status_code == 400
+
+
+# -- the token ---------------------------------------------------------------------------
+
+
+def test_with_a_token_nothing_is_shown_without_it(archive: Path, drawn: Path) -> None:
+    sha256 = next(iter(Archive(drawn).query(columns=["sha256"], limit=1).rows))[0]
+    with TestClient(create_app(archive, token=TOKEN), base_url=BASE) as client:
+        for path in ("/api/pictures", f"/pictures/{sha256}", f"/thumbnails/{sha256}", "/events"):
+            assert client.get(path).status_code == 401
+        assert client.post("/api/ratings", json={"events": []}).status_code == 401
+        page = client.get("/", headers={"accept": "text/html"}, follow_redirects=False)
+        assert (page.status_code, page.headers["location"]) == (303, "/login")
+
+
+def test_the_token_opens_by_header_and_by_form(
+    archive: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And it is in no log, no URL and not in the cookie."""
+    caplog.set_level(logging.DEBUG)
+    with TestClient(create_app(archive, token=TOKEN), base_url=BASE) as client:
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        assert client.get("/api/pictures", headers=bearer).status_code == 200
+        wrong = {"authorization": "Bearer wrong"}
+        assert client.get("/api/pictures", headers=wrong).status_code == 401
+        assert client.post("/login", data={"token": "wrong"}).status_code == 401
+        answer = client.post("/login", data={"token": TOKEN}, follow_redirects=False)
+        assert answer.status_code == 303
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert TOKEN not in cookie
+        assert client.get("/api/pictures").status_code == 200
+        client.post("/logout")
+        client.cookies.clear()
+        client.cookies.set(COOKIE, "0" * 64)
+        assert client.get("/api/pictures").status_code == 401
+    told = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
+    assert not any(TOKEN in line for line in told)
+
+
+def test_every_name_is_let_through_only_behind_a_token(archive: Path) -> None:
+    with pytest.raises(ValueError, match="token"):
+        create_app(archive, hosts=())
+
+
+# -- pictures ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/records", "0" * 63, "0" * 64, "G" * 64, "A" * 64,
+     "images", "%00", "'" + "0" * 63],
+)  # fmt: skip
+def test_a_picture_has_no_path(client: TestClient, name: str) -> None:
+    for path in ("pictures", "thumbnails", "look", "api/pictures"):
+        assert client.get(f"/{path}/{name}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.png", "/etc/passwd", "images/../../secret.png", "link"]
+)
+def test_a_record_cannot_lead_out_of_the_archive(archive: Path, path: str) -> None:
+    """Records come from strangers, too: merged archives, shared folders."""
+    (archive.parent / "secret.png").write_bytes(b"secret")
+    (archive / "link").symlink_to(archive.parent / "secret.png")
+    output = ImageOutput(
+        variant=0, stage="txt2img", sha256="a" * 64, pixel_sha256="b" * 64, width=8, height=8,
+        path=path,
+    )  # fmt: skip
+    with Archive(archive).writer() as writer:
+        writer.write(LearningRecord.from_pipeline_context({}, [{}], outputs=(output,)))
+    with TestClient(create_app(archive), base_url=BASE) as client:
+        assert client.get(f"/api/pictures/{'a' * 64}").json()["has_file"] is False
+        assert client.get(f"/pictures/{'a' * 64}").status_code == 404
+        assert client.get(f"/thumbnails/{'a' * 64}").status_code == 404
+
+
+def test_a_file_that_is_no_picture_says_so(archive: Path) -> None:
+    (archive / "images" / "broken.png").write_bytes(b"<svg onload=alert(1)>")
+    output = ImageOutput(
+        variant=0, stage="txt2img", sha256="c" * 64, pixel_sha256="d" * 64, width=8, height=8,
+        path="images/broken.png",
+    )  # fmt: skip
+    with Archive(archive).writer() as writer:
+        writer.write(LearningRecord.from_pipeline_context({}, [{}], outputs=(output,)))
+    with TestClient(create_app(archive), base_url=BASE) as client:
+        assert client.get(f"/thumbnails/{'c' * 64}").status_code == 422
+        answer = client.get(f"/pictures/{'c' * 64}")
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_thumbnail_is_made_once_and_small(client: TestClient, archive: Path) -> None:
+    sha256 = rows_of(client, "stage = 'upscale'")[0]["sha256"]
+    first = client.get(f"/thumbnails/{sha256}?side=192")
+    assert first.headers["content-type"] == "image/webp"
+    kept = list((archive / ".thumbnails").rglob("*.webp"))
+    assert [path.stem for path in kept] == [sha256]
+    assert client.get(f"/thumbnails/{sha256}?side=192").content == first.content
+    whole, faults = Archive(archive).verify()
+    assert (whole > 0, faults) == (True, [])
+
+
+def test_hostile_texts_reach_the_page_as_text_only(client: TestClient) -> None:
+    row = rows_of(client, "prompt has 'onerror'")[0]
+    assert row["prompt"] == HOSTILE
+    for path in ("/", f"/look/{row['sha256']}", f"/runs/{row['run_id']}", "/runs", "/sheet",
+                 f"/compare?pictures={row['sha256']},{row['sha256']}",
+                 f"/runs/new?like={row['sha256']}"):  # fmt: skip
+        text = client.get(path).text
+        assert "<img src=x" not in text
+        assert "<script>alert" not in text
+        assert "49" not in re.findall(r"`(\d+)", text)
+
+
+@pytest.mark.parametrize(
+    "q", ["<script>alert(1)</script>", "prompt has '\"><img src=x onerror=1>'"]
+)
+def test_a_hostile_filter_in_a_link_is_shown_as_text(client: TestClient, q: str) -> None:
+    for path in ("/", "/sheet", "/rate", "/runs"):
+        answer = client.get(path, params={"q": q}, headers={"accept": "text/html"})
+        assert answer.status_code in (200, 400)
+        assert "<script>alert" not in answer.text
+        assert "<img src=x" not in answer.text
+
+
+# -- saying things -----------------------------------------------------------------------
+
+
+def test_a_rating_is_on_the_disk_when_it_is_answered(client: TestClient, archive: Path) -> None:
+    row = rows_of(client)[0]
+    event = stars(row["sha256"], 5)
+    answer = client.post("/api/ratings", json={"events": [event]}).json()
+    assert answer == {"accepted": [event["event_id"]], "refused": []}
+    kept = current_ratings(Archive(archive).ratings().events())
+    assert kept[Identity(sha256=row["sha256"])].stars == 5
+
+
+def test_saying_the_same_twice_is_harmless(client: TestClient, archive: Path) -> None:
+    event = stars(rows_of(client)[0]["sha256"])
+    for _ in range(3):
+        client.post("/api/ratings", json={"events": [event]})
+    assert [one.event_id for one in Archive(archive).ratings().events()] == [event["event_id"]]
+
+
+def test_one_bad_event_does_not_hold_up_the_others(client: TestClient) -> None:
+    sha256 = rows_of(client)[0]["sha256"]
+    good = stars(sha256)
+    bad = [
+        stars(sha256, 9), stars("../../etc"), stars(sha256, event_id="x"),
+        stars(sha256, source="imported:xmp"), stars(sha256, kind="delete"), {"event_id": "y"},
+        17, None, [], stars(sha256, timestamp="yesterday"), stars(sha256, rater="x" * 999),
+    ]  # fmt: skip
+    answer = client.post("/api/ratings", json={"events": [*bad, good]}).json()
+    assert answer["accepted"] == [good["event_id"]]
+    assert len(answer["refused"]) == len(bad)
+
+
+def test_no_method_deletes(client: TestClient) -> None:
+    row = rows_of(client)[0]
+    for path in (
+        "/",
+        f"/pictures/{row['sha256']}",
+        f"/api/records/{row['run_id']}",
+        "/api/searches",
+    ):
+        assert client.delete(path).status_code in (404, 405)
+
+
+def test_fair_mode_tells_nothing_about_a_picture(client: TestClient) -> None:
+    for mode in ("one", "pair", "four"):
+        sets = client.get("/api/next-to-rate", params={"mode": mode}).json()["sets"]
+        assert sets
+        for one in sets:
+            for row in one:
+                assert set(row) == {"sha256", "pixel_sha256", "width", "height"}
+
+
+def test_sets_to_choose_from_share_prompt_and_size(client: TestClient) -> None:
+    sets = client.get("/api/next-to-rate", params={"mode": "four", "fair": "0"}).json()["sets"]
+    for one in sets:
+        assert len({(row["prompt"], row["width"], row["height"]) for row in one}) == 1
+        assert len({row["sha256"] for row in one}) == 4
+
+
+def test_facets_count_and_their_clauses_find_what_they_counted(client: TestClient) -> None:
+    sha256 = rows_of(client)[0]["sha256"]
+    client.post("/api/ratings", json={"events": [stars(sha256, 4)]})
+    client.app.state.table.archive._rest_until = 0  # type: ignore[attr-defined]
+    for q in ("", "width = 64", "steps = 2 or steps = 4"):
+        told = client.get("/api/facets", params={"q": q}).json()
+        assert told["total"] == len(rows_of(client, q))
+        for facet in told["facets"]:
+            for value in facet["values"]:
+                assert value["on"] is False
+                found = client.get("/api/pictures", params={"q": value["q"]}).json()["rows"]
+                assert len(found) == value["count"], value
+                again = client.get("/api/facets", params={"q": value["q"]}).json()["facets"]
+                back = [v for f in again for v in f["values"] if v["clause"] == value["clause"]]
+                assert back[0]["on"]
+
+
+def test_pages_follow_each_other_without_gap_or_double(client: TestClient) -> None:
+    found, after = [], None
+    while True:
+        asked = {"limit": 3, "sort": "cfg_scale"} | ({"after": after} if after else {})
+        page = client.get("/api/pictures", params=asked).json()
+        found += [row["sha256"] for row in page["rows"]]
+        after = page["after"]
+        if after is None:
+            break
+    assert len(found) == len(set(found)) == len(rows_of(client))
+
+
+def test_neighbours_are_those_of_the_grid(client: TestClient) -> None:
+    rows = [row["sha256"] for row in rows_of(client)]
+    for place, sha256 in enumerate(rows):
+        around = client.get(f"/api/pictures/{sha256}", params={"around": ""}).json()["around"]
+        assert around["previous"] == (rows[place - 1] if place else None)
+        assert around["next"] == (rows[place + 1] if place + 1 < len(rows) else None)
+
+
+def test_without_a_controller_nothing_can_be_run(client: TestClient) -> None:
+    body = {"config": {"txt2img": {"prompt": "x"}}}
+    assert client.post("/api/plan", json=body).json()["plan_size"] == 1
+    assert client.post("/api/runs", json=body).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "body", [{"config": {}}, {"toml": "x = ["}, {"config": {"txt2img": {"steps": -1}}}, {"toml": 4}]
+)
+def test_a_faulty_config_is_told(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post("/api/plan", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
