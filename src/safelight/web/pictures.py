@@ -1,11 +1,13 @@
 """pictures: from a picture's identity to its file and its thumbnail.
 
-A request never names a path. The hash is looked up in the archive's records, the path found
-there is relative, and what it leads to must be a file inside the archive.
+A request never names a path. The hash is looked up in the archive's records. A relative path
+found there must lead to a file inside the archive; a whole one, which imported pictures have,
+to a picture file whose bytes have the very hash that was asked for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import threading
@@ -30,6 +32,7 @@ _LARGEST = 256 * 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = {
     ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp",
+    ".jfif": "image/jpeg", ".avif": "image/avif", ".gif": "image/gif", ".apng": "image/png",
 }  # fmt: skip
 
 
@@ -48,6 +51,7 @@ class Pictures:
     def __init__(self, archive: HeldArchive) -> None:
         self._archive = archive
         self._paths: OrderedDict[str, str] = OrderedDict()
+        self._whole: OrderedDict[str, tuple[str, int, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._making = threading.BoundedSemaphore(2)
 
@@ -66,7 +70,9 @@ class Pictures:
         if not is_digest(digest):
             return None
         path = self._paths.get(digest) or self._looked_up(digest)
-        return None if path is None else self._inside(path)
+        if path is None:
+            return None
+        return self._outside(path, digest) if Path(path).is_absolute() else self._inside(path)
 
     def kind(self, file: Path) -> str:
         """Return the media type of *file*, by its name."""
@@ -134,6 +140,29 @@ class Pictures:
         except (OSError, ValueError):
             return None
         return file if file.is_relative_to(root) and file.is_file() else None
+
+    def _outside(self, path: str, digest: str) -> Path | None:
+        """Return an imported picture's file when it still is that picture, byte for byte."""
+        file = Path(path)
+        try:
+            if file.suffix.lower() not in _KINDS or not file.is_file():
+                return None
+            status = file.stat()
+            seen = (path, status.st_size, status.st_mtime_ns)
+            if self._whole.get(digest) == seen:
+                return file
+            if status.st_size > _LARGEST:
+                return None
+            with file.open("rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != digest:
+                    return None
+        except (OSError, ValueError):
+            return None
+        with self._lock:
+            self._whole[digest] = seen
+            while len(self._whole) > _REMEMBERED:
+                self._whole.popitem(last=False)
+        return file
 
 
 def _shrunk(file: Path, side: int) -> bytes:
