@@ -81,7 +81,7 @@ def propose(
     model: Surrogate | None = None,
     seed: int = 0,
 ) -> tuple[Proposal, ...]:
-    """Return *count* settings to draw next, the most promising first, none of them twice.
+    """Return *count* settings to draw next, the best expected first, none of them twice.
 
     A setting that was tried already comes again only when nothing new is left, or when what is
     not known about it is what matters.
@@ -108,7 +108,8 @@ def propose(
             break
         found.append(point)
         model = model.believing(point)
-    return expected(space, told, [space.setting(point) for point in found])
+    proposals = expected(space, told, [space.setting(point) for point in found])
+    return tuple(sorted(proposals, key=lambda one: -(one.mean or 0.0)))
 
 
 def model_of(space: KnobSpace, tried: Sequence[Tried]) -> Surrogate | None:

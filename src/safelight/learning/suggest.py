@@ -118,7 +118,7 @@ class Suggestions:
     """What to try next.
 
     Attributes:
-        suggestions: The most promising first; evenly spread when *exploring*.
+        suggestions: The best expected first; evenly spread when *exploring*.
         exploring: There was too little evidence; the notes say why.
         best: The setting that is known to be best; None when *exploring*.
         pictures: Rated pictures that this rests on.
