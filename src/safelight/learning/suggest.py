@@ -64,6 +64,11 @@ _NOT_SET = frozenset(("stage", "model", "negative_prompt", "width", "height"))
 _PROMPT_VARIANCE = _SEED_VARIANCE = 0.25
 """What prompts and seeds do to scores before any evidence; the spread of taste is 1."""
 
+_SURE = 2.4
+"""Deviations by which a recommended setting must beat the usual one, more than the 1.96 of
+one comparison, because it is the best of many and was chosen for that. Where nothing matters
+a preset is then kept in fewer than one archive in twenty (``bench/suggest_truth.py --nothing``)."""
+
 _ALIKE = 0.5
 
 
@@ -148,7 +153,8 @@ class Verdict:
         pictures: Rated pictures that this rests on.
         settings: Different settings among them.
         fixed: As in :class:`Suggestions`.
-        enough: The gain is surely above 0, and the setting itself was rated three times or more.
+        enough: The gain is above 0 also for the best of many, and the setting itself was rated
+            three times or more.
         missing: About how many more ratings would settle it; 0 when *enough*.
     """
 
@@ -221,10 +227,10 @@ def verdict(trials: Trials) -> Verdict | str:
     counts = np.array([float(one.pictures) for one in tried])
     usual, sd = model.difference(np.array(space.point(best.setting)), points, counts)
     low = usual - 1.96 * sd
-    enough = low > 0 and best.pictures >= 3
+    enough = usual > _SURE * sd and best.pictures >= 3
     missing = 0
     if not enough:
-        ratio = (1.96 * sd / usual) ** 2 - 1 if usual > 0.05 else 20.0
+        ratio = (_SURE * sd / usual) ** 2 - 1 if usual > 0.05 else 20.0
         missing = max(3 - best.pictures, math.ceil(pictures * min(max(ratio, 0.1), 20.0)))
     return Verdict(
         best=best, gain=usual, gain_low=low, gain_high=usual + 1.96 * sd, pictures=pictures,
