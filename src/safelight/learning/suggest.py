@@ -13,6 +13,7 @@ tells a good picture of the archive from a middling one.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,13 @@ from safelight.learning.knob_space import (
     knob_of_values,
     widened,
 )
-from safelight.learning.proposals import Tried, model_of, propose, spread_settings
+from safelight.learning.proposals import (
+    Tried,
+    model_of,
+    most_telling,
+    propose,
+    spread_settings,
+)
 from safelight.learning.surrogate import Surrogate
 from safelight.learning.trials import Trials
 
@@ -205,11 +212,16 @@ def suggest(
             exploring=True, best=None, pictures=pictures, settings=len(tried), fixed=fixed,
             notes=(why, *notes),
         )  # fmt: skip
+    settings = len(tried)
+    tried = most_telling(tried)
+    if len(tried) < settings:
+        notes.append(f"the model rests on {len(tried):,} of the {settings:,} settings, those with"
+                     " most pictures")  # fmt: skip
     best = _best(space, model, tried)
     asked = propose(space, tried, count, model=model, seed=seed)
     found = tuple(_explained(space, model, tried, best, one.setting) for one in asked)
     return Suggestions(
-        suggestions=found, exploring=False, best=best, pictures=pictures, settings=len(tried),
+        suggestions=found, exploring=False, best=best, pictures=pictures, settings=settings,
         fixed=fixed, notes=tuple(notes),
     )  # fmt: skip
 
@@ -222,6 +234,8 @@ def verdict(trials: Trials) -> Verdict | str:
     model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
     if model is None:
         return _why_exploring(trials, tried, pictures)
+    settings = len(tried)
+    tried = most_telling(tried)
     best = _best(space, model, tried)
     points = np.array([space.point(one.setting) for one in tried])
     counts = np.array([float(one.pictures) for one in tried])
@@ -234,7 +248,7 @@ def verdict(trials: Trials) -> Verdict | str:
         missing = max(3 - best.pictures, math.ceil(pictures * min(max(ratio, 0.1), 20.0)))
     return Verdict(
         best=best, gain=usual, gain_low=low, gain_high=usual + 1.96 * sd, pictures=pictures,
-        settings=len(tried), fixed=fixed, enough=enough, missing=missing,
+        settings=settings, fixed=fixed, enough=enough, missing=missing,
     )  # fmt: skip
 
 
@@ -318,7 +332,7 @@ def _space_of(
         known = [value for value in values if value is not None]
         if not known:
             continue
-        usual = max(dict.fromkeys(known), key=known.count) if len(known) < 10_000 else known[0]
+        usual = Counter(known).most_common(1)[0][0]
         knob = knob_of_values(name, known) if name not in _NOT_SET else None
         knob = knob if isinstance(knob, ChoiceKnob) or knob is None else widened(knob)
         if knob is None or len(known) < 0.9 * len(values):
@@ -345,7 +359,7 @@ def _values(trials: Trials, name: str) -> list[Any]:
     return [None if code < 0 else levels.names[code] for code in levels.codes]
 
 
-def _gathered(trials: Trials, space: KnobSpace) -> tuple[Tried, ...]:
+def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
     """Return each setting once, with the mean score of its pictures.
 
     What a prompt and a seed do to all their pictures is taken out: a two-way fit by turns, both
