@@ -205,7 +205,11 @@ def find_effects(trials: Trials) -> Effects:
 
 
 def _why_nothing(trials: Trials) -> str:
-    gone = f"; {trials.gone} rated pictures have no record here" if trials.gone else ""
+    gone = ""
+    if trials.gone:
+        gone = (
+            f"; {trials.gone:,} rated pictures have no record here, or the filter leaves them out"
+        )
     if not len(trials):
         return f"no rated pictures{gone}: rate some with safelight rate"
     if len(trials) == 1:
