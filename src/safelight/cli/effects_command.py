@@ -187,14 +187,14 @@ def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level:
         markup=False,
     )
     _print_agreement(console, scores)
+    if effects.told:
+        click.echo(effects.told)
+        return
     if effects.gone:
         console.print(
             f"{effects.gone:,} rated pictures are not counted: they have no record here, or the"
             " filter leaves them out"
         )
-    if effects.told:
-        console.print(effects.told, markup=False)
-        return
     shown = [one for one in effects.knobs if one.status != "constant"]
     if shown:
         console.print(_table(shown, every_level=every_level))

@@ -205,7 +205,11 @@ def find_effects(trials: Trials) -> Effects:
 
 
 def _why_nothing(trials: Trials) -> str:
-    gone = f"; {trials.gone} rated pictures have no record here" if trials.gone else ""
+    gone = ""
+    if trials.gone:
+        gone = (
+            f"; {trials.gone:,} rated pictures have no record here, or the filter leaves them out"
+        )
     if not len(trials):
         return f"no rated pictures{gone}: rate some with safelight rate"
     if len(trials) == 1:
@@ -300,7 +304,7 @@ def _draft(
     adjusted: Estimate | None,
     counts: TogetherCounts,
 ) -> _Draft:
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     knob = one.knob
     own = int(one.counts[level])
@@ -339,9 +343,9 @@ def _draft(
         return draft
     draft.status = "open"
     draft.n = draft.estimate.comparisons
-    draft.quantile = float(t.ppf(0.975, draft.estimate.freedom))
+    draft.quantile = float(stdtrit(draft.estimate.freedom, 0.975))
     size = abs(draft.estimate.difference) / max(draft.estimate.error, 1e-12)
-    draft.chance = float(2 * t.sf(size, draft.estimate.freedom))
+    draft.chance = float(2 * stdtr(draft.estimate.freedom, -size))
     if not paired:
         draft.notes = counts.only_used_with(knob, level)
     return draft
