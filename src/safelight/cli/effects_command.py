@@ -231,7 +231,7 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("knob and level", overflow="fold", min_width=21, max_width=36)
+    table.add_column("knob and level", overflow="fold", max_width=36)
     table.add_column("difference, 95 %", justify="right", no_wrap=True)
     table.add_column("expect", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)

@@ -299,7 +299,7 @@ class _Draft:
 
 def _rounded_up(number: float) -> int:
     """Return *number* with two digits that count: no more are known."""
-    unit = 10 ** max(math.floor(math.log10(number)) - 1, 0)
+    unit: int = 10 ** max(math.floor(math.log10(number)) - 1, 0)
     return math.ceil(number / unit) * unit
 
 
