@@ -110,9 +110,12 @@ class HeldArchive(Archive):
         key = (condition, view, tuple(columns), sort, limit, after)
         records, ratings = self.signature()[:2], self.signature()[2:]
         kept = self._answers.get(key)
-        if kept is not None and kept.records == records:
-            if kept.ratings == ratings or time.monotonic() < kept.rests_until:
-                return kept.answer
+        if (
+            kept is not None
+            and kept.records == records
+            and (kept.ratings == ratings or time.monotonic() < kept.rests_until)
+        ):
+            return kept.answer
         with self._asking:
             now_kept = self._answers.get(key)
             if now_kept is not None and now_kept is not kept and now_kept.records == records:
