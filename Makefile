@@ -19,13 +19,24 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check lint types contracts wheel-test bench test-training test-diffusers \
-	test-comfyui test-ray test-s3 test-sdcpp clean
+.PHONY: run chromium test check lint types contracts wheel-test bench test-training \
+	test-diffusers test-comfyui test-ray test-s3 test-sdcpp clean
 
 run: $(READY)
 	$(BIN)/safelight run examples/first_sheet.toml
+	@echo
+	@echo "Look at them, rate them, and see what works:  $(BIN)/safelight serve --open"
 
-test: $(READY)
+# The light table's tests drive a real browser; without one they are skipped, and say so.
+chromium:
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+	     && echo "installing Chromium, for the tests of the page" \
+	     && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	|| echo "No Chromium here and no right to install it: the page will not be driven in a browser." \
+	        "Install it with: sudo apt-get install chromium" >&2
+
+test: $(READY) chromium
 	$(BIN)/python -m pytest $(ARGS)
 
 check: lint types contracts wheel-test

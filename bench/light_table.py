@@ -11,6 +11,7 @@ Usage: ``python bench/light_table.py [COUNT] [SECONDS]``; 500,000 and 60 when no
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
@@ -110,6 +111,12 @@ def peak_memory(process: int) -> float:
     return float("nan")
 
 
+def processor_seconds(process: int) -> float:
+    """Return how long the process was served by processors so far, in seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def change_filter(page: Page, text: str) -> tuple[float, float]:
     """Return the milliseconds to the new tiles, and to the new counts."""
     found: list[float] = page.evaluate(
@@ -170,19 +177,29 @@ def main() -> None:
         archive = Path(folder) / "archive"
         begun = time.perf_counter()
         fill(archive, count)
-        print(f"{count:,} pictures, made in {time.perf_counter() - begun:.0f} s")
+        load = os.getloadavg()[0] / (os.cpu_count() or 1)
+        print(
+            f"{count:,} pictures, made in {time.perf_counter() - begun:.0f} s; {load:.1f} processes"
+            " wait for each processor of this machine (1 is one that is ours alone)",
+            flush=True,
+        )
         port = free_port()
         address = f"http://127.0.0.1:{port}/"
         times: list[float] = []
+        busy: list[float] = []
         for _ in range(4):
             begun = time.perf_counter()
             process = start(archive, port)
             answered(address)
             times.append(time.perf_counter() - begun)
+            busy.append(processor_seconds(process.pid))
             process.terminate()
             process.wait()
         warm = statistics.median(times[1:])
-        print(f"  process to first page     {warm:8.2f} s, warm (first {times[0]:.2f} s)")
+        print(
+            f"  process to first page     {warm:8.2f} s, warm (first {times[0]:.2f} s);"
+            f" {statistics.median(busy[1:]):.2f} s of processor"
+        )
         process = start(archive, port)
         try:
             answered(address)

@@ -37,14 +37,16 @@ class Crowd:
 def visit(address: str, *, readers: int, raters: int, seconds: float, think: float = 0.2) -> Crowd:
     """Let a crowd at the table for *seconds*, each pausing about *think* seconds in between."""
     crowd = Crowd()
-    end = time.monotonic() + seconds
     lock = threading.Lock()
-    with httpx.Client(base_url=address, timeout=60) as client:
+    begin = threading.Barrier(readers + raters)
+    with httpx.Client(base_url=address, timeout=60, verify=False) as client:
         rows = client.get("/api/pictures", params={"limit": 500}).json()["rows"]
 
     def read(number: int) -> None:
         chance = random.Random(number)
-        with httpx.Client(base_url=address, timeout=60) as client:
+        with httpx.Client(base_url=address, timeout=60, verify=False) as client:
+            begin.wait()
+            end = time.monotonic() + seconds
             while time.monotonic() < end:
                 row = chance.choice(rows)
                 path = chance.choice(
@@ -61,7 +63,9 @@ def visit(address: str, *, readers: int, raters: int, seconds: float, think: flo
 
     def rate(number: int) -> None:
         chance = random.Random(number)
-        with httpx.Client(base_url=address, timeout=60) as client:
+        with httpx.Client(base_url=address, timeout=60, verify=False) as client:
+            begin.wait()
+            end = time.monotonic() + seconds
             while time.monotonic() < end:
                 event = {
                     "event_id": uuid.uuid4().hex, "timestamp": utc_timestamp(), "kind": "stars",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Any
 
 import uvicorn
 
+from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
+from safelight.errors import SafelightError
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import (
     Backend,
@@ -25,6 +28,9 @@ from safelight.pipeline import (
 )
 
 __all__ = ["EngineRunner", "TableServer"]
+
+_PACK_FROM = 1000
+_log = logging.getLogger(__name__)
 
 
 class EngineRunner:
@@ -59,7 +65,12 @@ class EngineRunner:
         runner = PipelineRunner(
             self._engine(config), archive_dir=self._archive, learning_record_writer=self._writer
         )
-        return runner.run(config, cancel=cancel, on_progress=on_progress)
+        result = runner.run(config, cancel=cancel, on_progress=on_progress)
+        try:
+            Archive(self._archive).pack(at_least=_PACK_FROM)
+        except (SafelightError, OSError) as error:
+            _log.warning("the records were not packed: %s", error)
+        return result
 
     def _engine(self, config: PipelineConfig) -> Backend:
         chosen = config.backend

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import msgspec
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -30,6 +31,7 @@ from safelight.web.table import HERE, LightTable, NotThere, json_answer
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
+_THREADS = 12
 _PARTS = (browse, look, compare, rating, runs, learn, live)
 
 
@@ -59,6 +61,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # More threads would only take the processor from each other, and from raters.
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         table.ratings.close()
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safelight.archive import Archive
+from safelight.archive import Answer, Archive
 from safelight.archive.filters import compile_filter
 from safelight.archive_layout import packs_folder, records_folder, running_folder
 from safelight.errors import ArchiveError
@@ -28,6 +29,11 @@ __all__ = ["Facet", "FacetValue", "HeldArchive"]
 
 _REST = 4
 """Seconds of rest after reading for one second, so that raters do not wait for readers."""
+
+_AT_ONCE = 3
+"""Questions that are worked on at the same time; more would only take from each other."""
+
+_ANSWERS_KEPT, _LARGEST_KEPT = 64, 500
 
 Signature = tuple[object, ...]
 
@@ -60,6 +66,16 @@ class Facet:
     values: tuple[FacetValue, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer, and until when it may be given again."""
+
+    records: Signature
+    ratings: Signature
+    rests_until: float
+    answer: Answer
+
+
 class HeldArchive(Archive):
     """One archive folder, held open.
 
@@ -73,6 +89,49 @@ class HeldArchive(Archive):
         self._held: duckdb.DuckDBPyConnection | None = None
         self._signature: Signature = ()
         self._rest_until = 0.0
+        self._answers: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._asking = threading.BoundedSemaphore(_AT_ONCE)
+
+    def query(
+        self,
+        condition: str = "",
+        *,
+        view: str = "images",
+        columns: Sequence[str] = (),
+        sort: str = "-timestamp",
+        limit: int | None = 50,
+        after: str | None = None,
+    ) -> Answer:
+        """Return what :meth:`Archive.query` does, which many may ask at once.
+
+        An answer is given again while the records are the same; to ratings it may be late by
+        as long as :data:`_REST` times what it cost, so that raters do not wait for readers.
+        """
+        key = (condition, view, tuple(columns), sort, limit, after)
+        records, ratings = self.signature()[:2], self.signature()[2:]
+        kept = self._answers.get(key)
+        if (
+            kept is not None
+            and kept.records == records
+            and (kept.ratings == ratings or time.monotonic() < kept.rests_until)
+        ):
+            return kept.answer
+        with self._asking:
+            now_kept = self._answers.get(key)
+            if now_kept is not None and now_kept is not kept and now_kept.records == records:
+                return now_kept.answer  # somebody asked the same meanwhile
+            begun = time.monotonic()
+            answer = super().query(
+                condition, view=view, columns=columns, sort=sort, limit=limit, after=after
+            )
+            cost = time.monotonic() - begun
+        if limit is not None and limit <= _LARGEST_KEPT:
+            rests_until = begun + cost + min(_REST * cost, 2.0)
+            with self._lock:
+                self._answers[key] = _Kept(records, ratings, rests_until, answer)
+                while len(self._answers) > _ANSWERS_KEPT:
+                    self._answers.popitem(last=False)
+        return answer
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor of the held database; closing it leaves the database open."""
@@ -122,7 +181,7 @@ class HeldArchive(Archive):
         """
         import duckdb
 
-        with self.connect() as connection:
+        with self._asking, self.connect() as connection:
             wanted = compile_filter(condition, _columns(connection))
             try:
                 rows = connection.execute(_FACETS.format(wanted.sql), wanted.parameters).fetchall()

@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -130,6 +130,7 @@ def _fours(found: list[dict[str, Any]], chance: random.Random) -> list[tuple[int
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser tells and asks about ratings."""
+    threads = CapacityLimiter(4)
 
     async def take(request: Request) -> Response:
         """Write what was said; it is on the disk when this is answered."""
@@ -137,7 +138,8 @@ def routes(table: LightTable) -> list[Route]:
         if len(given.events) > _MOST:
             raise msgspec.ValidationError(f"at most {_MOST} events at a time")
         kept, refused = _split(given)
-        await run_in_threadpool(table.ratings.add, *kept)
+        # Threads of their own: a rater must not queue behind readers.
+        await to_thread.run_sync(table.ratings.add, *kept, limiter=threads)
         return json_answer({"accepted": [one.event_id for one in kept], "refused": refused})
 
     def rate(request: Request) -> Response:
