@@ -52,7 +52,7 @@ contracts: $(READY)
 	$(BIN)/lint-imports
 
 # The tests run on the wheel as a user would install it, not on the source folder.
-wheel-test: $(READY)
+wheel-test: $(READY) chromium
 	rm -rf build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)

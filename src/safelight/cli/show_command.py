@@ -47,6 +47,13 @@ def _folder(record: LearningRecord, archive: Path) -> str:
     return "" if path is None else str(archive / PurePosixPath(path).parent)
 
 
+def _place(record: LearningRecord, variant: int) -> int:
+    """Return the place in the plan of one of ``variant_configs``."""
+    about = record.template.get("variants", [])
+    told = about[variant].get("place") if variant < len(about) else None
+    return told if isinstance(told, int) else record.first_variant + variant
+
+
 def print_record(record: LearningRecord, archive: Path) -> None:
     """Print *record* for a person."""
     from rich import box
@@ -67,6 +74,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "began": record.timestamp,
         "engine": engine,
         "plan": f"{record.randomizer_mode}, {size}; {ran:,} ran",
+        "goes on": str(record.template.get("continues") or ""),
         "part": f"{record.part} of {record.parts}" if record.parts > 1 else "",
         "plan seed": "" if record.plan_seed is None else str(record.plan_seed),
         "model": record.primary_model,
@@ -83,11 +91,15 @@ def print_record(record: LearningRecord, archive: Path) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("#", "chosen", "stage", "size", "seed", "file"):
         table.add_column(column, overflow="fold")
-    labels = [variant.get("label") for variant in record.template.get("variants", [])]
+    about = record.template.get("variants", [])
+    labels = [variant.get("label") for variant in about]
+    reused = sorted({str(one["drawn_by"]) for one in about if one.get("drawn_by")})
+    if reused:
+        console.print(Text(f"drawn before, by: {', '.join(reused[:5])}"))
     for output in record.outputs[:50]:
         label = labels[output.variant] if output.variant < len(labels) else None
         table.add_row(
-            str(record.first_variant + output.variant),
+            str(_place(record, output.variant)),
             Text(label or ""),
             output.stage,
             f"{output.width}x{output.height}",
@@ -100,12 +112,12 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         console.print(f"... and {len(record.outputs) - 50:,} more images (--json shows all)")
     for output in record.outputs:
         for m in output.mismatches:
-            number = record.first_variant + output.variant
+            number = _place(record, output.variant)
             console.print(
                 Text(f"mismatch in #{number}: {m.knob} was {m.requested!r}, used {m.effective!r}")
             )
     for failure in record.failures:
-        number = record.first_variant + failure.variant
+        number = _place(record, failure.variant)
         console.print(Text(f"failed: #{number} in {failure.stage}: {failure.error}"))
     for warning in record.warnings:
         console.print(Text(f"warning: {warning}"))

@@ -146,22 +146,26 @@ def dispatch(
         waiting = False
         if stopped is None and not cancel.cancelled:
             now = time.monotonic()
-            crew = [shares.setdefault(worker, WorkerShare()) for worker in lanes.workers]
-            trusted = any(not share._in_a_row for share in crew)
-            for worker, share in zip(lanes.workers, crew, strict=True):
-                if worker in busy or share.left_out:
-                    continue
-                try:
-                    ready = share._rests_until <= now and lanes.ready(worker)
-                except BackendError as problem:
-                    share.left_out = reason = sentence_of(problem)
-                    continue
-                if not ready:
-                    waiting = True
-                    continue
-                drawn = queue.take(worker, returned=not (share._in_a_row and trusted))
+            free, well = [], False
+            for worker in lanes.workers:
+                share = shares.setdefault(worker, WorkerShare())
+                if worker in busy:
+                    well = well or not share._in_a_row
+                elif not share.left_out:
+                    try:
+                        ready = share._rests_until <= now and lanes.ready(worker)
+                    except BackendError as problem:
+                        share.left_out = reason = sentence_of(problem)
+                        continue
+                    if ready:
+                        free.append((worker, share))
+                        well = well or not share._in_a_row
+                    else:
+                        waiting = True
+            for worker, share in free:
+                drawn = queue.take(worker, returned=not (share._in_a_row and well))
                 if drawn is None:
-                    waiting = bool(queue)
+                    waiting = waiting or bool(queue)
                     continue
                 drawn.worker = worker
                 busy.add(worker)
