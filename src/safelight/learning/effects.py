@@ -294,7 +294,13 @@ class _Draft:
         target = max(abs(self.expected), MATTERS)
         clear = -float(ndtri(_KNOBS_RISK / 2 / self.looks))
         grown = ((clear + _POWER) * self.estimate.error / target) ** 2
-        return max(math.ceil(2 * self.n * (grown - 1)), 2)
+        return _rounded_up(max(2 * self.n * (grown - 1), 2))
+
+
+def _rounded_up(number: float) -> int:
+    """Return *number* with two digits that count: no more are known."""
+    unit: int = 10 ** max(math.floor(math.log10(number)) - 1, 0)
+    return math.ceil(number / unit) * unit
 
 
 def _draft(
