@@ -14,6 +14,7 @@ model, which tells apart what choosing and what reading the ratings is worth.
 
     python bench/suggest_truth.py --repeats 50 --ratings 100
     python bench/suggest_truth.py --nothing
+    python bench/suggest_truth.py --coverage
 """
 
 from __future__ import annotations
@@ -250,6 +251,38 @@ def nothing(archives: int) -> None:
         )
 
 
+def coverage(repeats: int) -> None:
+    """Print how often the 95 % intervals hold the truth after 60 ratings of random settings."""
+    for name, landscape in LANDSCAPES.items():
+        new: list[float] = []
+        gains: list[bool] = []
+        for repeat in range(repeats):
+            rng = np.random.default_rng((_UNSEEN + repeat, 7))
+            truth = landscape(rng)
+            points = SPACE.rounded(SPACE.of_unit(rng.random((60, 5))))
+            scores = truth(points) + LUCK * rng.standard_normal(60)
+            tried = [
+                Tried(setting=SPACE.setting(point), score=float(score))
+                for point, score in zip(points, scores, strict=True)
+            ]
+            model = model_of(SPACE, tried)
+            assert model is not None
+            others = SPACE.rounded(SPACE.of_unit(rng.random((300, 5))))
+            means, deviations = model.predict(others)
+            new.append(float(np.mean(np.abs(truth(others) - means) < 1.96 * deviations)))
+            best = model.points[[int(np.argmax(model.predict(model.points)[0]))]]
+            for one in propose(SPACE, tried, 4, model=model, seed=repeat):
+                point = np.array(SPACE.point(one.setting))
+                gain, deviation = model.difference(point, best)
+                true = float(truth(point[None, :])[0] - truth(best)[0])
+                gains.append(abs(true - gain) < 1.96 * deviation)
+        print(
+            f"{name:18} 95 % intervals hold the truth: {100 * np.mean(new):.1f} % of new settings,"
+            f" {100 * np.mean(gains):.1f} % of the gains of {len(gains)} suggestions",
+            flush=True,
+        )
+
+
 def _of_chance(levels: Sequence[int], each: int, rng: np.random.Generator) -> Trials:
     """Return rated pictures whose stars are chance."""
     rows = list(itertools.product(levels, SAMPLERS[:3], (3.0, 7.0), range(each)))
@@ -288,7 +321,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="methods whose name holds this")
     parser.add_argument("--landscape", default="", help="landscapes whose name holds this")
     parser.add_argument("--nothing", action="store_true", help="only archives of pure chance")
+    parser.add_argument("--coverage", action="store_true", help="only whether intervals hold")
     given = parser.parse_args()
+    if given.coverage:
+        coverage(given.repeats)
+        return
     if given.nothing:
         nothing(2 * given.repeats)
         return

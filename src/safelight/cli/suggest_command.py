@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from safelight.learning.suggest import Suggestions, Verdict
     from safelight.learning.trials import Trials
 
-_BASE_PROMPT = "a lighthouse at dusk"
+_BASE_PROMPT = "a red apple"
 
 
 @click.command("suggest")

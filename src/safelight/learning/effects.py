@@ -7,7 +7,7 @@ alike in everything else where the archive has enough of them
 (:mod:`safelight.learning.confounding`). A difference is called clear only when it would be so
 after looking at all knobs: the chance that any knob is named where none matters is 5 % at most
 (Holm 1979, *A simple sequentially rejective multiple test procedure*; Bonferroni within a knob;
-4 % for knobs, 1 % for pairs of knobs).
+3 % for knobs and 1 % for pairs of knobs, which leaves some for what is only nearly normal).
 
 The estimate and its 95 % interval are the data's own. What to expect of new pictures is drawn
 towards no effect as far as the spread of all effects says (empirical Bayes: Efron and Morris
@@ -50,7 +50,7 @@ FEWEST_PICTURES = 10
 MATTERS = 0.2
 """A difference below a fifth of the spread of scores is called too small to matter."""
 
-_KNOBS_RISK, _INTERACTIONS_RISK = 0.04, 0.01
+_KNOBS_RISK, _INTERACTIONS_RISK = 0.03, 0.01
 _PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
 _POWER = 0.8416  # of the standard normal: four of five such studies would see it
 

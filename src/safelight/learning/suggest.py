@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.errors import PlanError
+from safelight.knobs import KNOBS
 from safelight.learning.knob_space import (
     MOST_LEVELS,
     ChoiceKnob,
@@ -326,8 +327,8 @@ def _space_of(
     found: dict[str, SpaceKnob] = dict(named)
     fixed: dict[str, Any] = {}
     for name in trials.knobs:
-        if name in named or name.startswith("term:"):
-            continue
+        if name in named or not (name in KNOBS or name.startswith("lora:")):
+            continue  # what is no setting of the engine, such as the terms of a prompt
         values = _values(trials, name)
         known = [value for value in values if value is not None]
         if not known:
