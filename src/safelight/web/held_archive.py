@@ -202,8 +202,12 @@ class HeldArchive(Archive):
             text = "" if value is None else str(value)
             found[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
         for name, values_ in found.items():
-            by_value = name in ("date", "size")
-            values_.sort(key=(lambda v: v.value) if by_value else (lambda v: v.count), reverse=True)
+            if name in ("date", "size"):
+                values_.sort(key=lambda one: one.value, reverse=True)
+            elif name == "rating":  # the best first, and what has no stars at the end
+                values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
+            else:
+                values_.sort(key=lambda one: one.count, reverse=True)
         found["lora"] = [
             FacetValue(value=name, count=count, clause=f"prompt has {_quoted(f'<lora:{name}')}")
             for name, count in loras
