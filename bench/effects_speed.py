@@ -61,22 +61,32 @@ def main() -> None:
         )
         for place, digest in enumerate(made["sha256"])
     ]  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    start = time.perf_counter()
+    at_first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    times = [moments()]
     scores = fit_scores(events)
-    fitted = time.perf_counter()
+    times.append(moments())
     trials = join_trials(made, scores)
-    joined = time.perf_counter()
+    times.append(moments())
     effects = find_effects(trials)
-    done = time.perf_counter()
+    times.append(moments())
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = sum(c.difference is not None for k in effects.knobs for c in k.comparisons)
+    parts = [
+        f"{name} {after[0] - before[0]:.2f} s ({after[1] - before[1]:.2f} s of processor)"
+        for name, before, after in zip(
+            ("scores", "join", "effects"), times, times[1:], strict=False
+        )
+    ]
     print(
         f"{count:,} rated pictures, {len(effects.knobs)} knobs, {figures} figures:"
-        f" scores {fitted - start:.2f} s, join {joined - fitted:.2f} s,"
-        f" effects {done - joined:.2f} s; {most:,.0f} MB at most"
-        f" ({before:,.0f} MB before, events and pictures)"
+        f" {', '.join(parts)}; {most:,.0f} MB at most"
+        f" ({at_first:,.0f} MB before, events and pictures)"
     )
+
+
+def moments() -> tuple[float, float]:
+    """Return the clock on the wall and the processor's."""
+    return time.perf_counter(), time.process_time()
 
 
 if __name__ == "__main__":

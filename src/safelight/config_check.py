@@ -474,7 +474,7 @@ def _setting_fault(
         return f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}"
     if name == "seed":
         return "cannot be part of a setting; every setting has the same seeds"
-    if name == "prompt" and "prompt" in stages[cast("Stage", stage)]:
+    if name == "prompt" and "prompt" in stages[stage]:
         return f"is in a setting, and stated in {stage}, too; leave one of them out"
     if key in sweep:
         return "is in a setting, and swept, too; leave one of them out"

@@ -237,6 +237,30 @@ def test_ratings_whose_record_is_gone_are_told(rated: Safelight) -> None:
     assert "24 more were rated whose record is gone" in found.stdout
 
 
+def test_a_lora_has_its_weight_suggested_and_a_preset_of_its_own(safelight: Safelight) -> None:
+    """The weight goes into the prompt, together with the other knobs."""
+    weights = "|".join(f"<lora:ink:{w}>" for w in ("0.2", "0.5", "0.8", "1.1"))
+    Path("l.toml").write_text(CONFIG.replace("{at dawn|at dusk}", "{" + weights + "}"), "utf-8")
+    sweep = '[randomizer.sweep]\n"txt2img.steps" = [1, 2, 3]\n"txt2img.seed" = [7, 8]\n'
+    with Path("l.toml").open("a", encoding="utf-8") as file:
+        file.write(sweep)
+    assert safelight("run", "l.toml").exit_code == 0
+    assert rate_everything(Path("safelight")) == 30
+    found = safelight("suggest", "--lora", "ink", "--n", "3", "--write", "next.toml")
+    assert found.exit_code == 0, found.output
+    assert "fake with the LoRA ink: 24 rated pictures of 12 settings" in found.stdout
+    planned = json.loads(safelight("plan", "next.toml", "--json").stdout)
+    prompts = {one["config"]["txt2img"]["prompt"] for one in planned["variants"]}
+    assert all(prompt.startswith("a fox <lora:ink:") for prompt in prompts)
+    assert safelight("run", "next.toml").exit_code == 0
+    kept = safelight("suggest", "--lora", "ink", "--preset", "ink")
+    if kept.exit_code == 0:
+        preset = PipelineConfig.from_file(Path("safelight/presets/ink.toml"))
+        assert "<lora:ink:" in str(preset.stages["txt2img"]["prompt"])
+    else:
+        assert "LoRA ink: not enough evidence" in kept.output
+
+
 # -- rate ----------------------------------------------------------------------------------
 
 
@@ -265,6 +289,16 @@ def test_stars_are_asked_for_by_letter_and_can_be_taken_back(safelight: Safeligh
     assert sum(r["stars"] == 4 for r in rows) == 1
     assert sum(bool(r["rejected"]) for r in rows) == 1
     assert not any(r["stars"] == 5 for r in rows)
+
+
+def test_a_damaged_file_is_shown_crossed_out(safelight: Safelight) -> None:
+    """It can be skipped; it ends nothing."""
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    for path in Path("safelight/images").rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    asked = safelight("rate", "--next", "--n", "2", typed="s\ns\n")
+    assert asked.exit_code == 0, asked.output
+    assert "0 rated, of 2 shown" in asked.stdout
 
 
 def test_pairs_are_asked_for_until_the_input_ends(safelight: Safelight) -> None:

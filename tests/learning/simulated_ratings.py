@@ -34,11 +34,16 @@ def star_events(stars: Mapping[int, int], rater: str = "ann") -> list[RatingEven
     ]
 
 
-def trials_of(rows: Sequence[Row], stars: Callable[[Row], int | None]) -> Trials:
-    """Return *rows* as rated pictures; a row whose stars are None was not rated."""
+def trials_of(
+    rows: Sequence[Row], stars: Callable[[Row], int | None], *, hidden: str = ""
+) -> Trials:
+    """Return *rows* as rated pictures; a row whose stars are None was not rated.
+
+    The column *hidden* is for *stars* only and no knob.
+    """
     given = {number: stars(row) for number, row in enumerate(rows)}
     events = star_events({number: value for number, value in given.items() if value is not None})
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys(name for row in rows for name in row if name != hidden)
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
     columns["sha256"] = [digest(number) for number in range(len(rows))]
     return join_trials(columns, fit_scores(events))

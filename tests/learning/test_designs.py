@@ -65,7 +65,10 @@ def test_a_fraction_shows_every_value(levels: dict[str, list[str]], seed: int) -
 @pytest.mark.parametrize("design", ["lhs", "sobol"])
 def test_spread_designs_have_as_many_settings_as_asked(design: Design) -> None:
     """And look into every part of the range."""
-    levels = {"steps": list(range(4, 64)), "cfg_scale": [n / 2 for n in range(2, 30)]}
+    levels: dict[str, list[Any]] = {
+        "steps": list(range(4, 64)),
+        "cfg_scale": [n / 2 for n in range(2, 30)],
+    }
     settings = choose_settings(levels, design, runs=16)
     assert len(settings) == 16
     assert len({s["steps"] // 16 for s in settings}) == 4

@@ -187,14 +187,14 @@ def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level:
         markup=False,
     )
     _print_agreement(console, scores)
+    if effects.told:
+        click.echo(effects.told)
+        return
     if effects.gone:
         console.print(
             f"{effects.gone:,} rated pictures are not counted: they have no record here, or the"
             " filter leaves them out"
         )
-    if effects.told:
-        console.print(effects.told, markup=False)
-        return
     shown = [one for one in effects.knobs if one.status != "constant"]
     if shown:
         console.print(_table(shown, every_level=every_level))
@@ -231,31 +231,31 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_footer=False, pad_edge=False)
-    table.add_column("knob")
-    table.add_column("level", overflow="fold", max_width=28)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("knob and level", overflow="fold", max_width=36)
     table.add_column("difference, 95 %", justify="right", no_wrap=True)
     table.add_column("expect", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold", ratio=1)
+    table.add_column("verdict", overflow="fold")
     for knob in knobs:
         chosen = _chosen(knob, every_level=every_level)
-        first = f"{knob.knob}\n  against {knob.comparisons[0].against}"
-        for place, one in enumerate(chosen):
+        head = Text(knob.knob, style="bold")
+        table.add_row(head.append(f" against {knob.comparisons[0].against}", style="not bold dim"))
+        for one in chosen:
             sign, style = _verdict(one)
             figure, expected = "", ""
             if one.difference is not None and one.low is not None and one.high is not None:
                 figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
                 expected = f"{one.expected:+.2f}"
+            unit = "pairs" if one.basis == "pairs" else "pictures"
             table.add_row(
-                Text(first if not place else ""), Text(one.level), Text(figure, style=style),
-                Text(expected, style=style), Text(_count(one)), Text(sign, style=style),
+                Text(f"  {one.level}"), Text(figure, style=style), Text(expected, style=style),
+                Text(f"{one.n:,} {unit}"), Text(sign, style=style),
             )  # fmt: skip
         left = len(knob.comparisons) - len(chosen) + knob.unused
         if left > 0:
-            table.add_row("", Text(f"and {left:,} more values", style="dim"), "", "", "",
-                          Text(f"--knob {knob.knob!r} shows more" if not every_level else
-                               "used too rarely", style="dim"))  # fmt: skip
+            told = "used too rarely" if every_level else "more with --knob"
+            table.add_row(Text(f"  and {left:,} values"), "", "", "", Text(told, style="dim"))
         table.add_section()
     return table
 
@@ -270,12 +270,6 @@ def _chosen(knob: KnobEffect, *, every_level: bool) -> Sequence[Comparison]:
     return by_worth[:_MOST_LEVELS]
 
 
-def _count(one: Comparison) -> str:
-    if one.basis == "pairs":
-        return f"{one.n:,} pairs, {one.prompts:,} prompts"
-    return f"{one.n:,} pictures"
-
-
 def _verdict(one: Comparison) -> tuple[str, str]:
     if one.status == "clear":
         better = (one.difference or 0) > 0
@@ -285,7 +279,7 @@ def _verdict(one: Comparison) -> tuple[str, str]:
     if one.status == "confounded":
         return f"{sign}: {'; '.join(one.notes)}", "yellow"
     if one.more is not None:
-        sign += f"; about {one.more:,} more ratings"
+        sign += f", about {one.more:,} more ratings"
     if one.notes:
         sign += f"; {'; '.join(one.notes)}"
     return sign, "dim"

@@ -262,10 +262,12 @@ def _run(job: Job, plan: LearningPlan, archive: Path, as_json: bool) -> int:
     from safelight.cli.run_command import EXIT_STATUS, cancelled_by_interrupt
     from safelight.config import PipelineConfig
     from safelight.learning import LearningRecordWriter, LearningRunner
-    from safelight.pipeline import CancelToken, PipelineRunner
+    from safelight.pipeline import CancelToken, PipelineRunner, recover_interrupted_runs
 
     cancel = CancelToken()
     with LearningRecordWriter(records_folder(archive)) as writer:
+        for recovered in recover_interrupted_runs(archive, writer):
+            click.echo(f"recovered run {recovered.run_id}: {recovered.status}", err=True)
         runner = PipelineRunner(job.backend, archive_dir=archive, learning_record_writer=writer)
 
         def run(config: dict[str, Any]) -> Any:

@@ -177,12 +177,24 @@ def _sheet(pictures: Sequence[_Picture], folder: Path, name: str, title: str) ->
     from safelight.pipeline.contact_sheet import SheetCell, contact_sheet
 
     cells = [
-        SheetCell(image=picture.path.read_bytes(), label=_label(place))
+        SheetCell(image=_readable(picture.path), label=_label(place))
         for place, picture in enumerate(pictures)
     ]
     path = folder / name
     path.write_bytes(contact_sheet(cells, title=title))
     return path
+
+
+def _readable(path: Path) -> bytes | None:
+    """Return the file, or None, which is shown crossed out, when it is no picture any more."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+        return path.read_bytes()
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> None:

@@ -44,8 +44,6 @@ def rater_agreement(
 
     Of more than 200 pairs of raters, those who judged most are taken.
     """
-    from scipy.stats import kendalltau
-
     stars = (evidence.values >= 1) & (evidence.values <= 5)
     alpha, pictures = krippendorff_alpha(evidence.images[stars], evidence.values[stars])
     busiest = sorted(raters, key=lambda one: -len(one[0]))[: int((2 * _PAIRS_OF_RATERS) ** 0.5)]
@@ -54,6 +52,8 @@ def rater_agreement(
         _, at, other_at = np.intersect1d(rows, other_rows, return_indices=True)
         if len(at) < _FEWEST_SHARED:
             continue
+        from scipy.stats import kendalltau  # slow to import, and few archives have two raters
+
         tau = float(kendalltau(scores[at], other_scores[other_at]).statistic)
         if tau == tau:  # not a number when one of them judged all alike
             taus.append(tau)

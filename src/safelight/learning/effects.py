@@ -205,7 +205,11 @@ def find_effects(trials: Trials) -> Effects:
 
 
 def _why_nothing(trials: Trials) -> str:
-    gone = f"; {trials.gone} rated pictures have no record here" if trials.gone else ""
+    gone = ""
+    if trials.gone:
+        gone = (
+            f"; {trials.gone:,} rated pictures have no record here, or the filter leaves them out"
+        )
     if not len(trials):
         return f"no rated pictures{gone}: rate some with safelight rate"
     if len(trials) == 1:
@@ -290,7 +294,13 @@ class _Draft:
         target = max(abs(self.expected), MATTERS)
         clear = -float(ndtri(_KNOBS_RISK / 2 / self.looks))
         grown = ((clear + _POWER) * self.estimate.error / target) ** 2
-        return max(math.ceil(2 * self.n * (grown - 1)), 2)
+        return _rounded_up(max(2 * self.n * (grown - 1), 2))
+
+
+def _rounded_up(number: float) -> int:
+    """Return *number* with two digits that count: no more are known."""
+    unit: int = 10 ** max(math.floor(math.log10(number)) - 1, 0)
+    return math.ceil(number / unit) * unit
 
 
 def _draft(
@@ -300,7 +310,7 @@ def _draft(
     adjusted: Estimate | None,
     counts: TogetherCounts,
 ) -> _Draft:
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     knob = one.knob
     own = int(one.counts[level])
@@ -339,9 +349,9 @@ def _draft(
         return draft
     draft.status = "open"
     draft.n = draft.estimate.comparisons
-    draft.quantile = float(t.ppf(0.975, draft.estimate.freedom))
+    draft.quantile = float(stdtrit(draft.estimate.freedom, 0.975))
     size = abs(draft.estimate.difference) / max(draft.estimate.error, 1e-12)
-    draft.chance = float(2 * t.sf(size, draft.estimate.freedom))
+    draft.chance = float(2 * stdtr(draft.estimate.freedom, -size))
     if not paired:
         draft.notes = counts.only_used_with(knob, level)
     return draft

@@ -60,10 +60,13 @@ class Interaction:
     @property
     def told(self) -> str:
         """What it says, in a sentence without its full stop."""
+        sign, word = (1, "more") if self.difference > 0 else (-1, "less")
+        low, high = sorted((sign * self.low, sign * self.high))
         return (
-            f"{self.knob} {self.change[1]} instead of {self.change[0]} does {self.difference:+.2f}"
-            f" [{self.low:+.2f}, {self.high:+.2f}] more with {self.other} {self.other_change[1]}"
-            f" than with {self.other_change[0]} (n = {self.n} of {self.pictures} pictures)"
+            f"{self.knob} {self.change[1]} instead of {self.change[0]} is worth"
+            f" {sign * self.difference:.2f} [{low:.2f}, {high:.2f}] {word} with"
+            f" {self.other} {self.other_change[1]} than with {self.other_change[0]}"
+            f" (n = {self.n} of {self.pictures} pictures)"
         )
 
 
@@ -108,7 +111,7 @@ def find_interactions(
         draws: Number of each row's prompt and seed together, int64[n].
         risk: Chance that any pair is named where none interacts.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     count = len(readings)
     some = np.unique(np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64))
@@ -140,7 +143,7 @@ def find_interactions(
             estimate = model.coefficient(columns[:, place])
             if estimate is not None and estimate.error > 0:
                 size = abs(estimate.difference) / estimate.error
-                chance = float(2 * t.sf(size, estimate.freedom)) * len(looks)
+                chance = float(2 * stdtr(estimate.freedom, -size)) * len(looks)
                 if best is None or chance < best[0]:
                     best = (chance, place, estimate)
         if best is None:
@@ -154,7 +157,7 @@ def find_interactions(
         if corrected > risk or estimate is None:
             break
         one, two = look.parts
-        reach = float(t.ppf(0.975, estimate.freedom)) * estimate.error
+        reach = float(stdtrit(estimate.freedom, 0.975)) * estimate.error
         found.append(
             Interaction(
                 knob=look.knob,

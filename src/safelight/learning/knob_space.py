@@ -142,7 +142,7 @@ def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
 
 
 def widened(knob: NumberKnob) -> NumberKnob:
-    """Return *knob* with a quarter more room at both ends, as far as its rule allows.
+    """Return *knob* with a tenth more room at both ends, as far as its rule allows.
 
     The best value may lie just outside of what was tried.
     """
@@ -154,10 +154,10 @@ def widened(knob: NumberKnob) -> NumberKnob:
     if knob.low >= 0:
         least = max(least, knob.low / 2)
     if knob.logarithmic:
-        factor = (knob.high / knob.low) ** 0.25
+        factor = (knob.high / knob.low) ** 0.1
         low, high = knob.low / factor, knob.high * factor
     else:
-        room = 0.25 * (knob.high - knob.low)
+        room = 0.1 * (knob.high - knob.low)
         low, high = knob.low - room, knob.high + room
     low = max(least, knob.low - math.floor((knob.low - low) / knob.step) * knob.step)
     high = min(most, knob.high + math.floor((high - knob.high) / knob.step) * knob.step)

@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from safelight.learning.knob_space import ChoiceKnob, KnobSpace
 from safelight.learning.surrogate import Surrogate, fit_surrogate
 
-__all__ = ["Proposal", "Tried", "expected", "model_of", "propose", "spread_settings"]
+__all__ = [
+    "MOST_SETTINGS",
+    "Proposal",
+    "Tried",
+    "expected",
+    "model_of",
+    "most_telling",
+    "propose",
+    "spread_settings",
+]
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +39,8 @@ _STARTS, _MOVES = 8, 24
 _ROUNDS = 2
 _DARING = 3.0
 """Deviations above the mean by which a setting is judged."""
-_MOST_POINTS = 800
-"""Settings that the model rests on; of more, those with most pictures and the best."""
+MOST_SETTINGS = 800
+"""Settings that a model rests on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +90,7 @@ def propose(
     model: Surrogate | None = None,
     seed: int = 0,
 ) -> tuple[Proposal, ...]:
-    """Return *count* settings to draw next, the most promising first, none of them twice.
+    """Return *count* settings to draw next, the best expected first, none of them twice.
 
     A setting that was tried already comes again only when nothing new is left, or when what is
     not known about it is what matters.
@@ -108,19 +117,26 @@ def propose(
             break
         found.append(point)
         model = model.believing(point)
-    return expected(space, told, [space.setting(point) for point in found])
+    proposals = expected(space, told, [space.setting(point) for point in found])
+    return tuple(sorted(proposals, key=lambda one: -(one.mean or 0.0)))
+
+
+def most_telling(tried: Sequence[Tried]) -> Sequence[Tried]:
+    """Return all of *tried*, or of very many those with most pictures, whatever their scores.
+
+    Among equals chance decides (always the same): to take the best would be to take the luckiest.
+    """
+    if len(tried) <= MOST_SETTINGS:
+        return tried
+    order = np.random.default_rng(0).permutation(len(tried))
+    by_pictures = sorted(order, key=lambda place: -tried[place].pictures)
+    return [tried[place] for place in sorted(by_pictures[:MOST_SETTINGS])]
 
 
 def model_of(space: KnobSpace, tried: Sequence[Tried]) -> Surrogate | None:
     """Return the model of *tried*, or None when there is too little, or all are rated alike."""
-    rows = [(space.point(one.setting), one) for one in tried]
+    rows = [(space.point(one.setting), one) for one in most_telling(tried)]
     rows = [(p, one) for p, one in rows if np.isfinite(p).all() and np.isfinite(one.score)]
-    if len(rows) > _MOST_POINTS:
-        rows.sort(key=lambda row: (-row[1].pictures, -row[1].score))
-        rows = (
-            rows[: _MOST_POINTS // 2]
-            + sorted(rows[_MOST_POINTS // 2 :], key=lambda row: -row[1].score)[: _MOST_POINTS // 2]
-        )
     if len(rows) < fewest_ratings(space) or len({one.score for _, one in rows}) < 2:
         return None
     return fit_surrogate(

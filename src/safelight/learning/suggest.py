@@ -13,6 +13,7 @@ tells a good picture of the archive from a middling one.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.errors import PlanError
+from safelight.knobs import KNOBS
 from safelight.learning.knob_space import (
     MOST_LEVELS,
     ChoiceKnob,
@@ -29,7 +31,13 @@ from safelight.learning.knob_space import (
     knob_of_values,
     widened,
 )
-from safelight.learning.proposals import Tried, model_of, propose, spread_settings
+from safelight.learning.proposals import (
+    Tried,
+    model_of,
+    most_telling,
+    propose,
+    spread_settings,
+)
 from safelight.learning.surrogate import Surrogate
 from safelight.learning.trials import Trials
 
@@ -63,6 +71,11 @@ EXPLORED: tuple[SpaceKnob, ...] = tuple(
 _NOT_SET = frozenset(("stage", "model", "negative_prompt", "width", "height"))
 _PROMPT_VARIANCE = _SEED_VARIANCE = 0.25
 """What prompts and seeds do to scores before any evidence; the spread of taste is 1."""
+
+_SURE = 2.4
+"""Deviations by which a recommended setting must beat the usual one, more than the 1.96 of
+one comparison, because it is the best of many and was chosen for that. Where nothing matters
+a preset is then kept in fewer than one archive in twenty (``bench/suggest_truth.py --nothing``)."""
 
 _ALIKE = 0.5
 
@@ -118,7 +131,7 @@ class Suggestions:
     """What to try next.
 
     Attributes:
-        suggestions: The most promising first; evenly spread when *exploring*.
+        suggestions: The best expected first; evenly spread when *exploring*.
         exploring: There was too little evidence; the notes say why.
         best: The setting that is known to be best; None when *exploring*.
         pictures: Rated pictures that this rests on.
@@ -148,7 +161,8 @@ class Verdict:
         pictures: Rated pictures that this rests on.
         settings: Different settings among them.
         fixed: As in :class:`Suggestions`.
-        enough: The gain is surely above 0, and the setting itself was rated three times or more.
+        enough: The gain is above 0 also for the best of many, and the setting itself was rated
+            three times or more.
         missing: About how many more ratings would settle it; 0 when *enough*.
     """
 
@@ -199,11 +213,16 @@ def suggest(
             exploring=True, best=None, pictures=pictures, settings=len(tried), fixed=fixed,
             notes=(why, *notes),
         )  # fmt: skip
+    settings = len(tried)
+    tried = most_telling(tried)
+    if len(tried) < settings:
+        notes.append(f"the model rests on {len(tried):,} of the {settings:,} settings, those with"
+                     " most pictures")  # fmt: skip
     best = _best(space, model, tried)
     asked = propose(space, tried, count, model=model, seed=seed)
     found = tuple(_explained(space, model, tried, best, one.setting) for one in asked)
     return Suggestions(
-        suggestions=found, exploring=False, best=best, pictures=pictures, settings=len(tried),
+        suggestions=found, exploring=False, best=best, pictures=pictures, settings=settings,
         fixed=fixed, notes=tuple(notes),
     )  # fmt: skip
 
@@ -216,19 +235,21 @@ def verdict(trials: Trials) -> Verdict | str:
     model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
     if model is None:
         return _why_exploring(trials, tried, pictures)
+    settings = len(tried)
+    tried = most_telling(tried)
     best = _best(space, model, tried)
     points = np.array([space.point(one.setting) for one in tried])
     counts = np.array([float(one.pictures) for one in tried])
     usual, sd = model.difference(np.array(space.point(best.setting)), points, counts)
     low = usual - 1.96 * sd
-    enough = low > 0 and best.pictures >= 3
+    enough = usual > _SURE * sd and best.pictures >= 3
     missing = 0
     if not enough:
-        ratio = (1.96 * sd / usual) ** 2 - 1 if usual > 0.05 else 20.0
+        ratio = (_SURE * sd / usual) ** 2 - 1 if usual > 0.05 else 20.0
         missing = max(3 - best.pictures, math.ceil(pictures * min(max(ratio, 0.1), 20.0)))
     return Verdict(
         best=best, gain=usual, gain_low=low, gain_high=usual + 1.96 * sd, pictures=pictures,
-        settings=len(tried), fixed=fixed, enough=enough, missing=missing,
+        settings=settings, fixed=fixed, enough=enough, missing=missing,
     )  # fmt: skip
 
 
@@ -306,13 +327,13 @@ def _space_of(
     found: dict[str, SpaceKnob] = dict(named)
     fixed: dict[str, Any] = {}
     for name in trials.knobs:
-        if name in named or name.startswith("term:"):
-            continue
+        if name in named or not (name in KNOBS or name.startswith("lora:")):
+            continue  # what is no setting of the engine, such as the terms of a prompt
         values = _values(trials, name)
         known = [value for value in values if value is not None]
         if not known:
             continue
-        usual = max(dict.fromkeys(known), key=known.count) if len(known) < 10_000 else known[0]
+        usual = Counter(known).most_common(1)[0][0]
         knob = knob_of_values(name, known) if name not in _NOT_SET else None
         knob = knob if isinstance(knob, ChoiceKnob) or knob is None else widened(knob)
         if knob is None or len(known) < 0.9 * len(values):
@@ -339,7 +360,7 @@ def _values(trials: Trials, name: str) -> list[Any]:
     return [None if code < 0 else levels.names[code] for code in levels.codes]
 
 
-def _gathered(trials: Trials, space: KnobSpace) -> tuple[Tried, ...]:
+def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
     """Return each setting once, with the mean score of its pictures.
 
     What a prompt and a seed do to all their pictures is taken out: a two-way fit by turns, both

@@ -1,0 +1,129 @@
+"""``safelight effects`` and ``rate --by fidelity``, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from safelight.archive import Archive
+from safelight.cli import main
+from safelight.learning.ratings import Identity, RatingEvent
+
+CONFIG = """
+backend = "{backend}"
+[txt2img]
+prompt = "{{{prompts}}}"
+seed = 7
+[randomizer]
+mode = "fanout"
+[randomizer.sweep]
+"txt2img.steps" = {steps}
+"""
+
+Safelight = Callable[..., Result]
+
+
+@pytest.fixture
+def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def drawn(safelight: Safelight, backend: str, prompts: int, steps: list[int]) -> None:
+    names = ["cat", "dog", "pizza", "car", "tree", "house", "rocket", "banana", "guitar", "burger"]
+    told = CONFIG.format(backend=backend, prompts="|".join(names[:prompts]), steps=steps)
+    Path("c.toml").write_text(told, "utf-8")
+    assert safelight("run", "c.toml", "--seed", "1").exit_code == 0
+
+
+def rate_by_steps(rater: str = "ann", source: str = "safelight") -> None:
+    archive = Archive(Path("safelight"))
+    rows = archive.query("", columns=["sha256", "steps", "prompt"], limit=None).dicts()
+    with archive.ratings() as store:
+        for row in rows:
+            value = (4 if row["steps"] > 5 else 2) + (len(row["prompt"]) % 2)
+            image = Identity(sha256=row["sha256"])
+            store.add(RatingEvent.now("stars", image, value=value, rater=rater, source=source))
+
+
+def test_a_sweep_that_somebody_rated_shows_what_steps_do(safelight: Safelight) -> None:
+    """As a table, as JSON, and as plots; every figure has its n."""
+    drawn(safelight, "fake", 10, [2, 10])
+    rate_by_steps()
+    shown = safelight("effects", "steps > 1", "--plot", "e.png")
+    assert "20 rated pictures, 20 ratings by ann, 10 prompts" in shown.stdout
+    assert "10 pairs" in shown.stdout
+    with Image.open("e.png") as picture:
+        assert picture.format == "PNG"
+    document = json.loads(safelight("effects", "--json", "--plot", "e.svg").stdout)
+    (steps,) = (knob for knob in document["knobs"] if knob["knob"] == "steps")
+    (one,) = steps["comparisons"]
+    assert (one["status"], one["basis"], one["n"]) == ("clear", "pairs", 10)
+    assert one["low"] <= one["difference"] <= one["high"]
+    assert Path("e.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_one_knob_may_be_asked_for_and_a_wrong_name_is_corrected(safelight: Safelight) -> None:
+    """The others are not shown; a slip of the pen is told."""
+    drawn(safelight, "fake", 10, [2, 10])
+    rate_by_steps()
+    document = json.loads(safelight("effects", "--knob", "steps", "--json").stdout)
+    assert [knob["knob"] for knob in document["knobs"]] == ["steps"]
+    wrong = safelight("effects", "--knob", "step")
+    assert wrong.exit_code == 2
+    assert "did you mean 'steps'" in wrong.stderr
+
+
+def test_without_ratings_it_says_so(safelight: Safelight) -> None:
+    """Of an archive, of none, and of a filter that meets nothing."""
+    assert "no rated pictures: rate some" in safelight("effects").stdout
+    drawn(safelight, "fake", 2, [2, 10])
+    assert "no rated pictures: rate some" in safelight("effects", "--plot", "e.png").stdout
+    rate_by_steps()
+    shown = safelight("effects", "steps > 1000").stdout
+    assert "4 rated pictures have no record here, or the filter leaves them out" in shown
+    wrong = safelight("effects", "stepps > 1")
+    assert wrong.exit_code == 1
+    assert "did you mean 'steps'" in wrong.stderr
+
+
+def test_a_programs_ratings_are_used_only_where_no_person_rated(safelight: Safelight) -> None:
+    """They are never mixed, and always labelled."""
+    drawn(safelight, "fake", 4, [2, 10])
+    rate_by_steps("judge", "automatic:judge")
+    assert "by a program, not people (judge, automatic)" in safelight("effects").stdout
+    rate_by_steps("ann")
+    assert "ratings by ann," in safelight("effects").stdout
+    assert "(judge, automatic)" in safelight("effects", "--rater", "judge").stdout
+    mixed = safelight("effects", "--rater", "judge", "--rater", "ann")
+    assert "not mixed" in mixed.stderr
+    unknown = safelight("effects", "--rater", "bob")
+    assert "nobody called 'bob' rated here; there are: 'ann', 'judge'" in unknown.stderr
+
+
+def test_the_fidelity_measure_rates_what_it_knows(safelight: Safelight) -> None:
+    """Once per picture, as a program; lost files are counted, and told."""
+    drawn(safelight, "bundled", 2, [1, 8])
+    ((lost,),) = Archive(Path("safelight")).query(columns=["path"], limit=1).rows
+    (Path("safelight") / lost).unlink()
+    told = safelight("rate", "--by", "fidelity").stdout
+    assert "3 pictures rated by a program, as 'fidelity' (automatic:fidelity)" in told
+    assert "1 passed over: the file is not there" in told
+    again = safelight("rate", "--by", "fidelity").stdout
+    assert "3 passed over: rated before" in again
+    events = Archive(Path("safelight")).ratings().events()
+    assert {(event.rater, event.source) for event in events} == {("fidelity", "automatic:fidelity")}
+    refused = safelight("rate", "--by", "fidelity", "--stars", "3")
+    assert refused.exit_code == 2

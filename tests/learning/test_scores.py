@@ -1,0 +1,191 @@
+"""Scores: what raters say, whoever and however, is one number per picture, and its doubt."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safelight.learning.agreement import krippendorff_alpha
+from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.scores import ImageScores, fit_scores
+
+NOON = "2026-01-31T12:00:00.000000Z"
+
+
+def picture(number: int) -> Identity:
+    return Identity(sha256=f"{number:064x}")
+
+
+def stars(number: int, value: int, rater: str = "", name: str = "") -> RatingEvent:
+    return RatingEvent(
+        event_id=name or f"s{rater}{number}", timestamp=NOON, kind="stars", image=picture(number),
+        value=value, rater=rater,
+    )  # fmt: skip
+
+
+def pick(name: str, shown: tuple[int, ...], won: tuple[int, ...], rater: str = "") -> RatingEvent:
+    return RatingEvent(
+        event_id=name, timestamp=NOON, kind="pick", shown=tuple(map(picture, shown)), won=won,
+        rater=rater,
+    )  # fmt: skip
+
+
+def flag(kind: str, number: int) -> RatingEvent:
+    return RatingEvent(
+        event_id=f"{kind}{number}", timestamp=NOON, kind=kind, image=picture(number), value=True
+    )
+
+
+def of(scores: ImageScores, number: int) -> float:
+    place = scores.place(f"{number:064x}")
+    assert place is not None
+    return float(scores.scores[place])
+
+
+events = st.lists(
+    st.one_of(
+        st.builds(
+            stars, st.integers(0, 5), st.integers(0, 5), st.sampled_from("ab"),
+            st.uuids().map(str),
+        ),
+        st.builds(
+            pick, st.uuids().map(str),
+            st.lists(st.integers(0, 5), min_size=3, max_size=3).map(tuple),
+            st.sets(st.integers(0, 2)).map(tuple), st.sampled_from("ab"),
+        ),
+        st.builds(flag, st.sampled_from(["favourite", "reject"]), st.integers(0, 5)),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(events, st.randoms(use_true_random=False))
+def test_the_same_events_give_the_same_bits(said: list[RatingEvent], chance: random.Random) -> None:
+    """In any order, and met twice; every figure is a number."""
+    shuffled = said + said[:3]
+    chance.shuffle(shuffled)
+    one, other = fit_scores(said), fit_scores(shuffled)
+    assert one.identities == other.identities
+    for name in ("scores", "deviations", "readings", "ratings"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+        assert np.isfinite(getattr(one, name)).all()
+    assert (one.deviations > 0).all()
+    assert (one.deviations <= 1.0001).all()
+
+
+def test_more_stars_are_a_higher_score_and_more_raters_a_surer_one() -> None:
+    """The plainest thing that a score must do."""
+    said = [stars(n, 1 + n // 4, rater) for n in range(20) for rater in ("ann", "bob")]
+    said += [stars(n, 1 + n // 4, "cem") for n in range(0, 20, 4)]
+    scores = fit_scores(said)
+    assert of(scores, 0) < of(scores, 4) < of(scores, 9) < of(scores, 13) < of(scores, 18)
+    assert scores.scores.mean() == pytest.approx(0, abs=1e-9)
+    twice, thrice = scores.place(f"{1:064x}"), scores.place(f"{0:064x}")
+    assert twice is not None
+    assert thrice is not None
+    assert scores.ratings[twice] == 2
+    assert scores.ratings[thrice] == 3
+    assert scores.deviations[thrice] < scores.deviations[twice]
+
+
+def test_a_stingy_rater_is_read_on_his_own_scale() -> None:
+    """His three stars are his best; they weigh as a generous rater's five."""
+    chance = np.random.default_rng(0)
+    taste = chance.normal(size=80)
+    order = np.argsort(np.argsort(taste)) * 5 // 80
+    said = [stars(n, 1 + int(order[n]), "generous") for n in range(40)]
+    said += [stars(n, 1 + min(int(order[n]) // 2, 2), "stingy") for n in range(40, 80)]
+    scores = fit_scores(said)
+    places = [scores.place(f"{n:064x}") or 0 for n in range(80)]
+    generous, stingy = scores.scores[places[:40]], scores.scores[places[40:]]
+    assert abs(generous.mean() - stingy.mean()) < 0.35
+    assert scores.raters["stingy"].scale is not None
+
+
+def test_favourites_and_rejects_count_and_taking_them_back_undoes_it() -> None:
+    """A flag is evidence; a flag put down is none."""
+    scores = fit_scores([flag("favourite", 1), flag("reject", 2), stars(3, 3)])
+    assert of(scores, 1) > of(scores, 3) > of(scores, 2)
+    down = RatingEvent(
+        event_id="z", timestamp=NOON, kind="favourite", image=picture(1), value=False
+    )
+    assert fit_scores([flag("favourite", 1), down]).identities == ()
+
+
+def test_picks_order_pictures_and_winners_that_tie_beat_the_rest() -> None:
+    """One pick of four with two winners."""
+    scores = fit_scores([pick("a", (1, 2, 3, 4), (0, 2)), pick("b", (1, 3), (0, 1))])
+    assert of(scores, 1) == pytest.approx(of(scores, 3), abs=1e-6)
+    assert of(scores, 1) > of(scores, 2) == pytest.approx(of(scores, 4), abs=1e-6)
+
+
+def test_a_rater_who_contradicts_himself_says_nothing_and_is_told() -> None:
+    """Both picks count, and cancel out; the fit says how often it happened."""
+    scores = fit_scores([pick("a", (1, 2), (0,), "cem"), pick("b", (1, 2), (1,), "cem")])
+    assert of(scores, 1) == pytest.approx(0, abs=1e-9)
+    assert scores.raters["cem"].contradictions == 1
+
+
+def test_a_skipped_pick_and_a_picture_against_itself_are_no_evidence() -> None:
+    """Nothing was said."""
+    assert fit_scores([pick("a", (1, 2), ()), pick("b", (1, 1), (0,))]).identities == ()
+
+
+def test_readings_are_not_drawn_to_zero() -> None:
+    """The slope of scores on the truth is below one, that of readings about one."""
+    chance = np.random.default_rng(1)
+    taste = chance.normal(size=600)
+    said = []
+    for rater in ("ann", "bob"):
+        felt = taste + chance.logistic(size=600) / 2.2
+        values = 1 + np.searchsorted([-1.5, -0.5, 0.5, 1.5], felt)
+        said += [stars(n, int(values[n]), rater) for n in range(600)]
+    scores = fit_scores(said)
+    truth = taste[[int(name, 16) for name in scores.identities]]
+    assert np.polyfit(truth, scores.scores, 1)[0] < 0.85
+    assert np.polyfit(truth, scores.readings, 1)[0] == pytest.approx(1, abs=0.08)
+    assert np.mean(((truth - scores.scores) / scores.deviations) ** 2) == pytest.approx(1, abs=0.2)
+
+
+def test_picks_of_two_read_as_far_apart_as_they_are() -> None:
+    """Only differences are known of pairs; they are neither halved nor doubled."""
+    chance = np.random.default_rng(2)
+    said = []
+    for pair in range(300):
+        better = chance.random(4) < 1 / (1 + np.exp(-1.5))
+        said += [
+            pick(f"{pair}-{turn}", (2 * pair, 2 * pair + 1), (0 if won else 1,))
+            for turn, won in enumerate(better)
+        ]
+    scores = fit_scores(said)
+    order = np.argsort([int(name, 16) for name in scores.identities])
+    readings = scores.readings[order]
+    assert np.mean(readings[0::2] - readings[1::2]) * scores.pick_sharpness == pytest.approx(
+        1.5, abs=0.5
+    )
+
+
+def test_alpha_is_krippendorffs() -> None:
+    """The ordinal example of Krippendorff 2011: four raters, twelve units, 0.815."""
+    table = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, 0, 0, 0],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, 0, 3],
+        [0, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, 0],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, 0],
+    ]
+    said = [(unit, value) for row in table for unit, value in enumerate(row) if value]
+    units, values = np.array(said).T
+    alpha, pictures = krippendorff_alpha(units, values)
+    assert alpha == pytest.approx(0.815, abs=0.001)
+    assert pictures == 11
+
+
+def test_nobody_agrees_with_nobody() -> None:
+    """No figure without two raters of one picture."""
+    assert fit_scores([stars(n, 3) for n in range(9)]).agreement.alpha is None
+    assert fit_scores([]).agreement.tau is None

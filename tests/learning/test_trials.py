@@ -1,0 +1,98 @@
+"""Trials: rated pictures meet what made them, and nothing else slips in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safelight.learning.effects import find_effects
+from safelight.learning.scores import ImageScores
+from safelight.learning.trials import join_trials, prompt_terms
+
+
+def scores_of(count: int) -> ImageScores:
+    digests = tuple(f"{number:064x}" for number in range(count))
+    values = np.sin(np.arange(count, dtype=np.float64) * 7)
+    return ImageScores(
+        identities=digests, scores=values, deviations=np.full(count, 0.6), readings=values,
+        ratings=np.ones(count, np.int64), places={d: p for p, d in enumerate(digests)},
+    )  # fmt: skip
+
+
+def digests(count: int) -> list[str]:
+    return [f"{number:064x}" for number in range(count)]
+
+
+def test_rows_and_ratings_meet_by_either_hash_and_each_picture_counts_once() -> None:
+    """A picture that was drawn twice is one; unrated rows and lost records are counted."""
+    known = scores_of(4)
+    columns: dict[str, Any] = {
+        "sha256": [known.identities[1], "f" * 64, known.identities[1], None],
+        "pixel_sha256": [None, "e" * 64, None, known.identities[0]],
+        "steps": [10, 20, 30, 40],
+    }
+    trials = join_trials(columns, known)
+    assert trials.identities == (known.identities[1], known.identities[0])
+    assert trials.numbers["steps"].tolist() == [10, 40]
+    assert (trials.gone, trials.unrated) == (2, 1)
+
+
+def test_loras_and_terms_become_knobs() -> None:
+    """A LoRA by its weight, 0 where it is not called; terms that three prompts have."""
+    prompts = [
+        f"a cat {n % 4}{', golden hour' if n % 2 else ''}{' <lora:ink:0.5>' if n % 3 else ''}"
+        for n in range(48)
+    ]
+    prompts = [p.replace("cat", "dog") if n % 5 else p for n, p in enumerate(prompts)]
+    trials = join_trials({"sha256": digests(48), "prompt": prompts}, scores_of(48))
+    assert trials.numbers["lora:ink"].tolist() == [0.5 if n % 3 else 0.0 for n in range(48)]
+    assert "term:golden hour" in trials.levels
+    assert all("lora" not in prompt for prompt in trials.prompts.names)
+
+
+def test_terms_of_which_each_prompt_has_one_are_one_knob() -> None:
+    """As a wildcard in a prompt makes them."""
+    prompts = [f"thing {n % 6}, {'oil' if n // 6 % 2 else 'ink'}" for n in range(48)]
+    trials = join_trials({"sha256": digests(48), "prompt": prompts}, scores_of(48))
+    assert trials.levels["term:ink|oil"].names == ("ink", "oil")
+    (one,) = find_effects(trials).knobs[0].comparisons
+    assert (one.level, one.against, one.pictures) == ("oil", "ink", 24)
+
+
+def test_commas_inside_brackets_do_not_part() -> None:
+    """An attention group is one term."""
+    assert prompt_terms("a Cat, (oil, thick:1.2), a  cat") == ("a cat", "(oil, thick:1.2)")
+
+
+def test_columns_of_unequal_length_are_refused() -> None:
+    """The caller mixed something up."""
+    with pytest.raises(ValueError, match="one length"):
+        join_trials({"sha256": ["a"], "steps": []}, scores_of(1))
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+    st.sampled_from([float("nan"), float("inf"), 10**400, (), b"x"]),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(0, 30))
+def test_whatever_stands_in_a_column_there_is_an_answer(data: st.DataObject, count: int) -> None:
+    """Mixed types, NaN, absurd numbers: no trace, and no figure that is not a number."""
+    column = st.lists(anything, min_size=count, max_size=count)
+    columns: dict[str, Any] = {
+        "sha256": digests(count), "prompt": data.draw(column), "seed": data.draw(column),
+        "steps": data.draw(column), "sampler": data.draw(column),
+    }  # fmt: skip
+    effects = find_effects(join_trials(columns, scores_of(count)))
+    for knob in effects.knobs:
+        assert knob.told
+        for one in knob.comparisons:
+            figures = (one.difference, one.low, one.high, one.expected, one.chance)
+            assert len({figure is None for figure in figures}) == 1
+            assert all(figure is None or np.isfinite(figure) for figure in figures)
