@@ -271,9 +271,9 @@ def test_a_sheet_takes_any_two_knobs(page: Page, address: str) -> None:
     assert page.locator(".sheet thead th").all_inner_texts()[1:] == ["1", "3", "6"]
     assert page.locator(".sheet tbody th").all_inner_texts() == ["2", "4"]
     assert page.locator(".sheet td img").count() == 6
-    page.select_option("select[name=y]", "cfg_scale")
-    page.wait_for_load_state()
-    page.goto(f"{address}/sheet?q={quote(SWEEP_Q)}&x=steps&y=cfg_scale")
+    page.wait_for_timeout(300)
+    page.select_option("select[name=y]", "cfg_scale")  # the axes change places
+    page.wait_for_url("**x=steps&y=cfg_scale**")
     assert page.locator(".sheet thead th").all_inner_texts()[1:] == ["2", "4"]
 
 
@@ -477,6 +477,7 @@ seeds_per_variant = 50
     page.click("#start")
     page.wait_for_url("**/runs")
     wait(page, lambda: "of 50" in page.inner_text("#queue"))
+    page.wait_for_selector("#queue .now-strip img", timeout=20_000)
     page.goto(address)
     page.wait_for_selector("#now img", timeout=15_000)  # made now, before the record is written
     page.goto(f"{address}/runs")

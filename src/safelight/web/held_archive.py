@@ -2,7 +2,8 @@
 
 Opening it costs a look at every loose record and rating; a page that asks several times a
 second cannot pay that each time. What changed on the disk is noticed by the folders' times and
-the rating segments' sizes, and read anew, but never for more than a fifth of the time.
+the rating segments' sizes: records are read anew at once, ratings for a fifth of the time at
+most, because while people rate they change all the time.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class HeldArchive(Archive):
         self._signature: Signature = ()
         self._rest_until = 0.0
         self._answers: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._keeping = threading.Lock()
         self._asking = threading.BoundedSemaphore(_AT_ONCE)
 
     def query(
@@ -127,7 +129,7 @@ class HeldArchive(Archive):
             cost = time.monotonic() - begun
         if limit is not None and limit <= _LARGEST_KEPT:
             rests_until = begun + cost + min(_REST * cost, 2.0)
-            with self._lock:
+            with self._keeping:
                 self._answers[key] = _Kept(records, ratings, rests_until, answer)
                 while len(self._answers) > _ANSWERS_KEPT:
                     self._answers.popitem(last=False)
@@ -136,20 +138,18 @@ class HeldArchive(Archive):
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor of the held database; closing it leaves the database open."""
         with self._lock:
-            if self._held is None or time.monotonic() >= self._rest_until:
-                signature = self.signature()
-                if self._held is None or signature != self._signature:
-                    begun = time.monotonic()
-                    self._held = super().connect()
-                    self._signature = signature
-                    ended = time.monotonic()
-                    self._rest_until = ended + min(_REST * (ended - begun), 10.0)
+            signature = self.signature()
+            if (
+                self._held is None
+                or signature[:2] != self._signature[:2]
+                or (signature != self._signature and time.monotonic() >= self._rest_until)
+            ):
+                begun = time.monotonic()
+                self._held = super().connect()
+                self._signature = signature
+                ended = time.monotonic()
+                self._rest_until = ended + min(_REST * (ended - begun), 10.0)
             return self._held.cursor()
-
-    def seen(self) -> Signature:
-        """Return the signature of the records that questions are answered from now."""
-        self.connect().close()
-        return self._signature[:2]
 
     def signature(self) -> Signature:
         """Return what changes when records, packs or ratings do."""
@@ -202,8 +202,12 @@ class HeldArchive(Archive):
             text = "" if value is None else str(value)
             found[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
         for name, values_ in found.items():
-            by_value = name in ("date", "size")
-            values_.sort(key=(lambda v: v.value) if by_value else (lambda v: v.count), reverse=True)
+            if name in ("date", "size"):
+                values_.sort(key=lambda one: one.value, reverse=True)
+            elif name == "rating":  # the best first, and what has no stars at the end
+                values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
+            else:
+                values_.sort(key=lambda one: one.count, reverse=True)
         found["lora"] = [
             FacetValue(value=name, count=count, clause=f"prompt has {_quoted(f'<lora:{name}')}")
             for name, count in loras

@@ -1,12 +1,15 @@
 // The queue: what runs, how far it is, what it looks like, and why something failed.
-import { $, first, h, listen, notice, put, tell } from "./page.js";
+import { $, ask, first, h, listen, notice, put, tell } from "./page.js";
 import "./keys.js";
 import "./ratings.js";
 
 const box = $("#queue");
 let number = 0;
+let made = [];
+let latest = first();
 
 function show(state) {
+  latest = state;
   number += 1;
   const p = state.progress;
   const one = (run) => {
@@ -17,6 +20,7 @@ function show(state) {
       h("div", {}, h("h3", {}, run.run_id && !open ? h("a", { href: `/runs/${run.run_id}` }, run.title) : run.title),
         h("p", {}, h("span", { class: `mark-${["completed", "partial", "failed", "cancelled"].includes(run.status) ? run.status : "other"}` }, run.status), " ", h("span.quiet-text", {}, line)),
         going ? h("progress", { max: String(p?.variants ?? run.plan_size), value: String(value), "aria-label": `${run.title}: how far` }) : null,
+        going && made.length ? h("div.now-strip", { tabindex: "0", role: "group", "aria-label": "Made so far, newest first" }, made.slice(0, 12).map((row) => h("a", { href: `/look/${row.sha256}` }, h("img.veiled", { src: `/thumbnails/${row.sha256}?side=192`, alt: row.prompt?.slice(0, 100) || "picture" })))) : null,
         run.error ? h("p.fault", {}, run.error) : null,
         run.failures.length ? h("ul.reasons", {}, run.failures.map((text) => h("li", {}, text))) : null),
       open ? h("button.quiet", { type: "button", "aria-label": `Cancel ${run.title}`, onclick: () => tell("/api/runs/cancel", { number: run.number }).catch((error) => notice(error.message)) }, "Cancel") : null);
@@ -26,9 +30,10 @@ function show(state) {
   if (active && box.contains(document.activeElement) === false) [...box.querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === active)?.focus();
 }
 
-show(first());
+show(latest);
 let seen = null;
 listen({
   runs: show,
+  "being-made": async () => { try { made = (await ask("/api/being-made")).rows; show(latest); } catch { /* the next news brings them */ } },
   archive: (now) => { if (seen !== null && seen !== now && !document.querySelector("input:focus")) location.reload(); seen = now; },
 });

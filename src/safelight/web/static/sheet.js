@@ -9,7 +9,14 @@ const show = () => document.documentElement.style.setProperty("--cell", `${size.
 size.value = kept("safelight.cell", "160");
 show();
 size.addEventListener("input", () => { keep("safelight.cell", size.value); show(); });
-$("#axes").addEventListener("change", (event) => { if (event.target.matches("select")) event.target.form.requestSubmit(); });
+const axes = $("#axes").elements;
+const before = { x: axes.x?.value, y: axes.y?.value };
+$("#axes").addEventListener("change", (event) => {
+  if (!event.target.matches("select")) return;
+  const other = { x: "y", y: "x" }[event.target.name];
+  if (other && axes[other].value === event.target.value) axes[other].value = before[event.target.name]; // they change places
+  event.target.form.requestSubmit();
+});
 if (table) {
   const images = () => [...table.querySelectorAll("img.zoomed")];
   const zoom = new Zoom(table, images, { needsCtrl: true });
