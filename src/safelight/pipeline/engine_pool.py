@@ -12,18 +12,23 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
 from safelight.knobs import Stage
-from safelight.pipeline.backend import Backend, BackendDescription, Closes
+from safelight.pipeline.backend import Backend, BackendDescription, Closes, ListsChoices
 from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant
 from safelight.pipeline.progress import CancelToken
 from safelight.pipeline.variant_drawer import Step, VariantDrawer
+
+_SOON = 2.0
+"""Seconds that the others have to answer once one engine did."""
+
+_Said = TypeVar("_Said")
 
 __all__ = ["DrawingJob", "Ended", "EnginePool", "Lanes", "LocalPool"]
 
@@ -159,21 +164,15 @@ class LocalPool:
         return self._backends[0].name
 
     def describe(self) -> BackendDescription:
-        """Return the description of the first that answers.
+        """Return the description of one that answers.
+
+        All are asked at once; one that hangs keeps nobody waiting.
 
         Raises:
             BackendUnavailable: None answers.
             BackendError: Two of them are not the same version.
         """
-        found: list[tuple[str, BackendDescription]] = []
-        silent: BackendUnavailable | None = None
-        for name, backend in zip(self._names, self._backends, strict=True):
-            try:
-                found.append((name, backend.describe()))
-            except BackendUnavailable as error:
-                silent = error
-        if not found:
-            raise silent or BackendUnavailable("no engine answers")
+        found = self._ask(lambda backend: backend.describe())
         versions = {one.version: name for name, one in found if one.version}
         if len(versions) > 1:
             told = ", ".join(f"{name} is {version}" for version, name in versions.items())
@@ -182,6 +181,47 @@ class LocalPool:
                 f" equal pictures: {told}; use one version, or run them apart"
             )
         return next((one for _, one in found if one.version), found[0][1])
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return what one that answers has; nothing where engines do not tell.
+
+        Raises:
+            BackendUnavailable: None answers.
+        """
+        found = self._ask(lambda one: one.choices() if isinstance(one, ListsChoices) else {})
+        return found[0][1]
+
+    def _ask(self, question: Callable[[Backend], _Said]) -> list[tuple[str, _Said]]:
+        """Return (name, answer) of those that answer soon, in the order of the pool."""
+        if len(self._backends) == 1:
+            return [(self._names[0], question(self._backends[0]))]
+        said: queue.SimpleQueue[tuple[int, _Said | Exception]] = queue.SimpleQueue()
+
+        def ask(number: int) -> None:
+            try:
+                said.put((number, question(self._backends[number])))
+            except Exception as error:  # noqa: BLE001 - raised again by whoever asked
+                said.put((number, error))
+
+        for number in range(len(self._backends)):
+            name = f"safelight-ask {self._names[number]}"
+            threading.Thread(target=ask, args=(number,), name=name, daemon=True).start()
+        answers: dict[int, _Said] = {}
+        silent: BackendUnavailable | None = None
+        for _ in self._backends:
+            try:
+                number, answer = said.get(timeout=_SOON if answers else None)
+            except queue.Empty:
+                break  # whoever hangs is found out when it is asked to draw
+            if isinstance(answer, BackendUnavailable):
+                silent = answer
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                answers[number] = answer
+        if not answers:
+            raise silent or BackendUnavailable("no engine answers")
+        return [(self._names[number], answers[number]) for number in sorted(answers)]
 
     def open_lanes(self, job: DrawingJob) -> Lanes:
         """Return one worker per engine, more where an engine draws several at once."""
