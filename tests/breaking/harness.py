@@ -459,7 +459,9 @@ def trial(name: str, seed: int, host: RayHost | None = None) -> Finding:
 
 def _check_broken(scene: Scene, finding: Finding) -> None:
     acknowledged = {
-        (event["run_id"], event["variant"]) for event in scene.told() if event["event"] == "variant"
+        (event["run_id"], event["variant"])
+        for event in scene.told()
+        if event["event"] == "variant" and event.get("recorded", True)
     }
     firsts: dict[str, int] = {}
     for journal in scene.archive.rglob("journal.jsonl"):

@@ -32,7 +32,12 @@ def resume_note(config: PipelineConfig) -> Mapping[str, Any] | None:
 
 
 def job_of_run(
-    record: LearningRecord, archive: Path, path: Path | None, overrides: Sequence[str]
+    record: LearningRecord,
+    archive: Path,
+    path: Path | None,
+    overrides: Sequence[str],
+    *,
+    ask: bool = True,
 ) -> Job:
     """Return the job that *record* is a run of.
 
@@ -41,12 +46,13 @@ def job_of_run(
         archive: The archive folder.
         path: The config file; None takes the config from the run's journal.
         overrides: ``stage.knob=value`` texts, as they were given the first time.
+        ask: Whether to ask the engine that the config names what it has.
 
     Raises:
         ConfigError: The config is at fault, or the journal does not hold it.
     """
     if path is not None:
-        return ready_job(path, overrides, record.plan_seed)
+        return ready_job(path, overrides, record.plan_seed, ask=ask)
     journal = archive / run_folder(record.timestamp, record.run_id) / JOURNAL_NAME
     try:
         note = read_journal(journal)[0].get("resume")
@@ -65,4 +71,4 @@ def job_of_run(
         folder=Path(note["folder"]),
         source=str(journal),
     )
-    return ready_config(config, str(journal), record.plan_seed)
+    return ready_config(config, str(journal), record.plan_seed, ask=ask)

@@ -48,7 +48,7 @@ class Job:
         return self.config.name or "unnamed config"
 
 
-def ready_job(path: Path, overrides: Sequence[str], seed: int | None) -> Job:
+def ready_job(path: Path, overrides: Sequence[str], seed: int | None, *, ask: bool = True) -> Job:
     """Check everything about a config that can be checked without drawing.
 
     An engine that does not answer is no fault of the config: its run will say so.
@@ -57,20 +57,23 @@ def ready_job(path: Path, overrides: Sequence[str], seed: int | None) -> Job:
         path: The file.
         overrides: ``stage.knob=value`` texts.
         seed: Seed of the plan; a new one is drawn when it is None.
+        ask: Whether to ask the engine that the config names what it has.
 
     Raises:
         ConfigError: Something is at fault; the message names the file.
     """
-    return ready_config(PipelineConfig.from_file(path, overrides), str(path), seed)
+    config = PipelineConfig.from_file(path, overrides)
+    return ready_config(config, str(path), seed, ask=ask)
 
 
-def ready_config(config: PipelineConfig, source: str, seed: int | None) -> Job:
+def ready_config(config: PipelineConfig, source: str, seed: int | None, *, ask: bool = True) -> Job:
     """Check everything about *config* that can be checked without drawing.
 
     Args:
         config: What is to be run.
         source: What to call it in messages.
         seed: Seed of the plan; a new one is drawn when it is None.
+        ask: Whether to ask the engine that the config names what it has.
 
     Raises:
         ConfigError: Something is at fault; the message names *source*.
@@ -81,7 +84,8 @@ def ready_config(config: PipelineConfig, source: str, seed: int | None) -> Job:
         backend = create_backend(config.backend.name, options, folder=config.folder)
         plan = plan_variants(config, plan_seed)
         with suppress(BackendUnavailable):
-            refuse_unknown_choices(backend, config, plan)
+            if ask:
+                refuse_unknown_choices(backend, config, plan)
     except ConfigError as error:
         raise ConfigError(error.faults, source=source) from error
     except SafelightError as error:

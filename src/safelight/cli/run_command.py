@@ -128,9 +128,13 @@ def command(
             _recover(archive)
             continues = continuation_of(Archive(archive), run, only_failed=retry_failed is not None)
             record = Archive(archive).record(run)
-            jobs = [job_of_run(record, archive, configs[0] if configs else None, overrides)]
+            jobs = [
+                job_of_run(
+                    record, archive, configs[0] if configs else None, overrides, ask=not servers
+                )
+            ]
         else:
-            jobs = [ready_job(path, overrides, seed) for path in configs]
+            jobs = [ready_job(path, overrides, seed, ask=not servers) for path in configs]
         if dry_run:
             for job in jobs:
                 _show_plan(job, as_json)

@@ -2,7 +2,8 @@
 
 Every line is an object with ``time`` (UTC) and ``event``: ``variant``, ``failure`` and ``retry``
 as they happen, ``run`` when a run has ended, and ``log`` for what the program's logger says.
-A ``variant`` is told when its pictures and its journal line are safe on the disk.
+A ``variant`` is told when its pictures and its journal line are safe on the disk; when only its
+pictures are, because the disk is full, ``recorded`` is false.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class RunLog(logging.Handler):
             variant=progress.variant - 1,
             label=progress.label,
             **{name: value for name, value in details.items() if value},
+            **({} if progress.recorded else {"recorded": False}),
         )
 
     def ended(self, result: RunResult) -> None:

@@ -11,19 +11,24 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
 from safelight.knobs import Stage
-from safelight.pipeline.backend import Backend, BackendDescription, Closes
+from safelight.pipeline.backend import Backend, BackendDescription, Closes, ListsChoices
 from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant
 from safelight.pipeline.progress import CancelToken
 from safelight.pipeline.variant_drawer import Step, VariantDrawer
+
+_SOON = 2.0
+"""Seconds that the others have to answer once one engine did."""
+
+_Said = TypeVar("_Said")
 
 __all__ = ["DrawingJob", "Ended", "EnginePool", "Lanes", "LocalPool"]
 
@@ -152,6 +157,7 @@ class LocalPool:
         self._names = list(names) or [backend.name for backend in backends]
         if len(set(self._names)) < len(backends):
             self._names = [f"{name} {n}" for n, name in enumerate(self._names, start=1)]
+        self._asked: Counter[int] = Counter()
 
     @property
     def name(self) -> str:
@@ -159,21 +165,15 @@ class LocalPool:
         return self._backends[0].name
 
     def describe(self) -> BackendDescription:
-        """Return the description of the first that answers.
+        """Return the description of one that answers.
+
+        All are asked at once; one that hangs keeps nobody waiting.
 
         Raises:
             BackendUnavailable: None answers.
             BackendError: Two of them are not the same version.
         """
-        found: list[tuple[str, BackendDescription]] = []
-        silent: BackendUnavailable | None = None
-        for name, backend in zip(self._names, self._backends, strict=True):
-            try:
-                found.append((name, backend.describe()))
-            except BackendUnavailable as error:
-                silent = error
-        if not found:
-            raise silent or BackendUnavailable("no engine answers")
+        found = self._ask(lambda backend: backend.describe())
         versions = {one.version: name for name, one in found if one.version}
         if len(versions) > 1:
             told = ", ".join(f"{name} is {version}" for version, name in versions.items())
@@ -183,17 +183,67 @@ class LocalPool:
             )
         return next((one for _, one in found if one.version), found[0][1])
 
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """Return what one that answers has; nothing where engines do not tell.
+
+        Raises:
+            BackendUnavailable: None answers.
+        """
+        found = self._ask(lambda one: one.choices() if isinstance(one, ListsChoices) else {})
+        return found[0][1]
+
+    def _ask(self, question: Callable[[Backend], _Said]) -> list[tuple[str, _Said]]:
+        """Return (name, answer) of those that answer soon, in the order of the pool."""
+        if len(self._backends) == 1:
+            return [(self._names[0], question(self._backends[0]))]
+        said: queue.SimpleQueue[tuple[int, _Said | Exception]] = queue.SimpleQueue()
+
+        def ask(number: int) -> None:
+            try:
+                said.put((number, question(self._backends[number])))
+            except Exception as error:  # noqa: BLE001 - raised again by whoever asked
+                said.put((number, error))
+            finally:
+                self._asked[number] -= 1
+
+        for number in range(len(self._backends)):
+            self._asked[number] += 1
+            name = f"safelight-ask {self._names[number]}"
+            threading.Thread(target=ask, args=(number,), name=name, daemon=True).start()
+        answers: dict[int, _Said] = {}
+        silent: BackendUnavailable | None = None
+        for _ in self._backends:
+            try:
+                number, answer = said.get(timeout=_SOON if answers else None)
+            except queue.Empty:
+                break  # whoever hangs gets nothing to draw until it has answered
+            if isinstance(answer, BackendUnavailable):
+                silent = answer
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                answers[number] = answer
+        if not answers:
+            raise silent or BackendUnavailable("no engine answers")
+        return [(self._names[number], answers[number]) for number in sorted(answers)]
+
     def open_lanes(self, job: DrawingJob) -> Lanes:
         """Return one worker per engine, more where an engine draws several at once."""
         workers: dict[str, Backend] = {}
-        for name, backend in zip(self._names, self._backends, strict=True):
+        numbers: dict[str, int] = {}
+        for number, (name, backend) in enumerate(zip(self._names, self._backends, strict=True)):
             wanted: Any = getattr(backend, "lanes", 1)
             lanes = wanted if isinstance(wanted, int) and wanted > 1 else 1
             names = [name] if lanes == 1 else [f"{name} lane {n}" for n in range(1, lanes + 1)]
             workers |= dict.fromkeys(names, backend)
+            numbers |= dict.fromkeys(names, number)
+
+        def hears(worker: str) -> bool:
+            return self._asked[numbers[worker]] <= 0
+
         if len(workers) == 1 or job.most == 1:
-            return _InTurn(workers, job)
-        return _Threads(workers, job)
+            return _InTurn(workers, job, hears)
+        return _Threads(workers, job, hears)
 
     def close(self) -> None:
         """Let go of every engine that holds something."""
@@ -205,8 +255,11 @@ class LocalPool:
 class _InTurn:
     """Draws in the caller's thread, where an engine of one lane has always been called."""
 
-    def __init__(self, workers: dict[str, Backend], job: DrawingJob) -> None:
+    def __init__(
+        self, workers: dict[str, Backend], job: DrawingJob, hears: Callable[[str], bool]
+    ) -> None:
         self.workers = tuple(workers)
+        self._hears = hears
         self._job = job
         self._drawers = _drawers(workers, job)
         self._started: deque[tuple[str, DrawnVariant]] = deque()
@@ -217,8 +270,8 @@ class _InTurn:
     def __exit__(self, *details: object) -> None:
         return None
 
-    def ready(self, worker: str) -> bool:  # noqa: ARG002 - the port's
-        return not self._started
+    def ready(self, worker: str) -> bool:
+        return not self._started and self._hears(worker)
 
     def start(self, worker: str, drawn: DrawnVariant) -> None:
         self._started.append((worker, drawn))
@@ -248,8 +301,11 @@ class _InTurn:
 class _Threads:
     """Draws in a thread for each worker."""
 
-    def __init__(self, workers: dict[str, Backend], job: DrawingJob) -> None:
+    def __init__(
+        self, workers: dict[str, Backend], job: DrawingJob, hears: Callable[[str], bool]
+    ) -> None:
         self.workers = tuple(workers)
+        self._hears = hears
         self._job = job
         self._drawers = _drawers(workers, job)
         self._news: queue.SimpleQueue[Ended | tuple[DrawnVariant, Stage, Step]] = (
@@ -270,8 +326,8 @@ class _Threads:
         for thread in self._threads:
             thread.join()
 
-    def ready(self, worker: str) -> bool:  # noqa: ARG002 - the port's
-        return True
+    def ready(self, worker: str) -> bool:
+        return self._hears(worker)
 
     def start(self, worker: str, drawn: DrawnVariant) -> None:
         self._busy += 1

@@ -129,8 +129,8 @@ class RunJournal:
         except OSError as error:
             self._note(error)
 
-    def add(self, entry: VariantEntry, *, flush: bool = True) -> None:
-        """Add a finished variant; its images must be safe by now.
+    def add(self, entry: VariantEntry, *, flush: bool = True) -> bool:
+        """Add a finished variant, whose images must be safe by now; return whether it is, too.
 
         Args:
             entry: The variant.
@@ -138,6 +138,7 @@ class RunJournal:
         """
         self.entries.append(entry)
         self._append(_encoder.encode(entry), flush=flush)
+        return self.trouble is None
 
     def end(self, status: str, error: str | None) -> None:
         """Note how the run ended, and let go of the file."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from safelight.config import PipelineConfig
-from safelight.errors import BackendUnavailable, ConfigError, ConfigFault, PlanError
+from safelight.errors import ConfigError, ConfigFault, PlanError
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
 from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import Backend, ListsChoices
@@ -69,7 +68,6 @@ class PipelineRunner:
     ) -> None:
         self._backend = backend
         self._pool = pool or LocalPool([backend])
-        self._shared = pool is not None
         self._retry = retry
         self._library = library
         self._archive = Path(archive_dir) if archive_dir is not None else None
@@ -138,11 +136,9 @@ class PipelineRunner:
         plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
         if continues is not None:
             _refuse_another_plan(config, plan, continues)
-        elif self._shared:
-            with suppress(BackendUnavailable):  # others may draw in its place
-                refuse_unknown_choices(self._backend, config, plan)
         else:
-            refuse_unknown_choices(self._backend, config, plan)
+            shared = isinstance(self._pool, ListsChoices)
+            refuse_unknown_choices(self._pool if shared else self._backend, config, plan)
         cancel = cancel or CancelToken()
         plan_id = continues.plan_id if continues else new_run_id()
         starts = range(0, plan.plan_size, self._per_run)
@@ -187,7 +183,7 @@ def _refuse_another_plan(
 
 
 def refuse_unknown_choices(
-    backend: Backend, config: PipelineConfig, plan: RandomizerPlanResult
+    backend: Backend | EnginePool, config: PipelineConfig, plan: RandomizerPlanResult
 ) -> None:
     """Refuse names that the engine does not list, before anything is drawn.
 

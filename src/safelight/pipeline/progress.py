@@ -59,6 +59,8 @@ class RunProgress:
         preview: A PNG of the picture so far, when the engine gives one.
         message: The error of a ``failure`` or ``retry``.
         worker: Who draws it, where several do; else empty.
+        recorded: Of a ``variant``: whether its line in the journal is safe as well; when the disk
+            is full, only its pictures are.
     """
 
     run_id: str
@@ -72,6 +74,7 @@ class RunProgress:
     preview: bytes | None = field(default=None, repr=False)
     message: str = ""
     worker: str = ""
+    recorded: bool = True
 
 
 ProgressCallback = Callable[[RunProgress], None]

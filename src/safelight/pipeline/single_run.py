@@ -61,7 +61,7 @@ _WEIGHTS = (".model", ".vae")
 """Knobs whose change makes an engine load something large."""
 
 _log = logging.getLogger(__name__)
-_Saved = tuple[VariantEntry, tuple[RunImage, ...]]
+_Saved = tuple[VariantEntry, tuple[RunImage, ...], bool]
 
 
 class SingleRun:
@@ -310,9 +310,8 @@ class SingleRun:
             if before is not None and self._may_reuse(before):
                 entry = _reused_entry(drawn, before)
                 images = tuple(_reused_image(o, drawn, self._archive) for o in entry.outputs)
-                self._journal.add(entry, flush=False)
                 self._reused += 1
-                self._note(entry, images)
+                self._note(entry, images, self._journal.add(entry, flush=False))
             elif position in wanted or before is not None:
                 missing.append(position)
         return missing
@@ -353,20 +352,19 @@ class SingleRun:
     def _save(self, saver: PictureSaver, drawn: DrawnVariant) -> _Saved:
         """Make one variant safe: pictures first, journal line after; in the saving thread."""
         entry, images = saver.save(drawn)
-        self._journal.add(entry)
-        return entry, images
+        return entry, images, self._journal.add(entry)
 
     def _take_in(self, saved: Future[_Saved]) -> None:
         self._note(*saved.result())
 
-    def _note(self, entry: VariantEntry, images: tuple[RunImage, ...]) -> None:
+    def _note(self, entry: VariantEntry, images: tuple[RunImage, ...], safe: bool) -> None:
         self._images.extend(images)
         variant = self._plan.variants[self._places[entry.position]]
         if entry.failures:
             failure = entry.failures[0]
             self._tell("failure", variant, stage=failure.stage, message=failure.error)
         elif entry.finished:
-            self._tell("variant", variant)
+            self._tell("variant", variant, recorded=safe)
 
     def _tell(
         self,
