@@ -31,7 +31,7 @@ PICK_SHARPNESS = SHARPNESS / 2**0.5
 _SHARPNESS_GRID = PICK_SHARPNESS * 2.0 ** np.arange(-2.0, 2.1, 0.5)
 _CHOICES_FOR_SHARPNESS = 50
 _GRID_SPREAD = 0.4
-_EXACT_UP_TO = 3_000
+_EXACT_UP_TO = 600
 _STEPS = 60
 
 
@@ -191,13 +191,11 @@ class _Problem:
 
     def solve(self, sharpness: float) -> tuple[Floats, Any]:
         """Return the most likely scores and the negated Hessian there."""
-        from scipy.sparse.linalg import spsolve
-
         scores = self._warm.copy()
         value = self._value(scores, sharpness)
         for _ in range(_STEPS):
             gradient, hessian = self._slope(scores, sharpness)
-            step = np.atleast_1d(spsolve(hessian, gradient))
+            step = _solved(hessian, gradient)
             length = 1.0
             while length > 1e-6:
                 tried = self._value(scores + length * step, sharpness)
@@ -205,18 +203,16 @@ class _Problem:
                     break
                 length /= 2
             scores, value = scores + length * step, max(value, tried)
-            if np.abs(length * step).max() < 1e-9:
+            if np.abs(length * step).max() < 1e-8:
                 break
         self._warm = scores
         return scores, self._slope(scores, sharpness)[1]
 
     def evidence(self, sharpness: float) -> float:
         """Return the log evidence of *sharpness*, by Laplace, with its prior."""
-        from scipy.sparse.linalg import splu
-
         self._warm = self._means.copy()
         scores, hessian = self.solve(float(sharpness))
-        log_determinant = float(np.log(np.abs(splu(hessian).U.diagonal())).sum())
+        log_determinant = _log_determinant(hessian)
         prior = np.log(sharpness / PICK_SHARPNESS) / _GRID_SPREAD
         return float(self._value(scores, float(sharpness)) - log_determinant / 2 - 0.5 * prior**2)
 
@@ -228,10 +224,35 @@ def _readings(scores: Floats, hessian: Any) -> Floats:
     fiftieth of the prior is kept.
     """
     from scipy import sparse
-    from scipy.sparse.linalg import spsolve
 
     likelihood = sparse.csc_array(hessian - 0.98 * sparse.eye_array(len(scores)))
-    return np.atleast_1d(spsolve(likelihood, hessian @ scores))
+    return _solved(likelihood, hessian @ scores)
+
+
+def _solved(matrix: Any, right: Floats) -> Floats:
+    """Return the solution of a positive definite system.
+
+    A graph of chance comparisons has no sparse factors, so that large systems are solved by
+    conjugate gradients: the prior keeps them well conditioned.
+    """
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    if len(right) <= _EXACT_UP_TO:
+        return np.asarray(np.linalg.solve(matrix.toarray(), right), np.float64)
+    diagonal = matrix.diagonal()
+    scaled = LinearOperator(matrix.shape, matvec=lambda x: x / diagonal, dtype=np.float64)
+    found, _ = cg(matrix, right, rtol=1e-10, atol=0.0, maxiter=2_000, M=scaled)
+    return np.asarray(found, np.float64)
+
+
+def _log_determinant(hessian: Any) -> float:
+    """Return the logarithm of the determinant; of large problems to the second order."""
+    if hessian.shape[0] <= _EXACT_UP_TO:
+        return float(np.linalg.slogdet(hessian.toarray())[1])
+    diagonal = hessian.diagonal()
+    off = hessian - type(hessian)(_diagonal_matrix(diagonal))
+    pairs = float((1 / diagonal) @ (off.multiply(off) @ (1 / diagonal)))
+    return float(np.log(diagonal).sum()) - pairs / 2
 
 
 def _inverse_diagonal(hessian: Any) -> Floats:
