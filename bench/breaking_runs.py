@@ -5,8 +5,8 @@ that answers half a picture, ...), and checks what is left: no acknowledged pict
 missing, none torn, none doubled, and a record that says how the run ended. Then the run goes on
 with ``--resume`` and must end whole.
 
-Usage: ``python bench/breaking_runs.py [TRIALS] [SEED] [WORD]``; 200 trials unless told
-otherwise, of those whose name holds WORD. Ends with status 1 when anything was lost.
+Usage: ``python bench/breaking_runs.py [TRIALS] [SEED] [WORD]``; one of each
+unless told otherwise, of those whose name holds WORD. Ends with status 1 when anything was lost.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ def main(number: int, seed: int, word: str) -> int:
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    number = int(given[0]) if given else 200
+    number = int(given[0]) if given else len(TRIALS)
     seed = int(given[1]) if len(given) > 1 else 1
     raise SystemExit(main(number, seed, given[2] if len(given) > 2 else ""))
