@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytest.importorskip("resource", reason="prlimit")
+
 from breaking.harness import TRIALS, trial
 
 _SHORT = [
