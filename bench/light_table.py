@@ -6,7 +6,8 @@ process to the first page on the screen, with the disk warm; a filter change, fr
 new tiles; frames while the grid scrolls; memory; and a crowd of 50 readers and 5 raters.
 Bars at 500,000: first page 1 s, filter 300 ms, 60 frames a second, 1 GB, 50 ms a rating.
 
-Usage: ``python bench/light_table.py [COUNT] [SECONDS]``; 500,000 and 60 when not given
+Usage: ``python bench/light_table.py [COUNT] [SECONDS] [ARCHIVE]``; 500,000 and 60 when not given.
+An ARCHIVE that is there already is used again.
 """
 
 from __future__ import annotations
@@ -174,9 +175,10 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
     with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "archive"
+        archive = Path(sys.argv[3] if len(sys.argv) > 3 else Path(folder) / "archive")
         begun = time.perf_counter()
-        fill(archive, count)
+        if not archive.exists():
+            fill(archive, count)
         load = os.getloadavg()[0] / (os.cpu_count() or 1)
         print(
             f"{count:,} pictures, made in {time.perf_counter() - begun:.0f} s; {load:.1f} processes"

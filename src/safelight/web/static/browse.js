@@ -167,7 +167,6 @@ async function go(change, { push = true } = {}) {
   $("#q").value = wanted.q; $("#sort").value = wanted.sort; $("#group").value = wanted.group;
   $("#as-sheet").href = `/sheet?${new URLSearchParams({ q: wanted.q })}`;
   document.body.classList.add("busy");
-  facets();
   try {
     const page = await ask(`/api/pictures?${address({ limit: "120" })}`);
     if (mine !== generation) return;
@@ -182,6 +181,7 @@ async function go(change, { push = true } = {}) {
     $("#q").setAttribute("aria-invalid", "true");
   }
   document.body.classList.remove("busy");
+  facets(); // only now: they would take the processor from the tiles
 }
 
 const open = new Set(JSON.parse(kept("safelight.facets", '["rating","model","sampler","lora","date"]')));
