@@ -61,7 +61,7 @@ wheel-test: $(READY) chromium
 	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
 
 bench: $(READY)
-	for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in bench/*.py; do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
 
 COMFYUI_DIR ?= build/comfyui
 
