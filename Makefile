@@ -29,7 +29,7 @@ run: $(READY)
 
 # The light table's tests drive a real browser; without one they are skipped, and say so.
 chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	@which chromium chromium-browser google-chrome 2>/dev/null | grep -q . \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
 	     && echo "installing Chromium, for the tests of the page" \
 	     && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \

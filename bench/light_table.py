@@ -6,8 +6,8 @@ process to the first page on the screen, with the disk warm; a filter change, fr
 new tiles; frames while the grid scrolls; memory; and a crowd of 50 readers and 5 raters.
 Bars at 500,000: first page 1 s, filter 300 ms, 60 frames a second, 1 GB, 50 ms a rating.
 
-Usage: ``PYTHONPATH=tests python bench/light_table.py [COUNT] [SECONDS] [ARCHIVE]``; 500,000 and 60 when not given.
-An ARCHIVE that is there already is used again.
+Usage: ``PYTHONPATH=tests python bench/light_table.py [COUNT] [SECONDS] [ARCHIVE]``; 500,000
+and 60 when not given. An ARCHIVE that is there already is used again.
 """
 
 from __future__ import annotations
