@@ -265,7 +265,7 @@ def against_tinydb(place: Path, texts: list[bytes]) -> None:
         with tinydb.TinyDB(file) as base:  # as a process that begins must
             test = (tinydb.where("primary_model") == "model-3") & tinydb.where(
                 "primary_cfg_scale"
-            ).test(lambda value: 5 <= value <= 8)  # type: ignore[operator]
+            ).test(lambda value: 5 <= value <= 8)
             return sorted(base.search(test), key=lambda found: str(found["timestamp"]))[-50:]
 
     archive = Archive(place)
