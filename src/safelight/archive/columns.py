@@ -246,6 +246,10 @@ class Batch:
             ("pictures", _PICTURES, self._picture_columns()),
             ("loras", _LORAS, columns_of(self._loras)), ("prompts", _PROMPTS, columns_of(prompts)),
         ):  # fmt: skip
+            if not columns or not columns[0]:  # most questions: everything is packed
+                named = ", ".join(f'"{n}" {kind}' for n, kind in kinds.items())
+                connection.execute(f"CREATE TABLE batch_{name} ({named})")
+                continue
             connection.register("given", numpy_columns(kinds, columns))
             casts = ", ".join(f'CAST("{n}" AS {kind}) AS "{n}"' for n, kind in kinds.items())
             connection.execute(f"CREATE TABLE batch_{name} AS SELECT {casts} FROM given")
