@@ -60,7 +60,7 @@ class PipelineConfig:
         randomizer: How variants are made.
         metadata: The user's own; goes into the record as it is.
         folder: The folder that relative paths in the config start from.
-        stated: What its file says, overrides included; empty when it is from no file.
+        stated: What its file or page says, overrides included; empty when nobody wrote it down.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safelight.archive_layout import JOURNAL_NAME, run_folder
 from safelight.cli.job import Job, ready_config, ready_job
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, RecordError
 from safelight.learning import LearningRecord
 from safelight.learning.snapshot import plain_snapshot
-from safelight.pipeline.journal import read_journal
+from safelight.pipeline.drawn_before import stated_config
 
 __all__ = ["job_of_run", "resume_note"]
 
@@ -53,22 +52,17 @@ def job_of_run(
     """
     if path is not None:
         return ready_job(path, overrides, record.plan_seed, ask=ask)
-    journal = archive / run_folder(record.timestamp, record.run_id) / JOURNAL_NAME
     try:
-        note = read_journal(journal)[0].get("resume")
+        stated = stated_config(record, archive)
     except RecordError as error:
         raise ConfigError(
             f"{error}; give the config as well: safelight run CONFIG --resume {record.run_id}"
         ) from error
-    if not isinstance(note, dict):
+    if stated is None:
         raise ConfigError(
             f"the journal of run {record.run_id} does not hold its config (perhaps it has a"
             f" secret); give it as well: safelight run CONFIG --resume {record.run_id}"
         )
-    stated = note["config"]
-    config = PipelineConfig.from_mapping(
-        json.loads(stated) if isinstance(stated, str) else stated,
-        folder=Path(note["folder"]),
-        source=str(journal),
-    )
-    return ready_config(config, str(journal), record.plan_seed, ask=ask)
+    source = f"the journal of run {record.run_id}"
+    config = PipelineConfig.from_mapping(stated[0], folder=stated[1], source=source)
+    return ready_config(config, source, record.plan_seed, ask=ask)

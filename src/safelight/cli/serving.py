@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import uvicorn
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
+from safelight.cli.archived_pictures import ArchivedPictures
+from safelight.cli.continuing import resume_note
 from safelight.config import PipelineConfig
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecordWriter
@@ -26,6 +29,7 @@ from safelight.pipeline import (
     RunResult,
     recover_interrupted_runs,
 )
+from safelight.pipeline.retry import RetryPolicy
 
 __all__ = ["EngineRunner", "TableServer"]
 
@@ -61,11 +65,17 @@ class EngineRunner:
             SafelightError: It could not begin.
         """
         if not isinstance(config, PipelineConfig):
-            config = PipelineConfig.from_mapping(config)
+            config = replace(PipelineConfig.from_mapping(config), stated=config)
         runner = PipelineRunner(
-            self._engine(config), archive_dir=self._archive, learning_record_writer=self._writer
+            self._engine(config),
+            archive_dir=self._archive,
+            learning_record_writer=self._writer,
+            retry=RetryPolicy(),
+            library=ArchivedPictures(Archive(self._archive)),
         )
-        result = runner.run(config, cancel=cancel, on_progress=on_progress)
+        result = runner.run(
+            config, cancel=cancel, on_progress=on_progress, resume=resume_note(config)
+        )
         try:
             Archive(self._archive).pack(at_least=_PACK_FROM)
         except (SafelightError, OSError) as error:

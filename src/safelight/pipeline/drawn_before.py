@@ -8,6 +8,7 @@ some engines tell theirs only with their first picture: an unknown version diffe
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "PictureLibrary",
     "finished_entries",
     "outputs_are_whole",
+    "stated_config",
     "variant_identity",
 ]
 
@@ -199,6 +201,26 @@ class Continuation:
         if self.only_failed:
             missing = [place for place in missing if place in failed]
         return PartLeft(drawn=drawn, missing=tuple(missing), only_failed=self.only_failed)
+
+
+def stated_config(record: LearningRecord, archive: Path) -> tuple[dict[str, Any], Path] | None:
+    """Return the config that a run's journal carries, and the folder that it was read from.
+
+    None when it carries none: the run was started without one, or its config holds a secret.
+
+    Raises:
+        RecordError: The journal is gone.
+    """
+    journal = archive / run_folder(record.timestamp, record.run_id) / JOURNAL_NAME
+    note = read_journal(journal)[0].get("resume")
+    if not isinstance(note, dict) or not isinstance(note.get("folder"), str):
+        return None
+    stated = note.get("config")
+    try:
+        config = json.loads(stated) if isinstance(stated, str) else stated
+    except ValueError:
+        return None
+    return (config, Path(note["folder"])) if isinstance(config, dict) else None
 
 
 def finished_entries(

@@ -85,6 +85,7 @@ class PipelineRunner:
         seed: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressCallback | None = None,
+        resume: Mapping[str, Any] | None = None,
     ) -> RunResult:
         """Carry out *config* and return what came of it.
 
@@ -96,13 +97,16 @@ class PipelineRunner:
             seed: Seed of everything that the plan draws, unless the config has its own.
             cancel: Set it from another thread to stop.
             on_progress: Called besides the runner's own.
+            resume: As in :meth:`runs`.
 
         Raises:
             ConfigError: The config, or a value that the engine does not know, is at fault.
             TemplateError: A prompt template cannot be expanded.
             PlanError: The plan cannot be made.
         """
-        results = list(self.runs(config, seed=seed, cancel=cancel, on_progress=on_progress))
+        results = list(
+            self.runs(config, seed=seed, cancel=cancel, on_progress=on_progress, resume=resume)
+        )
         return results[0] if results[0].parts == 1 else joined(results)
 
     def runs(

@@ -110,6 +110,15 @@ def description() -> dict[str, Any]:
                 **_question("The queue and its progress."),
                 **_order("Start a config.", config, "202"),
             },
+            "/api/runs/{run_id}/go-on": {
+                "post": {
+                    "summary": "Go on with a run that did not get to its end.",
+                    "parameters": [
+                        {"name": "run_id", "in": "path", "required": True, "schema": _TEXT}
+                    ],
+                    "responses": _responses("202"),
+                }
+            },
             "/api/runs/cancel": _order(
                 "Ask a run to stop.", _object(("number",), number={"type": "integer"})
             ),

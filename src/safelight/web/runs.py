@@ -6,6 +6,7 @@ import itertools
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ from starlette.routing import Route
 
 from safelight.config import PipelineConfig, plain
 from safelight.config_schema import config_schema
-from safelight.errors import ConfigError
+from safelight.errors import ConfigError, RecordError, SafelightError
 from safelight.knobs import KNOBS, STAGES
+from safelight.learning.learning_record import LearningRecord
+from safelight.pipeline.drawn_before import stated_config
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 from safelight.web.look import known_picture
 from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
@@ -83,7 +86,7 @@ def _read(given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"is not TOML: {error}") from error
     try:
-        return PipelineConfig.from_mapping(data), data
+        return replace(PipelineConfig.from_mapping(data), stated=data), data
     except RecursionError as error:
         raise ConfigError("the config nests too deep") from error
 
@@ -166,6 +169,42 @@ def _starting_config(table: LightTable, digest: str | None) -> dict[str, Any]:
     return config
 
 
+_UNFINISHED = ("partial", "failed", "cancelled", "interrupted")
+
+
+def _config_to_go_on(table: LightTable, run_id: str) -> PipelineConfig:
+    """Return the config of a run that did not get to its end, with the seed of its plan.
+
+    What the run has drawn is in the archive, so that running the config again draws the rest.
+
+    Raises:
+        NotThere: The run got to its end, or its journal does not hold its config.
+        ConfigError: The config is at fault by now.
+    """
+    record = table.record(run_id)
+    try:
+        stated = stated_config(record, table.archive.path)
+    except RecordError:
+        stated = None
+    if record.status not in _UNFINISHED or stated is None or record.plan_seed is None:
+        raise NotThere(f"run {record.run_id} cannot go on from here")
+    config, folder = stated
+    drawn = config.get("randomizer")
+    if isinstance(drawn, dict):
+        config["randomizer"] = {"seed": record.plan_seed, **drawn}
+    elif drawn is None:
+        config["randomizer"] = {"seed": record.plan_seed}
+    return replace(PipelineConfig.from_mapping(config, folder=folder), stated=config)
+
+
+def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
+    try:
+        _config_to_go_on(table, record.run_id)
+    except (NotThere, SafelightError):
+        return False
+    return True
+
+
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about runs."""
 
@@ -194,7 +233,10 @@ def routes(table: LightTable) -> list[Route]:
         if record.backend.get("name"):
             config["backend"] = str(record.backend["name"])
         shown = [o for o in record.outputs if len(o.sha256) == 64]
-        return table.page(request, "run", record=record, outputs=shown[:200], toml=as_toml(config))
+        return table.page(
+            request, "run", record=record, outputs=shown[:200], toml=as_toml(config),
+            can_go_on=_can_go_on(table, record),
+        )  # fmt: skip
 
     async def plan(request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool
@@ -209,6 +251,16 @@ def routes(table: LightTable) -> list[Route]:
 
         def begin() -> dict[str, Any]:
             config, _ = _read(given)
+            run = table.runs.start(config, plan_variants(config, 0).plan_size)
+            return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
+
+        return json_answer(await run_in_threadpool(begin), 202)
+
+    async def go_on(request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        def begin() -> dict[str, Any]:
+            config = _config_to_go_on(table, request.path_params["run_id"])
             run = table.runs.start(config, plan_variants(config, 0).plan_size)
             return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
 
@@ -235,6 +287,7 @@ def routes(table: LightTable) -> list[Route]:
         Route("/runs/{run_id}", one_run),
         Route("/api/plan", plan, methods=["POST"]),
         Route("/api/runs", start, methods=["POST"]),
+        Route("/api/runs/{run_id}/go-on", go_on, methods=["POST"]),
         Route("/api/runs/cancel", cancel, methods=["POST"]),
         Route("/api/runs", queue),
         Route("/api/preview", preview),
