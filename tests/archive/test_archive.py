@@ -179,7 +179,7 @@ def test_packing_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> Non
     assert len(run_ids(archive)) == 4
     began = time.perf_counter()
     archive.pack()
-    usual = time.perf_counter() - began
+    longest = time.perf_counter() - began
     command = [sys.executable, "-c", FORKS, str(tmp_path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as server:
@@ -189,9 +189,11 @@ def test_packing_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> Non
             filled(tmp_path, range(round_ * 4, round_ * 4 + 4))
             server.stdin.write("go\n")
             child = int(server.stdout.readline())
-            time.sleep(chance.uniform(0.0, 1.5 * usual))
+            time.sleep(chance.uniform(0.0, longest))
             os.kill(child, signal.SIGKILL)
             assert server.stdout.readline() == "ended\n"
+            # However busy the machine is, about half of them are killed before they are done.
+            longest *= 1.15 if any(records_folder(tmp_path).iterdir()) else 1 / 1.15
             expected = [f"{number:016x}" for number in range(round_ * 4 + 4)]
             assert sorted(run_ids(archive)) == expected
         server.stdin.close()
