@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from safelight.archive import Archive, views
 from safelight.archive import packs as packs_module
-from safelight.archive.packing import pack_in_batches
-from safelight.archive.packs import read_documents, read_packs, write_pack
+from safelight.archive.packing import delete_files, pack_in_batches, share_out
+from safelight.archive.packs import read_packs, write_pack, write_tables
 from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import ArchiveError, FilterError
 from safelight.learning import LearningRecord
@@ -320,21 +321,87 @@ def test_an_empty_archive_has_no_answers_and_no_faults(tmp_path: Path) -> None:
         archive.record("last")
 
 
-def test_documents_are_verified_before_anything_is_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [
+        ("documents", "SELECT run_id, json || ' ' AS json FROM it"),
+        ("documents", "SELECT run_id, json FROM it LIMIT 2"),
+        ("documents", "FROM it UNION ALL FROM it"),
+        ("documents", "SELECT reverse(run_id) AS run_id, json FROM it"),
+        ("documents", "SELECT run_id, NULL::VARCHAR AS json FROM it"),
+        ("images", "FROM it LIMIT 1"),
+        ("runs", "FROM it UNION ALL FROM it"),
+    ],
+)
+def test_a_pack_is_verified_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, wrong: str
 ) -> None:
-    """A pack that reads back otherwise is thrown away."""
+    """What reads back otherwise than it was given is thrown away, and the records stay."""
     archive = filled(tmp_path, range(3))
 
-    def other(pack: Path) -> list[tuple[str, bytes]]:
-        return [(run_id, text + b" ") for run_id, text in read_documents(pack)]
+    def written_wrongly(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        write_tables(connection, folder)
+        file = folder / f"{table}.parquet"
+        duckdb.execute(f"CREATE OR REPLACE TEMP TABLE it AS FROM '{file}'")
+        duckdb.execute(f"COPY ({wrong}) TO '{file}' (FORMAT parquet)")
 
-    with monkeypatch.context() as wrong:
-        wrong.setattr(packs_module, "read_documents", other)
-        with pytest.raises(ArchiveError, match="does not hold run"):
+    with monkeypatch.context() as disk:
+        disk.setattr(packs_module, "write_tables", written_wrongly)
+        with pytest.raises(ArchiveError, match="nothing is deleted"):
             archive.pack()
     assert len(run_ids(archive)) == 3
     assert list(packs_folder(tmp_path).iterdir()) == []
+    assert archive.pack().records == 3
+
+
+def test_two_records_of_one_run_do_not_stop_packing(tmp_path: Path) -> None:
+    """A copy goes with the first; one that says something else stays loose and is told."""
+    archive = filled(tmp_path, range(3))
+    first, second, _ = sorted(records_folder(tmp_path).iterdir())
+    copy = first.with_name("20270101T000000.000000Z_copy.json")
+    copy.write_bytes(first.read_bytes())
+    other = first.with_name("20270101T000000.000000Z_other.json")
+    other.write_bytes(second.read_bytes().replace(b'"name":""', b'"name":"x"'))
+    report = archive.pack()
+    assert [(fault.path, fault.told) for fault in report.left] == [
+        (other, f"is another record of run {1:016x}")
+    ]
+    assert list(records_folder(tmp_path).iterdir()) == [other]
+    assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(3)]
+
+
+def test_text_that_is_none_stays_loose(tmp_path: Path) -> None:
+    """Half a character in a field that nobody asks for does not keep the others from a pack."""
+    archive = filled(tmp_path, range(3))
+    odd = records_folder(tmp_path) / "20270101T000000.000000Z_odd.json"
+    text = record(7).to_json().encode()
+    odd.write_bytes(text.replace(b'"environment":{', b'"environment":{"x":"\xff",'))
+    assert odd.read_bytes() != text
+    report = archive.pack()
+    assert report.records == 3
+    assert [fault.path for fault in report.left] == [odd]
+
+
+def test_what_cannot_be_deleted_is_told(tmp_path: Path) -> None:
+    """The others go; what is gone already is no trouble."""
+    files = [tmp_path / f"{number}.json" for number in range(9)]
+    for file in files[1:]:
+        file.write_text("{}", "utf-8")
+    files[4].unlink()
+    files[4].mkdir()
+    ((stays, told),) = delete_files(files)
+    assert stays == files[4]
+    assert "is packed but cannot be deleted" in told
+    assert list(tmp_path.iterdir()) == [files[4]]
+
+
+def test_batches_are_shared_out_evenly(tmp_path: Path) -> None:
+    """No process waits for another that has a whole pack more to do."""
+    files = [tmp_path / str(number) for number in range(100)]
+    assert share_out([], 20, 2) == []
+    assert list(map(len, share_out(files, 20, 1))) == [20] * 5
+    assert list(map(len, share_out(files, 20, 2))) == [17] * 5 + [15]
+    assert [path for batch in share_out(files, 7, 4) for path in batch] == files
 
 
 def test_packing_by_several_processes_is_packing(tmp_path: Path) -> None:
@@ -360,7 +427,7 @@ def test_trouble_of_another_process_is_told(tmp_path: Path) -> None:
     filled(tmp_path, range(4))
     packs_folder(tmp_path).write_text("in the way", "utf-8")
     files = sorted(records_folder(tmp_path).iterdir())
-    with pytest.raises(ArchiveError, match="still loose"):
+    with pytest.raises(ArchiveError, match="could not be written"):
         pack_in_batches(packs_folder(tmp_path), [files[:2], files[2:]], processes=2)
     assert sorted(records_folder(tmp_path).iterdir()) == files
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from safelight.archive.columns import INTERNAL, RATINGS, TABLES, Batch, decoded
 from safelight.archive.filters import compile_filter
-from safelight.archive.packing import Packed, pack_in_batches
+from safelight.archive.packing import Packed, pack_in_batches, share_out, worthwhile_processes
 from safelight.archive.packs import Pack, checked, read_documents, read_packs, write_pack
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
@@ -334,7 +334,8 @@ class Archive:
         loose = list(self._loose())
         if len(loose) < at_least:
             return PackReport()
-        batches = [loose[start : start + per_pack] for start in range(0, len(loose), per_pack)]
+        processes = worthwhile_processes(len(loose))
+        batches = share_out(loose, per_pack, processes)
         done = 0
 
         def tell(packed: Packed) -> None:
@@ -342,7 +343,7 @@ class Archive:
             done += packed.records
             on_progress(done, len(loose))
 
-        results = pack_in_batches(packs_folder(self.path), batches, tell)
+        results = pack_in_batches(packs_folder(self.path), batches, tell, processes=processes)
         return PackReport(
             records=sum(result.records for result in results),
             packs=tuple(result.pack for result in results if result.pack is not None),

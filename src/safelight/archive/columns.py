@@ -155,11 +155,11 @@ _IMAGES_OF_BATCH = (
 )
 
 
-def decoded(json: bytes) -> Decoded:
+def decoded(json: bytes | str) -> Decoded:
     """Return what is asked for of one record.
 
     Args:
-        json: The record's file.
+        json: The record's file, or its text.
 
     Raises:
         RecordError: It is no record.
@@ -238,8 +238,15 @@ class Batch:
     def _prompt_id(self, prompt: str) -> int:
         return self._prompts.setdefault(prompt.lower(), self._first_prompt_id + len(self._prompts))
 
-    def create_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Create ``batch_runs``, ``batch_images``, ``batch_loras`` and ``batch_prompts``."""
+    def create_tables(
+        self, connection: duckdb.DuckDBPyConnection, *, read_once: bool = False
+    ) -> None:
+        """Create ``batch_runs``, ``batch_images``, ``batch_loras`` and ``batch_prompts``.
+
+        Args:
+            connection: The database.
+            read_once: Make ``batch_images`` as it is read, a view.
+        """
         prompts = [(number, text) for text, number in self._prompts.items()]
         for name, kinds, columns in (
             ("runs", _RUNS, columns_of(self._runs)), ("draws", _DRAWS, columns_of(self._draws)),
@@ -254,7 +261,8 @@ class Batch:
             casts = ", ".join(f'CAST("{n}" AS {kind}) AS "{n}"' for n, kind in kinds.items())
             connection.execute(f"CREATE TABLE batch_{name} AS SELECT {casts} FROM given")
             connection.unregister("given")
-        connection.execute(f"CREATE TABLE batch_images AS {_IMAGES_OF_BATCH}")
+        kind = "VIEW" if read_once else "TABLE"
+        connection.execute(f"CREATE {kind} batch_images AS {_IMAGES_OF_BATCH}")
 
     def _picture_columns(self) -> list[Sequence[Any]]:
         outputs = self._outputs

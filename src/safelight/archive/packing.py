@@ -1,9 +1,9 @@
 """packing: loose records into packs, on two cores when there are many.
 
 Each batch is packed by itself: read, written as a pack, verified, and only then are its files
-deleted. Many batches are shared out among processes, because taking JSON apart is Python's own
-work; as separate programs they need no guard in the caller's main module, and one that is killed
-leaves at most its own batch loose.
+deleted. Many batches are shared out among this process and others, because taking JSON apart is
+Python's own work; as separate programs those need no guard in the caller's main module. Each asks
+for a batch when it is done with the last, and one that is killed leaves at most its own loose.
 """
 
 from __future__ import annotations
@@ -14,23 +14,35 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from safelight.archive.columns import Decoded, decoded
-from safelight.archive.packs import write_decoded
+from safelight.archive.columns import Decoded
+from safelight.archive.packs import decoded_text, write_decoded
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
 
-__all__ = ["Packed", "pack_files", "pack_in_batches"]
+__all__ = [
+    "Packed",
+    "delete_files",
+    "pack_files",
+    "pack_in_batches",
+    "share_out",
+    "worthwhile_processes",
+]
 
 _MOST_PROCESSES = 4
 _WORTH_A_PROCESS = 10_000
 """Records; below that a process takes longer to begin than it saves."""
+
+
+_DELETERS = 4
+"""Threads. A journalled disk takes 0.1 ms to forget a file, and takes several at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +60,28 @@ class Packed:
     left: tuple[tuple[Path, str], ...] = ()
 
 
+def share_out(files: Sequence[Path], per_pack: int, processes: int) -> list[Sequence[Path]]:
+    """Return *files* in batches of at most *per_pack*, as many for each of *processes*."""
+    if not files:
+        return []
+    rounds = -(-len(files) // (per_pack * processes))
+    size = -(-len(files) // (rounds * processes))
+    return [files[start : start + size] for start in range(0, len(files), size)]
+
+
+def worthwhile_processes(records: int) -> int:
+    """Return how many processes, this one included, should pack that many records."""
+    if not sys.executable:
+        return 1
+    return max(1, min(os.cpu_count() or 1, _MOST_PROCESSES, records // _WORTH_A_PROCESS))
+
+
 def pack_in_batches(
     packs: Path,
     batches: Sequence[Sequence[Path]],
     on_batch: Callable[[Packed], None] = lambda _: None,
     *,
-    processes: int | None = None,
+    processes: int = 1,
 ) -> list[Packed]:
     """Pack each of *batches*, files of loose records, into *packs*; return what became of each.
 
@@ -61,37 +89,41 @@ def pack_in_batches(
         packs: The folder of packs.
         batches: They have no file in common.
         on_batch: Told of each that is done, from any thread.
-        processes: How many to use; None chooses by the work that there is.
+        processes: How many to use, this one included.
 
     Raises:
         ArchiveError: A pack could not be written; its records stay loose. The other batches are
-            finished first.
+            finished first, as far as a process is left for them.
     """
-    if processes is None:
-        worth = sum(map(len, batches)) // _WORTH_A_PROCESS
-        processes = min(len(batches), os.cpu_count() or 1, _MOST_PROCESSES, worth)
-    if processes < 2 or not sys.executable:
-        results = []
-        for batch in batches:
-            results.append(pack_files(packs, batch))
-            on_batch(results[-1])
-        return results
+    waiting = deque(enumerate(batches))
     done: dict[int, Packed] = {}
     lock = threading.Lock()
 
-    def tell(number: int, packed: Packed) -> None:
-        with lock:
-            done[number] = packed
-            on_batch(packed)
+    def keep_packing(pack: Callable[[Path, Sequence[Path]], Packed]) -> None:
+        while True:
+            try:
+                number, files = waiting.popleft()
+            except IndexError:
+                return
+            packed = pack(packs, files)
+            with lock:
+                done[number] = packed
+                on_batch(packed)
 
-    numbered = list(enumerate(batches))
-    with ThreadPoolExecutor(processes) as pool:
-        shares = [
-            pool.submit(_pack_elsewhere, packs, numbered[first::processes], tell)
-            for first in range(processes)
-        ]
-    for share in shares:
-        share.result()
+    def keep_packing_elsewhere() -> None:
+        with _OtherProcess() as other:
+            keep_packing(other.pack)
+
+    others = min(processes, len(batches)) - 1
+    with ThreadPoolExecutor(max(others, 1)) as pool:
+        helping = [pool.submit(keep_packing_elsewhere) for _ in range(others)]
+        try:
+            keep_packing(pack_files)
+        except KeyboardInterrupt:
+            waiting.clear()
+            raise
+    for helped in helping:
+        helped.result()
     return [done[number] for number in range(len(batches))]
 
 
@@ -101,62 +133,95 @@ def pack_files(packs: Path, files: Sequence[Path]) -> Packed:
     Raises:
         ArchiveError: The pack could not be written; the records stay loose.
     """
-    batch: list[tuple[Decoded, bytes]] = []
+    batch: dict[str, tuple[Decoded, str]] = {}
     packed: list[Path] = []
     left: list[tuple[Path, str]] = []
     with paused_collector():
         for path in files:
             try:
-                document = path.read_bytes()
-                batch.append((decoded(document), document))
+                with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - Path costs as much again
+                    record, text = decoded_text(file.read())
             except FileNotFoundError:
                 continue  # another process has packed it
             except (OSError, RecordError) as error:
                 left.append((path, str(error)))
                 continue
+            if batch.setdefault(record.run_id, (record, text))[1] != text:
+                left.append((path, f"is another record of run {record.run_id}"))
+                continue
             packed.append(path)
         if not batch:
             return Packed(left=tuple(left))
-        pack = write_decoded(packs, batch)
-    for path in packed:
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - Path costs as much again
+        pack = write_decoded(packs, list(batch.values()))
+    left += delete_files(packed)
     return Packed(records=len(packed), pack=pack.path, left=tuple(left))
 
 
-def _pack_elsewhere(
-    packs: Path,
-    batches: Sequence[tuple[int, Sequence[Path]]],
-    on_batch: Callable[[int, Packed], None],
-) -> None:
-    """Do :func:`pack_files` for each of *batches* in one other process."""
-    source = str(Path(__file__).parents[2])
-    search = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
-    task = {"packs": str(packs), "batches": [list(map(str, files)) for _, files in batches]}
-    with tempfile.TemporaryFile("w+b") as given, tempfile.TemporaryFile("w+b") as said:
-        given.write(json.dumps(task).encode())
-        given.seek(0)
-        process = subprocess.Popen(
+def delete_files(files: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Delete *files*, several at a time because it is all waiting; return those that stay."""
+    stay: list[tuple[Path, str]] = []
+
+    def delete(some: Sequence[Path]) -> None:
+        for path in some:
+            try:
+                os.unlink(path)  # noqa: PTH108 - Path costs as much again
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                stay.append((path, f"is packed but cannot be deleted: {error}"))
+
+    with ThreadPoolExecutor(_DELETERS) as pool:
+        for done in [pool.submit(delete, files[first::_DELETERS]) for first in range(_DELETERS)]:
+            done.result()
+    return sorted(stay)
+
+
+class _OtherProcess:
+    """Packs batch after batch in a process of its own, which ends when this one does.
+
+    Raises:
+        ArchiveError: A pack could not be written, or the process died.
+    """
+
+    def __enter__(self) -> Self:
+        source = str(Path(__file__).parents[2])
+        search = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
+        self._said = tempfile.TemporaryFile("w+b")
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "safelight.archive.packing"],
-            stdin=given,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=self._said,
             env={**os.environ, "PYTHONPATH": search},
         )
-        with process:
-            for (number, _), line in zip(batches, process.stdout or (), strict=False):
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise ArchiveError(answer["error"])
-                on_batch(number, _packed_from(answer))
-                batches = batches[1:]
-        if batches:
-            said.seek(0)
-            told = said.read().decode(errors="replace")[-500:].strip()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+        self._said.close()
+
+    def pack(self, packs: Path, files: Sequence[Path]) -> Packed:
+        """Do :func:`pack_files` there."""
+        given, said = self._process.stdin, self._process.stdout
+        assert given is not None
+        assert said is not None
+        with suppress(BrokenPipeError):
+            given.write(json.dumps([str(packs), *map(str, files)]).encode() + b"\n")
+            given.flush()
+        line = said.readline()
+        if not line:
+            code = self._process.wait()
+            self._said.seek(0)
+            told = self._said.read().decode(errors="replace")[-500:].strip()
             raise ArchiveError(
-                f"the process that packed ended with {process.returncode}; what it had not packed"
-                f" is still loose: {told}"
+                f"the process that packed ended with {code}; what it had not packed is still"
+                f" loose: {told}"
             )
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ArchiveError(answer["error"])
+        return _packed_from(answer)
 
 
 def _packed_from(answer: Mapping[str, Any]) -> Packed:
@@ -173,13 +238,13 @@ def _tell(answer: Mapping[str, Any]) -> None:
 
 
 def _main() -> None:
-    task = json.load(sys.stdin)
-    for files in task["batches"]:
+    for line in sys.stdin:
+        packs, *files = json.loads(line)
         try:
-            done = pack_files(Path(task["packs"]), [Path(file) for file in files])
+            done = pack_files(Path(packs), [Path(file) for file in files])
         except ArchiveError as error:
             _tell({"error": str(error)})
-            return
+            continue
         left = [(str(path), told) for path, told in done.left]
         pack = str(done.pack) if done.pack else None
         _tell({"records": done.records, "pack": pack, "left": left})

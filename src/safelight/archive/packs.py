@@ -129,29 +129,48 @@ def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
         RecordError: One of *documents* is no record.
     """
     with paused_collector():
-        return write_decoded(folder, [(decoded(document), document) for document in documents])
+        return write_decoded(folder, [decoded_text(document) for document in documents])
 
 
-def write_decoded(folder: Path, documents: Sequence[tuple[Decoded, bytes]]) -> Pack:
-    """Write *documents* as :func:`write_pack` does, each with what was decoded of it."""
-    folder.mkdir(parents=True, exist_ok=True)
+def decoded_text(document: bytes) -> tuple[Decoded, str]:
+    """Return what is asked for of one record, and its text.
+
+    Raises:
+        RecordError: It is no record.
+    """
+    try:
+        text = document.decode()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"is no learning record: {error}") from error
+    return decoded(text), text
+
+
+def write_decoded(folder: Path, documents: Sequence[tuple[Decoded, str]]) -> Pack:
+    """Write *documents* as :func:`write_pack` does, each with what was decoded of it.
+
+    No two of them may be of one run.
+    """
+    import duckdb
+
     ordered = sorted(documents, key=lambda entry: (entry[0].timestamp, entry[0].run_id))
     first, last = ordered[0][0].timestamp, ordered[-1][0].timestamp
     batch = Batch(secrets.randbits(39) << 24)  # no other pack numbers its prompts from here
     with paused_collector():
         for record, _ in ordered:
             batch.add(record)
-    texts = sorted(((record.run_id, document) for record, document in documents))
+    texts = sorted((record.run_id, text) for record, text in documents)
     hidden = folder / f".{secrets.token_hex(8)}.tmp"
-    hidden.mkdir()
     try:
-        _write_tables(hidden, batch, texts)
-        manifest: dict[str, Any] = {
-            "schema": _SCHEMA, "records": len(documents), "first": first, "last": last
-        }  # fmt: skip
-        manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
-        replace_file(hidden / "manifest.json", json.dumps(manifest, sort_keys=True).encode())
-        _verify(hidden, texts, batch.sizes())
+        hidden.mkdir(parents=True)
+        with _connected() as connection:
+            _fill(connection, batch, texts)
+            write_tables(connection, hidden)
+            manifest: dict[str, Any] = {
+                "schema": _SCHEMA, "records": len(documents), "first": first, "last": last
+            }  # fmt: skip
+            manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
+            replace_file(hidden / "manifest.json", json.dumps(manifest, sort_keys=True).encode())
+            verify_tables(connection, hidden, batch.sizes())
         for path in hidden.iterdir():
             _flush(path)
         sync_folder(hidden)
@@ -160,30 +179,28 @@ def write_decoded(folder: Path, documents: Sequence[tuple[Decoded, bytes]]) -> P
         sync_folder(folder)
     except BaseException as error:
         shutil.rmtree(hidden, ignore_errors=True)
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, duckdb.Error)):
             raise ArchiveError(f"the pack could not be written: {error}") from error
         raise
     return Pack(path=target, records=len(documents), first=first, last=last)
 
 
-def _write_tables(folder: Path, batch: Batch, texts: Sequence[tuple[str, bytes]]) -> None:
-    import duckdb
+def _fill(
+    connection: duckdb.DuckDBPyConnection, batch: Batch, texts: Sequence[tuple[str, str]]
+) -> None:
+    """Make ``batch_TABLE`` of every table of a pack."""
+    batch.create_tables(connection, read_once=True)
+    connection.register("batch_documents", numpy_columns(TABLES["documents"], columns_of(texts)))
 
-    documents = [(run_id, document.decode()) for run_id, document in texts]
-    with _connected() as connection:
-        try:
-            batch.create_tables(connection)
-            connection.register(
-                "batch_documents", numpy_columns(TABLES["documents"], columns_of(documents))
-            )
-            for table in TABLES:
-                connection.execute(
-                    f"COPY (SELECT {_columns(table)} FROM batch_{table})"
-                    f" TO '{_quoted(folder / table)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE"
-                    f" {_TOGETHER[table]}, COMPRESSION {_COMPRESSION[table]})"
-                )
-        except duckdb.Error as error:
-            raise ArchiveError(f"the pack could not be written: {error}") from error
+
+def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write ``batch_TABLE`` of every table of a pack into *folder*."""
+    for table in TABLES:
+        connection.execute(
+            f"COPY (SELECT {_columns(table)} FROM batch_{table})"
+            f" TO '{_quoted(folder / table)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE"
+            f" {_TOGETHER[table]}, COMPRESSION {_COMPRESSION[table]})"
+        )
 
 
 def _columns(table: str) -> str:
@@ -193,18 +210,34 @@ def _columns(table: str) -> str:
     )
 
 
-def _verify(folder: Path, texts: Sequence[tuple[str, bytes]], sizes: Mapping[str, int]) -> None:
-    """Read the pack back: every document must be there, to the letter, and every row."""
-    wanted = dict(texts)
-    for run_id, document in read_documents(folder):
-        if wanted.pop(run_id, None) != document:
-            raise ArchiveError(f"the pack does not hold run {run_id} as it was; nothing is deleted")
-    if wanted:
-        raise ArchiveError(f"the pack lacks run {min(wanted)}; nothing is deleted")
+def verify_tables(
+    connection: duckdb.DuckDBPyConnection, folder: Path, sizes: Mapping[str, int]
+) -> None:
+    """Read *folder* back: every document must be there, to the letter, and every row.
+
+    Args:
+        connection: Where ``batch_documents`` is what was to be written, in its order.
+        folder: The files.
+        sizes: How many rows each table must have.
+
+    Raises:
+        ArchiveError: They hold something else.
+    """
+    found = connection.execute(
+        "SELECT count(*), count(*) FILTER (WHERE read.run_id = given.run_id AND read.json ="
+        f" given.json) FROM read_parquet('{_quoted(folder / 'documents')}.parquet') read"
+        " POSITIONAL JOIN batch_documents given"
+    ).fetchone()
+    if found != (sizes["documents"], sizes["documents"]):
+        rows, same = found or (0, 0)
+        raise ArchiveError(
+            f"the pack does not hold every run as it was: of {sizes['documents']} documents {rows}"
+            f" read back, {same} to the letter; nothing is deleted"
+        )
     for table, size in sizes.items():
         if table == "documents":
             continue
-        rows = _read_through(folder / f"{table}.parquet")
+        rows = _read_through(connection, folder / f"{table}.parquet")
         if rows != size:
             raise ArchiveError(f"{table}.parquet holds {rows} rows, not {size}; nothing is deleted")
 
@@ -228,12 +261,11 @@ def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
         raise ArchiveError(f"{pack.name} cannot be read: {error}") from error
 
 
-def _read_through(file: Path) -> int:
+def _read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
     """Read every value of a Parquet file; return how many rows it has."""
-    with _connected() as connection:
-        row = connection.execute(
-            f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet('{_quoted(file)}') t"
-        ).fetchone()
+    row = connection.execute(
+        f"SELECT count(*), bit_xor(hash(*COLUMNS(*))) FROM read_parquet('{_quoted(file)}')"
+    ).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -247,8 +279,9 @@ def checked(pack: Pack) -> str | None:
                 return f"run {run_id} is another one inside"
         if records != pack.records:
             return f"holds {records} records, its manifest says {pack.records}"
-        for table in _tables(pack.schema):
-            _read_through(pack.path / f"{table}.parquet")
+        with _connected() as connection:
+            for table in _tables(pack.schema):
+                _read_through(connection, pack.path / f"{table}.parquet")
     except (ArchiveError, RecordError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - whatever a torn file makes a reader say
