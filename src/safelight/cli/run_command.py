@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ from safelight.cli.options import (
 from safelight.cli.plan_command import plan_as_json, print_plan
 from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
+from safelight.cli.run_traces import RunTraces
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.learning.learning_record import record_stem
@@ -80,6 +81,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     "--push-to", metavar="URL", help="Put every run on an object store, such as s3://bucket/team."
 )
 @click.option("--log-json", is_flag=True, help="Tell what happens as JSON lines, not as a bar.")
+@click.option("--traces", is_flag=True, help="Send OpenTelemetry spans, see OTEL_EXPORTER_OTLP_*.")
 @json_option
 def command(
     configs: tuple[Path, ...],
@@ -100,6 +102,7 @@ def command(
     ray_resources: tuple[str, ...],
     push_to: str | None,
     log_json: bool,
+    traces: bool,
     as_json: bool,
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
@@ -114,15 +117,15 @@ def command(
     cancel = CancelToken()
     run = resume or retry_failed
     _refuse_odd_requests(configs, seed, resume, retry_failed)
-    how = _How(
-        archive=archive, record=not no_record, strict=strict, retries=retries, again=again,
-        as_json=as_json, log_json=log_json,
-        push_to=push_to,
-        choice=EngineChoice(
-            on=on, servers=servers, actors=ray_actors, gpus=ray_gpus, resources=ray_resources
-        ),
-    )  # fmt: skip
     try:
+        how = _How(
+            archive=archive, record=not no_record, strict=strict, retries=retries, again=again,
+            as_json=as_json, log_json=log_json, push_to=push_to,
+            traces=RunTraces() if traces else None,
+            choice=EngineChoice(
+                on=on, servers=servers, actors=ray_actors, gpus=ray_gpus, resources=ray_resources
+            ),
+        )  # fmt: skip
         continues = None
         if run is not None:
             _recover(archive)
@@ -139,7 +142,7 @@ def command(
             for job in jobs:
                 _show_plan(job, as_json)
             return
-        with cancelled_by_interrupt(cancel):
+        with how.traces or nullcontext(), cancelled_by_interrupt(cancel):
             for job in jobs:
                 if not cancel.cancelled:
                     statuses += _run(job, how, cancel, continues)
@@ -178,6 +181,7 @@ class _How:
     as_json: bool
     log_json: bool
     push_to: str | None
+    traces: RunTraces | None
     choice: EngineChoice
 
 
@@ -221,6 +225,7 @@ def _run_on(
         job.backend,
         archive_dir=archive,
         learning_record_writer=writer if how.record else None,
+        on_progress=how.traces,
         strict=how.strict,
         pool=pool,
         retry=RetryPolicy(retries=how.retries),
@@ -243,8 +248,9 @@ def _run_on(
         ):
             sheet = write_contact_sheet(result, job.config, job.plan)
             statuses.append(result.status)
-            if log is not None:
-                log.ended(result)
+            for listener in (log, how.traces):
+                if listener is not None:
+                    listener.ended(result)
             if how.push_to:
                 _push(how.push_to, archive, result)
             if how.as_json:
