@@ -72,6 +72,39 @@ def test_a_run_in_the_background_goes_from_idle_to_running_to_idle() -> None:
     assert states == ["running", "idle"]
 
 
+class ShowingRunner:
+    """Reports steps, only some with a picture, and says what the controller shows after each."""
+
+    def __init__(self, shown: Callable[[], bytes | None]) -> None:
+        self.shown = shown
+        self.seen: list[bytes | None] = []
+
+    def run(
+        self,
+        config: Any,
+        *,
+        cancel: CancelToken | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> RunResult:
+        assert on_progress is not None
+        for variant, preview in ((1, None), (1, b"a"), (1, None), (1, b"b"), (2, None), (2, b"c")):
+            on_progress(
+                RunProgress(run_id="r", event="step", variant=variant, variants=2, preview=preview)
+            )
+            self.seen.append(self.shown())
+        return RunResult(run_id="r", status="completed")
+
+
+def test_the_picture_so_far_stays_until_there_is_a_newer_one() -> None:
+    """Engines give one every few steps; in between it is not gone, nor shown of the next."""
+    runner = ShowingRunner(lambda: controller.preview)
+    controller = PipelineController(runner)
+    controller.start({}).result(5)
+    assert runner.seen == [None, b"a", b"a", b"b", None, b"c"]
+    assert controller.wait(5)
+    assert controller.preview is None
+
+
 def test_a_second_start_is_queued_and_runs_after_the_first() -> None:
     """Nobody has to wait by hand for an engine to be free."""
     runner = GatedRunner()
@@ -330,6 +363,9 @@ def test_a_thread_that_ends_early_fails_its_runs_and_the_next_start_works() -> N
                 ticket.result(5)
         assert controller.wait(5)
         assert controller.state == "failed"
+        for thread in threading.enumerate():
+            if thread.name == "safelight-controller":
+                thread.join(5)  # its last words belong to this test
     finally:
         logger.removeHandler(handler)
     assert controller.start(CONFIG).result(5).status == "completed"

@@ -143,6 +143,7 @@ class PipelineController:
         self._thread: threading.Thread | None = None
         self._state: ControllerState = "idle"
         self._progress: RunProgress | None = None
+        self._preview: bytes | None = None
         self._record: LearningRecord | None = None
         self._forwarded: set[str] = set()
         self._error: BaseException | None = None
@@ -164,6 +165,11 @@ class PipelineController:
     def progress(self) -> RunProgress | None:
         """The newest progress of the current or last run."""
         return self._progress
+
+    @property
+    def preview(self) -> bytes | None:
+        """A PNG of the picture that is being drawn, the newest that the engine gave of it."""
+        return self._preview
 
     @property
     def last_learning_record(self) -> LearningRecord | None:
@@ -299,7 +305,7 @@ class PipelineController:
             ended = problem
         failed = isinstance(ended, BaseException)
         with self._changed:
-            self._current = None
+            self._current = self._preview = None
             self._error = ended if isinstance(ended, BaseException) else None
             self._enter("running" if self._queue else "failed" if failed else "idle")
         try:
@@ -345,7 +351,13 @@ class PipelineController:
         _call(self._on_record, record)
 
     def _note_progress(self, progress: RunProgress) -> None:
-        self._progress = progress
+        before, self._progress = self._progress, progress
+        if progress.preview is not None:  # an engine gives one when it has a new one
+            self._preview = progress.preview
+        elif before is None or (before.run_id, before.variant) != (
+            progress.run_id, progress.variant
+        ):  # fmt: skip
+            self._preview = None
         _call(self._on_progress, progress)
 
     def _enter(self, state: ControllerState) -> None:

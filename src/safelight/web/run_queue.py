@@ -78,8 +78,7 @@ class RunQueue:
 
     def preview(self) -> bytes | None:
         """Return a PNG of the picture that is being drawn, when the engine gives one."""
-        progress = None if self.controller is None else self.controller.progress
-        return None if progress is None else progress.preview
+        return None if self.controller is None else self.controller.preview
 
     def state(self) -> dict[str, Any]:
         """Return everything that the page shows, in plain values."""
@@ -99,7 +98,7 @@ class RunQueue:
                 "run_id": progress.run_id, "event": progress.event, "variant": progress.variant,
                 "variants": progress.variants, "label": progress.label, "stage": progress.stage,
                 "step": progress.step, "steps": progress.steps, "message": progress.message,
-                "preview": progress.preview is not None,
+                "preview": self.controller.preview is not None,
             }  # fmt: skip
         return {"state": self.controller.state, "runs": runs[::-1], "progress": now}
 
