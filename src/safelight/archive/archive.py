@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight.archive.columns import INTERNAL, RATINGS, TABLES, Batch, decoded
-from safelight.archive.filters import compile_filter
+from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.packing import Packed, pack_in_batches, share_out, worthwhile_processes
 from safelight.archive.packs import Pack, checked, read_documents, read_packs, write_pack
 from safelight.archive.paging import cursor, page_condition
@@ -160,20 +160,39 @@ class Archive:
         page = page_condition(order, down, after)
         shown = tuple(dict.fromkeys(columns)) or tuple(known)
         fetched = dict.fromkeys((*shown, *order))
-        wanted = compile_filter(condition, known)
-        rated = view == "images" and RATINGS.keys() & {*fetched, *wanted.columns}
-        with self._database() as connection:
-            views = self._views(connection, rated=bool(rated))
-            rows = Search(
-                connection=connection, views=views, view=view, known=known,
-                condition=condition, order=order, down=down, page=page, after=after,
-            ).rows(tuple(fetched), None if limit is None else limit + 1)  # fmt: skip
+        rows = self._found(
+            tuple(fetched), condition, page, view=view, order=order, down=down, after=after,
+            limit=None if limit is None else limit + 1,
+        )  # fmt: skip
         more = limit is not None and len(rows) > limit
         rows = rows[:limit] if limit is not None else rows
         places = {column: place for place, column in enumerate(fetched)}
         following = cursor([rows[-1][places[c]] for c in order]) if more and rows else None
         kept = tuple(tuple(row[: len(shown)]) for row in rows)
         return Answer(columns=shown, rows=kept, after=following)
+
+    def _found(
+        self,
+        columns: Sequence[str],
+        condition: str,
+        page: Filter,
+        *,
+        view: str,
+        order: Sequence[str],
+        down: bool,
+        after: str | None,
+        limit: int | None,
+    ) -> list[tuple[Any, ...]]:
+        """Return *columns* of the first *limit* rows; the rest as :class:`.Search` has it."""
+        known = _columns_of(view)
+        wanted = compile_filter(condition, known)
+        rated = view == "images" and RATINGS.keys() & {*columns, *wanted.columns}
+        with self._database() as connection:
+            return Search(
+                connection=connection, views=self._views(connection, rated=bool(rated)),
+                view=view, known=known, condition=condition, order=order, down=down, page=page,
+                after=after,
+            ).rows(columns, limit)  # fmt: skip
 
     def sql(self, statement: str) -> Answer:
         """Return what one SELECT over the views ``runs``, ``images`` and ``loras`` gives.

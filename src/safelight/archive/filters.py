@@ -51,7 +51,10 @@ class Filter:
 
 
 def compile_filter(
-    text: str, columns: Mapping[str, str], searched: Mapping[str, str] | None = None
+    text: str,
+    columns: Mapping[str, str],
+    searched: Mapping[str, str] | None = None,
+    equal: Mapping[str, str] | None = None,
 ) -> Filter:
     """Return the condition that *text* states; an empty text is no condition.
 
@@ -59,6 +62,7 @@ def compile_filter(
         text: In the language of the module's description.
         columns: Name -> SQL type of every column that may be named.
         searched: Column -> SQL for ``has``, with a ``?`` wherever the lower-cased text goes.
+        equal: Column -> SQL for ``=``, with a ``?`` wherever the value goes.
 
     Raises:
         FilterError: *text* cannot be read, or names a column that there is not; the message
@@ -66,7 +70,7 @@ def compile_filter(
     """
     if not text.strip():
         return Filter(sql="TRUE")
-    parser = _Parser(text, columns, searched or {})
+    parser = _Parser(text, columns, searched or {}, equal or {})
     sql = parser.condition(0)
     parser.end()
     return Filter(sql=sql, parameters=tuple(parser.parameters), columns=frozenset(parser.named))
@@ -80,8 +84,14 @@ class _Token:
 
 
 class _Parser:
-    def __init__(self, text: str, columns: Mapping[str, str], searched: Mapping[str, str]) -> None:
-        self._text, self._columns, self._searched = text, columns, searched
+    def __init__(
+        self,
+        text: str,
+        columns: Mapping[str, str],
+        searched: Mapping[str, str],
+        equal: Mapping[str, str],
+    ) -> None:
+        self._text, self._columns, self._searched, self._equal = text, columns, searched, equal
         self._tokens = _tokens(text)
         self._at = 0
         self.parameters: list[Any] = []
@@ -129,6 +139,11 @@ class _Parser:
         self.named.add(name)
         sign = self._next("a comparison such as = or has")
         word = sign.text.lower()
+        if word == "=" and name in self._equal:
+            self._value(name)
+            sql = self._equal[name]
+            self.parameters += self.parameters[-1:] * (sql.count("?") - 1)
+            return sql
         if word in _COMPARISONS:
             return f'"{name}" {_COMPARISONS[word]} {self._value(name)}'
         if word == "between":

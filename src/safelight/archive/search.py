@@ -20,7 +20,7 @@ from safelight.errors import ArchiveError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["KEYS", "Search", "fetched_rows"]
+__all__ = ["KEYS", "Search", "fetched_rows", "sorting"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name")
@@ -73,7 +73,7 @@ class Search:
             f"SELECT {', '.join(map(quoted_name, columns))} FROM {self.view}"
             f" WHERE timestamp IN ({', '.join('?' * len(times))})"
             f" AND ({names}) IN ({', '.join([one] * len(found))})"
-            f" ORDER BY {self._sorting()}",
+            f" ORDER BY {sorting(self.order, self.down)}",
             [*times, *(row[place] for row in found for place in places)],
         )
 
@@ -114,16 +114,19 @@ class Search:
         looks = searched if source == "plain_images" else {}
         wanted = compile_filter(self.condition, self.known, looks)
         most = "" if limit is None else f" LIMIT {int(limit)}"
+        by = sorting(self.order, self.down)
         return fetched_rows(
             self.connection,
             f"SELECT {', '.join(map(quoted_name, columns))} FROM {source}"
-            f" WHERE {wanted.sql} AND {self.page.sql} ORDER BY {self._sorting()}{most}",
+            f" WHERE {wanted.sql} AND {self.page.sql} ORDER BY {by}{most}",
             [*wanted.parameters, *self.page.parameters],
         )
 
-    def _sorting(self) -> str:
-        direction = "DESC" if self.down else "ASC"
-        return ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in self.order)
+
+def sorting(order: Sequence[str], down: bool) -> str:
+    """Return SQL that sorts by *order*, what is missing at the end."""
+    direction = "DESC" if down else "ASC"
+    return ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in order)
 
 
 def fetched_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from safelight.archive.columns import (
@@ -20,7 +21,15 @@ from safelight.learning.ratings import Rating
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["VIEWS", "Views", "newest_first", "packs_at", "quoted_name"]
+__all__ = [
+    "VIEWS",
+    "Views",
+    "doubled_runs",
+    "newest_first",
+    "packs_at",
+    "quoted_name",
+    "registered_ratings",
+]
 
 VIEWS = ("runs", "images", "loras")
 """What may be asked."""
@@ -60,7 +69,7 @@ class Views:
     ) -> None:
         self._connection = connection
         self.packs = packs
-        self._passed_over = _doubles(connection, packs, loose.runs)
+        self._passed_over = doubled_runs(connection, packs, loose.runs)
         loose.create_tables(connection)
         if again := [run_id for pack, run_id in self._passed_over if not pack]:
             for table in VIEWS:
@@ -157,6 +166,21 @@ def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Ratin
     if not ratings:
         none = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
         return f"SELECT {own}, {none} FROM plain_images i"
+    with registered_ratings(connection, ratings) as rows:
+        connection.execute(f"CREATE TABLE rated AS {rows}")
+    # A hash of bytes is never one of pixels, so one table serves for both.
+    said = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
+    return (
+        f"SELECT {own}, {said} FROM plain_images i LEFT JOIN rated b ON b.hash = i.sha256"
+        " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
+    )
+
+
+@contextmanager
+def registered_ratings(
+    connection: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]
+) -> Iterator[str]:
+    """Give SQL that selects ``hash`` and the columns of *ratings*, a row for each hash."""
     rows = [
         (digest, r.stars, r.favourite, r.rejected, " ".join(r.tags) or None,
          "; ".join(r.notes.values()) or None, r.picks_won, r.picks_lost)
@@ -165,14 +189,8 @@ def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Ratin
     kinds = {"hash": "VARCHAR", **RATINGS}
     connection.register("given_ratings", numpy_columns(kinds, columns_of(rows)))
     casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in kinds.items())
-    connection.execute(f"CREATE TABLE rated AS SELECT {casts} FROM given_ratings")
+    yield f"SELECT {casts} FROM given_ratings"
     connection.unregister("given_ratings")
-    # A hash of bytes is never one of pixels, so one table serves for both.
-    said = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
-    return (
-        f"SELECT {own}, {said} FROM plain_images i LEFT JOIN rated b ON b.hash = i.sha256"
-        " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
-    )
 
 
 def _load_places(connection: duckdb.DuckDBPyConnection, places: Mapping[str, str]) -> str:
@@ -189,7 +207,7 @@ def _load_places(connection: duckdb.DuckDBPyConnection, places: Mapping[str, str
     )
 
 
-def _doubles(
+def doubled_runs(
     connection: duckdb.DuckDBPyConnection, packs: Sequence[Pack], loose: Sequence[tuple[str, str]]
 ) -> set[tuple[str, str]]:
     """Return (pack's name, run_id) of every run that an earlier place has; loose is ``""``.

@@ -19,9 +19,10 @@ from safelight.learning.learning_record import utc_timestamp
 from safelight.learning.paused_collector import paused_collector
 from safelight.learning.rating_event import RatingEvent, time_order, unique_events
 
-__all__ = ["RatingStore", "ratings_folder"]
+__all__ = ["SUFFIX", "RatingStore", "event_or_none", "ratings_folder"]
 
-_SUFFIX = ".jsonl"
+SUFFIX = ".jsonl"
+"""Of segment files."""
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +66,7 @@ class RatingStore:
     def _append(self, lines: bytes) -> None:
         if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._segment = AppendOnlyFile(self.folder / (_new_stem() + _SUFFIX))
+            self._segment = AppendOnlyFile(self.folder / (_new_stem() + SUFFIX))
             self._owner = os.getpid()
             sync_folder(self.folder)
         try:
@@ -96,7 +97,7 @@ class RatingStore:
         if lines:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                write_new_file(self.folder, _new_stem(), _SUFFIX, b"\n".join(lines) + b"\n")
+                write_new_file(self.folder, _new_stem(), SUFFIX, b"\n".join(lines) + b"\n")
             except OSError as error:
                 raise StorageError(
                     f"ratings of {other.folder} could not be written to {self.folder}: {error}"
@@ -107,7 +108,7 @@ class RatingStore:
         """Yield every JSON object in the segments, with the event that it is, if it is one."""
         names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
         for name in names:
-            if name.endswith(_SUFFIX) and not name.startswith("."):
+            if name.endswith(SUFFIX) and not name.startswith("."):
                 yield from _segment_lines(self.folder / name)
 
     def close(self) -> None:
@@ -140,7 +141,7 @@ def _segment_lines(path: Path) -> Iterator[tuple[bytes, RatingEvent | None]]:
                 line = raw.strip()
                 if not line:
                     continue
-                event = _event_or_none(line)
+                event = event_or_none(line)
                 if event is None:
                     passed_over += 1
                 if event is not None or _is_object(line):
@@ -151,7 +152,8 @@ def _segment_lines(path: Path) -> Iterator[tuple[bytes, RatingEvent | None]]:
         _log.warning("%s: %d lines are no rating and are passed over", path, passed_over)
 
 
-def _event_or_none(line: bytes) -> RatingEvent | None:
+def event_or_none(line: bytes) -> RatingEvent | None:
+    """Return the event that *line* of a segment is, None when it is none."""
     try:
         return RatingEvent.from_json(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -65,6 +65,7 @@ def create_app(
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         table.ratings.close()
+        await to_thread.run_sync(table.archive.close)
 
     app = Starlette(
         routes=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -135,11 +136,13 @@ def routes(table: LightTable) -> list[Route]:
         )  # fmt: skip
         return json_answer({"rows": rows, "after": after})
 
-    def facets(request: Request) -> Response:
+    async def facets(request: Request) -> Response:
         q = request.query_params.get("q", "")
         if len(q) > LONGEST_FILTER:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
-        total, found = table.archive.facets(q)
+        while table.archive.is_loading:  # without keeping a thread from those who read
+            await asyncio.sleep(0.02)
+        total, found = await run_in_threadpool(table.archive.facets, q)
         told = [
             {
                 "name": facet.name,

@@ -8,19 +8,29 @@ most, because while people rate they change all the time.
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safelight.archive import Answer, Archive
-from safelight.archive.filters import compile_filter
-from safelight.archive_layout import packs_folder, records_folder, running_folder
-from safelight.errors import ArchiveError
+from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.pictures_in_memory import DAY, SIZE, PicturesInMemory
+from safelight.archive.search import fetched_rows
+from safelight.archive_layout import (
+    imports_folder,
+    packs_folder,
+    records_folder,
+    running_folder,
+)
+from safelight.errors import SafelightError
+from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import ratings_folder
 
 if TYPE_CHECKING:
@@ -36,7 +46,21 @@ _AT_ONCE = 3
 
 _ANSWERS_KEPT, _LARGEST_KEPT = 64, 500
 
+_OF_RECORDS = 3
+"""Parts of a signature that are not about ratings."""
+
+_BREATH = 0.1
+"""Seconds for the first page to get out before the pictures are taken into memory."""
+
+_AGAIN = 60.0
+"""Seconds until that is tried again when it failed."""
+
+_TICK = 20_000_000
+"""Nanoseconds in which a folder may change twice and look as if it had changed once."""
+
 Signature = tuple[object, ...]
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +98,7 @@ class _Kept:
     records: Signature
     ratings: Signature
     rests_until: float
-    answer: Answer
+    answer: object
 
 
 class HeldArchive(Archive):
@@ -93,6 +117,13 @@ class HeldArchive(Archive):
         self._answers: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._keeping = threading.Lock()
         self._asking = threading.BoundedSemaphore(_AT_ONCE)
+        self._memory: PicturesInMemory | None = None
+        self._taken: Signature = ()
+        self._loader: threading.Thread | None = None
+        self._load_from = 0.0
+        self._closed = threading.Event()
+
+    # -- asking --------------------------------------------------------------------------
 
     def query(
         self,
@@ -109,31 +140,49 @@ class HeldArchive(Archive):
         An answer is given again while the records are the same; to ratings it may be late by
         as long as :data:`_REST` times what it cost, so that raters do not wait for readers.
         """
-        key = (condition, view, tuple(columns), sort, limit, after)
-        records, ratings = self.signature()[:2], self.signature()[2:]
-        kept = self._answers.get(key)
-        if (
-            kept is not None
-            and kept.records == records
-            and (kept.ratings == ratings or time.monotonic() < kept.rests_until)
-        ):
-            return kept.answer
-        with self._asking:
-            now_kept = self._answers.get(key)
-            if now_kept is not None and now_kept is not kept and now_kept.records == records:
-                return now_kept.answer  # somebody asked the same meanwhile
-            begun = time.monotonic()
-            answer = super().query(
+
+        def ask() -> Answer:
+            return super(HeldArchive, self).query(
                 condition, view=view, columns=columns, sort=sort, limit=limit, after=after
             )
-            cost = time.monotonic() - begun
-        if limit is not None and limit <= _LARGEST_KEPT:
-            rests_until = begun + cost + min(_REST * cost, 2.0)
-            with self._keeping:
-                self._answers[key] = _Kept(records, ratings, rests_until, answer)
-                while len(self._answers) > _ANSWERS_KEPT:
-                    self._answers.popitem(last=False)
+
+        key = (condition, view, tuple(columns), sort, limit, after)
+        answer = self._asked_once(key, ask, keep=limit is not None and limit <= _LARGEST_KEPT)
+        self._load_soon()
         return answer
+
+    def facets(self, condition: str, *, most: int = 40) -> tuple[int, tuple[Facet, ...]]:
+        """Return how many pictures meet *condition*, and how they part.
+
+        Args:
+            condition: In the filter language.
+            most: Values per facet.
+
+        Raises:
+            FilterError: The condition cannot be read.
+            ArchiveError: The archive cannot answer.
+        """
+        self._load_soon()
+        return self._asked_once(
+            ("facets", condition, most), lambda: self._facets(condition, most), keep=True
+        )
+
+    def models_rated(self) -> tuple[str, ...]:
+        """Return the models whose pictures were rated, the most rated first."""
+        statement = (
+            "SELECT model FROM images WHERE model IS NOT NULL AND"
+            " (stars IS NOT NULL OR picks_won > 0 OR picks_lost > 0) GROUP BY model"
+            " ORDER BY count(*) DESC LIMIT 100"
+        )
+        memory = self._caught_up()
+        with self.connect() if memory is None else memory.asked() as connection:
+            return tuple(row[0] for row in fetched_rows(connection, statement, ()))
+
+    def record(self, run_id: str) -> LearningRecord:
+        """Return what :meth:`Archive.record` does."""
+        memory = self._caught_up()
+        document = None if memory is None else memory.document(run_id)
+        return super().record(run_id) if document is None else LearningRecord.from_json(document)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor of the held database; closing it leaves the database open."""
@@ -141,20 +190,140 @@ class HeldArchive(Archive):
             signature = self.signature()
             if (
                 self._held is None
-                or signature[:2] != self._signature[:2]
+                or signature[:_OF_RECORDS] != self._signature[:_OF_RECORDS]
                 or (signature != self._signature and time.monotonic() >= self._rest_until)
             ):
                 begun = time.monotonic()
                 self._held = super().connect()
                 self._signature = signature
-                ended = time.monotonic()
-                self._rest_until = ended + min(_REST * (ended - begun), 10.0)
+                self._rest(begun)
             return self._held.cursor()
+
+    # -- held in memory ------------------------------------------------------------------
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the pictures are being taken into memory, so that counting should wait."""
+        return self._loader is not None and self._loader.is_alive()
+
+    def close(self) -> None:
+        """Let go of what is held; for when nobody asks any more."""
+        self._closed.set()
+        if self._loader is not None:
+            self._loader.join()
+        self._memory = None
+
+    def _load_soon(self) -> None:
+        """Take the pictures into memory, behind the answer to whoever asked first."""
+        if self._memory is not None or time.monotonic() < self._load_from:
+            return
+        with self._lock:
+            if not self.is_loading and self._memory is None:
+                self._load_from = time.monotonic() + _AGAIN
+                self._loader = threading.Thread(target=self._load, daemon=True)
+                self._loader.start()
+
+    def _load(self) -> None:
+        import duckdb
+
+        if self._closed.wait(_BREATH):
+            return
+        signature = self.signature()
+        try:
+            memory = PicturesInMemory(self._database(), self.path)
+            if memory.is_too_large():
+                self._load_from = math.inf
+                return
+            memory.catch_up()
+        except (SafelightError, OSError, duckdb.Error) as error:
+            _log.warning("the pictures stay on the disk: %s", error)
+            return
+        self._taken, self._memory = signature, memory
+        with self._keeping:
+            self._held = None
+
+    def _caught_up(self) -> PicturesInMemory | None:
+        """Return the table with what the disk has now; None while there is none."""
+        import duckdb
+
+        if self._memory is None:
+            return None
+        with self._lock:
+            memory, signature = self._memory, self.signature()
+            if memory is None or signature == self._taken:
+                return memory
+            begun = time.monotonic()
+            try:
+                if signature[:_OF_RECORDS] != self._taken[:_OF_RECORDS]:
+                    memory.catch_up()
+                elif begun >= self._rest_until:
+                    memory.catch_up_ratings()
+                else:
+                    return memory
+            except (SafelightError, OSError, duckdb.Error) as error:
+                _log.warning("the pictures are read from the disk: %s", error)
+                self._memory = None
+                return None
+            self._taken = signature
+            self._rest(begun)
+            return memory
+
+    def _found(
+        self,
+        columns: Sequence[str],
+        condition: str,
+        page: Filter,
+        *,
+        view: str,
+        order: Sequence[str],
+        down: bool,
+        after: str | None,
+        limit: int | None,
+    ) -> list[tuple[Any, ...]]:
+        memory = self._caught_up() if view == "images" else None
+        if memory is None:
+            return super()._found(
+                columns, condition, page, view=view, order=order, down=down, after=after,
+                limit=limit,
+            )  # fmt: skip
+        wanted = memory.condition(condition)
+        return memory.rows(columns, wanted, page, order=order, down=down, limit=limit)
+
+    def _rest(self, begun: float) -> None:
+        ended = time.monotonic()
+        self._rest_until = ended + min(_REST * (ended - begun), 10.0)
+
+    def _asked_once(self, key: tuple[object, ...], ask: Callable[[], T], *, keep: bool) -> T:
+        """Return what *ask* does, or what it did when that still holds."""
+        signature = self.signature()
+        records, ratings = signature[:_OF_RECORDS], signature[_OF_RECORDS:]
+        kept = self._answers.get(key)
+        if (
+            kept is not None
+            and kept.records == records
+            and (kept.ratings == ratings or time.monotonic() < kept.rests_until)
+        ):
+            return cast("T", kept.answer)
+        with self._asking:
+            now_kept = self._answers.get(key)
+            if now_kept is not None and now_kept is not kept and now_kept.records == records:
+                return cast("T", now_kept.answer)  # somebody asked the same meanwhile
+            begun = time.monotonic()
+            answer = ask()
+            cost = time.monotonic() - begun
+        if keep:
+            rests_until = begun + cost + min(_REST * cost, 2.0)
+            with self._keeping:
+                self._answers[key] = _Kept(records, ratings, rests_until, answer)
+                while len(self._answers) > _ANSWERS_KEPT:
+                    self._answers.popitem(last=False)
+        return answer
 
     def signature(self) -> Signature:
         """Return what changes when records, packs or ratings do."""
         times = [_changed(folder(self.path)) for folder in (records_folder, packs_folder)]
-        return (*times, *sorted(_sizes(ratings_folder(self.path))))
+        places = tuple(sorted(_sizes(imports_folder(self.path))))
+        return (*times, places, *sorted(_sizes(ratings_folder(self.path))))
 
     def running(self) -> Signature:
         """Return what changes when a run that is going on finishes a variant."""
@@ -168,29 +337,22 @@ class HeldArchive(Archive):
                 continue
         return tuple(sorted(found))
 
-    def facets(self, condition: str, *, most: int = 40) -> tuple[int, tuple[Facet, ...]]:
-        """Return how many pictures meet *condition*, and how they part.
+    # -- counting ------------------------------------------------------------------------
 
-        Args:
-            condition: In the filter language.
-            most: Values per facet.
-
-        Raises:
-            FilterError: The condition cannot be read.
-            ArchiveError: The archive cannot answer.
-        """
-        import duckdb
-
-        with self._asking, self.connect() as connection:
-            wanted = compile_filter(condition, _columns(connection))
-            try:
-                rows = connection.execute(_FACETS.format(wanted.sql), wanted.parameters).fetchall()
-                loras: list[tuple[str, int]] = []
-                if connection.execute("SELECT 1 FROM loras LIMIT 1").fetchone():
-                    statement = _LORAS.format(wanted.sql)
-                    loras = connection.execute(statement, wanted.parameters).fetchall()
-            except duckdb.Error as error:
-                raise ArchiveError(f"the archive cannot answer: {error}") from error
+    def _facets(self, condition: str, most: int) -> tuple[int, tuple[Facet, ...]]:
+        memory = self._caught_up()
+        if memory is None:
+            wanted = compile_filter(condition, self._known())
+            parting, loras = _FACETS.format(**_SHAPES_ON_DISK, where=wanted.sql), _LORAS_ON_DISK
+        else:
+            wanted = memory.condition(condition)
+            parting, loras = _FACETS.format(day=DAY, size=SIZE, where=wanted.sql), _LORAS
+        with self.connect() if memory is None else memory.asked() as connection:
+            rows = fetched_rows(connection, parting, wanted.parameters)
+            found_loras: list[tuple[Any, ...]] = []
+            if fetched_rows(connection, "SELECT 1 FROM loras LIMIT 1", ()):
+                statement = loras.format(where=wanted.sql)
+                found_loras = fetched_rows(connection, statement, wanted.parameters)
         total = 0
         found: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
         for group, count, *values in rows:
@@ -207,34 +369,28 @@ class HeldArchive(Archive):
             elif name == "rating":  # the best first, and what has no stars at the end
                 values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
             else:
-                values_.sort(key=lambda one: one.count, reverse=True)
+                values_.sort(key=lambda one: (-one.count, one.value))
         found["lora"] = [
             FacetValue(value=name, count=count, clause=f"prompt has {_quoted(f'<lora:{name}')}")
-            for name, count in loras
+            for name, count in found_loras
         ]
         facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
         return total, tuple(facets)
 
-    def models_rated(self) -> tuple[str, ...]:
-        """Return the models whose pictures were rated, the most rated first."""
+    def _known(self) -> dict[str, str]:
         with self.connect() as connection:
-            rows = connection.execute(
-                "SELECT model FROM images WHERE model IS NOT NULL AND"
-                " (stars IS NOT NULL OR picks_won > 0 OR picks_lost > 0) GROUP BY model"
-                " ORDER BY count(*) DESC LIMIT 100"
-            ).fetchall()
-        return tuple(row[0] for row in rows)
+            return _columns(connection)
 
 
 _FACET_SQL = {
-    "date": "timestamp[1:10]",
+    "date": "{day}",
     "rating": "CASE WHEN rejected THEN 'rejected' WHEN stars IS NULL THEN 'not rated'"
     " ELSE CAST(floor(stars) AS INTEGER)::VARCHAR END",
     "favourite": "CASE WHEN favourite THEN 'favourite' END",
     "model": "model",
     "sampler": "sampler",
     "scheduler": "scheduler",
-    "size": "CASE WHEN width IS NOT NULL THEN width || '×' || height END",
+    "size": "{size}",
     "stage": "stage",
     "backend": "backend",
     "status": "status",
@@ -245,13 +401,18 @@ _QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
 _FACETS = (
     "SELECT GROUPING(" + _QUOTED + "), count(*), " + _QUOTED + " FROM (SELECT "  # noqa: S608
     + ", ".join(f'{sql} AS "{name}_"' for name, sql in _FACET_SQL.items())
-    + " FROM images WHERE {}) GROUP BY GROUPING SETS ((), "
+    + " FROM images WHERE {where}) GROUP BY GROUPING SETS ((), "
     + ", ".join(f'("{name}_")' for name in _NAMES)
     + ")"
 )  # fmt: skip
+_SHAPES_ON_DISK = {"day": "timestamp[1:10]", "size": "width || '×' || height"}
 _LORAS = (
+    "SELECT name, count(DISTINCT row_) FROM loras WHERE row_ IN"
+    " (SELECT row_ FROM images WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
+)
+_LORAS_ON_DISK = (
     "SELECT name, count(DISTINCT (run_id, place)) FROM loras WHERE (run_id, place) IN"
-    " (SELECT (run_id, place) FROM images WHERE {}) GROUP BY name ORDER BY 2 DESC LIMIT 40"
+    " (SELECT (run_id, place) FROM images WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
 )
 
 
@@ -285,9 +446,11 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 def _changed(folder: Path) -> int:
     try:
-        return folder.stat().st_mtime_ns
+        changed = folder.stat().st_mtime_ns
     except OSError:
         return 0
+    # Clocks of file systems tick in milliseconds: what comes in the same tick would be missed.
+    return time.time_ns() if abs(time.time_ns() - changed) < _TICK else changed
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,475 @@
+"""PicturesInMemory: every picture of an archive as one table in memory, kept up with the disk.
+
+Packs answer one question well; a page that asks several times a second, for anything, needs all
+of them open and decoded. It is a copy and nothing else: made anew by each process, and caught up
+with the packs, the loose records, the ratings and the places before it is asked. Where a DuckDB
+can compress what it holds, half a million pictures take some 150 MB.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safelight.archive.columns import RATINGS, TABLES, Batch, decoded
+from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.packs import Pack, read_packs
+from safelight.archive.places import read_places
+from safelight.archive.search import fetched_rows, sorting
+from safelight.archive.views import Views, doubled_runs, quoted_name, registered_ratings
+from safelight.archive_layout import imports_folder, packs_folder, records_folder
+from safelight.errors import RecordError
+from safelight.learning.followed_ratings import FollowedRatings
+from safelight.learning.ratings import ratings_folder
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["DAY", "SIZE", "PicturesInMemory"]
+
+MOST = 2_000_000
+"""Pictures; a larger archive is not taken into memory."""
+
+DAY, SIZE = "day_", "size_"
+"""Columns of ``images`` here that the archive's has not: ``2026-01-31`` and ``512×768``."""
+
+_COMPRESSED_TOGETHER = 250_000
+_COLUMNS = tuple(name for name in TABLES["images"] if name != "prompt_id")
+_KNOWN: Mapping[str, str] = {**{name: TABLES["images"][name] for name in _COLUMNS}, **RATINGS}
+_OWN = ", ".join(map(quoted_name, _COLUMNS))
+_LOOSE = ""
+_log = logging.getLogger(__name__)
+
+_IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_prompt, ?))"
+_SEARCHED = {"prompt": _IN_PROMPTS}
+_EQUAL = {
+    "sha256": "(sha_key_ = hash(?::VARCHAR) AND sha256 = ?)",
+    "pixel_sha256": "(pixel_key_ = hash(?::VARCHAR) AND pixel_sha256 = ?)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Loose:
+    """A loose record: how its file looked, and (run_id, timestamp) when it could be read."""
+
+    size: int
+    changed: int
+    run: tuple[str, str] | None = None
+
+
+class PicturesInMemory:
+    """The table, in a database of its own.
+
+    One thread at a time may change it; any number may ask meanwhile, and each sees it as it was
+    before or after a change. Ask for ``images`` and ``loras`` with :meth:`asked`.
+
+    Args:
+        connection: An empty database that may read the packs.
+        folder: The archive's.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._name, self._compresses = _attached(connection)
+        self._packs: dict[str, Pack] = {}
+        self._loose: dict[str, _Loose] = {}
+        self._passed_over: set[tuple[str, str]] = set()
+        self._places: dict[str, str] = {}
+        self._ratings = FollowedRatings(ratings_folder(folder))
+        self._rows = self._prompts = self._uncompressed = 0
+        self._empty = True
+        self._scratch: list[str] = []
+        self._create()
+
+    # -- asking --------------------------------------------------------------------------
+
+    @contextmanager
+    def asked(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection with the views ``images`` and ``loras`` as they are now."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"USE {self._name}")
+            cursor.begin()
+            yield cursor
+
+    def condition(self, text: str) -> Filter:
+        """Return what *text*, in the filter language, means for ``images``.
+
+        Raises:
+            FilterError: It cannot be read.
+        """
+        return compile_filter(text, _KNOWN, _SEARCHED, _EQUAL)
+
+    def rows(
+        self,
+        columns: Sequence[str],
+        wanted: Filter,
+        page: Filter,
+        *,
+        order: Sequence[str],
+        down: bool,
+        limit: int | None,
+    ) -> list[tuple[Any, ...]]:
+        """Return *columns* of the first *limit* pictures that are *wanted* and of the *page*.
+
+        Args:
+            columns: Of the view ``images``.
+            wanted: What :meth:`condition` returned.
+            page: Further condition, with the columns of *order*.
+            order: The columns to sort by, a unique key at their end.
+            down: Whether from the largest down.
+            limit: Most of them; all when None.
+
+        Raises:
+            ArchiveError: It cannot answer.
+        """
+        by = sorting(order, down)
+        shown = ", ".join(map(quoted_name, columns))
+        rated = RATINGS.keys() & {*order, *wanted.columns}
+        source = "images" if rated or (limit is None and RATINGS.keys() & {*columns}) else "held"
+        where = f"{wanted.sql} AND {page.sql} ORDER BY {by}"
+        parameters = [*wanted.parameters, *page.parameters]
+        with self.asked() as cursor:
+            if limit is None:
+                statement = f"SELECT {shown} FROM {source} WHERE {where}"
+                return fetched_rows(cursor, statement, parameters)
+            # First which, then all their columns: rows are wide, and few are shown.
+            statement = f"SELECT row_ FROM {source} WHERE {where} LIMIT {int(limit)}"
+            found = [row for (row,) in fetched_rows(cursor, statement, parameters)]
+            if not found:
+                return []
+            return fetched_rows(
+                cursor,
+                f"SELECT {shown} FROM images WHERE row_ IN (SELECT unnest(?::INTEGER[]))"
+                f" ORDER BY {by}",
+                [found],
+            )
+
+    def document(self, run_id: str) -> bytes | None:
+        """Return the record of a run as its pack has it, None when no pack holds it.
+
+        Raises:
+            ArchiveError: The pack cannot be read.
+        """
+        with self.asked() as cursor:
+            statement = "SELECT source_ FROM held WHERE run_id = ? LIMIT 1"
+            source = fetched_rows(cursor, statement, [run_id])
+            pack = self._packs.get(source[0][0]) if source else None
+            if pack is None:
+                return None
+            file = str(pack.path.absolute() / "documents.parquet")
+            statement = "SELECT json FROM read_parquet(?) WHERE run_id = ?"
+            found = fetched_rows(cursor, statement, [file, run_id])
+        return found[0][0].encode() if found else None
+
+    # -- keeping up ----------------------------------------------------------------------
+
+    def is_too_large(self) -> bool:
+        """Return whether the packs hold more pictures than should be in memory."""
+        files = [str(p.path.absolute() / "images.parquet") for p in self._packs_now().values()]
+        if not files:
+            return False
+        statement = "SELECT sum(num_rows) FROM parquet_file_metadata(?)"
+        return int(fetched_rows(self._connection, statement, [files])[0][0]) > MOST
+
+    def catch_up(self) -> None:
+        """Take in what changed on the disk since the last time; at first, everything.
+
+        Raises:
+            duckdb.Error: A pack cannot be read; the table is as it was.
+        """
+        # The packs last: what is packed meanwhile is then seen twice, which is put right, and
+        # the other way round it would not be seen at all.
+        loose = _listed(records_folder(self._folder))
+        packs = self._packs_now()
+        places = read_places(imports_folder(self._folder))
+        with self._connection.cursor() as cursor, self._change(cursor):
+            self._take_records(cursor, loose, packs, places)
+        self._empty = False
+        self.catch_up_ratings()
+
+    def catch_up_ratings(self) -> None:
+        """Take in what people said since the last time."""
+        try:
+            change = self._ratings.news()
+            with self._connection.cursor() as cursor, self._change(cursor):
+                main = f"{self._name}.main"
+                gone = None if change.hashes is None else sorted(change.hashes)
+                if gone is None:
+                    cursor.execute(f"DELETE FROM {main}.said")
+                    cursor.execute(f"DELETE FROM {main}.rated")
+                elif gone:
+                    few = "(SELECT unnest(?::VARCHAR[]))"
+                    cursor.execute(f"DELETE FROM {main}.said WHERE hash IN {few}", [gone])
+                if change.ratings:
+                    with registered_ratings(cursor, change.ratings) as rows:
+                        cursor.execute(f"INSERT INTO {main}.said {rows}")
+                if gone is None:
+                    self._rate(cursor, "TRUE")
+                elif gone:
+                    keys = "(SELECT hash(unnest(?::VARCHAR[])))"
+                    found = cursor.execute(
+                        f"SELECT row_ FROM {main}.held WHERE sha_key_ IN {keys}"
+                        f" UNION SELECT row_ FROM {main}.held WHERE pixel_key_ IN {keys}",
+                        [gone, gone],
+                    ).fetchall()
+                    rows_ = [row for (row,) in found]
+                    these = "row_ IN (SELECT unnest(?::INTEGER[]))"
+                    cursor.execute(f"DELETE FROM {main}.rated WHERE {these}", [rows_])
+                    self._rate(cursor, f"h.{these}", [rows_])
+        except BaseException:
+            self._ratings = FollowedRatings(ratings_folder(self._folder))
+            raise
+
+    def _create(self) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"USE {self._name}")
+            own = ", ".join(f'"{name}" {TABLES["images"][name]}' for name in _COLUMNS)
+            said = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
+            cursor.execute(
+                "CREATE TABLE held (row_ INTEGER, source_ VARCHAR, sha_key_ UBIGINT,"
+                f" pixel_key_ UBIGINT, {DAY} VARCHAR, {SIZE} VARCHAR, prompt_id BIGINT, {own})"
+            )
+            cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
+            cursor.execute("CREATE TABLE loras (row_ INTEGER, name VARCHAR)")
+            cursor.execute(f"CREATE TABLE said (hash VARCHAR, {said})")
+            cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {said})")
+            named = ", ".join(f'r."{name}"' for name in RATINGS)
+            cursor.execute(
+                f"CREATE VIEW images AS SELECT h.*, {named} FROM held h"
+                " LEFT JOIN rated r ON r.row_ = h.row_"
+            )
+
+    @contextmanager
+    def _change(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        cursor.execute(f"USE {self._name}")
+        cursor.begin()
+        try:
+            yield
+            cursor.commit()
+        except BaseException:
+            self._scratch.clear()
+            with suppress(Exception):  # a commit that failed is rolled back already
+                cursor.rollback()
+            raise
+        self._clear(cursor)
+
+    def _packs_now(self) -> dict[str, Pack]:
+        packs, trouble = read_packs(packs_folder(self._folder))
+        for path, told in trouble.items():
+            _log.warning("%s %s; it is passed over", path.name, told)
+        return {pack.path.name: pack for pack in packs}
+
+    def _take_records(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        listed: Mapping[str, _Loose],
+        packs: Mapping[str, Pack],
+        places: Mapping[str, str],
+    ) -> None:
+        first_new = self._rows + 1
+        batch = Batch(self._prompts)
+        loose = self._read_loose(listed, batch)
+        stay = {name for name in loose if loose[name] == self._loose.get(name)}
+        runs = [one.run for one in loose.values() if one.run is not None]
+        passed_over = doubled_runs(cursor, tuple(packs.values()), runs)
+        back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
+        # A run that no pack has any more, and one that goes from one of several loose files.
+        gone = {o.run[0] for n, o in self._loose.items() if n not in stay and o.run is not None}
+        for name in stay:
+            run = loose[name].run
+            if run is not None and run[0] in back | gone:
+                self._read_again(name, batch)
+        self._drop_runs(cursor, [(_LOOSE, run_id) for run_id in gone])
+        again = {name for name, _ in self._passed_over - passed_over}
+        old = [n for n, pack in self._packs.items() if packs.get(n) != pack or n in again]
+        self._drop_packs(cursor, old)
+        taken = set(old)
+        if batch.runs:
+            self._prompts += batch.sizes()["prompts"]
+            self._take(cursor, _LOOSE, (), batch, places)
+            taken.add(_LOOSE)
+        for name, pack in packs.items():
+            if name in old or name not in self._packs:
+                taken.add(name)
+                self._take(cursor, name, (pack,), Batch(), places)
+        self._drop_runs(
+            cursor, [one for one in passed_over if one not in self._passed_over or one[0] in taken]
+        )
+        if gone or old or passed_over != self._passed_over:
+            self._sweep(cursor)
+        self._rate(cursor, f"h.row_ >= {first_new}")
+        if moved := [(d, path) for d, path in places.items() if self._places.get(d) != path]:
+            self._move(cursor, moved)
+        self._packs, self._loose = dict(packs), loose
+        self._passed_over, self._places = passed_over, dict(places)
+
+    def _read_loose(self, listed: Mapping[str, _Loose], batch: Batch) -> dict[str, _Loose]:
+        """Return *listed* with their runs, those that are new read into *batch*."""
+        loose: dict[str, _Loose] = {}
+        for name, seen in listed.items():
+            known = self._loose.get(name)
+            if known is not None and (known.size, known.changed) == (seen.size, seen.changed):
+                loose[name] = known
+                continue
+            with suppress(FileNotFoundError):  # packed meanwhile
+                run = self._read_again(name, batch)
+                loose[name] = _Loose(seen.size, seen.changed, run)
+        return loose
+
+    def _read_again(self, name: str, batch: Batch) -> tuple[str, str] | None:
+        try:
+            record = decoded((records_folder(self._folder) / name).read_bytes())
+        except FileNotFoundError:
+            raise
+        except (OSError, RecordError) as error:
+            _log.warning("%s is passed over: %s", name, error)
+            return None
+        batch.add(record)
+        return record.run_id, record.timestamp
+
+    def _take(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        source: str,
+        packs: Sequence[Pack],
+        batch: Batch,
+        places: Mapping[str, str],
+    ) -> None:
+        """Add the pictures of one source, doubles and all."""
+        main = f"{self._name}.main"
+        scratch = f"{self._name}.scratch_{len(self._scratch)}"
+        self._scratch.append(scratch)
+        cursor.execute(f"CREATE SCHEMA {scratch}")
+        cursor.execute(f"USE {scratch}")
+        Views(cursor, packs, batch, (), places).show()
+        # Packs of the first layout have their prompts in their pictures.
+        cursor.execute(
+            f"CREATE TABLE own_prompts AS SELECT lower_prompt, -{self._prompts} - row_number()"
+            " OVER () AS own_id FROM (SELECT DISTINCT lower_prompt FROM plain_images WHERE"
+            " prompt_id IS NULL AND lower_prompt IS NOT NULL)"
+        )
+        cursor.execute(
+            f"INSERT INTO {main}.prompts SELECT prompt_id, lower_prompt FROM prompts"
+            " UNION ALL SELECT own_id, lower_prompt FROM own_prompts"
+        )
+        own = fetched_rows(cursor, "SELECT count(*) FROM own_prompts", ())[0][0]
+        given = "plain_images i"
+        prompt_id = "prompt_id"
+        if own:
+            self._prompts += own
+            given = "plain_images i LEFT JOIN own_prompts o USING (lower_prompt)"
+            prompt_id = "coalesce(prompt_id, own_id)"
+        cursor.execute(
+            f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"
+            " hash(sha256), hash(pixel_sha256), timestamp[1:10], width || '×' || height,"
+            f" {prompt_id}, {_OWN} FROM {given}",
+            [source],
+        )
+        if fetched_rows(cursor, "SELECT 1 FROM loras LIMIT 1", ()):
+            cursor.execute(
+                f"INSERT INTO {main}.loras SELECT h.row_, l.name FROM loras l JOIN {main}.held h"
+                " ON h.run_id = l.run_id AND h.place = l.place WHERE h.row_ > ?",
+                [self._rows],
+            )
+        rows = fetched_rows(cursor, f"SELECT max(row_) FROM {main}.held", ())[0][0] or 0
+        self._uncompressed += max(0, rows - self._rows)
+        self._rows = max(self._rows, rows)
+        cursor.execute(f"USE {self._name}")
+        if self._empty:  # nobody asks yet
+            cursor.commit()
+            self._clear(cursor)
+            if self._compresses and self._uncompressed >= _COMPRESSED_TOGETHER:
+                cursor.execute(f"CHECKPOINT {self._name}")
+                self._uncompressed = 0
+            cursor.begin()
+
+    def _clear(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Drop what changes were made with, which DuckDB does not let the change itself do."""
+        while self._scratch:
+            cursor.execute(f"DROP SCHEMA {self._scratch.pop()} CASCADE")
+
+    def _drop_runs(
+        self, cursor: duckdb.DuckDBPyConnection, runs: Sequence[tuple[str, str]]
+    ) -> None:
+        by_source: dict[str, list[str]] = {}
+        for source, run_id in runs:
+            by_source.setdefault(source, []).append(run_id)
+        for source, ids in by_source.items():
+            cursor.execute(
+                f"DELETE FROM {self._name}.main.held WHERE source_ = ?"
+                " AND run_id IN (SELECT unnest(?::VARCHAR[]))",
+                [source, ids],
+            )
+
+    def _drop_packs(self, cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+        if names:
+            cursor.execute(
+                f"DELETE FROM {self._name}.main.held WHERE source_ IN"
+                " (SELECT unnest(?::VARCHAR[]))",
+                [list(names)],
+            )
+
+    def _sweep(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Forget what belonged to pictures that are gone."""
+        main = f"{self._name}.main"
+        for table, key in (("loras", "row_"), ("rated", "row_"), ("prompts", "prompt_id")):
+            cursor.execute(
+                f"DELETE FROM {main}.{table} WHERE {key} NOT IN"
+                f" (SELECT {key} FROM {main}.held WHERE {key} IS NOT NULL)"
+            )
+
+    def _rate(
+        self, cursor: duckdb.DuckDBPyConnection, which: str, parameters: Sequence[Any] = ()
+    ) -> None:
+        """Join what people say to the pictures of *which*, by either of their hashes."""
+        main = f"{self._name}.main"
+        # A hash of bytes is never one of pixels, so one table serves for both.
+        named = ", ".join(f'coalesce(b."{name}", p."{name}")' for name in RATINGS)
+        cursor.execute(
+            f"INSERT INTO {main}.rated SELECT h.row_, {named} FROM {main}.held h"
+            f" LEFT JOIN {main}.said b ON b.hash = h.sha256"
+            f" LEFT JOIN {main}.said p ON p.hash = h.pixel_sha256"
+            f" WHERE (b.hash IS NOT NULL OR p.hash IS NOT NULL) AND {which}",
+            list(parameters),
+        )
+
+    def _move(self, cursor: duckdb.DuckDBPyConnection, moved: Sequence[tuple[str, str]]) -> None:
+        digests, paths = zip(*moved, strict=True)
+        cursor.execute(
+            f"UPDATE {self._name}.main.held h SET path = m.path FROM"
+            " (SELECT unnest(?::VARCHAR[]) AS digest, unnest(?::VARCHAR[]) AS path) m"
+            " WHERE m.digest = h.sha256",
+            [list(digests), list(paths)],
+        )
+
+
+def _attached(connection: duckdb.DuckDBPyConnection) -> tuple[str, bool]:
+    """Return the name of a database in memory, and whether it compresses what it holds."""
+    import duckdb
+
+    try:
+        connection.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
+    except duckdb.Error:  # from DuckDB 1.4 on
+        return "memory", False
+    return "compressed", True
+
+
+def _listed(folder: Path) -> dict[str, _Loose]:
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json") and not entry.name.startswith("."):
+                    with suppress(FileNotFoundError):
+                        status = entry.stat()
+                        seen = _Loose(status.st_size, status.st_mtime_ns)
+                        found.append((entry.name, seen))
+    except FileNotFoundError:
+        return {}
+    return dict(sorted(found))

@@ -1,0 +1,289 @@
+"""What the page is told from memory is what the archive says, whatever happens on the disk."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safelight.archive import Archive
+from safelight.archive.packs import write_pack
+from safelight.archive_layout import imports_folder, packs_folder, records_folder
+from safelight.errors import FilterError
+from safelight.learning import LearningRecord
+from safelight.learning.learning_record import ImageOutput
+from safelight.learning.ratings import Identity, RatingEvent
+from safelight.web.held_archive import HeldArchive
+
+OLD = Path(__file__).parents[1] / "data" / "archive_first_layout"
+QUESTIONS = (
+    ("", "-timestamp"), ("", "timestamp"), ("", "prompt"), ("", "-stars"), ("", "stars"),
+    ("", "-seconds"), ("", "path"), ("steps > 12", "-timestamp"), ("steps > 12", "seed"),
+    ("model = 'model-1'", "-timestamp"), ("model in ('model-0', 'nowhere')", "-cfg_scale"),
+    ("prompt has 'FOX'", "-timestamp"), ("not prompt has 'fox'", "timestamp"),
+    ("prompt has 'zebra' or prompt has '<lora:ink'", "model"), ("prompt is missing", "-timestamp"),
+    ("cfg_scale between 3 and 6 and sampler = 'Euler a'", "-timestamp"),
+    ("stars is missing", "-timestamp"), ("stars >= 3 and not rejected = true", "-timestamp"),
+    ("rejected = true or favourite = true", "run_id"), ("tags has 'sharp'", "-picks_won"),
+    ("notes is not missing", "-timestamp"), ("picks_lost > 0", "-timestamp"),
+    (f"sha256 = '{5:064x}'", "-timestamp"), (f"pixel_sha256 = '{5:063x}0'", "-timestamp"),
+    (f"sha256 != '{5:064x}' and not pixel_sha256 = '{6:063x}1'", "-timestamp"),
+    ("seed = 18446744073709551615", "-timestamp"), ("status = 'partial'", "-width"),
+    ("timestamp has '2026-01-01'", "-timestamp"), ("path has 'moved'", "-timestamp"),
+    ("identity is missing and upscaler = 'Lanczos'", "place"),
+)  # fmt: skip
+
+
+def record(number: int) -> LearningRecord:
+    config: dict[str, Any] = {
+        "txt2img": {
+            "prompt": ["a Fox", "ein Füchslein", "fog <lora:ink:0.5>", "Lighthouse"][number % 4],
+            "model": f"model-{number % 3}", "sampler": ["Euler a", "DPM++ 2M"][number % 2],
+            "steps": 10 + number % 5, "cfg_scale": number % 10 + 0.5, "seed": 2**64 - 1 - number,
+        },
+        "upscale": {"upscaler": "Lanczos", "scale": 2},
+    }  # fmt: skip
+    if number % 7 == 3:
+        del config["txt2img"]["prompt"]
+    outputs = tuple(
+        ImageOutput(
+            variant=0, stage=stage, sha256=f"{2 * number + place:064x}", seconds=number % 3,
+            pixel_sha256=f"{number:063x}{place}", width=64 + number % 2, height=64,
+            path=f"images/{number}-{stage}.png", seed=2**64 - 1 - number,
+        )
+        for place, stage in enumerate(("txt2img", "upscale"))
+    )  # fmt: skip
+    clock = f"00:{number // 60 % 60:02d}:{number % 60:02d}.000000Z"
+    made = LearningRecord.from_pipeline_context(
+        config, [config], run_id=f"a{number:015x}", outputs=outputs,
+        timestamp=f"2026-01-{number % 3 + 1:02d}T{clock}",
+        backend={"name": "fake", "version": "1"},
+    )  # fmt: skip
+    return replace(made, status="partial") if number % 5 == 0 else made
+
+
+def write_loose(archive: Path, made: LearningRecord, name: str = "") -> Path:
+    records_folder(archive).mkdir(parents=True, exist_ok=True)
+    file = records_folder(archive) / f"{name or made.timestamp.replace(':', '')}_{made.run_id}.json"
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(made.to_json(), "utf-8")
+    temporary.replace(file)
+    return file
+
+
+def loaded(archive: Path) -> HeldArchive:
+    held = HeldArchive(archive)
+    held.query()
+    deadline = time.monotonic() + 20
+    while held._memory is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert held._memory is not None
+    return held
+
+
+def differences(
+    held: HeldArchive, questions: Sequence[tuple[str, str]], *, paged: bool = False
+) -> list[str]:
+    """Return those of *questions* that are answered otherwise than from the disk."""
+    disk, untaken = Archive(held.path), HeldArchive(held.path)
+    untaken._load_from = float("inf")  # it counts by the archive's own views
+    found = []
+    for condition, sort in questions:
+        whole = disk.query(condition, sort=sort, limit=None)
+        if held.query(condition, sort=sort, limit=None) != whole:
+            found.append(f"{condition} by {sort}")
+        if held.query(condition, sort=sort, limit=3).rows != whole.rows[:3]:
+            found.append(f"{condition} by {sort}, first page")
+        if [asdict(f) for f in held.facets(condition)[1]] != [
+            asdict(f) for f in untaken.facets(condition)[1]
+        ] or held.facets(condition)[0] != len(whole.rows):
+            found.append(f"facets of {condition}")
+        if paged:
+            rows, after = list[Any](), None
+            while (page := held.query(condition, sort=sort, limit=4, after=after)).rows:
+                rows += page.rows
+                if (after := page.after) is None:
+                    break
+            first = disk.query(condition, sort=sort, limit=4)
+            if tuple(rows) != whole.rows or held.query(condition, sort=sort, limit=4) != first:
+                found.append(f"pages of {condition} by {sort}")
+    return found
+
+
+def alike(
+    held: HeldArchive,
+    questions: Sequence[tuple[str, str]] = QUESTIONS[::6],
+    *,
+    paged: bool = False,
+) -> None:
+    """Check some questions; of ratings the page may know a moment later."""
+    deadline = time.monotonic() + 5
+    while (found := differences(held, questions, paged=paged)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held._memory is not None
+    assert found == []
+
+
+def rate(archive: Path, chance: random.Random, numbers: int) -> None:
+    def image() -> Identity:
+        number, place = chance.randrange(numbers), chance.randrange(2)
+        both = {"sha256": f"{2 * number + place:064x}", "pixel_sha256": f"{number:063x}{place}"}
+        return Identity(**chance.choice([both, *({name: both[name]} for name in both)]))
+
+    with Archive(archive).ratings() as store:
+        for _ in range(6):
+            kind = chance.choice(["stars", "stars", "reject", "favourite", "tags", "note", "pick"])
+            fields: dict[str, Any] = {"rater": chance.choice(["ada", "bob"])}
+            if kind == "pick":
+                event = RatingEvent.now(kind, shown=(image(), image()), won=(0,), **fields)
+            elif kind == "tags":
+                event = RatingEvent.now(kind, image(), added=("sharp",), **fields)
+            else:
+                value = {"stars": chance.randrange(6), "note": "soft"}.get(kind, True)
+                event = RatingEvent.now(kind, image(), value=value, **fields)
+            store.add(event)
+            if chance.random() < 0.3:
+                store.add(RatingEvent.now("undo", undoes=event.event_id))
+
+
+def test_every_answer_is_the_archives(tmp_path: Path) -> None:
+    """Records come, are packed, copied and taken away; ratings and moves come in between."""
+    chance = random.Random(3)
+    shutil.copytree(OLD / "packs", packs_folder(tmp_path))
+    write_pack(packs_folder(tmp_path), [record(n).to_json().encode() for n in range(8)])
+    for number in range(8, 14):
+        write_loose(tmp_path, record(number))
+    rate(tmp_path, chance, 14)
+    held = loaded(tmp_path)
+    alike(held, QUESTIONS)
+
+    def packed() -> None:
+        Archive(tmp_path).pack()
+
+    def doubled() -> None:
+        """As after a merge with somebody who packed the same, and some more."""
+        write_pack(packs_folder(tmp_path), [record(n).to_json().encode() for n in range(5, 18)])
+
+    def moved() -> None:
+        imports_folder(tmp_path).mkdir(exist_ok=True)
+        with (imports_folder(tmp_path) / "places-1.jsonl").open("a") as file:
+            for number in (4, 5, chance.randrange(60)):
+                path = f"/elsewhere/moved-{chance.randrange(9)}.png"
+                file.write(json.dumps({"path": path, "sha256": f"{number:064x}"}) + "\n")
+
+    def came_back() -> None:
+        """A pack goes that hid a loose record, which counts again."""
+        write_loose(tmp_path, record(6))
+        alike(held)
+        for pack in sorted(packs_folder(tmp_path).iterdir())[1:]:
+            shutil.rmtree(pack)
+
+    def twice() -> None:
+        """One run in two loose files counts twice in both, and once when one goes."""
+        write_loose(tmp_path, record(40))
+        again = write_loose(tmp_path, record(40), name="again")
+        alike(held)
+        again.unlink()
+
+    def unreadable() -> None:
+        (records_folder(tmp_path) / "2026_torn.json").write_text('{"run_id": ')
+
+    happenings: list[Callable[[], object]] = [
+        lambda: write_loose(tmp_path, record(14)), lambda: rate(tmp_path, chance, 16), packed,
+        lambda: write_loose(tmp_path, record(20)), doubled, moved, unreadable,
+        lambda: rate(tmp_path, chance, 30), packed, came_back, twice, moved,
+        lambda: rate(tmp_path, chance, 50), packed,
+    ]  # fmt: skip
+    for happening in happenings:
+        happening()
+        alike(held, chance.sample(QUESTIONS, 4))
+    alike(held, QUESTIONS, paged=True)
+    held.close()
+
+
+def test_a_record_is_there_as_soon_as_its_file_is(tmp_path: Path) -> None:
+    """No moment in which an answer is from before."""
+    write_loose(tmp_path, record(0))
+    held = loaded(tmp_path)
+    for number in range(1, 30):
+        write_loose(tmp_path, record(number))
+        assert len(held.query("", columns=["sha256"]).rows) == min(50, 2 * number + 2)
+        assert held.facets("")[0] == 2 * number + 2
+    held.close()
+
+
+def test_readers_see_no_run_twice_and_none_missing_while_others_pack(tmp_path: Path) -> None:
+    for number in range(40):
+        write_loose(tmp_path, record(number))
+    held = loaded(tmp_path)
+    over, faults = threading.Event(), list[str]()
+
+    def read(number: int) -> None:
+        while not over.is_set():
+            condition = f"steps > {number}"
+            rows = held.query(condition, columns=["sha256", "model"], limit=None).rows
+            total, _ = held.facets(condition)
+            if not len(set(rows)) == len(rows) == 80 or total != 80:
+                faults.append(f"{len(rows)} rows, {total} counted")
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for reader in readers:
+        reader.start()
+    for _ in range(4):
+        Archive(tmp_path).pack(per_pack=10)
+        time.sleep(0.2)
+    over.set()
+    for reader in readers:
+        reader.join()
+    held.close()
+    assert faults == []
+
+
+def test_a_record_comes_from_its_pack(tmp_path: Path) -> None:
+    wanted = [record(number) for number in range(6)]
+    write_pack(packs_folder(tmp_path), [one.to_json().encode() for one in wanted[:4]])
+    for one in wanted[4:]:
+        write_loose(tmp_path, one)
+    held = loaded(tmp_path)
+    assert [held.record(one.run_id) for one in wanted] == wanted
+    assert held.record("last").run_id == Archive(tmp_path).record("last").run_id
+    held.close()
+
+
+@pytest.mark.parametrize("condition", ["steps >", "nothing = 1", "row_ = 1", "prompt_id = 1"])
+def test_faults_of_a_filter_are_told_alike(tmp_path: Path, condition: str) -> None:
+    write_loose(tmp_path, record(0))
+    held = loaded(tmp_path)
+    with pytest.raises(FilterError) as from_disk:
+        Archive(tmp_path).query(condition)
+    for ask in (held.query, held.facets):
+        with pytest.raises(FilterError) as told:
+            ask(condition)
+        assert str(told.value) == str(from_disk.value)
+    held.close()
+
+
+def test_an_archive_that_memory_cannot_take_is_read_from_the_disk(tmp_path: Path) -> None:
+    """A pack whose pages are torn: what lies beside it is still shown."""
+    write_pack(packs_folder(tmp_path), [record(0).to_json().encode()])
+    later = write_pack(packs_folder(tmp_path), [record(1).to_json().encode()])
+    file = later.path / "images.parquet"
+    data = bytearray(file.read_bytes())
+    data[20:200] = bytes(180)
+    file.write_bytes(data)
+    held = HeldArchive(tmp_path)
+    assert held.query(limit=1, view="runs").rows
+    held._load_soon()
+    assert held._loader is not None
+    held._loader.join()
+    assert held._memory is None
+    assert len(held.query(view="runs").rows) == 2
+    held.close()

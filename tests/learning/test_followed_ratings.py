@@ -1,0 +1,116 @@
+"""Who follows the ratings step by step knows what reading all of them again would tell."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safelight.learning.followed_ratings import FollowedRatings
+from safelight.learning.ratings import Identity, Rating, RatingEvent, RatingStore, current_ratings
+
+RATERS = ("", "ada", "bob")
+
+
+def hashed(kind: str, number: int) -> str:
+    return f"{kind}{number:063x}"
+
+
+def said(chance: random.Random, number: int, earlier: list[str]) -> RatingEvent:
+    """Return an event about one of few pictures, known by one hash, the other, or both."""
+
+    def image() -> Identity:
+        one = chance.randrange(6)
+        both = {
+            "sha256": hashed("b", one),
+            "pixel_sha256": hashed("f", chance.choice([one, one // 2])),
+        }
+        return Identity(**chance.choice([both, *({name: both[name]} for name in both)]))
+
+    kind = chance.choice(["stars", "stars", "reject", "favourite", "tags", "note", "pick", "undo"])
+    fields: dict[str, Any] = {
+        "event_id": chance.choice([f"e{number}", f"e{number}", chance.choice([*earlier, "e0"])]),
+        "timestamp": f"2026-01-01T00:00:{chance.randrange(20):02d}Z",
+        "kind": kind,
+        "rater": chance.choice(RATERS),
+    }
+    if kind == "pick":
+        fields |= {"shown": tuple(image() for _ in range(chance.randint(2, 4))),
+                   "won": tuple(chance.sample([0, 1], chance.randint(0, 2)))}  # fmt: skip
+    elif kind == "undo":
+        fields["undoes"] = chance.choice([*earlier, f"e{number + 1}", "nowhere"])
+    else:
+        fields["image"] = image()
+        fields["shown_beside"] = tuple(image() for _ in range(chance.randrange(2)))
+        if kind == "tags":
+            fields |= {"added": (chance.choice("xyz"),), "removed": (chance.choice("xyz"),)}
+        else:
+            yes, text = chance.random() < 0.5, chance.choice(["", "soft"])
+            fields["value"] = {"stars": chance.randrange(6), "note": text}.get(kind, yes)
+    return RatingEvent(**fields)
+
+
+def by_hash(ratings: Any) -> dict[str, Rating]:
+    return {digest: one for one in ratings for digest in (*one.sha256s, *one.pixel_sha256s)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.lists(st.integers(0, 4), min_size=1, max_size=12))
+def test_every_step_adds_up_to_the_whole(
+    seed: int, steps: list[int], tmp_path_factory: Any
+) -> None:
+    """Events of several writers, with undos of undos, ids met twice, and half a line at the end."""
+    folder: Path = tmp_path_factory.mktemp("ratings")
+    chance = random.Random(seed)
+    stores = [RatingStore(folder), RatingStore(folder)]
+    followed = FollowedRatings(folder)
+    known: dict[str, Rating] = {}
+    earlier: list[str] = []
+    number = 0
+    torn = folder / "torn.jsonl"
+    for step in steps:
+        for _ in range(step):
+            event = said(chance, number, earlier)
+            number += 1
+            earlier.append(event.event_id)
+            line = event.to_json()
+            if chance.random() < 0.2:
+                cut = chance.randrange(len(line))
+                with torn.open("ab") as file:
+                    file.write(line[:cut])
+                followed_now(followed, known)
+                with torn.open("ab") as file:
+                    file.write(line[cut:] + chance.choice([b"\n", b"\nno rating\n"]))
+            else:
+                chance.choice(stores).add(event)
+        if chance.random() < 0.1:
+            torn.unlink(missing_ok=True)
+        followed_now(followed, known)
+        assert known == by_hash(current_ratings(RatingStore(folder).events()).values())
+    for store in stores:
+        store.close()
+
+
+def followed_now(followed: FollowedRatings, known: dict[str, Rating]) -> None:
+    change = followed.news()
+    if change.hashes is None:
+        known.clear()
+    for digest in change.hashes or ():
+        known.pop(digest, None)
+    assert change.hashes is None or by_hash(change.ratings).keys() <= change.hashes
+    known |= by_hash(change.ratings)
+
+
+def test_nothing_new_costs_nothing(tmp_path: Path) -> None:
+    with RatingStore(tmp_path) as store:
+        store.add(RatingEvent.now("stars", Identity(sha256="a" * 64), value=3))
+        followed = FollowedRatings(tmp_path)
+        assert [one.stars for one in followed.news().ratings] == [3]
+        assert followed.news().hashes == frozenset()
+        store.add(RatingEvent.now("stars", Identity(sha256="b" * 64), value=5))
+        change = followed.news()
+        assert change.hashes == frozenset({"b" * 64})
+        assert [one.stars for one in change.ratings] == [5]
