@@ -68,7 +68,7 @@ def fill(archive: Path) -> Path:
 @contextlib.contextmanager
 def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterator[str]:
     """Serve *archive* as ``safelight serve`` does, and yield its address."""
-    listening = socket.socket()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(128)

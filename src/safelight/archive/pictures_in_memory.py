@@ -48,9 +48,13 @@ _log = logging.getLogger(__name__)
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_prompt, ?))"
 _SEARCHED = {"prompt": _IN_PROMPTS}
 _EQUAL = {
-    "sha256": "(sha_key_ = hash(?::VARCHAR) AND sha256 = ?)",
-    "pixel_sha256": "(pixel_key_ = hash(?::VARCHAR) AND pixel_sha256 = ?)",
-}
+    column: f"({key} = hash(?::VARCHAR) AND CASE {key} WHEN 0 THEN {column} = ?"
+    f" ELSE {column} = ? END)"
+    for column, key in (
+        ("sha256", "sha_key_"), ("pixel_sha256", "pixel_key_"), ("run_id", "run_key_")
+    )
+}  # fmt: skip
+"""For want of an index: numbers are compared first, and texts only where those are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +149,9 @@ class PicturesInMemory:
                 return []
             return fetched_rows(
                 cursor,
-                f"SELECT {shown} FROM images WHERE row_ IN (SELECT unnest(?::INTEGER[]))"
-                f" ORDER BY {by}",
-                [found],
+                f"SELECT {shown} FROM images WHERE row_ BETWEEN ? AND ?"
+                f" AND row_ IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}",
+                [min(found), max(found), found],
             )
 
     def document(self, run_id: str) -> bytes | None:
@@ -157,8 +161,8 @@ class PicturesInMemory:
             ArchiveError: The pack cannot be read.
         """
         with self.asked() as cursor:
-            statement = "SELECT source_ FROM held WHERE run_id = ? LIMIT 1"
-            source = fetched_rows(cursor, statement, [run_id])
+            statement = f"SELECT source_ FROM held WHERE {_EQUAL['run_id']} LIMIT 1"
+            source = fetched_rows(cursor, statement, [run_id] * 3)
             pack = self._packs.get(source[0][0]) if source else None
             if pack is None:
                 return None
@@ -233,7 +237,8 @@ class PicturesInMemory:
             said = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
             cursor.execute(
                 "CREATE TABLE held (row_ INTEGER, source_ VARCHAR, sha_key_ UBIGINT,"
-                f" pixel_key_ UBIGINT, {DAY} VARCHAR, {SIZE} VARCHAR, prompt_id BIGINT, {own})"
+                f" pixel_key_ UBIGINT, run_key_ UBIGINT, {DAY} VARCHAR, {SIZE} VARCHAR,"
+                f" prompt_id BIGINT, {own})"
             )
             cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
             cursor.execute("CREATE TABLE loras (row_ INTEGER, name VARCHAR)")
@@ -367,8 +372,8 @@ class PicturesInMemory:
             prompt_id = "coalesce(prompt_id, own_id)"
         cursor.execute(
             f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"
-            " hash(sha256), hash(pixel_sha256), timestamp[1:10], width || '×' || height,"
-            f" {prompt_id}, {_OWN} FROM {given}",
+            " hash(sha256), hash(pixel_sha256), hash(run_id), timestamp[1:10],"
+            f" width || '×' || height, {prompt_id}, {_OWN} FROM {given}",
             [source],
         )
         if fetched_rows(cursor, "SELECT 1 FROM loras LIMIT 1", ()):

@@ -69,7 +69,9 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named a TCP socket, or asyncio leaves Nagle's algorithm on: every answer of a head and a
+    # body could wait 40 ms for the browser's acknowledgement of the head.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from safelight.archive import Archive
 from safelight.controller import PipelineController
@@ -32,6 +33,7 @@ __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
 _THREADS = 12
+_THIS_MACHINE = ("127.0.0.1", "::1")
 _PARTS = (browse, look, compare, rating, runs, learn, live)
 
 
@@ -76,7 +78,7 @@ def create_app(
         ],
         middleware=[
             Middleware(Guard, hosts=hosts, token=token),
-            Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
+            Middleware(_Squeezed, minimum_size=2000, compresslevel=5),
         ],
         exception_handlers={
             SafelightError: _told(table),
@@ -88,6 +90,18 @@ def create_app(
     )
     app.state.table = table
     return app
+
+
+class _Squeezed(GZipMiddleware):
+    """Compresses what goes over a network; on this machine that would only cost time."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        client = scope.get("client")
+        if client is not None and client[0] in _THIS_MACHINE:
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _told(table: LightTable):  # type: ignore[no-untyped-def]

@@ -41,6 +41,9 @@ __all__ = ["Facet", "FacetValue", "HeldArchive"]
 _REST = 4
 """Seconds of rest after reading for one second, so that raters do not wait for readers."""
 
+_LEAST_REST = 0.2
+"""Seconds between two looks at ratings, however little they cost."""
+
 _AT_ONCE = 3
 """Questions that are worked on at the same time; more would only take from each other."""
 
@@ -122,6 +125,7 @@ class HeldArchive(Archive):
         self._loader: threading.Thread | None = None
         self._load_from = 0.0
         self._closed = threading.Event()
+        self._questions = 0
 
     # -- asking --------------------------------------------------------------------------
 
@@ -206,6 +210,11 @@ class HeldArchive(Archive):
         """Whether the pictures are being taken into memory, so that counting should wait."""
         return self._loader is not None and self._loader.is_alive()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for an answer, so that what is less urgent should wait."""
+        return self._questions > 0
+
     def close(self) -> None:
         """Let go of what is held; for when nobody asks any more."""
         self._closed.set()
@@ -246,8 +255,9 @@ class HeldArchive(Archive):
         """Return the table with what the disk has now; None while there is none."""
         import duckdb
 
-        if self._memory is None:
-            return None
+        memory = self._memory
+        if memory is None or self.signature() == self._taken:
+            return memory
         with self._lock:
             memory, signature = self._memory, self.signature()
             if memory is None or signature == self._taken:
@@ -291,7 +301,7 @@ class HeldArchive(Archive):
 
     def _rest(self, begun: float) -> None:
         ended = time.monotonic()
-        self._rest_until = ended + min(_REST * (ended - begun), 10.0)
+        self._rest_until = ended + max(_LEAST_REST, min(_REST * (ended - begun), 10.0))
 
     def _asked_once(self, key: tuple[object, ...], ask: Callable[[], T], *, keep: bool) -> T:
         """Return what *ask* does, or what it did when that still holds."""
@@ -304,15 +314,21 @@ class HeldArchive(Archive):
             and (kept.ratings == ratings or time.monotonic() < kept.rests_until)
         ):
             return cast("T", kept.answer)
-        with self._asking:
-            now_kept = self._answers.get(key)
-            if now_kept is not None and now_kept is not kept and now_kept.records == records:
-                return cast("T", now_kept.answer)  # somebody asked the same meanwhile
-            begun = time.monotonic()
-            answer = ask()
-            cost = time.monotonic() - begun
+        with self._keeping:
+            self._questions += 1
+        try:
+            with self._asking:
+                now_kept = self._answers.get(key)
+                if now_kept is not None and now_kept is not kept and now_kept.records == records:
+                    return cast("T", now_kept.answer)  # somebody asked the same meanwhile
+                begun = time.monotonic()
+                answer = ask()
+                cost = time.monotonic() - begun
+        finally:
+            with self._keeping:
+                self._questions -= 1
         if keep:
-            rests_until = begun + cost + min(_REST * cost, 2.0)
+            rests_until = begun + cost + max(_LEAST_REST, min(_REST * cost, 2.0))
             with self._keeping:
                 self._answers[key] = _Kept(records, ratings, rests_until, answer)
                 while len(self._answers) > _ANSWERS_KEPT:

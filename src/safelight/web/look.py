@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
+from anyio import CapacityLimiter
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -23,6 +27,9 @@ from safelight.web.table import LightTable, NotThere, json_answer
 __all__ = ["Known", "details", "flat_knobs", "known_picture", "routes"]
 
 _MISSING = "(not there)"
+_MADE_AT_ONCE = 2
+_PATIENCE = 0.3
+"""Seconds that a thumbnail waits to be made while somebody waits for an answer."""
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -192,6 +199,7 @@ def _neighbours(table: LightTable, known: Known, q: str, sort: str) -> dict[str,
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about one picture."""
+    making = CapacityLimiter(_MADE_AT_ONCE)
 
     def look(request: Request) -> Response:
         known = known_picture(table, request.path_params["digest"])
@@ -249,11 +257,20 @@ def routes(table: LightTable) -> list[Route]:
             filename=found.name, content_disposition_type=kept,
         )  # fmt: skip
 
-    def thumbnail(request: Request) -> Response:
+    async def thumbnail(request: Request) -> Response:
         text = request.query_params.get("side", "384")
         side = int(text) if text.isdecimal() and len(text) < 6 else 0
         side = min((s for s in THUMBNAIL_SIDES if s >= side), default=THUMBNAIL_SIDES[-1])
-        made = table.pictures.thumbnail(request.path_params["digest"], side)
+        digest = request.path_params["digest"]
+        made = await run_in_threadpool(table.pictures.kept_thumbnail, digest, side)
+        if made is None:
+            async with making:
+                if await _is_gone(request):
+                    return Response(status_code=503)
+                patience = time.monotonic() + _PATIENCE
+                while table.archive.is_asked and time.monotonic() < patience:
+                    await asyncio.sleep(0.005)
+                made = await run_in_threadpool(table.pictures.thumbnail, digest, side)
         if made is None:
             raise NotThere("no file of the archive has this identity")
         return Response(made, media_type="image/webp", headers=_FOREVER)
@@ -267,6 +284,12 @@ def routes(table: LightTable) -> list[Route]:
         Route("/pictures/{digest}", file),
         Route("/thumbnails/{digest}", thumbnail),
     ]
+
+
+async def _is_gone(request: Request) -> bool:
+    """Return whether nobody waits any more: who scrolls on or filters leaves pictures behind."""
+    await request.body()
+    return await request.is_disconnected()
 
 
 def _wanted(request: Request) -> dict[str, str]:

@@ -78,6 +78,18 @@ class Pictures:
         """Return the media type of *file*, by its name."""
         return _KINDS.get(file.suffix.lower(), "application/octet-stream")
 
+    def kept_thumbnail(self, digest: str, side: int) -> bytes | None:
+        """Return the thumbnail that was made before, None when there is none."""
+        if not is_digest(digest) or side not in THUMBNAIL_SIDES:
+            return None
+        try:
+            return (self._thumbnails(digest, side) / f"{digest}.webp").read_bytes()
+        except OSError:
+            return None
+
+    def _thumbnails(self, digest: str, side: int) -> Path:
+        return self._archive.path / ".thumbnails" / str(side) / digest[:2]
+
     def thumbnail(self, digest: str, side: int) -> bytes | None:
         """Return a WebP no larger than *side* pixels, made when it is first asked for.
 
@@ -86,17 +98,13 @@ class Pictures:
         """
         if not is_digest(digest) or side not in THUMBNAIL_SIDES:
             return None
-        folder = self._archive.path / ".thumbnails" / str(side) / digest[:2]
-        kept = folder / f"{digest}.webp"
-        try:
-            return kept.read_bytes()
-        except OSError:
-            pass
-        file = self.file(digest)
+        kept = self.kept_thumbnail(digest, side)
+        file = self.file(digest) if kept is None else None
         if file is None:
-            return None
+            return kept
         with self._making:
             small = _shrunk(file, side)
+        folder = self._thumbnails(digest, side)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_new_file(folder, digest, ".webp", small, flush=False)

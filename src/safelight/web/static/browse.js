@@ -167,8 +167,11 @@ async function go(change, { push = true } = {}) {
   $("#q").value = wanted.q; $("#sort").value = wanted.sort; $("#group").value = wanted.group;
   $("#as-sheet").href = `/sheet?${new URLSearchParams({ q: wanted.q })}`;
   document.body.classList.add("busy");
+  leaveThumbnails();
+  const tiles = ask(`/api/pictures?${address({ limit: "120" })}`);
+  const counted = facets(); // behind the tiles, and before their thumbnails
   try {
-    const page = await ask(`/api/pictures?${address({ limit: "120" })}`);
+    const page = await tiles;
     if (mine !== generation) return;
     $("#fault").textContent = "";
     $("#q").removeAttribute("aria-invalid");
@@ -181,7 +184,12 @@ async function go(change, { push = true } = {}) {
     $("#q").setAttribute("aria-invalid", "true");
   }
   document.body.classList.remove("busy");
-  facets(); // only now: they would take the processor from the tiles
+  await counted;
+}
+
+/** Thumbnails that have not come yet would keep the browser's few connections from the new page. */
+function leaveThumbnails() {
+  for (const cell of cellsShown()) if (cell.source && !cell.image.classList.contains("there")) { cell.source = null; cell.image.removeAttribute("src"); }
 }
 
 const open = new Set(JSON.parse(kept("safelight.facets", '["rating","model","sampler","lora","date"]')));
