@@ -38,6 +38,9 @@ MOST = 2_000_000
 DAY, SIZE = "day_", "size_"
 """Columns of ``images`` here that the archive's has not: ``2026-01-31`` and ``512×768``."""
 
+_NEWEST = 20_000
+"""Pictures that are asked first, as most questions are for the newest and end with them."""
+
 _COMPRESSED_TOGETHER = 250_000
 _COLUMNS = tuple(name for name in TABLES["images"] if name != "prompt_id")
 _KNOWN: Mapping[str, str] = {**{name: TABLES["images"][name] for name in _COLUMNS}, **RATINGS}
@@ -45,8 +48,7 @@ _OWN = ", ".join(map(quoted_name, _COLUMNS))
 _LOOSE = ""
 _log = logging.getLogger(__name__)
 
-_IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_prompt, ?))"
-_SEARCHED = {"prompt": _IN_PROMPTS}
+_IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM {} WHERE contains(lower_prompt, ?))"
 _EQUAL = {
     column: f"({key} = hash(?::VARCHAR) AND CASE {key} WHEN 0 THEN {column} = ?"
     f" ELSE {column} = ? END)"
@@ -101,50 +103,63 @@ class PicturesInMemory:
             cursor.begin()
             yield cursor
 
-    def condition(self, text: str) -> Filter:
+    def condition(self, text: str, *, newest: bool = False) -> Filter:
         """Return what *text*, in the filter language, means for ``images``.
+
+        Args:
+            text: The condition.
+            newest: It is asked of the newest pictures only.
 
         Raises:
             FilterError: It cannot be read.
         """
-        return compile_filter(text, _KNOWN, _SEARCHED, _EQUAL)
+        prompts = "newest_prompts" if newest else "prompts"
+        searched = {"prompt": _IN_PROMPTS.format(prompts)}
+        return compile_filter(text, _KNOWN, searched, _EQUAL)
 
     def rows(
         self,
         columns: Sequence[str],
-        wanted: Filter,
+        condition: str,
         page: Filter,
         *,
         order: Sequence[str],
         down: bool,
         limit: int | None,
     ) -> list[tuple[Any, ...]]:
-        """Return *columns* of the first *limit* pictures that are *wanted* and of the *page*.
+        """Return *columns* of the first *limit* pictures that meet *condition* and are of *page*.
 
         Args:
             columns: Of the view ``images``.
-            wanted: What :meth:`condition` returned.
+            condition: In the filter language.
             page: Further condition, with the columns of *order*.
             order: The columns to sort by, a unique key at their end.
             down: Whether from the largest down.
             limit: Most of them; all when None.
 
         Raises:
+            FilterError: The condition cannot be read.
             ArchiveError: It cannot answer.
         """
         by = sorting(order, down)
         shown = ", ".join(map(quoted_name, columns))
-        rated = RATINGS.keys() & {*order, *wanted.columns}
-        source = "images" if rated or (limit is None and RATINGS.keys() & {*columns}) else "held"
-        where = f"{wanted.sql} AND {page.sql} ORDER BY {by}"
-        parameters = [*wanted.parameters, *page.parameters]
         with self.asked() as cursor:
             if limit is None:
-                statement = f"SELECT {shown} FROM {source} WHERE {where}"
-                return fetched_rows(cursor, statement, parameters)
+                wanted = self.condition(condition)
+                source = (
+                    "images" if RATINGS.keys() & {*columns, *order, *wanted.columns} else "held"
+                )
+                return fetched_rows(
+                    cursor,
+                    f"SELECT {shown} FROM {source} WHERE {wanted.sql} AND {page.sql} ORDER BY {by}",
+                    [*wanted.parameters, *page.parameters],
+                )
             # First which, then all their columns: rows are wide, and few are shown.
-            statement = f"SELECT row_ FROM {source} WHERE {where} LIMIT {int(limit)}"
-            found = [row for (row,) in fetched_rows(cursor, statement, parameters)]
+            found: list[int] = []
+            if order[0] == "timestamp" and down:
+                found = self._first(cursor, condition, page, by, order, limit, newest=True)
+            if len(found) < limit:
+                found = self._first(cursor, condition, page, by, order, limit)
             if not found:
                 return []
             return fetched_rows(
@@ -153,6 +168,32 @@ class PicturesInMemory:
                 f" AND row_ IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}",
                 [min(found), max(found), found],
             )
+
+    def _first(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        condition: str,
+        page: Filter,
+        by: str,
+        order: Sequence[str],
+        limit: int,
+        *,
+        newest: bool = False,
+    ) -> list[int]:
+        """Return which pictures come first; of the *newest* only, when they are told apart."""
+        since = fetched_rows(cursor, "SELECT since FROM newest", ()) if newest else []
+        if newest and not since:
+            return []
+        wanted = self.condition(condition, newest=newest)
+        source = "images" if RATINGS.keys() & {*order, *wanted.columns} else "held"
+        bound = "timestamp >= ? AND " if newest else ""
+        rows = fetched_rows(
+            cursor,
+            f"SELECT row_ FROM {source} WHERE {bound}{wanted.sql} AND {page.sql}"
+            f" ORDER BY {by} LIMIT {int(limit)}",
+            [*(row[0] for row in since), *wanted.parameters, *page.parameters],
+        )
+        return [row for (row,) in rows]
 
     def document(self, run_id: str) -> bytes | None:
         """Return the record of a run as its pack has it, None when no pack holds it.
@@ -241,6 +282,8 @@ class PicturesInMemory:
                 f" prompt_id BIGINT, {own})"
             )
             cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
+            cursor.execute("CREATE TABLE newest (since VARCHAR)")
+            cursor.execute("CREATE TABLE newest_prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
             cursor.execute("CREATE TABLE loras (row_ INTEGER, name VARCHAR)")
             cursor.execute(f"CREATE TABLE said (hash VARCHAR, {said})")
             cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {said})")
@@ -311,6 +354,7 @@ class PicturesInMemory:
         self._rate(cursor, f"h.row_ >= {first_new}")
         if moved := [(d, path) for d, path in places.items() if self._places.get(d) != path]:
             self._move(cursor, moved)
+        self._find_newest(cursor)
         self._packs, self._loose = dict(packs), loose
         self._passed_over, self._places = passed_over, dict(places)
 
@@ -427,6 +471,25 @@ class PicturesInMemory:
             cursor.execute(
                 f"DELETE FROM {main}.{table} WHERE {key} NOT IN"
                 f" (SELECT {key} FROM {main}.held WHERE {key} IS NOT NULL)"
+            )
+
+    def _find_newest(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        main = f"{self._name}.main"
+        cursor.execute(f"DELETE FROM {main}.newest")
+        cursor.execute(f"DELETE FROM {main}.newest_prompts")
+        cursor.execute(
+            f"INSERT INTO {main}.newest SELECT timestamp FROM {main}.held"
+            f" ORDER BY timestamp DESC LIMIT 1 OFFSET {2 * _NEWEST}"
+        )  # none when there are few
+        if fetched_rows(cursor, f"SELECT 1 FROM {main}.newest", ()):
+            cursor.execute(
+                f"UPDATE {main}.newest SET since = (SELECT timestamp FROM {main}.held"
+                f" ORDER BY timestamp DESC LIMIT 1 OFFSET {_NEWEST})"
+            )
+            cursor.execute(
+                f"INSERT INTO {main}.newest_prompts SELECT * FROM {main}.prompts WHERE prompt_id IN"
+                f" (SELECT prompt_id FROM {main}.held WHERE timestamp >="
+                f" (SELECT since FROM {main}.newest))"
             )
 
     def _rate(

@@ -296,8 +296,7 @@ class HeldArchive(Archive):
                 columns, condition, page, view=view, order=order, down=down, after=after,
                 limit=limit,
             )  # fmt: skip
-        wanted = memory.condition(condition)
-        return memory.rows(columns, wanted, page, order=order, down=down, limit=limit)
+        return memory.rows(columns, condition, page, order=order, down=down, limit=limit)
 
     def _rest(self, begun: float) -> None:
         ended = time.monotonic()
