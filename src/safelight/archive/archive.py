@@ -265,7 +265,7 @@ class Archive:
             raise
         return connection
 
-    def _database(self) -> duckdb.DuckDBPyConnection:
+    def _database(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """Return a database that sees no file but the packs; it has no views yet."""
         import duckdb
 
@@ -275,6 +275,8 @@ class Archive:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET pandas_analyze_sample = 0")
+        if threads is not None:
+            connection.execute(f"SET threads = {threads}")
         connection.execute("SET lock_configuration = true")
         return connection
 

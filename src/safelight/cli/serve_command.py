@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import click
 from safelight.cli.options import archive_option
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TURN = 0.0005
+"""Seconds that one thread may keep the others waiting: a rating passes through several."""
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be bound
 
 
@@ -42,6 +45,7 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
     from safelight.controller import PipelineController
     from safelight.web import create_app
 
+    sys.setswitchinterval(_TURN)
     listening = _listening(host, port)
     runner = EngineRunner(archive)
     controller = PipelineController(runner)

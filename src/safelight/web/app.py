@@ -32,7 +32,7 @@ from safelight.web.table import HERE, LightTable, NotThere, json_answer
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
-_THREADS = 12
+_THREADS = 6
 _THIS_MACHINE = ("127.0.0.1", "::1")
 _PARTS = (browse, look, compare, rating, runs, learn, live)
 

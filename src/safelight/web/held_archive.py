@@ -44,6 +44,9 @@ _REST = 4
 _LEAST_REST = 0.2
 """Seconds between two looks at ratings, however little they cost."""
 
+_LOOK = 0.1
+"""Seconds between two looks at how long the lists of ratings and of places are."""
+
 _AT_ONCE = 3
 """Questions that are worked on at the same time; more would only take from each other."""
 
@@ -126,6 +129,8 @@ class HeldArchive(Archive):
         self._load_from = 0.0
         self._closed = threading.Event()
         self._questions = 0
+        self._said: Signature = ()
+        self._look_again = 0.0
 
     # -- asking --------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class HeldArchive(Archive):
             return
         signature = self.signature()
         try:
-            memory = PicturesInMemory(self._database(), self.path)
+            memory = PicturesInMemory(self._database(threads=1), self.path)
             if memory.is_too_large():
                 self._load_from = math.inf
                 return
@@ -335,10 +340,15 @@ class HeldArchive(Archive):
         return answer
 
     def signature(self) -> Signature:
-        """Return what changes when records, packs or ratings do."""
+        """Return what changes when records, packs or, a moment later, places or ratings do."""
         times = [_changed(folder(self.path)) for folder in (records_folder, packs_folder)]
-        places = tuple(sorted(_sizes(imports_folder(self.path))))
-        return (*times, places, *sorted(_sizes(ratings_folder(self.path))))
+        now = time.monotonic()
+        if now >= self._look_again:
+            # Many small looks, each of which lets other threads in between: not every time.
+            places = tuple(sorted(_sizes(imports_folder(self.path))))
+            self._said = (places, *sorted(_sizes(ratings_folder(self.path))))
+            self._look_again = now + _LOOK
+        return (*times, *self._said)
 
     def running(self) -> Signature:
         """Return what changes when a run that is going on finishes a variant."""
