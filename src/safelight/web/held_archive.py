@@ -11,17 +11,20 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safelight.archive import Answer, Archive
 from safelight.archive.filters import Filter, compile_filter
-from safelight.archive.pictures_in_memory import DAY, SIZE, PicturesInMemory
+from safelight.archive.pictures_in_memory import PicturesInMemory
 from safelight.archive.search import fetched_rows
 from safelight.archive_layout import (
     imports_folder,
@@ -32,11 +35,12 @@ from safelight.archive_layout import (
 from safelight.errors import SafelightError
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import ratings_folder
+from safelight.web.facets import IN_MEMORY, ON_DISK, Facet, count_facets
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Facet", "FacetValue", "HeldArchive"]
+__all__ = ["HeldArchive", "step_back"]
 
 _REST = 4
 """Seconds of rest after reading for one second, so that raters do not wait for readers."""
@@ -49,6 +53,9 @@ _LOOK = 0.1
 
 _AT_ONCE = 3
 """Questions that are worked on at the same time; more would only take from each other."""
+
+_BEHIND = 5
+"""Niceness of threads that look for pictures: those that take ratings have 0."""
 
 _ANSWERS_KEPT, _LARGEST_KEPT = 64, 500
 
@@ -69,34 +76,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FacetValue:
-    """One value of a facet.
-
-    Attributes:
-        value: What it is called; empty where it is missing.
-        count: Pictures that have it.
-        clause: The condition that chooses it, in the filter language.
-    """
-
-    value: str
-    count: int
-    clause: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facet:
-    """One way to part what was found.
-
-    Attributes:
-        name: ``model``, ``sampler``, ...
-        values: The most frequent, by count; dates and sizes by themselves.
-    """
-
-    name: str
-    values: tuple[FacetValue, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """An answer, and until when it may be given again."""
@@ -105,6 +84,16 @@ class _Kept:
     ratings: Signature
     rests_until: float
     answer: object
+
+
+def step_back() -> None:
+    """Let this process's other threads go before the one that calls, where systems can do that.
+
+    Threads and programs that it starts inherit that.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
 
 
 class HeldArchive(Archive):
@@ -122,7 +111,7 @@ class HeldArchive(Archive):
         self._rest_until = 0.0
         self._answers: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._keeping = threading.Lock()
-        self._asking = threading.BoundedSemaphore(_AT_ONCE)
+        self._askers = ThreadPoolExecutor(_AT_ONCE, "asker", initializer=step_back)
         self._memory: PicturesInMemory | None = None
         self._taken: Signature = ()
         self._loader: threading.Thread | None = None
@@ -240,6 +229,7 @@ class HeldArchive(Archive):
     def _load(self) -> None:
         import duckdb
 
+        step_back()
         if self._closed.wait(_BREATH):
             return
         signature = self.signature()
@@ -321,16 +311,27 @@ class HeldArchive(Archive):
         with self._keeping:
             self._questions += 1
         try:
-            with self._asking:
-                now_kept = self._answers.get(key)
-                if now_kept is not None and now_kept is not kept and now_kept.records == records:
-                    return cast("T", now_kept.answer)  # somebody asked the same meanwhile
-                begun = time.monotonic()
-                answer = ask()
-                cost = time.monotonic() - begun
+            told = self._askers.submit(self._asked, key, kept, signature, ask, keep).result()
         finally:
             with self._keeping:
                 self._questions -= 1
+        return cast("T", told)
+
+    def _asked(
+        self,
+        key: tuple[object, ...],
+        before: _Kept | None,
+        signature: Signature,
+        ask: Callable[[], object],
+        keep: bool,
+    ) -> object:
+        records, ratings = signature[:_OF_RECORDS], signature[_OF_RECORDS:]
+        kept = self._answers.get(key)
+        if kept is not None and kept is not before and kept.records == records:
+            return kept.answer  # somebody asked the same meanwhile
+        begun = time.monotonic()
+        answer = ask()
+        cost = time.monotonic() - begun
         if keep:
             rests_until = begun + cost + max(_LEAST_REST, min(_REST * cost, 2.0))
             with self._keeping:
@@ -367,101 +368,11 @@ class HeldArchive(Archive):
     def _facets(self, condition: str, most: int) -> tuple[int, tuple[Facet, ...]]:
         memory = self._caught_up()
         if memory is None:
-            wanted = compile_filter(condition, self._known())
-            parting, loras = _FACETS.format(**_SHAPES_ON_DISK, where=wanted.sql), _LORAS_ON_DISK
-        else:
-            wanted = memory.condition(condition)
-            parting, loras = _FACETS.format(day=DAY, size=SIZE, where=wanted.sql), _LORAS
-        with self.connect() if memory is None else memory.asked() as connection:
-            rows = fetched_rows(connection, parting, wanted.parameters)
-            found_loras: list[tuple[Any, ...]] = []
-            if fetched_rows(connection, "SELECT 1 FROM loras LIMIT 1", ()):
-                statement = loras.format(where=wanted.sql)
-                found_loras = fetched_rows(connection, statement, wanted.parameters)
-        total = 0
-        found: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
-        for group, count, *values in rows:
-            if group == _WHOLE:
-                total = count
-                continue
-            place = next(p for p in range(len(_NAMES)) if not group >> (len(_NAMES) - 1 - p) & 1)
-            name, value = _NAMES[place], values[place]
-            text = "" if value is None else str(value)
-            found[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
-        for name, values_ in found.items():
-            if name in ("date", "size"):
-                values_.sort(key=lambda one: one.value, reverse=True)
-            elif name == "rating":  # the best first, and what has no stars at the end
-                values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
-            else:
-                values_.sort(key=lambda one: (-one.count, one.value))
-        found["lora"] = [
-            FacetValue(value=name, count=count, clause=f"prompt has {_quoted(f'<lora:{name}')}")
-            for name, count in found_loras
-        ]
-        facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
-        return total, tuple(facets)
-
-    def _known(self) -> dict[str, str]:
-        with self.connect() as connection:
-            return _columns(connection)
-
-
-_FACET_SQL = {
-    "date": "{day}",
-    "rating": "CASE WHEN rejected THEN 'rejected' WHEN stars IS NULL THEN 'not rated'"
-    " ELSE CAST(floor(stars) AS INTEGER)::VARCHAR END",
-    "favourite": "CASE WHEN favourite THEN 'favourite' END",
-    "model": "model",
-    "sampler": "sampler",
-    "scheduler": "scheduler",
-    "size": "{size}",
-    "stage": "stage",
-    "backend": "backend",
-    "status": "status",
-}
-_NAMES = tuple(_FACET_SQL)
-_WHOLE = 2 ** len(_NAMES) - 1
-_QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
-_FACETS = (
-    "SELECT GROUPING(" + _QUOTED + "), count(*), " + _QUOTED + " FROM (SELECT "  # noqa: S608
-    + ", ".join(f'{sql} AS "{name}_"' for name, sql in _FACET_SQL.items())
-    + " FROM images WHERE {where}) GROUP BY GROUPING SETS ((), "
-    + ", ".join(f'("{name}_")' for name in _NAMES)
-    + ")"
-)  # fmt: skip
-_SHAPES_ON_DISK = {"day": "timestamp[1:10]", "size": "width || '×' || height"}
-_LORAS = (
-    "SELECT name, count(DISTINCT row_) FROM loras WHERE row_ IN"
-    " (SELECT row_ FROM images WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
-)
-_LORAS_ON_DISK = (
-    "SELECT name, count(DISTINCT (run_id, place)) FROM loras WHERE (run_id, place) IN"
-    " (SELECT (run_id, place) FROM images WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
-)
-
-
-def _clause(name: str, value: object) -> str:
-    if name == "date":
-        return f"timestamp has {_quoted(value)}"
-    if name == "rating":
-        if value == "rejected":
-            return "rejected = true"
-        if value == "not rated":
-            return "stars is missing"
-        return f"(stars >= {value} and stars < {int(str(value)) + 1})"
-    if name == "favourite":
-        return "favourite = true" if value else "(favourite is missing or favourite = false)"
-    if value is None:
-        return f"{name} is missing" if name != "size" else "width is missing"
-    if name == "size":
-        width, _, height = str(value).partition("×")
-        return f"(width = {width} and height = {height})"
-    return f"{name} = {_quoted(value)}"
-
-
-def _quoted(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+            with self.connect() as connection:
+                wanted = compile_filter(condition, _columns(connection))
+                return count_facets(connection, wanted, most, ON_DISK)
+        with memory.asked() as connection:
+            return count_facets(connection, memory.condition(condition), most, IN_MEMORY)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

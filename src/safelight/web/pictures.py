@@ -13,6 +13,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from safelight.archive_layout import JOURNAL_NAME, running_folder
@@ -20,7 +21,7 @@ from safelight.durable_file import write_new_file
 from safelight.errors import ImageError, RecordError
 from safelight.learning.learning_record import ImageOutput
 from safelight.pipeline.journal import VariantEntry, read_journal
-from safelight.web.held_archive import HeldArchive
+from safelight.web.held_archive import HeldArchive, step_back
 
 __all__ = ["THUMBNAIL_SIDES", "Pictures", "is_digest"]
 
@@ -53,7 +54,7 @@ class Pictures:
         self._paths: OrderedDict[str, str] = OrderedDict()
         self._whole: OrderedDict[str, tuple[str, int, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._making = threading.BoundedSemaphore(2)
+        self._makers = ThreadPoolExecutor(2, "thumbnails", initializer=step_back)
 
     def remember(self, found: Iterable[tuple[str, str | None]]) -> None:
         """Keep (sha256, path) of rows that were shown, whose files are asked for next."""
@@ -102,8 +103,7 @@ class Pictures:
         file = self.file(digest) if kept is None else None
         if file is None:
             return kept
-        with self._making:
-            small = _shrunk(file, side)
+        small = self._makers.submit(_shrunk, file, side).result()
         folder = self._thumbnails(digest, side)
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
-from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -130,7 +131,7 @@ def _fours(found: list[dict[str, Any]], chance: random.Random) -> list[tuple[int
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser tells and asks about ratings."""
-    threads = CapacityLimiter(4)
+    threads = ThreadPoolExecutor(4, thread_name_prefix="ratings")
 
     async def take(request: Request) -> Response:
         """Write what was said; it is on the disk when this is answered."""
@@ -139,7 +140,7 @@ def routes(table: LightTable) -> list[Route]:
             raise msgspec.ValidationError(f"at most {_MOST} events at a time")
         kept, refused = _split(given)
         # Threads of their own: a rater must not queue behind readers.
-        await to_thread.run_sync(table.ratings.add, *kept, limiter=threads)
+        await asyncio.get_running_loop().run_in_executor(threads, table.ratings.add, *kept)
         return json_answer({"accepted": [one.event_id for one in kept], "refused": refused})
 
     def rate(request: Request) -> Response:

@@ -1,0 +1,153 @@
+"""facets: how many pictures meet a condition, and how they part by what is asked for most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safelight.archive.filters import Filter
+from safelight.archive.pictures_in_memory import DAY, SIZE
+from safelight.archive.search import fetched_rows
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["IN_MEMORY", "ON_DISK", "Facet", "FacetValue", "Source", "count_facets"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacetValue:
+    """One value of a facet.
+
+    Attributes:
+        value: What it is called; empty where it is missing.
+        count: Pictures that have it.
+        clause: The condition that chooses it, in the filter language.
+    """
+
+    value: str
+    count: int
+    clause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    """One way to part what was found.
+
+    Attributes:
+        name: ``model``, ``sampler``, ...
+        values: The most frequent, by count; dates and sizes by themselves.
+    """
+
+    name: str
+    values: tuple[FacetValue, ...]
+
+
+_FACET_SQL = {
+    "date": "{day}",
+    "rating": "CASE WHEN rejected THEN 'rejected' WHEN stars IS NULL THEN 'not rated'"
+    " ELSE CAST(floor(stars) AS INTEGER)::VARCHAR END",
+    "favourite": "CASE WHEN favourite THEN 'favourite' END",
+    "model": "model",
+    "sampler": "sampler",
+    "scheduler": "scheduler",
+    "size": "{size}",
+    "stage": "stage",
+    "backend": "backend",
+    "status": "status",
+}
+_NAMES = tuple(_FACET_SQL)
+_WHOLE = 2 ** len(_NAMES) - 1
+_QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
+_FACETS = (
+    "SELECT GROUPING(" + _QUOTED + "), count(*), " + _QUOTED + " FROM (SELECT "  # noqa: S608
+    + ", ".join(f'{sql} AS "{name}_"' for name, sql in _FACET_SQL.items())
+    + " FROM images WHERE {where}) GROUP BY GROUPING SETS ((), "
+    + ", ".join(f'("{name}_")' for name in _NAMES)
+    + ")"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How the columns of facets are had from where they are counted."""
+
+    day: str
+    size: str
+    picture: str
+
+
+ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "(run_id, place)")
+IN_MEMORY = Source(DAY, SIZE, "row_")
+_LORAS = (
+    "SELECT name, count(DISTINCT {picture}) FROM loras WHERE {picture} IN"
+    " (SELECT {picture} FROM images WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
+)
+
+
+def count_facets(
+    connection: duckdb.DuckDBPyConnection, wanted: Filter, most: int, source: Source
+) -> tuple[int, tuple[Facet, ...]]:
+    """Return how many of ``images`` are *wanted*, and how they part.
+
+    Args:
+        connection: With the views ``images`` and ``loras``.
+        wanted: The condition.
+        most: Values per facet.
+        source: What the views are made of.
+
+    Raises:
+        ArchiveError: The archive cannot answer.
+    """
+    how = {"day": source.day, "size": source.size, "where": wanted.sql}
+    rows = fetched_rows(connection, _FACETS.format(**how), wanted.parameters)
+    loras: list[tuple[Any, ...]] = []
+    if fetched_rows(connection, "SELECT 1 FROM loras LIMIT 1", ()):
+        statement = _LORAS.format(picture=source.picture, where=wanted.sql)
+        loras = fetched_rows(connection, statement, wanted.parameters)
+    total = 0
+    found: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
+    for group, count, *values in rows:
+        if group == _WHOLE:
+            total = count
+            continue
+        place = next(p for p in range(len(_NAMES)) if not group >> (len(_NAMES) - 1 - p) & 1)
+        name, value = _NAMES[place], values[place]
+        text = "" if value is None else str(value)
+        found[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
+    for name, values_ in found.items():
+        if name in ("date", "size"):
+            values_.sort(key=lambda one: one.value, reverse=True)
+        elif name == "rating":  # the best first, and what has no stars at the end
+            values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
+        else:
+            values_.sort(key=lambda one: (-one.count, one.value))
+    found["lora"] = [
+        FacetValue(value=name, count=count, clause=f"prompt has {_quoted(f'<lora:{name}')}")
+        for name, count in loras
+    ]
+    facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
+    return total, tuple(facets)
+
+
+def _clause(name: str, value: object) -> str:
+    if name == "date":
+        return f"timestamp has {_quoted(value)}"
+    if name == "rating":
+        if value == "rejected":
+            return "rejected = true"
+        if value == "not rated":
+            return "stars is missing"
+        return f"(stars >= {value} and stars < {int(str(value)) + 1})"
+    if name == "favourite":
+        return "favourite = true" if value else "(favourite is missing or favourite = false)"
+    if value is None:
+        return f"{name} is missing" if name != "size" else "width is missing"
+    if name == "size":
+        width, _, height = str(value).partition("×")
+        return f"(width = {width} and height = {height})"
+    return f"{name} = {_quoted(value)}"
+
+
+def _quoted(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
