@@ -2,8 +2,8 @@
 
 Packs answer one question well; a page that asks several times a second, for anything, needs all
 of them open and decoded. It is a copy and nothing else: made anew by each process, and caught up
-with the packs, the loose records, the ratings and the places before it is asked. Where a DuckDB
-can compress what it holds, half a million pictures take some 150 MB.
+with the packs, the loose records, the ratings and the places before it is asked. Compressed, half
+a million pictures take some 150 MB.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _COLUMNS = tuple(name for name in TABLES["images"] if name != "prompt_id")
 _KNOWN: Mapping[str, str] = {**{name: TABLES["images"][name] for name in _COLUMNS}, **RATINGS}
 _OWN = ", ".join(map(quoted_name, _COLUMNS))
 _LOOSE = ""
+_NAME = "compressed"
 _log = logging.getLogger(__name__)
 
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM {} WHERE contains(lower_prompt, ?))"
@@ -82,7 +83,7 @@ class PicturesInMemory:
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._connection = connection
         self._folder = folder
-        self._name, self._compresses = _attached(connection)
+        connection.execute(f"ATTACH ':memory:' AS {_NAME} (COMPRESS)")
         self._packs: dict[str, Pack] = {}
         self._loose: dict[str, _Loose] = {}
         self._passed_over: set[tuple[str, str]] = set()
@@ -99,7 +100,7 @@ class PicturesInMemory:
     def asked(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a connection with the views ``images`` and ``loras`` as they are now."""
         with self._connection.cursor() as cursor:
-            cursor.execute(f"USE {self._name}")
+            cursor.execute(f"USE {_NAME}")
             cursor.begin()
             yield cursor
 
@@ -243,7 +244,7 @@ class PicturesInMemory:
         try:
             change = self._ratings.news()
             with self._connection.cursor() as cursor, self._change(cursor):
-                main = f"{self._name}.main"
+                main = f"{_NAME}.main"
                 gone = None if change.hashes is None else sorted(change.hashes)
                 if gone is None:
                     cursor.execute(f"DELETE FROM {main}.said")
@@ -273,7 +274,7 @@ class PicturesInMemory:
 
     def _create(self) -> None:
         with self._connection.cursor() as cursor:
-            cursor.execute(f"USE {self._name}")
+            cursor.execute(f"USE {_NAME}")
             own = ", ".join(f'"{name}" {TABLES["images"][name]}' for name in _COLUMNS)
             said = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
             cursor.execute(
@@ -295,7 +296,7 @@ class PicturesInMemory:
 
     @contextmanager
     def _change(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        cursor.execute(f"USE {self._name}")
+        cursor.execute(f"USE {_NAME}")
         cursor.begin()
         try:
             yield
@@ -391,8 +392,8 @@ class PicturesInMemory:
         places: Mapping[str, str],
     ) -> None:
         """Add the pictures of one source, doubles and all."""
-        main = f"{self._name}.main"
-        scratch = f"{self._name}.scratch_{len(self._scratch)}"
+        main = f"{_NAME}.main"
+        scratch = f"{_NAME}.scratch_{len(self._scratch)}"
         self._scratch.append(scratch)
         cursor.execute(f"CREATE SCHEMA {scratch}")
         cursor.execute(f"USE {scratch}")
@@ -429,12 +430,12 @@ class PicturesInMemory:
         rows = fetched_rows(cursor, f"SELECT max(row_) FROM {main}.held", ())[0][0] or 0
         self._uncompressed += max(0, rows - self._rows)
         self._rows = max(self._rows, rows)
-        cursor.execute(f"USE {self._name}")
+        cursor.execute(f"USE {_NAME}")
         if self._empty:  # nobody asks yet
             cursor.commit()
             self._clear(cursor)
-            if self._compresses and self._uncompressed >= _COMPRESSED_TOGETHER:
-                cursor.execute(f"CHECKPOINT {self._name}")
+            if self._uncompressed >= _COMPRESSED_TOGETHER:
+                cursor.execute(f"CHECKPOINT {_NAME}")
                 self._uncompressed = 0
             cursor.begin()
 
@@ -451,7 +452,7 @@ class PicturesInMemory:
             by_source.setdefault(source, []).append(run_id)
         for source, ids in by_source.items():
             cursor.execute(
-                f"DELETE FROM {self._name}.main.held WHERE source_ = ?"
+                f"DELETE FROM {_NAME}.main.held WHERE source_ = ?"
                 " AND run_id IN (SELECT unnest(?::VARCHAR[]))",
                 [source, ids],
             )
@@ -459,14 +460,13 @@ class PicturesInMemory:
     def _drop_packs(self, cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
         if names:
             cursor.execute(
-                f"DELETE FROM {self._name}.main.held WHERE source_ IN"
-                " (SELECT unnest(?::VARCHAR[]))",
+                f"DELETE FROM {_NAME}.main.held WHERE source_ IN (SELECT unnest(?::VARCHAR[]))",
                 [list(names)],
             )
 
     def _sweep(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Forget what belonged to pictures that are gone."""
-        main = f"{self._name}.main"
+        main = f"{_NAME}.main"
         for table, key in (("loras", "row_"), ("rated", "row_"), ("prompts", "prompt_id")):
             cursor.execute(
                 f"DELETE FROM {main}.{table} WHERE {key} NOT IN"
@@ -474,7 +474,7 @@ class PicturesInMemory:
             )
 
     def _find_newest(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        main = f"{self._name}.main"
+        main = f"{_NAME}.main"
         cursor.execute(f"DELETE FROM {main}.newest")
         cursor.execute(f"DELETE FROM {main}.newest_prompts")
         cursor.execute(
@@ -496,7 +496,7 @@ class PicturesInMemory:
         self, cursor: duckdb.DuckDBPyConnection, which: str, parameters: Sequence[Any] = ()
     ) -> None:
         """Join what people say to the pictures of *which*, by either of their hashes."""
-        main = f"{self._name}.main"
+        main = f"{_NAME}.main"
         # A hash of bytes is never one of pixels, so one table serves for both.
         named = ", ".join(f'coalesce(b."{name}", p."{name}")' for name in RATINGS)
         cursor.execute(
@@ -510,22 +510,11 @@ class PicturesInMemory:
     def _move(self, cursor: duckdb.DuckDBPyConnection, moved: Sequence[tuple[str, str]]) -> None:
         digests, paths = zip(*moved, strict=True)
         cursor.execute(
-            f"UPDATE {self._name}.main.held h SET path = m.path FROM"
+            f"UPDATE {_NAME}.main.held h SET path = m.path FROM"
             " (SELECT unnest(?::VARCHAR[]) AS digest, unnest(?::VARCHAR[]) AS path) m"
             " WHERE m.digest = h.sha256",
             [list(digests), list(paths)],
         )
-
-
-def _attached(connection: duckdb.DuckDBPyConnection) -> tuple[str, bool]:
-    """Return the name of a database in memory, and whether it compresses what it holds."""
-    import duckdb
-
-    try:
-        connection.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
-    except duckdb.Error:  # from DuckDB 1.4 on
-        return "memory", False
-    return "compressed", True
 
 
 def _listed(folder: Path) -> dict[str, _Loose]:
