@@ -17,7 +17,7 @@ import pytest
 from safelight.archive import Archive, views
 from safelight.archive import packs as packs_module
 from safelight.archive.packing import delete_files, pack_in_batches, share_out
-from safelight.archive.packs import read_packs, write_pack, write_tables
+from safelight.archive.packs import read_documents, read_packs, write_pack, write_tables
 from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import ArchiveError, FilterError
 from safelight.learning import LearningRecord
@@ -354,6 +354,22 @@ def test_a_pack_is_verified_before_anything_is_deleted(
     assert archive.pack().records == 3
 
 
+def test_a_large_record_is_packed_whole(tmp_path: Path) -> None:
+    """Whatever its size beside what is read at a time."""
+    archive = Archive(tmp_path)
+    with archive.writer() as writer:
+        for size in (65_000, 131_072, 1_000_000):
+            writer.write(record(size, prompt="x" * size))
+    texts = sorted(path.read_bytes() for path in records_folder(tmp_path).iterdir())
+    exact = records_folder(tmp_path) / "20270101T000000.000000Z_exact.json"
+    text = record(1).to_json()
+    exact.write_text(text.replace('"name":""', f'"name":"{"n" * (65_536 - len(text))}"'), "utf-8")
+    assert exact.stat().st_size == 65_536
+    texts = sorted([*texts, exact.read_bytes()])
+    (pack,) = archive.pack().packs
+    assert sorted(text for _, text in read_documents(pack)) == texts
+
+
 def test_two_records_of_one_run_do_not_stop_packing(tmp_path: Path) -> None:
     """A copy goes with the first; one that says something else stays loose and is told."""
     archive = filled(tmp_path, range(3))
@@ -389,19 +405,19 @@ def test_what_cannot_be_deleted_is_told(tmp_path: Path) -> None:
         file.write_text("{}", "utf-8")
     files[4].unlink()
     files[4].mkdir()
-    ((stays, told),) = delete_files(files)
+    ((stays, told),) = delete_files(tmp_path, [file.name for file in files])
     assert stays == files[4]
     assert "is packed but cannot be deleted" in told
     assert list(tmp_path.iterdir()) == [files[4]]
 
 
-def test_batches_are_shared_out_evenly(tmp_path: Path) -> None:
+def test_batches_are_shared_out_evenly() -> None:
     """No process waits for another that has a whole pack more to do."""
-    files = [tmp_path / str(number) for number in range(100)]
+    names = [str(number) for number in range(100)]
     assert share_out([], 20, 2) == []
-    assert list(map(len, share_out(files, 20, 1))) == [20] * 5
-    assert list(map(len, share_out(files, 20, 2))) == [17] * 5 + [15]
-    assert [path for batch in share_out(files, 7, 4) for path in batch] == files
+    assert list(map(len, share_out(names, 20, 1))) == [20] * 5
+    assert list(map(len, share_out(names, 20, 2))) == [17] * 5 + [15]
+    assert [name for batch in share_out(names, 7, 4) for name in batch] == names
 
 
 def test_packing_by_several_processes_is_packing(tmp_path: Path) -> None:
@@ -409,11 +425,15 @@ def test_packing_by_several_processes_is_packing(tmp_path: Path) -> None:
     archive = filled(tmp_path, range(30))
     (records_folder(tmp_path) / "2026_empty.json").write_bytes(b"")
     before = archive.query(limit=None)
-    files = sorted(records_folder(tmp_path).iterdir())
-    batches = [files[start : start + 8] for start in range(0, len(files), 8)]
+    names = sorted(os.listdir(records_folder(tmp_path)))
+    batches = [names[start : start + 8] for start in range(0, len(names), 8)]
     told: list[int] = []
     results = pack_in_batches(
-        packs_folder(tmp_path), batches, lambda packed: told.append(packed.records), processes=2
+        packs_folder(tmp_path),
+        records_folder(tmp_path),
+        batches,
+        lambda packed: told.append(packed.records),
+        processes=2,
     )
     assert [result.records for result in results] == [8, 8, 8, 6]
     assert sorted(told) == [6, 8, 8, 8]
@@ -426,10 +446,11 @@ def test_trouble_of_another_process_is_told(tmp_path: Path) -> None:
     """A folder that cannot be written to: the records stay loose."""
     filled(tmp_path, range(4))
     packs_folder(tmp_path).write_text("in the way", "utf-8")
-    files = sorted(records_folder(tmp_path).iterdir())
+    packs, records = packs_folder(tmp_path), records_folder(tmp_path)
+    names = sorted(os.listdir(records))
     with pytest.raises(ArchiveError, match="could not be written"):
-        pack_in_batches(packs_folder(tmp_path), [files[:2], files[2:]], processes=2)
-    assert sorted(records_folder(tmp_path).iterdir()) == files
+        pack_in_batches(packs, records, [names[:2], names[2:]], processes=2)
+    assert sorted(os.listdir(records)) == names
 
 
 def test_one_odd_value_among_many_is_kept(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -352,7 +353,7 @@ class Archive:
         Raises:
             ArchiveError: A pack could not be written; its records stay loose.
         """
-        loose = list(self._loose())
+        loose = self._loose_names()
         if len(loose) < at_least:
             return PackReport()
         processes = worthwhile_processes(len(loose))
@@ -364,7 +365,8 @@ class Archive:
             done += packed.records
             on_progress(done, len(loose))
 
-        results = pack_in_batches(packs_folder(self.path), batches, tell, processes=processes)
+        packs, records = packs_folder(self.path), records_folder(self.path)
+        results = pack_in_batches(packs, records, batches, tell, processes=processes)
         return PackReport(
             records=sum(result.records for result in results),
             packs=tuple(result.pack for result in results if result.pack is not None),
@@ -450,13 +452,15 @@ class Archive:
     # -- reading -------------------------------------------------------------------------
 
     def _loose(self) -> Iterator[Path]:
+        for name in self._loose_names():
+            yield records_folder(self.path) / name
+
+    def _loose_names(self) -> list[str]:
         try:
-            names = sorted(path.name for path in records_folder(self.path).iterdir())
+            names = sorted(os.listdir(records_folder(self.path)))
         except FileNotFoundError:
-            return
-        for name in names:
-            if name.endswith(".json") and not name.startswith("."):
-                yield records_folder(self.path) / name
+            return []
+        return [name for name in names if name.endswith(".json") and not name.startswith(".")]
 
     def _loose_batch(self) -> Batch:
         batch = Batch()

@@ -85,6 +85,9 @@ _KNOBS = tuple(name for name in _IMAGES if name not in (
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
 
+_KNOB_KINDS = tuple((name, str if name in _TEXTS else None) for name in _KNOBS)
+
+
 class _Output(msgspec.Struct, gc=False):
     variant: int
     stage: str
@@ -95,7 +98,7 @@ class _Output(msgspec.Struct, gc=False):
     path: str | None = None
     seed: int | None = None
     seconds: float = 0.0
-    mismatches: list[Any] = []
+    mismatches: list[msgspec.Raw] = []
     parent: str | None = None
 
 
@@ -219,7 +222,7 @@ class Batch:
             known = draws.get((output.variant, output.stage))
             if known is None:
                 config = _config_of(configs, output)
-                knobs = tuple(_plain(name, config.get(name)) for name in _KNOBS)
+                knobs = _knobs_of(config)
                 prompt = knobs[0]
                 known = len(self._draws), _loras(prompt, config)
                 draws[output.variant, output.stage] = known
@@ -354,6 +357,15 @@ def _drawn(config: Mapping[str, Any], last: str = "upscale") -> dict[str, Any]:
         if stage == last:
             break
     return knobs
+
+
+def _knobs_of(config: Mapping[str, Any]) -> Row:
+    """Return the value of each of ``_KNOBS``; most are texts or not there, and need no look."""
+    get = config.get
+    return tuple([
+        value if (value := get(name)) is None or type(value) is kind else _plain(name, value)
+        for name, kind in _KNOB_KINDS
+    ])  # fmt: skip
 
 
 def _plain(name: str, value: Any) -> Any:

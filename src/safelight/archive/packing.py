@@ -41,6 +41,10 @@ _WORTH_A_PROCESS = 10_000
 """Records; below that a process takes longer to begin than it saves."""
 
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_MOST_AT_ONCE = 1 << 16
+"""Bytes; most records are smaller."""
+
 _DELETERS = 4
 """Threads. A journalled disk takes 0.1 ms to forget a file, and takes several at once."""
 
@@ -60,13 +64,13 @@ class Packed:
     left: tuple[tuple[Path, str], ...] = ()
 
 
-def share_out(files: Sequence[Path], per_pack: int, processes: int) -> list[Sequence[Path]]:
-    """Return *files* in batches of at most *per_pack*, as many for each of *processes*."""
-    if not files:
+def share_out(names: Sequence[str], per_pack: int, processes: int) -> list[Sequence[str]]:
+    """Return *names* in batches of at most *per_pack*, as many for each of *processes*."""
+    if not names:
         return []
-    rounds = -(-len(files) // (per_pack * processes))
-    size = -(-len(files) // (rounds * processes))
-    return [files[start : start + size] for start in range(0, len(files), size)]
+    rounds = -(-len(names) // (per_pack * processes))
+    size = -(-len(names) // (rounds * processes))
+    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 def worthwhile_processes(records: int) -> int:
@@ -78,16 +82,18 @@ def worthwhile_processes(records: int) -> int:
 
 def pack_in_batches(
     packs: Path,
-    batches: Sequence[Sequence[Path]],
+    folder: Path,
+    batches: Sequence[Sequence[str]],
     on_batch: Callable[[Packed], None] = lambda _: None,
     *,
     processes: int = 1,
 ) -> list[Packed]:
-    """Pack each of *batches*, files of loose records, into *packs*; return what became of each.
+    """Pack each of *batches*, files in *folder*, into *packs*; return what became of each.
 
     Args:
         packs: The folder of packs.
-        batches: They have no file in common.
+        folder: The folder of loose records.
+        batches: Names of files; they have none in common.
         on_batch: Told of each that is done, from any thread.
         processes: How many to use, this one included.
 
@@ -99,13 +105,13 @@ def pack_in_batches(
     done: dict[int, Packed] = {}
     lock = threading.Lock()
 
-    def keep_packing(pack: Callable[[Path, Sequence[Path]], Packed]) -> None:
+    def keep_packing(pack: Callable[[Path, Path, Sequence[str]], Packed]) -> None:
         while True:
             try:
-                number, files = waiting.popleft()
+                number, names = waiting.popleft()
             except IndexError:
                 return
-            packed = pack(packs, files)
+            packed = pack(packs, folder, names)
             with lock:
                 done[number] = packed
                 on_batch(packed)
@@ -127,51 +133,63 @@ def pack_in_batches(
     return [done[number] for number in range(len(batches))]
 
 
-def pack_files(packs: Path, files: Sequence[Path]) -> Packed:
-    """Pack *files* into *packs* in this process, and delete them once the pack is safe.
+def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
+    """Pack the files *names* of *folder* into *packs* here, and delete them once the pack is safe.
 
     Raises:
         ArchiveError: The pack could not be written; the records stay loose.
     """
     batch: dict[str, tuple[Decoded, str]] = {}
-    packed: list[Path] = []
+    packed: list[str] = []
     left: list[tuple[Path, str]] = []
+    here = os.path.join(folder, "")  # noqa: PTH118 - a Path for each file costs as much again
     with paused_collector():
-        for path in files:
+        for name in names:
             try:
-                with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - Path costs as much again
-                    record, text = decoded_text(file.read())
+                record, text = decoded_text(_read(here + name))
             except FileNotFoundError:
                 continue  # another process has packed it
             except (OSError, RecordError) as error:
-                left.append((path, str(error)))
+                left.append((folder / name, str(error)))
                 continue
             if batch.setdefault(record.run_id, (record, text))[1] != text:
-                left.append((path, f"is another record of run {record.run_id}"))
+                left.append((folder / name, f"is another record of run {record.run_id}"))
                 continue
-            packed.append(path)
+            packed.append(name)
         if not batch:
             return Packed(left=tuple(left))
         pack = write_decoded(packs, list(batch.values()))
-    left += delete_files(packed)
+    left += delete_files(folder, packed)
     return Packed(records=len(packed), pack=pack.path, left=tuple(left))
 
 
-def delete_files(files: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Delete *files*, several at a time because it is all waiting; return those that stay."""
-    stay: list[tuple[Path, str]] = []
+def _read(path: str) -> bytes:
+    handle = os.open(path, _READ)
+    try:
+        data = os.read(handle, _MOST_AT_ONCE)
+        while len(data) >= _MOST_AT_ONCE and (more := os.read(handle, len(data))):
+            data += more
+    finally:
+        os.close(handle)
+    return data
 
-    def delete(some: Sequence[Path]) -> None:
-        for path in some:
+
+def delete_files(folder: Path, names: Sequence[str]) -> list[tuple[Path, str]]:
+    """Delete *names* in *folder*, several at a time as half of it is waiting; return who stays."""
+    stay: list[tuple[Path, str]] = []
+    here = os.path.join(folder, "")  # noqa: PTH118 - as above
+
+    def delete(some: Sequence[str]) -> None:
+        for name in some:
             try:
-                os.unlink(path)  # noqa: PTH108 - Path costs as much again
+                os.unlink(here + name)  # noqa: PTH108 - as above
             except FileNotFoundError:
                 continue
             except OSError as error:
-                stay.append((path, f"is packed but cannot be deleted: {error}"))
+                stay.append((folder / name, f"is packed but cannot be deleted: {error}"))
 
     with ThreadPoolExecutor(_DELETERS) as pool:
-        for done in [pool.submit(delete, files[first::_DELETERS]) for first in range(_DELETERS)]:
+        for done in [pool.submit(delete, names[first::_DELETERS]) for first in range(_DELETERS)]:
             done.result()
     return sorted(stay)
 
@@ -201,13 +219,13 @@ class _OtherProcess:
             self._process.communicate()
         self._said.close()
 
-    def pack(self, packs: Path, files: Sequence[Path]) -> Packed:
+    def pack(self, packs: Path, folder: Path, names: Sequence[str]) -> Packed:
         """Do :func:`pack_files` there."""
         given, said = self._process.stdin, self._process.stdout
         assert given is not None
         assert said is not None
         with suppress(BrokenPipeError):
-            given.write(json.dumps([str(packs), *map(str, files)]).encode() + b"\n")
+            given.write(json.dumps([str(packs), str(folder), *names]).encode() + b"\n")
             given.flush()
         line = said.readline()
         if not line:
@@ -239,9 +257,9 @@ def _tell(answer: Mapping[str, Any]) -> None:
 
 def _main() -> None:
     for line in sys.stdin:
-        packs, *files = json.loads(line)
+        packs, folder, *names = json.loads(line)
         try:
-            done = pack_files(Path(packs), [Path(file) for file in files])
+            done = pack_files(Path(packs), Path(folder), names)
         except ArchiveError as error:
             _tell({"error": str(error)})
             continue
