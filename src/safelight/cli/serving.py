@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -35,6 +37,8 @@ __all__ = ["EngineRunner", "TableServer"]
 
 _PACK_FROM = 1000
 _log = logging.getLogger(__name__)
+_ACCEPTED = 0.01
+"""Seconds after which a connection that was accepted is known to the server."""
 
 
 class EngineRunner:
@@ -106,10 +110,25 @@ class EngineRunner:
 
 
 class TableServer(uvicorn.Server):
-    """Ends the streams that pages listen to before it waits for its connections."""
+    """Ends the streams that pages listen to, and leaves no connection behind."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop serving."""
         app: Any = self.config.app
         app.state.table.closing.set()
+        # For some turns of the loop a connection that was just accepted is not among uvicorn's,
+        # which would wait for it in vain, and asyncio loses it when the server is closed in them.
+        self._accept_no_more()
+        await asyncio.sleep(_ACCEPTED)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):  # who does not read its answer
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def _accept_no_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listening in server.sockets:
+                with contextlib.suppress(NotImplementedError, RuntimeError):  # not every loop's way
+                    loop.remove_reader(listening.fileno())
