@@ -185,9 +185,7 @@ class Batch:
         self._prompts: dict[str, int] = {}
         self._runs: list[Row] = []
         self._draws: list[Row] = []
-        self._outputs: list[_Output] = []
-        self._draw_of: list[int] = []
-        self._places: list[int] = []
+        self._pictures: list[Row] = []
         self._loras: list[Row] = []
 
     @property
@@ -198,7 +196,7 @@ class Batch:
     def sizes(self) -> dict[str, int]:
         """Return table -> how many rows it has."""
         return {
-            "runs": len(self._runs), "images": len(self._outputs), "loras": len(self._loras),
+            "runs": len(self._runs), "images": len(self._pictures), "loras": len(self._loras),
             "prompts": len(self._prompts), "documents": len(self._runs),
         }  # fmt: skip
 
@@ -232,11 +230,13 @@ class Batch:
                     identities[output.variant] if 0 <= output.variant < len(identities) else None,
                 ))  # fmt: skip
             draw, loras = known
-            self._draw_of.append(draw)
-            self._places.append(place)
+            self._pictures.append((
+                draw, place, output.variant, output.stage, output.path, output.sha256,
+                output.pixel_sha256 or None, output.parent, output.width, output.height,
+                output.seed, output.seconds, len(output.mismatches),
+            ))  # fmt: skip
             for name, weight in loras:
                 self._loras.append((record.run_id, place, name, weight))
-        self._outputs += record.outputs
 
     def _prompt_id(self, prompt: str) -> int:
         return self._prompts.setdefault(prompt.lower(), self._first_prompt_id + len(self._prompts))
@@ -248,14 +248,17 @@ class Batch:
 
         Args:
             connection: The database.
-            read_once: Make ``batch_images`` as it is read, a view.
+            read_once: Make all as they are read, of columns that have yet to be cast.
         """
         prompts = [(number, text) for text, number in self._prompts.items()]
         for name, kinds, columns in (
             ("runs", _RUNS, columns_of(self._runs)), ("draws", _DRAWS, columns_of(self._draws)),
-            ("pictures", _PICTURES, self._picture_columns()),
+            ("pictures", _PICTURES, columns_of(self._pictures)),
             ("loras", _LORAS, columns_of(self._loras)), ("prompts", _PROMPTS, columns_of(prompts)),
         ):  # fmt: skip
+            if read_once:
+                connection.register(f"batch_{name}", numpy_columns(kinds, columns))
+                continue
             if not columns or not columns[0]:  # most questions: everything is packed
                 named = ", ".join(f'"{n}" {kind}' for n, kind in kinds.items())
                 connection.execute(f"CREATE TABLE batch_{name} ({named})")
@@ -266,16 +269,6 @@ class Batch:
             connection.unregister("given")
         kind = "VIEW" if read_once else "TABLE"
         connection.execute(f"CREATE {kind} batch_images AS {_IMAGES_OF_BATCH}")
-
-    def _picture_columns(self) -> list[Sequence[Any]]:
-        outputs = self._outputs
-        return [
-            self._draw_of, self._places, [o.variant for o in outputs], [o.stage for o in outputs],
-            [o.path for o in outputs], [o.sha256 for o in outputs],
-            [o.pixel_sha256 or None for o in outputs], [o.parent for o in outputs],
-            [o.width for o in outputs], [o.height for o in outputs], [o.seed for o in outputs],
-            [o.seconds for o in outputs], [len(o.mismatches) for o in outputs],
-        ]  # fmt: skip
 
 
 _NUMBERS = {"BIGINT": "int64", "UBIGINT": "uint64", "DOUBLE": "float64", "BOOLEAN": "bool"}
@@ -304,10 +297,21 @@ def numpy_columns(kinds: Mapping[str, str], columns: Sequence[Sequence[Any]]) ->
         try:
             arrays[name] = np.array(column, number)
         except (TypeError, OverflowError):  # something is missing, or too large
-            fits = [_fits(value, kind) for value in column]
-            filled = [value if fit else 0 for value, fit in zip(column, fits, strict=True)]
-            arrays[name] = np.ma.masked_array(np.array(filled, number), [not fit for fit in fits])
+            arrays[name] = _masked(column, kind)
     return arrays
+
+
+def _masked(column: Sequence[Any], kind: str) -> Any:
+    import numpy as np
+
+    missing = [value is None for value in column]
+    try:
+        values = np.array([0 if value is None else value for value in column], _NUMBERS[kind])
+    except OverflowError:
+        missing = [not _fits(value, kind) for value in column]
+        fitting = [0 if gone else value for value, gone in zip(column, missing, strict=True)]
+        values = np.array(fitting, _NUMBERS[kind])
+    return np.ma.masked_array(values, missing)
 
 
 def _fits(value: Any, kind: str) -> bool:

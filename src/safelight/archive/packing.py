@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from safelight.archive.columns import Decoded
-from safelight.archive.packs import decoded_text, write_decoded
+from safelight.archive.packs import batch_to_pack, decoded_text, write_batch
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
 
@@ -139,7 +138,8 @@ def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
     Raises:
         ArchiveError: The pack could not be written; the records stay loose.
     """
-    batch: dict[str, tuple[Decoded, str]] = {}
+    batch = batch_to_pack()
+    texts: dict[str, str] = {}
     packed: list[str] = []
     left: list[tuple[Path, str]] = []
     here = os.path.join(folder, "")  # noqa: PTH118 - a Path for each file costs as much again
@@ -152,13 +152,16 @@ def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
             except (OSError, RecordError) as error:
                 left.append((folder / name, str(error)))
                 continue
-            if batch.setdefault(record.run_id, (record, text))[1] != text:
+            known = texts.setdefault(record.run_id, text)
+            if known is text:
+                batch.add(record)
+            elif known != text:
                 left.append((folder / name, f"is another record of run {record.run_id}"))
                 continue
             packed.append(name)
-        if not batch:
+        if not packed:
             return Packed(left=tuple(left))
-        pack = write_decoded(packs, list(batch.values()))
+        pack = write_batch(packs, batch, texts)
     left += delete_files(folder, packed)
     return Packed(records=len(packed), pack=pack.path, left=tuple(left))
 

@@ -128,8 +128,14 @@ def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
         ArchiveError: It could not be written whole; nothing of it is left.
         RecordError: One of *documents* is no record.
     """
+    batch = batch_to_pack()
+    texts: dict[str, str] = {}
     with paused_collector():
-        return write_decoded(folder, [decoded_text(document) for document in documents])
+        for document in documents:
+            record, text = decoded_text(document)
+            batch.add(record)
+            texts[record.run_id] = text
+        return write_batch(folder, batch, texts)
 
 
 def decoded_text(document: bytes) -> tuple[Decoded, str]:
@@ -145,20 +151,32 @@ def decoded_text(document: bytes) -> tuple[Decoded, str]:
     return decoded(text), text
 
 
-def write_decoded(folder: Path, documents: Sequence[tuple[Decoded, str]]) -> Pack:
-    """Write *documents* as :func:`write_pack` does, each with what was decoded of it.
+def batch_to_pack() -> Batch:
+    """Return an empty batch whose prompts no other pack numbers alike."""
+    return Batch(secrets.randbits(39) << 24)
 
-    No two of them may be of one run.
+
+def write_batch(folder: Path, batch: Batch, documents: Mapping[str, str]) -> Pack:
+    """Write a pack as :func:`write_pack` does.
+
+    Args:
+        folder: The folder of packs.
+        batch: The records, no two of one run.
+        documents: run_id -> canonical JSON of each of them.
+
+    Raises:
+        ArchiveError: It could not be written whole; nothing of it is left.
     """
     import duckdb
 
-    ordered = sorted(documents, key=lambda entry: (entry[0].timestamp, entry[0].run_id))
-    first, last = ordered[0][0].timestamp, ordered[-1][0].timestamp
-    batch = Batch(secrets.randbits(39) << 24)  # no other pack numbers its prompts from here
-    with paused_collector():
-        for record, _ in ordered:
-            batch.add(record)
-    texts = sorted((record.run_id, text) for record, text in documents)
+    times = [(timestamp, run_id) for run_id, timestamp in batch.runs]
+    ordered = sorted(times)
+    if ordered != times:
+        batch = batch_to_pack()
+        for _, run_id in ordered:
+            batch.add(decoded(documents[run_id]))
+    first, last = ordered[0][0], ordered[-1][0]
+    texts = sorted(documents.items())
     hidden = folder / f".{secrets.token_hex(8)}.tmp"
     try:
         hidden.mkdir(parents=True)
