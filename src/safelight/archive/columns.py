@@ -292,10 +292,10 @@ def numpy_columns(kinds: Mapping[str, str], columns: Sequence[Sequence[Any]]) ->
     for (name, kind), column in zip(kinds.items(), columns or [()] * len(kinds), strict=True):
         number = _NUMBERS.get(kind)
         if number is None:
-            arrays[name] = np.array(column, object)
+            arrays[name] = np.fromiter(column, object, len(column))
             continue
         try:
-            arrays[name] = np.array(column, number)
+            arrays[name] = np.fromiter(column, number, len(column))
         except (TypeError, OverflowError):  # something is missing, or too large
             arrays[name] = _masked(column, kind)
     return arrays
@@ -304,13 +304,17 @@ def numpy_columns(kinds: Mapping[str, str], columns: Sequence[Sequence[Any]]) ->
 def _masked(column: Sequence[Any], kind: str) -> Any:
     import numpy as np
 
+    rows = len(column)
+    if column.count(None) == rows:
+        return np.ma.masked_array(np.zeros(rows, _NUMBERS[kind]), mask=True)
     missing = [value is None for value in column]
     try:
-        values = np.array([0 if value is None else value for value in column], _NUMBERS[kind])
+        given = (0 if value is None else value for value in column)
+        values = np.fromiter(given, _NUMBERS[kind], rows)
     except OverflowError:
         missing = [not _fits(value, kind) for value in column]
-        fitting = [0 if gone else value for value, gone in zip(column, missing, strict=True)]
-        values = np.array(fitting, _NUMBERS[kind])
+        given = (0 if gone else value for value, gone in zip(column, missing, strict=True))
+        values = np.fromiter(given, _NUMBERS[kind], rows)
     return np.ma.masked_array(values, missing)
 
 
