@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safelight.archive import packs as packs_module
 from safelight.archive.packing import delete_files, pack_in_batches, share_out
 from safelight.archive.packs import read_documents, read_packs, write_pack, write_tables
 from safelight.archive_layout import packs_folder, records_folder
-from safelight.errors import ArchiveError, FilterError
+from safelight.errors import ArchiveError, FilterError, RecordError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
 
@@ -368,6 +369,46 @@ def test_a_large_record_is_packed_whole(tmp_path: Path) -> None:
     texts = sorted([*texts, exact.read_bytes()])
     (pack,) = archive.pack().packs
     assert sorted(text for _, text in read_documents(pack)) == texts
+
+
+@pytest.mark.parametrize("pictures", [1, 4])
+def test_a_pack_is_in_order_of_time_however_its_records_came(tmp_path: Path, pictures: int) -> None:
+    """Questions for the newest rest on it; a copy among them is there once."""
+    records = [
+        replace(made, outputs=made.outputs[:1] * pictures)
+        for made in (record(number, prompt=f"<lora:ink:0.5> {number % 7}") for number in range(500))
+    ]
+    ordered = [made.to_json().encode() for made in records]
+    mixed = [*ordered, ordered[3]]
+    random.Random(5).shuffle(mixed)
+    assert rows_of_pack(tmp_path / "mixed", mixed) == rows_of_pack(tmp_path / "ordered", ordered)
+
+
+def rows_of_pack(folder: Path, documents: list[bytes]) -> dict[str, list[Any]]:
+    pack = write_pack(folder, documents)
+    rows: dict[str, list[Any]] = {"pack": [(pack.records, pack.first, pack.last)]}
+    with duckdb.connect() as connection:
+        for table in ("runs", "images", "loras", "documents"):
+            numbered = " EXCLUDE prompt_id" if table == "images" else ""  # its own in each pack
+            rows[table] = connection.execute(
+                f"SELECT *{numbered} FROM '{pack.path / table}.parquet'"
+            ).fetchall()
+            assert len(rows[table]) >= 500
+        prompts = connection.execute(
+            f"SELECT run_id, lower_prompt FROM '{pack.path}/images.parquet'"
+            f" JOIN '{pack.path}/prompts.parquet' USING (prompt_id) ORDER BY ALL"
+        ).fetchall()
+        assert len(prompts) == len(rows["images"])
+    return rows | {"prompts": prompts}
+
+
+def test_a_pack_of_two_records_of_one_run_is_refused(tmp_path: Path) -> None:
+    """Nobody could say which of them ran."""
+    one = record(1).to_json()
+    other = one.replace('"name":""', '"name":"x"')
+    with pytest.raises(RecordError, match="is another record of run 0000000000000001"):
+        write_pack(tmp_path, [one.encode(), other.encode()])
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_records_of_one_run_do_not_stop_packing(tmp_path: Path) -> None:

@@ -238,6 +238,19 @@ class Batch:
             for name, weight in loras:
                 self._loras.append((record.run_id, place, name, weight))
 
+    def sort(self) -> None:
+        """Put the records, no two of one run, in the order of their times, then their runs."""
+        ordered = sorted(self._runs, key=lambda run: (run[1], run[0]))
+        if ordered == self._runs:
+            return
+        self._runs = ordered
+        of_run = {run[0]: place for place, run in enumerate(ordered)}
+        of_draw = {draw[0]: of_run[draw[2]] for draw in self._draws}
+        # A join walks whichever side is larger.
+        self._draws.sort(key=lambda draw: of_draw[draw[0]])
+        self._pictures.sort(key=lambda picture: of_draw[picture[0]])
+        self._loras.sort(key=lambda lora: of_run[lora[0]])
+
     def _prompt_id(self, prompt: str) -> int:
         return self._prompts.setdefault(prompt.lower(), self._first_prompt_id + len(self._prompts))
 
@@ -248,7 +261,7 @@ class Batch:
 
         Args:
             connection: The database.
-            read_once: Make all as they are read, of columns that have yet to be cast.
+            read_once: Hand over the columns as they are, for who reads them once and casts them.
         """
         prompts = [(number, text) for text, number in self._prompts.items()]
         for name, kinds, columns in (
@@ -305,17 +318,11 @@ def _masked(column: Sequence[Any], kind: str) -> Any:
     import numpy as np
 
     rows = len(column)
-    if column.count(None) == rows:
+    if column.count(None) == rows:  # most knobs of most batches
         return np.ma.masked_array(np.zeros(rows, _NUMBERS[kind]), mask=True)
-    missing = [value is None for value in column]
-    try:
-        given = (0 if value is None else value for value in column)
-        values = np.fromiter(given, _NUMBERS[kind], rows)
-    except OverflowError:
-        missing = [not _fits(value, kind) for value in column]
-        given = (0 if gone else value for value, gone in zip(column, missing, strict=True))
-        values = np.fromiter(given, _NUMBERS[kind], rows)
-    return np.ma.masked_array(values, missing)
+    fits = [_fits(value, kind) for value in column]
+    filled = (value if fit else 0 for value, fit in zip(column, fits, strict=True))
+    return np.ma.masked_array(np.fromiter(filled, _NUMBERS[kind], rows), [not fit for fit in fits])
 
 
 def _fits(value: Any, kind: str) -> bool:

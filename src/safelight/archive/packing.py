@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from safelight.archive.packs import batch_to_pack, decoded_text, write_batch
+from safelight.archive.packs import UnwrittenPack
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
 
@@ -138,30 +138,23 @@ def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
     Raises:
         ArchiveError: The pack could not be written; the records stay loose.
     """
-    batch = batch_to_pack()
-    texts: dict[str, str] = {}
+    unwritten = UnwrittenPack()
     packed: list[str] = []
     left: list[tuple[Path, str]] = []
     here = os.path.join(folder, "")  # noqa: PTH118 - a Path for each file costs as much again
     with paused_collector():
         for name in names:
             try:
-                record, text = decoded_text(_read(here + name))
+                unwritten.add(_read(here + name))
             except FileNotFoundError:
                 continue  # another process has packed it
             except (OSError, RecordError) as error:
                 left.append((folder / name, str(error)))
                 continue
-            known = texts.setdefault(record.run_id, text)
-            if known is text:
-                batch.add(record)
-            elif known != text:
-                left.append((folder / name, f"is another record of run {record.run_id}"))
-                continue
             packed.append(name)
         if not packed:
             return Packed(left=tuple(left))
-        pack = write_batch(packs, batch, texts)
+        pack = unwritten.write(packs)
     left += delete_files(folder, packed)
     return Packed(records=len(packed), pack=pack.path, left=tuple(left))
 

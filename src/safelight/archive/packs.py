@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from safelight.archive.columns import TABLES, Batch, Decoded, columns_of, decoded, numpy_columns
+from safelight.archive.columns import TABLES, Batch, columns_of, decoded, numpy_columns
 from safelight.durable_file import replace_file, sync_folder
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
@@ -28,7 +28,15 @@ from safelight.learning.paused_collector import paused_collector
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["FIRST_LAYOUT", "Pack", "checked", "read_documents", "read_packs", "write_pack"]
+__all__ = [
+    "FIRST_LAYOUT",
+    "Pack",
+    "UnwrittenPack",
+    "checked",
+    "read_documents",
+    "read_packs",
+    "write_pack",
+]
 
 FIRST_LAYOUT = 1
 """Packs whose pictures have ``lower_prompt`` themselves, and no ``prompts``."""
@@ -126,65 +134,65 @@ def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
 
     Raises:
         ArchiveError: It could not be written whole; nothing of it is left.
-        RecordError: One of *documents* is no record.
+        RecordError: One of *documents* is no record, or another one of the same run.
     """
-    batch = batch_to_pack()
-    texts: dict[str, str] = {}
+    unwritten = UnwrittenPack()
     with paused_collector():
         for document in documents:
-            record, text = decoded_text(document)
-            batch.add(record)
-            texts[record.run_id] = text
-        return write_batch(folder, batch, texts)
+            unwritten.add(document)
+        return unwritten.write(folder)
 
 
-def decoded_text(document: bytes) -> tuple[Decoded, str]:
-    """Return what is asked for of one record, and its text.
+class UnwrittenPack:
+    """Records that become a pack, each taken apart as it comes, so that none is held decoded."""
 
-    Raises:
-        RecordError: It is no record.
-    """
-    try:
-        text = document.decode()
-    except UnicodeDecodeError as error:
-        raise RecordError(f"is no learning record: {error}") from error
-    return decoded(text), text
+    def __init__(self) -> None:
+        # No other pack numbers its prompts from here.
+        self._batch = Batch(secrets.randbits(39) << 24)
+        self._documents: dict[str, str] = {}
+
+    def add(self, document: bytes) -> None:
+        """Add a record as its file has it; the same one twice is there once.
+
+        Raises:
+            RecordError: It is no record, or another one of a run that is here.
+        """
+        try:
+            text = document.decode()
+        except UnicodeDecodeError as error:
+            raise RecordError(f"is no learning record: {error}") from error
+        record = decoded(text)
+        known = self._documents.setdefault(record.run_id, text)
+        if known is text:
+            self._batch.add(record)
+        elif known != text:
+            raise RecordError(f"is another record of run {record.run_id}")
+
+    def write(self, folder: Path) -> Pack:
+        """Write the records, of which there is one at least, as a pack in *folder*.
+
+        Raises:
+            ArchiveError: It could not be written whole; nothing of it is left.
+        """
+        self._batch.sort()
+        return _write(folder, self._batch, sorted(self._documents.items()))
 
 
-def batch_to_pack() -> Batch:
-    """Return an empty batch whose prompts no other pack numbers alike."""
-    return Batch(secrets.randbits(39) << 24)
-
-
-def write_batch(folder: Path, batch: Batch, documents: Mapping[str, str]) -> Pack:
-    """Write a pack as :func:`write_pack` does.
-
-    Args:
-        folder: The folder of packs.
-        batch: The records, no two of one run.
-        documents: run_id -> canonical JSON of each of them.
-
-    Raises:
-        ArchiveError: It could not be written whole; nothing of it is left.
-    """
+def _write(folder: Path, batch: Batch, texts: Sequence[tuple[str, str]]) -> Pack:
     import duckdb
 
-    times = [(timestamp, run_id) for run_id, timestamp in batch.runs]
-    ordered = sorted(times)
-    if ordered != times:
-        batch = batch_to_pack()
-        for _, run_id in ordered:
-            batch.add(decoded(documents[run_id]))
-    first, last = ordered[0][0], ordered[-1][0]
-    texts = sorted(documents.items())
+    runs = batch.runs
+    (_, first), (_, last) = runs[0], runs[-1]
     hidden = folder / f".{secrets.token_hex(8)}.tmp"
     try:
         hidden.mkdir(parents=True)
         with _connected() as connection:
-            _fill(connection, batch, texts)
+            batch.create_tables(connection, read_once=True)
+            documents = numpy_columns(TABLES["documents"], columns_of(texts))
+            connection.register("batch_documents", documents)
             write_tables(connection, hidden)
             manifest: dict[str, Any] = {
-                "schema": _SCHEMA, "records": len(documents), "first": first, "last": last
+                "schema": _SCHEMA, "records": len(runs), "first": first, "last": last
             }  # fmt: skip
             manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
             replace_file(hidden / "manifest.json", json.dumps(manifest, sort_keys=True).encode())
@@ -200,15 +208,7 @@ def write_batch(folder: Path, batch: Batch, documents: Mapping[str, str]) -> Pac
         if isinstance(error, (OSError, duckdb.Error)):
             raise ArchiveError(f"the pack could not be written: {error}") from error
         raise
-    return Pack(path=target, records=len(documents), first=first, last=last)
-
-
-def _fill(
-    connection: duckdb.DuckDBPyConnection, batch: Batch, texts: Sequence[tuple[str, str]]
-) -> None:
-    """Make ``batch_TABLE`` of every table of a pack."""
-    batch.create_tables(connection, read_once=True)
-    connection.register("batch_documents", numpy_columns(TABLES["documents"], columns_of(texts)))
+    return Pack(path=target, records=len(runs), first=first, last=last)
 
 
 def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
