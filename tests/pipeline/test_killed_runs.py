@@ -217,6 +217,7 @@ def test_control_c_leaves_a_cancelled_record(tmp_path: Path) -> None:
     """The signal itself, in a program of its own, while the engine works."""
     process = child(
         """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 def tell(progress):
     if progress.event == "variant" and progress.variant == 1:
         print("one is safe", flush=True)
