@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
 from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.learning.ratings import Identity, RatingEvent
 from safelight.web import create_app
 
 BASE = "http://127.0.0.1:7860"
@@ -49,3 +52,55 @@ def test_a_record_cannot_lead_to_a_file_that_is_not_its_picture(
         writer.write(record)
     with TestClient(create_app(archive), base_url=BASE) as client:
         assert client.get(f"/pictures/{digest}").status_code == 404
+
+
+@pytest.fixture
+def imports_only(tmp_path: Path) -> Path:
+    """Nine pictures of another tool, no two of one prompt, none decoded."""
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    for number in range(9):
+        about = PngInfo()
+        about.add_text("parameters", f"prompt {number}\nSteps: {20 + number}, Seed: {number}")
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / f"{number}.png", pnginfo=about)
+    archive = tmp_path / "imports"
+    import_folders([folder], Archive(archive))
+    return archive
+
+
+def test_all_imported_pictures_are_served_to_rate(imports_only: Path) -> None:
+    """Nobody has looked at their pixels, which makes them no less different."""
+    with TestClient(create_app(imports_only), base_url=BASE) as client:
+
+        def sets(mode: str) -> list[list[str]]:
+            told = client.get("/api/next-to-rate", params={"mode": mode, "rater": "ann"}).json()
+            return [[row["sha256"] for row in one] for one in told["sets"]]
+
+        assert len({digest for one in sets("one") for digest in one}) == 9
+        assert {len(one) for one in sets("pair")} == {2}
+        assert {len(one) for one in sets("four")} == {4}
+        left = 9
+        while served := sets("one"):
+            assert len(served) == left
+            event = RatingEvent.now("stars", Identity(sha256=served[0][0]), value=3, rater="ann")
+            client.post(
+                "/api/ratings",
+                content=b'{"events":[' + event.to_json() + b"]}",
+                headers={"content-type": "application/json"},
+            ).raise_for_status()
+            left -= 1
+        assert left == 0
+
+
+def test_a_picture_that_was_imported_twice_is_served_once(
+    imports_only: Path, tmp_path: Path
+) -> None:
+    """A rating that names bytes and pixels says which copies are one picture."""
+    first, second = (row[0] for row in Archive(imports_only).query(columns=["sha256"]).rows[:2])
+    with Archive(imports_only).ratings() as ratings:
+        for digest in (first, second):
+            image = Identity(sha256=digest, pixel_sha256="ab" * 32)
+            ratings.add(RatingEvent.now("favourite", image, value=True, rater="bob"))
+    with TestClient(create_app(imports_only), base_url=BASE) as client:
+        told = client.get("/api/next-to-rate", params={"mode": "one", "rater": "ann"}).json()
+    assert len(told["sets"]) == 8

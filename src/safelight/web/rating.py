@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import secrets
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -88,10 +89,13 @@ def _next(
     found = [row for row in answer.dicts() if row["path"]]
     parents = {row["parent"] for row in found}
     found = [row for row in found if row["sha256"] not in parents]
-    found = list({row["pixel_sha256"]: row for row in found}.values())
-    identities = [Identity(sha256=r["sha256"], pixel_sha256=r["pixel_sha256"]) for r in found]
     events = [event for event in table.ratings.events() if not is_automatic(event)]
+    identities = [_identity(row) for row in found]
     known = Pictures([*identities, *(one for event in events for one in _seen(event))])
+    # The same picture may lie in several runs; one of them is enough. Pixels alone do not tell:
+    # those of imported pictures are not known.
+    found = list({known.key(_identity(row)): row for row in found}.values())
+    identities = [_identity(row) for row in found]
     place_of = {known.key(identity): place for place, identity in enumerate(identities)}
     judged, compared = set[int](), set[frozenset[int]]()
     for event in events_in_force(events):
@@ -112,19 +116,29 @@ def _next(
     return [[picture_row(_POOL, tuple(found[p].values())) for p in one] for one in sets]
 
 
+def _identity(row: Mapping[str, Any]) -> Identity:
+    return Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
+
+
 def _seen(event: RatingEvent) -> tuple[Identity, ...]:
     return event.shown if event.image is None else (event.image,)
 
 
 def _fours(found: list[dict[str, Any]], chance: random.Random) -> list[tuple[int, ...]]:
-    """Return places of pictures of one prompt and size, four at a time."""
-    groups: dict[object, list[int]] = {}
-    for place, row in enumerate(found):
-        groups.setdefault((row["prompt"], row["width"], row["height"]), []).append(place)
+    """Return places of pictures, four at a time: of one prompt and size as long as there are any.
+
+    Pictures that others made seldom share a prompt; then those of one size, and at last any.
+    """
     sets: list[tuple[int, ...]] = []
-    for places in groups.values():
-        chance.shuffle(places)
-        sets += [tuple(places[at : at + 4]) for at in range(0, len(places) - 3, 4)]
+    for alike in (("prompt", "width", "height"), ("width", "height"), ()):
+        groups: dict[object, list[int]] = {}
+        for place, row in enumerate(found):
+            groups.setdefault(tuple(row[name] for name in alike), []).append(place)
+        for places in groups.values():
+            chance.shuffle(places)
+            sets += [tuple(places[at : at + 4]) for at in range(0, len(places) - 3, 4)]
+        if sets:
+            break
     chance.shuffle(sets)
     return sets[:12]
 
