@@ -40,19 +40,68 @@ def test_a_filter_becomes_sql_with_bound_values(
 
 
 @pytest.mark.parametrize(
+    ("text", "looked_for"),
+    [
+        ("lighthouse", ["lighthouse"]),
+        ("Red, FOX's", ["red", "fox's"]),
+        ("'at night' storm", ["at night", "storm"]),
+        ("1girl 8k sci-fi 灯台 don't! 4:3", ["1girl", "8k", "sci-fi", "灯台", "don't!", "4:3"]),
+        ("<lora:ink:0.7> ink", ["<lora:ink:0.7>", "ink"]),
+        ("(masterpiece:1.2)", ["masterpiece:1.2"]),
+        (
+            "cat in a hat is between two chairs",
+            ["cat", "in", "a", "hat", "is", "between", "two", "chairs"],
+        ),
+        ("50", ["50"]),
+        ("steps ; drop", ["steps", ";", "drop"]),
+        ("rock'n'roll", ["rock", "n", "roll"]),
+    ],
+)
+def test_a_word_is_looked_for_in_prompts(text: str, looked_for: list[str]) -> None:
+    """Whatever prompts have is no error; a phrase stands in quotes."""
+    made = compile_filter(text, COLUMNS)
+    assert list(made.parameters) == looked_for
+    assert made.sql.count('contains(lower("prompt"), ?)') == len(looked_for)
+    assert made.columns == {"prompt"}
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("fox steps > 10", "prompt has 'fox' and steps > 10"),
+        ("steps > 10 fox or kept = true", "steps > 10 and prompt has 'fox' or kept = true"),
+        ("not fox, (kept = true or cat)",
+         "not prompt has 'fox' and (kept = true or prompt has 'cat')"),
+    ],
+)  # fmt: skip
+def test_words_and_conditions_go_together(text: str, same: str) -> None:
+    """What stands side by side must hold as well."""
+    assert compile_filter(text, COLUMNS) == compile_filter(same, COLUMNS)
+
+
+def test_words_are_looked_for_in_the_text_that_a_view_has() -> None:
+    """LoRAs have a name and no prompt."""
+    made = compile_filter("ink", {"name": "VARCHAR", "weight": "DOUBLE"})
+    assert made.sql == 'contains(lower("name"), ?)'
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("stpes = 1", "no column 'stpes'; did you mean 'steps'., at 'stpes' \\(character 1\\)"),
+        ("lighthouse = 1", 'often asked: prompt, steps, cfg_scale; .* in quotes: "lighthouse"'),
         ("steps = 'a'", "steps is compared with a number, at \"'a'\""),
-        ("prompt = 3", "prompt is compared with a text in quotes"),
+        ("prompt = 3", "prompt is compared with a text in quotes: prompt = 'Euler a'"),
         ("steps has 'x'", "'has' looks into texts, and steps is a number"),
         ("steps =", "ends where a value is expected"),
         ("steps = 1 2", "expected 'and', 'or' or the end, at '2' \\(character 11\\)"),
         ("(steps = 1", "ends where '\\)' is expected"),
         ("prompt = 'open", "texts stand in quotes"),
-        ("steps ; drop", "cannot read"),
-        ("steps like 3", "expected =, !="),
-        ("and", "expected a column"),
+        ("steps = 1, 2", "expected 'and', 'or' or the end, at '2'"),
+        ("and", "expected a word or a column"),
+        ("fox or", "ends where a word or a column is expected"),
+        ("fox >", "there is no column 'fox'"),
+        ("= 3", "expected a word or a column"),
         ("(" * 80 + "steps=1" + ")" * 80, "nest 50 deep"),
         ("not " * 80 + "steps=1", "nest 50 deep"),
     ],

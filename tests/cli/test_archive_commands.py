@@ -12,8 +12,10 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from starlette.testclient import TestClient
 
 from safelight.cli import main, run_command
+from safelight.web import create_app
 
 CONFIG = """
 backend = "fake"
@@ -54,6 +56,20 @@ def test_a_picture_is_found_by_what_it_was_made_with(safelight: Safelight) -> No
     assert Path(path).is_file()
     assert "a green lighthouse, 灯台 · fake · Euler · 2 steps · cfg 7 · seed 7" in knobs
     assert safelight("find", "cfg_scale > 50").stdout == "nothing found\n"
+
+
+def test_a_plain_word_finds_pictures_at_both_doors(safelight: Safelight, tmp_path: Path) -> None:
+    """A person types what they remember, not a language."""
+    for text, found in (
+        ("LIGHTHOUSE", 4), ("green", 2), ('"green lighthouse" cfg_scale > 5', 1), ("ship", 0)
+    ):  # fmt: skip
+        rows = json.loads(safelight("find", text, "--json").stdout)["rows"]
+        with TestClient(create_app(tmp_path / "safelight"), base_url="http://127.0.0.1") as page:
+            shown = page.get("/api/pictures", params={"q": text}).json()["rows"]
+            assert page.get("/api/facets", params={"q": text}).json()["total"] == found
+        assert [row["sha256"] for row in rows] == [row["sha256"] for row in shown]
+        assert len(rows) == found
+        assert safelight("find", text, "--view", "runs").exit_code == 0
 
 
 def test_rows_come_as_json_and_csv_and_page_by_page(safelight: Safelight) -> None:

@@ -2,11 +2,14 @@
 
 ::
 
+    lighthouse "at night" stars >= 4
     cfg_scale between 5 and 8 and sampler = 'Euler a' and prompt has 'lighthouse'
     stars >= 4 and not (model in ('a', 'b') or steps < 10)
-    denoising_strength is missing and lora has 'ink'
+    denoising_strength is missing and loras has 'ink'
 
-Names are columns of the view; what a user writes reaches the database as parameters only.
+Names are columns of the view. A word or a text in quotes that is compared with nothing is looked
+for in prompts; conditions that stand side by side must all hold. What a user writes reaches the
+database as parameters only.
 """
 
 from __future__ import annotations
@@ -23,16 +26,24 @@ __all__ = ["Filter", "compile_filter"]
 
 _TOKEN = re.compile(
     r"""\s*(?:
-      (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?=[\s'"<>=!(),]|$))
     | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
+    | (?P<tag><(?:lora|lyco|hypernet):[^<>]*>)
     | (?P<sign><=|>=|!=|<>|=|<|>|\(|\)|,)
-    | (?P<word>[A-Za-z_][\w.]*)
+    | (?P<word>(?:[^\s'"<>=!(),]|!(?!=))
+        (?:[^\s'"<>=!(),]|!(?!=)|(?<=\w)'(?=[^\W\d_]{1,2}(?![\w'])))*)
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.IGNORECASE,
 )
+"""A word may be anything that prompts have, such as ``1girl``, ``sci-fi`` and ``fox's``."""
+
 _COMPARISONS = {"=": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-_KEYWORDS = ("and", "or", "not", "between", "in", "has", "is", "missing")
+_CONNECTIONS = ("and", "or", "not")
 _DEEPEST = 50
+_SEARCHED = ("prompt", "name")
+"""Where words are looked for: in the first of these that the view has."""
+
+_OFTEN_ASKED = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed", "stars", "tags")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +105,7 @@ class _Parser:
         self._text, self._columns, self._searched, self._equal = text, columns, searched, equal
         self._tokens = _tokens(text)
         self._at = 0
+        self._compared = False
         self.parameters: list[Any] = []
         self.named: set[str] = set()
 
@@ -112,12 +124,25 @@ class _Parser:
             raise self._fault("expected 'and', 'or' or the end", self._tokens[self._at])
 
     def _both(self, depth: int) -> str:
+        """Read ``a and b``; what stands side by side must hold as well."""
         parts = [self._one(depth)]
-        while self._takes("and"):
+        while self._takes("and") or self._another():
             parts.append(self._one(depth))
         return parts[0] if len(parts) == 1 else "(" + " AND ".join(parts) + ")"
 
+    def _another(self) -> bool:
+        """Whether a condition follows without ``and``; a comma may stand before it."""
+        before = self._tokens[self._at - 1]
+        while self._sees(0, ","):
+            self._at += 1
+        if self._at >= len(self._tokens) or self._sees(0, ")") or self._sees(0, "or"):
+            return False
+        token = self._tokens[self._at]
+        # ``steps = 10 20`` is more likely a slip than a search for "20".
+        return not (self._compared and token.kind == before.kind == "number")
+
     def _one(self, depth: int) -> str:
+        self._compared = False
         if self._takes("not"):
             if depth > _DEEPEST:
                 raise FilterError(f"a filter may nest {_DEEPEST} deep at most")
@@ -126,15 +151,44 @@ class _Parser:
             inner = self.condition(depth + 1)
             self._need(")")
             return inner
-        return self._comparison()
+        token = self._next("a word or a column")
+        if token.kind == "sign" or (token.kind == "word" and token.text.lower() in _CONNECTIONS):
+            raise self._fault("expected a word or a column", token)
+        if token.kind == "word" and self._is_compared(token.text):
+            self._compared = True
+            return self._comparison(token)
+        return self._looked_for(token)
 
-    def _comparison(self) -> str:
-        token = self._next("a column")
-        name = token.text
-        if token.kind != "word" or name.lower() in _KEYWORDS:
+    def _is_compared(self, name: str) -> bool:
+        """Whether what follows *name* compares it: many words of the language are English, too."""
+        if any(self._sees(0, sign) for sign in _COMPARISONS):
+            return True
+        if self._sees(0, "in"):
+            return self._sees(1, "(")
+        if self._sees(0, "is"):
+            return self._sees(1, "missing") or (self._sees(1, "not") and self._sees(2, "missing"))
+        known = name in self._columns
+        if self._sees(0, "has"):
+            return known or self._kind(1) == "text"
+        if self._sees(0, "between"):
+            return known or self._kind(1) == "number"
+        return False
+
+    def _looked_for(self, token: _Token) -> str:
+        name = next((name for name in _SEARCHED if name in self._columns), None)
+        if name is None:
             raise self._fault("expected a column", token)
+        self.named.add(name)
+        return self._contains(name, token)
+
+    def _comparison(self, token: _Token) -> str:
+        name = token.text
         if name not in self._columns:
-            hint = did_you_mean(name, self._columns) or f"; there are: {', '.join(self._columns)}"
+            often = [column for column in _OFTEN_ASKED if column in self._columns]
+            hint = did_you_mean(name, self._columns) or (
+                f"; often asked: {', '.join(often or self._columns)};"
+                f' to look for it in prompts, put it in quotes: "{name}"'
+            )
             raise self._fault(f"there is no column {name!r}{hint}", token)
         self.named.add(name)
         sign = self._next("a comparison such as = or has")
@@ -154,18 +208,19 @@ class _Parser:
             return f'"{name}" IN ({", ".join(self._list(name))})'
         if word == "has":
             return self._has(name, sign)
-        if word == "is":
-            negated = self._takes("not")
-            self._need("missing")
-            return f'"{name}" IS {"NOT " if negated else ""}NULL'
-        raise self._fault("expected =, !=, <, <=, >, >=, between, in, has or is", sign)
+        negated = self._takes("not")
+        self._need("missing")
+        return f'"{name}" IS {"NOT " if negated else ""}NULL'
 
     def _has(self, name: str, sign: _Token) -> str:
         if self._columns[name] != "VARCHAR":
             raise self._fault(f"'has' looks into texts, and {name} is a number", sign)
         token = self._next("a text in quotes")
-        if token.kind not in ("text", "word", "number"):
+        if token.kind == "sign":
             raise self._fault("expected a text in quotes", token)
+        return self._contains(name, token)
+
+    def _contains(self, name: str, token: _Token) -> str:
         sql = self._searched.get(name, f'contains(lower("{name}"), ?)')
         self.parameters += [_plain_text(token).lower()] * sql.count("?")
         return sql
@@ -190,19 +245,29 @@ class _Parser:
             whole = re.fullmatch(r"[+-]?\d+", token.text)
             self.parameters.append(int(token.text) if whole else number)
         else:
-            wanted = "a text in quotes" if is_text else "a number"
+            wanted = f"a text in quotes: {name} = 'Euler a'" if is_text else "a number"
             raise self._fault(f"{name} is compared with {wanted}", token)
         return "?"
 
     # -- tokens --------------------------------------------------------------------------
 
     def _takes(self, word: str) -> bool:
-        if self._at < len(self._tokens):
-            token = self._tokens[self._at]
-            if token.kind != "text" and token.text.lower() == word:
-                self._at += 1
-                return True
+        if self._sees(0, word):
+            self._at += 1
+            return True
         return False
+
+    def _sees(self, ahead: int, word: str) -> bool:
+        """Whether *word* stands *ahead* tokens from here."""
+        place = self._at + ahead
+        if place >= len(self._tokens):
+            return False
+        token = self._tokens[place]
+        return token.kind != "text" and token.text.lower() == word
+
+    def _kind(self, ahead: int) -> str:
+        place = self._at + ahead
+        return self._tokens[place].kind if place < len(self._tokens) else ""
 
     def _need(self, word: str) -> None:
         if not self._takes(word):

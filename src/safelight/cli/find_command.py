@@ -48,7 +48,8 @@ def command(
 ) -> None:
     """Find pictures by what they were made with.
 
-    CONDITION is, for example: cfg_scale between 5 and 8 and prompt has 'lighthouse'
+    CONDITION is words that prompts have, conditions, or both, for example:
+    lighthouse "at night" cfg_scale between 5 and 8
     """
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
     everything = as_json or as_csv
