@@ -23,9 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 	test-diffusers test-comfyui test-ray test-s3 test-sdcpp clean
 
 run: $(READY)
-	$(BIN)/safelight run examples/first_sheet.toml
-	@echo
-	@echo "Look at them, rate them, and see what works:  $(BIN)/safelight serve --open"
+	$(BIN)/safelight demo
+	@echo "(the command is $(BIN)/safelight)"
 
 # The light table's tests drive a real browser; without one they are skipped, and say so.
 chromium:

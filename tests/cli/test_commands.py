@@ -228,7 +228,32 @@ def test_the_schema_is_printed(safelight: Safelight) -> None:
     assert json.loads(safelight("schema").stdout)["title"] == "safelight config"
 
 
-@pytest.mark.parametrize("name", ["run", "plan", "show", "schema", "backends"])
+def test_the_first_command_of_the_help_works_in_any_folder(safelight: Safelight) -> None:
+    """It is what everybody types first."""
+    (first,) = re.findall(r"Start with: safelight (.+)", safelight("--help").stdout)
+    result = safelight(*first.split())
+    assert result.exit_code == 0
+    assert "completed: 12 pictures" in result.stdout
+    assert "safelight serve --open" in result.stdout
+
+
+def test_every_example_is_listed_and_can_be_copied(safelight: Safelight, tmp_path: Path) -> None:
+    """With the files that it names, so that the copy makes its plan; nothing is overwritten."""
+    listed = safelight("demo", "--list").stdout.splitlines()
+    assert len(listed) == len({line.split()[0] for line in listed}) >= 8
+    for line in listed:
+        name, about = line.split(maxsplit=1)
+        assert about.endswith((".", "?"))
+        assert safelight("demo", name, "--copy", name).exit_code == 0
+        plan = safelight("plan", f"{name}/{name}.toml", "--json")
+        assert plan.exit_code == 0, plan.output
+    again = safelight("demo", "hires", "--copy", "hires")
+    assert (again.exit_code, "is there already" in again.output) == (1, True)
+    wrong = safelight("demo", "hiers")
+    assert (wrong.exit_code, "did you mean 'hires'?" in wrong.output) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "show", "schema", "backends", "demo"])
 def test_every_command_has_help_and_is_in_the_list(safelight: Safelight, name: str) -> None:
     """What ``--help`` lists is what exists."""
     assert name in safelight("--help").stdout

@@ -18,6 +18,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "archive": "Pack, verify, recover, merge and count an archive.",
     "backends": "Show the installed engines, and what each can do.",
+    "demo": "Draw an example with the model in the box.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
     "effects": "Show what each knob does to ratings, and how sure that is.",
@@ -71,7 +72,7 @@ class _LazyGroup(click.Group):
 def main(**options: Any) -> None:
     """Run text-to-image pipelines headlessly, and keep a record of what actually ran.
 
-    Start with: safelight run examples/first_sheet.toml
+    Start with: safelight demo
     """
     import logging
     import sys

@@ -19,7 +19,7 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be 
 
 @click.command("serve")
 @archive_option
-@click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True,
+@click.option("--port", type=click.IntRange(0, 65535), default=7321, show_default=True,
               help="0 takes a free one.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen at; any but this machine's own needs --token.")  # fmt: skip

@@ -153,7 +153,7 @@ function showCount() {
   $("#count").textContent = total === null ? "" : `${count(total)} picture${total === 1 ? "" : "s"}`;
   empty.hidden = rows.length > 0 || Boolean($("#fault").textContent);
   if (!empty.hidden && !empty.childElementCount) {
-    empty.append(wanted.q ? h("p", {}, "No picture meets this filter.") : h("div", {}, h("h2", {}, "Nothing on the table yet"), h("p", {}, "Pictures appear here as runs make them."), h("p", {}, h("a", { href: "/runs/new" }, "Begin a run"), " or, in a terminal: ", h("code", {}, "safelight run examples/first_sheet.toml"))));
+    empty.append(wanted.q ? h("p", {}, "No picture meets this filter.") : h("div", {}, h("h2", {}, "Nothing on the table yet"), h("p", {}, "Pictures appear here as runs make them."), h("p", {}, h("a", { href: "/runs/new" }, "Begin a run"), " or, in a terminal: ", h("code", {}, "safelight demo"))));
   }
 }
 

@@ -1,0 +1,84 @@
+"""``safelight demo``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import click
+
+import safelight
+from safelight.cli.options import archive_option, seed_option
+from safelight.cli.run_command import command as run_command
+from safelight.knobs import did_you_mean
+
+EXAMPLES = Path(safelight.__file__).parent / "examples"
+"""Where the example configs of the package are."""
+
+
+@click.command("demo")
+@click.argument("name", default="first_sheet")
+@click.option("--list", "lists", is_flag=True, help="List the examples, and draw nothing.")
+@click.option("--copy", "folder", type=click.Path(file_okay=False, path_type=Path),
+              help="Copy the example into this folder to change it, and draw nothing.")  # fmt: skip
+@archive_option
+@seed_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    name: str,
+    lists: bool,
+    folder: Path | None,
+    archive: Path,
+    seed: int | None,
+) -> None:
+    """Draw an example with the model in the box: offline, without a GPU, in seconds."""
+    known = {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
+    if lists:
+        for stem, path in known.items():
+            click.echo(f"{stem:<22} {_about(path)}")
+        return
+    config = known.get(name.removesuffix(".toml"))
+    if config is None:
+        hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+        raise click.UsageError(f"there is no example {name!r}{hint}")
+    if folder is not None:
+        for source in (config, *_files_of(config)):
+            click.echo(_copied(source, folder))
+        return
+    ctx.invoke(run_command, configs=(config,), archive=archive, seed=seed)
+    click.echo("\nlook      safelight serve --open")
+    click.echo(f"change    safelight demo {config.stem} --copy .")
+
+
+def _about(config: Path) -> str:
+    """Return the first sentence of the comment at the head of *config*."""
+    lines = takewhile(lambda line: line.startswith("#"), config.read_text("utf-8").splitlines())
+    return re.split(r"(?<=[.?!]) ", " ".join(line.lstrip("# ") for line in lines))[0]
+
+
+def _files_of(config: Path) -> Iterator[Path]:
+    """Yield the files that *config* names: wildcards and workflows."""
+    text = tomllib.loads(config.read_text("utf-8"))
+    wildcards = text.get("randomizer", {}).get("wildcards_dir")
+    if wildcards:
+        yield from sorted((EXAMPLES / wildcards).iterdir())
+    backend = text.get("backend", {})
+    if isinstance(backend, dict) and "workflow" in backend:
+        yield EXAMPLES / backend["workflow"]
+
+
+def _copied(source: Path, folder: Path) -> Path:
+    target = folder / source.relative_to(EXAMPLES)
+    if target.exists():
+        raise click.ClickException(f"{target} is there already; nothing is overwritten")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise click.ClickException(f"{target} cannot be written: {error}") from error
+    return target
