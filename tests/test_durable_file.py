@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ import pytest
 from safelight.durable_file import (
     TEMPORARY_SUFFIX,
     AppendOnlyFile,
+    copy_new_file,
+    hidden_folder,
+    is_held,
+    make_folder,
+    remove_abandoned,
     replace_file,
     sync_folder,
     write_new_file,
@@ -218,6 +225,166 @@ def test_processes_that_want_one_name_each_get_their_own(tmp_path: Path) -> None
     assert (len(found), set(found)) == (90, wanted)
 
 
+# -- copy_new_file ---------------------------------------------------------------------
+
+
+def test_a_copy_has_bytes_time_and_hash_of_the_original(tmp_path: Path) -> None:
+    """Imported pictures are told by their time, and packs by their hash."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(3_000_001))
+    os.utime(source, ns=(1, 1_700_000_000_123_456_789))
+    (tmp_path / "to").mkdir()
+    target = tmp_path / "to" / "copy"
+    assert copy_new_file(source, target) == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_mtime_ns == source.stat().st_mtime_ns
+    assert names(tmp_path / "to") == ["copy"]
+    assert copy_new_file(tmp_path / "missing", target) is None, "the name is taken"
+
+
+@pytest.mark.parametrize(("function", "nth"), [*CALLS, ("rename", 1), ("utime", 1)])
+def test_a_copy_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, nth: int
+) -> None:
+    """And can be made again."""
+    (tmp_path / "source").write_bytes(b"content")
+    (tmp_path / "to").mkdir()
+    target = tmp_path / "to" / "copy"
+    with monkeypatch.context() as patch:
+        real = os.write
+        patch.setattr(os, "write", lambda handle, data: real(handle, data[:2]))
+        fail_nth_call(patch, function, nth)
+        with pytest.raises(OSError, match="No space"):
+            copy_new_file(tmp_path / "source", target)
+    assert names(tmp_path / "to") == []
+    assert copy_new_file(tmp_path / "source", target) is not None
+
+
+WAITING_CHILD = """
+import os, sys
+from pathlib import Path
+import safelight.durable_file as durable_file
+real = os.fsync
+def fsync(handle):
+    print("writing", flush=True); sys.stdin.readline()
+    real(handle)
+os.fsync = fsync
+what, folder = sys.argv[1], Path(sys.argv[2])
+if what == "new":
+    durable_file.write_new_file(folder, "a", ".txt", b"from the child")
+elif what == "replace":
+    durable_file.replace_file(folder / "a.txt", b"from the child")
+elif what == "copy":
+    durable_file.copy_new_file(folder / "source", folder / "a.txt")
+else:
+    with durable_file.hidden_folder(folder) as hidden:
+        (hidden / "half").write_bytes(b"ha")
+        os.fsync(0)
+"""
+
+
+@posix_only
+def test_a_second_copier_waits_for_the_first(tmp_path: Path) -> None:
+    """Any number of merges may run at once: each leaves the file whole, whoever copied it."""
+    (tmp_path / "source").write_bytes(b"content")
+    process = child(WAITING_CHILD, "copy", tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(copy_new_file, tmp_path / "source", tmp_path / "a.txt")
+        process.communicate("\n" * 9, timeout=60)
+        assert second.result(60) is None
+    assert (tmp_path / "a.txt").read_bytes() == b"content"
+
+
+@posix_only
+def test_a_copier_takes_over_from_one_that_was_killed(tmp_path: Path) -> None:
+    """The name of the file is what everybody wants; it cannot be given up."""
+    (tmp_path / "source").write_bytes(b"content")
+    process = child(WAITING_CHILD, "copy", tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert copy_new_file(tmp_path / "source", tmp_path / "a.txt") is not None
+    assert names(tmp_path) == ["a.txt", "source"]
+
+
+# -- what killed writers leave ---------------------------------------------------------
+
+
+@posix_only
+@pytest.mark.parametrize("what", ["new", "replace", "copy", "folder"])
+def test_only_what_nobody_writes_any_more_is_removed(tmp_path: Path, what: str) -> None:
+    """A living writer must get its file through, and a dead one leaves no litter."""
+    (tmp_path / "source").write_bytes(b"content")
+    (tmp_path / ".mine").write_bytes(b"not a temporary file")
+    process = child(WAITING_CHILD, what, tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert len(names(tmp_path)) == 3
+    assert remove_abandoned(tmp_path) == 0
+    process.kill()
+    process.communicate()
+    assert len(names(tmp_path)) == 3
+    assert remove_abandoned(tmp_path) == 1
+    assert names(tmp_path) == [".mine", "source"]
+    assert remove_abandoned(tmp_path / "missing") == 0
+
+
+@posix_only
+def test_a_writer_whose_file_was_removed_before_it_was_locked_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between creating and locking there is a moment in which anybody may take it away."""
+    real, taken = os.dup, list[int]()
+
+    def dup(handle: int) -> int:
+        if not taken:
+            taken.append(remove_abandoned(tmp_path))
+        return real(handle)
+
+    monkeypatch.setattr(os, "dup", dup)
+    assert write_new_file(tmp_path, "a", ".txt", b"one").read_bytes() == b"one"
+    assert taken == [1]
+
+
+def test_a_hidden_folder_gets_a_name_or_goes(tmp_path: Path) -> None:
+    with hidden_folder(tmp_path / "packs") as folder:
+        (folder / "a").write_bytes(b"one")
+        folder.rename(tmp_path / "packs" / "whole")
+    with hidden_folder(tmp_path / "packs") as folder:
+        (folder / "b").write_bytes(b"two")
+    assert names(tmp_path / "packs") == ["whole"]
+
+
+# -- folders ---------------------------------------------------------------------------
+
+
+def test_a_new_folder_is_flushed_by_its_name_all_the_way_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut must not take a folder whose files were flushed."""
+    flushed: list[int] = []
+    real = os.fsync
+
+    def noted(handle: int) -> None:
+        flushed.append(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    make_folder(tmp_path / "a" / "b" / "c")
+    above = [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    assert flushed == ([] if sys.platform == "win32" else [path.stat().st_ino for path in above])
+    make_folder(tmp_path / "a" / "b")
+    assert len(flushed) in (0, 3), "nothing new, nothing to flush"
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        make_folder(tmp_path / "file" / "a")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
+
+
 # -- replace_file ----------------------------------------------------------------------
 
 
@@ -276,8 +443,27 @@ def test_a_held_file_is_refused_to_everyone_else(tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError):
             AppendOnlyFile(tmp_path / "log")
         held.append(b"still mine")
+        assert is_held(tmp_path / "log")
         assert (tmp_path / "log").read_bytes() == b"still mine\n"
     AppendOnlyFile(tmp_path / "log").close()
+    assert not is_held(tmp_path / "log")
+
+
+@posix_only
+def test_a_new_log_is_flushed_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that are safe in a file without a name are lost all the same."""
+    flushed: list[bool] = []
+    real = os.fsync
+
+    def noted(handle: int) -> None:
+        flushed.append(stat.S_ISDIR(os.fstat(handle).st_mode))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    for _ in range(2):
+        with AppendOnlyFile(tmp_path / "log") as file:
+            file.append(b"one")
+    assert flushed == [True, False, False]
 
 
 @posix_only

@@ -3,30 +3,48 @@
 A reader sees a file whole or not at all, also after ``kill -9`` and after a power cut: the
 bytes go to a temporary file in the same folder, are flushed to the disk, and only then get
 their name; the folder is flushed last, so that the name itself survives.
+
+Whoever writes a temporary file holds it locked, and the lock goes when its process goes: one that
+can be locked belongs to nobody, and :func:`remove_abandoned` takes it away.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
+import secrets
+import shutil
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 __all__ = [
     "TEMPORARY_SUFFIX",
     "AppendOnlyFile",
+    "copy_new_file",
+    "flush_file",
+    "hidden_folder",
+    "is_held",
+    "make_folder",
+    "remove_abandoned",
     "replace_file",
     "sync_folder",
     "write_new_file",
 ]
 
 TEMPORARY_SUFFIX = ".tmp"
-"""Files that end so are unfinished; readers must pass over them."""
+"""Files and folders that begin with a dot and end so are unfinished; readers pass over them."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+_READ = os.O_RDONLY | _BINARY
+_CHUNK = 1 << 20
+_A_DAY = 86_400
+"""Seconds after which what cannot be locked at all is taken to be nobody's."""
 
 
 def write_new_file(
@@ -58,7 +76,7 @@ def write_new_file(
         final = f"{base}{os.sep}{name}"
         temporary = f"{base}{os.sep}.{name}{TEMPORARY_SUFFIX}"
         try:
-            handle = os.open(temporary, _NEW_FILE, 0o666)
+            handle, guard = _claimed(temporary)
         except FileExistsError:
             continue
         try:
@@ -73,10 +91,55 @@ def write_new_file(
         except BaseException:
             _remove(temporary)
             raise
+        finally:
+            _let_go(guard)
         if flush:
             _sync(base)
         return Path(final)
     raise AssertionError("unreachable")
+
+
+def copy_new_file(source: Path, target: Path, *, flush: bool = True) -> str | None:
+    """Copy *source* as *target*, with its time, unless there is something of that name.
+
+    Where another process copies the same file at this moment, its end is waited for.
+
+    Args:
+        source: A file.
+        target: Where it goes; the folder must exist.
+        flush: As in :func:`write_new_file`.
+
+    Returns:
+        SHA-256 of what was copied, hexadecimal; None when the name was taken.
+
+    Raises:
+        OSError: It could not be copied; nothing is left behind.
+    """
+    temporary = os.fspath(target.with_name(f".{target.name}{TEMPORARY_SUFFIX}"))
+    while not os.access(target, os.F_OK):
+        try:
+            handle, guard = _claimed(temporary)
+        except FileExistsError:
+            _outlast(temporary)
+            continue
+        digest = hashlib.sha256()
+        try:
+            if os.access(target, os.F_OK):
+                os.close(handle)
+                os.unlink(temporary)  # noqa: PTH108
+                return None
+            status = _copied(source, handle, digest)
+            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.rename(temporary, target)  # noqa: PTH104
+        except BaseException:
+            _remove(temporary)
+            raise
+        finally:
+            _let_go(guard)
+        if flush:
+            sync_folder(target.parent)
+        return digest.hexdigest()
+    return None
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -85,15 +148,104 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: The file could not be written; the old content stays.
     """
-    temporary = os.fspath(path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"))
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+    token = secrets.token_hex(4)
+    temporary = os.fspath(path.with_name(f".{path.name}.{token}{TEMPORARY_SUFFIX}"))
+    handle, guard = _claimed(temporary)
     try:
         _fill(handle, data)
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         _remove(temporary)
         raise
+    finally:
+        _let_go(guard)
     sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make *path* and what is missing above it, and flush the name of each.
+
+    Raises:
+        OSError: It cannot be made, or something else has its name.
+    """
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder)  # noqa: PTH102 - as above
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def hidden_folder(parent: Path) -> Iterator[Path]:
+    """Give a new folder of a hidden name in *parent*, held until it has got another name.
+
+    What is still there under that name at the end is removed.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    make_folder(parent)
+    while True:
+        folder = parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        os.mkdir(folder)  # noqa: PTH102 - as above
+        guard = _guard_of_folder(folder)
+        if folder.is_dir():  # nobody took it for abandoned before it was locked
+            break
+        _let_go(guard)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _let_go(guard)
+
+
+def remove_abandoned(folder: Path) -> int:
+    """Remove what killed writers left unfinished in *folder*; return how many things went.
+
+    What somebody still writes, in this process or another, is left alone.
+    """
+    removed = 0
+    try:
+        names = [
+            name
+            for name in os.listdir(folder)
+            if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+        ]
+    except OSError:
+        return 0
+    for name in names:
+        path = folder / name
+        with contextlib.suppress(OSError), _locked_if_free(path) as free:
+            if not free:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            removed += 1
+    return removed
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds *path* as its :class:`AppendOnlyFile`.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    handle = os.open(path, _READ)
+    try:
+        _lock(handle)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -103,6 +255,19 @@ def sync_folder(folder: Path) -> None:
         OSError: The disk reported trouble.
     """
     _sync(os.fspath(folder))
+
+
+def flush_file(path: Path) -> None:
+    """Flush what another library has written to *path*.
+
+    Raises:
+        OSError: The disk reported trouble.
+    """
+    handle = os.open(path, _READ)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync(folder: str) -> None:
@@ -121,6 +286,40 @@ def _holds(path: str, data: bytes) -> bool:
             return file.read() == data
     except OSError:  # a folder, or not ours to read: taken all the same
         return False
+
+
+def _copied(source: Path, handle: int, digest: hashlib._Hash) -> os.stat_result:
+    """Copy *source* to *handle*, flush it, and close it whatever happens."""
+    try:
+        with source.open("rb") as given:
+            while chunk := given.read(_CHUNK):
+                digest.update(chunk)
+                _write_all(handle, chunk)
+            status = os.fstat(given.fileno())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return status
+
+
+def _claimed(temporary: str) -> tuple[int, int]:
+    """Create *temporary* exclusively; return its handle, and one that holds its lock.
+
+    Raises:
+        FileExistsError: There is one; perhaps its writer is dead.
+    """
+    while True:
+        handle = os.open(temporary, _NEW_FILE, 0o666)
+        guard = _guard(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, guard
+        os.close(handle)  # taken for abandoned in the moment before it was locked
+        _let_go(guard)
+
+
+def _let_go(guard: int) -> None:
+    if guard >= 0:
+        os.close(guard)
 
 
 def _fill(handle: int, data: bytes) -> None:
@@ -151,7 +350,7 @@ class AppendOnlyFile:
     """
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Open *path*, or create it, and lock it.
+        """Open *path*, or create it and flush its name, and lock it.
 
         Raises:
             BlockingIOError: Another process holds it.
@@ -159,10 +358,13 @@ class AppendOnlyFile:
             OSError: It cannot be opened.
         """
         self.path = path
+        is_new = create and not os.access(path, os.F_OK)
         flags = os.O_RDWR | os.O_APPEND | _BINARY | (os.O_CREAT if create else 0)
         self._handle = os.open(path, flags, 0o666)
         try:
             _lock(self._handle)
+            if is_new:
+                sync_folder(path.parent)
         except BaseException:
             os.close(self._handle)
             raise
@@ -190,6 +392,26 @@ class AppendOnlyFile:
         self.close()
 
 
+@contextlib.contextmanager
+def _locked_if_free(path: Path) -> Iterator[bool]:
+    """Give whether nobody holds *path*, and hold it meanwhile."""
+    if sys.platform == "win32":  # a file that is open cannot be removed there
+        yield time.time() - path.stat().st_mtime > _A_DAY
+        return
+    handle = os.open(path, _READ)
+    try:
+        try:
+            _lock(handle)
+        except BlockingIOError:
+            yield False
+        except OSError:  # a file system without locks
+            yield time.time() - path.stat().st_mtime > _A_DAY
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -200,8 +422,43 @@ if sys.platform == "win32":
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError as error:
             raise BlockingIOError(str(error)) from error
+
+    def _guard(_handle: int) -> int:
+        return -1  # a file that is open could not be renamed
+
+    def _guard_of_folder(_folder: Path) -> int:
+        return -1
+
+    def _outlast(temporary: str) -> None:
+        raise BlockingIOError(f"{temporary} is being written by another process")
 else:
     import fcntl
 
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _guard(handle: int) -> int:
+        """Return a second handle that holds the lock until the file has its name."""
+        guard = -1
+        with contextlib.suppress(OSError):  # no more handles, or a file system without locks
+            guard = os.dup(handle)
+            fcntl.flock(guard, fcntl.LOCK_EX)
+        return guard
+
+    def _guard_of_folder(folder: Path) -> int:
+        guard = -1
+        with contextlib.suppress(OSError):
+            guard = os.open(folder, os.O_RDONLY)
+            fcntl.flock(guard, fcntl.LOCK_EX)
+        return guard
+
+    def _outlast(temporary: str) -> None:
+        """Wait until whoever writes *temporary* is done or dead, and remove what is left of it."""
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(temporary, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if os.fstat(handle).st_ino == os.stat(temporary).st_ino:  # noqa: PTH116
+                    os.unlink(temporary)  # noqa: PTH108
+            finally:
+                os.close(handle)

@@ -132,7 +132,7 @@ def test_a_slow_disk_slows_the_engine_instead_of_filling_the_memory(
 def test_a_journal_line_is_written_after_its_pictures_names_are_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a power cut leaves a journal that names pictures that are not there."""
+    """Else a power cut leaves a journal that names pictures that are not there, or no folder."""
     flushed: list[str] = []
     real = os.fsync
 
@@ -147,6 +147,7 @@ def test_a_journal_line_is_written_after_its_pictures_names_are_on_the_disk(
     folder = result.folder.name
     names = ["picture" if name.endswith(".png.tmp") else name for name in flushed]
     assert names == [
+        *[tmp_path.name, "images", result.folder.parent.name, folder],
         "journal.jsonl",
         *["picture", folder, "journal.jsonl"] * 3,
         "journal.jsonl",

@@ -10,9 +10,7 @@ changed, so any number of processes may read and pack at once.
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from safelight.archive.columns import TABLES, Batch, columns_of, decoded, numpy_columns
-from safelight.durable_file import replace_file, sync_folder
+from safelight.durable_file import flush_file, hidden_folder, replace_file, sync_folder
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
 
@@ -183,31 +181,28 @@ def _write(folder: Path, batch: Batch, texts: Sequence[tuple[str, str]]) -> Pack
 
     runs = batch.runs
     (_, first), (_, last) = runs[0], runs[-1]
-    hidden = folder / f".{secrets.token_hex(8)}.tmp"
     try:
-        hidden.mkdir(parents=True)
-        with _connected() as connection:
-            batch.create_tables(connection, read_once=True)
-            documents = numpy_columns(TABLES["documents"], columns_of(texts))
-            connection.register("batch_documents", documents)
-            write_tables(connection, hidden)
-            manifest: dict[str, Any] = {
-                "schema": _SCHEMA, "records": len(runs), "first": first, "last": last
-            }  # fmt: skip
-            manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
-            replace_file(hidden / "manifest.json", json.dumps(manifest, sort_keys=True).encode())
-            verify_tables(connection, hidden, batch.sizes())
-        for path in hidden.iterdir():
-            _flush(path)
-        sync_folder(hidden)
-        name = f"{first.replace(':', '').replace('-', '')}_{secrets.token_hex(4)}"
-        target = hidden.rename(folder / name)
-        sync_folder(folder)
-    except BaseException as error:
-        shutil.rmtree(hidden, ignore_errors=True)
-        if isinstance(error, (OSError, duckdb.Error)):
-            raise ArchiveError(f"the pack could not be written: {error}") from error
-        raise
+        with hidden_folder(folder) as hidden:
+            with _connected() as connection:
+                batch.create_tables(connection, read_once=True)
+                documents = numpy_columns(TABLES["documents"], columns_of(texts))
+                connection.register("batch_documents", documents)
+                write_tables(connection, hidden)
+                manifest: dict[str, Any] = {
+                    "schema": _SCHEMA, "records": len(runs), "first": first, "last": last
+                }  # fmt: skip
+                manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
+                content = json.dumps(manifest, sort_keys=True).encode()
+                replace_file(hidden / "manifest.json", content)
+                verify_tables(connection, hidden, batch.sizes())
+            for path in hidden.iterdir():
+                flush_file(path)
+            sync_folder(hidden)
+            name = f"{first.replace(':', '').replace('-', '')}_{secrets.token_hex(4)}"
+            target = hidden.rename(folder / name)
+            sync_folder(folder)
+    except (OSError, duckdb.Error) as error:
+        raise ArchiveError(f"the pack could not be written: {error}") from error
     return Pack(path=target, records=len(runs), first=first, last=last)
 
 
@@ -318,11 +313,3 @@ def _connected() -> duckdb.DuckDBPyConnection:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

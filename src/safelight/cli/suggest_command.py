@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.cli.options import archive_option, as_click_error, json_option
+from safelight.durable_file import make_folder
 from safelight.errors import ConfigError, PlanError, SafelightError
 
 if TYPE_CHECKING:
@@ -463,7 +464,7 @@ def _keep_preset(
         name=name, metadata=metadata,
     )  # fmt: skip
     path = archive / "presets" / f"{name}.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     said = [
         f"What is known to work best with {evidence.title}: {_number(found.gain)} over what was"
         f" usually drawn, 95 % {_number(found.gain_low)} to {_number(found.gain_high)},",

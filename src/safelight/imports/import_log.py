@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
+
+from safelight.durable_file import AppendOnlyFile, make_folder
 
 __all__ = ["ImportLog", "SeenFiles"]
 
@@ -68,7 +69,7 @@ class ImportLog:
         self._folder = folder
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._stem = f"{moment}_{secrets.token_hex(4)}.jsonl"
-        self._open: dict[str, IO[bytes]] = {}
+        self._open: dict[str, AppendOnlyFile] = {}
 
     def seen(self) -> SeenFiles:
         """Return the files that need not be read again."""
@@ -97,12 +98,9 @@ class ImportLog:
             return
         file = self._open.get(kind)
         if file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / f"{kind}-{self._stem}").open("ab")
-            self._open[kind] = file
-        file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
-        file.flush()
-        os.fsync(file.fileno())
+            make_folder(self._folder)
+            file = self._open[kind] = AppendOnlyFile(self._folder / f"{kind}-{self._stem}")
+        file.append(b"\n".join(map(msgspec.json.encode, entries)))
 
     def close(self) -> None:
         """Close what is open."""

@@ -26,7 +26,7 @@ from typing import Any, Self
 
 import msgspec
 
-from safelight.durable_file import write_new_file
+from safelight.durable_file import make_folder, write_new_file
 from safelight.errors import RecordError
 from safelight.knobs import primary_knobs
 from safelight.learning.snapshot import plain_snapshot
@@ -462,7 +462,7 @@ class LearningRecordWriter:
             try:
                 write_new_file(self.base_dir, stem, ".json", data)
             except FileNotFoundError:
-                self.base_dir.mkdir(parents=True, exist_ok=True)
+                make_folder(self.base_dir)
                 write_new_file(self.base_dir, stem, ".json", data)
         except Exception as error:  # noqa: BLE001 - recording must never break a run
             if first:

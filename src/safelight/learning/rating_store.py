@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from safelight.durable_file import AppendOnlyFile, sync_folder, write_new_file
+from safelight.durable_file import AppendOnlyFile, make_folder, write_new_file
 from safelight.errors import StorageError
 from safelight.learning.learning_record import utc_timestamp
 from safelight.learning.paused_collector import paused_collector
@@ -65,10 +65,9 @@ class RatingStore:
 
     def _append(self, lines: bytes) -> None:
         if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._segment = AppendOnlyFile(self.folder / (_new_stem() + SUFFIX))
             self._owner = os.getpid()
-            sync_folder(self.folder)
         try:
             self._segment.append(lines)
         except OSError:  # it may end in half a line now, which the next would be glued to
@@ -96,7 +95,7 @@ class RatingStore:
         lines = dict.fromkeys(line for line, _ in other._lines() if line not in mine)
         if lines:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 write_new_file(self.folder, _new_stem(), SUFFIX, b"\n".join(lines) + b"\n")
             except OSError as error:
                 raise StorageError(

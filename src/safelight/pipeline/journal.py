@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from safelight.archive_layout import JOURNAL_NAME, records_folder, running_folder
-from safelight.durable_file import AppendOnlyFile, write_new_file
+from safelight.durable_file import AppendOnlyFile, make_folder, write_new_file
 from safelight.errors import RecordError, sentence_of
 from safelight.learning.learning_record import (
     ImageOutput,
@@ -123,7 +123,7 @@ class RunJournal:
             self._file.append(_encoder.encode(self.header))
             if recorded:
                 running = running_folder(archive)
-                running.mkdir(parents=True, exist_ok=True)
+                make_folder(running)
                 content = folder.relative_to(archive).as_posix().encode()
                 self._marker = write_new_file(running, self.header["run_id"], "", content)
         except OSError as error:

@@ -22,6 +22,7 @@ import msgspec
 from safelight import __version__
 from safelight.archive_layout import run_folder
 from safelight.config import PipelineConfig
+from safelight.durable_file import make_folder, sync_folder
 from safelight.errors import (
     BackendUnavailable,
     GenerationCancelled,
@@ -219,7 +220,9 @@ class SingleRun:
         relative = run_folder(self._timestamp, self._run_id)
         folder = self._archive / relative
         try:
-            folder.mkdir(parents=True)
+            make_folder(folder.parent)
+            folder.mkdir()
+            sync_folder(folder.parent)
         except OSError as error:
             raise StorageError(f"the folder for the pictures cannot be made: {error}") from error
         self._folder = folder

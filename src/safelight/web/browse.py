@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.durable_file import replace_file
+from safelight.durable_file import make_folder, replace_file
 from safelight.errors import FilterError, SafelightError, StorageError
 from safelight.learning.learning_record import ImageOutput
 from safelight.pipeline.journal import VariantEntry
@@ -174,7 +174,7 @@ def routes(table: LightTable) -> list[Route]:
         ):
             raise FilterError("at most 200 searches, with names of 200 characters, can be kept")
         try:
-            table.archive.path.mkdir(parents=True, exist_ok=True)
+            make_folder(table.archive.path)
             await run_in_threadpool(
                 replace_file, searches_file, msgspec.json.encode(given.searches)
             )
