@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -71,7 +70,9 @@ def write_new_file(
         OSError: The file could not be written; nothing is left behind.
     """
     base = os.fspath(folder)
-    for number in itertools.count(1):
+    number = 0
+    while True:
+        number += 1
         name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
         final = f"{base}{os.sep}{name}"
         temporary = f"{base}{os.sep}.{name}{TEMPORARY_SUFFIX}"
@@ -87,16 +88,18 @@ def write_new_file(
                     continue
             else:
                 _fill(handle, data)
-                os.rename(temporary, final)  # noqa: PTH104
+                if not _named(temporary, final):
+                    number -= 1
+                    continue
         except BaseException:
             _remove(temporary)
             raise
         finally:
-            _let_go(guard)
+            if guard >= 0:
+                os.close(guard)
         if flush:
             _sync(base)
         return Path(final)
-    raise AssertionError("unreachable")
 
 
 def copy_new_file(source: Path, target: Path, *, flush: bool = True) -> str | None:
@@ -130,7 +133,8 @@ def copy_new_file(source: Path, target: Path, *, flush: bool = True) -> str | No
                 return None
             status = _copied(source, handle, digest)
             os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
-            os.rename(temporary, target)  # noqa: PTH104
+            if not _named(temporary, target):
+                continue
         except BaseException:
             _remove(temporary)
             raise
@@ -148,17 +152,19 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: The file could not be written; the old content stays.
     """
-    token = secrets.token_hex(4)
-    temporary = os.fspath(path.with_name(f".{path.name}.{token}{TEMPORARY_SUFFIX}"))
-    handle, guard = _claimed(temporary)
-    try:
-        _fill(handle, data)
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        _remove(temporary)
-        raise
-    finally:
-        _let_go(guard)
+    done = False
+    while not done:
+        token = secrets.token_hex(4)
+        temporary = os.fspath(path.with_name(f".{path.name}.{token}{TEMPORARY_SUFFIX}"))
+        handle, guard = _claimed(temporary)
+        try:
+            _fill(handle, data)
+            done = _named(temporary, path, os.replace)
+        except BaseException:
+            _remove(temporary)
+            raise
+        finally:
+            _let_go(guard)
     sync_folder(path.parent)
 
 
@@ -308,13 +314,24 @@ def _claimed(temporary: str) -> tuple[int, int]:
     Raises:
         FileExistsError: There is one; perhaps its writer is dead.
     """
-    while True:
-        handle = os.open(temporary, _NEW_FILE, 0o666)
-        guard = _guard(handle)
-        if os.fstat(handle).st_nlink:
-            return handle, guard
-        os.close(handle)  # taken for abandoned in the moment before it was locked
-        _let_go(guard)
+    handle = os.open(temporary, _NEW_FILE, 0o666)
+    return handle, _guard(handle)
+
+
+def _named(
+    temporary: str, final: Path | str, rename: Callable[[str, Path | str], None] | None = None
+) -> bool:
+    """Give *temporary* its name; False when somebody took it for abandoned.
+
+    That is possible in the moment before it is locked, and then everything begins anew.
+    """
+    try:
+        (rename or os.rename)(temporary, final)
+    except FileNotFoundError:
+        if os.path.exists(os.path.dirname(temporary)):  # noqa: PTH110, PTH120 - as above
+            return False
+        raise
+    return True
 
 
 def _let_go(guard: int) -> None:
@@ -440,9 +457,11 @@ else:
     def _guard(handle: int) -> int:
         """Return a second handle that holds the lock until the file has its name."""
         guard = -1
-        with contextlib.suppress(OSError):  # no more handles, or a file system without locks
+        try:
             guard = os.dup(handle)
             fcntl.flock(guard, fcntl.LOCK_EX)
+        except OSError:  # no more handles, or a file system without locks
+            pass
         return guard
 
     def _guard_of_folder(folder: Path) -> int:

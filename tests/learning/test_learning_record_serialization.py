@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from safelight.learning import (
     read_record,
     read_records,
 )
+from safelight.learning.learning_record import read_document
 from strategies import json_values, learning_records
 
 YESTERDAY = Path(__file__).parent.parent / "data" / "records"
@@ -229,6 +231,69 @@ def test_fields_of_later_schemas_are_kept(later: dict[str, Any]) -> None:
     assert read.run_id == "0123456789abcdef"
     assert json.loads(read.to_json()) == data
     assert LearningRecord.from_json(read.to_json()) == read
+
+
+def test_what_is_no_time_is_kept_and_never_a_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever calls may write dates as he likes; where his record lies is not his to say."""
+    for timestamp in ("01/05/2026 10:00:00", "../../EVIL", "2020\0x", "", "2026-13-45"):
+        record = dataclasses.replace(non_trivial_record(), timestamp=timestamp, run_id="../../x")
+        folder = tmp_path / f"records{len(list(tmp_path.iterdir()))}"
+        with LearningRecordWriter(folder) as writer:
+            writer.write(record)
+        assert (writer.failures, writer.pending) == (0, ())
+        (file,) = folder.iterdir()
+        assert re.fullmatch(r"20\d{6}T\d{6}\.\d{6}Z_\.\.-\.\.-x\.json", file.name)
+        assert read_record(file) == record
+    assert len(caplog.messages) == 5
+    assert "kept as it is" in caplog.messages[0]
+
+
+def test_a_file_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
+    """A flipped bit in a seed is a record of another picture."""
+    with LearningRecordWriter(tmp_path) as writer:
+        writer.write(non_trivial_record())
+    (file,) = tmp_path.iterdir()
+    good = file.read_bytes()
+    for place in range(0, len(good), 7):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        with pytest.raises(RecordError):
+            read_record(file)
+    file.write_bytes(good)
+    assert read_record(file).to_json().encode() == good
+
+
+@given(learning_records, st.dictionaries(st.sampled_from(["az", "digests", "z"]), json_values))
+def test_the_digest_stands_in_its_place(record: LearningRecord, later: dict[str, Any]) -> None:
+    """Keys are sorted, whatever fields there are; the rest of the text is what was hashed."""
+    record = dataclasses.replace(record, unknown=later)
+    document = record.to_document()
+    data = json.loads(document)
+    assert list(data) == sorted(data)
+    assert read_document(document) == record
+    assert read_document(document).to_json().encode() == document
+
+
+def test_an_edited_record_is_written_with_a_digest_of_its_own(tmp_path: Path) -> None:
+    """Texts may be edited; what goes into a file fits."""
+    text = non_trivial_record().to_json().replace("lighthouses", "towers")
+    with LearningRecordWriter(tmp_path) as writer:
+        writer.write(LearningRecord.from_json(text))
+        writer.write(dataclasses.replace(read_record(next(tmp_path.iterdir())), name="x"))
+    assert [read_record(file).metadata for file in tmp_path.iterdir()] == [
+        {"project": "towers"}
+    ] * 2
+
+
+def test_a_record_that_nests_too_deep_is_refused() -> None:
+    """It costs itself only."""
+    deep = '{"a":' * 100_000 + "1" + "}" * 100_000
+    text = non_trivial_record().to_json()[:-1] + f',"later":{deep}}}'
+    with pytest.raises(RecordError, match="nest"):
+        LearningRecord.from_json(text)
 
 
 def test_later_fields_of_an_image_are_kept() -> None:

@@ -583,8 +583,8 @@ def test_two_hundred_killed_writers_leave_whole_records_only(tmp_path: Path) -> 
     whole = [name for name in os.listdir(tmp_path) if name.endswith(".json")]
     assert whole
     for name in whole:
-        text = (tmp_path / name).read_text("utf-8")
-        assert text == long_record(json.loads(text)["run_id"]).to_json()
+        document = (tmp_path / name).read_bytes()
+        assert document == long_record(json.loads(document)["run_id"]).to_document()
 
     leftovers = [name for name in unfinished(tmp_path) if name.endswith(".tmp")]
     with LearningRecordWriter(tmp_path) as writer:

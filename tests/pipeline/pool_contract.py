@@ -25,7 +25,7 @@ CONFIG: dict[str, Any] = {
     "upscale": {"upscaler": "Nearest", "scale": 2},
     "randomizer": {"mode": "fanout", "sweep": {"txt2img.cfg_scale": [1, 2, 3, 4, 5]}},
 }
-_PASSING = ("seconds", "run_id", "plan_id", "timestamp")
+_PASSING = ("seconds", "run_id", "plan_id", "timestamp", "digest")
 
 
 def content(record: LearningRecord) -> dict[str, Any]:

@@ -7,11 +7,16 @@ not know, so that an old program can carry a new record without harming it.
 A record is a snapshot of plain values: it is cut off from the caller's dicts when it is made,
 what JSON cannot hold becomes plain (paths and enums their text, numpy scalars numbers, NaN
 null), and secrets are blanked.
+
+A record's file carries a digest of the rest of its text, so that rot is seen. A timestamp is what
+the caller says, be it a time or not: it is kept as it is, and becomes neither name nor order
+without having been read as a time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import operator
 import os
@@ -20,16 +25,17 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from safelight.durable_file import make_folder, write_new_file
 from safelight.errors import RecordError
 from safelight.knobs import primary_knobs
 from safelight.learning.snapshot import plain_snapshot
+from safelight.timestamps import as_utc, compact, utc_timestamp
 
 __all__ = [
     "SCHEMA",
@@ -38,7 +44,9 @@ __all__ = [
     "LearningRecordWriter",
     "Mismatch",
     "VariantFailure",
+    "check_digest",
     "new_run_id",
+    "read_document",
     "read_record",
     "read_records",
     "record_stem",
@@ -145,12 +153,16 @@ class _Form(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     template: dict[str, Any] = {}
     seconds: dict[str, int | float] = {}
     metadata: dict[str, Any] = {}
+    # Left out of the text where there is none, so that older records stay as they are.
+    plan: dict[str, Any] | UnsetType = UNSET
+    digest: str | UnsetType | None = UNSET
 
 
 _FIELDS = _Form.__struct_fields__
 _KNOWN = frozenset(_FIELDS)
 _field_values = operator.attrgetter(*_FIELDS)
 _encoder = msgspec.json.Encoder(order="sorted")
+_AFTER_DIGEST = b',"environment":'
 _decoder = msgspec.json.Decoder(_Form)
 
 
@@ -160,7 +172,8 @@ class LearningRecord:
 
     Attributes:
         run_id: Unique name of the run.
-        timestamp: When the run began: UTC, ISO 8601, microseconds.
+        timestamp: When the run began: UTC, ISO 8601, microseconds. Whatever else a caller gives
+            is kept; such a record is sorted by when it was written.
         base_config: Stage -> knobs as the user asked, before anything was varied.
         variant_configs: Stage -> knobs of each variant that ran, in order: what the engine
             says it used, else what it was asked for.
@@ -189,6 +202,11 @@ class LearningRecord:
             SHA-256) and ``variants`` (label and chosen values of each of ``variant_configs``).
         seconds: Stage -> seconds that the engine took, all variants together.
         metadata: The caller's own.
+        plan: What the plan varied: axes with their values, rules, seeds, caps, wildcard hashes and
+            the config as stated, secrets removed; of a large plan counts and a hash.
+        digest: SHA-256 of the canonical JSON without it, 64 hex digits, as the text had it that
+            the record was read from; empty when that had none, as texts of earlier versions;
+            None for a record that was not read.
         unknown: Fields of later schemas, carried along unread.
 
     Raises:
@@ -224,7 +242,9 @@ class LearningRecord:
     template: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    digest: str | None = field(default=None, init=False, compare=False)
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in _FIELDS}
@@ -236,11 +256,29 @@ class LearningRecord:
         return hash((self.run_id, self.timestamp))
 
     def to_json(self) -> str:
-        """Return the canonical JSON form: UTF-8 text, sorted keys, no NaN."""
-        return self._to_bytes().decode()
+        """Return the canonical JSON form: UTF-8 text, sorted keys, no NaN, with its digest.
 
-    def _to_bytes(self) -> bytes:
+        A record that was read gives back the text that it was read from, digest or no digest.
+        """
+        if self.digest is None:
+            return self.to_document().decode()
+        return self._encoded(self.digest).decode()
+
+    def to_document(self) -> bytes:
+        """Return what the record's file holds: the canonical JSON form with a digest of it."""
+        text = self._encoded("")
+        digest = hashlib.sha256(text).hexdigest()
+        # The digest comes third, where no later field stands before it: no need to encode twice.
+        head = _encoder.encode({"backend": self.backend, "base_config": self.base_config})
+        place = len(head) - 1
+        if text.startswith(_AFTER_DIGEST, place) and text.startswith(head[:-1]):
+            return b'%b,"digest":"%b"%b' % (head[:-1], digest.encode(), text[place:])
+        return self._encoded(digest)
+
+    def _encoded(self, digest: str) -> bytes:
         form = _Form(*_field_values(self))
+        form.digest = digest or UNSET
+        form.plan = form.plan or UNSET
         if not self.unknown:
             return _encoder.encode(form)
         merged = {**msgspec.to_builtins(form), **self.unknown}
@@ -256,11 +294,14 @@ class LearningRecord:
             RecordError: *text* is not a record; the message says which field and why.
         """
         try:
-            return _from_form(_decoder.decode(text), {})
-        except (msgspec.ValidationError, UnicodeDecodeError):
-            return _from_unfamiliar_json(text)
+            try:
+                return _from_form(_decoder.decode(text), {})
+            except (msgspec.ValidationError, UnicodeDecodeError):
+                return _from_unfamiliar_json(text)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RecordError(f"a learning record must be JSON: {error}") from error
+        except RecursionError as error:
+            raise RecordError("a learning record must not nest that deep") from error
 
     @staticmethod
     def from_pipeline_context(
@@ -314,12 +355,6 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[:16]
 
 
-def utc_timestamp(moment: datetime | None = None) -> str:
-    """Return *moment*, or now, as UTC in ISO 8601: ``2026-01-31T12:00:00.000000Z``."""
-    moment = datetime.now(UTC) if moment is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def _lookup(source: Mapping[str, Any] | object | None, *names: str) -> Any:
     for name in names:
         value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
@@ -335,12 +370,16 @@ def _from_form(form: _Form, unknown: Mapping[str, Any]) -> LearningRecord:
     """Build a record without taking a second snapshot: the form is already ours and plain."""
     record = object.__new__(LearningRecord)
     _fill(record, form, unknown)
+    object.__setattr__(record, "digest", form.digest or "")
     return record
 
 
 def _fill(record: LearningRecord, form: _Form, unknown: Mapping[str, Any]) -> None:
     for name, value in zip(_FIELDS, _field_values(form), strict=True):
         object.__setattr__(record, name, value)
+    if form.plan is UNSET:
+        object.__setattr__(record, "plan", {})
+    object.__setattr__(record, "digest", None)
     object.__setattr__(record, "unknown", unknown)
 
 
@@ -368,6 +407,41 @@ def _from_unfamiliar_json(text: str | bytes) -> LearningRecord:
     return _from_form(_checked(known), unknown)
 
 
+def read_document(document: str | bytes) -> LearningRecord:
+    """Read and check a record that is in a file or a pack.
+
+    Raises:
+        RecordError: *document* is not a record, or not what its digest was made of.
+    """
+    record = LearningRecord.from_json(document)
+    check_digest(document, record.digest)
+    return record
+
+
+def check_digest(document: str | bytes, digest: str | None) -> None:
+    """Check that *document*, the text of a record, is what its *digest* was made of.
+
+    Nothing can be said about a text of an earlier version, which has none.
+
+    Raises:
+        RecordError: It is not.
+    """
+    text = document if isinstance(document, bytes) else document.encode()
+    if digest:
+        part = b'"digest":"%b",' % digest.encode()
+        if text.count(part) == 1:
+            found = hashlib.sha256(text.replace(part, b"", 1)).hexdigest()
+            if found == digest:
+                return
+    elif _NEARLY_DIGEST.search(text) is None:
+        return
+    raise RecordError("is damaged or was edited: its digest is that of another text")
+
+
+_NEARLY_DIGEST = re.compile(rb'"(.igest|d.gest|di.est|dig.st|dige.t|diges.)":"[0-9a-f]{64}"')
+"""One bit of the name is enough to hide the digest."""
+
+
 def _strip_unknown(entries: Any, entry: type[msgspec.Struct]) -> list[Any] | None:
     """Return *entries* without the keys that *entry* lacks, or None when there are none."""
     if not isinstance(entries, list) or not all(isinstance(item, dict) for item in entries):
@@ -385,7 +459,7 @@ def read_record(path: Path) -> LearningRecord:
         RecordError: It is missing, unreadable or no record; the file is left as it is.
     """
     try:
-        return LearningRecord.from_json(path.read_bytes())
+        return read_document(path.read_bytes())
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     except RecordError as error:
@@ -424,20 +498,22 @@ class LearningRecordWriter:
     def __init__(self, base_dir: Path | str) -> None:
         self.base_dir = Path(base_dir)
         self.failures = 0
-        self._pending: list[LearningRecord] = []
+        self._pending: list[tuple[LearningRecord, str]] = []
         self._lock = threading.Lock()
 
     @property
     def pending(self) -> tuple[LearningRecord, ...]:
         """Records that are still only in memory."""
-        return tuple(self._pending)
+        return tuple(record for record, _ in self._pending)
 
     def write(self, record: LearningRecord) -> None:
         """Write *record* to disk, and those that failed before. Never raises."""
         with self._lock:
-            self._retry()
-            if not self._try(record, first=True):
-                self._pending.append(record)
+            if self._pending:
+                self._retry()
+            stem = _stem_of(record)
+            if not self._try(record, stem, first=True):
+                self._pending.append((record, stem))
 
     def close(self) -> None:
         """Try once more what is still in memory. Never raises; closing twice is harmless."""
@@ -449,16 +525,15 @@ class LearningRecordWriter:
                     " process, unless a run's journal holds them: %s",
                     len(self._pending),
                     self.base_dir,
-                    ", ".join(str(getattr(record, "run_id", record)) for record in self._pending),
+                    ", ".join(str(getattr(record, "run_id", record)) for record in self.pending),
                 )
 
     def _retry(self) -> None:
-        self._pending = [record for record in self._pending if not self._try(record, first=False)]
+        self._pending = [one for one in self._pending if not self._try(*one, first=False)]
 
-    def _try(self, record: LearningRecord, *, first: bool) -> bool:
+    def _try(self, record: LearningRecord, stem: str, *, first: bool) -> bool:
         try:
-            data = record._to_bytes()
-            stem = record_stem(record.timestamp, record.run_id)
+            data = record.to_document()
             try:
                 write_new_file(self.base_dir, stem, ".json", data)
             except FileNotFoundError:
@@ -482,11 +557,29 @@ class LearningRecordWriter:
         self.close()
 
 
-_NOT_IN_MOMENT = re.compile(r"[^0-9TZ.]+")
+def _stem_of(record: LearningRecord) -> str:
+    """Return the name of the record's file; it is chosen once, however often it is tried."""
+    try:
+        stem = record_stem(record.timestamp, record.run_id)
+        if as_utc(record.timestamp) is None:
+            _log.warning(
+                "the timestamp of record %s is no ISO 8601 time: %.100r; it is kept as it is, and"
+                " the record is sorted by when it was written",
+                record.run_id,
+                record.timestamp,
+            )
+    except Exception:  # noqa: BLE001 - writing it will say what is wrong
+        return ""
+    return stem
+
+
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def record_stem(timestamp: str, run_id: str) -> str:
-    """Return the name of a record's file without ``.json``: sortable, safe on every disk."""
-    moment = _NOT_IN_MOMENT.sub("", timestamp)
+    """Return the name of a record's file without ``.json``: sortable, safe on every disk.
+
+    It begins with the digits of *timestamp*, in UTC; of this moment where that is no time.
+    """
+    moment = compact(as_utc(timestamp) or utc_timestamp())
     return _NOT_IN_NAME.sub("-", f"{moment}_{run_id}")[:200]

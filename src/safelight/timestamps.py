@@ -1,0 +1,58 @@
+"""timestamps: moments as records write them, and what to make of those that come from outside.
+
+A time that somebody else wrote is data: it may be wrong, or no time at all. It never becomes a
+name or an order without having been read as one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+__all__ = ["as_utc", "compact", "read_compact", "utc_timestamp"]
+
+_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\.\d{6})?Z", re.ASCII)
+
+
+def utc_timestamp(moment: datetime | None = None) -> str:
+    """Return *moment*, or now, as UTC in ISO 8601: ``2026-01-31T12:00:00.000000Z``."""
+    moment = datetime.now(UTC) if moment is None else moment.astimezone(UTC)
+    return _written(moment)
+
+
+def as_utc(text: str) -> str | None:
+    """Return the moment that *text* tells in ISO 8601, as :func:`utc_timestamp` writes it.
+
+    None when it tells none. Without an offset it is taken to be UTC. Texts of this form sort as
+    their moments do.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        if _CANONICAL.fullmatch(text):  # nearly always
+            return text
+        if moment.tzinfo is None:
+            return _written(moment)
+        return _written(moment.astimezone(UTC))
+    except (ValueError, OverflowError):  # also beyond the years 1 to 9999
+        return None
+
+
+def compact(timestamp: str) -> str:
+    """Return ``20260131T120000.000000Z`` for a text that :func:`utc_timestamp` wrote."""
+    return timestamp.replace("-", "").replace(":", "")
+
+
+def read_compact(name: str) -> str | None:
+    """Return the moment that *name* begins with, as :func:`compact` wrote it; None without one."""
+    found = _COMPACT.match(name)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction = found.groups()
+    return as_utc(f"{year}-{month}-{day}T{hour}:{minute}:{second}{fraction or ''}Z")
+
+
+def _written(moment: datetime) -> str:
+    # Not %Y: on Linux it writes the year 800 with three digits.
+    return f"{moment.year:04d}{moment.strftime(_FORM[2:])}"
