@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from starlette.testclient import TestClient
 from gui_v2.light_table import HOSTILE
 from safelight.archive import Archive
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
-from safelight.learning.ratings import Identity, current_ratings
+from safelight.learning.ratings import Identity, RatingEvent, current_ratings
 from safelight.web import create_app
 from safelight.web.guard import COOKIE, LARGEST_BODY
 
@@ -34,6 +36,13 @@ def client(archive: Path) -> Iterator[TestClient]:
 def rows_of(client: TestClient, q: str = "") -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = client.get("/api/pictures", params={"q": q}).json()["rows"]
     return rows
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def elements(text: str) -> list[tuple[str, dict[str, str | None]]]:
@@ -275,6 +284,54 @@ def test_a_rating_is_on_the_disk_when_it_is_answered(client: TestClient, archive
     assert kept[Identity(sha256=row["sha256"])].stars == 5
 
 
+def test_a_clock_that_is_ahead_is_kept_and_not_believed(client: TestClient, archive: Path) -> None:
+    """The server's own counts; a few minutes are within what clocks are wrong by."""
+    sha256 = rows_of(client)[0]["sha256"]
+    soon = utc_timestamp(datetime.now(UTC) + timedelta(minutes=4))
+    wrong = stars(sha256, 1, timestamp="9999-01-01T00:00:00.000000Z")
+    for event in (wrong, stars(sha256, 2, timestamp=soon), stars(sha256, 5)):
+        answer = client.post("/api/ratings", json={"events": [event]})
+        assert answer.json()["accepted"] == [event["event_id"]]
+    kept = {one.event_id: one for one in Archive(archive).ratings().events()}
+    taken = kept[wrong["event_id"]]
+    assert taken.client_timestamp == wrong["timestamp"]
+    assert taken.timestamp <= utc_timestamp()
+    assert soon in {one.timestamp for one in kept.values()}
+    assert sorted(one.after for one in kept.values()) == [1, 2, 3]
+    assert current_ratings(kept.values())[Identity(sha256=sha256)].stars == 5
+
+
+def test_a_row_says_what_a_rating_of_it_follows(client: TestClient, archive: Path) -> None:
+    """Also what others said meanwhile; a browser that was away follows what it had read."""
+    digests = [row["sha256"] for row in rows_of(client)[:2]]
+    assert {row["after"] for row in rows_of(client)} == {0}
+    with Archive(archive).ratings() as others:
+        for value in (1, 2):
+            others.add(RatingEvent.now("stars", Identity(sha256=digests[0]), value=value))
+    wait_until(lambda: rows_of(client)[0]["after"] == 2)
+    assert client.get(f"/api/pictures/{digests[0]}").json()["after"] == 2
+    late = stars(digests[0], 5, after=1, timestamp="2026-01-01T00:00:00.000000Z")
+    client.post("/api/ratings", json={"events": [late, stars(digests[1], after=77)]})
+    kept = current_ratings(Archive(archive).ratings().events())
+    assert kept[Identity(sha256=digests[0])].stars == 2
+    assert {row["after"] for row in rows_of(client)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("path", ["/api/ratings", "/api/plan"])
+def test_a_body_that_nests_too_deep_is_refused(client: TestClient, path: str) -> None:
+    deep = b'{"events":' + b"[" * 100_000 + b"]" * 100_000 + b',"config":' + b'{"a":' * 50_000
+    answer = client.post(path, content=deep, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+
+
+def test_a_number_of_three_thousand_digits_is_a_number(client: TestClient) -> None:
+    """Larger than any that a picture has, and no fault of the archive."""
+    for digits in (19, 20, 300, 3000):
+        assert rows_of(client, f"steps > {'9' * digits}") == []
+        assert rows_of(client, f"steps < {'9' * digits}")
+        assert rows_of(client, f"steps > -{'9' * digits}")
+
+
 def test_saying_the_same_twice_is_harmless(client: TestClient, archive: Path) -> None:
     event = stars(rows_of(client)[0]["sha256"])
     for _ in range(3):
@@ -312,7 +369,7 @@ def test_fair_mode_tells_nothing_about_a_picture(client: TestClient) -> None:
         assert sets
         for one in sets:
             for row in one:
-                assert set(row) == {"sha256", "pixel_sha256", "width", "height"}
+                assert set(row) == {"sha256", "pixel_sha256", "width", "height", "after"}
 
 
 def test_sets_to_choose_from_share_prompt_and_size(client: TestClient) -> None:

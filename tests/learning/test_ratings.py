@@ -52,6 +52,7 @@ _common: dict[str, st.SearchStrategy[Any]] = {
     "rater": st.sampled_from(["", "ann"]) | text,
     "source": st.sampled_from(["safelight", "imported:xmp"]),
     "shown_beside": st.lists(_pictures, max_size=2).map(tuple),
+    "after": st.integers(0, 2),
 }
 
 
@@ -81,13 +82,12 @@ event_lists = st.lists(rating_events, max_size=12)
 
 
 def _stars(image: Identity, value: int, second: int = 0, **fields: object) -> RatingEvent:
-    return RatingEvent(
-        kind="stars",
-        image=image,
-        value=value,
-        timestamp=f"2026-01-31T12:00:{second:02d}Z",
-        **{"event_id": f"{image.keys[0][1][0]}{value}{second}", **fields},  # type: ignore[arg-type]
-    )
+    made: dict[str, Any] = {
+        "event_id": f"{image.keys[0][1][0]}{value}{second}",
+        "timestamp": f"2026-01-31T12:00:{second:02d}Z",
+        **fields,
+    }
+    return RatingEvent(kind="stars", image=image, value=value, **made)
 
 
 def _undo(event: RatingEvent, name: str) -> RatingEvent:
@@ -112,28 +112,6 @@ def test_ratings_do_not_depend_on_order_or_on_repetition(
     shuffled = events + [event for event in events if chance.random() < 0.5]
     chance.shuffle(shuffled)
     assert _view(shuffled) == _view(events)
-
-
-@given(st.lists(event_lists, min_size=1, max_size=3), st.lists(event_lists, max_size=2))
-def test_a_merge_is_the_union_and_merging_again_takes_nothing(
-    tmp_path_factory: pytest.TempPathFactory,
-    mine: list[list[RatingEvent]],
-    theirs: list[list[RatingEvent]],
-) -> None:
-    """Two archives become one without a winner."""
-    folder = tmp_path_factory.mktemp("merge")
-    for name, sessions in (("mine", mine), ("theirs", theirs)):
-        for events in sessions:
-            with RatingStore(folder / name) as store:
-                store.add(*events)
-    here, there = RatingStore(folder / "mine"), RatingStore(folder / "theirs")
-    here.merge(there)
-    everything = [event for session in (*mine, *theirs) for event in session]
-    assert {event.event_id for event in here.events()} == {e.event_id for e in everything}
-    assert _view(list(here.events())) == _view(everything)
-    assert here.merge(there) == 0
-    there.merge(here)
-    assert there.events() == here.events()
 
 
 @given(event_lists)
@@ -235,7 +213,7 @@ def test_a_torn_line_and_foreign_files_are_passed_over_and_stay(
     """A power cut must not cost the ratings before it, nor a stranger's file its life."""
     folder = ratings_folder(tmp_path)
     with RatingStore(folder) as store:
-        store.add(_stars(A, 4))
+        added = store.add(_stars(A, 4))
     (segment,) = folder.iterdir()
     segment.write_bytes(segment.read_bytes() + _stars(B, 5).to_json()[:30])
     (folder / "notes.txt").write_text("mine")
@@ -243,24 +221,118 @@ def test_a_torn_line_and_foreign_files_are_passed_over_and_stay(
     (folder / "folder.jsonl").mkdir()
     before = {path: path.stat().st_size for path in folder.iterdir()}
     with caplog.at_level(logging.WARNING):
-        assert RatingStore(folder).events() == (_stars(A, 4),)
+        assert RatingStore(folder).events() == added
     assert "foreign.jsonl: 4 lines are no rating" in caplog.text
     assert {path: path.stat().st_size for path in folder.iterdir()} == before
 
 
-def test_events_of_a_later_schema_are_carried_along(tmp_path: Path) -> None:
-    """An old program must neither stumble over a new one's events nor lose them in a merge."""
+def test_events_of_a_later_schema_are_read_as_far_as_they_are_known(tmp_path: Path) -> None:
+    """An old program must not stumble over a new one's events."""
     later = json.loads(_stars(A, 4).to_json()) | {"mood": "blue", "schema": 9}
     unheard = {"event_id": "x", "timestamp": NOON, "kind": "smell", "value": {"n": 1}}
-    there = RatingStore(tmp_path / "there")
-    there.folder.mkdir()
     lines = [json.dumps(later), json.dumps(unheard)]
-    (there.folder / "new.jsonl").write_text("\n".join(lines) + "\n")
-    here = RatingStore(tmp_path / "here")
-    assert here.merge(there) == 2
-    assert current_ratings(here.events())[A].stars == 4
-    (segment,) = here.folder.iterdir()
-    assert segment.read_text().splitlines() == lines
+    (tmp_path / "new.jsonl").write_text("\n".join(lines) + "\n")
+    assert current_ratings(RatingStore(tmp_path).events())[A].stars == 4
+
+
+# --- What its writer had read -----------------------------------------------------------------
+
+
+def test_a_clock_that_is_ahead_does_not_win_for_ever(tmp_path: Path) -> None:
+    """One laptop that is in the year 2031 must not spoil an archive."""
+    with RatingStore(tmp_path) as store:
+        store.add(_stars(A, 1, timestamp="2031-01-01T00:00:00Z"))
+        store.add(_stars(A, 5, 1))
+        assert current_ratings(store.events())[A].stars == 5
+        with RatingStore(tmp_path) as other:
+            other.add(_stars(A, 0, 2))
+        assert current_ratings(store.events())[A].stars is None
+        store.add(RatingEvent.now("favourite", A, value=True))
+    assert sorted(event.after for event in RatingStore(tmp_path).events()) == [1, 2, 3, 4]
+
+
+def test_ratings_of_before_give_way_to_what_is_said_now(tmp_path: Path) -> None:
+    """Also when they are dated in the future; their writers could not say what they had read."""
+    before = _stars(A, 1, timestamp="2031-01-01T00:00:00Z", rater="ann")
+    (tmp_path / "old.jsonl").write_bytes(before.to_json() + b"\n")
+    with RatingStore(tmp_path) as store:
+        (event,) = store.add(_stars(A, 4, 1, rater="ann"))
+    assert event.after == 1
+    assert current_ratings(store.events())[A].stars == 4
+
+
+def test_of_two_that_did_not_know_of_each_other_the_later_counts(tmp_path: Path) -> None:
+    """Two machines rated while they were apart."""
+    with RatingStore(tmp_path / "one") as one, RatingStore(tmp_path / "two") as two:
+        apart = [*one.add(_stars(A, 2, 9)), *two.add(_stars(A, 4, 3))]
+    assert [event.after for event in apart] == [1, 1]
+    assert current_ratings(apart)[A].stars == 2
+
+
+def test_a_picture_is_one_by_whatever_hash_it_was_rated(tmp_path: Path) -> None:
+    """Bytes, pixels, and whatever joins them later."""
+    by_pixels = Identity(pixel_sha256="e" * 64)
+    both = Identity(sha256=A.sha256, pixel_sha256="e" * 64)
+    with RatingStore(tmp_path) as store:
+        events = store.add(
+            _stars(A, 1, 1), _stars(A, 2, 2), _stars(by_pixels, 3, 3), _stars(both, 4, 4),
+            _stars(by_pixels, 5, 5), _stars(B, 1, 1),
+        )  # fmt: skip
+        assert [event.after for event in events] == [1, 2, 1, 3, 4, 1]
+        (pick,) = store.add(RatingEvent.now("pick", shown=(A, B), won=(0,)))
+        assert pick.after == 5
+        assert store.highest_after(B) == 5
+        assert store.highest_after(C) == 0
+
+
+def test_what_a_writer_says_that_it_had_read_is_believed_and_no_more(tmp_path: Path) -> None:
+    """A browser that was away knew less than the server; nobody knows more than there is."""
+    with RatingStore(tmp_path) as store:
+        store.add(_stars(A, 1, 1), _stars(A, 2, 2))
+        late, wild = store.add(_stars(A, 3, 3, after=1), _stars(A, 4, 4, after=10**15))
+    assert (late.after, wild.after) == (1, 3)
+
+
+def test_a_rating_of_another_program_counts_by_its_time(tmp_path: Path) -> None:
+    """Nobody knows what that program had read."""
+    with RatingStore(tmp_path) as store:
+        store.add(_stars(A, 1, 5), _stars(A, 2, 20))
+        early, later, last = store.add(
+            *(_stars(A, 3, second, source="imported:xmp") for second in (3, 10, 30))
+        )
+        assert (early.after, later.after, last.after) == (0, 1, 2)
+        assert current_ratings([*store.events()])[A].stars == 3
+        store.add(_stars(A, 4, 40))
+        assert current_ratings(store.events())[A].stars == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 59)), min_size=1))
+def test_who_has_read_everything_has_the_last_word(
+    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[int, int, int]]
+) -> None:
+    """Whatever the clocks: each writer opens the archive, looks, and rates."""
+    folder = tmp_path_factory.mktemp("ratings")
+    for number, (picture, value, second) in enumerate(said):
+        with RatingStore(folder) as store:
+            store.add(_stars((A, B, C)[picture], value, second, event_id=str(number)))
+    last = {picture: value for picture, value, _ in said}
+    ratings = current_ratings(RatingStore(folder).events())
+    for picture, value in last.items():
+        assert (ratings[(A, B, C)[picture]].stars or 0) == value
+
+
+def test_every_flip_of_a_bit_is_seen_and_costs_one_rating(tmp_path: Path) -> None:
+    """A flipped bit in a hash is somebody else's picture."""
+    with RatingStore(tmp_path) as store:
+        store.add(_stars(A, 4), _stars(B, 5))
+    (segment,) = tmp_path.iterdir()
+    good = segment.read_bytes()
+    first = good.index(b"\n")
+    for place in range(first):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << place % 8
+        segment.write_bytes(flipped)
+        assert [event.image for event in RatingStore(tmp_path).events()] == [B]
 
 
 def test_processes_write_at_once_without_losing_anything(tmp_path: Path) -> None:
@@ -328,6 +400,8 @@ def test_a_text_with_half_a_character_is_told(tmp_path: Path) -> None:
         {"kind": "stars", "image": A, "value": 3, "timestamp": "2026-01-31T12:00:00"},
         {"kind": "stars", "image": A, "value": 3, "timestamp": "yesterday"},
         {"kind": "stars", "image": A, "value": 3, "event_id": ""},
+        {"kind": "stars", "image": A, "value": 3, "after": -1},
+        {"kind": "stars", "image": A, "value": 3, "after": 2**53},
     ],
 )
 def test_an_event_that_makes_no_sense_is_refused(fields: dict[str, object]) -> None:

@@ -241,9 +241,10 @@ class _Parser:
         elif self._columns[name] == "BOOLEAN" and token.text.lower() in ("true", "false"):
             self.parameters.append(token.text.lower() == "true")
         elif not is_text and token.kind == "number":
-            number = float(token.text)
-            whole = re.fullmatch(r"[+-]?\d+", token.text)
-            self.parameters.append(int(token.text) if whole else number)
+            # Beyond 19 digits a column holds nothing, and Python reads no 5,000 of them.
+            whole = re.fullmatch(r"[+-]?\d{1,20}", token.text)
+            number = int(token.text) if whole else float(token.text)
+            self.parameters.append(number if abs(number) < 2**64 else float(number))
         else:
             wanted = f"a text in quotes: {name} = 'Euler a'" if is_text else "a number"
             raise self._fault(f"{name} is compared with {wanted}", token)

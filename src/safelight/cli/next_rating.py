@@ -250,7 +250,7 @@ def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str
     click.echo(f"{len(made):,} of {len(pairs):,} pairs compared")
 
 
-def _taken_back(add: Callable[..., None], made: list[list[RatingEvent]], rater: str) -> int:
+def _taken_back(add: Callable[..., object], made: list[list[RatingEvent]], rater: str) -> int:
     """Take the last answer back; return by how many places to go back."""
     if not made:
         click.echo("  there is nothing to take back")

@@ -6,7 +6,6 @@ what was added since, and works out anew only the pictures that it is about.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from safelight.learning.paused_collector import paused_collector
 from safelight.learning.rating_event import Identity, RatingEvent, unique_events
-from safelight.learning.rating_store import SUFFIX, event_or_none
+from safelight.learning.rating_store import Segments
 from safelight.learning.ratings import Rating, current_ratings
 
 __all__ = ["FollowedRatings", "RatingChange"]
@@ -45,28 +44,20 @@ class FollowedRatings:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._segments = Segments(folder)
         self._forget()
 
     def _forget(self) -> None:
-        self._read: dict[str, tuple[int, int]] = {}
         self._events: dict[str, RatingEvent] = {}
         self._about: defaultdict[Key, set[str]] = defaultdict(set)
         self._undos: defaultdict[str, set[str]] = defaultdict(set)
 
     def news(self) -> RatingChange:
         """Return what changed since the last call; on the first, everything."""
-        whole = not self._read
-        sizes = _segments(self._folder)
-        for name, (file, read) in self._read.items():
-            now, size = sizes.get(name, (-1, 0))
-            if now != file or size < read:  # somebody took it away or wrote it anew
-                self._forget()
-                whole = True
-                break
         with paused_collector():
-            added = [event for name in sorted(sizes) for event in self._added(name, *sizes[name])]
+            whole, added = self._segments.news()
             if whole:
+                self._forget()
                 self._take(added)
                 everything = current_ratings(self._events.values())
                 return RatingChange(hashes=None, ratings=tuple(everything.values()))
@@ -79,24 +70,6 @@ class FollowedRatings:
         # events were looked at.
         ratings = {id(known[key]): known[key] for key in touched if key in known}
         return RatingChange(hashes=hashes, ratings=tuple(ratings.values()))
-
-    def _added(self, name: str, file: int, size: int) -> Iterator[RatingEvent]:
-        read = self._read.get(name, (file, 0))[1]
-        self._read[name] = (file, read)
-        if size <= read:
-            return
-        try:
-            with (self._folder / name).open("rb") as opened:
-                opened.seek(read)
-                data = opened.read(size - read)
-        except OSError:
-            return
-        whole = data.rfind(b"\n") + 1  # a line that is being written is read again, whole
-        self._read[name] = (file, read + whole)
-        for line in data.split(b"\n"):
-            event = event_or_none(line.strip()) if line.strip() else None
-            if event is not None:
-                yield event
 
     def _take(self, added: Iterable[RatingEvent]) -> set[Key]:
         """Note *added*; return the hashes of the pictures that they are about."""
@@ -161,17 +134,3 @@ def _identities(event: RatingEvent) -> Iterator[Identity]:
         yield event.image
     yield from event.shown
     yield from event.shown_beside
-
-
-def _segments(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return name -> (which file it is, its size) of the segments."""
-    found = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
-                    status = entry.stat()
-                    found[entry.name] = (status.st_ino, status.st_size)
-    except OSError:
-        pass
-    return found

@@ -10,16 +10,18 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from safelight.learning.learning_record import utc_timestamp
+from safelight.timestamps import utc_timestamp
 
 __all__ = [
     "KINDS",
+    "MOST_AFTER",
     "RATING_SCHEMA",
     "Identity",
     "Pictures",
     "RatingEvent",
     "events_in_force",
     "new_event_id",
+    "precedence",
     "time_order",
     "unique_events",
 ]
@@ -29,6 +31,9 @@ RATING_SCHEMA = 1
 
 KINDS = ("stars", "reject", "favourite", "pick", "note", "tags", "undo")
 """What an event can say; others come from later versions and are carried along unread."""
+
+MOST_AFTER = 2**53 - 1
+"""The largest number that JavaScript, too, can count to."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -71,7 +76,8 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     Attributes:
         event_id: Unique; an event that is met twice counts once.
-        timestamp: When it was said: UTC, ISO 8601, ending in ``Z``.
+        timestamp: When it was said: UTC, ISO 8601, ending in ``Z``. Clocks may be wrong, so that
+            it decides only between events of which neither followed the other.
         kind: One of :data:`KINDS`, or one of a later version.
         image: The picture; None for ``pick`` and ``undo``.
         value: ``stars``: 1 to 5, and 0 clears; ``reject`` and ``favourite``: true or false;
@@ -84,6 +90,10 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         undoes: For ``undo``: the event that no longer counts, which may itself be an undo.
         shown_beside: Pictures that were on the screen at the same time.
         rater: Who said it; empty when nobody gave a name.
+        after: 1 + the highest ``after`` of this picture's events that its writer had read; 0 in
+            events of earlier versions. The higher counts, whatever the clocks say.
+        client_timestamp: What the clock of a browser said that was too far ahead to be taken;
+            empty otherwise.
         source: ``safelight``, or ``imported:xmp`` and the like.
         schema: Number of the schema that the event was written with.
 
@@ -103,6 +113,8 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     undoes: str | None = None
     shown_beside: tuple[Identity, ...] = ()
     rater: str = ""
+    after: int = 0
+    client_timestamp: str = ""
     source: str = "safelight"
     schema: int = RATING_SCHEMA
 
@@ -111,6 +123,8 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             raise ValueError("event_id must not be empty")
         if self.moment.utcoffset() != timedelta(0):
             raise ValueError(f"timestamp must be UTC and end in Z, got {self.timestamp!r}")
+        if not 0 <= self.after <= MOST_AFTER:
+            raise ValueError(f"after must lie in 0 to 2**53 - 1, got {self.after}")
         if self.kind in KINDS:
             _check_kind(self)
 
@@ -118,6 +132,11 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     def moment(self) -> datetime:
         """The timestamp as an aware datetime."""
         return datetime.fromisoformat(self.timestamp)
+
+    @property
+    def pictures(self) -> tuple[Identity, ...]:
+        """The pictures that it says something about; none for ``undo``."""
+        return self.shown if self.image is None else (self.image,)
 
     @staticmethod
     def now(kind: str, image: Identity | None = None, **fields: object) -> RatingEvent:
@@ -210,7 +229,9 @@ class Pictures:
 
 
 def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
-    """Return what still counts, oldest first: each id once, nothing undone, no undo itself.
+    """Return what still counts, each id once, nothing undone, no undo itself.
+
+    Of several events about one picture the last is in force, see :func:`precedence`.
 
     Of two events with one id (an import made twice) the earlier counts. An undo whose own
     undo is in force does nothing; undos that take back each other in a ring do nothing.
@@ -232,7 +253,16 @@ def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
         if not undoers[target]:
             ready.append(target)
     alive = (by_id[name] for name in ready if name not in dead and by_id[name].kind != "undo")
-    return tuple(sorted(alive, key=time_order))
+    return tuple(sorted(alive, key=precedence))
+
+
+def precedence(event: RatingEvent) -> tuple[int, datetime, str]:
+    """Return by what is told which event about a picture is in force: the highest is.
+
+    What its writer had read comes first, so that no clock, however wrong, wins for ever; time
+    and id decide between those who did not know of each other.
+    """
+    return (event.after, event.moment, event.event_id)
 
 
 def time_order(event: RatingEvent) -> tuple[datetime, str]:
@@ -246,5 +276,5 @@ def unique_events(events: Iterable[RatingEvent]) -> dict[str, RatingEvent]:
     for event in events:
         other = found.setdefault(event.event_id, event)
         if other is not event and other != event:
-            found[event.event_id] = min(other, event, key=lambda e: (e.moment, repr(e)))
+            found[event.event_id] = min(other, event, key=lambda e: (*precedence(e), repr(e)))
     return found

@@ -1,34 +1,124 @@
-"""The folder of rating events: one segment per writer, so that nobody waits for a lock."""
+"""The folder of rating events: one segment per writer, so that nobody waits for a lock.
+
+Segments grow by lines and are never changed; archives are united line by line
+(:mod:`safelight.archive.transfer`).
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from safelight.durable_file import AppendOnlyFile, make_folder, write_new_file
+from safelight.durable_file import AppendOnlyFile, make_folder
 from safelight.errors import StorageError
-from safelight.learning.learning_record import utc_timestamp
 from safelight.learning.paused_collector import paused_collector
-from safelight.learning.rating_event import RatingEvent, time_order, unique_events
+from safelight.learning.rating_event import (
+    MOST_AFTER,
+    Identity,
+    RatingEvent,
+    time_order,
+    unique_events,
+)
+from safelight.line_checksums import line_state, with_checksum
+from safelight.timestamps import compact, utc_timestamp
 
-__all__ = ["SUFFIX", "RatingStore", "event_or_none", "ratings_folder"]
+__all__ = ["SUFFIX", "RatingStore", "Segments", "event_or_none", "ratings_folder"]
 
 SUFFIX = ".jsonl"
 """Of segment files."""
+
+_IMPORTED = "imported:"
+"""How the source of what other programs said begins."""
+
+_LOOK = 0.5
+"""Seconds between two looks at what others wrote; a rater must not wait for many small looks."""
+
 _log = logging.getLogger(__name__)
 
 
 def ratings_folder(archive: Path) -> Path:
     """Return the folder of the rating segments."""
     return archive / "ratings"
+
+
+class Segments:
+    """Reads what was added to a folder of segments since the last time.
+
+    Args:
+        folder: Of the segments; it need not be there yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, tuple[int, int]] = {}
+
+    def news(self) -> tuple[bool, list[RatingEvent]]:
+        """Return whether everything was read anew, as the first time, and the events."""
+        anew = not self._read
+        sizes = _sizes(self._folder)
+        for name, (file, read) in self._read.items():
+            now, size = sizes.get(name, (-1, 0))
+            if now != file or size < read:  # somebody took it away or wrote it anew
+                self._read, anew = {}, True
+                break
+        return anew, [event for name in sorted(sizes) for event in self._added(name, *sizes[name])]
+
+    def _added(self, name: str, file: int, size: int) -> Iterator[RatingEvent]:
+        read = self._read.get(name, (file, 0))[1]
+        self._read[name] = (file, read)
+        if size <= read:
+            return
+        try:
+            with (self._folder / name).open("rb") as opened:
+                opened.seek(read)
+                data = opened.read(size - read)
+        except OSError:
+            return
+        whole = data.rfind(b"\n") + 1  # a line that is being written is read again, whole
+        self._read[name] = (file, read + whole)
+        for line in data.split(b"\n"):
+            event = event_or_none(line.strip()) if line.strip() else None
+            if event is not None:
+                yield event
+
+
+class _HighestAfter:
+    """For each picture the highest ``after`` of its events that were read."""
+
+    def __init__(self) -> None:
+        self._highest: dict[tuple[str, str], int] = {}
+        self._same: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def of(self, pictures: Iterable[Identity]) -> int:
+        """Return it for all of *pictures*; 0 when nothing was read of them."""
+        roots = [self._root(key) for identity in pictures for key in identity.keys]
+        return max((self._highest.get(root, 0) for root in roots), default=0)
+
+    def take(self, event: RatingEvent) -> None:
+        """Note *event*."""
+        for identity in event.pictures:
+            keys = identity.keys
+            root = self._root(keys[0])
+            highest = max(event.after, self._highest.get(root, 0))
+            if len(keys) == 2 and (other := self._root(keys[1])) != root:
+                highest = max(highest, self._highest.pop(other, 0))
+                self._same[other] = root
+            self._highest[root] = highest
+
+    def _root(self, key: tuple[str, str]) -> tuple[str, str]:
+        while (above := self._same.get(key)) is not None:
+            key = above
+        return key
 
 
 class RatingStore:
@@ -43,25 +133,83 @@ class RatingStore:
         self._segment: AppendOnlyFile | None = None
         self._owner = 0
         self._lock = threading.Lock()
+        self._segments = Segments(self.folder)
+        self._highest = _HighestAfter()
+        self._look_again = 0.0
+        self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
 
-    def add(self, *events: RatingEvent) -> None:
+    def add(self, *events: RatingEvent) -> tuple[RatingEvent, ...]:
         """Write *events*, in one go; they are on the disk when this returns.
+
+        Each gets its ``after``: it follows what this store has read about its picture, or the
+        part of it that the event itself says its writer had read. What other programs said
+        follows what was said before its time: nobody knows what they had read.
+
+        Returns:
+            The events as they were written.
 
         Raises:
             StorageError: They could not be written. A part of them may have been; adding the
                 same events again is harmless.
         """
         if not events:
-            return
+            return ()
         try:
-            lines = b"\n".join(event.to_json() for event in events)
             with self._lock:
-                self._append(lines)
+                self._catch_up()
+                written = tuple(map(self._in_order, events))
+                self._append(b"\n".join(with_checksum(event.to_json()) for event in written))
         except (OSError, UnicodeEncodeError) as error:
             raise StorageError(
                 f"{len(events)} ratings could not be written to {self.folder}: {error};"
                 " make room or rights there, and rate again"
             ) from error
+        return written
+
+    def catch_up(self) -> None:
+        """Read what others wrote, which the next :meth:`add` would have to do."""
+        with self._lock:
+            self._catch_up()
+
+    def highest_after(self, *pictures: Identity) -> int:
+        """Return the highest ``after`` of what is said about *pictures*: :meth:`add` adds to it."""
+        with self._lock:
+            self._catch_up()
+            return self._highest.of(pictures)
+
+    def _catch_up(self) -> None:
+        if time.monotonic() < self._look_again:
+            return
+        with paused_collector():
+            anew, events = self._segments.news()
+            if anew:
+                self._highest = _HighestAfter()
+            for event in events:
+                self._highest.take(event)
+        self._look_again = time.monotonic() + _LOOK
+
+    def _in_order(self, event: RatingEvent) -> RatingEvent:
+        if event.kind == "undo":
+            return event
+        if event.source.startswith(_IMPORTED):
+            return msgspec.structs.replace(event, after=self._said_before(event))
+        following = min(self._highest.of(event.pictures) + 1, MOST_AFTER)
+        after = min(event.after, following) if event.after else following
+        written = msgspec.structs.replace(event, after=after)
+        self._highest.take(written)  # the next of the same call follows it
+        return written
+
+    def _said_before(self, event: RatingEvent) -> int:
+        """Return the highest ``after`` of what was said about a picture until *event*'s time."""
+        if self._by_time is None:
+            self._by_time = defaultdict(list)
+            for one in self.events():
+                for identity in one.pictures:
+                    for key in identity.keys:
+                        self._by_time[key].append((one.moment, one.after))
+        known = [self._by_time.get(k, ()) for picture in event.pictures for k in picture.keys]
+        before = (after for said in known for moment, after in said if moment <= event.moment)
+        return max(before, default=0)
 
     def _append(self, lines: bytes) -> None:
         if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
@@ -79,36 +227,15 @@ class RatingStore:
 
         What is no event, such as a line torn by a power cut, is passed over with a log line.
         """
+        self._look_again = 0.0  # what is told from here on follows all that is returned
         with paused_collector():
-            decoded = (event for _, event in self._lines() if event is not None)
+            decoded = (event for event in self._lines() if event is not None)
             return tuple(sorted(unique_events(decoded).values(), key=time_order))
 
-    def merge(self, other: RatingStore) -> int:
-        """Take in what only *other* has, as one new segment, and return how many lines.
-
-        Lines of later schemas are taken as they are; *other* is not changed.
-
-        Raises:
-            StorageError: Nothing was taken in.
-        """
-        mine = {line for line, _ in self._lines()}
-        lines = dict.fromkeys(line for line, _ in other._lines() if line not in mine)
-        if lines:
-            try:
-                make_folder(self.folder)
-                write_new_file(self.folder, _new_stem(), SUFFIX, b"\n".join(lines) + b"\n")
-            except OSError as error:
-                raise StorageError(
-                    f"ratings of {other.folder} could not be written to {self.folder}: {error}"
-                ) from error
-        return len(lines)
-
-    def _lines(self) -> Iterator[tuple[bytes, RatingEvent | None]]:
-        """Yield every JSON object in the segments, with the event that it is, if it is one."""
-        names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
-        for name in names:
-            if name.endswith(SUFFIX) and not name.startswith("."):
-                yield from _segment_lines(self.folder / name)
+    def _lines(self) -> Iterator[RatingEvent]:
+        """Yield every event in the segments."""
+        for name in sorted(_sizes(self.folder)):
+            yield from _segment_events(self.folder / name)
 
     def close(self) -> None:
         """Let go of the segment; closing twice is harmless, and adding opens a new one."""
@@ -128,11 +255,26 @@ class RatingStore:
 
 
 def _new_stem() -> str:
-    moment = re.sub(r"[-:]", "", utc_timestamp())
-    return f"{moment}_{uuid.uuid4().hex[:12]}"
+    return f"{compact(utc_timestamp())}_{uuid.uuid4().hex[:12]}"
 
 
-def _segment_lines(path: Path) -> Iterator[tuple[bytes, RatingEvent | None]]:
+def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return name -> (which file it is, its size) of the segments."""
+    found = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    status = entry.stat()
+                    found[entry.name] = (status.st_ino, status.st_size)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        _log.warning("the ratings in %s cannot be listed: %s", folder, error)
+    return found
+
+
+def _segment_events(path: Path) -> Iterator[RatingEvent]:
     passed_over = 0
     try:
         with path.open("rb") as file:
@@ -143,8 +285,8 @@ def _segment_lines(path: Path) -> Iterator[tuple[bytes, RatingEvent | None]]:
                 event = event_or_none(line)
                 if event is None:
                     passed_over += 1
-                if event is not None or _is_object(line):
-                    yield line, event
+                else:
+                    yield event
     except OSError as error:
         _log.warning("ratings in %s cannot be read and are passed over: %s", path, error)
     if passed_over:
@@ -152,16 +294,10 @@ def _segment_lines(path: Path) -> Iterator[tuple[bytes, RatingEvent | None]]:
 
 
 def event_or_none(line: bytes) -> RatingEvent | None:
-    """Return the event that *line* of a segment is, None when it is none."""
+    """Return the event that *line* of a segment is, None when it is none or is damaged."""
+    if line_state(line) == "damaged":
+        return None
     try:
         return RatingEvent.from_json(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return True

@@ -102,8 +102,8 @@ class Ratings(Mapping[Identity, Rating]):
 def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) -> Ratings:
     """Return what is said about each picture now, whatever the order of *events*.
 
-    Per rater and kind the last event counts, by timestamp and then by ``event_id``; tags by
-    themselves; each pick is evidence of its own.
+    Per rater and kind the event counts whose writer had read most, then the latest, see
+    :func:`.rating_event.precedence`; tags by themselves; each pick is evidence of its own.
 
     Args:
         events: From any number of stores, in any order, also several times.
@@ -148,7 +148,7 @@ def _count_pick(
 
 
 class _Tally:
-    """What was said about one picture, gathered oldest first."""
+    """What was said about one picture, gathered in the order in which it counts."""
 
     __slots__ = ("last", "picks", "raters", "tags")
 

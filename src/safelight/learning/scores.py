@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 from safelight.learning.agreement import Agreement, rater_agreement
 from safelight.learning.pick_model import Choice, fit_picks
-from safelight.learning.rating_event import Identity, Pictures, RatingEvent, events_in_force
+from safelight.learning.rating_event import (
+    Identity,
+    Pictures,
+    RatingEvent,
+    events_in_force,
+    time_order,
+)
 from safelight.learning.rating_event import unique_events as unique
 from safelight.learning.star_model import RaterScale, StarEvidence, fit_stars
 
@@ -200,7 +206,10 @@ def _in_force(
     """Return (rater, picture, (value, place in time)) of stars and flags; and the picks."""
     last: dict[tuple[str, Key, str], tuple[int, int]] = {}
     picks: list[_Pick] = []
-    for moment, event in enumerate(events_in_force(events)):
+    in_force = events_in_force(events)
+    times = {e.event_id: place for place, e in enumerate(sorted(in_force, key=time_order))}
+    for event in in_force:
+        moment = times[event.event_id]
         if event.kind in _EVIDENCE and event.image is not None:
             value = 0
             if event.kind == "stars":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # More threads would only take the processor from each other, and from raters.
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        # The first rating should not have to wait until all others were read.
+        threading.Thread(target=table.ratings.catch_up, daemon=True).start()
         yield
         table.ratings.close()
         await to_thread.run_sync(table.archive.close)

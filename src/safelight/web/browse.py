@@ -16,7 +16,9 @@ from starlette.routing import Route
 from safelight.durable_file import make_folder, replace_file
 from safelight.errors import FilterError, SafelightError, StorageError
 from safelight.learning.learning_record import ImageOutput
+from safelight.learning.ratings import Identity
 from safelight.pipeline.journal import VariantEntry
+from safelight.web.pictures import is_digest
 from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
 
 __all__ = ["ROW_COLUMNS", "SavedSearch", "picture_row", "picture_rows", "routes"]
@@ -52,10 +54,18 @@ class _Searches(msgspec.Struct, forbid_unknown_fields=True):
     searches: list[SavedSearch]
 
 
-def picture_row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    """Return what the page is given of one picture."""
+def picture_row(table: LightTable, columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    """Return what the page is given of one picture.
+
+    ``after`` is what a rating of it must be after, for who has read what the page shows.
+    """
     told = dict(zip(columns, row, strict=True))
     told.pop("path", None)
+    known = [told.get(name) for name in ("sha256", "pixel_sha256")]
+    sha256, pixels = (digest if is_digest(digest or "") else None for digest in known)
+    if sha256 or pixels:
+        identity = Identity(sha256=sha256, pixel_sha256=pixels)
+        told["after"] = table.ratings.highest_after(identity)
     if told.get("seed") is not None:
         told["seed"] = str(told["seed"])  # JavaScript rounds numbers as large as seeds can be
     return {
@@ -78,7 +88,7 @@ def picture_rows(
         q, columns=ROW_COLUMNS, sort=sort, limit=limit, after=after or None
     )
     table.pictures.remember((row[0], row[4]) for row in answer.rows)
-    return [picture_row(answer.columns, row) for row in answer.rows], answer.after
+    return [picture_row(table, answer.columns, row) for row in answer.rows], answer.after
 
 
 def _made_now(run_id: str, entry: VariantEntry, output: ImageOutput) -> dict[str, Any]:

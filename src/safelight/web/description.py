@@ -62,6 +62,7 @@ def description() -> dict[str, Any]:
         won={"type": "array", "items": place},
         undoes=_TEXT,
         rater=_TEXT,
+        after={**place, "description": "1 + the picture's own, as its row gave it."},
     )
     search = {
         **_object(("name",), name=_TEXT, q=_TEXT, sort=_TEXT, group=_TEXT),

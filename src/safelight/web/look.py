@@ -66,7 +66,7 @@ def known_picture(table: LightTable, digest: str) -> Known:
     rows = table.archive.query(f"sha256 = '{digest}'", columns=ROW_COLUMNS, limit=1)
     if not rows.rows:
         return _made_now(table, digest)
-    row = picture_row(rows.columns, rows.rows[0])
+    row = picture_row(table, rows.columns, rows.rows[0])
     record = table.record(row["run_id"])
     output = record.outputs[row["place"]]
     told = _variant_of(record, output.variant)

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -17,14 +18,17 @@ from starlette.routing import Route
 
 from safelight.errors import FilterError
 from safelight.learning.ratings import KINDS, Identity, RatingEvent
+from safelight.timestamps import utc_timestamp
 from safelight.web.browse import picture_row
 from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
 
 __all__ = ["routes"]
 
 _MOST = 500
+_AHEAD = timedelta(minutes=5)
+"""How far a browser's clock may be ahead; beyond that the server's counts."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
-_FAIR = ("sha256", "pixel_sha256", "width", "height")
+_FAIR = ("sha256", "pixel_sha256", "width", "height", "after")
 _POOL = (
     "sha256", "pixel_sha256", "path", "parent", "prompt", "seed", "stage", "model", "vae",
     "sampler", "scheduler", "steps", "cfg_scale", "eta", "clip_skip", "width", "height",
@@ -54,8 +58,15 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
     texts = [event.rater, *event.added, *event.removed]
     if any(len(text) > 200 for text in texts) or len(str(event.value)) > 10_000:
         raise ValueError("names and tags have 200 characters at most, notes 10,000")
+    if event.client_timestamp:
+        raise ValueError("client_timestamp is what the server keeps of a clock that is wrong")
     if len(event.added) + len(event.removed) + len(event.shown) + len(event.shown_beside) > 200:
         raise ValueError("an event names 200 tags and pictures at most")
+    now = datetime.now(UTC)
+    if event.moment > now + _AHEAD:
+        return msgspec.structs.replace(
+            event, timestamp=utc_timestamp(now), client_timestamp=event.timestamp
+        )
     return event
 
 
@@ -113,7 +124,7 @@ def _next(
         sets = list(next_pairs(pool, 12, compared=compared, seed=seed))  # type: ignore[arg-type]
     else:
         sets = _fours(found, random.Random(seed))  # type: ignore[assignment]
-    return [[picture_row(_POOL, tuple(found[p].values())) for p in one] for one in sets]
+    return [[picture_row(table, _POOL, tuple(found[p].values())) for p in one] for one in sets]
 
 
 def _identity(row: Mapping[str, Any]) -> Identity:

@@ -140,4 +140,7 @@ async def body_of(request: Request, form: type[Any]) -> Any:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise msgspec.ValidationError("the body must be JSON, with Content-Type application/json")
-    return msgspec.json.decode(await request.body(), type=form)
+    try:
+        return msgspec.json.decode(await request.body(), type=form)
+    except RecursionError as error:
+        raise msgspec.ValidationError("the body nests too deep") from error

@@ -78,6 +78,7 @@ export async function flush() {
 }
 
 function apply(row, event) {
+  if (event.after) row.after = Math.max(row.after ?? 0, event.after);
   if (event.kind === "stars") row.stars = event.value || null;
   if (event.kind === "reject") row.rejected = event.value;
   if (event.kind === "favourite") row.favourite = event.value;
@@ -103,7 +104,11 @@ export function overlay(rows) {
   return rows;
 }
 
-function say(row, event) {
+// What a rating follows is what this page had read, not what the clocks say.
+const following = (rows) => rows.every((row) => row.after !== undefined) ? { after: Math.max(...rows.map((row) => row.after)) + 1 } : {};
+
+function say(row, said) {
+  const event = { ...said, ...following([row]) };
   const before = { stars: row.stars, rejected: row.rejected, favourite: row.favourite, tags: row.tags, notes: row.notes };
   const id = enqueue({ image: identity(row), ...event });
   apply(row, event);
@@ -124,7 +129,9 @@ export function tag(row, text) {
 }
 
 export function pick(rows, won) {
-  const id = enqueue({ kind: "pick", shown: rows.map(identity), won });
+  const event = { kind: "pick", shown: rows.map(identity), won, ...following(rows) };
+  const id = enqueue(event);
+  for (const row of rows) apply(row, event);
   undoable.push({ id, row: null, before: null });
 }
 
