@@ -17,8 +17,11 @@ from typing import Any
 
 import pytest
 
+from safelight.archive import Archive
 from safelight.archive_layout import JOURNAL_NAME
 from safelight.backends.fake import FakeBackend
+from safelight.errors import RecordError
+from safelight.imports.lost_records import rebuild_lost_records
 from safelight.learning import LearningRecord, LearningRecordWriter, read_records
 from safelight.pipeline import PipelineRunner, RunResult, recover_interrupted_runs
 from safelight.pipeline.journal import read_journal
@@ -360,6 +363,39 @@ def test_garbage_behind_the_last_line_costs_no_finished_variant(
     assert (record.status, len(record.variant_configs)) == ("interrupted", 3)
 
 
+def test_every_flip_in_a_line_is_seen_and_costs_its_variant(tmp_path: Path) -> None:
+    """A flipped bit in a seed or a hash would be a record of something that never was."""
+    result = lost_run(tmp_path)
+    journal = journal_of(tmp_path, result)
+    good = journal.read_bytes()
+    header, entries, _ = read_journal(journal)
+    start = good.index(b"\n") + 1
+    for place in range(start, good.index(b"\n", start)):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << place % 8
+        journal.write_bytes(flipped)
+        assert read_journal(journal)[:2] == (header, entries[1:]), place
+    for place in range(0, start - 1, 3):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << place % 8
+        journal.write_bytes(flipped)
+        with pytest.raises(RecordError, match="first line"):
+            read_journal(journal)
+
+
+def test_a_journal_of_before_reads_without_checksums(tmp_path: Path) -> None:
+    """Runs that an earlier version began are recovered."""
+    result = lost_run(tmp_path)
+    journal = journal_of(tmp_path, result)
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    for line in lines:
+        assert len(line.pop("check")) == 8
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    [record] = recover(tmp_path)
+    assert result.learning_record is not None
+    assert record.variant_configs == result.learning_record.variant_configs
+
+
 def test_no_damage_to_a_journal_makes_recovery_raise(tmp_path: Path) -> None:
     """Recovery runs at every start of the program; it must never be what stops it."""
     result = lost_run(tmp_path)
@@ -393,6 +429,9 @@ def test_a_journal_without_a_head_is_kept_and_others_are_recovered(
     assert markers(tmp_path) == {damaged.run_id}
     assert journal.read_bytes() == header
     assert damaged.run_id in caplog.text
+    rebuilt = rebuild_lost_records(Archive(tmp_path))
+    assert [record.run_id for record in rebuilt] == [damaged.run_id]
+    assert markers(tmp_path) == set()
 
 
 def test_an_archive_without_runs_has_nothing_to_recover(tmp_path: Path) -> None:

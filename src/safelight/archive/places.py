@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from safelight.line_checksums import line_state
+
 __all__ = ["read_places"]
 
 
@@ -28,7 +30,8 @@ def read_places(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("places-*.jsonl")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             for line in file:
-                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                    entry = _decoder.decode(line)
-                    places[entry.sha256] = entry.path
+                with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+                    if line_state(line.rstrip()) != "damaged":
+                        entry = _decoder.decode(line)
+                        places[entry.sha256] = entry.path
     return places

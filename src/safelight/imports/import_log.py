@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from safelight.durable_file import AppendOnlyFile, make_folder
+from safelight.line_checksums import line_state, with_checksum
 
 __all__ = ["ImportLog", "SeenFiles"]
 
@@ -79,8 +80,9 @@ class ImportLog:
         for path in sorted(self._folder.glob(f"{kind}-*.jsonl")):
             with contextlib.suppress(OSError), path.open("rb") as file:
                 for line in file:
-                    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                        yield _decoder.decode(line)
+                    with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+                        if line_state(line.rstrip()) != "damaged":
+                            yield _decoder.decode(line)
 
     def add_seen(self, entries: Iterable[tuple[str, int, int, str]]) -> None:
         """Say that files (shown path, size, modified, sha256) are in the archive, durably."""
@@ -100,7 +102,7 @@ class ImportLog:
         if file is None:
             make_folder(self._folder)
             file = self._open[kind] = AppendOnlyFile(self._folder / f"{kind}-{self._stem}")
-        file.append(b"\n".join(map(msgspec.json.encode, entries)))
+        file.append(b"\n".join(with_checksum(msgspec.json.encode(entry)) for entry in entries))
 
     def close(self) -> None:
         """Close what is open."""

@@ -7,31 +7,36 @@ pictures are not, they tell what ran. What only the record knew, failures and ti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
-from safelight.errors import SafelightError
+from safelight.archive_layout import running_folder
+from safelight.durable_file import is_held
+from safelight.errors import RecordError, SafelightError
 from safelight.imports.bounded_json import json_object
 from safelight.imports.imported_picture import shown_path
 from safelight.imports.picture_reader import read_picture
 from safelight.imports.picture_walk import walk_pictures
 from safelight.imports.reading import Reading
 from safelight.knobs import STAGES, primary_knobs
-from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
+from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.pipeline.journal import journal_of
+from safelight.timestamps import utc_timestamp
 
 __all__ = ["rebuild_lost_records"]
 
 _MOST_VARIANTS = 100_000
+_RUN_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 
 
 def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
     """Write a record for each run whose pictures are in the archive and whose record is not.
 
     Args:
-        archive: Its ``images`` folder is searched; a run that is still going on has a marker in
-            ``running`` and is left alone.
+        archive: Its ``images`` folder is searched; a run that is still going on is left alone.
 
     Returns:
         The records that were written, of status ``interrupted``.
@@ -40,7 +45,6 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
         ArchiveError: The archive cannot be read.
     """
     known = {row[0] for row in archive.query(view="runs", columns=["run_id"], limit=None).rows}
-    running = archive.path / "running"
     lost: dict[str, list[tuple[Mapping[str, Any], Reading, str]]] = {}
     for path, _, _ in walk_pictures([archive.path / "images"]):
         try:
@@ -49,7 +53,10 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
             continue
         about = json_object(reading.raw.get("safelight", ""))
         run_id = about.get("run_id")
-        if not isinstance(run_id, str) or run_id in known or (running / run_id).exists():
+        if not isinstance(run_id, str) or run_id in known:
+            continue
+        if _goes_on(archive.path, run_id):
+            known.add(run_id)
             continue
         place = shown_path(path, str(archive.path.absolute()))
         lost.setdefault(run_id, []).append((about, reading, place))
@@ -57,7 +64,24 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
     with archive.writer() as writer:
         for record in made:
             writer.write(record)
+            marker = _marker(archive.path, record.run_id)
+            if marker is not None and record not in writer.pending:
+                marker.unlink(missing_ok=True)
     return made
+
+
+def _marker(archive: Path, run_id: str) -> Path | None:
+    """Return the marker of a run; None when its id, which a picture told, can have none."""
+    return running_folder(archive) / run_id if _RUN_ID.fullmatch(run_id) else None
+
+
+def _goes_on(archive: Path, run_id: str) -> bool:
+    """Return whether a process holds the journal of a run."""
+    marker = _marker(archive, run_id)
+    try:
+        return marker is not None and is_held(journal_of(archive, marker))
+    except (OSError, ValueError, RecordError):  # no marker, or one that leads nowhere
+        return False
 
 
 def _record(

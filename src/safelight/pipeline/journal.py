@@ -28,11 +28,13 @@ from safelight.learning.learning_record import (
     record_stem,
 )
 from safelight.learning.snapshot import plain_snapshot
+from safelight.line_checksums import line_state, with_checksum
 
 __all__ = [
     "RunJournal",
     "VariantEntry",
     "fold",
+    "journal_of",
     "read_journal",
     "recover_interrupted_runs",
     "seconds_per_stage",
@@ -120,7 +122,7 @@ class RunJournal:
         """
         try:
             self._file = AppendOnlyFile(folder / JOURNAL_NAME)
-            self._file.append(_encoder.encode(self.header))
+            self._file.append(with_checksum(_encoder.encode(self.header)))
             if recorded:
                 running = running_folder(archive)
                 make_folder(running)
@@ -162,7 +164,7 @@ class RunJournal:
         if self._file is None or self.trouble:
             return
         try:
-            self._file.append(line, flush=flush)
+            self._file.append(with_checksum(line), flush=flush)
         except OSError as error:
             self._note(error)
 
@@ -268,7 +270,7 @@ def read_journal(
 ) -> tuple[dict[str, Any], list[VariantEntry], dict[str, Any] | None]:
     """Return the header, the finished variants, and how the run ended (None: it did not).
 
-    A torn last line, which a power cut can leave, is passed over.
+    A torn last line, which a power cut can leave, is passed over, and so is a damaged one.
 
     Raises:
         RecordError: The file is missing or does not begin as a journal does.
@@ -279,17 +281,22 @@ def read_journal(
         raise RecordError(f"{path}: cannot be read: {error}") from error
     try:
         header = msgspec.json.decode(lines[0], type=dict[str, Any])
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: has no readable first line: {error}") from error
+    if line_state(lines[0]) == "damaged":
+        raise RecordError(f"{path}: has a damaged first line")
+    header.pop("check", None)
     entries: list[VariantEntry] = []
     for number, line in enumerate(lines[1:], start=2):
         if not line:
             continue
         try:
+            if line_state(line) == "damaged":
+                raise ValueError("it is damaged")
             if line.startswith(_ENDING):
                 return header, entries, msgspec.structs.asdict(_ending_decoder.decode(line))
             entries.append(_entry_decoder.decode(line))
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             _log.warning("%s: line %d is passed over: %s", path, number, error)
     return header, entries, None
 
@@ -314,18 +321,34 @@ def recover_interrupted_runs(
         try:
             record = _recover(archive, marker, writer)
         except Exception as error:  # noqa: BLE001 - one damaged journal must stop nobody
-            _log.warning("run %s cannot be recovered: %s", marker.name, sentence_of(error))
+            _log.warning(
+                "run %s cannot be recovered: %s; its record can be made from its pictures with:"
+                " safelight archive recover",
+                marker.name,
+                sentence_of(error),
+            )
             continue
         if record is not None:
             recovered.append(record)
     return tuple(recovered)
 
 
-def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> LearningRecord | None:
+def journal_of(archive: Path, marker: Path) -> Path:
+    """Return the journal of the run that *marker* stands for.
+
+    Raises:
+        RecordError: The marker leads out of the archive.
+        OSError: It cannot be read.
+        ValueError: It is no text.
+    """
     place = PurePosixPath(marker.read_text("utf-8"))
     if place.is_absolute() or ".." in place.parts:
         raise RecordError(f"its marker leads out of the archive: {place}")
-    journal = archive / place / JOURNAL_NAME
+    return archive / place / JOURNAL_NAME
+
+
+def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> LearningRecord | None:
+    journal = journal_of(archive, marker)
     try:
         held = AppendOnlyFile(journal, create=False)
     except BlockingIOError:
