@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from safelight.cli.demo_command import EXAMPLES
 from safelight.config import PipelineConfig
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError
@@ -188,7 +189,7 @@ def test_schema_and_check_agree_on_every_sweep(sweep: dict[str, Any], nested: bo
         assert SCHEMA.is_valid(data)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda p: p.name)
 def test_every_example_is_valid(path: Path) -> None:
     """Examples are what people copy."""
     import tomllib

@@ -6,24 +6,106 @@
     images/<date>/<time>-<run_id>/          a run's images, contact sheet and journal.jsonl
     packs/<first timestamp>_<random>/       many records at once: runs, images, loras and
                                             documents (Parquet), and manifest.json
+    ratings/*.jsonl                         what people said about pictures
     imports/*.jsonl                         which files were imported, and where pictures were met
+    presets/<name>.toml                     settings that are known to work
+    searches.json                           searches that were given a name
     running/<run_id>                        present from a run's start until its record is safe
+
+Every file is of one kind: it never changes (records, packs, pictures), it grows by lines (ratings,
+journals, logs of imports), or it is replaced as a whole (searches, presets, contact sheets). What
+begins with a dot belongs to this machine: thumbnails, unfinished files.
 """
 
 from __future__ import annotations
 
+import enum
+import re
 from pathlib import Path, PurePosixPath
 
 __all__ = [
+    "CONTACT_SHEET",
     "JOURNAL_NAME",
+    "PART",
+    "PICTURE_SUFFIXES",
+    "FileKind",
     "imports_folder",
+    "kind_of",
     "packs_folder",
+    "presets_folder",
+    "ratings_folder",
     "records_folder",
     "run_folder",
     "running_folder",
+    "searches_file",
+    "without_part",
 ]
 
 JOURNAL_NAME = "journal.jsonl"
+CONTACT_SHEET = "contact_sheet"
+"""How the names of contact sheets begin."""
+
+PICTURE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".apng", ".jxl", ".bmp", ".tiff")
+)
+_LINES = ".jsonl"
+
+
+class FileKind(enum.Enum):
+    """How a file of an archive may change."""
+
+    UNCHANGING = "unchanging"
+    GROWING = "growing by lines"
+    REPLACED = "replaced as a whole"
+
+
+PART = "~"
+"""Comes before the hash in the name of a part beside a file that grows, and before time and hash
+in that of an earlier version beside one that is replaced; no other name of ours has it."""
+
+
+def without_part(place: PurePosixPath) -> PurePosixPath:
+    """Return the file that *place* is a part or a version of; *place* itself when it is none."""
+    stem = place.stem.partition(PART)[0]
+    return place.with_name(f"{stem}{place.suffix}") if stem else place
+
+
+def kind_of(place: PurePosixPath) -> FileKind | None:
+    """Return the kind of the file at *place*, relative to the archive; None when it has none.
+
+    Nothing is known of such a file: it is neither read nor carried anywhere. So it is with
+    hidden ones and with the markers of runs.
+    """
+    whole = without_part(place)
+    kind = _kind_of_whole(whole)
+    return FileKind.UNCHANGING if kind is FileKind.REPLACED and whole != place else kind
+
+
+def _kind_of_whole(place: PurePosixPath) -> FileKind | None:
+    parts = place.parts
+    if not parts or any(part.startswith(".") for part in parts):
+        return None
+    first, suffix = parts[0], place.suffix.lower()
+    if first == "images" and len(parts) > 1:
+        if place.name == JOURNAL_NAME:
+            return FileKind.GROWING
+        if place.name.startswith(CONTACT_SHEET) or suffix == ".xmp":
+            return FileKind.REPLACED
+        return FileKind.UNCHANGING if suffix in PICTURE_SUFFIXES else None
+    if len(parts) == 1:
+        return FileKind.REPLACED if first == "searches.json" else None
+    if first == "packs" and len(parts) == 3:
+        is_pack = suffix == ".parquet" or place.name == "manifest.json"
+        return FileKind.UNCHANGING if is_pack else None
+    if len(parts) != 2:
+        return None
+    if first == "records":
+        return FileKind.UNCHANGING if suffix == ".json" else None
+    if first in ("ratings", "imports"):
+        return FileKind.GROWING if suffix == _LINES else None
+    if first == "presets":
+        return FileKind.REPLACED if suffix == ".toml" else None
+    return None
 
 
 def records_folder(archive: Path) -> Path:
@@ -41,12 +123,32 @@ def imports_folder(archive: Path) -> Path:
     return archive / "imports"
 
 
+def ratings_folder(archive: Path) -> Path:
+    """Return the folder of what people said about pictures."""
+    return archive / "ratings"
+
+
+def presets_folder(archive: Path) -> Path:
+    """Return the folder of settings that are known to work."""
+    return archive / "presets"
+
+
+def searches_file(archive: Path) -> Path:
+    """Return the file of searches that were given a name."""
+    return archive / "searches.json"
+
+
 def running_folder(archive: Path) -> Path:
     """Return the folder with one marker per run whose record is not safe yet."""
     return archive / "running"
 
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
 def run_folder(timestamp: str, run_id: str) -> PurePosixPath:
-    """Return where a run's images are, relative to the archive."""
-    time = timestamp[11:19].replace(":", "")
-    return PurePosixPath("images", timestamp[:10], f"{time}-{run_id}")
+    """Return where a run's images are, relative to the archive and never outside of it."""
+    day, time = timestamp[:10], timestamp[11:19].replace(":", "")
+    name = _NOT_IN_NAME.sub("-", f"{time}-{run_id}")[:200]
+    return PurePosixPath("images", day if _DAY.fullmatch(day) else "undated", name)

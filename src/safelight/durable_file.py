@@ -26,6 +26,7 @@ __all__ = [
     "AppendOnlyFile",
     "copy_new_file",
     "flush_file",
+    "held_folder",
     "hidden_folder",
     "is_held",
     "make_folder",
@@ -102,14 +103,17 @@ def write_new_file(
         return Path(final)
 
 
-def copy_new_file(source: Path, target: Path, *, flush: bool = True) -> str | None:
+def copy_new_file(
+    source: Path | bytes, target: Path, *, modified: int | None = None, flush: bool = True
+) -> str | None:
     """Copy *source* as *target*, with its time, unless there is something of that name.
 
     Where another process copies the same file at this moment, its end is waited for.
 
     Args:
-        source: A file.
+        source: A file, or what is in one.
         target: Where it goes; the folder must exist.
+        modified: Its time, in ns of 1970; that of *source* when it is a file.
         flush: As in :func:`write_new_file`.
 
     Returns:
@@ -131,8 +135,14 @@ def copy_new_file(source: Path, target: Path, *, flush: bool = True) -> str | No
                 os.close(handle)
                 os.unlink(temporary)  # noqa: PTH108
                 return None
-            status = _copied(source, handle, digest)
-            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+            if isinstance(source, bytes):
+                digest.update(source)
+                _fill(handle, source)
+            else:
+                status = _copied(source, handle, digest)
+                modified = status.st_mtime_ns if modified is None else modified
+            if modified is not None:
+                os.utime(temporary, ns=(modified, modified))
             if not _named(temporary, target):
                 continue
         except BaseException:
@@ -185,6 +195,19 @@ def make_folder(path: Path) -> None:
             if not folder.is_dir():
                 raise
         sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """Hold *folder* against everybody else who does; wait for whoever does now.
+
+    It keeps nobody from reading or writing there, and does nothing where folders cannot be locked.
+    """
+    guard = _guard_of_folder(folder)
+    try:
+        yield
+    finally:
+        _let_go(guard)
 
 
 @contextlib.contextmanager

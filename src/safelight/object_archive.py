@@ -1,34 +1,41 @@
-"""ObjectArchive: an archive on an object store (S3 and its like), which many drivers share.
+"""An archive on an object store (S3 and its like), which many drivers share.
 
 A store knows no rename: a file is there whole or not at all once its *conditional put* (only if
-the name is free) has returned. Names are unique wherever they were made, so drivers never meet;
-if two ever did, the first stays and the second is told. Pictures go before the record that
-names them: whoever sees a record can fetch its pictures.
+the name is free) has returned, and it never changes. So what grows or is replaced in a folder is
+there in parts and versions, see :mod:`safelight.archive.transfer`: drivers never meet.
 
 The archive folder of a driver stays what it is, and is what runs write to: a store that cannot be
-reached delays nothing. :meth:`ObjectArchive.push` and :meth:`~ObjectArchive.pull` make the two
-equal, file by file, as ``archive merge`` does between folders.
+reached delays nothing. :func:`push_archive` and :func:`pull_archive` make the two equal by the same
+rule as ``archive merge`` does between folders.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from safelight.archive_layout import running_folder
-from safelight.durable_file import write_new_file
+from safelight.archive.folder_copy import FolderCopy
+from safelight.archive.packs import MANIFEST
+from safelight.archive.transfer import (
+    Carried,
+    Entry,
+    PackState,
+    Vanished,
+    Version,
+    carry,
+    check_files,
+    part_key,
+    version_key,
+    version_of,
+)
+from safelight.archive_layout import kind_of
 from safelight.errors import StorageError, sentence_of
 from safelight.learning.learning_record import LearningRecord, record_stem
 
-__all__ = ["Moved", "ObjectArchive", "ObjectStore", "open_store"]
-
-_LAST = ("manifest.json", "records")
-"""What makes other files visible, and therefore goes after them."""
-
-_log = logging.getLogger(__name__)
+__all__ = ["ObjectStore", "StoreCopy", "open_store", "pull_archive", "push_archive", "push_run"]
 
 
 class ObjectStore(Protocol):
@@ -50,8 +57,8 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def keys(self) -> Iterator[str]:
-        """Yield every key.
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Yield every key with its size and time.
 
         Raises:
             StorageError: They cannot be listed.
@@ -59,116 +66,145 @@ class ObjectStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """What a push or pull did.
+def push_archive(archive: Path, store: ObjectStore, **options: Any) -> Carried:
+    """Put what the store lacks of the archive folder; options as those of :func:`.carry`.
 
-    Attributes:
-        files: That were copied.
-        bytes: That they have together.
-        conflicts: Names that hold something else on the other side; both were left as they are.
+    Raises:
+        StorageError: As :func:`.carry`.
     """
-
-    files: int = 0
-    bytes: int = 0
-    conflicts: tuple[str, ...] = ()
+    return carry(FolderCopy(archive), StoreCopy(store), **options)
 
 
-class ObjectArchive:
+def pull_archive(archive: Path, store: ObjectStore, **options: Any) -> Carried:
+    """Fetch what the archive folder lacks; options as those of :func:`.carry`.
+
+    Raises:
+        StorageError: As :func:`.carry`.
+    """
+    return carry(StoreCopy(store), FolderCopy(archive), **options)
+
+
+def push_run(archive: Path, record: LearningRecord, store: ObjectStore) -> int:
+    """Put one run's pictures and then its record; return how many files. Asks about nothing else.
+
+    Raises:
+        StorageError: The store or the disk is in the way; what was put is whole, and
+            pushing again goes on.
+    """
+    names = [o.path for o in record.outputs if o.path and kind_of(PurePosixPath(o.path))]
+    stem = record_stem(record.timestamp, record.run_id)
+    put = 0
+    for key in (*dict.fromkeys(names), f"records/{stem}.json"):
+        try:
+            data = (archive / key).read_bytes()
+        except FileNotFoundError:
+            continue  # packed or removed in the meantime
+        except OSError as error:
+            raise StorageError(f"{archive / key} cannot be read: {error}") from error
+        put += store.put_new(key, data)
+    return put
+
+
+class StoreCopy:
     """An archive on a store.
 
     Args:
         store: Where.
     """
 
+    has_markers = False
+
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._entries: dict[str, Entry] = {}
 
-    def push_run(self, archive: Path, record: LearningRecord) -> Moved:
-        """Put one run's pictures and then its record; asks nothing about the rest.
+    def entries(self) -> Mapping[str, Entry]:
+        """Return every object."""
+        self._entries = dict(self._store.entries())
+        return self._entries
 
-        Raises:
-            StorageError: The store or the disk is in the way; what was put is whole, and
-                pushing again goes on.
-        """
-        stem = record_stem(record.timestamp, record.run_id)
-        names = [output.path for output in record.outputs if output.path]
-        keys = [*dict.fromkeys(names), f"records/{stem}.json"]
-        return self._put(archive, keys)
+    def unlisted(self) -> Sequence[tuple[str, str]]:
+        """A store is listed as a whole or not at all."""
+        return ()
 
-    def push(self, archive: Path) -> Moved:
-        """Put what the store lacks; runs that are still going on are left for later.
+    def going_on(self) -> frozenset[str]:
+        """Nothing is drawn on a store."""
+        return frozenset()
 
-        Raises:
-            StorageError: See :meth:`push_run`.
-        """
-        there = set(self._store.keys())
-        return self._put(archive, [key for key in _finished(archive) if key not in there])
+    def read(self, key: str) -> bytes:
+        """Return what an object holds."""
+        return self._store.get(key)
 
-    def pull(self, archive: Path) -> Moved:
-        """Fetch what *archive* lacks.
+    def file(self, key: str) -> Path | None:  # noqa: ARG002
+        """There are no files."""
+        return None
 
-        Raises:
-            StorageError: See :meth:`push_run`.
-        """
-        files = size = 0
-        for key in _in_order(self._store.keys()):
-            path = archive / key
-            if path.exists() or not _harmless(key):
-                continue
-            data = self._store.get(key)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_new_file(path.parent, path.stem, path.suffix, data)
-            except OSError as error:
-                raise StorageError(f"{path} cannot be written: {error}") from error
-            files, size = files + 1, size + len(data)
-        return Moved(files=files, bytes=size)
+    def add(self, key: str, content: Path | bytes, modified: int) -> bool:  # noqa: ARG002
+        """Put an object that is not there."""
+        return self._store.put_new(key, _bytes(content))
 
-    def _put(self, archive: Path, keys: Sequence[str]) -> Moved:
-        files = size = 0
-        conflicts = []
-        for key in _in_order(keys):
-            try:
-                data = (archive / key).read_bytes()
-            except FileNotFoundError:
-                continue  # packed or removed in the meantime
-            except OSError as error:
-                raise StorageError(f"{archive / key} cannot be read: {error}") from error
-            if self._store.put_new(key, data):
-                files, size = files + 1, size + len(data)
-            elif self._store.get(key) != data:
-                conflicts.append(key)
-                _log.warning("%s holds something else on the store; both stay", key)
-        return Moved(files=files, bytes=size, conflicts=tuple(conflicts))
+    def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:
+        """Put the files of a pack, and last the manifest, which makes it one."""
+        held = {file: _bytes(content) for file, content in files.items()}
+        check_files(manifest, held)
+        for file, data in held.items():
+            key = f"packs/{name}/{file}"
+            if not self._store.put_new(key, data) and self._store.get(key) != data:
+                raise StorageError(f"{file} holds something else on the store; both stay")
+        return self._store.put_new(f"packs/{name}/{MANIFEST}", manifest)
 
+    def pack_state(self, name: str, sizes: Mapping[str, int]) -> PackState:
+        """Return how a pack is there, by the sizes of its files."""
+        there = {file: self._entries.get(f"packs/{name}/{file}") for file in sizes}
+        if any(entry is not None and entry.size != sizes[f] for f, entry in there.items()):
+            return "damaged"
+        return "whole" if all(there.values()) else "absent"
 
-def _finished(archive: Path) -> Iterator[str]:
-    """Yield the files of an archive that will not change any more."""
-    open_runs = tuple(path.name for path in _entries(running_folder(archive)))
-    for path in sorted(archive.rglob("*")):
-        place = path.relative_to(archive)
-        hidden = any(part.startswith(".") for part in place.parts)
-        if hidden or place.parts[0] == "running" or not path.is_file():
-            continue
-        if open_runs and any(part.endswith(open_runs) for part in place.parts[:-1]):
-            continue
-        yield place.as_posix()
+    def set_pack_aside(self, name: str) -> bool:  # noqa: ARG002
+        """Nothing is ever moved on a store."""
+        return False
 
+    def extend(self, key: str, lines: Sequence[bytes]) -> None:
+        """Put a part with *lines*; the first of them has the name of the file."""
+        data = b"\n".join(lines) + b"\n"
+        if key in self._entries or not self._store.put_new(key, data):
+            self._store.put_new(part_key(key, data), data)
 
-def _entries(folder: Path) -> Iterable[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else ()
+    def current(self, key: str, names: Sequence[str]) -> Version | None:
+        """Return the newest version; that of before versions has the time of its object."""
+        found: list[Version] = []
+        for name in names:
+            load = partial(self._store.get, name)
+            told = version_of(name)
+            if told is not None:
+                found.append(Version(digest=told[0], modified=told[1], load=load))
+            elif name == key:
+                digest = hashlib.sha256(load()).hexdigest()[:12]
+                modified = self._entries[name].modified
+                found.append(Version(digest=digest, modified=modified, load=load))
+        return max(found, key=lambda one: (one.modified, one.digest), default=None)
 
+    def keep(self, key: str, data: bytes, modified: int) -> bool:
+        """Put a version."""
+        return self._store.put_new(version_key(key, data, modified), data)
 
-def _in_order(keys: Iterable[str]) -> list[str]:
-    """Return *keys* so that what makes others visible comes last."""
-    return sorted(keys, key=lambda key: (key.startswith(_LAST[1]), key.endswith(_LAST[0]), key))
+    def replace(self, key: str, data: bytes, modified: int) -> bool:
+        """Put a version: the newest is the current one."""
+        return self.keep(key, data, modified)
+
+    def flush(self) -> None:
+        """What was put is safe."""
 
 
-def _harmless(key: str) -> bool:
-    """Return whether *key* names a file inside the archive, and no hidden one."""
-    parts = key.split("/")
-    return not any(part in ("", "..") or part.startswith(".") or "\\" in part for part in parts)
+def _bytes(content: Path | bytes) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    try:
+        return content.read_bytes()
+    except FileNotFoundError as error:
+        raise Vanished(f"is not there any more: {error}") from error
+    except OSError as error:
+        raise StorageError(f"{content} cannot be read: {error}") from error
 
 
 def open_store(url: str) -> ObjectStore:
@@ -213,11 +249,12 @@ class _Obstore:
         except (self._obstore.exceptions.BaseError, OSError) as error:
             raise StorageError(f"{self._url}/{key}: {_first_line(error)}") from error
 
-    def keys(self) -> Iterator[str]:
+    def entries(self) -> Iterator[tuple[str, Entry]]:
         try:
             for page in self._obstore.list(self._store):
                 for entry in page:
-                    yield str(entry["path"])
+                    modified = round(entry["last_modified"].timestamp() * 10**9)
+                    yield str(entry["path"]), Entry(int(entry["size"]), modified)
         except (self._obstore.exceptions.BaseError, OSError) as error:
             raise StorageError(f"{self._url}: {_first_line(error)}") from error
 

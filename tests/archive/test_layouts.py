@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from archives import verified
 from safelight.archive import Archive
 from safelight.archive.packs import read_packs, write_pack
 from safelight.archive_layout import packs_folder, records_folder
@@ -52,8 +53,8 @@ def test_packs_of_the_first_layout_answer_alike(tmp_path: Path, mixed: bool) -> 
     statement = "SELECT model, count(*), sum(cfg_scale) FROM images GROUP BY model ORDER BY model"
     assert old.sql(statement) == new.sql(statement)
     assert old.sql("SELECT * FROM images LIMIT 0").columns == new.query(limit=1).columns
-    assert old.verify() == new.verify()
-    assert old.verify()[1] == []
+    assert verified(old) == verified(new)
+    assert verified(old)[1] == []
 
 
 def test_a_run_in_an_old_and_a_new_pack_counts_once(tmp_path: Path) -> None:

@@ -272,8 +272,8 @@ def test_faults_of_a_filter_are_told_alike(tmp_path: Path, condition: str) -> No
     held.close()
 
 
-def test_an_archive_that_memory_cannot_take_is_read_from_the_disk(tmp_path: Path) -> None:
-    """A pack whose pages are torn: what lies beside it is still shown."""
+def test_a_pack_that_cannot_be_read_costs_itself_only(tmp_path: Path) -> None:
+    """What lies beside it is shown, from the disk and from memory, and the answer says so."""
     write_pack(packs_folder(tmp_path), [record(0).to_json().encode()])
     later = write_pack(packs_folder(tmp_path), [record(1).to_json().encode()])
     file = later.path / "images.parquet"
@@ -281,10 +281,16 @@ def test_an_archive_that_memory_cannot_take_is_read_from_the_disk(tmp_path: Path
     data[20:200] = bytes(180)
     file.write_bytes(data)
     held = HeldArchive(tmp_path)
-    assert held.query(limit=1, view="runs").rows
-    held._load_soon()
-    assert held._loader is not None
-    held._loader.join()
-    assert held._memory is None
-    assert len(held.query(view="runs").rows) == 2
+    for _ in range(2):
+        answer = held.query(columns=["run_id"])
+        assert {row[0] for row in answer.rows} == {record(0).run_id}
+        assert [fault.path for fault in answer.left_out] == [later.path]
+        assert held.facets("")[0] == len(answer.rows)
+        assert held.record(record(0).run_id) == record(0)
+        held._load_soon()
+        assert held._loader is not None
+        held._loader.join()
+        assert held._memory is not None
+    shutil.rmtree(later.path)
+    assert held.query(columns=["run_id"]).left_out == ()
     held.close()

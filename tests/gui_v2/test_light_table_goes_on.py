@@ -7,6 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from archives import verified
 from gui_v2.light_table import SWEEP, served
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
@@ -51,4 +52,4 @@ def test_what_is_missing_is_drawn_and_what_is_there_is_not(tmp_path: Path, page:
         assert origins.count(first.run_id) == len(first.variant_configs) >= 2
         page.goto(f"{address}/runs/{second.run_id}")
         expect(page.get_by_role("button", name="Go on with this run")).to_have_count(0)
-    assert Archive(archive).verify() == (2, [])
+    assert verified(Archive(archive)) == (2, [])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from archives import verified
 from gui_v2.light_table import HOSTILE
 from safelight.archive import Archive
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
@@ -245,7 +246,7 @@ def test_a_thumbnail_is_made_once_and_small(client: TestClient, archive: Path) -
     kept = list((archive / ".thumbnails").rglob("*.webp"))
     assert [path.stem for path in kept] == [sha256]
     assert client.get(f"/thumbnails/{sha256}?side=192").content == first.content
-    whole, faults = Archive(archive).verify()
+    whole, faults = verified(Archive(archive))
     assert (whole > 0, faults) == (True, [])
 
 

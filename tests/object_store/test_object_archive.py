@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from safelight.archive import Archive  # noqa: E402
 from safelight.cli import main  # noqa: E402
 from safelight.errors import StorageError  # noqa: E402
 from safelight.learning import LearningRecord, read_records  # noqa: E402
-from safelight.object_archive import ObjectArchive, open_store  # noqa: E402
+from safelight.learning.ratings import Identity, RatingEvent, RatingStore  # noqa: E402
+from safelight.object_archive import open_store, pull_archive, push_archive  # noqa: E402
 from safelight.pipeline.drawn_before import outputs_are_whole  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -100,13 +102,13 @@ def test_several_drivers_write_at_once_and_everybody_gets_everything(
     drivers = [drive(tmp_path / str(number), "c.toml", "c.toml") for number in range(4)]
     assert [driver.wait(120) for driver in drivers] == [0] * 4
     everything = tmp_path / "all"
-    ObjectArchive(open_store(bucket)).pull(everything)
+    pull_archive(everything, open_store(bucket))
     records = records_of(everything)
     assert len({record.run_id for record in records}) == len(records) == 12
     assert Archive(everything).query(view="images", limit=None).rows
     assert len(list(everything.rglob("*.png"))) == 60
-    again = ObjectArchive(open_store(bucket)).pull(everything)
-    assert (again.files, again.conflicts) == (0, ())
+    again = pull_archive(everything, open_store(bucket))
+    assert (again.files, again.conflicts, again.bad) == (0, [], [])
 
 
 def test_a_driver_that_is_killed_while_it_pushes_leaves_no_half_truth(
@@ -119,7 +121,7 @@ def test_a_driver_that_is_killed_while_it_pushes_leaves_no_half_truth(
         driver.kill()
         driver.wait()
         seen = tmp_path / f"seen{turn}"
-        ObjectArchive(open_store(bucket)).pull(seen)
+        pull_archive(seen, open_store(bucket))
         records_of(seen)
     archive = str(tmp_path / "one" / "safelight")
     result = CliRunner().invoke(main, ["show", "--archive", archive])
@@ -127,7 +129,7 @@ def test_a_driver_that_is_killed_while_it_pushes_leaves_no_half_truth(
     synced = CliRunner().invoke(main, ["sync", bucket, "--archive", archive])
     assert synced.exit_code == 0, synced.output
     everything = tmp_path / "all"
-    ObjectArchive(open_store(bucket)).pull(everything)
+    pull_archive(everything, open_store(bucket))
     here = {record.run_id for record in records_of(tmp_path / "one" / "safelight")}
     assert {record.run_id for record in records_of(everything)} == here
 
@@ -135,15 +137,36 @@ def test_a_driver_that_is_killed_while_it_pushes_leaves_no_half_truth(
 def test_what_is_there_is_never_overwritten(bucket: str, tmp_path: Path) -> None:
     """The first stays, whoever comes; the second is told."""
     store = open_store(bucket)
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "x.json").write_bytes(b"mine")
-    assert store.put_new("records/x.json", b"theirs")
-    assert not store.put_new("records/x.json", b"again")
-    shared = ObjectArchive(store)
-    assert shared.push(tmp_path).files == 0
-    assert shared._put(tmp_path, ["records/x.json"]).conflicts == ("records/x.json",)
-    assert store.get("records/x.json") == b"theirs"
-    assert (tmp_path / "records" / "x.json").read_bytes() == b"mine"
+    path = tmp_path / "images" / "a.png"
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    assert store.put_new("images/a.png", b"theirs, longer")
+    assert not store.put_new("images/a.png", b"again")
+    pushed = push_archive(tmp_path, store)
+    assert (pushed.files, pushed.conflicts) == (0, ["images/a.png"])
+    assert store.get("images/a.png") == b"theirs, longer"
+    assert path.read_bytes() == b"mine"
+
+
+def test_ratings_that_are_given_later_arrive_with_the_next_sync(
+    bucket: str, tmp_path: Path
+) -> None:
+    """One segment grows all day; each sync brings what was added."""
+    picture = Identity(sha256="a" * 64)
+    with RatingStore(tmp_path / "one" / "ratings") as table:
+        for turn in range(3):
+            for _ in range(4):
+                table.add(RatingEvent.now("stars", picture, value=turn + 1))
+            for name in ("one", "two"):
+                synced = CliRunner().invoke(
+                    main, ["sync", bucket, "--archive", str(tmp_path / name), "--json"]
+                )
+                assert synced.exit_code == 0, synced.output
+            there = RatingStore(tmp_path / "two" / "ratings").events()
+            assert there == table.events()
+            assert len(there) == 4 * (turn + 1)
+    told = json.loads(synced.stdout)
+    assert (told["fetched"]["files"], told["fetched"]["lines"]) == (1, 4)
 
 
 def test_names_that_lead_out_of_the_archive_are_passed_over(bucket: str, tmp_path: Path) -> None:
@@ -152,7 +175,7 @@ def test_names_that_lead_out_of_the_archive_are_passed_over(bucket: str, tmp_pat
     for key in ("team/../../evil", "team/.hidden", "team/a/./../../b", "team//x"):
         client.put_object(Bucket="pictures", Key=key, Body=b"boo")
     with contextlib.suppress(StorageError):  # obstore may refuse to list such names at all
-        ObjectArchive(open_store(bucket)).pull(tmp_path / "in" / "a")
+        pull_archive(tmp_path / "in" / "a", open_store(bucket))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

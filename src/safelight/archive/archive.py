@@ -1,44 +1,66 @@
 """Archive: everything that was ever drawn into one folder, found by what it was made with.
 
 There is no index that could rot: DuckDB reads the packs, and the few loose records are decoded
-and handed to it. What is damaged or foreign is passed over, counted and told by ``verify``,
-never deleted.
+and handed to it. What is damaged or foreign costs itself only: it is left out of answers, which
+say so, told by ``verify``, and never deleted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.archive.columns import INTERNAL, RATINGS, TABLES, Batch, decoded
+from safelight.archive.columns import INTERNAL, RATINGS, TABLES
 from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.loose_records import loose_batch, loose_documents, loose_names
+from safelight.archive.pack_check import readable_tables
 from safelight.archive.packing import Packed, pack_in_batches, share_out, worthwhile_processes
-from safelight.archive.packs import Pack, checked, read_documents, read_packs, write_pack
+from safelight.archive.packs import Pack, read_packs, write_pack
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
 from safelight.archive.search import KEYS, Search, fetched_rows
 from safelight.archive.views import VIEWS, Views, quoted_name
-from safelight.archive_layout import imports_folder, packs_folder, records_folder
+from safelight.archive_layout import (
+    imports_folder,
+    packs_folder,
+    ratings_folder,
+    records_folder,
+)
 from safelight.errors import ArchiveError, FilterError, RecordError
 from safelight.knobs import did_you_mean
-from safelight.learning.learning_record import LearningRecord, LearningRecordWriter
-from safelight.learning.ratings import Rating, RatingStore, current_ratings, ratings_folder
+from safelight.learning.learning_record import (
+    LearningRecord,
+    LearningRecordWriter,
+    read_document,
+)
+from safelight.learning.ratings import Rating, RatingStore, current_ratings
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Answer", "Archive", "Fault", "PackReport"]
+__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
 
+_T = TypeVar("_T")
 _PER_PACK = 20_000
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something in the archive that cannot be used; it was left as it is.
+
+    Attributes:
+        path: Where.
+        told: Why.
+    """
+
+    path: Path
+    told: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +71,13 @@ class Answer:
         columns: Their names.
         rows: One tuple per row.
         after: Where the next page begins; None on the last one.
+        left_out: What of the archive could not be asked, and why.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     after: str | None = None
+    left_out: tuple[Fault, ...] = ()
 
     def dicts(self) -> Iterator[dict[str, Any]]:
         """Yield each row as column -> value."""
@@ -84,19 +108,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something in the archive that cannot be used; it was left as it is.
-
-    Attributes:
-        path: Where.
-        told: Why.
-    """
-
-    path: Path
-    told: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PackReport:
     """What packing did.
 
@@ -120,6 +131,9 @@ class Archive:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._unreadable: dict[Path, str] = {}
+        self._left_out: dict[Path, str] = {}
+        self._told: set[Path] = set()
 
     def writer(self) -> LearningRecordWriter:
         """Return a writer of records into this archive."""
@@ -151,7 +165,7 @@ class Archive:
             FilterError: The condition, a column or *after* cannot be read.
             ArchiveError: The archive cannot answer.
         """
-        known = _columns_of(view)
+        known = columns_of_view(view)
         name, down = sort.removeprefix("-"), sort.startswith("-")
         for column in (*columns, name):
             if column not in known:
@@ -170,7 +184,7 @@ class Archive:
         places = {column: place for place, column in enumerate(fetched)}
         following = cursor([rows[-1][places[c]] for c in order]) if more and rows else None
         kept = tuple(tuple(row[: len(shown)]) for row in rows)
-        return Answer(columns=shown, rows=kept, after=following)
+        return Answer(columns=shown, rows=kept, after=following, left_out=self.left_out())
 
     def _found(
         self,
@@ -185,15 +199,17 @@ class Archive:
         limit: int | None,
     ) -> list[tuple[Any, ...]]:
         """Return *columns* of the first *limit* rows; the rest as :class:`.Search` has it."""
-        known = _columns_of(view)
+        known = columns_of_view(view)
         wanted = compile_filter(condition, known)
-        rated = view == "images" and RATINGS.keys() & {*columns, *wanted.columns}
-        with self._database() as connection:
+        rated = view == "images" and bool(RATINGS.keys() & {*columns, *wanted.columns})
+
+        def search(connection: duckdb.DuckDBPyConnection, views: Views) -> list[tuple[Any, ...]]:
             return Search(
-                connection=connection, views=self._views(connection, rated=bool(rated)),
-                view=view, known=known, condition=condition, order=order, down=down, page=page,
-                after=after,
+                connection=connection, views=views, view=view, known=known, condition=condition,
+                order=order, down=down, page=page, after=after,
             ).rows(columns, limit)  # fmt: skip
+
+        return self.asked(search, rated=rated)
 
     def sql(self, statement: str) -> Answer:
         """Return what one SELECT over the views ``runs``, ``images`` and ``loras`` gives.
@@ -205,22 +221,38 @@ class Archive:
         """
         import duckdb
 
-        with self.connect() as connection:
+        def select(connection: duckdb.DuckDBPyConnection, views: Views) -> Answer:
+            views.show()
             try:
                 statements = connection.extract_statements(statement)
             except duckdb.Error as error:
-                raise ArchiveError(f"the SQL cannot be read: {error}") from error
+                raise ArchiveError(f"the SQL cannot be read: {error}") from None
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise ArchiveError("only one SELECT at a time may be asked")
             rows = fetched_rows(connection, statement, ())
             columns = tuple(entry[0] for entry in connection.description or ())
-        return Answer(columns=columns, rows=tuple(rows))
+            return Answer(columns=columns, rows=tuple(rows), left_out=self.left_out())
+
+        return self.asked(select, rated=True)
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of one SELECT of our own over the views.
+
+        Raises:
+            ArchiveError: It fails.
+        """
+
+        def select(connection: duckdb.DuckDBPyConnection, views: Views) -> list[tuple[Any, ...]]:
+            views.show()
+            return fetched_rows(connection, statement, parameters)
+
+        return self.asked(select, rated=True)
 
     def record(self, run_id: str) -> LearningRecord:
         """Return the record of the run whose id begins with *run_id*, of the newest for ``last``.
 
         Raises:
-            ArchiveError: There is none, or more than one.
+            ArchiveError: There is none, or more than one, or it is damaged.
         """
         if run_id == "last":
             newest = self.query(view="runs", columns=["run_id"], limit=1).rows
@@ -229,42 +261,125 @@ class Archive:
                     f"there are no records in {self.path}; make one with: safelight run CONFIG"
                 )
             run_id = newest[0][0]
-        found: dict[str, bytes] = {}
-        for path in self._loose():
-            if path.stem.rpartition("_")[2].startswith(run_id):
-                found[path.stem.rpartition("_")[2]] = path.read_bytes()
-        if packs := self._packs():
-            files = [str(pack.path.absolute() / "documents.parquet") for pack in packs]
-            with self._database() as connection:
-                rows = fetched_rows(
-                    connection,
-                    "SELECT run_id, json FROM read_parquet(?) WHERE starts_with(run_id, ?)"
-                    " AND run_id BETWEEN ? AND ? LIMIT 9",
-                    [files, run_id, run_id, run_id + "\U0010ffff"],
-                )
-            found |= {key: text.encode() for key, text in rows}
-        if len(found) != 1:
-            if not found:
+        found = dict(loose_documents(records_folder(self.path), prefix=run_id))
+        where = "starts_with(run_id, ?) AND run_id BETWEEN ? AND ? LIMIT 99"
+        packed = self._documents(where, [run_id, run_id, run_id + "\U0010ffff"])
+        whole = {**{key: text for key, text in packed if _is_whole(text)}, **found}
+        ids = {*whole, *(key for key, _ in packed)}
+        if run_id in ids:
+            ids = {run_id}
+        if len(ids) != 1:
+            if not ids:
                 raise ArchiveError(f"no run in {self.path} has an id that begins with {run_id!r}")
-            ids = ", ".join(sorted(found)[:5])
+            some = ", ".join(sorted(ids)[:5])
             raise ArchiveError(
-                f"{len(found)} runs begin with {run_id!r}: {ids}; give more of the id"
+                f"{len(ids)} runs begin with {run_id!r}: {some}; give more of the id"
             )
-        return LearningRecord.from_json(next(iter(found.values())))
+        (only,) = ids
+        if only not in whole:
+            raise ArchiveError(
+                f"the record of run {only} is damaged; another copy of the archive may have it:"
+                " safelight archive merge OTHER"
+            )
+        return LearningRecord.from_json(whole[only])
+
+    def records(self, run_ids: Iterable[str]) -> list[LearningRecord]:
+        """Return the records of *run_ids*; those that cannot be read are left out.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
+        wanted = set(run_ids)
+        texts = dict(loose_documents(records_folder(self.path), wanted)) if wanted else {}
+        if packed := sorted(wanted - set(texts)):
+            for run_id, text in self._documents("run_id IN (SELECT unnest(?))", [packed]):
+                if run_id not in texts and _is_whole(text):
+                    texts[run_id] = text
+        return [LearningRecord.from_json(text) for text in texts.values()]
+
+    def _documents(self, where: str, parameters: Sequence[Any]) -> list[tuple[str, bytes]]:
+        """Return (run_id, document) of the packed records for which *where* holds."""
+        found: list[tuple[str, bytes]] = []
+        files = [str(pack.path.absolute() / "documents.parquet") for pack in self._packs()]
+        if not files:
+            return found
+        statement = f"SELECT run_id, json FROM read_parquet(?) WHERE {where}"
+        with self._database() as connection:
+            try:
+                rows = fetched_rows(connection, statement, [files, *parameters])
+            except ArchiveError:  # one of them cannot be read: ask each by itself
+                rows = []
+                for file in files:
+                    with contextlib.suppress(ArchiveError):
+                        rows += fetched_rows(connection, statement, [[file], *parameters])
+        return [(run_id, text.encode()) for run_id, text in rows]
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a database with the views, which sees no file but the packs.
 
         Raises:
-            ArchiveError: A pack cannot be read.
+            ArchiveError: The archive cannot be asked.
         """
-        connection = self._database()
-        try:
-            self._views(connection, rated=True).show()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        while True:
+            connection = self._database()
+            with contextlib.ExitStack() as on_trouble:
+                on_trouble.callback(connection.close)
+                try:
+                    self._views(connection, rated=True).show()
+                except Exception as error:  # noqa: BLE001 - raised again, or mended
+                    self._raise_unless_a_pack_is_to_blame(error)
+                    continue
+                on_trouble.pop_all()
+            return connection
+
+    def asked(self, work: Callable[[duckdb.DuckDBPyConnection, Views], _T], *, rated: bool) -> _T:
+        """Return what *work* does with the views; a pack that cannot be read is left out of them.
+
+        Raises:
+            ArchiveError: The archive cannot answer, and no pack is to blame.
+        """
+        while True:
+            try:
+                with self._database() as connection:
+                    return work(connection, self._views(connection, rated=rated))
+            except Exception as error:  # noqa: BLE001 - raised again, or mended
+                self._raise_unless_a_pack_is_to_blame(error)
+
+    def _raise_unless_a_pack_is_to_blame(self, error: Exception) -> None:
+        """Return when *error* comes from a pack that is left out from now on."""
+        import duckdb
+
+        foreign = error.__cause__ if isinstance(error, ArchiveError) else error
+        if isinstance(foreign, duckdb.Error) and self.find_unreadable():
+            return
+        if isinstance(error, duckdb.Error):
+            raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
+        raise error
+
+    def find_unreadable(self) -> bool:
+        """Look for packs that cannot be asked, and leave them out from now on.
+
+        Returns:
+            Whether there are more of them than before.
+        """
+        found = {
+            pack.path: told for pack in self._packs() if (told := readable_tables(pack)) is not None
+        }
+        self._unreadable |= found
+        return bool(found)
+
+    def left_out(self) -> tuple[Fault, ...]:
+        """Return what the last question could not ask, and why; ``verify`` tells more."""
+        return tuple(Fault(path=path, told=told) for path, told in sorted(self._left_out.items()))
+
+    def _leave_out(self, trouble: Mapping[Path, str]) -> None:
+        self._left_out |= trouble
+        for path, told in trouble.items():
+            if path not in self._told:
+                self._told.add(path)
+                _log.warning(
+                    "%s %s; it is left out, see: safelight archive verify", path.name, told
+                )
 
     def _database(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """Return a database that sees no file but the packs; it has no views yet."""
@@ -283,24 +398,24 @@ class Archive:
 
     def _packs(self) -> list[Pack]:
         packs, trouble = read_packs(packs_folder(self.path))
-        for path, told in trouble.items():
-            _log.warning("%s %s; it is passed over", path.name, told)
-        return packs
+        self._unreadable = {p: told for p, told in self._unreadable.items() if p.exists()}
+        self._leave_out({**trouble, **self._unreadable})
+        return [pack for pack in packs if pack.path not in self._unreadable]
 
     def _views(self, connection: duckdb.DuckDBPyConnection, *, rated: bool) -> Views:
-        import duckdb
-
         # The packs last: what is packed meanwhile is then seen twice, which is put right, and
         # the other way round it would not be seen at all.
-        loose = self._loose_batch()
-        packs = self._packs()
+        self._left_out = {}
         try:
-            return Views(
-                connection, packs, loose, self._ratings() if rated else (),
-                read_places(imports_folder(self.path)),
-            )  # fmt: skip
-        except duckdb.Error as error:
-            raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
+            loose, trouble = loose_batch(records_folder(self.path))
+        except OSError as error:
+            raise ArchiveError(f"the records cannot be listed: {error}") from error
+        self._leave_out(trouble)
+        packs = self._packs()
+        return Views(
+            connection, packs, loose, self._ratings() if rated else (),
+            read_places(imports_folder(self.path)),
+        )  # fmt: skip
 
     def ratings(self) -> RatingStore:
         """Return the store of this archive's ratings."""
@@ -316,11 +431,15 @@ class Archive:
         import numpy as np
 
         key = "CAST('0x' || substr(sha256, 1, 16) AS UBIGINT)"
-        with contextlib.closing(self.connect()) as connection:
-            rows = connection.execute(
-                f"SELECT {key} AS key FROM images WHERE regexp_full_match(sha256, '[0-9a-f]{{64}}')"
-            )
-            return np.unique(rows.fetchnumpy()["key"].astype(np.uint64))
+        statement = (
+            f"SELECT {key} AS key FROM images WHERE regexp_full_match(sha256, '[0-9a-f]{{64}}')"
+        )
+
+        def keys(connection: duckdb.DuckDBPyConnection, views: Views) -> Any:
+            views.show()
+            return np.unique(connection.execute(statement).fetchnumpy()["key"].astype(np.uint64))
+
+        return self.asked(keys, rated=False)
 
     # -- keeping -------------------------------------------------------------------------
 
@@ -353,7 +472,10 @@ class Archive:
         Raises:
             ArchiveError: A pack could not be written; its records stay loose.
         """
-        loose = self._loose_names()
+        try:
+            loose = loose_names(records_folder(self.path))
+        except OSError as error:
+            raise ArchiveError(f"the records cannot be listed: {error}") from error
         if len(loose) < at_least:
             return PackReport()
         processes = worthwhile_processes(len(loose))
@@ -373,106 +495,21 @@ class Archive:
             left=tuple(Fault(path=p, told=told) for result in results for p, told in result.left),
         )
 
-    def recover(self) -> PackReport:
-        """Finish what a crash interrupted: delete loose records that a pack holds to the letter.
 
-        Also removes what packers that no longer run left half written, when it is a day old.
-
-        Returns:
-            How many loose records went, and which files differ from the pack's and stay.
-
-        Raises:
-            ArchiveError: A pack cannot be read.
-        """
-        left: list[Fault] = []
-        gone = 0
-        loose = {path.stem.rpartition("_")[2]: path for path in self._loose()}
-        for pack in self._packs():
-            for run_id, document in read_documents(pack.path) if loose else ():
-                path = loose.get(run_id)
-                if path is None:
-                    continue
-                if path.read_bytes() == document:
-                    path.unlink(missing_ok=True)
-                    gone += 1
-                else:
-                    left.append(Fault(path=path, told=f"differs from {pack.path.name}'s"))
-                del loose[run_id]
-        yesterday = time.time() - 86_400
-        for hidden in packs_folder(self.path).glob(".*.tmp"):
-            if hidden.is_dir() and hidden.stat().st_mtime < yesterday:
-                shutil.rmtree(hidden, ignore_errors=True)
-        return PackReport(records=gone, left=tuple(left))
-
-    def verify(self) -> tuple[int, list[Fault]]:
-        """Read everything; return how many records are whole, and what is not.
-
-        Nothing is changed or deleted.
-        """
-        packs, trouble = read_packs(packs_folder(self.path))
-        faults = [Fault(path=path, told=told) for path, told in trouble.items()]
-        whole = 0
-        for pack in packs:
-            told = checked(pack)
-            if told is None:
-                whole += pack.records
-            else:
-                faults.append(Fault(path=pack.path, told=told))
-        for path in sorted(records_folder(self.path).glob("*")):
-            if path.name.startswith("."):
-                continue
-            try:
-                LearningRecord.from_json(path.read_bytes())
-                whole += 1
-            except (OSError, RecordError) as error:
-                faults.append(Fault(path=path, told=str(error)))
-        return whole, faults
-
-    def merge(self, other: Archive) -> int:
-        """Copy what *other* has and this archive lacks; return how many files were copied.
-
-        Names are unique wherever they were made, so a file of the same name is the same file.
-        """
-        copied = 0
-        for source in sorted(other.path.rglob("*")):
-            place = source.relative_to(other.path)
-            hidden = any(part.startswith(".") for part in place.parts)
-            if not source.is_file() or hidden or place.parts[0] == "running":
-                continue
-            target = self.path / place
-            if target.exists():
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.tmp")
-            shutil.copy2(source, temporary)
-            temporary.replace(target)
-            copied += 1
-        return copied
-
-    # -- reading -------------------------------------------------------------------------
-
-    def _loose(self) -> Iterator[Path]:
-        for name in self._loose_names():
-            yield records_folder(self.path) / name
-
-    def _loose_names(self) -> list[str]:
-        try:
-            names = sorted(os.listdir(records_folder(self.path)))
-        except FileNotFoundError:
-            return []
-        return [name for name in names if name.endswith(".json") and not name.startswith(".")]
-
-    def _loose_batch(self) -> Batch:
-        batch = Batch()
-        for path in self._loose():
-            try:
-                batch.add(decoded(path.read_bytes()))
-            except (OSError, RecordError) as error:
-                _log.warning("%s is passed over: %s", path.name, error)
-        return batch
+def _is_whole(document: bytes) -> bool:
+    try:
+        read_document(document)
+    except RecordError:
+        return False
+    return True
 
 
-def _columns_of(view: str) -> Mapping[str, str]:
+def columns_of_view(view: str) -> Mapping[str, str]:
+    """Return the columns of *view* that may be asked for -> their SQL types.
+
+    Raises:
+        FilterError: There is no such view.
+    """
     if view not in VIEWS:
         raise FilterError(
             f"there is no view {view!r}{did_you_mean(view, VIEWS)}; views: {', '.join(VIEWS)}"

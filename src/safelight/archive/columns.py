@@ -7,27 +7,32 @@ earlier versions lack it, and read as NULL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from safelight.errors import RecordError
 from safelight.knobs import STAGES
+from safelight.learning.learning_record import check_digest
 from safelight.lora_tags import split_loras
+from safelight.timestamps import as_utc, utc_timestamp
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
     "INTERNAL",
+    "OF_THE_RUN",
     "RATINGS",
     "TABLES",
     "Batch",
     "Decoded",
+    "Run",
     "columns_of",
     "decoded",
     "numpy_columns",
+    "run_of",
 ]
 
 _RUNS = {
@@ -37,6 +42,7 @@ _RUNS = {
     "model": "VARCHAR", "sampler": "VARCHAR", "scheduler": "VARCHAR", "steps": "BIGINT",
     "cfg_scale": "DOUBLE", "prompt": "VARCHAR", "variants": "BIGINT", "pictures": "BIGINT",
     "failures": "BIGINT", "warnings": "BIGINT", "seconds": "DOUBLE", "error": "VARCHAR",
+    "stated_time": "VARCHAR",
 }  # fmt: skip
 
 _IMAGES = {
@@ -49,7 +55,7 @@ _IMAGES = {
     "cfg_scale": "DOUBLE", "eta": "DOUBLE", "clip_skip": "BIGINT", "denoising_strength": "DOUBLE",
     "hires_scale": "DOUBLE", "hires_upscaler": "VARCHAR", "hires_steps": "BIGINT",
     "hires_denoising_strength": "DOUBLE", "upscaler": "VARCHAR", "scale": "DOUBLE",
-    "prompt_id": "BIGINT", "identity": "VARCHAR",
+    "prompt_id": "BIGINT", "identity": "VARCHAR", "drawn_by": "VARCHAR",
 }  # fmt: skip
 
 _LORAS = {"run_id": "VARCHAR", "place": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE"}
@@ -68,6 +74,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 is looked for in each of them once. ``documents`` holds each record's canonical JSON text.
 """
 
+OF_THE_RUN = frozenset({"run_id", "place", "variant", "name", "status"})
+"""Columns of ``images`` that a picture which is used again has another value of in each run."""
+
 INTERNAL = frozenset({"prompt_id", "lower_prompt"})
 """Columns that only serve searching; the views do not show them."""
 
@@ -80,7 +89,7 @@ RATINGS: Mapping[str, str] = {
 _KNOBS = tuple(name for name in _IMAGES if name not in (
     "run_id", "place", "timestamp", "variant", "stage", "path", "sha256", "pixel_sha256", "parent",
     "width", "height", "seed", "seconds", "mismatches", "backend", "status", "name",
-    "prompt_id", "identity",
+    "prompt_id", "identity", "drawn_by",
 ))  # fmt: skip
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
@@ -104,6 +113,7 @@ class _Output(msgspec.Struct, gc=False):
 
 class _About(msgspec.Struct, gc=False):
     identity: str | None = None
+    drawn_by: str | None = None
 
 
 class _Template(msgspec.Struct, gc=False):
@@ -136,8 +146,25 @@ class Decoded(msgspec.Struct, gc=False):
     backend: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     template: msgspec.Raw = msgspec.Raw(b"{}")
+    digest: str | None = None
 
 
+class Run(NamedTuple):
+    """What tells one record from another.
+
+    Attributes:
+        run_id: Of its run.
+        timestamp: By which it is sorted.
+        untimely: Whether that may be another one in another copy of the record: the time of an
+            imported file, or of writing.
+    """
+
+    run_id: str
+    timestamp: str
+    untimely: bool
+
+
+_IMPORTED = "imported"
 _decoder = msgspec.json.Decoder(Decoded)
 _template_decoder = msgspec.json.Decoder(_Template)
 
@@ -145,7 +172,7 @@ Row = tuple[Any, ...]
 
 _DRAWS = {
     "draw": "BIGINT", **{name: _IMAGES[name] for name in ("timestamp", "run_id", "backend",
-    "status", "name", *_KNOBS, "prompt_id", "identity")},
+    "status", "name", *_KNOBS, "prompt_id", "identity", "drawn_by")},
 }  # fmt: skip
 _PICTURES = {
     "draw": "BIGINT", **{name: _IMAGES[name] for name in ("place", "variant", "stage", "path",
@@ -158,19 +185,30 @@ _IMAGES_OF_BATCH = (
 )
 
 
-def decoded(json: bytes | str) -> Decoded:
-    """Return what is asked for of one record.
+def run_of(record: Decoded, written: Callable[[], str] = utc_timestamp) -> Run:
+    """Return what tells *record* from others; arguments as those of :meth:`Batch.add`."""
+    timestamp = as_utc(record.timestamp)
+    untimely = timestamp is None or record.status == _IMPORTED
+    return Run(record.run_id, timestamp or written(), untimely)
+
+
+def decoded(document: bytes) -> Decoded:
+    """Return what is asked for of one record, checked against its digest.
 
     Args:
-        json: The record's file, or its text.
+        document: The record's file.
 
     Raises:
-        RecordError: It is no record.
+        RecordError: It is no record, or not as it was written.
     """
     try:
-        return _decoder.decode(json)
+        record = _decoder.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"is no learning record: {error}") from error
+    except RecursionError as error:
+        raise RecordError("is no learning record: it nests too deep") from error
+    check_digest(document, record.digest)
+    return record
 
 
 class Batch:
@@ -189,9 +227,11 @@ class Batch:
         self._loras: list[Row] = []
 
     @property
-    def runs(self) -> tuple[tuple[str, str], ...]:
-        """(run_id, timestamp) of every record."""
-        return tuple(row[:2] for row in self._runs)
+    def runs(self) -> tuple[Run, ...]:
+        """What tells the records apart."""
+        return tuple(
+            Run(row[0], row[1], row[3] == _IMPORTED or row[-1] is not None) for row in self._runs
+        )
 
     def sizes(self) -> dict[str, int]:
         """Return table -> how many rows it has."""
@@ -200,21 +240,30 @@ class Batch:
             "prompts": len(self._prompts), "documents": len(self._runs),
         }  # fmt: skip
 
-    def add(self, record: Decoded) -> None:
-        """Add one record."""
+    def add(self, record: Decoded, written: Callable[[], str] = utc_timestamp) -> None:
+        """Add one record.
+
+        Args:
+            record: What is asked for of it.
+            written: Tells when it was written, which it is sorted by when its own timestamp is
+                no time.
+        """
+        timestamp, stated = as_utc(record.timestamp), None
+        if timestamp is None:
+            timestamp, stated = written(), record.timestamp
         configs = record.variant_configs
         first = _text(_drawn(configs[0]).get("prompt")) if configs else None
         backend, version = (_text(record.backend.get(key)) for key in ("name", "version"))
         self._runs.append((
-            record.run_id, record.timestamp, record.name, record.status, backend, version,
+            record.run_id, timestamp, record.name, record.status, backend, version,
             record.randomizer_mode, record.randomizer_plan_size, record.plan_id, record.part,
             record.parts, record.primary_model, record.primary_sampler, record.primary_scheduler,
             record.primary_steps, record.primary_cfg_scale, first, len(configs),
             len(record.outputs), len(record.failures), len(record.warnings),
-            sum(record.seconds.values()), record.error,
+            sum(record.seconds.values()), record.error, stated,
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
-        identities = _identities(record.template)
+        about = _variants(record.template)
         draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
         for place, output in enumerate(record.outputs):
             known = draws.get((output.variant, output.stage))
@@ -224,10 +273,11 @@ class Batch:
                 prompt = knobs[0]
                 known = len(self._draws), _loras(prompt, config)
                 draws[output.variant, output.stage] = known
+                own = about[output.variant] if 0 <= output.variant < len(about) else _NOTHING
                 self._draws.append((
-                    len(self._draws), record.timestamp, record.run_id, backend, record.status,
+                    len(self._draws), timestamp, record.run_id, backend, record.status,
                     record.name, *knobs, None if prompt is None else self._prompt_id(prompt),
-                    identities[output.variant] if 0 <= output.variant < len(identities) else None,
+                    own.identity, own.drawn_by,
                 ))  # fmt: skip
             draw, loras = known
             self._pictures.append((
@@ -345,13 +395,16 @@ def _loras(prompt: str | None, config: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def _identities(template: msgspec.Raw) -> list[str | None]:
-    """Return the identity of each variant; empty for records that say none."""
+_NOTHING = _About()
+
+
+def _variants(template: msgspec.Raw) -> list[_About]:
+    """Return what a record says of each variant; nothing for records that say none."""
     if b'"identity"' not in bytes(template):
         return []
     try:
-        return [about.identity for about in _template_decoder.decode(template).variants]
-    except msgspec.DecodeError:
+        return _template_decoder.decode(template).variants
+    except (msgspec.DecodeError, RecursionError):
         return []  # somebody else's template
 
 

@@ -19,9 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from safelight.archive.loose_records import written_at
 from safelight.archive.packs import UnwrittenPack
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
@@ -145,7 +147,7 @@ def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
     with paused_collector():
         for name in names:
             try:
-                unwritten.add(_read(here + name))
+                unwritten.add(_read(here + name), partial(written_at, here + name))
             except FileNotFoundError:
                 continue  # another process has packed it
             except (OSError, RecordError) as error:

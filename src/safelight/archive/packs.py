@@ -5,34 +5,51 @@ zstd, sorted by time) and ``manifest.json``; one of the first layout has no ``pr
 under a hidden name, read back, and renamed; only then may the loose files that it holds be
 deleted. A crash in between leaves both, and whoever reads counts each run once. Packs are never
 changed, so any number of processes may read and pack at once.
+
+Its manifest has the SHA-256 of every file and of itself, so that rot is found by whoever looks
+(:mod:`.pack_check`). A table that is damaged can be made again from the documents; a document can
+only be had from another copy.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from safelight.archive.columns import TABLES, Batch, columns_of, decoded, numpy_columns
-from safelight.durable_file import flush_file, hidden_folder, replace_file, sync_folder
+from safelight.durable_file import (
+    flush_file,
+    hidden_folder,
+    replace_file,
+    sync_folder,
+)
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.paused_collector import paused_collector
+from safelight.timestamps import compact, utc_timestamp
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
     "FIRST_LAYOUT",
+    "MANIFEST",
     "Pack",
     "UnwrittenPack",
-    "checked",
+    "connected",
+    "file_sha256",
+    "quoted",
     "read_documents",
+    "read_pack",
     "read_packs",
+    "read_through",
+    "write_manifest",
     "write_pack",
 ]
 
@@ -40,6 +57,10 @@ FIRST_LAYOUT = 1
 """Packs whose pictures have ``lower_prompt`` themselves, and no ``prompts``."""
 
 _SCHEMA = 2
+_IMAGES_BEFORE, _RUNS_BEFORE = 36, 23
+"""Columns of packs whose manifest does not count them."""
+
+_COLUMN_COUNTS = {table: len(columns) for table, columns in TABLES.items()}
 _COMPRESSION = dict.fromkeys(TABLES, "zstd, COMPRESSION_LEVEL 1") | {"prompts": "lz4"}
 """Prompts are read whole for every word that is looked for: twice the bytes, half the time."""
 
@@ -47,6 +68,9 @@ _TOGETHER = {"runs": 122_880, "images": 20_480, "loras": 122_880, "prompts": 122
              "documents": 2048}  # fmt: skip
 """Rows that are compressed together: one document, or fifty pictures, are found without reading
 all."""
+
+
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +83,8 @@ class Pack:
         first: Timestamp of the earliest of them.
         last: Timestamp of the latest.
         schema: Number of its layout.
+        sha256: File -> SHA-256 of it, hexadecimal; empty in packs of earlier versions.
+        columns: Table -> how many columns it has; empty in packs of earlier versions.
     """
 
     path: Path
@@ -66,6 +92,28 @@ class Pack:
     first: str
     last: str
     schema: int = _SCHEMA
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def generation(self) -> tuple[int, ...]:
+        """The same for packs whose tables have the same columns."""
+        return (self.schema, *(self.columns.get(table, 0) for table in TABLES))
+
+    @property
+    def tells_reuse(self) -> bool:
+        """Whether its pictures say who drew them, as ``drawn_by``."""
+        return self.columns.get("images", 0) > _IMAGES_BEFORE
+
+    @property
+    def tells_stated_time(self) -> bool:
+        """Whether its runs have ``stated_time``."""
+        return self.columns.get("runs", 0) > _RUNS_BEFORE
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its Parquet files."""
+        return tuple(f"{table}.parquet" for table in _tables(self.schema))
 
 
 class _Manifest(msgspec.Struct):
@@ -74,6 +122,9 @@ class _Manifest(msgspec.Struct):
     first: str
     last: str
     sizes: dict[str, int]
+    sha256: dict[str, str] = {}
+    columns: dict[str, int] = {}
+    digest: str = ""
 
 
 def read_packs(folder: Path) -> tuple[list[Pack], dict[Path, str]]:
@@ -87,44 +138,68 @@ def read_packs(folder: Path) -> tuple[list[Pack], dict[Path, str]]:
         entries = sorted(folder.iterdir())
     except FileNotFoundError:
         return [], {}
+    except OSError as error:
+        return [], {folder: f"cannot be listed: {error}"}
     for path in entries:
         if path.name.startswith("."):
             continue
         try:
-            manifest = msgspec.json.decode((path / "manifest.json").read_bytes(), type=_Manifest)
-        except (OSError, msgspec.DecodeError) as error:
-            trouble[path] = f"is no pack: {error}"
-            continue
-        if manifest.schema > _SCHEMA:
-            trouble[path] = f"is a pack of schema {manifest.schema}; this safelight knows {_SCHEMA}"
-            continue
-        if told := _torn(path, manifest):
-            trouble[path] = told
-            continue
-        packs.append(
-            Pack(
-                path=path, records=manifest.records, first=manifest.first, last=manifest.last,
-                schema=manifest.schema,
-            )
-        )  # fmt: skip
+            packs.append(read_pack(path))
+        except ArchiveError as error:
+            trouble[path] = str(error)
     return packs, trouble
+
+
+def read_pack(path: Path) -> Pack:
+    """Return the pack in the folder *path*.
+
+    Raises:
+        ArchiveError: It is none, or one of its files is not as large as it was written.
+    """
+    try:
+        text = (path / MANIFEST).read_bytes()
+        manifest = msgspec.json.decode(text, type=_Manifest)
+        digest = _digest_of(json.loads(text))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArchiveError(f"is no pack: {error}") from error
+    if manifest.schema > _SCHEMA:
+        raise ArchiveError(f"is a pack of schema {manifest.schema}; this safelight knows {_SCHEMA}")
+    if (manifest.sha256 or manifest.digest) and digest != manifest.digest:
+        raise ArchiveError(f"has a damaged {MANIFEST}")
+    for table in _tables(manifest.schema):
+        try:
+            size = (path / f"{table}.parquet").stat().st_size
+        except OSError as error:
+            raise ArchiveError(f"lacks {table}.parquet") from error
+        if size != manifest.sizes.get(table):
+            wanted = manifest.sizes.get(table, 0)
+            raise ArchiveError(f"is torn: {table}.parquet has {size:,} bytes, not {wanted:,}")
+    return Pack(
+        path=path, records=manifest.records, first=manifest.first, last=manifest.last,
+        schema=manifest.schema, sha256=manifest.sha256, columns=manifest.columns,
+    )  # fmt: skip
+
+
+def _digest_of(manifest: dict[str, Any]) -> str:
+    """Return SHA-256 of a manifest's canonical JSON without its digest."""
+    content = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write *manifest* into a pack's folder, with a digest of itself."""
+    sealed = {**manifest, "digest": _digest_of(manifest)}
+    replace_file(folder / MANIFEST, json.dumps(sealed, sort_keys=True).encode())
+
+
+def file_sha256(path: Path) -> str:
+    """Return SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tables(schema: int) -> tuple[str, ...]:
     return tuple(name for name in TABLES if schema > FIRST_LAYOUT or name != "prompts")
-
-
-def _torn(pack: Path, manifest: _Manifest) -> str | None:
-    """Return which file of a pack is not as large as it was written."""
-    for table in _tables(manifest.schema):
-        try:
-            size = (pack / f"{table}.parquet").stat().st_size
-        except OSError:
-            return f"lacks {table}.parquet"
-        if size != manifest.sizes.get(table):
-            wanted = manifest.sizes.get(table, 0)
-            return f"is torn: {table}.parquet has {size:,} bytes, not {wanted:,}"
-    return None
 
 
 def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
@@ -149,8 +224,12 @@ class UnwrittenPack:
         self._batch = Batch(secrets.randbits(39) << 24)
         self._documents: dict[str, str] = {}
 
-    def add(self, document: bytes) -> None:
+    def add(self, document: bytes, written: Callable[[], str] = utc_timestamp) -> None:
         """Add a record as its file has it; the same one twice is there once.
+
+        Args:
+            document: The file.
+            written: Tells when it was written, for a record whose timestamp is no time.
 
         Raises:
             RecordError: It is no record, or another one of a run that is here.
@@ -159,10 +238,10 @@ class UnwrittenPack:
             text = document.decode()
         except UnicodeDecodeError as error:
             raise RecordError(f"is no learning record: {error}") from error
-        record = decoded(text)
+        record = decoded(document)
         known = self._documents.setdefault(record.run_id, text)
         if known is text:
-            self._batch.add(record)
+            self._batch.add(record, written)
         elif known != text:
             raise RecordError(f"is another record of run {record.run_id}")
 
@@ -180,30 +259,33 @@ def _write(folder: Path, batch: Batch, texts: Sequence[tuple[str, str]]) -> Pack
     import duckdb
 
     runs = batch.runs
-    (_, first), (_, last) = runs[0], runs[-1]
+    first, last = runs[0].timestamp, runs[-1].timestamp
     try:
         with hidden_folder(folder) as hidden:
-            with _connected() as connection:
+            with connected() as connection:
                 batch.create_tables(connection, read_once=True)
                 documents = numpy_columns(TABLES["documents"], columns_of(texts))
                 connection.register("batch_documents", documents)
                 write_tables(connection, hidden)
-                manifest: dict[str, Any] = {
-                    "schema": _SCHEMA, "records": len(runs), "first": first, "last": last
-                }  # fmt: skip
-                manifest["sizes"] = {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES}
-                content = json.dumps(manifest, sort_keys=True).encode()
-                replace_file(hidden / "manifest.json", content)
                 verify_tables(connection, hidden, batch.sizes())
             for path in hidden.iterdir():
                 flush_file(path)
-            sync_folder(hidden)
-            name = f"{first.replace(':', '').replace('-', '')}_{secrets.token_hex(4)}"
+            manifest: dict[str, Any] = {
+                "schema": _SCHEMA, "records": len(runs), "first": first, "last": last,
+                "sizes": {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES},
+                "sha256": {f"{t}.parquet": file_sha256(hidden / f"{t}.parquet") for t in TABLES},
+                "columns": _COLUMN_COUNTS,
+            }  # fmt: skip
+            write_manifest(hidden, manifest)
+            name = f"{compact(first)}_{secrets.token_hex(4)}"
             target = hidden.rename(folder / name)
             sync_folder(folder)
     except (OSError, duckdb.Error) as error:
         raise ArchiveError(f"the pack could not be written: {error}") from error
-    return Pack(path=target, records=len(runs), first=first, last=last)
+    return Pack(
+        path=target, records=len(runs), first=first, last=last, sha256=manifest["sha256"],
+        columns=_COLUMN_COUNTS,
+    )  # fmt: skip
 
 
 def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -211,7 +293,7 @@ def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     for table in TABLES:
         connection.execute(
             f"COPY (SELECT {_columns(table)} FROM batch_{table})"
-            f" TO '{_quoted(folder / table)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE"
+            f" TO '{quoted(folder / table)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE"
             f" {_TOGETHER[table]}, COMPRESSION {_COMPRESSION[table]})"
         )
 
@@ -238,7 +320,7 @@ def verify_tables(
     """
     found = connection.execute(
         "SELECT count(*), count(*) FILTER (WHERE read.run_id = given.run_id AND read.json ="
-        f" given.json) FROM read_parquet('{_quoted(folder / 'documents')}.parquet') read"
+        f" given.json) FROM read_parquet('{quoted(folder / 'documents')}.parquet') read"
         " POSITIONAL JOIN batch_documents given"
     ).fetchone()
     if found != (sizes["documents"], sizes["documents"]):
@@ -250,7 +332,7 @@ def verify_tables(
     for table, size in sizes.items():
         if table == "documents":
             continue
-        rows = _read_through(connection, folder / f"{table}.parquet")
+        rows = read_through(connection, folder / f"{table}.parquet")
         if rows != size:
             raise ArchiveError(f"{table}.parquet holds {rows} rows, not {size}; nothing is deleted")
 
@@ -263,9 +345,9 @@ def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
     """
     import duckdb
 
-    statement = f"SELECT run_id, json FROM read_parquet('{_quoted(pack / 'documents')}.parquet')"
+    statement = f"SELECT run_id, json FROM read_parquet('{quoted(pack / 'documents')}.parquet')"
     try:
-        with _connected() as connection:
+        with connected() as connection:
             connection.execute(statement)
             while rows := connection.fetchmany(_TOGETHER["documents"]):
                 for run_id, text in rows:
@@ -274,35 +356,16 @@ def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
         raise ArchiveError(f"{pack.name} cannot be read: {error}") from error
 
 
-def _read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
+def read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
     """Read every value of a Parquet file; return how many rows it has."""
     row = connection.execute(
-        f"SELECT count(*), bit_xor(hash(*COLUMNS(*))) FROM read_parquet('{_quoted(file)}')"
+        f"SELECT count(*), bit_xor(hash(*COLUMNS(*))) FROM read_parquet('{quoted(file)}')"
     ).fetchone()
     return int(row[0]) if row else 0
 
 
-def checked(pack: Pack) -> str | None:
-    """Return what is wrong with *pack*, None when every table of it reads whole."""
-    try:
-        records = 0
-        for run_id, document in read_documents(pack.path):
-            records += 1
-            if decoded(document).run_id != run_id:
-                return f"run {run_id} is another one inside"
-        if records != pack.records:
-            return f"holds {records} records, its manifest says {pack.records}"
-        with _connected() as connection:
-            for table in _tables(pack.schema):
-                _read_through(connection, pack.path / f"{table}.parquet")
-    except (ArchiveError, RecordError) as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001 - whatever a torn file makes a reader say
-        return f"cannot be read: {error}"
-    return None
-
-
-def _connected() -> duckdb.DuckDBPyConnection:
+def connected() -> duckdb.DuckDBPyConnection:
+    """Return a database for the files of one pack."""
     import duckdb
 
     connection = duckdb.connect()
@@ -311,5 +374,6 @@ def _connected() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """Return *path* as it may stand between the quotes of SQL."""
     return str(path).replace("'", "''")

@@ -10,18 +10,29 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.columns import RATINGS, TABLES, Batch, decoded
+from safelight.archive.columns import RATINGS, TABLES, Batch, Run, decoded, run_of
 from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.loose_records import written_at
 from safelight.archive.packs import Pack, read_packs
 from safelight.archive.places import read_places
 from safelight.archive.search import fetched_rows, sorting
-from safelight.archive.views import Views, doubled_runs, quoted_name, registered_ratings
+from safelight.archive.views import (
+    SHOWN_ONCE,
+    Selection,
+    Views,
+    doubled_runs,
+    find_reuse,
+    quoted_name,
+    registered_ratings,
+    selection,
+)
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
 from safelight.errors import RecordError
 from safelight.learning.followed_ratings import FollowedRatings
@@ -62,11 +73,12 @@ _EQUAL = {
 
 @dataclass(frozen=True, slots=True)
 class _Loose:
-    """A loose record: how its file looked, and (run_id, timestamp) when it could be read."""
+    """A loose record: how its file looked, and what tells it from others when it could be read."""
 
     size: int
     changed: int
-    run: tuple[str, str] | None = None
+    run: Run | None = None
+    fault: str = ""
 
 
 class PicturesInMemory:
@@ -74,6 +86,9 @@ class PicturesInMemory:
 
     One thread at a time may change it; any number may ask meanwhile, and each sees it as it was
     before or after a change. Ask for ``images`` and ``loras`` with :meth:`asked`.
+
+    Attributes:
+        unreadable: Packs that are left alone, and why; whoever finds one puts it here.
 
     Args:
         connection: An empty database that may read the packs.
@@ -84,6 +99,8 @@ class PicturesInMemory:
         self._connection = connection
         self._folder = folder
         connection.execute(f"ATTACH ':memory:' AS {_NAME} (COMPRESS)")
+        self.unreadable: dict[Path, str] = {}
+        self._trouble: dict[Path, str] = {}
         self._packs: dict[str, Pack] = {}
         self._loose: dict[str, _Loose] = {}
         self._passed_over: set[tuple[str, str]] = set()
@@ -91,6 +108,7 @@ class PicturesInMemory:
         self._ratings = FollowedRatings(ratings_folder(folder))
         self._rows = self._prompts = self._uncompressed = 0
         self._empty = True
+        self._reuse = False
         self._scratch: list[str] = []
         self._create()
 
@@ -146,14 +164,12 @@ class PicturesInMemory:
         shown = ", ".join(map(quoted_name, columns))
         with self.asked() as cursor:
             if limit is None:
-                wanted = self.condition(condition)
-                source = (
-                    "images" if RATINGS.keys() & {*columns, *order, *wanted.columns} else "held"
-                )
+                asked = self.selection(condition, {*columns, *order})
                 return fetched_rows(
                     cursor,
-                    f"SELECT {shown} FROM {source} WHERE {wanted.sql} AND {page.sql} ORDER BY {by}",
-                    [*wanted.parameters, *page.parameters],
+                    f"SELECT {shown} FROM {asked.source} WHERE {asked.where} AND {page.sql}"
+                    f" ORDER BY {by}",
+                    [*asked.parameters, *page.parameters],
                 )
             # First which, then all their columns: rows are wide, and few are shown.
             found: list[int] = []
@@ -165,10 +181,32 @@ class PicturesInMemory:
                 return []
             return fetched_rows(
                 cursor,
-                f"SELECT {shown} FROM images WHERE row_ BETWEEN ? AND ?"
+                f"SELECT {shown} FROM run_images WHERE row_ BETWEEN ? AND ?"
                 f" AND row_ IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}",
                 [min(found), max(found), found],
             )
+
+    def selection(
+        self, condition: str, columns: Collection[str] = (), *, newest: bool = False
+    ) -> Selection:
+        """Return which pictures meet *condition*, for whoever asks for *columns* of them.
+
+        Args:
+            condition: In the filter language.
+            columns: Those of ratings cost a join.
+            newest: As in :meth:`condition`.
+
+        Raises:
+            FilterError: It cannot be read.
+        """
+        wanted = self.condition(condition, newest=newest)
+        rated = bool(RATINGS.keys() & {*columns, *wanted.columns})
+        return selection(
+            wanted,
+            reuse=self._reuse,
+            once="images" if rated else ("plain_images" if self._reuse else "held"),
+            every="run_images" if rated else "held",
+        )
 
     def _first(
         self,
@@ -185,14 +223,13 @@ class PicturesInMemory:
         since = fetched_rows(cursor, "SELECT since FROM newest", ()) if newest else []
         if newest and not since:
             return []
-        wanted = self.condition(condition, newest=newest)
-        source = "images" if RATINGS.keys() & {*order, *wanted.columns} else "held"
-        bound = "timestamp >= ? AND " if newest else ""
+        asked = self.selection(condition, order, newest=newest)
+        bound = " AND timestamp >= ?" if newest else ""
         rows = fetched_rows(
             cursor,
-            f"SELECT row_ FROM {source} WHERE {bound}{wanted.sql} AND {page.sql}"
+            f"SELECT row_ FROM {asked.source} WHERE {asked.where} AND {page.sql}{bound}"
             f" ORDER BY {by} LIMIT {int(limit)}",
-            [*(row[0] for row in since), *wanted.parameters, *page.parameters],
+            [*asked.parameters, *page.parameters, *(row[0] for row in since)],
         )
         return [row for (row,) in rows]
 
@@ -212,6 +249,12 @@ class PicturesInMemory:
             statement = "SELECT json FROM read_parquet(?) WHERE run_id = ?"
             found = fetched_rows(cursor, statement, [file, run_id])
         return found[0][0].encode() if found else None
+
+    def left_out(self) -> dict[Path, str]:
+        """Return what cannot be used, and why."""
+        folder = records_folder(self._folder)
+        loose = {folder / name: one.fault for name, one in self._loose.items() if one.fault}
+        return {**self._trouble, **loose}
 
     # -- keeping up ----------------------------------------------------------------------
 
@@ -289,10 +332,13 @@ class PicturesInMemory:
             cursor.execute(f"CREATE TABLE said (hash VARCHAR, {said})")
             cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {said})")
             named = ", ".join(f'r."{name}"' for name in RATINGS)
+            cursor.execute("CREATE TABLE shown_reuse (run_id VARCHAR, place BIGINT)")
             cursor.execute(
-                f"CREATE VIEW images AS SELECT h.*, {named} FROM held h"
+                f"CREATE VIEW run_images AS SELECT h.*, {named} FROM held h"
                 " LEFT JOIN rated r ON r.row_ = h.row_"
             )
+            cursor.execute(f"CREATE VIEW images AS SELECT * FROM run_images WHERE {SHOWN_ONCE}")
+            cursor.execute(f"CREATE VIEW plain_images AS SELECT * FROM held WHERE {SHOWN_ONCE}")
 
     @contextmanager
     def _change(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
@@ -310,9 +356,9 @@ class PicturesInMemory:
 
     def _packs_now(self) -> dict[str, Pack]:
         packs, trouble = read_packs(packs_folder(self._folder))
-        for path, told in trouble.items():
-            _log.warning("%s %s; it is passed over", path.name, told)
-        return {pack.path.name: pack for pack in packs}
+        self.unreadable = {p: told for p, told in self.unreadable.items() if p.exists()}
+        self._trouble = {**trouble, **self.unreadable}
+        return {pack.path.name: pack for pack in packs if pack.path not in self.unreadable}
 
     def _take_records(
         self,
@@ -329,11 +375,12 @@ class PicturesInMemory:
         passed_over = doubled_runs(cursor, tuple(packs.values()), runs)
         back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
         # A run that no pack has any more, and one that goes from one of several loose files.
-        gone = {o.run[0] for n, o in self._loose.items() if n not in stay and o.run is not None}
-        for name in stay:
+        gone = {o.run.run_id for n, o in self._loose.items() if n not in stay and o.run is not None}
+        counted = {run.run_id for run in batch.runs}
+        for name in sorted(stay):
             run = loose[name].run
-            if run is not None and run[0] in back | gone:
-                self._read_again(name, batch)
+            if run is not None and run.run_id in (back | gone) - counted:
+                self._read_again(name, batch, counted)
         self._drop_runs(cursor, [(_LOOSE, run_id) for run_id in gone])
         again = {name for name, _ in self._passed_over - passed_over}
         old = [n for n, pack in self._packs.items() if packs.get(n) != pack or n in again]
@@ -356,6 +403,7 @@ class PicturesInMemory:
         if moved := [(d, path) for d, path in places.items() if self._places.get(d) != path]:
             self._move(cursor, moved)
         self._find_newest(cursor)
+        self._find_reuse(cursor)
         self._packs, self._loose = dict(packs), loose
         self._passed_over, self._places = passed_over, dict(places)
 
@@ -366,22 +414,29 @@ class PicturesInMemory:
             known = self._loose.get(name)
             if known is not None and (known.size, known.changed) == (seen.size, seen.changed):
                 loose[name] = known
-                continue
-            with suppress(FileNotFoundError):  # packed meanwhile
-                run = self._read_again(name, batch)
-                loose[name] = _Loose(seen.size, seen.changed, run)
+        counted = {one.run.run_id for one in loose.values() if one.run is not None}
+        for name, seen in listed.items():
+            if name not in loose:
+                with suppress(FileNotFoundError):  # packed meanwhile
+                    read = self._read_again(name, batch, counted)
+                    told = (None, read) if isinstance(read, str) else (read, "")
+                    loose[name] = _Loose(seen.size, seen.changed, *told)
         return loose
 
-    def _read_again(self, name: str, batch: Batch) -> tuple[str, str] | None:
+    def _read_again(self, name: str, batch: Batch, counted: set[str]) -> Run | str:
+        """Read a record into *batch*, unless another file has counted its run; or say why not."""
+        path = records_folder(self._folder) / name
         try:
-            record = decoded((records_folder(self._folder) / name).read_bytes())
+            record = decoded(path.read_bytes())
         except FileNotFoundError:
             raise
         except (OSError, RecordError) as error:
-            _log.warning("%s is passed over: %s", name, error)
-            return None
-        batch.add(record)
-        return record.run_id, record.timestamp
+            return str(error)
+        written = partial(written_at, str(path))
+        if record.run_id not in counted:
+            counted.add(record.run_id)
+            batch.add(record, written)
+        return run_of(record, written)
 
     def _take(
         self,
@@ -401,7 +456,7 @@ class PicturesInMemory:
         # Packs of the first layout have their prompts in their pictures.
         cursor.execute(
             f"CREATE TABLE own_prompts AS SELECT lower_prompt, -{self._prompts} - row_number()"
-            " OVER () AS own_id FROM (SELECT DISTINCT lower_prompt FROM plain_images WHERE"
+            " OVER () AS own_id FROM (SELECT DISTINCT lower_prompt FROM plain_run_images WHERE"
             " prompt_id IS NULL AND lower_prompt IS NOT NULL)"
         )
         cursor.execute(
@@ -409,11 +464,11 @@ class PicturesInMemory:
             " UNION ALL SELECT own_id, lower_prompt FROM own_prompts"
         )
         own = fetched_rows(cursor, "SELECT count(*) FROM own_prompts", ())[0][0]
-        given = "plain_images i"
+        given = "plain_run_images i"
         prompt_id = "prompt_id"
         if own:
             self._prompts += own
-            given = "plain_images i LEFT JOIN own_prompts o USING (lower_prompt)"
+            given = "plain_run_images i LEFT JOIN own_prompts o USING (lower_prompt)"
             prompt_id = "coalesce(prompt_id, own_id)"
         cursor.execute(
             f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"
@@ -472,6 +527,11 @@ class PicturesInMemory:
                 f"DELETE FROM {main}.{table} WHERE {key} NOT IN"
                 f" (SELECT {key} FROM {main}.held WHERE {key} IS NOT NULL)"
             )
+
+    def _find_reuse(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        cursor.execute(f"USE {_NAME}")
+        cursor.execute(f"DELETE FROM {_NAME}.main.shown_reuse")
+        self._reuse = find_reuse(cursor, f"{_NAME}.main.held", f"{_NAME}.main.held")
 
     def _find_newest(self, cursor: duckdb.DuckDBPyConnection) -> None:
         main = f"{_NAME}.main"

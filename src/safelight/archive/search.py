@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.columns import RATINGS
+from safelight.archive.columns import OF_THE_RUN, RATINGS
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.packs import Pack
 from safelight.archive.paging import cursor_values
-from safelight.archive.views import Views, newest_first, packs_at, quoted_name
+from safelight.archive.views import Views, newest_first, packs_at, quoted_name, selection
 from safelight.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Search:
     def rows(self, columns: Sequence[str], limit: int | None) -> list[tuple[Any, ...]]:
         """Return *columns* of the first *limit* rows, of all when None."""
         if limit is None or "timestamp" not in self.known:
-            return self._ask(self.view, columns, limit, self.views.show())
+            return self._ask(columns, limit, self.views.show(), rated=True)
         # First which rows, then all their columns: rows are wide, and few are shown.
         keys = tuple(dict.fromkeys((*self.order, "timestamp", *KEYS[self.view])))
         found = self._first_keys(keys, limit)
@@ -65,12 +65,13 @@ class Search:
             return []
         times = sorted({row[keys.index("timestamp")] for row in found})
         self.views.show(packs_at(self.views.packs, times))
+        source = "run_images" if self.view == "images" else self.view
         one = "(" + ", ".join("?" * len(KEYS[self.view])) + ")"
         names = ", ".join(map(quoted_name, KEYS[self.view]))
         places = [keys.index(name) for name in KEYS[self.view]]
         return fetched_rows(
             self.connection,
-            f"SELECT {', '.join(map(quoted_name, columns))} FROM {self.view}"
+            f"SELECT {', '.join(map(quoted_name, columns))} FROM {source}"
             f" WHERE timestamp IN ({', '.join('?' * len(times))})"
             f" AND ({names}) IN ({', '.join([one] * len(found))})"
             f" ORDER BY {sorting(self.order, self.down)}",
@@ -80,15 +81,15 @@ class Search:
     def _first_keys(self, keys: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
         """Return *keys* of the first *limit* rows."""
         wanted = compile_filter(self.condition, self.known)
-        rated = self.view == "images" and RATINGS.keys() & {*wanted.columns, *self.order}
-        source = "plain_images" if self.view == "images" and not rated else self.view
-        if self.order[0] != "timestamp":
-            return self._ask(source, keys, limit, self.views.show())
+        rated = bool(RATINGS.keys() & {*wanted.columns, *self.order})
+        by_run = self.views.reuse and self.view == "images" and wanted.columns & OF_THE_RUN
+        if self.order[0] != "timestamp" or by_run:
+            return self._ask(keys, limit, self.views.show(), rated=rated)
         found: list[tuple[Any, ...]] = []
         groups = newest_first(self._packs_of_page(), oldest=not self.down)
         for number, (packs, bound) in enumerate(groups):
             searched = self.views.show(packs, loose=number == 0)
-            found += self._ask(source, keys, limit, searched)
+            found += self._ask(keys, limit, searched, rated=rated)
             found = sorted(found, reverse=self.down)[:limit]
             if bound is None or (len(found) == limit and self._beyond(found[-1][0], bound)):
                 break
@@ -109,17 +110,29 @@ class Search:
         return time > bound if self.down else time < bound
 
     def _ask(
-        self, source: str, columns: Sequence[str], limit: int | None, searched: Mapping[str, str]
+        self,
+        columns: Sequence[str],
+        limit: int | None,
+        searched: Mapping[str, str],
+        *,
+        rated: bool,
     ) -> list[tuple[Any, ...]]:
-        looks = searched if source == "plain_images" else {}
-        wanted = compile_filter(self.condition, self.known, looks)
+        """Return rows of the view as it shows now; of pictures without ratings when not *rated*."""
+        plain = "" if rated or self.view != "images" else "plain_"
+        wanted = compile_filter(self.condition, self.known, searched if plain else {})
+        asked = selection(
+            wanted,
+            reuse=self.views.reuse and self.view == "images",
+            once=f"{plain}{self.view}",
+            every=f"{plain}run_images",
+        )
         most = "" if limit is None else f" LIMIT {int(limit)}"
         by = sorting(self.order, self.down)
         return fetched_rows(
             self.connection,
-            f"SELECT {', '.join(map(quoted_name, columns))} FROM {source}"
-            f" WHERE {wanted.sql} AND {self.page.sql} ORDER BY {by}{most}",
-            [*wanted.parameters, *self.page.parameters],
+            f"SELECT {', '.join(map(quoted_name, columns))} FROM {asked.source}"
+            f" WHERE {asked.where} AND {self.page.sql} ORDER BY {by}{most}",
+            [*asked.parameters, *self.page.parameters],
         )
 
 

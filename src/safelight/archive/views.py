@@ -5,16 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from safelight.archive.columns import (
     INTERNAL,
+    OF_THE_RUN,
     RATINGS,
     TABLES,
     Batch,
+    Run,
     columns_of,
     numpy_columns,
 )
+from safelight.archive.filters import Filter
 from safelight.archive.packs import FIRST_LAYOUT, Pack
 from safelight.learning.ratings import Rating
 
@@ -22,13 +26,17 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
+    "SHOWN_ONCE",
     "VIEWS",
+    "Selection",
     "Views",
     "doubled_runs",
+    "find_reuse",
     "newest_first",
     "packs_at",
     "quoted_name",
     "registered_ratings",
+    "selection",
 ]
 
 VIEWS = ("runs", "images", "loras")
@@ -44,12 +52,14 @@ _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_
 class Views:
     """The views over some packs and the loose records, in one database.
 
-    A run that is in several places counts once, in the earliest pack. Besides those that may be
-    asked there are ``plain_images``, without what people say and with the columns for searching,
-    and ``prompts``.
+    A run that is in several places counts once, in the earliest pack, and a picture that later
+    runs used again counts once, as who drew it has it. Besides those that may be asked there are
+    ``plain_images``, without what people say and with the columns for searching; ``prompts``; and
+    ``run_images`` and ``plain_run_images``, where such a picture is there once for each run.
 
     Attributes:
         packs: All of the archive.
+        reuse: Whether any picture is used again.
 
     Args:
         connection: Where they are made.
@@ -69,15 +79,26 @@ class Views:
     ) -> None:
         self._connection = connection
         self.packs = packs
-        self._passed_over = doubled_runs(connection, packs, loose.runs)
+        passed_over = doubled_runs(connection, packs, loose.runs)
+        self._doubled = {name for name, _ in passed_over}
+        columns = {"pack": "VARCHAR", "run_id": "VARCHAR"}
+        given = numpy_columns(columns, columns_of(sorted(passed_over)))
+        connection.register("given_passed_over", given)
+        connection.execute(
+            "CREATE TABLE passed_over AS SELECT pack::VARCHAR AS pack, run_id::VARCHAR AS run_id"
+            " FROM given_passed_over"
+        )
+        connection.unregister("given_passed_over")
         loose.create_tables(connection)
-        if again := [run_id for pack, run_id in self._passed_over if not pack]:
+        if "" in self._doubled:
             for table in VIEWS:
                 connection.execute(
-                    f"DELETE FROM batch_{table} WHERE list_contains(?, run_id)", [again]
+                    f"DELETE FROM batch_{table} WHERE run_id IN"
+                    " (SELECT run_id FROM passed_over WHERE pack = '')"
                 )
         self._rated = _load_ratings(connection, list(ratings))
         self._moved = _load_places(connection, places or {})
+        self.reuse = self._find_reuse()
 
     def show(self, packs: Sequence[Pack] | None = None, *, loose: bool = True) -> Mapping[str, str]:
         """Make the views show *packs*, all when None, and the loose records or not.
@@ -86,41 +107,141 @@ class Views:
             Column -> SQL that looks for a text in it, for :func:`.filters.compile_filter`.
         """
         shown = self.packs if packs is None else packs
-        first = [pack for pack in shown if pack.schema == FIRST_LAYOUT]
-        later = [pack for pack in shown if pack.schema != FIRST_LAYOUT]
         for table, view in (
-            ("prompts", "prompts"), ("runs", "runs"), ("loras", "loras"), ("images", "plain_images")
+            ("prompts", "prompts"), ("runs", "runs"), ("loras", "loras"),
+            ("images", "plain_run_images"),
         ):  # fmt: skip
-            own = (
-                "batch_images LEFT JOIN batch_prompts USING (prompt_id)"
-                if table == "images"
-                else f"batch_{table}"
-            )
-            parts = [f"SELECT * FROM {own}" + ("" if loose else " WHERE FALSE")]
-            parts += self._packed(table, later)
-            if table != "prompts":
-                parts += self._packed(table, first)
-            every = " UNION ALL BY NAME ".join(parts)
+            every = self._every(table, shown, loose=loose)
             if table == "images" and self._moved:
                 every = self._moved.format(images=every)
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {every}")
-        self._connection.execute(f"CREATE OR REPLACE VIEW images AS {self._rated}")
-        looks = [_IN_TEXT] * bool(first) + [_IN_PROMPTS] * bool(later)
+        once = f" WHERE {SHOWN_ONCE}" if self.reuse else ""
+        self._connection.execute(
+            f"CREATE OR REPLACE VIEW plain_images AS SELECT * FROM plain_run_images{once}"
+        )
+        for view in ("images", "run_images"):
+            rated = self._rated.format(images=f"plain_{view}")
+            self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {rated}")
+        first = any(pack.schema == FIRST_LAYOUT for pack in shown)
+        later = any(pack.schema != FIRST_LAYOUT for pack in shown)
+        looks = [_IN_TEXT] * first + [_IN_PROMPTS] * later
         return {"prompt": f"({' OR '.join(looks or [_IN_TEXT])})"}
 
-    def _packed(self, table: str, packs: Sequence[Pack]) -> Iterator[str]:
+    def _every(self, table: str, packs: Sequence[Pack], *, loose: bool = True) -> str:
+        """Return SQL for all rows of *table*, of those of *packs* and of the loose records."""
+        own = (
+            "batch_images LEFT JOIN batch_prompts USING (prompt_id)"
+            if table == "images"
+            else f"batch_{table}"
+        )
+        parts = [f"SELECT * FROM {own}" + ("" if loose else " WHERE FALSE")]
+        alike: dict[tuple[int, ...], list[Pack]] = {}  # files of one read have the same columns
+        for pack in packs:
+            if f"{table}.parquet" in pack.files:
+                alike.setdefault(pack.generation, []).append(pack)
+        for some in alike.values():
+            told = table != "images" or some[0].tells_reuse
+            parts += self._packed(table, some, "" if told else _DRAWN_BY_OLD)
+        return " UNION ALL BY NAME ".join(parts)
+
+    def _packed(self, table: str, packs: Sequence[Pack], more: str = "") -> Iterator[str]:
         """Yield SQL for each part of *packs*, which are of one layout."""
-        doubled = {name for name, _ in self._passed_over} if table != "prompts" else set()
+        doubled = self._doubled if table != "prompts" else set()
         clean = [_file(pack, table) for pack in packs if pack.path.name not in doubled]
         if clean:
-            yield f"SELECT * FROM read_parquet([{', '.join(clean)}])"
+            yield f"SELECT *{more} FROM read_parquet([{', '.join(clean)}])"
         for pack in packs:
             if pack.path.name in doubled:
-                ids = [_text(run) for name, run in self._passed_over if name == pack.path.name]
                 yield (
-                    f"SELECT * FROM read_parquet({_file(pack, table)})"
-                    f" WHERE run_id NOT IN ({', '.join(sorted(ids))})"
+                    f"SELECT *{more} FROM read_parquet({_file(pack, table)})"
+                    " WHERE run_id NOT IN (SELECT run_id FROM passed_over"
+                    f" WHERE pack = {_text(pack.path.name)})"
                 )
+
+    def _find_reuse(self) -> bool:
+        """Find the pictures that are used again and whose own record is not here."""
+        self._connection.execute(
+            f"CREATE TEMP VIEW every_image AS {self._every('images', self.packs)}"
+        )
+        self._connection.execute(f"CREATE TEMP VIEW every_run AS {self._every('runs', self.packs)}")
+        found = find_reuse(self._connection, "every_image", "every_run")
+        self._connection.execute("DROP VIEW every_image")
+        self._connection.execute("DROP VIEW every_run")
+        return found
+
+
+SHOWN_ONCE = "(drawn_by IS NULL OR (run_id, place) IN (SELECT run_id, place FROM shown_reuse))"
+"""Keeps one row of each picture, where ``shown_reuse`` is what :func:`find_reuse` made."""
+
+_DRAWN_BY_OLD = (
+    ", CASE WHEN path[1:7] = 'images/' AND path[25:25] = '-' AND path[42:42] = '/'"
+    " AND path[26:41] <> run_id THEN path[26:41] END AS drawn_by"
+)
+"""Packs of earlier versions do not say who drew a picture; the folder that it lies in does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which pictures a question is about, as parts of SQL.
+
+    Attributes:
+        source: What to select from.
+        where: What must hold.
+        parameters: The values of both, in order.
+    """
+
+    source: str
+    where: str
+    parameters: tuple[Any, ...]
+
+
+def selection(wanted: Filter, *, reuse: bool, once: str, every: str) -> Selection:
+    """Return the pictures that meet *wanted*, each once.
+
+    Where the condition is about runs, a picture that was used again is among those of each; one
+    that is found several times is shown as who drew it has it, or the earliest of those found.
+
+    Args:
+        wanted: The condition.
+        reuse: Whether any picture is used again.
+        once: Name of the view that has each picture once.
+        every: Name of the view that has it for each run.
+    """
+    if not reuse or not wanted.columns & OF_THE_RUN:
+        return Selection(once, wanted.sql, wanted.parameters)
+    found = f"SELECT * FROM {every} WHERE {wanted.sql}"
+    source = (
+        f"({found} AND drawn_by IS NULL UNION ALL SELECT * FROM ({found} AND drawn_by IS NOT NULL"
+        " QUALIFY row_number() OVER (PARTITION BY sha256, path ORDER BY timestamp, run_id, place)"
+        f" = 1) again WHERE NOT EXISTS (SELECT 1 FROM ({found} AND drawn_by IS NULL) first"
+        " WHERE first.run_id = again.drawn_by AND first.sha256 = again.sha256))"
+    )
+    return Selection(source, "TRUE", wanted.parameters * 3)
+
+
+def find_reuse(connection: duckdb.DuckDBPyConnection, images: str, runs: str) -> bool:
+    """Create the table ``shown_reuse``; return whether any picture is used again.
+
+    A picture that a run used again is not counted again. One whose own record is not here is
+    counted as the earliest of those that used it has it.
+
+    Args:
+        connection: The database.
+        images: Name of a view of all pictures of all runs.
+        runs: Name of a view of all runs.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS shown_reuse (run_id VARCHAR, place BIGINT)")
+    drawn_by = connection.execute(
+        f"SELECT DISTINCT drawn_by FROM {images} WHERE drawn_by IS NOT NULL"
+    ).fetchall()
+    if not drawn_by:
+        return False
+    connection.execute(
+        f"INSERT INTO shown_reuse SELECT arg_min(run_id, (timestamp, run_id, place)),"
+        f" arg_min(place, (timestamp, run_id, place)) FROM {images} WHERE drawn_by IS NOT NULL"
+        f" AND drawn_by NOT IN (SELECT run_id FROM {runs}) GROUP BY sha256, path"
+    )
+    return True
 
 
 def newest_first(
@@ -165,13 +286,13 @@ def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Ratin
     own = ", ".join(f'i."{name}"' for name in TABLES["images"] if name not in INTERNAL)
     if not ratings:
         none = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
-        return f"SELECT {own}, {none} FROM plain_images i"
+        return f"SELECT {own}, {none} FROM {{images}} i"
     with registered_ratings(connection, ratings) as rows:
         connection.execute(f"CREATE TABLE rated AS {rows}")
     # A hash of bytes is never one of pixels, so one table serves for both.
     said = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
     return (
-        f"SELECT {own}, {said} FROM plain_images i LEFT JOIN rated b ON b.hash = i.sha256"
+        f"SELECT {own}, {said} FROM {{images}} i LEFT JOIN rated b ON b.hash = i.sha256"
         " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
     )
 
@@ -208,31 +329,46 @@ def _load_places(connection: duckdb.DuckDBPyConnection, places: Mapping[str, str
 
 
 def doubled_runs(
-    connection: duckdb.DuckDBPyConnection, packs: Sequence[Pack], loose: Sequence[tuple[str, str]]
+    connection: duckdb.DuckDBPyConnection, packs: Sequence[Pack], loose: Sequence[Run]
 ) -> set[tuple[str, str]]:
     """Return (pack's name, run_id) of every run that an earlier place has; loose is ``""``.
 
-    Only packs whose times overlap are looked into, which serial packing never makes.
+    A run has one time, so only packs whose times overlap are looked into, which serial packing
+    never makes. Records whose time is that of a file are looked for everywhere.
     """
     found: set[tuple[str, str]] = set()
-    times = sorted(time for _, time in loose)
+    timely = [run for run in loose if not run.untimely]
+    times = sorted(run.timestamp for run in timely)
     near = packs_at(packs, times)
     if near:
         rows = connection.execute(
             f"SELECT run_id FROM {_runs_of(near)} WHERE timestamp BETWEEN ? AND ?"
             " AND run_id IN (SELECT unnest(?::VARCHAR[]))",
-            [times[0], times[-1], [run_id for run_id, _ in loose]],
+            [times[0], times[-1], [run.run_id for run in timely]],
         ).fetchall()
         found |= {("", run_id) for (run_id,) in rows}
     place = {pack.path.name: number for number, pack in enumerate(packs)}
-    for cluster in _clusters(packs):
+    looks: list[tuple[Sequence[Pack], str]] = [(c, "TRUE") for c in _clusters(packs)]
+    looks.append((packs, "status = 'imported'"))
+    looks.append(([pack for pack in packs if pack.tells_stated_time], "stated_time IS NOT NULL"))
+    for some, which in looks:
+        if len(some) < 2:
+            continue
         rows = connection.execute(
-            f"SELECT run_id, list(DISTINCT filename) FROM {_runs_of(cluster)}"
+            f"SELECT run_id, list(DISTINCT filename) FROM {_runs_of(some)} WHERE {which}"
             " GROUP BY run_id HAVING count(*) > 1"
         ).fetchall()
         for run_id, files in rows:
             names = sorted((_pack_name(file) for file in files), key=place.__getitem__)
             found |= {(name, run_id) for name in names[1:]}
+    untimely = [run.run_id for run in loose if run.untimely]
+    if untimely and packs:
+        rows = connection.execute(
+            f"SELECT DISTINCT run_id FROM {_runs_of(packs)}"
+            " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
+            [untimely],
+        ).fetchall()
+        found |= {("", run_id) for (run_id,) in rows}
     return found
 
 

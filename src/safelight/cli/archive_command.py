@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from safelight.archive import Archive
+from safelight.cli.carried import carried_as_json, print_carried, progress_of
 from safelight.cli.options import archive_option, as_click_error, json_option
 from safelight.errors import SafelightError
+
+if TYPE_CHECKING:
+    from safelight.archive.verification import Verification
 
 
 @click.group("archive")
@@ -44,36 +49,104 @@ def pack(archive: Path, as_json: bool) -> None:
 
 
 @command.command()
+@click.option("--pictures", is_flag=True, help="Read every picture file, too.")
+@click.option("--seal", is_flag=True, help="Give packs of earlier versions the hashes they lack.")
 @archive_option
 @json_option
-def verify(archive: Path, as_json: bool) -> None:
-    """Read everything, and tell what is damaged or foreign; nothing is changed."""
-    whole, faults = Archive(archive).verify()
-    told = [{"path": str(fault.path), "told": fault.told} for fault in faults]
+def verify(archive: Path, pictures: bool, seal: bool, as_json: bool) -> None:
+    """Read everything, and tell what is damaged or foreign; nothing is changed.
+
+    Records, packs, ratings, journals and logs are compared with the hashes and checksums that they
+    carry, with --pictures also every picture with its record's. Exit status: 0 all is as it was
+    written, 1 something is not.
+    """
+    from safelight.archive.verification import verify_archive
+
+    try:
+        with progress_of("verifying", hidden=as_json) as tell:
+            found = verify_archive(
+                Archive(archive), pictures=pictures, sealing=seal,
+                on_progress=lambda _what, done, total: tell(done, total),
+            )  # fmt: skip
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    faults = [{"path": str(fault.path), "told": fault.told} for fault in found.faults]
     if as_json:
-        click.echo(json.dumps({"whole": whole, "faults": told}, ensure_ascii=False))
+        told = dataclasses.asdict(found) | {"whole": found.records, "faults": faults}
+        click.echo(json.dumps(told, ensure_ascii=False))
     else:
-        click.echo(f"{whole:,} records are whole")
-        for fault in told:
-            click.echo(f"  {fault['path']}: {fault['told']}")
-    if faults:
+        _print_verification(found)
+    if found.fault_count:
         raise SystemExit(1)
+
+
+def _print_verification(found: Verification) -> None:
+    click.echo(f"{found.records:,} records are whole")
+    if found.unchecked_records:
+        of_packs = f", of {found.unsealed_packs:,} packs" if found.unsealed_packs else ""
+        seal = "; --seal gives packs hashes from now on" if found.unsealed_packs else ""
+        click.echo(
+            f"  {found.unchecked_records:,} of them are from before there were hashes{of_packs}:"
+            f" they read, and no more can be said{seal}"
+        )
+    click.echo(f"{found.lines:,} lines of ratings, journals and logs are whole")
+    if found.unchecked_lines:
+        click.echo(
+            f"  {found.unchecked_lines:,} of them are from before there were checksums: they read,"
+            " and no more can be said"
+        )
+    if found.torn_lines:
+        click.echo(f"  {found.torn_lines:,} pieces of lines that a crash cut short; none was told")
+    if found.pictures is not None:
+        click.echo(f"{found.pictures:,} pictures are those of their records")
+    if found.pictures_away:
+        click.echo(f"  {found.pictures_away:,} imported pictures are not where they were")
+    if found.foreign:
+        click.echo(f"{found.foreign:,} files are of no known kind")
+    for fault in found.faults:
+        click.echo(f"  {fault.path}: {fault.told}")
+    if found.fault_count > len(found.faults):
+        click.echo(f"  ... and {found.fault_count - len(found.faults):,} more")
+    if found.fault_count:
+        click.echo("what can be repaired, is by: safelight archive recover; or merge another copy")
 
 
 @command.command()
 @click.argument("other", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @archive_option
-def merge(other: Path, archive: Path) -> None:
-    """Copy into this archive what the archive OTHER has and it lacks."""
-    copied = Archive(archive).merge(Archive(other))
-    click.echo(f"{copied:,} files copied")
+@json_option
+def merge(other: Path, archive: Path, as_json: bool) -> None:
+    """Copy into this archive what the archive OTHER has and it lacks.
+
+    Ratings and logs are united line by line, so merging again brings what was said since. Nothing
+    of either is lost, whatever OTHER holds. Exit status: 0 everything of OTHER is here, 1 something
+    could not be copied.
+    """
+    from safelight.archive.folder_copy import merge_archives
+
+    try:
+        with progress_of("merging", hidden=as_json) as tell:
+            carried = merge_archives(archive, other, on_progress=tell)
+    except SafelightError as error:
+        raise as_click_error(error) from error
+    if as_json:
+        click.echo(carried_as_json({"copied": carried}))
+    else:
+        print_carried(carried, "copied")
+    if carried.bad_count or carried.conflicts:
+        raise SystemExit(1)
 
 
 @command.command()
 @archive_option
 @json_option
 def recover(archive: Path, as_json: bool) -> None:
-    """Finish what crashes interrupted, and make lost records again from their pictures."""
+    """Finish what crashes interrupted, and repair what can be repaired.
+
+    Killed runs get their record, lost records are made again from their pictures, damaged packs
+    are made again from their documents, and unfinished files of killed programs are removed.
+    """
+    from safelight.archive.recovery import recover_archive
     from safelight.imports.lost_records import rebuild_lost_records
     from safelight.pipeline import recover_interrupted_runs
 
@@ -81,18 +154,25 @@ def recover(archive: Path, as_json: bool) -> None:
         found = Archive(archive)
         with found.writer() as writer:
             runs = [record.run_id for record in recover_interrupted_runs(archive, writer)]
-        report = found.recover()
+        report = recover_archive(found)
         rebuilt = [record.run_id for record in rebuild_lost_records(found)]
     except SafelightError as error:
         raise as_click_error(error) from error
     left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
     if as_json:
-        answer = {"interrupted": runs, "doubled": report.records, "rebuilt": rebuilt, "left": left}
+        answer = {
+            "interrupted": runs, "doubled": report.doubled, "rebuilt": rebuilt,
+            "abandoned": report.abandoned, "repaired": [str(path) for path in report.repaired],
+            "left": left,
+        }  # fmt: skip
         click.echo(json.dumps(answer))
         return
     click.echo(f"{len(runs):,} killed runs got their record")
-    click.echo(f"{report.records:,} loose records that a pack holds were removed")
+    click.echo(f"{report.doubled:,} loose records that a pack holds were removed")
     click.echo(f"{len(rebuilt):,} lost records were made again from pictures")
+    click.echo(f"{report.abandoned:,} unfinished files of killed programs were removed")
+    for path in report.repaired:
+        click.echo(f"  made again from its records: {path}; it lies in packs/.damaged now")
     for fault in left:
         click.echo(f"  left as it is: {fault['path']}: {fault['told']}")
 
@@ -105,8 +185,8 @@ def stats(archive: Path, as_json: bool) -> None:
     try:
         found = Archive(archive)
         totals = found.sql(
-            "SELECT count(*) AS runs, sum(pictures) AS pictures, sum(failures) AS failures,"
-            " min(timestamp) AS first, max(timestamp) AS last FROM runs"
+            "SELECT count(*) AS runs, (SELECT count(*) FROM images) AS pictures,"
+            " sum(failures) AS failures, min(timestamp) AS first, max(timestamp) AS last FROM runs"
         )
         groups = found.sql(
             "SELECT backend, model, sampler, count(*) AS pictures, round(avg(seconds), 3) AS"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from safelight.archive import Archive
 from safelight.archive_layout import packs_folder, records_folder
-from safelight.errors import RecordError
 from safelight.learning import LearningRecord
 from safelight.pipeline import BackendDescription
 from safelight.pipeline.drawn_before import Continuation, DrawnBefore, finished_entries
@@ -45,11 +44,10 @@ class ArchivedPictures:
             " AND (? = '' OR coalesce(r.backend_version, '') IN ('', ?)) ORDER BY r.timestamp"
         )
         parameters = [list(identities), engine.name, engine.version, engine.version]
-        with self._archive.connect() as connection:
-            rows = connection.execute(statement, parameters).fetchall()
+        rows = self._archive.rows(statement, parameters)
         newest = {identity: run_id for identity, run_id, _ in rows}
         found: dict[str, DrawnBefore] = {}
-        for record in records_of_runs(self._archive, set(newest.values())):
+        for record in self._archive.records(newest.values()):
             for _, entry, drawn_by in finished_entries(record, self._archive.path):
                 wanted = newest.get(entry.identity) == record.run_id
                 if wanted and entry.outputs and not entry.failures:
@@ -60,40 +58,6 @@ class ArchivedPictures:
                         identity=entry.identity,
                     )
         return found
-
-
-def records_of_runs(archive: Archive, run_ids: Iterable[str]) -> list[LearningRecord]:
-    """Return the records of *run_ids*; those that cannot be read are left out."""
-    wanted = set(run_ids)
-    texts: dict[str, bytes] = {}
-    if wanted and records_folder(archive.path).is_dir():
-        for path in records_folder(archive.path).glob("*.json"):
-            run_id = path.stem.rpartition("_")[2]
-            if run_id in wanted:
-                try:
-                    texts[run_id] = path.read_bytes()
-                except OSError:
-                    continue
-    packed = wanted - set(texts)
-    if packed and packs_folder(archive.path).is_dir():
-        from safelight.archive.packs import read_packs
-
-        packs, _ = read_packs(packs_folder(archive.path))
-        files = [str(pack.path / "documents.parquet") for pack in packs]
-        if files:
-            with archive.connect() as connection:
-                rows = connection.execute(
-                    "SELECT run_id, json FROM read_parquet(?) WHERE run_id IN (SELECT unnest(?))",
-                    [files, sorted(packed)],
-                ).fetchall()
-            texts |= {run_id: text.encode() for run_id, text in rows}
-    records = []
-    for text in texts.values():
-        try:
-            records.append(LearningRecord.from_json(text))
-        except RecordError:
-            continue
-    return records
 
 
 def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continuation:
@@ -114,13 +78,10 @@ def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continu
 
 def _by_part(archive: Archive, run: LearningRecord) -> Callable[[int], Sequence[LearningRecord]]:
     parts: dict[int, list[str]] = {}
-    with archive.connect() as connection:
-        rows = connection.execute(
-            "SELECT run_id, part FROM runs WHERE plan_id = ?", [run.plan_id]
-        ).fetchall()
+    rows = archive.rows("SELECT run_id, part FROM runs WHERE plan_id = ?", [run.plan_id])
     for run_id, part in rows:
         parts.setdefault(part, []).append(run_id)
-    return lambda part: records_of_runs(archive, parts.get(part, ()))
+    return lambda part: archive.records(parts.get(part, ()))
 
 
 def _holds_anything(archive: Path) -> bool:

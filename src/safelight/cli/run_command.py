@@ -267,12 +267,12 @@ def _run_on(
 
 def _push(url: str, archive: Path, result: RunResult) -> None:
     """Put a run on a store; trouble is told and harms nothing: ``sync`` puts it later."""
-    from safelight.object_archive import ObjectArchive, open_store
+    from safelight.object_archive import open_store, push_run
 
     try:
-        shared = ObjectArchive(open_store(url))
+        store = open_store(url)
         for record in result.records:
-            shared.push_run(archive, record)
+            push_run(archive, record, store)
     except SafelightError as error:
         _say(f"the run is not on the store yet: {error}; put it there with: safelight sync {url}")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from safelight.archive_layout import presets_folder
 from safelight.cli.options import archive_option, as_click_error, json_option
 from safelight.durable_file import make_folder
 from safelight.errors import ConfigError, PlanError, SafelightError
@@ -463,7 +464,7 @@ def _keep_preset(
         evidence, [found.best.setting], found.fixed, prompts[:1] or evidence.prompts[:1], 1,
         name=name, metadata=metadata,
     )  # fmt: skip
-    path = archive / "presets" / f"{name}.toml"
+    path = presets_folder(archive) / f"{name}.toml"
     make_folder(path.parent)
     said = [
         f"What is known to work best with {evidence.title}: {_number(found.gain)} over what was"

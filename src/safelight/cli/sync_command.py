@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from safelight.cli.options import archive_option, as_click_error
+from safelight.cli.carried import carried_as_json, print_carried, progress_of
+from safelight.cli.options import archive_option, as_click_error, json_option
 from safelight.errors import SafelightError
 
 
@@ -15,21 +16,33 @@ from safelight.errors import SafelightError
 @click.option("--push/--no-push", default=True, help="Put what the store lacks.")
 @click.option("--pull/--no-pull", default=True, help="Fetch what the archive lacks.")
 @archive_option
-def command(url: str, push: bool, pull: bool, archive: Path) -> None:
+@json_option
+def command(url: str, push: bool, pull: bool, archive: Path, as_json: bool) -> None:
     """Make this archive and the one on an object store equal.
 
     URL is s3://bucket/folder, gs://, az:// or file:///; who may use it is told by the
     environment (AWS_ACCESS_KEY_ID and so on). Nothing is overwritten or deleted on either side.
+    Exit status: 0 all is on both sides, 1 something could not be carried.
     """
-    from safelight.object_archive import ObjectArchive, open_store
+    from safelight.archive_layout import records_folder
+    from safelight.learning import LearningRecordWriter
+    from safelight.object_archive import open_store, pull_archive, push_archive
+    from safelight.pipeline import recover_interrupted_runs
 
+    told = {}
     try:
-        shared = ObjectArchive(open_store(url))
-        for wanted, move, word in ((push, shared.push, "put"), (pull, shared.pull, "fetched")):
+        store = open_store(url)
+        with LearningRecordWriter(records_folder(archive)) as writer:
+            recover_interrupted_runs(archive, writer)  # a store has no journals to go on from
+        for wanted, move, word in ((push, push_archive, "put"), (pull, pull_archive, "fetched")):
             if wanted:
-                moved = move(archive)
-                click.echo(f"{moved.files:,} files {word}, {moved.bytes / 2**20:,.1f} MiB")
-                for name in moved.conflicts[:20]:
-                    click.echo(f"  differs there, left as it is: {name}")
+                with progress_of(word, hidden=as_json) as tell:
+                    told[word] = move(archive, store, on_progress=tell)
+                if not as_json:
+                    print_carried(told[word], word)
     except SafelightError as error:
         raise as_click_error(error) from error
+    if as_json:
+        click.echo(carried_as_json(told))
+    if any(one.bad_count or one.conflicts for one in told.values()):
+        raise SystemExit(1)

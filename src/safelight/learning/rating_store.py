@@ -19,6 +19,7 @@ from typing import Self
 
 import msgspec
 
+from safelight.archive_layout import ratings_folder
 from safelight.durable_file import AppendOnlyFile, make_folder
 from safelight.errors import StorageError
 from safelight.learning.paused_collector import paused_collector
@@ -44,11 +45,6 @@ _LOOK = 0.5
 """Seconds between two looks at what others wrote; a rater must not wait for many small looks."""
 
 _log = logging.getLogger(__name__)
-
-
-def ratings_folder(archive: Path) -> Path:
-    """Return the folder of the rating segments."""
-    return archive / "ratings"
 
 
 class Segments:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from safelight.archive_layout import CONTACT_SHEET
 from safelight.config import PipelineConfig
 from safelight.durable_file import replace_file
 from safelight.pipeline.contact_sheet import MOST_CELLS, SheetCell, contact_sheet
@@ -35,7 +36,7 @@ def write_contact_sheet(
     """
     if result.folder is None or plan.plan_size < 2 or not result.images:
         return None
-    path = result.folder / "contact_sheet.png"
+    path = result.folder / f"{CONTACT_SHEET}.png"
     try:
         replace_file(path, _sheet(result, config, plan))
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.archive_layout import searches_file
 from safelight.durable_file import make_folder, replace_file
 from safelight.errors import FilterError, SafelightError, StorageError
 from safelight.learning.learning_record import ImageOutput
@@ -121,7 +122,7 @@ def _wanted(request: Request) -> dict[str, str]:
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks the grid for."""
-    searches_file = table.archive.path / "searches.json"
+    saved = searches_file(table.archive.path)
 
     def browse(request: Request) -> Response:
         wanted = _wanted(request)
@@ -144,7 +145,8 @@ def routes(table: LightTable) -> list[Route]:
             table, wanted["q"], sort=wanted["sort"], limit=max(1, min(limit, _LARGEST_PAGE)),
             after=request.query_params.get("after"),
         )  # fmt: skip
-        return json_answer({"rows": rows, "after": after})
+        left_out = len(table.archive.left_out())
+        return json_answer({"rows": rows, "after": after, "left_out": left_out})
 
     async def facets(request: Request) -> Response:
         q = request.query_params.get("q", "")
@@ -185,16 +187,14 @@ def routes(table: LightTable) -> list[Route]:
             raise FilterError("at most 200 searches, with names of 200 characters, can be kept")
         try:
             make_folder(table.archive.path)
-            await run_in_threadpool(
-                replace_file, searches_file, msgspec.json.encode(given.searches)
-            )
+            await run_in_threadpool(replace_file, saved, msgspec.json.encode(given.searches))
         except OSError as error:
             raise StorageError(f"the searches could not be kept: {error}") from error
         return json_answer({"searches": _saved()})
 
     def _saved() -> list[SavedSearch]:
         try:
-            return msgspec.json.decode(searches_file.read_bytes(), type=list[SavedSearch])
+            return msgspec.json.decode(saved.read_bytes(), type=list[SavedSearch])
         except (OSError, msgspec.MsgspecError, ValueError):
             return []
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.filters import Filter
 from safelight.archive.pictures_in_memory import DAY, SIZE
 from safelight.archive.search import fetched_rows
+from safelight.archive.views import Selection
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["IN_MEMORY", "ON_DISK", "Facet", "FacetValue", "Source", "count_facets"]
+__all__ = ["FACET_RATINGS", "IN_MEMORY", "ON_DISK", "Facet", "FacetValue", "Source", "count_facets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,16 @@ _FACET_SQL = {
     "backend": "backend",
     "status": "status",
 }
+FACET_RATINGS = ("stars", "favourite", "rejected")
+"""What of ratings is counted."""
+
 _NAMES = tuple(_FACET_SQL)
 _WHOLE = 2 ** len(_NAMES) - 1
 _QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
 _FACETS = (
     "SELECT GROUPING(" + _QUOTED + "), count(*), " + _QUOTED + " FROM (SELECT "  # noqa: S608
     + ", ".join(f'{sql} AS "{name}_"' for name, sql in _FACET_SQL.items())
-    + " FROM images WHERE {where}) GROUP BY GROUPING SETS ((), "
+    + " FROM {images} WHERE {where}) GROUP BY GROUPING SETS ((), "
     + ", ".join(f'("{name}_")' for name in _NAMES)
     + ")"
 )  # fmt: skip
@@ -81,30 +84,31 @@ ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "(run_id, place)"
 IN_MEMORY = Source(DAY, SIZE, "row_")
 _LORAS = (
     "SELECT name, count(DISTINCT {picture}) FROM loras WHERE {picture} IN"
-    " (SELECT {picture} FROM images WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
+    " (SELECT {picture} FROM {images} WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
 )
 
 
 def count_facets(
-    connection: duckdb.DuckDBPyConnection, wanted: Filter, most: int, source: Source
+    connection: duckdb.DuckDBPyConnection, asked: Selection, most: int, source: Source
 ) -> tuple[int, tuple[Facet, ...]]:
-    """Return how many of ``images`` are *wanted*, and how they part.
+    """Return how many pictures are *asked* for, and how they part.
 
     Args:
-        connection: With the views ``images`` and ``loras``.
-        wanted: The condition.
+        connection: With the views of *asked*, and ``loras``.
+        asked: Which pictures.
         most: Values per facet.
         source: What the views are made of.
 
     Raises:
         ArchiveError: The archive cannot answer.
     """
-    how = {"day": source.day, "size": source.size, "where": wanted.sql}
-    rows = fetched_rows(connection, _FACETS.format(**how), wanted.parameters)
+    which = {"images": asked.source, "where": asked.where}
+    statement = _FACETS.format(day=source.day, size=source.size, **which)
+    rows = fetched_rows(connection, statement, asked.parameters)
     loras: list[tuple[Any, ...]] = []
     if fetched_rows(connection, "SELECT 1 FROM loras LIMIT 1", ()):
-        statement = _LORAS.format(picture=source.picture, where=wanted.sql)
-        loras = fetched_rows(connection, statement, wanted.parameters)
+        statement = _LORAS.format(picture=source.picture, **which)
+        loras = fetched_rows(connection, statement, asked.parameters)
     total = 0
     found: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
     for group, count, *values in rows:

@@ -22,20 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from safelight.archive import Answer, Archive
+from safelight.archive import Answer, Archive, Fault
+from safelight.archive.archive import columns_of_view
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.pictures_in_memory import PicturesInMemory
 from safelight.archive.search import fetched_rows
+from safelight.archive.views import Views, selection
 from safelight.archive_layout import (
     imports_folder,
     packs_folder,
+    ratings_folder,
     records_folder,
     running_folder,
 )
-from safelight.errors import SafelightError
-from safelight.learning.learning_record import LearningRecord
-from safelight.learning.ratings import ratings_folder
-from safelight.web.facets import IN_MEMORY, ON_DISK, Facet, count_facets
+from safelight.errors import RecordError, SafelightError
+from safelight.learning.learning_record import LearningRecord, read_document
+from safelight.web.facets import FACET_RATINGS, IN_MEMORY, ON_DISK, Facet, count_facets
 
 if TYPE_CHECKING:
     import duckdb
@@ -173,14 +175,27 @@ class HeldArchive(Archive):
             " ORDER BY count(*) DESC LIMIT 100"
         )
         memory = self._caught_up()
-        with self.connect() if memory is None else memory.asked() as connection:
+        if memory is None:
+            return tuple(row[0] for row in self.rows(statement))
+        with memory.asked() as connection:
             return tuple(row[0] for row in fetched_rows(connection, statement, ()))
 
     def record(self, run_id: str) -> LearningRecord:
         """Return what :meth:`Archive.record` does."""
         memory = self._caught_up()
         document = None if memory is None else memory.document(run_id)
-        return super().record(run_id) if document is None else LearningRecord.from_json(document)
+        with suppress(RecordError):  # there may be another copy that is whole
+            if document is not None:
+                return read_document(document)
+        return super().record(run_id)
+
+    def left_out(self) -> tuple[Fault, ...]:
+        """Return what cannot be asked, and why."""
+        memory = self._memory
+        if memory is None:
+            return super().left_out()
+        told = sorted(memory.left_out().items())
+        return tuple(Fault(path=path, told=why) for path, why in told)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor of the held database; closing it leaves the database open."""
@@ -233,15 +248,20 @@ class HeldArchive(Archive):
         if self._closed.wait(_BREATH):
             return
         signature = self.signature()
-        try:
-            memory = PicturesInMemory(self._database(threads=1), self.path)
-            if memory.is_too_large():
-                self._load_from = math.inf
-                return
-            memory.catch_up()
-        except (SafelightError, OSError, duckdb.Error) as error:
-            _log.warning("the pictures stay on the disk: %s", error)
-            return
+        memory = None
+        while memory is None:
+            try:
+                memory = PicturesInMemory(self._database(threads=1), self.path)
+                memory.unreadable = dict(self._unreadable)
+                if memory.is_too_large():
+                    self._load_from = math.inf
+                    return
+                memory.catch_up()
+            except (SafelightError, OSError, duckdb.Error) as error:
+                memory = None
+                if not self.find_unreadable():
+                    _log.warning("the pictures stay on the disk: %s", error)
+                    return
         self._taken, self._memory = signature, memory
         with self._keeping:
             self._held = None
@@ -266,7 +286,10 @@ class HeldArchive(Archive):
                 else:
                     return memory
             except (SafelightError, OSError, duckdb.Error) as error:
-                _log.warning("the pictures are read from the disk: %s", error)
+                if self.find_unreadable():
+                    self._load_from = 0.0  # without it, at once
+                else:
+                    _log.warning("the pictures are read from the disk: %s", error)
                 self._memory = None
                 return None
             self._taken = signature
@@ -311,13 +334,13 @@ class HeldArchive(Archive):
         with self._keeping:
             self._questions += 1
         try:
-            told = self._askers.submit(self._asked, key, kept, signature, ask, keep).result()
+            told = self._askers.submit(self._answered, key, kept, signature, ask, keep).result()
         finally:
             with self._keeping:
                 self._questions -= 1
         return cast("T", told)
 
-    def _asked(
+    def _answered(
         self,
         key: tuple[object, ...],
         before: _Kept | None,
@@ -367,17 +390,20 @@ class HeldArchive(Archive):
 
     def _facets(self, condition: str, most: int) -> tuple[int, tuple[Facet, ...]]:
         memory = self._caught_up()
-        if memory is None:
-            with self.connect() as connection:
-                wanted = compile_filter(condition, _columns(connection))
-                return count_facets(connection, wanted, most, ON_DISK)
-        with memory.asked() as connection:
-            return count_facets(connection, memory.condition(condition), most, IN_MEMORY)
+        if memory is not None:
+            with memory.asked() as connection:
+                asked = memory.selection(condition, FACET_RATINGS)
+                return count_facets(connection, asked, most, IN_MEMORY)
 
+        def count(
+            connection: duckdb.DuckDBPyConnection, views: Views
+        ) -> tuple[int, tuple[Facet, ...]]:
+            views.show()
+            wanted = compile_filter(condition, columns_of_view("images"))
+            asked = selection(wanted, reuse=views.reuse, once="images", every="run_images")
+            return count_facets(connection, asked, most, ON_DISK)
 
-def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    rows = connection.execute("DESCRIBE images").fetchall()
-    return {row[0]: row[1] for row in rows if row[0] not in ("lower_prompt", "prompt_id")}
+        return self.asked(count, rated=True)
 
 
 def _changed(folder: Path) -> int:

@@ -91,6 +91,7 @@ class LightTable:
             archive_name=self.archive.path.resolve().name,
             can_run=self.runs.controller is not None,
             signs_in=self.signs_in,
+            left_out=len(self.archive.left_out()),
             here=request.url.path,
             **values,
         )

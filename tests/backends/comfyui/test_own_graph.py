@@ -13,6 +13,7 @@ import pytest
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FakeComfyUI
 from safelight.backends.comfyui import ComfyuiBackend
+from safelight.cli.demo_command import EXAMPLES
 from safelight.errors import BackendError
 from safelight.pipeline.backend import (
     Generation,
@@ -21,7 +22,7 @@ from safelight.pipeline.backend import (
     UpscaleRequest,
 )
 
-OWN_GRAPH = Path(__file__).resolve().parents[3] / "examples" / "workflows" / "own_graph.json"
+OWN_GRAPH = EXAMPLES / "workflows" / "own_graph.json"
 GRAPH: dict[str, Any] = json.loads(OWN_GRAPH.read_text("utf-8"))
 GRAPH["4"]["inputs"]["ckpt_name"] = "tiny.safetensors"
 GRAPH["5"]["inputs"].update(width=64, height=48)

@@ -23,6 +23,7 @@ from backends.backend_contract import Steps, pixels
 from backends.comfyui.comfyui_contract import ComfyuiContract
 from backends.comfyui.real_server import CHECKPOINT, UPSCALER, RealServer
 from safelight.backends.comfyui import ComfyuiBackend
+from safelight.cli.demo_command import EXAMPLES
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
 from safelight.pipeline.backend import (
     Backend,
@@ -35,7 +36,7 @@ from safelight.pipeline.images import png_texts
 
 FOLDER = os.environ.get("SAFELIGHT_COMFYUI_DIR", "")
 URL = os.environ.get("SAFELIGHT_COMFYUI_URL", "")
-OWN_GRAPH = Path(__file__).resolve().parents[3] / "examples" / "workflows" / "own_graph.json"
+OWN_GRAPH = EXAMPLES / "workflows" / "own_graph.json"
 FIELDS: dict[str, Any] = {
     "prompt": "a lighthouse",
     "seed": 3,

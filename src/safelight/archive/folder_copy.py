@@ -1,0 +1,249 @@
+"""FolderCopy: an archive in a folder, as something to carry from and to."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from safelight.archive.pack_check import check_pack, set_aside
+from safelight.archive.packs import MANIFEST, read_pack
+from safelight.archive.transfer import (
+    Carried,
+    Entry,
+    PackState,
+    Vanished,
+    Version,
+    carry,
+    check_files,
+    part_key,
+    version_key,
+)
+from safelight.archive_layout import JOURNAL_NAME, PART, packs_folder, running_folder
+from safelight.durable_file import (
+    AppendOnlyFile,
+    copy_new_file,
+    held_folder,
+    hidden_folder,
+    is_held,
+    make_folder,
+    replace_file,
+    sync_folder,
+    write_new_file,
+)
+from safelight.errors import ArchiveError, StorageError
+
+__all__ = ["FolderCopy", "merge_archives"]
+
+
+def merge_archives(target: Path, source: Path, **options: object) -> Carried:
+    """Carry into the archive folder *target* what *source* has and it lacks.
+
+    Args:
+        target: The archive that grows.
+        source: The other one, which is only read.
+        **options: Those of :func:`.transfer.carry`.
+
+    Raises:
+        StorageError: As :func:`.transfer.carry`.
+    """
+    return carry(FolderCopy(source), FolderCopy(target), **options)  # type: ignore[arg-type]
+
+
+class FolderCopy:
+    """An archive in a folder.
+
+    Args:
+        path: The folder; it need not be there yet.
+    """
+
+    has_markers = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._unflushed: set[Path] = set()
+        self._unlisted: list[tuple[str, str]] = []
+
+    def entries(self) -> Mapping[str, Entry]:
+        """Return every file that is not hidden."""
+        self._unlisted = []
+        found: dict[str, Entry] = {}
+        pending = [("", self.path)]
+        while pending:
+            prefix, folder = pending.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.name.startswith("."):
+                            continue
+                        key = f"{prefix}{entry.name}"
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append((f"{key}/", folder / entry.name))
+                        elif entry.is_file():
+                            status = entry.stat()
+                            found[key] = Entry(status.st_size, status.st_mtime_ns)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if not prefix:
+                    raise StorageError(f"{folder} cannot be listed: {error}") from error
+                self._unlisted.append((prefix, f"cannot be listed: {error}"))
+        return found
+
+    def unlisted(self) -> Sequence[tuple[str, str]]:
+        """Return the folders that could not be listed, and why."""
+        return self._unlisted
+
+    def going_on(self) -> frozenset[str]:
+        """Return the folders of runs whose journal a process holds."""
+        found = set()
+        try:
+            markers = list(running_folder(self.path).iterdir())
+        except OSError:
+            return frozenset()
+        for marker in markers:
+            try:
+                place = PurePosixPath(marker.read_text("utf-8"))
+                if is_held(self.path / place / JOURNAL_NAME):
+                    found.add(str(place))
+            except (OSError, ValueError):
+                continue
+        return frozenset(found)
+
+    def read(self, key: str) -> bytes:
+        """Return what *key* holds."""
+        try:
+            return (self.path / key).read_bytes()
+        except FileNotFoundError as error:
+            raise Vanished(f"is not there any more: {error}") from error
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error}") from error
+
+    def file(self, key: str) -> Path | None:
+        """Return the file of *key*."""
+        return self.path / key
+
+    def add(self, key: str, content: Path | bytes, modified: int) -> bool:
+        """Add a file that is not there; its name is flushed by :meth:`flush`."""
+        target = self.path / key
+        try:
+            make_folder(target.parent)
+            self._unflushed.add(target.parent)
+            return copy_new_file(content, target, modified=modified, flush=False) is not None
+        except FileNotFoundError as error:
+            raise Vanished(f"is not there any more: {error}") from error
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error}") from error
+
+    def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:
+        """Add a pack under a hidden name, and give it its own when it is whole."""
+        folder = packs_folder(self.path)
+        try:
+            with hidden_folder(folder) as hidden:
+                for file, content in files.items():
+                    copy_new_file(content, hidden / file, flush=False)
+                check_files(manifest, {file: hidden / file for file in files})
+                replace_file(hidden / MANIFEST, manifest)
+                if faults := check_pack(read_pack(hidden), only_hashes=True).faults:
+                    raise StorageError("; ".join(faults))
+                if (folder / name).exists():
+                    return False
+                hidden.rename(folder / name)
+                sync_folder(folder)
+        except ArchiveError as error:
+            raise StorageError(str(error)) from error
+        except FileNotFoundError as error:
+            raise Vanished(f"is not there any more: {error}") from error
+        except OSError as error:
+            raise StorageError(f"the pack {name} cannot be written: {error}") from error
+        return True
+
+    def pack_state(self, name: str, sizes: Mapping[str, int]) -> PackState:  # noqa: ARG002
+        """Return how the pack *name* is here, by its hashes."""
+        path = packs_folder(self.path) / name
+        if not path.exists():
+            return "absent"
+        try:
+            pack = read_pack(path)
+        except ArchiveError:
+            return "damaged"
+        return "damaged" if check_pack(pack, only_hashes=True).faults else "whole"
+
+    def set_pack_aside(self, name: str) -> bool:
+        """Move a damaged pack out of the way."""
+        try:
+            set_aside(packs_folder(self.path) / name)
+        except ArchiveError as error:
+            raise StorageError(str(error)) from error
+        return True
+
+    def extend(self, key: str, lines: Sequence[bytes]) -> None:
+        """Add lines to a file, or to a part beside it while somebody holds it."""
+        path = self.path / key
+        try:
+            make_folder(path.parent)
+            with held_folder(path.parent):  # one merge at a time: each sees what the others added
+                known = _lines_of_family(path)
+                missing = [line for line in lines if line not in known]
+                if missing:
+                    self._extend(path, key, missing)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be extended: {error}") from error
+
+    def _extend(self, path: Path, key: str, lines: Sequence[bytes]) -> None:
+        data = b"\n".join(lines)
+        try:
+            with AppendOnlyFile(path) as file:
+                there = path.read_bytes()
+                torn = b"\n" if there and not there.endswith(b"\n") else b""
+                file.append(torn + data)
+        except BlockingIOError:  # it is being written, and goes on so
+            part = self.path / part_key(key, data + b"\n")
+            write_new_file(part.parent, part.stem, part.suffix, data + b"\n")
+
+    def current(self, key: str, names: Sequence[str]) -> Version | None:
+        """Return what the file holds."""
+        if key not in names:
+            return None
+        data = self.read(key)
+        try:
+            modified = (self.path / key).stat().st_mtime_ns
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error}") from error
+        digest = hashlib.sha256(data).hexdigest()[:12]
+        return Version(digest=digest, modified=modified, load=lambda: data)
+
+    def keep(self, key: str, data: bytes, modified: int) -> bool:
+        """Keep a version in a file beside it."""
+        return self.add(version_key(key, data, modified), data, modified)
+
+    def replace(self, key: str, data: bytes, modified: int) -> bool:
+        """Replace the file."""
+        target = self.path / key
+        try:
+            make_folder(target.parent)
+            replace_file(target, data)
+            os.utime(target, ns=(modified, modified))
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error}") from error
+        return True
+
+    def flush(self) -> None:
+        """Flush the names of what was added."""
+        try:
+            while self._unflushed:
+                sync_folder(self._unflushed.pop())
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be flushed: {error}") from error
+
+
+def _lines_of_family(path: Path) -> set[bytes]:
+    """Return the lines of a file and of its parts."""
+    known: set[bytes] = set()
+    for file in (path, *path.parent.glob(f"{glob.escape(path.stem)}{PART}*{path.suffix}")):
+        with contextlib.suppress(FileNotFoundError):
+            known.update(file.read_bytes().split(b"\n"))
+    return known

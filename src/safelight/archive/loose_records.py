@@ -1,0 +1,106 @@
+"""loose_records: the records that are in no pack yet, a file each.
+
+What a file is called says nothing but when it was written: whose record it is, it says itself. A
+run whose record lies there twice counts once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from safelight.archive.columns import Batch, decoded
+from safelight.errors import RecordError
+from safelight.learning.learning_record import read_document
+from safelight.timestamps import read_compact, utc_timestamp
+
+__all__ = ["loose_batch", "loose_documents", "loose_names", "written_at"]
+
+
+class _Name(msgspec.Struct):
+    run_id: str = ""
+
+
+_name_decoder = msgspec.json.Decoder(_Name)
+
+
+def loose_names(folder: Path) -> list[str]:
+    """Return the names of the files of loose records, oldest first.
+
+    Raises:
+        OSError: The folder is there and cannot be listed.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if name.endswith(".json") and not name.startswith(".")]
+
+
+def written_at(path: str) -> str:
+    """Return when the record in *path* was written: as its name tells, else as the disk does."""
+    told = read_compact(os.path.basename(path))  # noqa: PTH119 - as in packing
+    if told is not None:
+        return told
+    try:
+        seconds = os.stat(path).st_mtime  # noqa: PTH116
+        return utc_timestamp(datetime.fromtimestamp(seconds, UTC))
+    except (OSError, ValueError, OverflowError):
+        return utc_timestamp()
+
+
+def loose_batch(folder: Path) -> tuple[Batch, dict[Path, str]]:
+    """Return the loose records as rows, and path -> why for those that cannot be used.
+
+    Raises:
+        OSError: The folder is there and cannot be listed.
+    """
+    batch = Batch()
+    known: set[str] = set()
+    trouble: dict[Path, str] = {}
+    for name in loose_names(folder):
+        path = folder / name
+        try:
+            record = decoded(path.read_bytes())
+        except FileNotFoundError:
+            continue  # packed under our eyes
+        except (OSError, RecordError) as error:
+            trouble[path] = str(error)
+            continue
+        if record.run_id not in known:
+            known.add(record.run_id)
+            batch.add(record, partial(written_at, str(path)))
+    return batch, trouble
+
+
+def loose_documents(
+    folder: Path, run_ids: Iterable[str] = (), *, prefix: str = ""
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (run_id, document) of the runs in *run_ids*, and of those that begin with *prefix*.
+
+    Each run once, and only what is whole. Files that are named after their run are looked at first.
+    """
+    wanted, found = set(run_ids), set[str]()
+
+    def asked(run_id: str) -> bool:
+        return run_id in wanted or (bool(prefix) and run_id.startswith(prefix))
+
+    names = loose_names(folder)
+    after_run = [n for n in names if asked(n.removesuffix(".json").rpartition("_")[2])]
+    for number, name in enumerate((*after_run, *names)):
+        if number == len(after_run) and (found >= wanted if wanted else found):
+            return
+        try:
+            document = (folder / name).read_bytes()
+            run_id = _name_decoder.decode(document).run_id
+            if asked(run_id) and run_id not in found:
+                read_document(document)
+                found.add(run_id)
+                yield run_id, document
+        except (OSError, ValueError, RecursionError, RecordError):
+            continue  # told by whoever reads all of them

@@ -1,0 +1,205 @@
+"""pack_check: what is wrong with a pack, and what can still be had of it.
+
+Nothing is deleted: a damaged pack that something whole has taken the place of is set aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from safelight.archive.columns import decoded
+from safelight.archive.packs import (
+    MANIFEST,
+    Pack,
+    connected,
+    file_sha256,
+    quoted,
+    read_documents,
+    read_through,
+    write_manifest,
+)
+from safelight.durable_file import make_folder, sync_folder
+from safelight.errors import ArchiveError, RecordError, sentence_of
+
+__all__ = [
+    "SET_ASIDE",
+    "PackCheck",
+    "check_pack",
+    "readable_tables",
+    "rescued_documents",
+    "seal",
+    "set_aside",
+]
+
+SET_ASIDE = ".damaged"
+"""Folder for damaged packs that something whole has taken the place of; nothing reads it."""
+
+_TOGETHER = 2048
+"""Documents that are compressed together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackCheck:
+    """What is wrong with a pack; nothing, when there are no faults.
+
+    Attributes:
+        faults: Sentences that go on from its name.
+        tables: Tables that are damaged, ``documents`` not among them.
+        documents: Whether documents are damaged.
+        lost: Runs whose document is damaged, as far as that can be said.
+        sealed: Whether its manifest has the hashes of its files.
+    """
+
+    faults: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    documents: bool = False
+    lost: tuple[str, ...] = ()
+    sealed: bool = True
+
+
+def check_pack(pack: Pack, *, only_hashes: bool = False) -> PackCheck:
+    """Read everything in *pack*, and compare it with what its manifest says.
+
+    Args:
+        pack: Which.
+        only_hashes: What has its hash was verified when it was written, and is not decoded.
+    """
+    damaged: dict[str, str] = {}
+    for name in pack.files:
+        table = name.removesuffix(".parquet")
+        try:
+            if pack.sha256 and file_sha256(pack.path / name) != pack.sha256.get(name):
+                damaged[table] = f"{name} is not what was written: its SHA-256 differs"
+            elif table != "documents" and not (only_hashes and pack.sha256):
+                with connected() as connection:
+                    read_through(connection, pack.path / name)
+        except Exception as error:  # noqa: BLE001 - whatever a torn file makes a reader say
+            damaged[table] = f"{name} cannot be read: {_first_line(error)}"
+    lost: tuple[str, ...] = ()
+    told = damaged.get("documents")
+    if told is None and not (only_hashes and pack.sha256):
+        told = _wrong_with_documents(pack)
+    if told is not None:
+        damaged["documents"] = told
+        lost = _runs_without_document(pack)
+        if lost:
+            some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+            damaged["documents"] += f"; {len(lost):,} records are damaged: {some}"
+    faults = [damaged[t] for name in pack.files if (t := name.removesuffix(".parquet")) in damaged]
+    return PackCheck(
+        faults=tuple(faults),
+        tables=tuple(table for table in damaged if table != "documents"),
+        documents="documents" in damaged,
+        lost=lost,
+        sealed=bool(pack.sha256),
+    )
+
+
+def _wrong_with_documents(pack: Pack) -> str | None:
+    try:
+        records = 0
+        for run_id, document in read_documents(pack.path):
+            records += 1
+            if decoded(document).run_id != run_id:
+                return f"run {run_id} is another one inside"
+        if records != pack.records:
+            return f"holds {records} records, its manifest says {pack.records}"
+    except (ArchiveError, RecordError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - as above
+        return f"documents.parquet cannot be read: {_first_line(error)}"
+    return None
+
+
+def _runs_without_document(pack: Pack) -> tuple[str, ...]:
+    """Return the runs that the tables of *pack* know and whose document is damaged."""
+    try:
+        with connected() as connection:
+            rows = connection.execute(
+                f"SELECT run_id FROM read_parquet('{quoted(pack.path / 'runs')}.parquet')"
+            ).fetchall()
+        whole = rescued_documents(pack.path)
+    except Exception:  # noqa: BLE001 - as above; then nobody can say
+        return ()
+    return tuple(sorted(run_id for (run_id,) in rows if run_id not in whole))
+
+
+def readable_tables(pack: Pack) -> str | None:
+    """Return why the tables of *pack* cannot be asked; None when they can."""
+    for name in pack.files:
+        if name != "documents.parquet":
+            try:
+                with connected() as connection:
+                    read_through(connection, pack.path / name)
+            except Exception as error:  # noqa: BLE001 - as above
+                return f"{name} cannot be read: {_first_line(error)}"
+    return None
+
+
+def set_aside(pack: Path) -> None:
+    """Move a damaged pack out of the way, for what takes its place; nothing is deleted.
+
+    Raises:
+        ArchiveError: It cannot be moved.
+    """
+    folder = pack.parent / SET_ASIDE
+    try:
+        make_folder(folder)
+        with contextlib.suppress(FileNotFoundError):  # somebody else recovers, too
+            pack.rename(folder / f"{pack.name}-{secrets.token_hex(4)}")
+        sync_folder(folder)
+        sync_folder(pack.parent)
+    except OSError as error:
+        raise ArchiveError(f"{pack.name} cannot be set aside: {error}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return sentence_of(error).splitlines()[0]
+
+
+def rescued_documents(pack: Path) -> dict[str, bytes]:
+    """Return run_id -> document of what can still be read of a damaged pack, and is whole."""
+    import duckdb
+
+    file = f"'{quoted(pack / 'documents')}.parquet'"
+    each = _TOGETHER
+    found: dict[str, bytes] = {}
+    with connected() as connection:
+        try:
+            (rows,) = connection.execute(
+                f"SELECT num_rows FROM parquet_file_metadata({file})"
+            ).fetchall()[0]
+        except (duckdb.Error, IndexError):
+            return {}
+        # Part by part as they were compressed: one that is damaged costs itself only.
+        for start in range(0, rows, each):
+            try:
+                texts = connection.execute(
+                    f"SELECT json FROM read_parquet({file}, file_row_number = true)"
+                    f" WHERE file_row_number BETWEEN {start} AND {start + each - 1}"
+                ).fetchall()
+            except (duckdb.Error, UnicodeDecodeError):
+                continue
+            for (text,) in texts:
+                with contextlib.suppress(RecordError):
+                    document = str(text).encode()
+                    found[decoded(document).run_id] = document
+    return found
+
+
+def seal(pack: Pack) -> None:
+    """Give a pack of an earlier version, which must be whole, the hashes of its files.
+
+    Raises:
+        ArchiveError: The manifest cannot be written.
+    """
+    try:
+        manifest = json.loads((pack.path / MANIFEST).read_bytes())
+        manifest["sha256"] = {name: file_sha256(pack.path / name) for name in pack.files}
+        write_manifest(pack.path, manifest)
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{pack.path.name} cannot be sealed: {error}") from error

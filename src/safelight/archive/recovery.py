@@ -1,0 +1,124 @@
+"""recovery: finish what crashes interrupted, and make of damaged packs what can be made of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from safelight.archive.archive import Archive, Fault
+from safelight.archive.loose_records import loose_names
+from safelight.archive.pack_check import check_pack, rescued_documents, set_aside
+from safelight.archive.packs import Pack, connected, quoted, read_documents, read_packs, write_pack
+from safelight.archive_layout import packs_folder, records_folder
+from safelight.durable_file import TEMPORARY_SUFFIX, remove_abandoned
+from safelight.errors import ArchiveError, RecordError
+from safelight.learning.learning_record import read_document
+
+__all__ = ["Recovery", "recover_archive"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Recovery:
+    """What was done.
+
+    Attributes:
+        doubled: Loose records that a pack holds to the letter, and that were removed.
+        abandoned: Unfinished files of killed writers that were removed.
+        repaired: Damaged packs whose records are in a new pack now; they lie in ``packs/.damaged``.
+        left: What was left as it is, and why.
+    """
+
+    doubled: int = 0
+    abandoned: int = 0
+    repaired: list[Path] = field(default_factory=list)
+    left: list[Fault] = field(default_factory=list)
+
+
+def recover_archive(archive: Archive) -> Recovery:
+    """Finish what a crash interrupted, and repair damaged packs from their own documents.
+
+    Raises:
+        ArchiveError: Something cannot be written.
+    """
+    done = Recovery()
+    try:
+        done.abandoned = _remove_abandoned(archive.path)
+        _repair_packs(archive.path, done)
+        _remove_doubled(archive.path, done)
+    except OSError as error:
+        raise ArchiveError(f"{archive.path} cannot be recovered: {error}") from error
+    return done
+
+
+def _remove_abandoned(archive: Path) -> int:
+    removed = 0
+    for folder, below, files in os.walk(archive):
+        # What is unfinished is not walked into.
+        unfinished = [n for n in below if n.startswith(".") and n.endswith(TEMPORARY_SUFFIX)]
+        if unfinished or any(n.startswith(".") and n.endswith(TEMPORARY_SUFFIX) for n in files):
+            removed += remove_abandoned(Path(folder))
+        below[:] = [name for name in below if name not in unfinished]
+    return removed
+
+
+def _repair_packs(archive: Path, done: Recovery) -> None:
+    packs, trouble = read_packs(packs_folder(archive))
+    for pack in packs:
+        check = check_pack(pack)
+        if check.tables:
+            trouble[pack.path] = "; ".join(check.faults)
+        elif check.documents:  # what is asked for most is whole: it stays where it is
+            told = "; ".join(check.faults)
+            done.left.append(
+                Fault(path=pack.path, told=f"{told}; merge another copy of the archive")
+            )
+    held = _run_ids([pack for pack in packs if pack.path not in trouble]) if trouble else set()
+    for path, told in trouble.items():
+        documents = rescued_documents(path) if path.is_dir() else {}
+        if not documents:
+            done.left.append(Fault(path=path, told=told))
+            continue
+        # A crash may have come between the new pack and the move of the old one.
+        missing = [document for run_id, document in documents.items() if run_id not in held]
+        if missing:
+            write_pack(packs_folder(archive), missing)
+        set_aside(path)
+        done.repaired.append(path)
+
+
+def _run_ids(packs: Sequence[Pack]) -> set[str]:
+    """Return the runs that *packs* hold, by their tables, which are whole."""
+    found: set[str] = set()
+    with connected() as connection:
+        for pack in packs:
+            file = quoted(pack.path / "runs.parquet")
+            rows = connection.execute(f"SELECT run_id FROM read_parquet('{file}')").fetchall()
+            found.update(run_id for (run_id,) in rows)
+    return found
+
+
+def _remove_doubled(archive: Path, done: Recovery) -> None:
+    folder = records_folder(archive)
+    loose: dict[str, Path] = {}
+    for name in loose_names(folder):
+        try:
+            loose[read_document((folder / name).read_bytes()).run_id] = folder / name
+        except (OSError, RecordError):
+            continue  # told by verify
+    packs, _ = read_packs(packs_folder(archive)) if loose else ([], {})
+    for pack in packs:
+        try:
+            for run_id, document in read_documents(pack.path):
+                path = loose.pop(run_id, None)
+                if path is None:
+                    continue
+                if path.read_bytes() == document:
+                    path.unlink(missing_ok=True)
+                    done.doubled += 1
+                else:
+                    told = f"differs from {pack.path.name}'s"
+                    done.left.append(Fault(path=path, told=told))
+        except ArchiveError as error:
+            done.left.append(Fault(path=pack.path, told=str(error)))

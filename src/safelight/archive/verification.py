@@ -1,0 +1,275 @@
+"""verification: read everything in an archive, and say what is not as it was written.
+
+Records and packs carry hashes, lines carry checksums, and records know the hash of every picture.
+What earlier versions wrote carries none: of that can only be said that it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from safelight.archive.archive import Archive, Fault
+from safelight.archive.columns import decoded
+from safelight.archive.pack_check import check_pack, seal
+from safelight.archive.packs import read_packs
+from safelight.archive.views import Views
+from safelight.archive_layout import FileKind, kind_of, packs_folder, records_folder
+from safelight.errors import ArchiveError, RecordError
+from safelight.learning.learning_record import check_digest, read_document
+from safelight.line_checksums import line_state
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Verification", "files_of", "verify_archive"]
+
+_AT_ONCE = 4
+"""Threads that hash pictures: half of it is waiting for the disk."""
+
+_TOGETHER = 256
+_MOST_FAULTS = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        records: That are whole.
+        unchecked_records: Of these, without a hash: they read, and no more can be said.
+        packs: That were read.
+        unsealed_packs: Of these, without hashes; ``--seal`` gives them some.
+        lines: Of ratings, journals and import logs, that are whole.
+        unchecked_lines: Of these, without a checksum.
+        torn_lines: Pieces that a crash left of lines that nobody was told of.
+        pictures: Whose files are whole; None when they were not looked at.
+        pictures_away: Imported ones that are not where they were imported from.
+        foreign: Files of no known kind.
+        faults: What is damaged or missing, the first thousand.
+        fault_count: How many there are.
+    """
+
+    records: int = 0
+    unchecked_records: int = 0
+    packs: int = 0
+    unsealed_packs: int = 0
+    lines: int = 0
+    unchecked_lines: int = 0
+    torn_lines: int = 0
+    pictures: int | None = None
+    pictures_away: int = 0
+    foreign: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    fault_count: int = 0
+
+    def add_fault(self, path: Path, told: str) -> None:
+        """Note that something is not as it was written."""
+        self.fault_count += 1
+        if len(self.faults) < _MOST_FAULTS:
+            self.faults.append(Fault(path=path, told=told))
+
+
+def verify_archive(
+    archive: Archive,
+    *,
+    pictures: bool = False,
+    sealing: bool = False,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Verification:
+    """Read everything; nothing is changed or deleted.
+
+    Args:
+        archive: Which.
+        pictures: Whether to read the picture files, too.
+        sealing: Whether to give packs of earlier versions, when they are whole, the hashes of
+            their files.
+        on_progress: Told what is read, how much of it is done, and of how much.
+
+    Raises:
+        ArchiveError: The pictures cannot be asked for.
+    """
+    found = Verification()
+    _verify_packs(archive.path, found, sealing, on_progress)
+    _verify_loose(archive.path, found)
+    _verify_lines(archive.path, found)
+    if pictures:
+        _verify_pictures(archive, found, on_progress)
+    return found
+
+
+def files_of(archive: Path) -> Iterator[tuple[PurePosixPath, Path]]:
+    """Yield (place relative to the archive, path) of its files, hidden ones left out, by name."""
+    pending = [(PurePosixPath(), archive)]
+    while pending:
+        place, folder = pending.pop()
+        below = []
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        for entry in listed:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below.append((place / entry.name, folder / entry.name))
+            elif entry.is_file():
+                yield place / entry.name, folder / entry.name
+        pending += reversed(below)
+
+
+def _verify_packs(
+    archive: Path, found: Verification, sealing: bool, on_progress: Callable[[str, int, int], None]
+) -> None:
+    packs, trouble = read_packs(packs_folder(archive))
+    for path, told in trouble.items():
+        found.add_fault(path, told)
+    for number, pack in enumerate(packs):
+        on_progress("packs", number, len(packs))
+        check = check_pack(pack)
+        found.packs += 1
+        if not check.documents:
+            found.records += pack.records
+        elif check.lost:
+            found.records += pack.records - len(check.lost)
+        for told in check.faults:
+            found.add_fault(pack.path, told)
+        if check.sealed:
+            continue
+        if sealing and not check.faults:
+            try:
+                seal(pack)
+                continue
+            except ArchiveError as error:
+                found.add_fault(pack.path, str(error))
+        found.unsealed_packs += 1
+        found.unchecked_records += pack.records
+    on_progress("packs", len(packs), len(packs))
+
+
+def _verify_loose(archive: Path, found: Verification) -> None:
+    known: dict[str, bytes] = {}
+    folder = records_folder(archive)
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        found.add_fault(folder, f"cannot be listed: {error}")
+        return
+    for name in names:
+        if name.startswith("."):
+            continue
+        path = folder / name
+        try:
+            document = path.read_bytes()
+            record = read_document(document)
+            decoded(document)  # what questions need of it
+            was_checked = check_digest(document, record.digest)
+        except FileNotFoundError:
+            continue  # packed meanwhile
+        except (OSError, RecordError) as error:
+            found.add_fault(path, str(error))
+            continue
+        digest = hashlib.sha256(document).digest()
+        if known.setdefault(record.run_id, digest) != digest:
+            found.add_fault(path, f"is another record of run {record.run_id}")
+            continue
+        found.records += 1
+        found.unchecked_records += not was_checked
+
+
+def _verify_lines(archive: Path, found: Verification) -> None:
+    for place, path in files_of(archive):
+        kind = kind_of(place)
+        if kind is None and place.parts[0] not in ("running", "packs", "records"):
+            found.foreign += 1
+        if kind is FileKind.GROWING:
+            try:
+                _verify_file_of_lines(path, found)
+            except OSError as error:
+                found.add_fault(path, f"cannot be read: {error}")
+
+
+def _verify_file_of_lines(path: Path, found: Verification) -> None:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line = raw.rstrip(b"\r\n")
+            if not line.strip():
+                continue
+            state = line_state(line)
+            if state == "unchecked" and not _is_object(line):
+                # What ends a whole line may be damaged as well.
+                state = "damaged" if line_state(line[:-1]) == "whole" else "unchecked"
+                if state == "unchecked":
+                    found.torn_lines += 1
+                    continue
+            if state == "damaged":
+                found.add_fault(path, f"line {number} is not what was written")
+                continue
+            found.lines += 1
+            found.unchecked_lines += state == "unchecked"
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _verify_pictures(
+    archive: Archive, found: Verification, on_progress: Callable[[str, int, int], None]
+) -> None:
+    total = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL")[0][0]
+    found.pictures = done = 0
+
+    def read(connection: duckdb.DuckDBPyConnection, views: Views) -> None:
+        nonlocal done
+        views.show()
+        connection.execute(
+            "SELECT path, any_value(sha256) FROM images WHERE path IS NOT NULL GROUP BY path"
+            " ORDER BY path"
+        )
+        with ThreadPoolExecutor(_AT_ONCE, "pictures") as pool:
+            while rows := connection.fetchmany(_TOGETHER):
+                checks = pool.map(lambda row: (row, _wrong_with(archive.path, *row)), rows)
+                for (path, _), told in checks:
+                    _note(found, archive.path / path, path, told)
+                done += len(rows)
+                on_progress("pictures", done, total)
+
+    archive.asked(read, rated=False)
+
+
+def _note(found: Verification, file: Path, path: str, told: str | None) -> None:
+    if told is None:
+        found.pictures = (found.pictures or 0) + 1
+    elif told == _AWAY and Path(path).is_absolute():
+        found.pictures_away += 1
+    else:
+        found.add_fault(file, told)
+
+
+_AWAY = "is not there"
+
+
+def _wrong_with(archive: Path, path: str, sha256: str) -> str | None:
+    """Return what is wrong with a picture's file; None when it is what its record says."""
+    try:
+        with (archive / path).open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
+        return _AWAY
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {error}"
+    return None if same else "is not the picture of its record: its SHA-256 differs"

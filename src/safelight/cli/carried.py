@@ -1,0 +1,56 @@
+"""How the command line shows what was carried from one archive to another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import click
+
+from safelight.archive.transfer import Carried
+
+__all__ = ["carried_as_json", "print_carried", "progress_of"]
+
+_MOST = 20
+
+
+@contextmanager
+def progress_of(label: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error, and give the function that moves it."""
+    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=hidden) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        yield tell
+
+
+def print_carried(carried: Carried, word: str) -> None:
+    """Print what was carried, and what was not and why."""
+    lines = f", {carried.lines:,} lines of ratings and logs" if carried.lines else ""
+    click.echo(f"{carried.files:,} files {word}{lines}, {carried.bytes / 2**20:,.1f} MiB")
+    if carried.going_on:
+        click.echo(f"  {carried.going_on:,} runs are going on and were left for later")
+    if carried.unknown_count:
+        some = ", ".join(carried.unknown[:3])
+        click.echo(f"  {carried.unknown_count:,} files of no known kind were not carried: {some}")
+    for name in carried.conflicts[:_MOST]:
+        click.echo(f"  differs on the other side, both left as they are: {name}")
+    for name, told in carried.bad[:_MOST]:
+        click.echo(f"  not carried: {_shown(name)}: {told}")
+    more = carried.bad_count - len(carried.bad[:_MOST])
+    if more > 0:
+        click.echo(f"  ... and {more:,} more that were not carried")
+
+
+def _shown(name: str) -> str:
+    return name.encode("unicode_escape").decode()[:200]
+
+
+def carried_as_json(carried: Mapping[str, Carried]) -> str:
+    """Return it for programs."""
+    return json.dumps({word: dataclasses.asdict(one) for word, one in carried.items()})

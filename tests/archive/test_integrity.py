@@ -1,0 +1,534 @@
+"""Rot is found, one bad thing costs itself only, and what is there twice counts once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from archive.test_archive import filled, record, run_ids
+from archives import verified
+from safelight.archive import Archive
+from safelight.archive.folder_copy import merge_archives
+from safelight.archive.packs import Pack, read_packs, write_pack
+from safelight.archive.recovery import recover_archive
+from safelight.archive.verification import verify_archive
+from safelight.archive_layout import packs_folder, ratings_folder, records_folder
+from safelight.backends.fake import FakeBackend
+from safelight.cli import main
+from safelight.cli.archived_pictures import ArchivedPictures
+from safelight.learning import LearningRecord, LearningRecordWriter
+from safelight.learning.ratings import Identity, RatingEvent, RatingStore
+from safelight.pipeline import PipelineRunner
+from safelight.web import create_app
+
+BEFORE = Path(__file__).parents[1] / "data" / "archive_before_hashes"
+
+
+def flip(path: Path, place: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def packs_of(archive: Path) -> list[Pack]:
+    packs, trouble = read_packs(packs_folder(archive))
+    assert trouble == {}
+    return packs
+
+
+# -- packs ---------------------------------------------------------------------------------
+
+
+def test_every_flip_in_a_pack_is_found(tmp_path: Path) -> None:
+    """In every file, the manifest included; whoever deletes the other copy relies on it."""
+    archive = filled(tmp_path, range(40))
+    archive.pack()
+    (pack,) = packs_of(tmp_path)
+    chance = random.Random(5)
+    files = sorted(pack.path.iterdir())
+    assert len(files) == 6
+    for turn in range(120):
+        file = files[turn % len(files)]
+        good = file.read_bytes()
+        flip(file, chance.randrange(len(good)), chance.randrange(8))
+        assert verified(archive)[1] != [], (file.name, turn)
+        file.write_bytes(good)
+    assert verified(archive) == (40, [])
+
+
+def test_every_flip_in_a_manifest_is_found(tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(2))
+    archive.pack()
+    manifest = packs_of(tmp_path)[0].path / "manifest.json"
+    good = manifest.read_bytes()
+    for place in range(len(good)):
+        flip(manifest, place, place % 8)
+        assert verified(archive)[1] != [], place
+        manifest.write_bytes(good)
+
+
+def test_a_damaged_document_is_told_with_its_run(tmp_path: Path) -> None:
+    """And the tables go on answering; only the record itself is gone."""
+    archive = filled(tmp_path, range(3))
+    archive.pack()
+    (pack,) = packs_of(tmp_path)
+    import duckdb
+
+    file = pack.path / "documents.parquet"
+    duckdb.execute(f"CREATE OR REPLACE TEMP TABLE it AS FROM '{file}'")
+    duckdb.execute("UPDATE it SET json = replace(json, 'model-1', 'model-9')")
+    duckdb.execute(f"COPY it TO '{file}' (FORMAT parquet)")
+    manifest = json.loads((pack.path / "manifest.json").read_bytes())
+    manifest["sizes"]["documents"] = file.stat().st_size
+    del manifest["sha256"], manifest["digest"]  # nobody but the document itself can tell
+    (pack.path / "manifest.json").write_text(json.dumps(manifest))
+    whole, (fault,) = verified(archive)
+    assert whole == 2
+    assert f"1 records are damaged: {1:016x}" in fault.told
+    assert len(archive.query(limit=None).rows) == 6
+    told = call("show", f"{1:016x}", "--archive", str(tmp_path))
+    assert (told.exit_code, "is damaged; another copy" in told.output) == (1, True)
+    assert archive.record(f"{2:016x}") == record(2)
+    report = recover_archive(archive)
+    assert (report.repaired, len(report.left)) == ([], 1)
+    other = filled(tmp_path / "other", range(3))
+    merge_archives(tmp_path, other.path)
+    assert archive.record(f"{1:016x}") == record(1)
+    assert len(archive.query(limit=None).rows) == 6
+
+
+def call(*arguments: str) -> Any:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+DAMAGES: dict[str, Callable[[Pack], object]] = {
+    "a table is torn": lambda pack: os.truncate(pack.path / "images.parquet", 300),
+    "a table is rotten": lambda pack: rot(pack.path / "images.parquet"),
+    "a table is gone": lambda pack: (pack.path / "runs.parquet").unlink(),
+    "the manifest is no text": lambda pack: (pack.path / "manifest.json").write_bytes(b"\xff\xfe"),
+    "the manifest is gone": lambda pack: (pack.path / "manifest.json").unlink(),
+    "the manifest nests": lambda pack: (pack.path / "manifest.json").write_bytes(b"[" * 100_000),
+}
+
+
+def rot(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[20:200] = bytes(180)
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_pack_costs_itself_only_and_is_made_again(tmp_path: Path, damage: str) -> None:
+    """On the command line and in the page; the answer says what was left out."""
+    archive = filled(tmp_path, range(6))
+    archive.pack(per_pack=3)
+    bad, _ = packs_of(tmp_path)
+    DAMAGES[damage](bad)
+    asked = Archive(tmp_path)
+    answer = asked.query(limit=None)
+    assert len(answer.rows) == 6
+    assert [fault.path for fault in answer.left_out] == [bad.path]
+    assert asked.sql("SELECT count(*) FROM runs").rows == ((3,),)
+    assert ArchivedPictures(asked).find(["x"], FakeBackend().describe()) == {}
+    assert asked.record(f"{4:016x}") == record(4)
+    found = call("find", "--archive", str(tmp_path), "--json")
+    assert len(json.loads(found.stdout)["rows"]) == 6
+    for command in (("archive", "stats"), ("effects",), ("rate", "--next", "--json"), ("show",)):
+        call(*command, "--archive", str(tmp_path))
+    with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
+        told = page.get("/api/pictures").json()
+        assert (len(told["rows"]), told["left_out"]) == (6, 1)
+        assert page.get("/api/facets").json()["total"] == 6
+        for path in ("/", "/runs", "/learn", "/rate", "/sheet"):
+            shown = page.get(path, headers={"accept": "text/html"})
+            assert shown.status_code == 200
+            assert "1 file of this archive cannot be read" in shown.text
+    verify = call("archive", "verify", "--archive", str(tmp_path))
+    assert (verify.exit_code, bad.path.name in verify.stdout) == (1, True)
+    assert "Traceback" not in verify.output
+    recovered = call("archive", "recover", "--archive", str(tmp_path))
+    assert "made again from its records" in recovered.stdout
+    assert verified(Archive(tmp_path)) == (6, [])
+    assert sorted(run_ids(Archive(tmp_path))) == [f"{n:016x}" for n in range(6)]
+    assert archive.record(f"{0:016x}") == record(0)
+    assert len(list((packs_folder(tmp_path) / ".damaged").iterdir())) == 1
+    again = json.loads(call("archive", "recover", "--archive", str(tmp_path), "--json").stdout)
+    assert (again["repaired"], again["left"]) == ([], [])
+
+
+def test_a_recovery_that_was_killed_in_between_is_finished_by_the_next(tmp_path: Path) -> None:
+    """The new pack was there, and the old one not yet set aside."""
+    archive = filled(tmp_path, range(3))
+    archive.pack()
+    (bad,) = packs_of(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(bad.path, copy)
+    rot(bad.path / "images.parquet")
+    assert len(recover_archive(archive).repaired) == 1
+    shutil.copytree(copy, packs_folder(tmp_path) / bad.path.name)
+    rot(packs_folder(tmp_path) / bad.path.name / "images.parquet")
+    assert len(recover_archive(archive).repaired) == 1
+    assert len(packs_of(tmp_path)) == 1
+    assert verified(archive) == (3, [])
+
+
+def test_of_a_rotten_pack_what_is_whole_is_saved(tmp_path: Path) -> None:
+    """A table and some documents: the other documents go into a pack of their own."""
+    documents = [record(number, prompt=os.urandom(600).hex()) for number in range(4500)]
+    write_pack(packs_folder(tmp_path), [one.to_json().encode() for one in documents])
+    (pack,) = packs_of(tmp_path)
+    rot(pack.path / "runs.parquet")
+    file = pack.path / "documents.parquet"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    file.write_bytes(data)
+    report = recover_archive(Archive(tmp_path))
+    assert report.repaired == [pack.path]
+    (saved,) = packs_of(tmp_path)
+    assert 2000 < saved.records < 4500
+    assert verified(Archive(tmp_path)) == (saved.records, [])
+
+
+def test_packs_of_before_are_told_and_sealed(tmp_path: Path) -> None:
+    """They read; from then on rot is found in them, too."""
+    archive = Archive(shutil.copytree(BEFORE, tmp_path / "old"))
+    told = call("archive", "verify", "--archive", str(archive.path)).stdout
+    assert "4 records are whole" in told
+    assert "4 of them are from before there were hashes, of 1 packs" in told
+    assert "--seal" in told
+    sealed = json.loads(
+        call("archive", "verify", "--seal", "--json", "--archive", str(archive.path)).stdout
+    )
+    assert (sealed["unsealed_packs"], sealed["unchecked_records"]) == (0, 2)
+    (pack,) = packs_of(archive.path)
+    flip(pack.path / "images.parquet", 2000)
+    assert len(verified(archive)[1]) == 1
+
+
+def test_an_archive_of_before_opens_and_answers(tmp_path: Path) -> None:
+    """Its ratings, its reused pictures, its searches; and it goes on from there."""
+    archive = Archive(shutil.copytree(BEFORE, tmp_path / "old"))
+    assert len(archive.query(limit=None).rows) == 7, "a picture that was reused counts once"
+    assert len(archive.query("stars = 2", limit=None).rows) == 3
+    assert len(archive.query("lighthouse").rows) == 1
+    with RatingStore(ratings_folder(archive.path)) as store:
+        (row,) = archive.query("stars = 2", columns=["sha256"], limit=1).rows
+        (event,) = store.add(
+            RatingEvent.now("stars", Identity(sha256=row[0]), value=5, rater="ann")
+        )
+    assert event.after == 1
+    assert len(archive.query("stars = 5", limit=None).rows) == 1
+    found = verify_archive(archive, pictures=True)
+    assert (found.faults, found.pictures, found.pictures_away) == ([], 6, 1)
+    assert (found.unchecked_lines, found.lines) == (21, 22)
+    archive.pack()
+    assert len(archive.query(limit=None).rows) == 7
+    new = filled(tmp_path / "new", range(3))
+    assert merge_archives(new.path, archive.path).bad == []
+    assert len(new.query(limit=None).rows) == 13
+
+
+# -- pictures --------------------------------------------------------------------------------
+
+
+def test_pictures_are_compared_with_their_records(tmp_path: Path) -> None:
+    """One is gone, one is cut short, one was changed; the others are theirs."""
+    config = {
+        "txt2img": {"prompt": "{a|b|c|d|e}", "steps": 2, "width": 64, "height": 64},
+        "randomizer": {"mode": "fanout"},
+    }
+    with LearningRecordWriter(records_folder(tmp_path)) as writer:
+        PipelineRunner(FakeBackend(), archive_dir=tmp_path, learning_record_writer=writer).run(
+            config
+        )
+    gone, cut, changed, *_ = sorted(tmp_path.rglob("0*.png"))
+    gone.unlink()
+    os.truncate(cut, 500)
+    flip(changed, 100)
+    plain = call("archive", "verify", "--archive", str(tmp_path))
+    assert (plain.exit_code, "1 records are whole" in plain.stdout) == (0, True)
+    told = call("archive", "verify", "--pictures", "--archive", str(tmp_path))
+    assert told.exit_code == 1
+    assert "2 pictures are those of their records" in told.stdout
+    for path, why in ((gone, "is not there"), (cut, "is not the"), (changed, "is not the")):
+        assert f"{path}: {why}" in told.stdout
+
+
+# -- records ---------------------------------------------------------------------------------
+
+HOSTILE: dict[str, Any] = {
+    "deep": lambda text: text[:-1] + ',"later":' + '{"a":' * 2000 + "1" + "}" * 2001,
+    "deeper": lambda text: text[:-1] + ',"metadata":' + '{"a":' * 99_000 + "1" + "}" * 99_001,
+    "empty": lambda text: "",
+    "cut": lambda text: text[: len(text) // 2],
+    "a list": lambda text: "[]",
+    "stages that are none": lambda text: text.replace('configs":[{', 'configs":[{"txt2img":5,', 1),
+    "not text": lambda text: text.encode().replace(b"picture", b"pict\xffre"),
+    "another time": lambda text: LearningRecord.from_json(
+        text.replace("2026-01-01", "../../../EV")
+    ).to_document(),
+    "a time with a zero": lambda text: LearningRecord.from_json(
+        text.replace("2026-01-01", "2026\\u0000-01-")
+    ).to_document(),
+    "an id that leads out": lambda text: LearningRecord.from_json(
+        text.replace(f"{7:016x}", "../../../evil")
+    ).to_document(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_strange_record_costs_itself_only(tmp_path: Path, name: str) -> None:
+    """Whoever shares a folder or a bucket puts what he likes there."""
+    archive = filled(tmp_path / "a", range(3))
+    made = HOSTILE[name](record(7).to_json())
+    evil = records_folder(archive.path) / "20260109T000000.000000Z_evil.json"
+    evil.write_bytes(made.encode() if isinstance(made, str) else made)
+    readable = name in ("another time", "a time with a zero", "an id that leads out")
+    expected = 4 if readable else 3
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+
+    def asked() -> None:
+        assert len(run_ids(archive)) == expected
+        assert len(archive.query(limit=None).rows) == 2 * expected
+        for number in range(3):
+            assert archive.record(f"{number:016x}") == record(number)
+        with TestClient(create_app(archive.path), base_url="http://127.0.0.1") as page:
+            assert len(page.get("/api/pictures").json()["rows"]) == 2 * expected
+            for path in ("/", "/runs", "/api/facets"):
+                assert page.get(path).status_code == 200
+        for command in (("find",), ("show",), ("archive", "verify"), ("archive", "stats")):
+            assert "Traceback" not in call(*command, "--archive", str(archive.path)).output
+
+    asked()
+    assert len(verified(archive)[1]) == (0 if readable else 1)
+    report = archive.pack()
+    assert report.records == expected
+    assert [fault.path for fault in report.left] == ([] if readable else [evil])
+    asked()
+    (pack,) = packs_of(archive.path)
+    assert set(pack.path.name) <= set("0123456789abcdefTZ._")
+    outside = [
+        path for path in tmp_path.rglob("*")
+        if not path.is_relative_to(archive.path) and path.relative_to(tmp_path) not in before
+    ]  # fmt: skip
+    assert outside == []
+
+
+def test_a_record_with_a_strange_time_is_sorted_by_when_it_was_written(tmp_path: Path) -> None:
+    """Its name tells, also when it is carried elsewhere; the record keeps what was written."""
+    archive = filled(tmp_path, range(3))
+    strange = dataclasses.replace(record(7), timestamp="yesterday")
+    with archive.writer() as writer:
+        writer.write(strange)
+    assert archive.record("last") == strange
+    before = archive.query(view="runs", columns=["run_id", "timestamp", "stated_time"]).rows
+    assert before[0][2] == "yesterday"
+    assert before[0][1] > "2026-11"
+    archive.pack()
+    after = archive.query(view="runs", columns=["run_id", "timestamp", "stated_time"]).rows
+    assert after == before
+    assert archive.record(f"{7:016x}").timestamp == "yesterday"
+
+
+@settings(max_examples=25, deadline=None)
+@given(times=st.lists(st.text(max_size=30) | st.datetimes().map(str), min_size=1, max_size=5))
+def test_any_timestamp_can_be_written_found_and_packed(
+    tmp_path_factory: pytest.TempPathFactory, times: list[str]
+) -> None:
+    archive = Archive(tmp_path_factory.mktemp("times"))
+    with archive.writer() as writer:
+        for number, timestamp in enumerate(times):
+            writer.write(dataclasses.replace(record(number), timestamp=timestamp))
+    assert writer.failures == 0
+    for _ in range(2):
+        assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(len(times))]
+        assert verified(archive) == (len(times), [])
+        archive.pack()
+
+
+# -- a run, and a picture, once -----------------------------------------------------------------
+
+
+def test_a_run_counts_once_whatever_its_files_are_called(tmp_path: Path) -> None:
+    """Two loose files, of which one is named after nothing."""
+    archive = filled(tmp_path, range(2))
+    first, second = sorted(records_folder(tmp_path).iterdir())
+    shutil.copy(first, records_folder(tmp_path) / "theirs.json")
+    second.rename(records_folder(tmp_path) / "mine.json")
+    with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
+        for _ in range(2):
+            assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(2)]
+            assert len(archive.query(limit=None).rows) == 4
+            assert len(page.get("/api/pictures").json()["rows"]) == 4
+            for number in range(2):
+                assert archive.record(f"{number:016x}") == record(number)
+            assert len(archive.records([f"{n:016x}" for n in range(3)])) == 2
+            first.unlink()
+            assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(2)]
+            assert len(page.get("/api/pictures").json()["rows"]) == 4
+            archive.pack()
+            first.write_text(record(0).to_json())
+
+
+def imported(number: int, day: int) -> LearningRecord:
+    """An imported picture's record, which has the time of the file that it was read from."""
+    return dataclasses.replace(
+        record(number), status="imported", timestamp=f"2026-05-{day:02d}T00:00:00.000000Z"
+    )
+
+
+@pytest.mark.parametrize("packed", [(False, False), (True, False), (True, True)])
+def test_a_picture_that_two_archives_imported_counts_once(
+    tmp_path: Path, packed: tuple[bool, bool]
+) -> None:
+    """Copies of one file have different times on different disks."""
+    for name, day, pack in (("a", 1, packed[0]), ("b", 20, packed[1])):
+        archive = Archive(tmp_path / name)
+        with archive.writer() as writer:
+            for number in range(3):
+                writer.write(imported(number, day + number))
+        if pack:
+            archive.pack()
+    merge_archives(tmp_path / "a", tmp_path / "b")
+    archive = Archive(tmp_path / "a")
+    assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(3)]
+    assert len(archive.query(limit=None).rows) == 6
+    with TestClient(create_app(archive.path), base_url="http://127.0.0.1") as page:
+        assert page.get("/api/facets").json()["total"] == 6
+        archive.pack()
+        assert page.get("/api/facets").json()["total"] == 6
+    assert len(run_ids(archive)) == 3
+
+
+CONFIG = {
+    "name": "first",
+    "txt2img": {"prompt": "{a|b}", "seed": 1, "steps": 2, "width": 64, "height": 64},
+    "randomizer": {"mode": "fanout"},
+}
+
+
+def draw(archive: Path, **changes: Any) -> None:
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        result = PipelineRunner(
+            FakeBackend(), archive_dir=archive, learning_record_writer=writer,
+            library=ArchivedPictures(Archive(archive)),
+        ).run({**CONFIG, **changes})  # fmt: skip
+    assert result.status == "completed"
+
+
+@pytest.mark.parametrize("packed", ["not", "between", "after"])
+def test_a_picture_that_is_used_again_counts_once(tmp_path: Path, packed: str) -> None:
+    """Asked for by its run it is there for each; the original's record may be gone, too."""
+    draw(tmp_path)
+    archive = Archive(tmp_path)
+    if packed == "between":
+        archive.pack()
+    sweep = {"mode": "fanout", "sweep": {"txt2img.steps": [2, 3]}}
+    draw(tmp_path, name="second", randomizer=sweep)
+    draw(tmp_path, name="third", randomizer=sweep)
+    if packed == "after":
+        archive.pack()
+    first, second, third = sorted(
+        archive.query(view="runs", columns=["timestamp", "run_id"], limit=None).rows
+    )
+
+    def found(condition: str, total: int) -> None:
+        for limit in (None, 50, 1):
+            rows = archive.query(condition, columns=["path", "run_id"], limit=limit).rows
+            assert len(rows) == (total if limit is None else min(total, limit)), condition
+            assert len({row[0] for row in rows}) == len(rows)
+        with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
+            for _ in range(2):
+                shown = page.get("/api/pictures", params={"q": condition}).json()["rows"]
+                assert len(shown) == total
+                counted = page.get("/api/facets", params={"q": condition}).json()
+                assert counted["total"] == total
+                page.app.state.table.archive._loader.join()  # type: ignore[attr-defined]
+
+    assert len(list(tmp_path.rglob("0*.png"))) == 4
+    found("", 4)
+    found("steps = 2", 2)
+    found("not steps = 3", 2)
+    found("name = 'first'", 2)
+    found("name = 'second'", 4)
+    found(f"run_id = '{third[1]}'", 4)
+    found("name in ('second', 'third') and steps = 2", 2)
+    found("status = 'completed'", 4)
+    found("name = 'third' or steps = 2", 4)
+    owners = archive.query("steps = 2", columns=["run_id"]).rows
+    assert {row[0] for row in owners} == {first[1]}
+    stats = json.loads(call("archive", "stats", "--archive", str(tmp_path), "--json").stdout)
+    assert (stats["runs"], stats["pictures"]) == (3, 4)
+    assert archive.sql("SELECT count(*) FROM images").rows == ((4,),)
+    other = Archive(tmp_path / "other")
+    with other.writer() as writer:
+        for one in archive.records([second[1], third[1]]):
+            writer.write(one)
+    assert len(other.query(limit=None).rows) == 4
+    assert {row[0] for row in other.query("steps = 2", columns=["run_id"]).rows} == {second[1]}
+
+
+# -- what killed writers left ---------------------------------------------------------------------
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from archive.test_archive import record
+from safelight.archive import Archive
+real = os.fsync
+def fsync(handle):
+    print("writing", flush=True)
+    sys.stdin.readline()
+os.fsync = fsync
+archive = Archive(sys.argv[1])
+if sys.argv[2] == "pack":
+    archive.pack()
+else:
+    archive.writer().write(record(9))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+@pytest.mark.parametrize("what", ["record", "pack"])
+def test_what_killed_writers_left_is_cleared(tmp_path: Path, what: str) -> None:
+    """At once, and never under the hands of one that lives."""
+    filled(tmp_path, range(3))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path), what],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+    def unfinished() -> list[Path]:
+        return list(tmp_path.rglob(".*.tmp"))
+
+    assert process.stdout is not None
+    assert process.stdin is not None
+    while process.stdout.readline() and not unfinished():
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert len(unfinished()) == 1
+    assert recover_archive(Archive(tmp_path)).abandoned == 0
+    assert len(unfinished()) == 1
+    process.kill()
+    process.communicate()
+    assert recover_archive(Archive(tmp_path)).abandoned == 1
+    assert unfinished() == []
+    assert len(run_ids(Archive(tmp_path))) == 3

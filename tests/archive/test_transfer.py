@@ -1,0 +1,604 @@
+"""What was acknowledged on one side arrives on the other, whichever way archives are carried."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archive.memory_store import MemoryStore
+from archive.test_archive import filled, record, run_ids
+from archives import verified
+from safelight.archive import Archive
+from safelight.archive.folder_copy import FolderCopy, merge_archives
+from safelight.archive.packs import read_packs, write_pack
+from safelight.archive.transfer import Carried
+from safelight.archive_layout import packs_folder, ratings_folder, records_folder, searches_file
+from safelight.backends.fake import FakeBackend
+from safelight.durable_file import AppendOnlyFile
+from safelight.errors import StorageError
+from safelight.learning import LearningRecordWriter
+from safelight.learning.ratings import Identity, RatingEvent, RatingStore, current_ratings
+from safelight.object_archive import pull_archive, push_archive
+from safelight.pipeline import PipelineRunner, recover_interrupted_runs
+
+A, B = Identity(sha256="a" * 64), Identity(sha256="b" * 64)
+
+
+def stars(archive: Path, *values: int, picture: Identity = A) -> None:
+    with RatingStore(ratings_folder(archive)) as store:
+        store.add(*(RatingEvent.now("stars", picture, value=value) for value in values))
+
+
+def ids(archive: Path) -> set[str]:
+    return {event.event_id for event in RatingStore(ratings_folder(archive)).events()}
+
+
+def write(path: Path, data: bytes, modified: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    if modified:
+        os.utime(path, (modified, modified))
+    return path
+
+
+class TransferContract(ABC):
+    """Subclass it, and carry in one more way."""
+
+    @abstractmethod
+    def carry(self, source: Path, target: Path) -> list[Carried]:
+        """Carry from *source* to *target*; return what each step did."""
+
+    @pytest.fixture
+    def one(self, tmp_path: Path) -> Path:
+        return tmp_path / "one"
+
+    @pytest.fixture
+    def two(self, tmp_path: Path) -> Path:
+        return tmp_path / "two"
+
+    def whole(self, source: Path, target: Path) -> int:
+        """Carry without any trouble; return how many files were written at the end."""
+        done = self.carry(source, target)
+        for step in done:
+            assert (step.bad, step.conflicts) == ([], [])
+        return done[-1].files
+
+    def test_a_rating_given_later_arrives_with_the_next_transfer(
+        self, one: Path, two: Path
+    ) -> None:
+        """A light table writes one file all day: it grows, and is never the same twice."""
+        with RatingStore(ratings_folder(one)) as table:
+            for turn in range(1, 4):
+                event = RatingEvent.now("stars", A, value=turn)
+                table.add(*(RatingEvent.now("stars", B, value=3) for _ in range(5)), event)
+                assert self.whole(one, two) == 1
+                assert ids(two) == ids(one)
+                assert current_ratings(RatingStore(ratings_folder(two)).events())[A].stars == turn
+                assert self.whole(one, two) == 0, "nothing is carried twice"
+        assert len(ids(two)) == 18
+        assert verified(Archive(two)) == (0, [])
+
+    def test_everything_of_an_archive_arrives(self, one: Path, two: Path) -> None:
+        """Records, packs, pictures, journals, ratings, logs, presets and searches."""
+        filled(one, range(5)).pack()
+        filled(one, range(5, 8))
+        files = {
+            "images/2026-01-01/000000-ab/00000-txt2img-1.png": b"png",
+            "images/2026-01-01/000000-ab/journal.jsonl": b'{"run_id":"ab"}\n{"position":0}\n',
+            "images/2026-01-01/000000-ab/contact_sheet.png": b"sheet",
+            "imports/seen-1.jsonl": b'{"path":"x"}\n',
+            "presets/good.toml": b"name = 'good'",
+            "searches.json": b"[]",
+        }
+        for key, data in files.items():
+            write(one / key, data, modified=1_700_000_000)
+        stars(one, 4)
+        write(one / "notes.txt", b"mine")
+        write(one / "images" / "2026-01-01" / "virus.exe", b"MZ")
+        write(one / ".thumbnails" / "x.webp", b"small")
+        first = self.carry(one, two)[0]
+        assert sorted(first.unknown) == ["images/2026-01-01/virus.exe", "notes.txt"]
+        assert first.unknown_count == 2
+        for key, data in files.items():
+            assert (two / key).read_bytes() == data
+        assert ids(two) == ids(one)
+        assert run_ids(Archive(two)) == run_ids(Archive(one))
+        assert not (two / "notes.txt").exists()
+        assert verified(Archive(two)) == (8, [])
+        assert self.whole(one, two) == 0
+
+    def test_ratings_of_both_sides_are_united(self, one: Path, two: Path) -> None:
+        """Two people rated while they were apart, and the files went to and fro before."""
+        stars(one, 1, 2)
+        self.whole(one, two)
+        stars(two, 3)
+        stars(one, 4, picture=B)
+        self.whole(two, one)
+        self.whole(one, two)
+        assert ids(one) == ids(two)
+        assert len(ids(one)) == 4
+
+    def test_a_file_that_somebody_holds_is_extended_beside_it(self, one: Path, two: Path) -> None:
+        """A light table is open on its own segment, of which a copy knows more than it does."""
+        with RatingStore(ratings_folder(two)) as table:
+            table.add(RatingEvent.now("stars", A, value=1))
+            self.whole(two, one)
+            (copy,) = ratings_folder(one).iterdir()
+            more = RatingEvent.now("stars", B, value=5)
+            with AppendOnlyFile(copy) as file:
+                file.append(more.to_json())
+            assert self.whole(one, two) == 1
+            table.add(RatingEvent.now("stars", A, value=2))
+            assert len(ids(two)) == 3
+            assert more.event_id in ids(two)
+            assert self.whole(one, two) == 0
+        self.whole(two, one)
+        assert ids(one) == ids(two)
+
+    def test_the_newest_of_what_is_replaced_stays_and_the_other_lies_beside_it(
+        self, one: Path, two: Path
+    ) -> None:
+        """Nobody's saved searches are lost, whichever archive is carried where."""
+        for first, second in ((one, two), (two, one)):
+            for folder in (one, two):
+                shutil.rmtree(folder, ignore_errors=True)
+            write(searches_file(first), b"old", modified=1_700_000_000)
+            write(searches_file(second), b"new", modified=1_700_000_100)
+            self.whole(one, two)
+            assert searches_file(two).read_bytes() == b"new"
+            kept = {path.read_bytes() for path in two.glob("searches~*.json")}
+            assert kept == {b"old"}
+            before = sorted(path.name for path in two.iterdir())
+            self.whole(one, two)
+            assert sorted(path.name for path in two.iterdir()) == before
+            assert verified(Archive(two)) == (0, [])
+
+    def test_a_damaged_record_is_told_and_costs_itself_only(self, one: Path, two: Path) -> None:
+        filled(one, range(3))
+        bad = sorted(records_folder(one).iterdir())[1]
+        data = bytearray(bad.read_bytes())
+        data[200] ^= 1
+        bad.write_bytes(data)
+        (first, *_) = self.carry(one, two)
+        assert [name for name, _ in first.bad] == [f"records/{bad.name}"]
+        assert run_ids(Archive(two)) == [f"{n:016x}" for n in (2, 0)]
+
+    def test_a_record_that_is_damaged_here_comes_whole_from_there(
+        self, one: Path, two: Path
+    ) -> None:
+        """The damaged file stays; the whole one lies beside it."""
+        filled(one, range(3))
+        self.whole(one, two)
+        bad = sorted(records_folder(two).iterdir())[1]
+        data = bytearray(bad.read_bytes())
+        data[200] ^= 1
+        bad.write_bytes(data)
+        assert len(run_ids(Archive(two))) == 2
+        assert self.whole(one, two) == 1
+        assert Archive(two).record(f"{1:016x}") == record(1)
+        assert len(run_ids(Archive(two))) == 3
+        assert bad.read_bytes() == bytes(data)
+        assert self.whole(one, two) == 0
+
+    def test_a_pack_that_is_damaged_here_comes_whole_from_there(self, one: Path, two: Path) -> None:
+        """It is set aside, not deleted; every run is there once, with its own record."""
+        filled(one, range(5)).pack()
+        self.whole(one, two)
+        (pack,), _ = read_packs(packs_folder(two))
+        file = pack.path / "documents.parquet"
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+        assert verified(Archive(two))[1] != []
+        assert self.whole(one, two) == 6
+        assert verified(Archive(two)) == (5, [])
+        assert run_ids(Archive(two)) == run_ids(Archive(one))
+        assert len(list((packs_folder(two) / ".damaged").iterdir())) == 1
+        assert self.whole(one, two) == 0
+
+    def test_a_pack_that_is_damaged_there_is_told_and_the_rest_arrives(
+        self, one: Path, two: Path
+    ) -> None:
+        filled(one, range(4)).pack(per_pack=2)
+        (bad, good), _ = read_packs(packs_folder(one))
+        file = bad.path / "images.parquet"
+        data = bytearray(file.read_bytes())
+        data[30] ^= 1
+        file.write_bytes(data)
+        (first, *_) = self.carry(one, two)
+        ((name, told),) = first.bad
+        assert name == f"packs/{bad.path.name}"
+        assert "images.parquet is not what was written" in told
+        assert [p.path.name for p in read_packs(packs_folder(two))[0]] == [good.path.name]
+        assert len(run_ids(Archive(two))) == 2
+
+    def test_a_damaged_line_is_left_out_and_told(self, one: Path, two: Path) -> None:
+        stars(one, 1, 2, 3)
+        (segment,) = ratings_folder(one).iterdir()
+        lines = segment.read_bytes().split(b"\n")
+        lines[1] = lines[1].replace(b'"value":2', b'"value":3')
+        segment.write_bytes(b"\n".join(lines))
+        (first, *_) = self.carry(one, two)
+        assert "1 lines are not what was written" in first.bad[0][1]
+        assert len(ids(two)) == 2
+
+    def test_a_run_that_goes_on_is_left_for_later(self, one: Path, two: Path) -> None:
+        """Half a journal would look like a run that was killed."""
+        seen: list[list[Carried]] = []
+
+        def while_it_runs(_: object) -> None:
+            if not seen:
+                seen.append(self.carry(one, two))
+
+        config = {"txt2img": {"prompt": "{a|b}", "steps": 2, "width": 64, "height": 64}}
+        with LearningRecordWriter(records_folder(one)) as writer:
+            PipelineRunner(
+                FakeBackend(), archive_dir=one, learning_record_writer=writer,
+                on_progress=while_it_runs,
+            ).run({**config, "randomizer": {"mode": "fanout"}})  # fmt: skip
+        assert seen[0][0].going_on == 1
+        assert list(two.rglob("*.png")) == []
+        self.whole(one, two)
+        assert len(list(two.rglob("0*.png"))) == 2
+        assert len(run_ids(Archive(two))) == 1
+
+    def test_what_is_in_the_way_of_one_file_stops_no_other(self, one: Path, two: Path) -> None:
+        """A folder that has the name of a picture, a picture of another size."""
+        for name in "abc":
+            write(one / "images" / f"{name}.png", b"png")
+        (two / "images" / "a.png").mkdir(parents=True)
+        write(two / "images" / "b.png", b"another")
+        done = self.carry(one, two)
+        assert (two / "images" / "c.png").read_bytes() == b"png"
+        assert (two / "images" / "b.png").read_bytes() == b"another"
+        assert done[-1].conflicts == ["images/b.png"]
+
+    def test_events_of_a_later_schema_are_carried_along(self, one: Path, two: Path) -> None:
+        """An old program must not lose what it cannot read."""
+        unheard = {"event_id": "x", "timestamp": "later", "kind": "smell", "value": {"n": 1}}
+        data = (json.dumps(unheard) + "\n").encode()
+        write(ratings_folder(one) / "new.jsonl", data + b"[1]\n\xff\n" + data[:20])
+        self.whole(one, two)
+        assert (ratings_folder(two) / "new.jsonl").read_bytes() == data
+
+
+class TestMerge(TransferContract):
+    """``archive merge``."""
+
+    def carry(self, source: Path, target: Path) -> list[Carried]:
+        return [merge_archives(target, source)]
+
+    def test_a_run_that_was_killed_there_gets_its_record_here(self, one: Path, two: Path) -> None:
+        """Who deletes the other archive then loses nothing."""
+        config = {"txt2img": {"prompt": "a", "steps": 2, "width": 64, "height": 64}}
+
+        class Broken:
+            def write(self, _: object) -> None:
+                raise OSError("the disk is gone")
+
+        PipelineRunner(FakeBackend(), archive_dir=one, learning_record_writer=Broken()).run(config)
+        assert len(list((one / "running").iterdir())) == 1
+        self.whole(one, two)
+        with LearningRecordWriter(records_folder(two)) as writer:
+            (recovered,) = recover_interrupted_runs(two, writer)
+        assert recovered.status == "completed"
+        assert len(Archive(two).query().rows) == 1
+
+    def test_a_full_disk_stops_it_and_merging_again_goes_on(
+        self, one: Path, two: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(50):
+            write(one / "images" / f"{number}.png", b"png")
+        filled(one, range(3))
+        stars(one, 4)
+
+        def no_room(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as full_disk:
+            full_disk.setattr(os, "fsync", no_room)
+            with pytest.raises(StorageError, match="No space left"):
+                self.carry(one, two)
+        assert [path for path in two.rglob("*") if path.is_file()] == []
+        assert self.whole(one, two) == 54
+
+    def test_a_disk_that_fails_now_and_then_costs_those_files(
+        self, one: Path, two: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(9):
+            write(one / "images" / f"{number}.png", b"png")
+        real = os.rename
+        monkeypatch.setattr(
+            os, "rename",
+            lambda a, b: fail(errno.EIO) if str(b).endswith(("3.png", "5.png")) else real(a, b),
+        )  # fmt: skip
+        (done,) = self.carry(one, two)
+        assert (done.files, done.bad_count) == (7, 2)
+        monkeypatch.undo()
+        assert self.whole(one, two) == 2
+
+    def test_a_segment_is_carried_to_its_last_whole_line(self, one: Path, two: Path) -> None:
+        """Somebody is writing it at this moment."""
+        stars(one, 1, 2)
+        (segment,) = ratings_folder(one).iterdir()
+        data = segment.read_bytes()
+        segment.write_bytes(data[:-30])
+        self.whole(one, two)
+        segment.write_bytes(data)
+        self.whole(one, two)
+        assert (ratings_folder(two) / segment.name).read_bytes() == data
+
+    def test_lines_are_not_glued_to_half_a_line(self, one: Path, two: Path) -> None:
+        """A crash left it here."""
+        stars(one, 1, 2)
+        (segment,) = ratings_folder(one).iterdir()
+        data = segment.read_bytes()
+        write(ratings_folder(two) / segment.name, data[: data.index(b"\n") + 20])
+        self.whole(one, two)
+        assert ids(two) == ids(one)
+
+    def test_a_rating_that_rotted_here_comes_back_from_there(self, one: Path, two: Path) -> None:
+        stars(one, 5)
+        self.whole(one, two)
+        (segment,) = ratings_folder(two).iterdir()
+        segment.write_bytes(segment.read_bytes().replace(b'"value":5', b'"value":1'))
+        assert ids(two) == set()
+        self.whole(one, two)
+        assert ids(two) == ids(one)
+        assert current_ratings(RatingStore(ratings_folder(two)).events())[A].stars == 5
+
+    def test_two_merges_at_once_leave_everything_once(self, one: Path, two: Path) -> None:
+        """Any number of processes may write to one archive."""
+        for number in range(60):
+            write(one / "images" / f"{number}.png", os.urandom(20_000))
+        filled(one, range(20)).pack(per_pack=5)
+        filled(one, range(20, 25))
+        for _ in range(20):
+            stars(one, 3)
+        program = (
+            "import sys; from pathlib import Path\n"
+            "from safelight.archive.folder_copy import merge_archives\n"
+            "print('ready', flush=True); sys.stdin.readline()\n"
+            "done = merge_archives(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+            "assert not done.bad and not done.conflicts, done\n"
+            "print(done.lines)\n"
+        )
+        command = [sys.executable, "-c", program, str(two), str(one)]
+        pipe = subprocess.PIPE
+        merges = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(3)]
+        for process in merges:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in merges:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        told = [int(process.communicate(timeout=120)[0]) for process in merges]
+        assert [process.returncode for process in merges] == [0, 0, 0]
+        assert sum(told) >= 20
+        assert self.whole(one, two) == 0
+        assert verified(Archive(two)) == (25, [])
+        assert [p.name for p in two.rglob(".*.tmp")] == []
+        files = [path.read_bytes() for path in ratings_folder(two).iterdir()]
+        lines = [line for data in files for line in data.splitlines()]
+        assert len(lines) == len(set(lines)) == 20
+
+    def test_what_was_copied_is_on_the_disk_when_it_is_told(
+        self, one: Path, two: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Files before their names, pictures before records, everything before the end."""
+        write(one / "images" / "day" / "a.png", b"png")
+        filled(one, range(1))
+        order: list[str] = []
+        real_fsync, real_rename = os.fsync, os.rename
+
+        def fsync(handle: int) -> None:
+            order.append(f"flush {Path(f'/proc/self/fd/{handle}').readlink().name}")
+            real_fsync(handle)
+
+        def rename(old: str, new: str) -> None:
+            order.append(f"name {Path(new).name}")
+            real_rename(old, new)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "rename", rename)
+        self.whole(one, two)
+        (name,) = (path.name for path in records_folder(two).iterdir())
+        assert order == [
+            one.parent.name, "two", "images", "flush .a.png.tmp", "name a.png", "flush day",
+            "flush two", f"flush .{name}.tmp", f"name {name}", "flush records",
+        ] or [step for step in order if step.startswith(("name", "flush ."))] == [
+            "flush .a.png.tmp", "name a.png", f"flush .{name}.tmp", f"name {name}",
+        ]  # fmt: skip
+        assert order.index("flush day") < order.index(f"flush .{name}.tmp")
+        assert order[-1] == "flush records"
+
+
+def fail(code: int) -> None:
+    raise OSError(code, os.strerror(code))
+
+
+class TestThroughAStore(TransferContract):
+    """``sync``: put there by one machine, fetched by another."""
+
+    @pytest.fixture(autouse=True)
+    def _store(self) -> None:
+        self.store = MemoryStore()
+
+    def carry(self, source: Path, target: Path) -> list[Carried]:
+        return [push_archive(source, self.store), pull_archive(target, self.store)]
+
+    def test_the_newest_of_what_is_replaced_stays_and_the_other_lies_beside_it(
+        self, one: Path, two: Path
+    ) -> None:
+        """Of three machines, too; nothing on the store is ever overwritten."""
+        three = one.parent / "three"
+        for number, folder in enumerate((two, three, one)):
+            write(searches_file(folder), f"{number}".encode(), modified=1_700_000_000 + number)
+        for folder in (one, two, three, one):
+            self.carry(folder, folder)
+        for folder in (one, two, three):
+            assert searches_file(folder).read_bytes() == b"2"
+        assert {path.read_bytes() for path in two.glob("searches~*")} == {b"0"}
+        assert {path.read_bytes() for path in three.glob("searches~*")} == {b"1"}
+        before = dict(self.store.objects)
+        self.carry(one, two)
+        assert self.store.objects == before
+
+    def test_a_file_that_somebody_holds_is_extended_beside_it(self, one: Path, two: Path) -> None:
+        """On a store nothing is extended: every growth is a part."""
+        with RatingStore(ratings_folder(two)) as table:
+            for _ in range(3):
+                table.add(RatingEvent.now("stars", A, value=1))
+                push_archive(two, self.store)
+        assert len(self.store.objects) == 3
+        pull_archive(one, self.store)
+        assert len(list(ratings_folder(one).iterdir())) == 1
+        assert ids(one) == ids(two)
+
+    def test_names_that_lead_anywhere_are_told_and_passed_over(
+        self, one: Path, tmp_path: Path
+    ) -> None:
+        """A store belongs to several people, and one of them may be nobody's friend."""
+        for key in (
+            "../evil", "a/../../evil.png", "/images/a.png", "images//a.png", ".hidden",
+            "images/.a.png", "images/a\0b.png", "C:/w.png", "images\\a.png",
+            f"images/{'x' * 300}.png", "images/n\nl.png",
+        ):  # fmt: skip
+            self.store.objects[key] = b"boo"
+        for key in ("evil.sh", "running/deadbeef", "records/x.exe", "packs/a/b/c.parquet"):
+            self.store.objects[key] = b"boo"
+        self.store.objects["images/good.png"] = b"png"
+        done = pull_archive(one, self.store)
+        assert (done.files, done.bad_count, done.unknown_count) == (1, 11, 3)
+        assert [p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()] == [
+            Path("one/images/good.png")
+        ]
+
+    def test_a_store_that_gives_no_answer_any_more_is_given_up(self, one: Path) -> None:
+        """And not asked a hundred thousand times."""
+        asked = []
+        for number in range(200):
+            write(one / "images" / f"{number}.png", b"png")
+
+        class Away(MemoryStore):
+            def put_new(self, key: str, data: bytes) -> bool:
+                asked.append(key)
+                raise StorageError("connection refused")
+
+        with pytest.raises(StorageError, match=r"connection refused.*carrying again goes on"):
+            push_archive(one, Away())
+        assert len(asked) == 20
+
+    def test_a_pack_on_the_store_that_is_not_what_it_says_is_not_taken(
+        self, one: Path, two: Path
+    ) -> None:
+        filled(one, range(3)).pack()
+        push_archive(one, self.store)
+        (key,) = (key for key in self.store.objects if key.endswith("runs.parquet"))
+        data = bytearray(self.store.objects[key])
+        data[len(data) // 2] ^= 4
+        self.store.objects[key] = bytes(data)
+        done = pull_archive(two, self.store)
+        assert "runs.parquet is not what was written" in done.bad[0][1]
+        assert read_packs(packs_folder(two)) == ([], {})
+        assert pull_archive(two, self.store).bad_count == 1
+
+    def test_a_store_of_an_earlier_version_is_read(self, one: Path) -> None:
+        """Its objects have the names of files, also where those would have changed since."""
+        self.store.put_new("searches.json", b"[]")
+        self.store.put_new(
+            "ratings/a.jsonl", RatingEvent.now("stars", A, value=3).to_json() + b"\n"
+        )
+        assert pull_archive(one, self.store).files == 2
+        assert len(ids(one)) == 1
+        assert push_archive(one, self.store).files == 0
+        stars(one, 4)
+        assert push_archive(one, self.store).files == 1
+
+
+def test_packed_while_it_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that go into a pack in between are looked for again."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    archive = filled(there, range(6))
+    listed = FolderCopy.entries
+
+    def entries(self: FolderCopy) -> Any:
+        found = listed(self)
+        if self.path == there and list(records_folder(there).iterdir()):
+            archive.pack()
+        return found
+
+    monkeypatch.setattr(FolderCopy, "entries", entries)
+    done = merge_archives(here, there)
+    assert done.bad == []
+    assert len(run_ids(Archive(here))) == 6
+
+
+_pictures = st.sampled_from([Identity(sha256=letter * 64) for letter in "abc"])
+_said = st.lists(st.tuples(_pictures, st.integers(0, 5)), max_size=4)
+
+
+@settings(max_examples=30)
+@given(mine=st.lists(_said, max_size=3), theirs=st.lists(_said, max_size=3), steps=st.data())
+def test_any_to_and_fro_ends_in_the_union(
+    tmp_path_factory: pytest.TempPathFactory,
+    mine: list[list[tuple[Identity, int]]],
+    theirs: list[list[tuple[Identity, int]]],
+    steps: st.DataObject,
+) -> None:
+    """Whoever rates when, and whatever is carried in between, and how."""
+    base = tmp_path_factory.mktemp("union")
+    archives, store = (base / "a", base / "b"), MemoryStore()
+    given_: list[RatingEvent] = []
+    for number, sessions in enumerate((mine, theirs)):
+        for session in sessions:
+            with RatingStore(ratings_folder(archives[number])) as ratings:
+                for picture, value in session:
+                    given_ += ratings.add(RatingEvent.now("stars", picture, value=value))
+                    how = steps.draw(st.sampled_from(["", "", "merge", "push", "pull"]))
+                    here, there = archives[number], archives[1 - number]
+                    if how == "merge":
+                        merge_archives(there, here)
+                    elif how == "push":
+                        push_archive(here, store)
+                    elif how == "pull":
+                        pull_archive(here, store)
+    for archive in (*archives, *archives):
+        push_archive(archive, store)
+        pull_archive(archive, store)
+    for archive in archives:
+        assert ids(archive) == {event.event_id for event in given_}
+        found = RatingStore(ratings_folder(archive)).events()
+        assert dict(current_ratings(found)) == dict(current_ratings(given_))
+        assert push_archive(archive, store).files == pull_archive(archive, store).files == 0
+    assert merge_archives(archives[0], archives[1]).files == 0
+
+
+def test_a_pack_without_hashes_is_carried_when_it_reads(tmp_path: Path) -> None:
+    """Archives of before have no others."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for number in range(2):
+        pack = write_pack(packs_folder(there), [record(number).to_json().encode()])
+        manifest = json.loads((pack.path / "manifest.json").read_bytes())
+        for name in ("sha256", "digest"):
+            del manifest[name]
+        (pack.path / "manifest.json").write_text(json.dumps(manifest))
+    file = pack.path / "documents.parquet"
+    data = bytearray(file.read_bytes())
+    data[4:200] = bytes(196)
+    file.write_bytes(data)
+    done = merge_archives(here, there)
+    assert [name for name, _ in done.bad] == [f"packs/{pack.path.name}"]
+    assert run_ids(Archive(here)) == [f"{0:016x}"]
