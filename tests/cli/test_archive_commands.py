@@ -94,6 +94,20 @@ def test_a_filter_that_cannot_be_read_is_said(safelight: Safelight) -> None:
     assert "no column 'promt'; did you mean 'prompt'?" in wrong.output
 
 
+def test_a_question_says_what_it_left_out(safelight: Safelight, tmp_path: Path) -> None:
+    """Seven files that are no records cost the answer nothing but themselves."""
+    records = tmp_path / "safelight" / "records"
+    for number in range(7):
+        (records / f"torn{number}.json").write_text('{"run_id": "x"', "utf-8")
+    for command, of in (("find", "rows"), ("stats", "groups")):
+        told = json.loads(safelight(command, "--json").stdout)
+        assert told[of]
+        assert [Path(left["path"]).name for left in told["left_out"]] == [
+            f"torn{number}.json" for number in range(7)
+        ]
+        assert all(left["told"] for left in told["left_out"])
+
+
 def test_packing_changes_no_answer(safelight: Safelight, tmp_path: Path) -> None:
     """And verify, stats and show read packs as they read files."""
     before = safelight("find", "--json").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -19,10 +20,12 @@ from starlette.testclient import TestClient
 from archives import verified
 from gui_v2.light_table import HOSTILE
 from safelight.archive import Archive
+from safelight.errors import sentence_of
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
 from safelight.web import create_app
 from safelight.web.guard import COOKIE, LARGEST_BODY
+from safelight.web.held_archive import HeldArchive
 
 TOKEN = "correct horse battery"
 BASE = "http://127.0.0.1:7860"
@@ -331,6 +334,28 @@ def test_a_number_of_three_thousand_digits_is_a_number(client: TestClient) -> No
         assert rows_of(client, f"steps > {'9' * digits}") == []
         assert rows_of(client, f"steps < {'9' * digits}")
         assert rows_of(client, f"steps > -{'9' * digits}")
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), KeyError("prompt")])
+def test_what_nobody_foresaw_is_a_sentence(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """To the script as JSON and to the reader as a page; the next request is answered again."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with TestClient(create_app(archive), base_url=BASE) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(HeldArchive, "query", broken)
+            asked = client.get("/api/pictures")
+            assert asked.status_code == 500
+            assert asked.json()["error"] == sentence_of(error)
+            patch.setattr(HeldArchive, "record", broken)
+            shown = client.get("/runs/any", headers={"Accept": "text/html"})
+            assert shown.status_code == 500
+            assert sentence_of(error) in html.unescape(shown.text)
+        assert rows_of(client)
 
 
 def test_saying_the_same_twice_is_harmless(client: TestClient, archive: Path) -> None:

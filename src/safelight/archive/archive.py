@@ -48,6 +48,8 @@ __all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
 _T = TypeVar("_T")
 _PER_PACK = 20_000
 _log = logging.getLogger(__name__)
+_TOLD_OF = 5  # files by name; the others are counted
+_TOLD_OF = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,12 +376,13 @@ class Archive:
 
     def _leave_out(self, trouble: Mapping[Path, str]) -> None:
         self._left_out |= trouble
-        for path, told in trouble.items():
-            if path not in self._told:
-                self._told.add(path)
-                _log.warning(
-                    "%s %s; it is left out, see: safelight archive verify", path.name, told
-                )
+        for path in [path for path in trouble if path not in self._told][:_TOLD_OF]:
+            _log.warning("%s %s; it is left out", path.name, trouble[path])
+        if not self._told.issuperset(trouble):
+            many = len(trouble)
+            what = f"{many:,} files are" if many > 1 else "one file is"
+            _log.warning("%s left out of what follows; see: safelight archive verify", what)
+        self._told.update(trouble)
 
     def _database(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """Return a database that sees no file but the packs; it has no views yet."""

@@ -5,15 +5,26 @@ Commands are imported when they are called, so that ``safelight --help`` is inst
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import io
+import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from safelight import __version__
+from safelight.errors import ConfigError, SafelightError, sentence_of
 
 __all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+_UNFORESEEN = (
+    "Nobody foresaw that; nothing written before it is lost. safelight -v tells where it was."
+)
 
 _COMMANDS = {
     "archive": "Pack, verify, recover, merge and count an archive.",
@@ -65,21 +76,76 @@ class _LazyGroup(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry the command out; whatever it ends in is a sentence, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except SafelightError as error:
+            at_fault = isinstance(error, ConfigError)
+            raise (_ConfigFault if at_fault else click.ClickException)(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # nobody reads on, which click ends quietly
+            _log.info("where it happened", exc_info=True)
+            raise click.ClickException(sentence_of(error)) from error
+        except Exception as error:
+            _log.info("where it happened", exc_info=True)
+            told = f"{sentence_of(error)}\nThat should not happen. What is whole stays whole;"
+            raise click.ClickException(
+                f"{told} safelight -v … tells where it came from."
+            ) from error
+
+
+class _ConfigFault(click.ClickException):
+    exit_code = 2
+
+
+class _Sentences(logging.Formatter):
+    """Tells an error in a sentence, and where it came from only when asked to be verbose."""
+
+    def __init__(self, verbose: bool) -> None:
+        super().__init__("%(levelname)s: %(message)s")
+        self._verbose = verbose
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        if self._verbose or error is None:
+            return super().format(record)
+        return f"{record.levelname}: {record.getMessage()}: {sentence_of(error)}"
+
+
+@contextlib.contextmanager
+def _dead_threads_are_told() -> Iterator[None]:
+    def tell(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            what = args.thread.name if args.thread else "a thread"
+            _log.error("%s ended early", what, exc_info=args.exc_value)
+
+    before, threading.excepthook = threading.excepthook, tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="safelight")
 @click.option("-v", "--verbose", is_flag=True, help="Log what goes on behind the scenes.")
-def main(**options: Any) -> None:
+@click.pass_context
+def main(ctx: click.Context, verbose: bool) -> None:
     """Run text-to-image pipelines headlessly, and keep a record of what actually ran.
 
     Start with: safelight demo
     """
-    import logging
     import sys
 
     for stream in (sys.stdout, sys.stderr):
         # A prompt that the terminal's encoding lacks is shown escaped; it is no error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    level = logging.INFO if options["verbose"] else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Sentences(verbose))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    ctx.with_resource(_dead_threads_are_told())

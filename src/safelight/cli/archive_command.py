@@ -11,8 +11,7 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.carried import carried_as_json, print_carried, progress_of
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 
 if TYPE_CHECKING:
     from safelight.archive.verification import Verification
@@ -28,16 +27,13 @@ def command() -> None:
 @json_option
 def pack(archive: Path, as_json: bool) -> None:
     """Move loose records into packs: smaller, and found faster."""
-    try:
-        with click.progressbar(length=1, label="packing", file=None, hidden=as_json) as bar:
+    with click.progressbar(length=1, label="packing", file=None, hidden=as_json) as bar:
 
-            def tell(done: int, total: int) -> None:
-                bar.length = total
-                bar.update(done - bar.pos)
+        def tell(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
 
-            report = Archive(archive).pack(on_progress=tell)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+        report = Archive(archive).pack(on_progress=tell)
     left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
     if as_json:
         packs = [str(path) for path in report.packs]
@@ -62,14 +58,11 @@ def verify(archive: Path, pictures: bool, seal: bool, as_json: bool) -> None:
     """
     from safelight.archive.verification import verify_archive
 
-    try:
-        with progress_of("verifying", hidden=as_json) as tell:
-            found = verify_archive(
-                Archive(archive), pictures=pictures, sealing=seal,
-                on_progress=lambda _what, done, total: tell(done, total),
-            )  # fmt: skip
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    with progress_of("verifying", hidden=as_json) as tell:
+        found = verify_archive(
+            Archive(archive), pictures=pictures, sealing=seal,
+            on_progress=lambda _what, done, total: tell(done, total),
+        )  # fmt: skip
     faults = [{"path": str(fault.path), "told": fault.told} for fault in found.faults]
     if as_json:
         told = dataclasses.asdict(found) | {"whole": found.records, "faults": faults}
@@ -124,11 +117,8 @@ def merge(other: Path, archive: Path, as_json: bool) -> None:
     """
     from safelight.archive.folder_copy import merge_archives
 
-    try:
-        with progress_of("merging", hidden=as_json) as tell:
-            carried = merge_archives(archive, other, on_progress=tell)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    with progress_of("merging", hidden=as_json) as tell:
+        carried = merge_archives(archive, other, on_progress=tell)
     if as_json:
         click.echo(carried_as_json({"copied": carried}))
     else:
@@ -150,14 +140,11 @@ def recover(archive: Path, as_json: bool) -> None:
     from safelight.imports.lost_records import rebuild_lost_records
     from safelight.pipeline import recover_interrupted_runs
 
-    try:
-        found = Archive(archive)
-        with found.writer() as writer:
-            runs = [record.run_id for record in recover_interrupted_runs(archive, writer)]
-        report = recover_archive(found)
-        rebuilt = [record.run_id for record in rebuild_lost_records(found)]
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    found = Archive(archive)
+    with found.writer() as writer:
+        runs = [record.run_id for record in recover_interrupted_runs(archive, writer)]
+    report = recover_archive(found)
+    rebuilt = [record.run_id for record in rebuild_lost_records(found)]
     left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
     if as_json:
         answer = {
@@ -182,21 +169,20 @@ def recover(archive: Path, as_json: bool) -> None:
 @json_option
 def stats(archive: Path, as_json: bool) -> None:
     """Count runs and pictures, by engine, model and sampler."""
-    try:
-        found = Archive(archive)
-        totals = found.sql(
-            "SELECT count(*) AS runs, (SELECT count(*) FROM images) AS pictures,"
-            " sum(failures) AS failures, min(timestamp) AS first, max(timestamp) AS last FROM runs"
-        )
-        groups = found.sql(
-            "SELECT backend, model, sampler, count(*) AS pictures, round(avg(seconds), 3) AS"
-            " seconds FROM images GROUP BY ALL ORDER BY pictures DESC, 1, 2, 3 LIMIT 30"
-        )
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    found = Archive(archive)
+    totals = found.sql(
+        "SELECT count(*) AS runs, (SELECT count(*) FROM images) AS pictures,"
+        " sum(failures) AS failures, min(timestamp) AS first, max(timestamp) AS last FROM runs"
+    )
+    groups = found.sql(
+        "SELECT backend, model, sampler, count(*) AS pictures, round(avg(seconds), 3) AS"
+        " seconds FROM images GROUP BY ALL ORDER BY pictures DESC, 1, 2, 3 LIMIT 30"
+    )
     (total,) = totals.dicts()
     if as_json:
-        click.echo(json.dumps({**total, "groups": list(groups.dicts())}, ensure_ascii=False))
+        left_out = [{"path": str(fault.path), "told": fault.told} for fault in totals.left_out]
+        document = {**total, "groups": list(groups.dicts()), "left_out": left_out}
+        click.echo(json.dumps(document, ensure_ascii=False))
         return
     _print(total, list(groups.dicts()))
 

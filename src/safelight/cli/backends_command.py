@@ -9,8 +9,8 @@ import click
 
 from safelight.backends import backend_names, create_backend
 from safelight.cli.job import engine_options
-from safelight.cli.options import as_click_error, engine_option, json_option
-from safelight.errors import BackendError, SafelightError
+from safelight.cli.options import engine_option, json_option
+from safelight.errors import BackendError
 from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
 
 
@@ -21,21 +21,18 @@ from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
 @json_option
 def command(name: str | None, words: bool, options: tuple[str, ...], as_json: bool) -> None:
     """Show the installed engines, or what the engine NAME can do."""
-    try:
-        if name is None:
-            if words or options:
-                raise click.UsageError(
-                    "--words and --option need an engine: safelight backends bundled --words"
-                )
-            _show_all(as_json)
-            return
-        backend = create_backend(name, engine_options(options))
-        if words:
-            _show_words(backend, as_json)
-        else:
-            _show_one(backend, as_json)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    if name is None:
+        if words or options:
+            raise click.UsageError(
+                "--words and --option need an engine: safelight backends bundled --words"
+            )
+        _show_all(as_json)
+        return
+    backend = create_backend(name, engine_options(options))
+    if words:
+        _show_words(backend, as_json)
+    else:
+        _show_one(backend, as_json)
 
 
 def _show_all(as_json: bool) -> None:

@@ -10,8 +10,7 @@ import msgspec
 
 from safelight.archive import Archive
 from safelight.archive.differences import differences
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 
 
 @click.command("diff")
@@ -24,11 +23,8 @@ def command(first: str, second: str, archive: Path, as_json: bool) -> None:
 
     FIRST and SECOND are run ids, or the beginnings of some, or ``last``.
     """
-    try:
-        found = Archive(archive)
-        told = differences(found.record(first), found.record(second))
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    found = Archive(archive)
+    told = differences(found.record(first), found.record(second))
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(told), ensure_ascii=False, default=str))
         return

@@ -10,8 +10,8 @@ import msgspec
 
 from safelight.backends import backend_names, create_backend
 from safelight.cli.job import engine_options
-from safelight.cli.options import as_click_error, engine_option, json_option
-from safelight.errors import BackendError, BackendUnavailable, SafelightError
+from safelight.cli.options import engine_option, json_option
+from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline import Backend
 from safelight.pipeline.engine_check import Finding, check_engine
 
@@ -32,15 +32,12 @@ def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> 
     ENGINE is the name of an installed engine or the address of a server, such as
     http://127.0.0.1:7860. Exit status: 0 everything works, 1 something fails.
     """
-    try:
-        backend = _backend(engine, options)
-        findings = []
-        for finding in check_engine(backend, prompt):
-            findings.append(finding)
-            if not as_json:
-                click.echo(_line(finding))
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    backend = _backend(engine, options)
+    findings = []
+    for finding in check_engine(backend, prompt):
+        findings.append(finding)
+        if not as_json:
+            click.echo(_line(finding))
     if as_json:
         report = {"engine": backend.name, "findings": msgspec.to_builtins(findings)}
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))

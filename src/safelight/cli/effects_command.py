@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,10 +58,7 @@ def command(
         raise click.UsageError(f"--plot must end in .png or .svg, got {plot.name!r}")
     from safelight.learning.effects import find_effects
 
-    try:
-        scores, trials, rated_by = rated_trials(Archive(archive), condition, raters)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    scores, trials, rated_by = rated_trials(Archive(archive), condition, raters)
     effects = find_effects(trials)
     if knobs:
         effects = _only(effects, knobs)

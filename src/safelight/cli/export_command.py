@@ -13,9 +13,8 @@ from typing import Any
 import click
 
 from safelight.archive import Answer, Archive
-from safelight.cli.options import archive_option, as_click_error
+from safelight.cli.options import archive_option
 from safelight.durable_file import replace_file
-from safelight.errors import SafelightError
 from safelight.learning.preference_export import (
     PreferencePair,
     RatedPicture,
@@ -78,8 +77,6 @@ def command(target: Path, condition: str, archive: Path, pairs: str | None, xmp:
         card = preference_card(made, query=condition or "everything", layout=pairs)
         replace_file(target.with_suffix(".md"), card_markdown(card).encode())
         click.echo(f"{len(rows):,} rows from {len(made):,} pairs written to {target}")
-    except SafelightError as error:
-        raise as_click_error(error) from error
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import as_click_error
-from safelight.errors import ImageError, SafelightError
+from safelight.errors import ImageError
 from safelight.learning.ratings import Identity, RatingEvent
 
 if TYPE_CHECKING:
@@ -48,31 +47,28 @@ def rate_by_fidelity(archive: Archive, condition: str) -> None:
 
     columns = ["sha256", "pixel_sha256", "path", "prompt"]
     told: Counter[str] = Counter()
-    try:
-        rows = list(archive.query(condition, columns=columns, limit=None).dicts())
-        scorer = FidelityScorer()
-        with archive.ratings() as store:
-            done = {
-                digest
-                for event in store.events()
-                if event.source == SOURCE and event.image is not None
-                for _, digest in event.image.keys
-            }
-            events: list[RatingEvent] = []
-            with click.progressbar(rows, label="rating", width=40) as shown:
-                for row in shown:
-                    if row["sha256"] in done:
-                        told["rated before"] += 1
-                        continue
-                    event = _event(archive, scorer, row, told)
-                    if event is not None:
-                        events.append(event)
-                    if len(events) >= _BATCH:
-                        store.add(*events)
-                        events = []
-            store.add(*events)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    rows = list(archive.query(condition, columns=columns, limit=None).dicts())
+    scorer = FidelityScorer()
+    with archive.ratings() as store:
+        done = {
+            digest
+            for event in store.events()
+            if event.source == SOURCE and event.image is not None
+            for _, digest in event.image.keys
+        }
+        events: list[RatingEvent] = []
+        with click.progressbar(rows, label="rating", width=40) as shown:
+            for row in shown:
+                if row["sha256"] in done:
+                    told["rated before"] += 1
+                    continue
+                event = _event(archive, scorer, row, told)
+                if event is not None:
+                    events.append(event)
+                if len(events) >= _BATCH:
+                    store.add(*events)
+                    events = []
+        store.add(*events)
     click.echo(f"{told['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
     for reason in sorted(set(told) - {"rated"}):
         click.echo(f"{told[reason]:,} passed over: {reason}")

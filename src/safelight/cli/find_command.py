@@ -11,8 +11,7 @@ import click
 
 from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 
 _SHOWN = {
     "images": ("timestamp", "stage", "prompt", "model", "sampler", "steps", "cfg_scale", "seed",
@@ -53,23 +52,21 @@ def command(
     """
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
     everything = as_json or as_csv
-    try:
-        found = Archive(archive)
-        if sql:
-            answer = found.sql(condition)
-        else:
-            answer = found.query(
-                condition,
-                view=view,
-                columns=chosen or (() if everything else _SHOWN[view]),
-                sort=sort or ("-timestamp" if view != "loras" else "run_id"),
-                limit=limit,
-                after=after,
-            )
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    found = Archive(archive)
+    if sql:
+        answer = found.sql(condition)
+    else:
+        answer = found.query(
+            condition,
+            view=view,
+            columns=chosen or (() if everything else _SHOWN[view]),
+            sort=sort or ("-timestamp" if view != "loras" else "run_id"),
+            limit=limit,
+            after=after,
+        )
     if as_json:
-        page = {"rows": list(answer.dicts()), "after": answer.after}
+        left_out = [{"path": str(fault.path), "told": fault.told} for fault in answer.left_out]
+        page = {"rows": list(answer.dicts()), "after": answer.after, "left_out": left_out}
         click.echo(json.dumps(page, ensure_ascii=False, indent=2))
     elif as_csv:
         writer = csv.writer(sys.stdout)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 
 if TYPE_CHECKING:
     from safelight.imports.folder_import import ImportSummary
@@ -49,14 +48,11 @@ def command(
     """
     from safelight.imports.folder_import import import_folders
 
-    try:
-        with _progress(hidden=as_json) as tell:
-            summary = import_folders(
-                folders, Archive(archive), jobs=jobs or min(8, os.cpu_count() or 1), again=again,
-                rater=rater, on_progress=tell,
-            )  # fmt: skip
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    with _progress(hidden=as_json) as tell:
+        summary = import_folders(
+            folders, Archive(archive), jobs=jobs or min(8, os.cpu_count() or 1), again=again,
+            rater=rater, on_progress=tell,
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
     else:

@@ -12,11 +12,10 @@ import click
 
 from safelight.cli.options import (
     archive_option,
-    as_click_error,
     json_option,
     override_option,
 )
-from safelight.errors import ConfigError, SafelightError
+from safelight.errors import ConfigError
 
 if TYPE_CHECKING:
     from safelight.cli.job import Job
@@ -91,28 +90,23 @@ def command(
     from safelight.cli.job import ready_job
     from safelight.config import PipelineConfig
 
+    job = ready_job(config, overrides, 0)
     try:
-        job = ready_job(config, overrides, 0)
-        try:
-            plan = _plan(job, knobs, design, runs, prompts, seeds)
-            whole = {**plan.as_config(), "backend": _backend(job), "name": _title(job, plan)}
-            checked = PipelineConfig.from_mapping(
-                whole, folder=job.config.folder, source=str(config)
-            )
-            _refuse_unknown(job, checked)
-            cost = _cost(plan, job.backend.name, archive)
-            if dry_run or written is not None:
-                if written is not None:
-                    write_config(written, whole, [_describe(plan), cost.sentence()])
-                _show(plan, cost, written, as_json)
-                return
-            if not as_json:
-                click.echo(f"{_describe(plan)}\n{cost.sentence()}", err=True)
-            status = _run(job, plan, archive, as_json)
-        finally:
-            job.close()
-    except SafelightError as error:
-        raise as_click_error(error) from error
+        plan = _plan(job, knobs, design, runs, prompts, seeds)
+        whole = {**plan.as_config(), "backend": _backend(job), "name": _title(job, plan)}
+        checked = PipelineConfig.from_mapping(whole, folder=job.config.folder, source=str(config))
+        _refuse_unknown(job, checked)
+        cost = _cost(plan, job.backend.name, archive)
+        if dry_run or written is not None:
+            if written is not None:
+                write_config(written, whole, [_describe(plan), cost.sentence()])
+            _show(plan, cost, written, as_json)
+            return
+        if not as_json:
+            click.echo(f"{_describe(plan)}\n{cost.sentence()}", err=True)
+        status = _run(job, plan, archive, as_json)
+    finally:
+        job.close()
     if status:
         raise SystemExit(status)
 

@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import as_click_error
-from safelight.errors import ArchiveError, SafelightError
+from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
 
 __all__ = ["rate_next"]
@@ -58,17 +57,14 @@ def rate_next(
         as_json: Print names and files, and ask nothing.
         seed: Of what is drawn by chance; a new one when None.
     """
-    try:
-        groups = _chosen(archive, count, pairs, rater, condition,
-                         secrets.randbits(32) if seed is None else seed)  # fmt: skip
-        if as_json:
-            click.echo(json.dumps(_as_json(groups, pairs), indent=2))
-        elif pairs:
-            _ask_pairs(archive, groups, rater)
-        else:
-            _ask_stars(archive, groups[0], rater)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    groups = _chosen(archive, count, pairs, rater, condition,
+                     secrets.randbits(32) if seed is None else seed)  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(_as_json(groups, pairs), indent=2))
+    elif pairs:
+        _ask_pairs(archive, groups, rater)
+    else:
+        _ask_stars(archive, groups[0], rater)
 
 
 def _chosen(

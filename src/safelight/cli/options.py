@@ -1,4 +1,4 @@
-"""Options and endings that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from pathlib import Path
 
 import click
 
-from safelight.errors import ConfigError, SafelightError
-
 __all__ = [
     "archive_option",
-    "as_click_error",
     "engine_option",
     "json_option",
     "override_option",
@@ -47,13 +44,3 @@ seed_option = click.option(
     type=click.IntRange(min=0),
     help="Seed of everything the plan draws; a new one is drawn without it.",
 )
-
-
-class _ConfigFault(click.ClickException):
-    exit_code = 2
-
-
-def as_click_error(error: SafelightError) -> click.ClickException:
-    """Return *error* as the command line shows it; exit status 2 for what the user wrote."""
-    at_fault = isinstance(error, ConfigError)
-    return _ConfigFault(str(error)) if at_fault else click.ClickException(str(error))

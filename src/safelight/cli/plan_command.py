@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from safelight.cli.job import ready_job
-from safelight.cli.options import as_click_error, json_option, override_option, seed_option
+from safelight.cli.options import json_option, override_option, seed_option
 from safelight.config import PipelineConfig, plain
-from safelight.errors import SafelightError
 from safelight.randomizer import RandomizerPlanResult, Variant
 
 
@@ -33,11 +32,8 @@ def command(
     config: Path, overrides: tuple[str, ...], seed: int | None, first: int, as_json: bool
 ) -> None:
     """Show what CONFIG would draw, without drawing it: the size and the first variants."""
-    try:
-        job = ready_job(config, overrides, seed)
-        variants = list(itertools.islice(job.plan.variants, first))
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    job = ready_job(config, overrides, seed)
+    variants = list(itertools.islice(job.plan.variants, first))
     if as_json:
         click.echo(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))
     else:

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import archive_option, as_click_error
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option
 from safelight.learning.ratings import Identity, RatingEvent
 from safelight.pipeline.images import identify
 
@@ -111,17 +110,14 @@ def command(
         raise click.UsageError("say something: --stars, --favourite, --reject, --tag or --note")
     if not images and condition is None and not undo:
         raise click.UsageError("name pictures, or choose them with --where")
-    try:
-        found = Archive(archive)
-        events = [RatingEvent.now("undo", undoes=undo, rater=rater)] if undo else []
-        pictures = [*map(_identity_of, images)]
-        pictures += _matching(found, condition) if condition is not None else []
-        for picture in dict.fromkeys(pictures):
-            events += _events(picture, said, tags, rater)
-        with found.ratings() as store:
-            store.add(*events)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    found = Archive(archive)
+    events = [RatingEvent.now("undo", undoes=undo, rater=rater)] if undo else []
+    pictures = [*map(_identity_of, images)]
+    pictures += _matching(found, condition) if condition is not None else []
+    for picture in dict.fromkeys(pictures):
+        events += _events(picture, said, tags, rater)
+    with found.ratings() as store:
+        store.add(*events)
     for event in events[:10]:
         click.echo(
             f"{event.event_id}  {event.kind} {event.value if event.value is not None else ''}"
@@ -149,11 +145,8 @@ def _pick(
         raise click.UsageError("the same picture is there twice; a picture cannot beat itself")
     won = () if skip else tuple(range(len(images)))
     event = RatingEvent.now("pick", shown=tuple(shown), won=won, rater=rater)
-    try:
-        with archive.ratings() as store:
-            store.add(event)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    with archive.ratings() as store:
+        store.add(event)
     what = "tie" if tie else "skip" if skip else f"{len(images)} over {len(losers)}"
     click.echo(f"{event.event_id}  pick {what}")
 

@@ -13,8 +13,7 @@ from safelight.archive.differences import environment_changes
 from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
 from safelight.cli.job import engine_options
-from safelight.cli.options import archive_option, as_click_error, engine_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, engine_option
 from safelight.knobs import KNOBS
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import PipelineRunner
@@ -32,29 +31,26 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
     What has changed since in engine and environment is told first. Options of the engine, such
     as its address, are in no record: give them with --option.
     """
-    try:
-        record = Archive(archive).record(run)
-        backend = create_backend(str(record.backend.get("name", "")), engine_options(options))
-        description = backend.describe()
-        now = {"name": description.name, "version": description.version}
-        for change in environment_changes(record, now, description.environment):
-            click.echo(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
-        before = {(o.variant, o.stage): o.pixel_sha256 for o in record.outputs}
-        with LearningRecordWriter(records_folder(archive)) as writer:
-            runner = PipelineRunner(backend, archive_dir=archive, learning_record_writer=writer)
-            same = 0
-            for place, config in enumerate(record.variant_configs):
-                result = runner.run(replayable(config))
-                for image in result.images:
-                    output = image.output
-                    equal = before.get((place, output.stage)) == output.pixel_sha256
-                    same += equal
-                    word = "same pixels" if equal else "OTHER PIXELS"
-                    click.echo(f"{word}: variant {place}, {output.stage}: {image.path}")
-                for failure in result.failures:
-                    click.echo(f"failed: variant {place} in {failure.stage}: {failure.error}")
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    record = Archive(archive).record(run)
+    backend = create_backend(str(record.backend.get("name", "")), engine_options(options))
+    description = backend.describe()
+    now = {"name": description.name, "version": description.version}
+    for change in environment_changes(record, now, description.environment):
+        click.echo(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
+    before = {(o.variant, o.stage): o.pixel_sha256 for o in record.outputs}
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        runner = PipelineRunner(backend, archive_dir=archive, learning_record_writer=writer)
+        same = 0
+        for place, config in enumerate(record.variant_configs):
+            result = runner.run(replayable(config))
+            for image in result.images:
+                output = image.output
+                equal = before.get((place, output.stage)) == output.pixel_sha256
+                same += equal
+                word = "same pixels" if equal else "OTHER PIXELS"
+                click.echo(f"{word}: variant {place}, {output.stage}: {image.path}")
+            for failure in result.failures:
+                click.echo(f"failed: variant {place} in {failure.stage}: {failure.error}")
     click.echo(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
     if same != len(record.outputs):
         raise SystemExit(1)

@@ -24,7 +24,6 @@ from safelight.cli.engine_choice import EngineChoice, engine_choice_options
 from safelight.cli.job import Job, ready_job
 from safelight.cli.options import (
     archive_option,
-    as_click_error,
     json_option,
     override_option,
     seed_option,
@@ -146,8 +145,6 @@ def command(
             for job in jobs:
                 if not cancel.cancelled:
                     statuses += _run(job, how, cancel, continues)
-    except SafelightError as error:
-        raise as_click_error(error) from error
     except KeyboardInterrupt:
         _say(f"stopped at once; what was drawn is told by: safelight show --archive {archive}")
         raise SystemExit(EXIT_STATUS["cancelled"]) from None

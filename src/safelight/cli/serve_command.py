@@ -54,7 +54,7 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/"
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="on",
+        app, log_config=None, access_log=False, server_header=False, lifespan="on",
         timeout_graceful_shutdown=2, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     server = TableServer(config)

@@ -10,8 +10,7 @@ import click
 
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.pipeline import recover_interrupted_runs
 
@@ -27,10 +26,7 @@ def command(run: str, archive: Path, as_json: bool) -> None:
     """
     with LearningRecordWriter(records_folder(archive)) as writer:
         recover_interrupted_runs(archive, writer)
-    try:
-        record = Archive(archive).record(run)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    record = Archive(archive).record(run)
     if as_json:
         click.echo(record.to_json())
     else:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive_layout import presets_folder
-from safelight.cli.options import archive_option, as_click_error, json_option
+from safelight.cli.options import archive_option, json_option
 from safelight.durable_file import make_folder
-from safelight.errors import ConfigError, PlanError, SafelightError
+from safelight.errors import ConfigError, PlanError
 
 if TYPE_CHECKING:
     from safelight.archive import Archive
@@ -66,14 +66,11 @@ def command(
     Nothing is drawn: --write makes a config that you may look at and run. With too little
     evidence it says so, and the plan explores instead.
     """
-    try:
-        evidence = _evidence(archive, model, lora, condition, raters)
-        if preset is not None:
-            _keep_preset(evidence, preset, archive, prompts, as_json)
-        else:
-            _suggest(evidence, prompts, count, seeds, knobs, written, archive, as_json)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    evidence = _evidence(archive, model, lora, condition, raters)
+    if preset is not None:
+        _keep_preset(evidence, preset, archive, prompts, as_json)
+    else:
+        _suggest(evidence, prompts, count, seeds, knobs, written, archive, as_json)
 
 
 @dataclass(frozen=True, kw_only=True)

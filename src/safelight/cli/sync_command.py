@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from safelight.cli.carried import carried_as_json, print_carried, progress_of
-from safelight.cli.options import archive_option, as_click_error, json_option
-from safelight.errors import SafelightError
+from safelight.cli.options import archive_option, json_option
 
 
 @click.command("sync")
@@ -30,18 +29,15 @@ def command(url: str, push: bool, pull: bool, archive: Path, as_json: bool) -> N
     from safelight.pipeline import recover_interrupted_runs
 
     told = {}
-    try:
-        store = open_store(url)
-        with LearningRecordWriter(records_folder(archive)) as writer:
-            recover_interrupted_runs(archive, writer)  # a store has no journals to go on from
-        for wanted, move, word in ((push, push_archive, "put"), (pull, pull_archive, "fetched")):
-            if wanted:
-                with progress_of(word, hidden=as_json) as tell:
-                    told[word] = move(archive, store, on_progress=tell)
-                if not as_json:
-                    print_carried(told[word], word)
-    except SafelightError as error:
-        raise as_click_error(error) from error
+    store = open_store(url)
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        recover_interrupted_runs(archive, writer)  # a store has no journals to go on from
+    for wanted, move, word in ((push, push_archive, "put"), (pull, pull_archive, "fetched")):
+        if wanted:
+            with progress_of(word, hidden=as_json) as tell:
+                told[word] = move(archive, store, on_progress=tell)
+            if not as_json:
+                print_carried(told[word], word)
     if as_json:
         click.echo(carried_as_json(told))
     if any(one.bad_count or one.conflicts for one in told.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -20,11 +20,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight.archive import Archive
 from safelight.controller import PipelineController
-from safelight.errors import ArchiveError, ControllerError, ImageError, SafelightError, StorageError
+from safelight.errors import (
+    ArchiveError,
+    ControllerError,
+    ImageError,
+    SafelightError,
+    StorageError,
+    sentence_of,
+)
 from safelight.web import browse, compare, learn, live, look, rating, runs
 from safelight.web.description import description
 from safelight.web.guard import COOKIE, LOOPBACK, Guard, cookie_value, token_fits
@@ -35,6 +42,8 @@ __all__ = ["create_app"]
 _log = logging.getLogger(__name__)
 _THREADS = 6
 _THIS_MACHINE = ("127.0.0.1", "::1")
+_OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect)
+_Tell = Callable[[Request, Exception], Response]
 _PARTS = (browse, look, compare, rating, runs, learn, live)
 
 
@@ -82,6 +91,7 @@ def create_app(
         middleware=[
             Middleware(Guard, hosts=hosts, token=token),
             Middleware(_Squeezed, minimum_size=2000, compresslevel=5),
+            Middleware(_Unforeseen, tell=_told(table)),
         ],
         exception_handlers={
             SafelightError: _told(table),
@@ -107,12 +117,43 @@ class _Squeezed(GZipMiddleware):
             await super().__call__(scope, receive, send)
 
 
-def _told(table: LightTable):  # type: ignore[no-untyped-def]
+class _Unforeseen:
+    """Answers what nobody foresaw with a sentence; the terminal is told, and nothing else stops."""
+
+    def __init__(self, app: ASGIApp, tell: _Tell) -> None:
+        self._app = app
+        self._tell = tell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began = False
+
+        async def sent(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            _log.info("%s: where it happened", scope["path"], exc_info=True)
+            request = Request(scope, receive)
+            answer = await to_thread.run_sync(self._tell, request, error)
+            if not began:  # otherwise the server closes what was cut short
+                await answer(scope, receive, send)
+
+
+def _told(table: LightTable) -> _Tell:
     def answer(request: Request, error: Exception) -> Response:
         status = _status(error)
-        told = error.detail if isinstance(error, HTTPException) else str(error)
-        if status >= 500:
-            _log.warning("%s", told)
+        told = str(error)
+        if isinstance(error, HTTPException):
+            told = error.detail
+        elif status >= 500:
+            told = sentence_of(error)
+            _log.warning("%s: %s", request.url.path, told)
         wants_page = "text/html" in request.headers.get("accept", "")
         if wants_page and not request.url.path.startswith("/api/"):
             return table.page(request, "fault", told=told, status=status, code=status)
@@ -133,7 +174,7 @@ def _status(error: Exception) -> int:
         return 422
     if isinstance(error, (StorageError, ArchiveError)):
         return 503
-    return 400
+    return 400 if isinstance(error, _OF_THE_ASKER) else 500
 
 
 def _sign_in(table: LightTable, token: str | None) -> list[Route]:
