@@ -116,6 +116,14 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
     assert "does not run" in found["randomizer.sweep.upscale.scale"]
 
 
+def test_a_value_of_any_size_is_told_in_a_message_that_can_be_read() -> None:
+    """The rule stands before the value, and is there whole."""
+    with pytest.raises(ConfigError) as caught:
+        PipelineConfig.from_mapping({"txt2img": {"prompt": 1, "steps": [*range(100_000)]}})
+    assert "txt2img.steps: must be an integer" in str(caught.value)
+    assert len(str(caught.value)) < 3000
+
+
 def test_the_message_lists_every_fault_under_the_files_name(tmp_path: Path) -> None:
     """What a person sees on the terminal is the whole list."""
     path = write(tmp_path / "c.toml", "[txt2img]\nsteps = 0\nwidth = 1\n")

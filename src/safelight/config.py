@@ -61,6 +61,7 @@ class PipelineConfig:
         metadata: The user's own; goes into the record as it is.
         folder: The folder that relative paths in the config start from.
         stated: What its file or page says, overrides included; empty when nobody wrote it down.
+        continues: The run whose plan it goes on with; empty for a new one.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]
@@ -70,6 +71,7 @@ class PipelineConfig:
     metadata: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     folder: Path = Path()
     stated: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False, compare=False)
+    continues: str = field(default="", compare=False)
 
     @staticmethod
     def from_mapping(

@@ -74,6 +74,7 @@ def plain(value: Any) -> Any:
 
 
 _MISSING = object()
+_LONGEST_MESSAGE = 1000
 Check = Callable[[object], str | None]
 
 
@@ -153,6 +154,8 @@ class _Reader:
     # -- gathering ---------------------------------------------------------------------
 
     def _fault(self, path: str, message: str) -> None:
+        if len(message) > _LONGEST_MESSAGE:  # a value of any size may stand in it
+            message = f"{message[: _LONGEST_MESSAGE - 1]}…"
         self.faults.append(ConfigFault(path=path, message=message))
 
     def _table(self, value: object, path: str) -> Mapping[str, Any] | None:

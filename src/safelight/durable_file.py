@@ -26,6 +26,7 @@ __all__ = [
     "AppendOnlyFile",
     "copy_new_file",
     "flush_file",
+    "held_file",
     "held_folder",
     "hidden_folder",
     "is_held",
@@ -208,6 +209,44 @@ def held_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         _let_go(guard)
+
+
+@contextlib.contextmanager
+def held_file(path: Path, about: bytes) -> Iterator[None]:
+    """Hold *path* against everybody else who wants to; it is there only meanwhile.
+
+    Args:
+        path: Named like an unfinished file, which it is: whoever dies leaves one to be removed.
+        about: What it says to those who come later.
+
+    Raises:
+        BlockingIOError: Somebody holds it; the message is what they say of themselves.
+        OSError: It cannot be made.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
+        try:
+            _lock(handle)
+            if _is_still(handle, path):
+                break
+        except BlockingIOError:
+            told = os.read(handle, 4096).decode("utf-8", "replace")
+            os.close(handle)
+            raise BlockingIOError(told) from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # whoever held it removed it
+    try:
+        os.ftruncate(handle, 0)
+        _write_all(handle, about)
+        yield
+    finally:
+        if sys.platform == "win32":  # what is open cannot be removed there
+            os.close(handle)
+        _remove(os.fspath(path))
+        if sys.platform != "win32":
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -447,9 +486,17 @@ def _locked_if_free(path: Path) -> Iterator[bool]:
         except OSError:  # a file system without locks
             yield time.time() - path.stat().st_mtime > _A_DAY
         else:
-            yield True
+            yield _is_still(handle, path)
     finally:
         os.close(handle)
+
+
+def _is_still(handle: int, path: Path) -> bool:
+    """Return whether *path* is still the file that was opened under that name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))  # noqa: PTH116 - as above
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 import safelight as package
 from safelight.cli import main
@@ -158,13 +160,145 @@ def test_a_run_goes_on_in_the_order_of_its_plan(safelight: Safelight, tmp_path: 
     assert order == [(e, g, s) for e in (0, 1) for g in (3, 7) for s in (2, 4)]
 
 
-def test_a_config_of_another_plan_is_refused(safelight: Safelight, tmp_path: Path) -> None:
-    """Half of one plan and half of another would be neither."""
-    safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')
+WILD = """
+backend = "fake"
+[txt2img]
+prompt = "a __beast__"
+steps = 2
+seed = 7
+width = 64
+height = 64
+[randomizer]
+mode = "fanout"
+wildcards_dir = "wild"
+[randomizer.sweep]
+"txt2img.cfg_scale" = [3, 7]
+"""
+
+
+def without_its_plan(folder: Path) -> None:
+    """Make the newest record one of those from before records held their plan."""
+    path = max((folder / "safelight" / "records").iterdir())
+    record = LearningRecord.from_json(path.read_bytes())
+    path.write_bytes(dataclasses.replace(record, plan={}).to_document())
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("txt2img.steps=9", "txt2img.steps is 9, and was 2"),
+        (
+            'randomizer.sweep."txt2img.cfg_scale"=[3, 9]',
+            "txt2img.cfg_scale is swept over 3, 9, and was over 3, 7",
+        ),
+        ("randomizer.seeds_per_variant=2", "randomizer.seeds_per_variant is 2, and was 1"),
+        ("wildcard", "wildcard beast has other content"),
+    ],
+)
+def test_a_config_of_another_plan_is_refused(
+    safelight: Safelight, tmp_path: Path, change: str, told: str, old: bool
+) -> None:
+    """Half of one plan and half of another would be neither; what differs is told."""
+    (tmp_path / "wild").mkdir()
+    (tmp_path / "wild" / "beast.txt").write_text("cat\nhen\n")
+    (tmp_path / "c.toml").write_text(WILD)
+    safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["hen"]}')
     run_id = newest(tmp_path).run_id
-    other = safelight("run", "c.toml", "--set", "txt2img.steps=9", "--resume", run_id)
+    if old:
+        without_its_plan(tmp_path)
+    if change == "wildcard":
+        (tmp_path / "wild" / "beast.txt").write_text("cat\nCOW\n")
+    overrides = () if change == "wildcard" else ("--set", change)
+    other = safelight("run", "c.toml", *overrides, "--resume", run_id)
     assert other.exit_code == 1
-    assert "is not the one of run" in other.output
+    assert f"the config is not that of run {run_id}:" in other.output
+    if not old or ("swept" not in told and "seeds" not in told):
+        assert told in other.output
+    assert newest(tmp_path).run_id == run_id
+
+
+def test_a_picture_that_the_plan_starts_from_may_not_change(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """Its name is the same and its content is not."""
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "in.png")
+    (tmp_path / "c.toml").write_text(
+        'backend = "fake"\n[img2img]\nprompt = "{a|b}"\ninit_image = "in.png"\nsteps = 1\n'
+        '[randomizer]\nmode = "fanout"\n'
+    )
+    safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["b"]}')
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "in.png")
+    other = safelight("run", "c.toml", "--resume", "last")
+    assert other.exit_code == 1
+    assert "the picture of img2img.init_image has other content" in other.output
+
+
+def test_a_run_that_was_resumed_can_be_resumed_again(safelight: Safelight, tmp_path: Path) -> None:
+    """As often as it dies; and one that lacks nothing says so."""
+    refuse = ("--set", 'backend={name="fake", fail_on=["red"]}')
+    assert safelight("run", "c.toml", *refuse).exit_code == 3
+    first = newest(tmp_path)
+    for _ in range(3):
+        again = safelight("run", "--resume", "last")
+        assert "partial: 2 pictures" in again.output
+        record = newest(tmp_path)
+        assert (record.plan_id, record.status) == (first.plan_id, "partial")
+        assert "go on     safelight run --resume" in again.output
+    finished = safelight("run", "c.toml", "--resume", "last")
+    assert "completed: 4 pictures" in finished.output
+    assert "nothing is missing" in safelight("run", "--resume", "last").output
+
+
+def test_a_date_in_the_metadata_hinders_nobody(safelight: Safelight, tmp_path: Path) -> None:
+    """TOML has dates, times and both; a journal has their text."""
+    dates = "[metadata]\nmade = 2026-01-01\nat = 07:32:00\nboth = 1979-05-27T07:32:00Z\n"
+    (tmp_path / "c.toml").write_text(CONFIG + dates)
+    safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')
+    first = newest(tmp_path)
+    again = safelight("run", "--resume", "last")
+    assert "partial" in again.output, again.output
+    assert newest(tmp_path).metadata == first.metadata
+
+
+def test_a_plan_is_carried_out_by_one_at_a_time(safelight: Safelight, tmp_path: Path) -> None:
+    """The second is refused with who the first is, whether it names its run or its plan."""
+    slow = 'backend={name="fake", seconds_per_step=0.05}'
+    many = "randomizer.seeds_per_variant=10"
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+
+    def begun(*arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "safelight", "run", *arguments],
+            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment,
+        )  # fmt: skip
+        before = len(files(tmp_path))
+        while len(files(tmp_path)) < before + 3:
+            assert process.poll() is None
+            time.sleep(0.01)
+        return process
+
+    first = begun("c.toml", "--set", slow, "--set", many)
+    try:
+        (run_id,) = (p.name for p in (tmp_path / "safelight" / "running").iterdir()
+                     if not p.name.startswith("."))  # fmt: skip
+        for name in (run_id, run_id[:6], "last"):
+            second = safelight("run", "--resume", name)
+            assert second.exit_code == 1
+            assert f"run {run_id} goes on: process {first.pid} on" in second.output
+    finally:
+        first.kill()
+        first.wait()
+    resumed = begun("--resume", "last", "--set", slow)
+    try:
+        third = safelight("run", "--resume", run_id)
+        assert third.exit_code == 1
+        assert f"this plan goes on already: process {resumed.pid} on" in third.output
+    finally:
+        resumed.kill()
+        resumed.wait()
+    assert "completed: 40 pictures" in safelight("run", "--resume", "last").output
+    assert not list((tmp_path / "safelight" / "running").iterdir())
 
 
 def test_a_config_with_a_secret_is_in_no_journal(safelight: Safelight, tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_a_journal_line_is_written_after_its_pictures_names_are_on_the_disk(
     folder = result.folder.name
     names = ["picture" if name.endswith(".png.tmp") else name for name in flushed]
     assert names == [
+        tmp_path.name,  # the name of running/, where the plan is held
         *[tmp_path.name, "images", result.folder.parent.name, folder],
         "journal.jsonl",
         *["picture", folder, "journal.jsonl"] * 3,

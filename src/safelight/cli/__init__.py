@@ -22,9 +22,7 @@ from safelight.errors import ConfigError, SafelightError, sentence_of
 __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
-_UNFORESEEN = (
-    "Nobody foresaw that; nothing written before it is lost. safelight -v tells where it was."
-)
+_UNFORESEEN = "That was not foreseen; what was written before it is safe. safelight -v tells more."
 
 _COMMANDS = {
     "archive": "Pack, verify, recover, merge and count an archive.",
@@ -92,10 +90,7 @@ class _LazyGroup(click.Group):
             raise click.ClickException(sentence_of(error)) from error
         except Exception as error:
             _log.info("where it happened", exc_info=True)
-            told = f"{sentence_of(error)}\nThat should not happen. What is whole stays whole;"
-            raise click.ClickException(
-                f"{told} safelight -v … tells where it came from."
-            ) from error
+            raise click.ClickException(f"{sentence_of(error)}\n{_UNFORESEEN}") from error
 
 
 class _ConfigFault(click.ClickException):

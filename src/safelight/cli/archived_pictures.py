@@ -7,9 +7,12 @@ from pathlib import Path
 
 from safelight.archive import Archive
 from safelight.archive_layout import packs_folder, records_folder
+from safelight.errors import ArchiveError
 from safelight.learning import LearningRecord
 from safelight.pipeline import BackendDescription
-from safelight.pipeline.drawn_before import Continuation, DrawnBefore, finished_entries
+from safelight.pipeline.continuation import Continuation, finished_entries, run_that_goes_on
+from safelight.pipeline.drawn_before import DrawnBefore
+from safelight.pipeline.plan_account import FIRST_PART
 
 __all__ = ["ArchivedPictures", "continuation_of"]
 
@@ -69,11 +72,22 @@ def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continu
         only_failed: Whether to try again what failed only.
 
     Raises:
-        ArchiveError: There is no such run.
+        ArchiveError: There is no such run, or it goes on at this moment.
         RecordError: It does not say how its plan was drawn.
     """
-    record = archive.record(run)
-    return Continuation.of(record, _by_part(archive, record), archive.path, only_failed=only_failed)
+    try:
+        record = archive.record(run)
+    except ArchiveError:
+        going = run_that_goes_on(archive.path, "" if run == "last" else run)
+        if going is None:
+            raise
+        raise ArchiveError(going) from None
+    whole = str(record.plan.get(FIRST_PART, ""))
+    accounts = [one.plan for one in archive.records([whole])] if whole else []
+    return Continuation.of(
+        record, _by_part(archive, record), archive.path,
+        plan=next(iter(accounts), {}) if whole else None, only_failed=only_failed,
+    )  # fmt: skip
 
 
 def _by_part(archive: Archive, run: LearningRecord) -> Callable[[int], Sequence[LearningRecord]]:

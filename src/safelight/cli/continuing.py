@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from safelight.cli.job import Job, ready_config, ready_job
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, RecordError
 from safelight.learning import LearningRecord
-from safelight.learning.snapshot import plain_snapshot
-from safelight.pipeline.drawn_before import stated_config
+from safelight.learning.snapshot import plain_snapshot, plain_values
+from safelight.pipeline.continuation import stated_config
 
 __all__ = ["job_of_run", "resume_note"]
 
@@ -22,11 +23,13 @@ def resume_note(config: PipelineConfig) -> Mapping[str, Any] | None:
 
     None when the config holds a secret, which no journal may: ``env:NAME`` in its place does.
     """
-    stated = {"config": config.stated}
-    if not config.stated or plain_snapshot(stated) != stated:
+    if not config.stated:
+        return None
+    stated = plain_values(config.stated)  # a date, say, is text from here on
+    if plain_snapshot(config.stated) != stated:
         return None
     # As text, because a journal sorts keys, and the order of a sweep's axes is that of the plan.
-    text = json.dumps(config.stated, ensure_ascii=False)
+    text = json.dumps(stated, ensure_ascii=False)
     return {"config": text, "folder": str(config.folder.resolve())}
 
 
@@ -65,4 +68,4 @@ def job_of_run(
         )
     source = f"the journal of run {record.run_id}"
     config = PipelineConfig.from_mapping(stated[0], folder=stated[1], source=source)
-    return ready_config(config, source, record.plan_seed, ask=ask)
+    return ready_config(replace(config, stated=stated[0]), source, record.plan_seed, ask=ask)

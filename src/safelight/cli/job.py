@@ -30,12 +30,14 @@ class Job:
         backend: The engine that it names.
         plan: What it amounts to.
         seed: The seed that the plan was made with.
+        source: What to call the config in messages, its file for one.
     """
 
     config: PipelineConfig
     backend: Backend
     plan: RandomizerPlanResult
     seed: int
+    source: str = ""
 
     def close(self) -> None:
         """Let the engine go."""
@@ -91,7 +93,7 @@ def ready_config(config: PipelineConfig, source: str, seed: int | None, *, ask: 
     except SafelightError as error:
         kind = "backend: " if isinstance(error, BackendError) else ""
         raise ConfigError(f"{kind}{error}", source=source) from error
-    return Job(config, backend, plan, plan_seed)
+    return Job(config, backend, plan, plan_seed, source)
 
 
 def engine_options(texts: Sequence[str]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from safelight.pipeline import (
     RunResult,
     recover_interrupted_runs,
 )
-from safelight.pipeline.drawn_before import Continuation
+from safelight.pipeline.continuation import Continuation
 from safelight.pipeline.engine_pool import EnginePool
 from safelight.pipeline.retry import RetryPolicy
 from safelight.pipeline.run_sheet import write_contact_sheet
@@ -233,6 +233,8 @@ def _run_on(
     if not how.as_json and log is None:
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
         _say(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(how.choice)}")
+    resume = resume_note(job.config)
+    again = "safelight run " if resume is not None else f"safelight run {job.source} "
     statuses, reports = [], list[str]()
     with writer, log or progress_view(size) as view:
         for result in runner.runs(
@@ -241,7 +243,7 @@ def _run_on(
             cancel=cancel,
             on_progress=view,
             continues=continues,
-            resume=resume_note(job.config),
+            resume=resume,
         ):
             sheet = write_contact_sheet(result, job.config, job.plan)
             statuses.append(result.status)
@@ -253,7 +255,7 @@ def _run_on(
             if how.as_json:
                 _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
             else:
-                reports += _report(result, archive, sheet)
+                reports += _report(result, archive, sheet, again)
     if not statuses and not how.as_json:
         reports.append("nothing is missing: every variant was drawn")
     _pack_if_many(archive)
@@ -340,8 +342,11 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
-    """Return the lines that say how a run ended, and where everything is."""
+def _report(result: RunResult, archive: Path, sheet: Path | None, again: str) -> list[str]:
+    """Return the lines that say how a run ended, and where everything is.
+
+    *again* is how a command begins that goes on with it.
+    """
     part = f" (part {result.part} of {result.parts})" if result.parts > 1 else ""
     failed = f", {_counted(len(result.failures), 'variant')} failed" if result.failures else ""
     pictures = _counted(len(result.images), "picture")
@@ -368,7 +373,7 @@ def _report(result: RunResult, archive: Path, sheet: Path | None) -> list[str]:
     elif result.learning_record is not None:
         lines.append("  record    LOST, the log says why; choose another --archive")
     if record is not None and result.status in ("partial", "cancelled"):
-        lines.append(f"  go on     safelight run --resume {result.run_id}")
+        lines.append(f"  go on     {again}--resume {result.run_id}")
     return lines
 
 

@@ -18,7 +18,7 @@ import uvicorn
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
-from safelight.cli.archived_pictures import ArchivedPictures
+from safelight.cli.archived_pictures import ArchivedPictures, continuation_of
 from safelight.cli.continuing import resume_note
 from safelight.config import PipelineConfig
 from safelight.errors import SafelightError
@@ -70,6 +70,9 @@ class EngineRunner:
         """
         if not isinstance(config, PipelineConfig):
             config = replace(PipelineConfig.from_mapping(config), stated=config)
+        continues = None
+        if config.continues:
+            continues = continuation_of(Archive(self._archive), config.continues, only_failed=False)
         runner = PipelineRunner(
             self._engine(config),
             archive_dir=self._archive,
@@ -78,8 +81,9 @@ class EngineRunner:
             library=ArchivedPictures(Archive(self._archive)),
         )
         result = runner.run(
-            config, cancel=cancel, on_progress=on_progress, resume=resume_note(config)
-        )
+            config, cancel=cancel, on_progress=on_progress, continues=continues,
+            resume=resume_note(config),
+        )  # fmt: skip
         try:
             Archive(self._archive).pack(at_least=_PACK_FROM)
         except (SafelightError, OSError) as error:

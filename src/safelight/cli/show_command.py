@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,6 +51,16 @@ def _place(record: LearningRecord, variant: int) -> int:
     return told if isinstance(told, int) else record.first_variant + variant
 
 
+def _axes(plan: Mapping[str, Any]) -> Iterator[str]:
+    axes = plan.get("axes")
+    for axis in axes if isinstance(axes, list) else ():
+        if not isinstance(axis, dict):
+            continue
+        values = axis.get("values") or ()
+        told = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        yield f"{axis.get('name')}: {told or str(axis.get('size')) + ' values'}"
+
+
 def print_record(record: LearningRecord, archive: Path) -> None:
     """Print *record* for a person."""
     from rich import box
@@ -70,6 +81,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "began": record.timestamp,
         "engine": engine,
         "plan": f"{record.randomizer_mode}, {size}; {ran:,} ran",
+        "varies": "\n".join(itertools.islice(_axes(record.plan), 20)),
         "goes on": str(record.template.get("continues") or ""),
         "part": f"{record.part} of {record.parts}" if record.parts > 1 else "",
         "plan seed": "" if record.plan_seed is None else str(record.plan_seed),

@@ -29,6 +29,9 @@ _LOG_RATIO = 8.0
 _ROUND_STEPS = 40
 """About as many round values are tried between two ends."""
 
+_NO_SETTING = 1e100
+"""Numbers from here on are nobody's setting, and too large to calculate with."""
+
 MOST_LEVELS = 64
 """Levels of a choice that can be compared with any hope; the most often tried are kept."""
 
@@ -119,7 +122,7 @@ SpaceKnob = NumberKnob | ChoiceKnob
 def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
     """Return the knob *name* with these values as what may be tried; None when it never varies.
 
-    Values that are missing (None, NaN) are passed over. Where numbers and texts are mixed, all
+    Values that are missing (None, NaN), or beyond any setting, are passed over. Where numbers and texts are mixed, all
     are levels of a choice. Of more than :data:`MOST_LEVELS` levels the most frequent stay.
 
     Args:
@@ -128,7 +131,7 @@ def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
     """
     counts: dict[tuple[bool, Any], int] = {}
     for value in values:
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        if value is None or (isinstance(value, (int, float)) and not abs(value) < _NO_SETTING):
             continue
         key = (isinstance(value, bool), value)
         counts[key] = counts.get(key, 0) + 1

@@ -8,30 +8,22 @@ some engines tell theirs only with their first picture: an unknown version diffe
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from safelight.archive_layout import JOURNAL_NAME, run_folder
-from safelight.errors import RecordError
-from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.learning.learning_record import ImageOutput
 from safelight.learning.snapshot import plain_values
 from safelight.pipeline.backend import BackendDescription
 from safelight.pipeline.input_files import FILE_KNOBS, InputFiles
-from safelight.pipeline.journal import VariantEntry, read_journal
 
 __all__ = [
-    "Continuation",
     "DrawnBefore",
-    "PartLeft",
     "PictureLibrary",
-    "finished_entries",
     "outputs_are_whole",
-    "stated_config",
     "variant_identity",
 ]
 
@@ -106,162 +98,6 @@ class PictureLibrary(Protocol):
             engine: Its version must agree where both are known.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartLeft:
-    """What earlier runs have left of one part of a plan.
-
-    Attributes:
-        drawn: Place in the plan -> what was drawn there, whole.
-        missing: Places in the plan that are to be drawn, in order.
-        only_failed: Whether nothing else is to be drawn. Otherwise a place whose picture turns
-            out to be of another variant, or damaged, is drawn as well.
-    """
-
-    drawn: Mapping[int, DrawnBefore] = field(repr=False)
-    missing: tuple[int, ...]
-    only_failed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Continuation:
-    """What earlier runs of a plan have left, for a run that goes on from there.
-
-    Attributes:
-        run_id: The run that is continued.
-        plan_id: Of all runs of the plan.
-        plan_seed: What the plan was drawn with.
-        plan_size: Variants in the whole plan.
-        base_config: Stage -> knobs before anything was varied.
-        records_of: Returns the records of all runs of one part, from 1; asked part by part,
-            so that a plan of a million variants is never held.
-        archive: The archive folder; journals say more than records.
-        only_failed: Whether to try again what failed only, and leave what was never tried.
-    """
-
-    run_id: str
-    plan_id: str
-    plan_seed: int
-    plan_size: int
-    base_config: Mapping[str, Any]
-    records_of: Callable[[int], Sequence[LearningRecord]] = field(repr=False)
-    archive: Path
-    only_failed: bool = False
-
-    @staticmethod
-    def of(
-        run: LearningRecord,
-        records_of: Callable[[int], Sequence[LearningRecord]],
-        archive: Path,
-        *,
-        only_failed: bool = False,
-    ) -> Continuation:
-        """Return what *run* and the other runs of its plan have left.
-
-        Raises:
-            RecordError: The record does not say what its plan was drawn with.
-        """
-        if run.plan_seed is None or run.plan_id is None:
-            raise RecordError(
-                f"run {run.run_id} does not say how its plan was drawn; run its config anew:"
-                f" what is there already is reused"
-            )
-        return Continuation(
-            run_id=run.run_id,
-            plan_id=run.plan_id,
-            plan_seed=run.plan_seed,
-            plan_size=run.randomizer_plan_size,
-            base_config=run.base_config,
-            records_of=records_of,
-            archive=archive,
-            only_failed=only_failed,
-        )
-
-    def left(self, part: int, places: range) -> PartLeft:
-        """Return what is left of *part*, which has these *places* of the plan.
-
-        Raises:
-            SafelightError: A record cannot be read.
-        """
-        drawn: dict[int, DrawnBefore] = {}
-        failed: set[int] = set()
-        for record in sorted(self.records_of(part), key=lambda one: one.timestamp):
-            for place, entry, by in finished_entries(record, self.archive):
-                if entry.failures:
-                    failed.add(place)
-                elif entry.outputs:
-                    drawn[place] = DrawnBefore(
-                        run_id=by,
-                        config=entry.config,
-                        outputs=entry.outputs,
-                        identity=entry.identity,
-                    )
-        missing = [place for place in places if place not in drawn]
-        if self.only_failed:
-            missing = [place for place in missing if place in failed]
-        return PartLeft(drawn=drawn, missing=tuple(missing), only_failed=self.only_failed)
-
-
-def stated_config(record: LearningRecord, archive: Path) -> tuple[dict[str, Any], Path] | None:
-    """Return the config that a run's journal carries, and the folder that it was read from.
-
-    None when it carries none: the run was started without one, or its config holds a secret.
-
-    Raises:
-        RecordError: The journal is gone.
-    """
-    journal = archive / run_folder(record.timestamp, record.run_id) / JOURNAL_NAME
-    note = read_journal(journal)[0].get("resume")
-    if not isinstance(note, dict) or not isinstance(note.get("folder"), str):
-        return None
-    stated = note.get("config")
-    try:
-        config = json.loads(stated) if isinstance(stated, str) else stated
-    except ValueError:
-        return None
-    return (config, Path(note["folder"])) if isinstance(config, dict) else None
-
-
-def finished_entries(
-    record: LearningRecord, archive: Path | None
-) -> list[tuple[int, VariantEntry, str]]:
-    """Return (place in the plan, what became of it, who drew it) for each variant of a run.
-
-    Its journal says it best; where that is gone, the record does.
-    """
-    if archive is not None:
-        journal = archive / run_folder(record.timestamp, record.run_id) / JOURNAL_NAME
-        try:
-            _, entries, _ = read_journal(journal)
-        except RecordError:
-            pass
-        else:
-            whole = [entry for entry in entries if entry.finished]
-            return [
-                (record.first_variant + e.position, e, e.drawn_by or record.run_id) for e in whole
-            ]
-    found = []
-    about = record.template.get("variants")
-    variants = about if isinstance(about, list) else []
-    for number, config in enumerate(record.variant_configs):
-        told = variants[number] if number < len(variants) else {}
-        told = told if isinstance(told, dict) else {}
-        entry = VariantEntry(
-            position=number,
-            config={stage: dict(knobs) for stage, knobs in config.items()},
-            outputs=tuple(o for o in record.outputs if o.variant == number),
-            failures=tuple(f for f in record.failures if f.variant == number),
-            identity=str(told.get("identity") or ""),
-        )
-        place = told.get("place", record.first_variant + number)
-        found.append((int(place), entry, str(told.get("drawn_by") or record.run_id)))
-    if record.status in ("cancelled", "interrupted") and found and not found[-1][1].failures:
-        last = found[-1]
-        stages = {output.stage for output in last[1].outputs}
-        if not set(last[1].config) <= stages:
-            found.pop()  # cut off between two stages
-    return found
 
 
 def outputs_are_whole(archive: Path, outputs: Sequence[ImageOutput]) -> bool:

@@ -15,10 +15,12 @@ from typing import Any
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, ConfigFault, PlanError
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
-from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import Backend, ListsChoices
-from safelight.pipeline.drawn_before import Continuation, PictureLibrary
+from safelight.pipeline.continuation import Continuation, held_plan
+from safelight.pipeline.drawn_before import PictureLibrary
 from safelight.pipeline.engine_pool import EnginePool, LocalPool
+from safelight.pipeline.input_files import InputFiles
+from safelight.pipeline.plan_account import FIRST_PART, plan_account
 from safelight.pipeline.progress import CancelToken, ProgressCallback
 from safelight.pipeline.retry import NEVER, RetryPolicy
 from safelight.pipeline.run_hooks import LearningRecordSink, RunHooks
@@ -85,6 +87,7 @@ class PipelineRunner:
         seed: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressCallback | None = None,
+        continues: Continuation | None = None,
         resume: Mapping[str, Any] | None = None,
     ) -> RunResult:
         """Carry out *config* and return what came of it.
@@ -97,6 +100,7 @@ class PipelineRunner:
             seed: Seed of everything that the plan draws, unless the config has its own.
             cancel: Set it from another thread to stop.
             on_progress: Called besides the runner's own.
+            continues: As in :meth:`runs`; where nothing is missing, the result has no pictures.
             resume: As in :meth:`runs`.
 
         Raises:
@@ -105,8 +109,13 @@ class PipelineRunner:
             PlanError: The plan cannot be made.
         """
         results = list(
-            self.runs(config, seed=seed, cancel=cancel, on_progress=on_progress, resume=resume)
-        )
+            self.runs(
+                config, seed=seed, cancel=cancel, on_progress=on_progress, continues=continues,
+                resume=resume,
+            )
+        )  # fmt: skip
+        if not results:
+            return RunResult(run_id="", status="completed")
         return results[0] if results[0].parts == 1 else joined(results)
 
     def runs(
@@ -138,51 +147,57 @@ class PipelineRunner:
         if continues is not None:
             seed = continues.plan_seed
         plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
+        account = plan_account(config, plan, InputFiles(config.folder))
         if continues is not None:
-            _refuse_another_plan(config, plan, continues)
+            _refuse_another_plan(config, plan, account, continues)
         else:
             shared = isinstance(self._pool, ListsChoices)
             refuse_unknown_choices(self._pool if shared else self._backend, config, plan)
         cancel = cancel or CancelToken()
         plan_id = continues.plan_id if continues else new_run_id()
         starts = range(0, plan.plan_size, self._per_run)
-        for part, start in enumerate(starts, start=1):
-            places = range(start, min(start + self._per_run, plan.plan_size))
-            left = None if continues is None else continues.left(part, places)
-            if left is not None and not left.missing:
-                continue
-            listeners = [hook for hook in (self._on_progress, on_progress) if hook]
-            run = SingleRun(
-                pool=self._pool,
-                config=config,
-                plan=plan,
-                places=places,
-                whole={"plan_id": plan_id, "part": part, "parts": len(starts)},
-                timestamp=utc_timestamp(self._clock()),
-                archive=self._archive,
-                hooks=RunHooks(self._writer, self._on_record, listeners),
-                cancel=cancel,
-                strict=self._strict,
-                retry=self._retry,
-                library=self._library,
-                continues=continues.run_id if continues else None,
-                left=left,
-                resume=resume,
-            )
-            yield run.carry_out()
-            if cancel.cancelled:
-                return
+        listeners = [hook for hook in (self._on_progress, on_progress) if hook]
+        with held_plan(self._archive, plan_id, utc_timestamp(self._clock())):
+            for part, start in enumerate(starts, start=1):
+                places = range(start, min(start + self._per_run, plan.plan_size))
+                left = None if continues is None else continues.left(part, places)
+                if left is not None and not left.missing:
+                    continue
+                run = SingleRun(
+                    pool=self._pool,
+                    config=config,
+                    plan=plan,
+                    places=places,
+                    whole={"plan_id": plan_id, "part": part, "parts": len(starts)},
+                    timestamp=utc_timestamp(self._clock()),
+                    archive=self._archive,
+                    hooks=RunHooks(self._writer, self._on_record, listeners),
+                    cancel=cancel,
+                    strict=self._strict,
+                    retry=self._retry,
+                    library=self._library,
+                    continues=continues.run_id if continues else None,
+                    left=left,
+                    resume=resume,
+                    account=account,
+                )
+                account = account if FIRST_PART in account else {FIRST_PART: run.run_id}
+                yield run.carry_out()
+                if cancel.cancelled:
+                    return
 
 
 def _refuse_another_plan(
-    config: PipelineConfig, plan: RandomizerPlanResult, continues: Continuation
+    config: PipelineConfig,
+    plan: RandomizerPlanResult,
+    account: Mapping[str, Any],
+    continues: Continuation,
 ) -> None:
-    base = plain_snapshot(config.to_mapping())
-    if base != continues.base_config or plan.plan_size != continues.plan_size:
+    if differences := continues.differences(config, plan, account):
+        told = "".join(f"\n  {difference}" for difference in differences[:20])
         raise PlanError(
-            f"the config is not the one of run {continues.run_id}: it has other knobs or a plan"
-            f" of {plan.plan_size:,} variants instead of {continues.plan_size:,}; run it without"
-            f" --resume: what is there already is reused"
+            f"the config is not that of run {continues.run_id}:{told}\nrun it without --resume:"
+            " what is there already is reused"
         )
 
 

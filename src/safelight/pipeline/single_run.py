@@ -34,10 +34,10 @@ from safelight.knobs import Stage
 from safelight.learning.learning_record import SCHEMA, ImageOutput, LearningRecord, new_run_id
 from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import BackendDescription
+from safelight.pipeline.continuation import PartLeft
 from safelight.pipeline.dispatch import VariantQueue, WorkerShare, dispatch
 from safelight.pipeline.drawn_before import (
     DrawnBefore,
-    PartLeft,
     PictureLibrary,
     outputs_are_whole,
     variant_identity,
@@ -84,6 +84,7 @@ class SingleRun:
         continues: The run that this one goes on from.
         left: What earlier runs of the plan have left.
         resume: What it takes to go on with the plan when only the journal is left.
+        account: Of the plan, or the name of the run that has it.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class SingleRun:
         continues: str | None = None,
         left: PartLeft | None = None,
         resume: Mapping[str, Any] | None = None,
+        account: Mapping[str, Any] | None = None,
     ) -> None:
         self._strict = strict
         self._pool = pool
@@ -112,6 +114,7 @@ class SingleRun:
         self._continues = continues
         self._left = left
         self._resume = resume
+        self._account = account or {}
         self._engine: BackendDescription | None = None
         self._files = InputFiles(config.folder)
         self._shares: dict[str, WorkerShare] = {}
@@ -130,6 +133,11 @@ class SingleRun:
         self._images: list[RunImage] = []
         self._waiting: deque[Future[_Saved]] = deque()
         self._unsafe = False
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run."""
+        return self._run_id
 
     def carry_out(self) -> RunResult:
         """Run to the end, whatever it is, and return how it ended.
@@ -180,6 +188,7 @@ class SingleRun:
                 "warnings": list(plan.warnings),
                 "backend": {"name": self._pool.name},
                 "metadata": self._config.metadata,
+                "plan": self._account,
                 **self._whole,
             }
         )

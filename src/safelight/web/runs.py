@@ -19,7 +19,7 @@ from safelight.config_schema import config_schema
 from safelight.errors import ConfigError, RecordError, SafelightError
 from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import LearningRecord
-from safelight.pipeline.drawn_before import stated_config
+from safelight.pipeline.continuation import stated_config
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 from safelight.web.look import known_picture
 from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
@@ -173,9 +173,7 @@ _UNFINISHED = ("partial", "failed", "cancelled", "interrupted")
 
 
 def _config_to_go_on(table: LightTable, run_id: str) -> PipelineConfig:
-    """Return the config of a run that did not get to its end, with the seed of its plan.
-
-    What the run has drawn is in the archive, so that running the config again draws the rest.
+    """Return the config of a run that did not get to its end, to go on with its plan.
 
     Raises:
         NotThere: The run got to its end, or its journal does not hold its config.
@@ -189,12 +187,9 @@ def _config_to_go_on(table: LightTable, run_id: str) -> PipelineConfig:
     if record.status not in _UNFINISHED or stated is None or record.plan_seed is None:
         raise NotThere(f"run {record.run_id} cannot go on from here")
     config, folder = stated
-    drawn = config.get("randomizer")
-    if isinstance(drawn, dict):
-        config["randomizer"] = {"seed": record.plan_seed, **drawn}
-    elif drawn is None:
-        config["randomizer"] = {"seed": record.plan_seed}
-    return replace(PipelineConfig.from_mapping(config, folder=folder), stated=config)
+    return replace(
+        PipelineConfig.from_mapping(config, folder=folder), stated=config, continues=record.run_id
+    )
 
 
 def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
