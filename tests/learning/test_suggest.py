@@ -185,6 +185,7 @@ def test_texts_among_numbers_are_choices() -> None:
     ),
     stars=st.lists(st.none() | st.integers(1, 5), min_size=60, max_size=60),
 )  # fmt: skip
+@example(values=[1e-300, 1e90, 3], stars=[1, 5, 3] * 20)
 @example(values=[0.0, 1.7e308, -(10**400)], stars=[1, 5, 3] * 20)
 def test_any_column_gives_suggestions_or_says_why_not(
     values: list[Any], stars: list[int | None]

@@ -29,8 +29,8 @@ _LOG_RATIO = 8.0
 _ROUND_STEPS = 40
 """About as many round values are tried between two ends."""
 
-_NO_SETTING = 1e100
-"""Numbers from here on are nobody's setting, and too large to calculate with."""
+_LEAST_SETTING, _MOST_SETTING = 1e-100, 1e100
+"""Smaller and larger numbers are nobody's setting, and cannot be calculated with."""
 
 MOST_LEVELS = 64
 """Levels of a choice that can be compared with any hope; the most often tried are kept."""
@@ -122,8 +122,9 @@ SpaceKnob = NumberKnob | ChoiceKnob
 def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
     """Return the knob *name* with these values as what may be tried; None when it never varies.
 
-    Values that are missing (None, NaN), or beyond any setting, are passed over. Where numbers and texts are mixed, all
-    are levels of a choice. Of more than :data:`MOST_LEVELS` levels the most frequent stay.
+    Values that are missing (None, NaN), or beyond any setting, are passed over. Where numbers and
+    texts are mixed, all are levels of a choice. Of more than :data:`MOST_LEVELS` levels the most
+    frequent stay.
 
     Args:
         name: ``stage.knob`` or the knob alone; the knob table gives whole numbers and multiples.
@@ -131,7 +132,7 @@ def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
     """
     counts: dict[tuple[bool, Any], int] = {}
     for value in values:
-        if value is None or (isinstance(value, (int, float)) and not abs(value) < _NO_SETTING):
+        if value is None or (isinstance(value, (int, float)) and not _is_setting(value)):
             continue
         key = (isinstance(value, bool), value)
         counts[key] = counts.get(key, 0) + 1
@@ -142,6 +143,10 @@ def knob_of_values(name: str, values: Iterable[Any]) -> SpaceKnob | None:
         return _number_knob(name, levels)
     kept = sorted(counts, key=lambda key: (-counts[key], str(key[1])))[:MOST_LEVELS]
     return ChoiceKnob(name=name, levels=tuple(sorted((v for _, v in kept), key=str)))
+
+
+def _is_setting(value: float) -> bool:
+    return value == 0 or _LEAST_SETTING < abs(value) < _MOST_SETTING
 
 
 def widened(knob: NumberKnob) -> NumberKnob:
