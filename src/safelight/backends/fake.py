@@ -20,10 +20,12 @@ from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline.backend import (
     BackendDescription,
+    EngineSetup,
     GeneratedImage,
     Generation,
     ImageRequest,
     Img2ImgRequest,
+    Named,
     StepCallback,
     UpscaleRequest,
     requested_knobs,
@@ -81,6 +83,12 @@ class FakeBackend:
     def describe(self) -> BackendDescription:
         """Return the engine's name and version."""
         return BackendDescription(name=self.name, version=__version__)
+
+    def setup(self, named: Named) -> EngineSetup:
+        """Return what it substitutes; all else that shapes its pictures are knobs."""
+        del named  # it has no files
+        facts = {"substitute": dict(self._substitute)} if self._substitute else {}
+        return EngineSetup(facts=facts)
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return every sampler and scheduler of the table: it pretends to have them all."""

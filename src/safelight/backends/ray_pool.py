@@ -30,7 +30,13 @@ from safelight.errors import (
     sentence_of,
 )
 from safelight.knobs import Stage
-from safelight.pipeline.backend import BackendDescription, Closes
+from safelight.pipeline.backend import (
+    BackendDescription,
+    Closes,
+    EngineSetup,
+    Named,
+    TellsSetup,
+)
 from safelight.pipeline.engine_pool import DrawingJob, Ended, Lanes
 from safelight.pipeline.input_files import FILE_KNOBS, InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant
@@ -188,6 +194,24 @@ class RayPool:
             )
         self._descriptions[name] = described
         return True
+
+    def setups(self, named: Named) -> Mapping[str, EngineSetup]:
+        """Return actor -> what its pictures depend on, for those that are up and can tell."""
+        asked = {}
+        for name in self._actors:
+            with suppress(BackendError):
+                if self.ready(name):
+                    names = {kind: list(each) for kind, each in named.items()}
+                    asked[name] = self._actors[name].setup.remote(names)
+        if asked:
+            self._ray.wait(list(asked.values()), num_returns=len(asked), timeout=self._patience)
+        found = {}
+        for name, answer in asked.items():
+            if self._ray.wait([answer], timeout=0)[0]:
+                with suppress(self._ray.exceptions.RayError):
+                    if (setup := self._ray.get(answer)) is not None:
+                        found[name] = setup
+        return found
 
     def open_lanes(self, job: DrawingJob) -> Lanes:
         """Return the actors for one run."""
@@ -356,6 +380,10 @@ class _Worker:
         found = self._backend.describe()
         environment = dict(found.environment)
         return {"name": found.name, "version": found.version, "environment": environment}
+
+    def setup(self, named: Named) -> EngineSetup | None:
+        """Return what the engine's pictures depend on; None when it cannot tell."""
+        return self._backend.setup(named) if isinstance(self._backend, TellsSetup) else None
 
     def draw(
         self, run_id: str, drawn: DrawnVariant, names: Sequence[str], *contents: bytes

@@ -59,6 +59,7 @@ class ArchivedPictures:
                         config=entry.config,
                         outputs=entry.outputs,
                         identity=entry.identity,
+                        environment=record.environment,
                     )
         return found
 

@@ -18,13 +18,16 @@ __all__ = [
     "Closes",
     "DrawingRequest",
     "DrawsInParallel",
+    "EngineSetup",
     "GeneratedImage",
     "Generation",
     "ImageRequest",
     "Img2ImgRequest",
     "KnowsWords",
     "ListsChoices",
+    "Named",
     "StepCallback",
+    "TellsSetup",
     "Txt2ImgRequest",
     "UpscaleRequest",
     "requested_knobs",
@@ -207,6 +210,32 @@ class BackendDescription:
     environment: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
+Named = Mapping[str, Collection[str]]
+"""Kind of file (``model``, ``vae``, ``upscaler``, ``lora``) -> the names that configs give."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSetup:
+    """What changes pixels besides the knobs that a config states, as the engine tells it.
+
+    It decides whether a picture was drawn before. Everything in it is plain JSON without secrets.
+
+    Attributes:
+        facts: What always counts: options, precision, the content of a workflow, the settings of a
+            server, and ``address``, where the names that configs give mean something.
+        defaults: Knob (of every stage that draws) or ``stage.knob`` -> what the engine takes
+            where a config states none.
+        contents: Kind of file -> name -> hash of its content, as far as it is known.
+        untold: What may change pixels and cannot be known before drawing, in words; with any of
+            it nothing is ever known to be drawn before.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    defaults: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    contents: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
+    untold: tuple[str, ...] = ()
+
+
 class StepCallback(Protocol):
     """How an engine reports a step and learns that it must stop."""
 
@@ -259,6 +288,25 @@ class ListsChoices(Protocol):
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return knob -> every value it takes, such as ``sampler`` -> ``("Euler", ...)``.
+
+        Raises:
+            BackendUnavailable: The engine did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsSetup(Protocol):
+    """A backend that can say before it draws what its pictures depend on besides the knobs.
+
+    Of one that cannot, nothing is known to be drawn before but by the run that goes on.
+    """
+
+    def setup(self, named: Named) -> EngineSetup:
+        """Return what the engine's pictures depend on now; asked once for every run.
+
+        Args:
+            named: The files that the run's variants name.
 
         Raises:
             BackendUnavailable: The engine did not answer.

@@ -47,12 +47,14 @@ class PartLeft:
         drawn: Place in the plan -> what was drawn there, whole.
         missing: Places in the plan that are to be drawn, in order.
         only_failed: Whether nothing else is to be drawn. Otherwise a place whose picture turns
-            out to be of another variant, or damaged, is drawn as well.
+            out to be damaged is drawn as well.
+        environment: What the continued run says of its engine.
     """
 
     drawn: Mapping[int, DrawnBefore] = field(repr=False)
     missing: tuple[int, ...]
     only_failed: bool = False
+    environment: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class Continuation:
         plan: The account of the plan; empty where the records are older than accounts.
         wildcard_files: Wildcard -> SHA-256 of its file, for records without an account.
         choices: Place in the plan -> what was chosen there, for records without an account.
+        environment: What the continued run says of its engine.
         records_of: Returns the records of all runs of one part, from 1; asked part by part,
             so that a plan of a million variants is never held.
         archive: The archive folder; journals say more than records.
@@ -82,6 +85,7 @@ class Continuation:
     plan: Mapping[str, Any] = field(repr=False)
     wildcard_files: Mapping[str, str] = field(repr=False)
     choices: Mapping[int, Mapping[str, Any]] = field(repr=False)
+    environment: Mapping[str, Any] = field(repr=False)
     records_of: Callable[[int], Sequence[LearningRecord]] = field(repr=False)
     archive: Path
     only_failed: bool = False
@@ -121,6 +125,7 @@ class Continuation:
             plan=run.plan if plan is None else plan,
             wildcard_files=run.template.get("wildcard_files") or {},
             choices=dict(_choices(run)),
+            environment=run.environment,
             records_of=records_of,
             archive=archive,
             only_failed=only_failed,
@@ -182,7 +187,12 @@ class Continuation:
         missing = [place for place in places if place not in drawn]
         if self.only_failed:
             missing = [place for place in missing if place in failed]
-        return PartLeft(drawn=drawn, missing=tuple(missing), only_failed=self.only_failed)
+        return PartLeft(
+            drawn=drawn,
+            missing=tuple(missing),
+            only_failed=self.only_failed,
+            environment=self.environment,
+        )
 
 
 def _choices(run: LearningRecord) -> Iterator[tuple[int, Mapping[str, Any]]]:

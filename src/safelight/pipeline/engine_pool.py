@@ -15,11 +15,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
 from safelight.knobs import Stage
-from safelight.pipeline.backend import Backend, BackendDescription, Closes, ListsChoices
+from safelight.pipeline.backend import (
+    Backend,
+    BackendDescription,
+    Closes,
+    EngineSetup,
+    ListsChoices,
+    Named,
+    TellsSetup,
+)
 from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant
 from safelight.pipeline.progress import CancelToken
@@ -30,7 +38,7 @@ _SOON = 2.0
 
 _Said = TypeVar("_Said")
 
-__all__ = ["DrawingJob", "Ended", "EnginePool", "Lanes", "LocalPool"]
+__all__ = ["DrawingJob", "Ended", "EnginePool", "Lanes", "LocalPool", "TellsSetups"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +150,22 @@ class EnginePool(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsSetups(Protocol):
+    """A pool that can say before it draws what the pictures of each worker depend on."""
+
+    def setups(self, named: Named) -> Mapping[str, EngineSetup]:
+        """Return worker -> its setup, for those that answer and can tell.
+
+        Args:
+            named: The files that the run's variants name.
+
+        Raises:
+            BackendUnavailable: No worker answers.
+        """
+        ...
+
+
 class LocalPool:
     """One engine, or several that draw the same, reached from this process.
 
@@ -192,6 +216,20 @@ class LocalPool:
         found = self._ask(lambda one: one.choices() if isinstance(one, ListsChoices) else {})
         return found[0][1]
 
+    def setups(self, named: Named) -> Mapping[str, EngineSetup]:
+        """Return worker -> what its pictures depend on, for those that answer and can tell.
+
+        Raises:
+            BackendUnavailable: None answers.
+        """
+        said = self._ask(lambda one: one.setup(named) if isinstance(one, TellsSetup) else None)
+        told = dict(said)
+        return {
+            worker: setup
+            for worker, number in self._workers().items()
+            if (setup := told.get(self._names[number])) is not None
+        }
+
     def _ask(self, question: Callable[[Backend], _Said]) -> list[tuple[str, _Said]]:
         """Return (name, answer) of those that answer soon, in the order of the pool."""
         if len(self._backends) == 1:
@@ -229,14 +267,8 @@ class LocalPool:
 
     def open_lanes(self, job: DrawingJob) -> Lanes:
         """Return one worker per engine, more where an engine draws several at once."""
-        workers: dict[str, Backend] = {}
-        numbers: dict[str, int] = {}
-        for number, (name, backend) in enumerate(zip(self._names, self._backends, strict=True)):
-            wanted: Any = getattr(backend, "lanes", 1)
-            lanes = wanted if isinstance(wanted, int) and wanted > 1 else 1
-            names = [name] if lanes == 1 else [f"{name} lane {n}" for n in range(1, lanes + 1)]
-            workers |= dict.fromkeys(names, backend)
-            numbers |= dict.fromkeys(names, number)
+        numbers = self._workers()
+        workers = {worker: self._backends[number] for worker, number in numbers.items()}
 
         def hears(worker: str) -> bool:
             return self._asked[numbers[worker]] <= 0
@@ -244,6 +276,16 @@ class LocalPool:
         if len(workers) == 1 or job.most == 1:
             return _InTurn(workers, job, hears)
         return _Threads(workers, job, hears)
+
+    def _workers(self) -> dict[str, int]:
+        """Return worker -> the number of its engine."""
+        workers: dict[str, int] = {}
+        for number, (name, backend) in enumerate(zip(self._names, self._backends, strict=True)):
+            wanted: Any = getattr(backend, "lanes", 1)
+            lanes = wanted if isinstance(wanted, int) and wanted > 1 else 1
+            names = [name] if lanes == 1 else [f"{name} lane {n}" for n in range(1, lanes + 1)]
+            workers |= dict.fromkeys(names, number)
+        return workers
 
     def close(self) -> None:
         """Let go of every engine that holds something."""

@@ -7,13 +7,15 @@ them whole, flushes them, and only then adds the variant's line to the journal. 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import platform
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,16 +35,12 @@ from safelight.errors import (
 from safelight.knobs import Stage
 from safelight.learning.learning_record import SCHEMA, ImageOutput, LearningRecord, new_run_id
 from safelight.learning.snapshot import plain_snapshot
-from safelight.pipeline.backend import BackendDescription
+from safelight.pipeline.backend import BackendDescription, EngineSetup
 from safelight.pipeline.continuation import PartLeft
 from safelight.pipeline.dispatch import VariantQueue, WorkerShare, dispatch
-from safelight.pipeline.drawn_before import (
-    DrawnBefore,
-    PictureLibrary,
-    outputs_are_whole,
-    variant_identity,
-)
-from safelight.pipeline.engine_pool import DrawingJob, EnginePool
+from safelight.pipeline.drawn_before import DrawnBefore, PictureLibrary, outputs_are_whole
+from safelight.pipeline.engine_pool import DrawingJob, EnginePool, TellsSetups
+from safelight.pipeline.identity import Identities, named_files, setup_differences
 from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.journal import RunJournal, VariantEntry, fold, seconds_per_stage
 from safelight.pipeline.picture_saver import DrawnVariant, PictureSaver, RunImage
@@ -60,6 +58,9 @@ _BACKLOG = 4
 
 _WEIGHTS = (".model", ".vae")
 """Knobs whose change makes an engine load something large."""
+
+_LONGEST_FACT = 500
+"""Characters of JSON."""
 
 _log = logging.getLogger(__name__)
 _Saved = tuple[VariantEntry, tuple[RunImage, ...], bool]
@@ -117,8 +118,13 @@ class SingleRun:
         self._account = account or {}
         self._engine: BackendDescription | None = None
         self._files = InputFiles(config.folder)
+        self._identities: Identities | None = None
+        self._facts: dict[str, Any] = {}
         self._shares: dict[str, WorkerShare] = {}
         self._reused = 0
+        self._twins = 0
+        self._drawn_already: dict[str, VariantEntry] = {}
+        self._settings_of: dict[int, str] = {}
         self._config = config
         self._plan = plan
         self._places = places
@@ -150,6 +156,7 @@ class SingleRun:
         status, error = "", None
         try:
             self._describe()
+            self._identify()
             saver = self._open_folder()
             self._draw_all(saver)
             self._describe_again()
@@ -198,7 +205,10 @@ class SingleRun:
 
     def _describe(self) -> None:
         """Add to the header what is only known once engine and plan are asked."""
-        description = self._engine = self._pool.describe()
+        self._engine = self._pool.describe()
+        self._describe_in_header(self._engine)
+
+    def _describe_in_header(self, description: BackendDescription) -> None:
         template: dict[str, Any] = {"wildcard_files": dict(self._plan.wildcard_files)}
         if self._continues is not None:
             template["continues"] = self._continues
@@ -207,6 +217,7 @@ class SingleRun:
                 "backend": {"name": description.name, "version": description.version},
                 "environment": {
                     **description.environment,
+                    **self._facts,
                     "safelight": __version__,
                     "python": platform.python_version(),
                     "platform": f"{platform.system()} {platform.machine()}",
@@ -214,6 +225,45 @@ class SingleRun:
                 "template": template,
             }
         )
+
+    def _identify(self) -> None:
+        """Find out what pictures depend on besides knobs, for telling what was drawn before."""
+        assert self._engine is not None
+        setups: Mapping[str, EngineSetup] = {}
+        try:
+            setups = self._ask_setups()
+        except Exception as problem:  # noqa: BLE001 - it costs a picture drawn twice, no run
+            _log.warning("%s does not tell its setup: %s", self._pool.name, sentence_of(problem))
+        self._identities = Identities(self._engine, setups, self._ask_setups, self._files)
+        self._facts = _recorded_facts(setups)
+        self._describe_in_header(self._engine)
+        for difference in setup_differences(setups):
+            self._warn(f"the engines of the pool differ: {difference}")
+        for change in self._changes():
+            self._warn(f"the engine is not as it was for run {self._continues}: {change}")
+        wanted = self._library is not None and self._archive is not None
+        if wanted and (self._identities.untold or not setups):
+            what = ", ".join(self._identities.untold) or "what its pictures depend on"
+            self._warn(
+                f"nothing that was drawn before is reused: {self._pool.name} does not tell {what}"
+            )
+
+    def _ask_setups(self) -> Mapping[str, EngineSetup]:
+        if self._archive is None or not isinstance(self._pool, TellsSetups):
+            return {}
+        variants = (self._plan.variants[place] for place in self._places)
+        return self._pool.setups(named_files(variant.config for variant in variants))
+
+    def _changes(self) -> Iterator[str]:
+        """Yield in what the engine is not as it was when the continued run began."""
+        before = self._left.environment if self._left is not None else {}
+        for name, value in self._facts.items():
+            if name in before and before[name] != value:
+                yield f"{name} is {value!r}, and was {before[name]!r}"
+
+    def _warn(self, message: str) -> None:
+        _log.warning("%s", message)
+        self._journal.header["warnings"].append(message)
 
     def _describe_again(self) -> None:
         """Ask once more an engine that knows its version only from its first picture."""
@@ -244,17 +294,27 @@ class SingleRun:
 
     def _draw_all(self, saver: PictureSaver) -> None:
         missing = self._take_over()
+        while missing:
+            firsts = self._without_twins(missing)
+            self._draw(saver, firsts)
+            # The twins of those that failed are drawn themselves.
+            missing = [place for place in missing if place not in firsts and not self._twin(place)]
+        if self._twins:
+            self._journal.header["warnings"].append(_twins_told(self._twins))
+
+    def _draw(self, saver: PictureSaver, places: Sequence[int]) -> None:
         job = DrawingJob(
             run_id=self._run_id,
             files=self._files,
             cancel=self._cancel,
             on_step=self._on_step,
-            most=len(missing),
+            most=len(places),
         )
         with ThreadPoolExecutor(1, thread_name_prefix="safelight-save") as thread:
 
             def save(drawn: DrawnVariant) -> None:
                 if drawn.pictures or drawn.failure:
+                    drawn.identity = self._identity(drawn)
                     self._waiting.append(thread.submit(self._save, saver, drawn))
                 self._collect(most=_BACKLOG - 1)
 
@@ -262,7 +322,7 @@ class SingleRun:
                 with self._pool.open_lanes(job) as lanes:
                     dispatch(
                         lanes,
-                        self._queue(missing),
+                        self._queue(places),
                         retry=self._retry,
                         cancel=self._cancel,
                         shares=self._shares,
@@ -286,14 +346,53 @@ class SingleRun:
 
     def _drawn(self, position: int) -> DrawnVariant:
         variant = self._plan.variants[self._places[position]]
-        return DrawnVariant(variant=variant, position=position, identity=self._identity(variant))
+        return DrawnVariant(variant=variant, position=position)
 
-    def _identity(self, variant: Variant) -> str:
-        if self._engine is None:
+    def _identity(self, drawn: DrawnVariant) -> str:
+        if self._identities is None or self._archive is None:
             return ""
-        with suppress(StorageError):  # drawing it will say so
-            return variant_identity(variant.config, self._engine, self._files)
-        return ""
+        return self._identities.of(drawn.variant.config, drawn.worker)
+
+    def _settings(self, position: int) -> str:
+        """Return what is equal for equal variants; empty where that cannot be told."""
+        assert self._identities is not None
+        if position not in self._settings_of:
+            config = self._plan.variants[self._places[position]].config
+            self._settings_of[position] = self._identities.settings(config)
+        return self._settings_of[position]
+
+    def _without_twins(self, places: Sequence[int]) -> list[int]:
+        """Return the first of those that are equal; one drawn already stands for all its twins."""
+        firsts: dict[str, int] = {}
+        for place in places:
+            settings = self._settings(place)
+            if settings not in self._drawn_already or not settings:
+                firsts.setdefault(settings or f"#{place}", place)
+        return list(firsts.values())
+
+    def _twin(self, place: int) -> bool:
+        """Enter *place* with the pictures of its twin; return whether there is one."""
+        before = self._drawn_already.get(self._settings(place))
+        if before is None:
+            return False
+        drawn = self._drawn(place)
+        entry = _reused_entry(
+            drawn,
+            DrawnBefore(
+                run_id=before.drawn_by or self._run_id,
+                config=before.config,
+                outputs=before.outputs,
+                identity=before.identity,
+            ),
+        )
+        twins = [i for i in self._images if i.variant == self._places[before.position]]
+        images = tuple(
+            replace(image, variant=drawn.variant.index, label=drawn.variant.label)
+            for image in twins
+        )
+        self._twins += 1
+        self._note(entry, images, self._journal.add(entry, flush=False))
+        return True
 
     def _on_step(self, drawn: DrawnVariant, stage: Stage, progress: Step) -> None:
         self._tell("step", drawn.variant, stage=stage, worker=drawn.worker, **progress)
@@ -331,23 +430,39 @@ class SingleRun:
     def _known(self, made: Mapping[int, DrawnVariant]) -> dict[int, DrawnBefore]:
         """Return position -> what was drawn there before, by the plan or by anybody."""
         known: dict[int, DrawnBefore] = {}
-        if self._left is not None:
+        if self._left is not None:  # of the same plan: whoever goes on takes what it drew
             for position, drawn in made.items():
-                before = self._left.drawn.get(drawn.variant.index)
-                if before is not None and before.identity in ("", drawn.identity):
+                if (before := self._left.drawn.get(drawn.variant.index)) is not None:
                     known[position] = before
-        if self._library is None or self._engine is None:
+        if self._library is None or self._engine is None or self._identities is None:
             return known
-        asked = {d.identity: p for p, d in made.items() if d.identity and p not in known}
+        if not (wanted := self._wanted(position for position in made if position not in known)):
+            return known
         try:
+            asked = dict.fromkeys(one for identities in wanted.values() for one in identities)
             found = self._library.find(list(asked), self._engine)
         except Exception as problem:  # noqa: BLE001 - a damaged archive costs a picture, no run
             _log.warning("what was drawn before cannot be found: %s", sentence_of(problem))
             return known
-        for position, drawn in made.items():
-            if drawn.identity in found:
-                known.setdefault(position, found[drawn.identity])
+        for position, (*identities, earlier) in wanted.items():
+            config = made[position].variant.config
+            for identity in identities:
+                if identity in found:
+                    known.setdefault(position, found[identity])
+            older = found.get(earlier)
+            if older is not None and self._identities.held_by(older.environment, config):
+                known.setdefault(position, replace(older, identity=identities[0]))
         return known
+
+    def _wanted(self, positions: Iterable[int]) -> dict[int, list[str]]:
+        """Return position -> its identities on these engines, and the one of the first rule."""
+        assert self._identities is not None
+        wanted = {}
+        for position in positions:
+            config = self._plan.variants[self._places[position]].config
+            if identities := self._identities.everywhere(config):
+                wanted[position] = [*identities, self._identities.earlier(config)]
+        return wanted
 
     def _may_reuse(self, before: DrawnBefore) -> bool:
         if self._strict and any(output.mismatches for output in before.outputs):
@@ -371,6 +486,8 @@ class SingleRun:
 
     def _note(self, entry: VariantEntry, images: tuple[RunImage, ...], safe: bool) -> None:
         self._images.extend(images)
+        if entry.finished and entry.outputs and not entry.failures:
+            self._drawn_already.setdefault(self._settings(entry.position), entry)
         variant = self._plan.variants[self._places[entry.position]]
         if entry.failures:
             failure = entry.failures[0]
@@ -473,6 +590,28 @@ class SingleRun:
         return tuple(dict.fromkeys(found))
 
 
+def _twins_told(number: int) -> str:
+    if number == 1:
+        return "1 variant is equal to another one of the plan: they were drawn once"
+    return f"{number:,} variants are equal to others of the plan: they were drawn once"
+
+
+def _recorded_facts(setups: Mapping[str, EngineSetup]) -> dict[str, Any]:
+    """Return the facts of all workers as a record has them: what is long as its hash."""
+    facts: dict[str, Any] = {}
+    for name in dict.fromkeys(name for setup in setups.values() for name in setup.facts):
+        values = [plain_snapshot({name: s.facts[name]})[name] for s in setups.values()
+                  if name in s.facts]  # fmt: skip
+        kept = list({json.dumps(value, sort_keys=True): value for value in values}.items())
+        short = [
+            value if len(text) <= _LONGEST_FACT
+            else f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+            for text, value in kept
+        ]  # fmt: skip
+        facts[name] = short[0] if len(short) == 1 else short
+    return facts
+
+
 def _reused_entry(drawn: DrawnVariant, before: DrawnBefore) -> VariantEntry:
     """Return the journal entry of a variant that *before* has drawn."""
     variant = drawn.variant
@@ -488,7 +627,7 @@ def _reused_entry(drawn: DrawnVariant, before: DrawnBefore) -> VariantEntry:
         outputs=tuple(
             msgspec.structs.replace(output, variant=drawn.position) for output in before.outputs
         ),
-        identity=drawn.identity,
+        identity=before.identity,
         drawn_by=before.run_id,
     )
 

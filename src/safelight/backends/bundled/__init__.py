@@ -15,8 +15,10 @@ from safelight import __version__
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
+    EngineSetup,
     Generation,
     ImageRequest,
+    Named,
     StepCallback,
     UpscaleRequest,
     unused_knobs,
@@ -57,6 +59,15 @@ class BundledBackend:
             "model_sha256": self._model().sha256,
         }
         return BackendDescription(name=self.name, version=__version__, environment=environment)
+
+    def setup(self, named: Named) -> EngineSetup:
+        """Return the hashes of the model's files, and of those of the upscalers that are named."""
+        from safelight.backends.upscalers import upscaler_contents
+
+        return EngineSetup(
+            facts={"model_sha256": self._model().sha256},
+            contents={"upscaler": upscaler_contents(named.get("upscaler", ()))},
+        )
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers, schedulers, upscalers and the model that it has."""

@@ -21,15 +21,18 @@ from safelight.backends.comfyui.native_names import (
     canonical_names,
 )
 from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSocket
+from safelight.backends.comfyui.server_arguments import shaping_arguments
 from safelight.backends.comfyui.workflows import Loaders, StageWorkflows
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline.backend import (
     BackendDescription,
+    EngineSetup,
     GeneratedImage,
     Generation,
     ImageRequest,
+    Named,
     StepCallback,
     UpscaleRequest,
 )
@@ -94,7 +97,8 @@ class ComfyuiBackend:
         self._client_id = str(uuid.uuid4())
         self._login = _login(url, user, password, verify)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
-        self._map = _graph_map(workflow, map, output)
+        self._own = (workflow, map, output)
+        self._map = _graph_map(*self._own)
         loaders = _loaders(unet, clip, clip_type, vae)
         self._loaders = loaders
         self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
@@ -107,11 +111,9 @@ class ComfyuiBackend:
         self._server.close()
 
     def describe(self) -> BackendDescription:
-        """Return the server's versions and its device."""
-        stats = self._server.json(self._server.get("/system_stats"))
-        system = stats.get("system") if isinstance(stats, dict) else None
-        if not isinstance(system, dict):
-            raise BackendError(f"{self._server} answered /system_stats without a system")
+        """Return the server's versions and its device; a workflow of one's own is read again."""
+        self._map = _graph_map(*self._own)
+        stats, system = self._stats()
         environment = {
             "python": str(system.get("python_version", "")).partition(" ")[0],
             "pytorch": system.get("pytorch_version"),
@@ -125,6 +127,25 @@ class ComfyuiBackend:
             version=str(system.get("comfyui_version", "")),
             environment={key: value for key, value in environment.items() if value},
         )
+
+    def setup(self, named: Named) -> EngineSetup:
+        """Return how the server was started, and all of the graphs that no knob decides.
+
+        The names in *named* mean what they mean at this address: ComfyUI tells no hashes.
+        """
+        del named
+        _, system = self._stats()
+        facts: dict[str, Any] = {
+            "address": self._server.url, "arguments": shaping_arguments(system.get("argv")),
+        }  # fmt: skip
+        own, defaults = self._workflows.setup()
+        facts |= own
+        if self._map is not None:
+            facts["workflow"] = self._map.revision
+            drawing = [stage for stage in ("txt2img", "img2img") if not self._map.covers(stage)]
+            defaults = {f"{stage}.{k}": v for stage in drawing for k, v in defaults.items()}
+            defaults |= self._map.defaults()
+        return EngineSetup(facts=facts, defaults=defaults)
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
@@ -204,6 +225,14 @@ class ComfyuiBackend:
             GeneratedImage(png=png, effective=_with_real_size(used, png, request, self._server))
             for png in self._jobs.pictures(job, graph)
         ]
+
+    def _stats(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return what the server says of itself, and the part about the whole system."""
+        stats = self._server.json(self._server.get("/system_stats"))
+        system = stats.get("system") if isinstance(stats, dict) else None
+        if not isinstance(system, dict):
+            raise BackendError(f"{self._server} answered /system_stats without a system")
+        return stats, system
 
     def _upscalers(self) -> tuple[str, ...]:
         return (*PIXEL_METHODS, *self._values_of("UpscaleModelLoader", "model_name"))

@@ -7,6 +7,7 @@ mapped is refused: a sweep over it would draw the same picture again and again.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["GraphMap"]
 
 _SAVING = ("SaveImage", "PreviewImage")
 _NAMES = ("sampler", "scheduler")
+_ALWAYS_STATED = ("prompt", "negative_prompt", "seed", "init_image", "mask")
 Spot = tuple[str, str]
 
 
@@ -63,6 +65,38 @@ class GraphMap:
     def covers(self, stage: str) -> bool:
         """Return whether any knob of *stage* is mapped."""
         return stage in self._spots
+
+    @property
+    def revision(self) -> str:
+        """A hash of all of the workflow that no knob is mapped to, and of where they are mapped."""
+        kept = {
+            node: {
+                "class_type": known["class_type"],
+                "inputs": {
+                    name: value
+                    for name, value in known["inputs"].items()
+                    if (node, name) not in self._mapped()
+                },
+            }
+            for node, known in self._nodes.items()
+        }
+        about = json.dumps([kept, self._spots, self._output], sort_keys=True)
+        return hashlib.sha256(about.encode()).hexdigest()
+
+    def defaults(self) -> dict[str, Any]:
+        """Return ``stage.knob`` -> what the workflow itself has where a knob is mapped."""
+        found: dict[str, Any] = {}
+        for stage, knobs in self._spots.items():
+            for knob, spots in knobs.items():
+                values = [self._nodes[node]["inputs"][name] for node, name in spots]
+                if knob not in _ALWAYS_STATED:
+                    found[f"{stage}.{knob}"] = values[0] if len(values) == 1 else values
+        return found
+
+    def _mapped(self) -> set[Spot]:
+        return {
+            spot for knobs in self._spots.values() for spots in knobs.values() for spot in spots
+        }
 
     def repeats_by_seed(self, stage: str) -> bool:
         """Return whether several pictures are drawn by posting several seeds."""

@@ -35,6 +35,9 @@ __all__ = ["Loaders", "StageWorkflows"]
 _Value = TypeVar("_Value")
 Upload = Callable[[bytes], str]
 
+_REVISION = 1
+"""Of the graphs themselves: one more whenever they draw other pixels from the same request."""
+
 _CELL = 8
 """Pixels per latent cell along one side."""
 
@@ -71,6 +74,21 @@ class StageWorkflows:
         self._loaders = loaders
         self._listed = listed
         self._upload = upload
+
+    def setup(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the graphs depend on besides knobs, and what they take for knobs not stated.
+
+        Raises:
+            BackendUnavailable: The server does not answer.
+        """
+        loaders = self._loaders
+        facts: dict[str, Any] = {"graphs": _REVISION}
+        if loaders.unet:
+            facts |= {"clip": list(loaders.clip), "clip_type": loaders.clip_type}
+        files = self._listed("CheckpointLoaderSimple", "ckpt_name") if not loaders.unet else ()
+        model = loaders.unet or next(iter(files), "")
+        defaults = {"model": model, "vae": loaders.vae}
+        return facts, {knob: name for knob, name in defaults.items() if name}
 
     def graph(self, request: ImageRequest) -> BoundGraph:
         """Return the graph that carries out *request*, once.

@@ -18,13 +18,17 @@ from safelight.backends.diffusers_engine.loaded_model import (
     libraries,
     pick_device,
 )
+from safelight.backends.diffusers_engine.loras import lora_content
 from safelight.backends.diffusers_engine.schedules import SAMPLER_NAMES, SCHEDULE_NAMES
-from safelight.backends.upscalers import own_upscalers, upscaled
+from safelight.backends.file_contents import content_of
+from safelight.backends.upscalers import own_upscalers, upscaled, upscaler_contents
 from safelight.errors import BackendError
 from safelight.pipeline.backend import (
     BackendDescription,
+    EngineSetup,
     Generation,
     ImageRequest,
+    Named,
     StepCallback,
     UpscaleRequest,
 )
@@ -116,6 +120,37 @@ class DiffusersBackend:
             name=self.name, version=diffusers.__version__, environment=environment
         )
 
+    def setup(self, named: Named) -> EngineSetup:
+        """Return precision, device, and what is in the files that are named; loads no model."""
+        torch, _ = libraries()
+        device = torch.device(pick_device(torch, self._source.device)).type
+        facts: dict[str, Any] = {
+            "asked_dtype": self._source.dtype,
+            "device_type": device,
+            "variant": self._source.variant,
+            "batches": self._batches,
+        }
+        if self._source.single_file_config is not None:
+            facts["single_file_config"] = content_of(Path(self._source.single_file_config))
+        models = {name: self._source.content(name) for name in named.get("model", ())}
+        defaults = {}
+        if self._default:
+            defaults["model"] = self._default
+            models[self._default] = self._source.content(self._default)
+        loras = {name: lora_content(name, self._lora_dir) for name in named.get("lora", ())}
+        untold = [f"what is in the model {name!r}" for name in models if not models[name]]
+        untold += [f"what is in the LoRA {name!r}" for name in loras if not loras[name]]
+        return EngineSetup(
+            facts={name: value for name, value in facts.items() if value is not None},
+            defaults=defaults,
+            contents={
+                "model": {name: content for name, content in models.items() if content},
+                "lora": {name: content for name, content in loras.items() if content},
+                "upscaler": upscaler_contents(named.get("upscaler", ()), self._networks_dir),
+            },
+            untold=tuple(untold),
+        )
+
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers and schedules that diffusers has, and our upscalers."""
         upscalers = own_upscalers(self._networks_dir)
@@ -149,7 +184,8 @@ class DiffusersBackend:
                 "model must be stated: a folder, a .safetensors file or a hub id, in the config's"
                 ' stage or as an option: backend = { name = "diffusers", model = "..." }'
             )
-        if self._loaded is None or self._loaded.name != name:
+        content = self._source.content(name)
+        if self._loaded is None or (self._loaded.name, self._loaded.content) != (name, content):
             torch, _ = libraries()
             self._loaded = None  # two models at once may not fit in memory
             gc.collect()

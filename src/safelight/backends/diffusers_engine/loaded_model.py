@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safelight.backends.file_contents import content_of
 from safelight.errors import BackendError, BackendNotInstalled
 
 __all__ = ["INSTALL", "LoadedModel", "ModelSource", "libraries", "pick_device", "quiet"]
@@ -111,6 +111,27 @@ class ModelSource:
     revision: str | None
     single_file_config: str | None
 
+    def content(self, name: str) -> str | None:
+        """Return a hash of what is in the model *name*; None where only loading it can tell.
+
+        Of a repository of the hub it is the commit that is in the cache, unless a newer one may
+        be downloaded.
+        """
+        path = Path(name).expanduser()
+        if path.exists():
+            return content_of(path)
+        if not self.local_files_only and self.revision is None:
+            return None
+        import huggingface_hub
+
+        try:
+            found = huggingface_hub.try_to_load_from_cache(
+                name, "model_index.json", revision=self.revision
+            )
+        except ValueError:  # no name of a repository
+            return None
+        return f"commit {Path(found).parent.name}" if isinstance(found, str) else None
+
     def load(self, name: str) -> LoadedModel:
         """Load the model *name*: a folder, a single file, or a repository of the hub.
 
@@ -124,6 +145,7 @@ class ModelSource:
             library.utils.logging.disable_progress_bar()
         path = Path(name).expanduser()
         self._refuse_absent(name, path)
+        content = self.content(name)
         try:
             with quiet():
                 single = path.suffix in _FILES and path.is_file()
@@ -134,8 +156,11 @@ class ModelSource:
         except Exception as error:
             raise BackendError(f"model {name!r} cannot be loaded: {error}{self._hint()}") from error
         pipe.set_progress_bar_config(disable=True)
-        model_hash = _autov2(path) if single else None
-        return LoadedModel(name=name, pipe=pipe, own=pipe.scheduler, model_hash=model_hash)
+        model_hash = f"autov2:{str(content_of(path))[:10]}" if single else None
+        return LoadedModel(
+            name=name, content=content or self.content(name), pipe=pipe, own=pipe.scheduler,
+            model_hash=model_hash,
+        )  # fmt: skip
 
     def _refuse_absent(self, name: str, path: Path) -> None:
         looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
@@ -218,28 +243,29 @@ def _cached_config(repository: str, local_files_only: bool) -> str:
         ) from error
 
 
-def _autov2(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"autov2:{hashlib.file_digest(file, 'sha256').hexdigest()[:10]}"
-
-
 @dataclass(slots=True, kw_only=True)
 class LoadedModel:
     """A model in memory.
 
     Attributes:
         name: As it was asked for.
+        content: Hash of what is in it; None where that is not known.
         pipe: The pipeline that it was loaded as.
         own: The scheduler that it came with.
         model_hash: ``autov2:...`` of a single file, None of a folder.
         loras: What is loaded on top of it.
+        lora_files: Their files.
+        lora_contents: Hashes of these.
     """
 
     name: str
+    content: str | None
     pipe: Any
     own: Any
     model_hash: str | None
     loras: tuple[Any, ...] = ()
+    lora_files: tuple[Path, ...] = ()
+    lora_contents: tuple[str | None, ...] = ()
     _pipes: dict[str, Any] = field(default_factory=dict)
 
     def pipe_for(self, task: str) -> Any:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from safelight.backends.diffusers_engine.loaded_model import LoadedModel
+from safelight.backends.file_contents import content_of
 from safelight.errors import BackendError
 from safelight.knobs import did_you_mean
 from safelight.lora_tags import Lora
 
-__all__ = ["find_lora", "use_loras"]
+__all__ = ["find_lora", "lora_content", "use_loras"]
 
 _SUFFIXES = (".safetensors", ".pt", ".bin")
 
@@ -37,6 +38,14 @@ def find_lora(name: str, folder: Path | None) -> Path:
     raise BackendError(f"there is no LoRA {name!r} in lora_dir{hint}")
 
 
+def lora_content(name: str, folder: Path | None) -> str | None:
+    """Return the hash of the file of the LoRA *name*; None where there is none."""
+    try:
+        return content_of(find_lora(name, folder))
+    except BackendError:  # drawing with it will say so
+        return None
+
+
 def use_loras(model: LoadedModel, loras: Sequence[Lora], folder: Path | None) -> None:
     """Put exactly *loras* on *model*; none takes off what an earlier request put on.
 
@@ -44,12 +53,13 @@ def use_loras(model: LoadedModel, loras: Sequence[Lora], folder: Path | None) ->
         BackendError: A file is missing, damaged, or made for another kind of model.
     """
     wanted = tuple(loras)
-    if wanted == model.loras:
+    if wanted == model.loras and _contents(model.lora_files) == model.lora_contents:
         return
-    files = [find_lora(lora.name, folder) for lora in wanted]
+    files = tuple(find_lora(lora.name, folder) for lora in wanted)
+    contents = _contents(files)
     if model.loras:
         model.pipe.unload_lora_weights()
-        model.loras = ()
+        model.loras = model.lora_files = model.lora_contents = ()
     if not wanted:
         return
     try:
@@ -60,7 +70,12 @@ def use_loras(model: LoadedModel, loras: Sequence[Lora], folder: Path | None) ->
             raise
         names = ", ".join(lora.name for lora in wanted)
         raise BackendError(f"the LoRA {names} cannot be used: {error}") from error
-    model.loras = wanted
+    model.loras, model.lora_files, model.lora_contents = wanted, files, contents
+
+
+def _contents(files: Sequence[Path]) -> tuple[str | None, ...]:
+    """Return the hash of each file, which may have been trained on since it was loaded."""
+    return tuple(map(content_of, files))
 
 
 def _load(pipe: Any, loras: Sequence[Lora], files: Sequence[Path]) -> None:

@@ -7,10 +7,11 @@ torch and spandrel are installed, in the one that people pass around.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safelight.backends.file_contents import content_of
 from safelight.backends.input_picture import input_picture
 from safelight.backends.upscalers.ncnn_networks import KNOWN_NETWORKS, NcnnUpscaler, find_networks
 from safelight.backends.upscalers.spandrel_networks import SpandrelUpscaler, find_network_files
@@ -22,7 +23,7 @@ from safelight.sampler_names import name_hint
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["DEFAULT_UPSCALER", "own_upscalers", "upscale", "upscaled"]
+__all__ = ["DEFAULT_UPSCALER", "own_upscalers", "upscale", "upscaled", "upscaler_contents"]
 
 DEFAULT_UPSCALER = "Lanczos"
 _DEFAULT_SCALE = 4
@@ -40,6 +41,17 @@ def own_upscalers(networks_dir: Path | None = None) -> tuple[str, ...]:
             ``.pth`` or ``.safetensors`` files.
     """
     return (*_FILTERS, *_networks(networks_dir))
+
+
+def upscaler_contents(names: Iterable[str], networks_dir: Path | None = None) -> dict[str, str]:
+    """Return name -> hash of its files, for those of *names* that are networks here."""
+    networks = _networks(networks_dir)
+    found = {}
+    for name in names:
+        if name in networks:
+            hashes = [content_of(path) for path in networks[name].files]
+            found[name] = " ".join(map(str, hashes))
+    return found
 
 
 def upscale(

@@ -42,6 +42,12 @@ class NcnnUpscaler:
 
     networks: Mapping[int, Path]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that it is read from."""
+        params = [param for _, param in sorted(self.networks.items())]
+        return tuple(file for param in params for file in (param, param.with_suffix(".bin")))
+
     def enlarge(
         self, picture: Image.Image, scale: float, on_tile: Callable[[int, int], None] | None
     ) -> Image.Image:

@@ -34,6 +34,11 @@ class SpandrelUpscaler:
 
     path: Path
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that it is read from."""
+        return (self.path,)
+
     def enlarge(
         self, picture: Image.Image, scale: float, on_tile: Callable[[int, int], None] | None
     ) -> Image.Image:

@@ -14,12 +14,15 @@ from typing import Any
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.webui.dialects import Abilities
 from safelight.backends.webui.jobs import NotBegun
+from safelight.backends.webui.server_settings import joined
 from safelight.backends.webui.webui_server import WebuiServer
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline.backend import (
     BackendDescription,
+    EngineSetup,
     Generation,
     ImageRequest,
+    Named,
     StepCallback,
 )
 
@@ -117,13 +120,23 @@ class WebuiBackend:
             "dialect": kinds[0] if len(kinds) == 1 else kinds,
             "servers": [one.server.url for one, _ in answering],
         }
-        loaded = list(dict.fromkeys(a.current_model for _, a in answering if a.current_model))
+        settings = [one.options() or {} for one, _ in answering]  # they change without us
+        models = [str(each.get("sd_model_checkpoint") or "") for each in settings]
+        loaded = [model for model in dict.fromkeys(models) if model]
         if loaded:
             environment["loaded_model"] = loaded[0] if len(loaded) == 1 else loaded
         versions = list(dict.fromkeys(one.version for one, _ in answering if one.version))
         return BackendDescription(
             name=self.name, version=", ".join(versions), environment=environment
         )
+
+    def setup(self, named: Named) -> EngineSetup:
+        """Return what pictures depend on besides the knobs: the settings of its servers.
+
+        Raises:
+            BackendUnavailable: None of them answers.
+        """
+        return joined({one.server.url: one.setup(named) for one, _ in self._answering()})
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what every server that answers has.

@@ -17,7 +17,18 @@ from safelight.backends.engine_server import Answer, EngineServer
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.sampler_names import SAMPLERS, SCHEDULERS, canonical_name
 
-__all__ = ["A1111", "FORGE", "SDCPP", "SDNEXT", "Abilities", "Dialect", "Model", "look_around"]
+__all__ = [
+    "A1111",
+    "FORGE",
+    "SDCPP",
+    "SDNEXT",
+    "Abilities",
+    "Dialect",
+    "Model",
+    "listed_models",
+    "look_around",
+    "settings_of",
+]
 
 Place = Literal["option", "field", "sdcpp"]
 """Where a knob goes: into ``override_settings``, into the request itself, or into the JSON that
@@ -156,7 +167,6 @@ class Abilities:
         has_progress: Whether it can say how far it is, and be interrupted.
         has_tasks: Whether it can say which of the jobs in its queue is running.
         enlarges: Whether ``extra-single-image`` exists.
-        current_model: The checkpoint that is loaded now.
     """
 
     dialect: Dialect
@@ -169,7 +179,6 @@ class Abilities:
     has_progress: bool = False
     has_tasks: bool = False
     enlarges: bool = False
-    current_model: str = ""
 
 
 def look_around(server: EngineServer) -> Abilities:
@@ -185,8 +194,7 @@ def look_around(server: EngineServer) -> Abilities:
             f"{server} answers, but has no /sdapi/v1 interface; start AUTOMATIC1111 or Forge"
             " with --api, or check the address"
         )
-    options = _ask(server, "options")
-    options = options if isinstance(options, dict) else {}
+    options = settings_of(server) or {}
     progress = _ask(server, "progress")
     dialect = _recognised(options, progress)
     modules = _ask(server, "sd-modules" if dialect is FORGE else "sd-vae")
@@ -195,7 +203,7 @@ def look_around(server: EngineServer) -> Abilities:
     latent = _names(_ask(server, "latent-upscale-modes")) or ()
     return Abilities(
         dialect=dialect,
-        models=_models(_ask(server, "sd-models")),
+        models=listed_models(server),
         vaes=_models(modules) if isinstance(modules, list) and dialect.vae else None,
         samplers=_translated("sampler", dialect, samplers),
         schedulers=_translated("scheduler", dialect, schedulers) if schedulers else None,
@@ -204,8 +212,26 @@ def look_around(server: EngineServer) -> Abilities:
         has_progress=isinstance(progress, dict),
         has_tasks=isinstance(progress, dict) and _has_tasks(server),
         enlarges=dialect is not SDCPP,
-        current_model=str(options.get("sd_model_checkpoint") or ""),
     )
+
+
+def settings_of(server: EngineServer) -> Mapping[str, Any] | None:
+    """Return the settings of *server*; None when it does not tell them.
+
+    Raises:
+        BackendUnavailable: It does not answer.
+    """
+    options = _ask(server, "options")
+    return options if isinstance(options, dict) else None
+
+
+def listed_models(server: EngineServer) -> tuple[Model, ...]:
+    """Return the checkpoints that *server* lists.
+
+    Raises:
+        BackendUnavailable: It does not answer.
+    """
+    return _models(_ask(server, "sd-models"))
 
 
 def _recognised(options: Mapping[str, Any], progress: Any) -> Dialect:

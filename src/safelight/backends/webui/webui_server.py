@@ -12,7 +12,12 @@ from typing import Any
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
 from safelight.backends.webui.answers import decoded_png, read_drawing
-from safelight.backends.webui.dialects import Abilities, look_around
+from safelight.backends.webui.dialects import (
+    Abilities,
+    listed_models,
+    look_around,
+    settings_of,
+)
 from safelight.backends.webui.jobs import Job, NotBegun
 from safelight.backends.webui.payloads import (
     Payload,
@@ -20,13 +25,16 @@ from safelight.backends.webui.payloads import (
     encoded_picture,
     with_extra,
 )
+from safelight.backends.webui.server_settings import server_setup
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.lora_tags import split_loras
 from safelight.pipeline.backend import (
     DrawingRequest,
+    EngineSetup,
     GeneratedImage,
     Generation,
     ImageRequest,
+    Named,
     StepCallback,
     Txt2ImgRequest,
     UpscaleRequest,
@@ -68,6 +76,27 @@ class WebuiServer:
             if self._abilities is None or fresh:
                 self._abilities = look_around(self.server)
             return self._abilities
+
+    def options(self) -> Mapping[str, Any] | None:
+        """Return the server's settings as they are now; None when it does not tell them.
+
+        Raises:
+            BackendUnavailable: It does not answer.
+        """
+        return settings_of(self.server)
+
+    def setup(self, named: Named) -> EngineSetup:
+        """Return what its pictures depend on besides the knobs, as it is now.
+
+        Raises:
+            BackendUnavailable: It does not answer.
+        """
+        abilities = self.abilities()
+        loras = (self._loras() or ()) if named.get("lora") else ()
+        models = listed_models(self.server)
+        return server_setup(
+            self.server.url, abilities.dialect, self.options(), models, loras, named
+        )
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request*.

@@ -1,0 +1,131 @@
+"""server_settings: which of a web UI's own settings shape pictures, and what they are now.
+
+A server answers ``/sdapi/v1/options`` with hundreds of settings. Those that can only change how
+its page looks, where it saves and what it logs are passed over by name; everything else counts,
+also what extensions added, because nobody can know what they do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from safelight.backends.webui.dialects import SDCPP, Dialect, Model
+from safelight.pipeline.backend import EngineSetup, Named
+
+__all__ = ["joined", "server_setup"]
+
+_KNOWN = {"eta_noise_seed_delta": "ENSD", "randn_source": "RNG"}
+"""Settings that records tell by their infotext name, beside the hash of all."""
+
+_MODEL = ("sd_model_checkpoint", "sd_checkpoint_hash")
+_HARMLESS = re.compile(
+    r"^(add_|api_|auto_launch|compact_prompt|dataset_|deepbooru_|dimensions_|directories_|"
+    r"disable_token_|do_not_show|dump_|enable_console|enable_pnginfo|enable_reloading|"
+    r"enable_upscale_progress|export_for|extra_networks_(?!default_multiplier)|extra_options_|"
+    r"font$|gallery_|gradio_|grid_|hidden_|hide_|include_styles_into|infotext_|interrogate_|"
+    r"interrupt_|jpeg_|js_|keyedit_|list_hidden|live_preview|localization|memmon_|multiple_tqdm|"
+    r"n_rows|notification|open_dir|outdir_|print_|prevent_screen|profiling_|quick_?setting|"
+    r"restore_config_state|return_|samplers_in_dropdown|samples_|save_|sd_checkpoint_dropdown|"
+    r"sd_checkpoints?_(cache|limit|keep)|sd_webui_|send_|set_scale_by|settings_in_ui|show_|"
+    r"stealth_|styles|tabs_|temp_dir|textual_inversion_|theme|training_|ui_|unload_models|"
+    r"upscaling_max_images|use_original_name|use_save_to|use_upscaler_name|webp_|clean_temp|"
+    r"img_(downscale|max_size)|img2img_(batch_show|batch_use|inpaint_mask_|inpaint_sketch|"
+    r"settings|sketch)|hires_button|hires_fix_show|forge_canvas|forge_(async|pin|inference)|"
+    r"target_side)|(_dir|_explanation|_accordion|_[ti]2i_(\w*)(width|height|cfg))$"
+)
+_SECRET = re.compile(r"token|password|secret|api_?key", re.IGNORECASE)
+
+
+def server_setup(
+    address: str,
+    dialect: Dialect,
+    options: Mapping[str, Any] | None,
+    models: Sequence[Model],
+    loras: Iterable[Mapping[str, Any]],
+    named: Named,
+) -> EngineSetup:
+    """Return what the pictures of one server depend on.
+
+    Args:
+        address: Where it listens.
+        dialect: What it is.
+        options: Its settings; None when it does not tell them.
+        models: The checkpoints that it lists.
+        loras: The LoRAs that it lists.
+        named: The files that the run's variants name.
+    """
+    facts: dict[str, Any] = {"address": address, "dialect": dialect.name}
+    if dialect is SDCPP:
+        # It is started with a model, a VAE and a source of noise, and answers with the model.
+        return EngineSetup(facts=facts, untold=("its VAE", "its random numbers", "its clip skip"))
+    if not options:
+        return EngineSetup(facts=facts, untold=("its settings",))
+    skip = "CLIP_stop_at_last_layers" if dialect.clip_skip[0] == "option" else "clip_skip"
+    places = {"model": _MODEL[0], "vae": dialect.vae or "sd_vae", "clip_skip": skip}
+    left_out = {*_MODEL, *places.values()}
+    defaults = {knob: options[name] for knob, name in places.items() if name in options}
+    if dialect.vae not in ("", "sd_vae"):  # Forge has both
+        defaults["vae"] = [options.get("sd_vae"), options.get(dialect.vae)]
+        left_out.add("sd_vae")
+    facts |= {told: options[name] for name, told in _KNOWN.items() if name in options}
+    facts["options"] = {
+        name: value
+        for name, value in sorted(options.items())
+        if name not in left_out and not _HARMLESS.search(name) and not _SECRET.search(name)
+    }
+    contents = {
+        "model": _model_hashes(models, named.get("model", ()), options),
+        "lora": _lora_hashes(loras, named.get("lora", ())),
+    }
+    return EngineSetup(facts=facts, defaults=defaults, contents=contents)
+
+
+def _model_hashes(
+    models: Sequence[Model], names: Collection[str], options: Mapping[str, Any]
+) -> dict[str, str]:
+    default = str(options.get(_MODEL[0]) or "")
+    found = {
+        name: model.hash
+        for name in (*names, default)
+        for model in models
+        if model.hash and model.is_called(name)
+    }
+    loaded = options.get(_MODEL[1])
+    return found | {default: str(loaded)} if loaded else found
+
+
+def _lora_hashes(loras: Iterable[Mapping[str, Any]], names: Collection[str]) -> dict[str, str]:
+    """Return name -> a hash of what the server knows of the file; trainers put one of it there."""
+    return {
+        name: hashlib.sha256(json.dumps(entry["metadata"], sort_keys=True).encode()).hexdigest()
+        for entry in loras
+        for name in names
+        if name in (entry.get("name"), entry.get("alias")) and entry.get("metadata")
+    }
+
+
+def joined(setups: Mapping[str, EngineSetup]) -> EngineSetup:
+    """Return the setup of several servers that one engine draws on, whichever is free.
+
+    Args:
+        setups: Address -> setup, at least one.
+    """
+    first, *others = setups.values()
+    if not others:
+        return first
+    without = [
+        EngineSetup(
+            facts={name: value for name, value in setup.facts.items() if name != "address"},
+            defaults=setup.defaults, contents=setup.contents, untold=setup.untold,
+        )
+        for setup in setups.values()
+    ]  # fmt: skip
+    facts = {**first.facts, "address": " ".join(sorted(setups))}
+    untold = tuple(dict.fromkeys(what for setup in setups.values() for what in setup.untold))
+    if any(setup != without[0] for setup in without):
+        untold = (*untold, f"which of {', '.join(setups)} draws, which differ")
+    return EngineSetup(facts=facts, defaults=first.defaults, contents=first.contents, untold=untold)
