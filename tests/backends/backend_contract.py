@@ -18,6 +18,7 @@ from safelight.pipeline.backend import (
     GeneratedImage,
     Img2ImgRequest,
     ListsChoices,
+    TellsSetup,
     Txt2ImgRequest,
     UpscaleRequest,
 )
@@ -68,6 +69,15 @@ class BackendContract:
         """All chance comes from the seed."""
         first, second = (self.draw(backend, request_fields) for _ in range(2))
         assert (pixels(first.png) == pixels(second.png)).all()
+
+    def test_what_pictures_depend_on_is_told_in_plain_values(self, backend: Backend) -> None:
+        """And is the same as long as nothing changes."""
+        assert isinstance(backend, TellsSetup)
+        named = {"model": ["m"], "vae": ["v"], "upscaler": ["Lanczos"]}
+        first, second = backend.setup(named), backend.setup(named)
+        assert first == second
+        for part in (first.facts, first.defaults, first.contents):
+            assert json.loads(json.dumps(dict(part))) == dict(part)
 
     def test_another_seed_gives_another_picture(
         self, backend: Backend, request_fields: dict[str, Any]

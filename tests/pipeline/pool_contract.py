@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safelight.archive import Archive
 from safelight.backends.fake import FakeBackend
+from safelight.cli.archived_pictures import ArchivedPictures
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
 from safelight.pipeline.engine_pool import EnginePool
@@ -79,6 +81,22 @@ class PoolContract(ABC):
             for folder in (tmp_path / "one", tmp_path / "pool")
         ]
         assert names[0] == names[1]
+
+    def test_what_a_pool_drew_is_known_again(self, tmp_path: Path) -> None:
+        """Whoever of it drew what; another engine option draws anew."""
+
+        def reused(**options: Any) -> int:
+            with self.pool(**options) as pool, Archive(tmp_path).writer() as writer:
+                self.warm(pool)
+                runner = PipelineRunner(
+                    FakeBackend(), pool=pool, archive_dir=tmp_path, retry=PATIENT,
+                    learning_record_writer=writer, library=ArchivedPictures(Archive(tmp_path)),
+                )  # fmt: skip
+                return runner.run(CONFIG, seed=1).reused
+
+        assert reused() == 0
+        assert reused() == 10
+        assert reused(substitute={"sampler": "Heun"}) == 0
 
     def test_several_draw_at_once_and_tell_in_the_callers_thread(self, tmp_path: Path) -> None:
         """Three engines of a second each are done in about a second."""

@@ -3,6 +3,7 @@
 from safelight.pipeline.backend import (
     Backend,
     BackendDescription,
+    EngineSetup,
     GeneratedImage,
     Generation,
     ImageRequest,
@@ -27,6 +28,7 @@ __all__ = [
     "Backend",
     "BackendDescription",
     "CancelToken",
+    "EngineSetup",
     "GeneratedImage",
     "Generation",
     "ImageRequest",

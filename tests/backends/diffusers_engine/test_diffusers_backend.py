@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from backends.diffusers_engine.tiny_pipeline import save_tiny_pipeline
 from safelight.backends.diffusers_engine import DiffusersBackend
 from safelight.backends.diffusers_engine.loaded_model import quiet
 from safelight.errors import BackendError, GenerationCancelled
-from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
+from safelight.pipeline.backend import EngineSetup, Img2ImgRequest, Txt2ImgRequest
 
 SMALL: dict[str, Any] = {
     "prompt": "a red fox", "seed": 3, "steps": 4, "width": 64, "height": 64, "sampler": "Euler",
@@ -225,6 +226,52 @@ def test_a_lora_acts_by_its_weight_and_leaves_no_trace(tiny: Path, lora_dir: Pat
     )
     assert (plain == after).all()
     assert np.abs(plain - full).mean() > np.abs(plain - little).mean() > 0
+
+
+def test_files_that_were_replaced_are_loaded_again_and_count(
+    tiny: Path, lora_dir: Path, tmp_path: Path
+) -> None:
+    """An engine that stays ready draws what the files hold now, and says that they changed."""
+    from safetensors.torch import load_file, save_file
+
+    loras = Path(shutil.copytree(lora_dir, tmp_path / "loras"))
+    model = Path(shutil.copytree(tiny, tmp_path / "model"))
+    engine = DiffusersBackend(model=str(model), device="cpu", lora_dir=loras)
+    named = {"model": [str(model)], "lora": ["crooked"]}
+
+    def drawn() -> tuple[EngineSetup, bytes, bytes]:
+        told = engine.setup(named)
+        assert told.untold == ()
+        plain, bent = (generate(engine, prompt=p) for p in ("a fox", "a fox <lora:crooked:1>"))
+        return told, plain.images[0].png, bent.images[0].png
+
+    before = drawn()
+    assert drawn() == before
+    file = loras / "crooked.safetensors"
+    save_file({name: 2 * tensor for name, tensor in load_file(file).items()}, file)
+    trained = drawn()
+    assert trained[0].contents["model"] == before[0].contents["model"]
+    assert trained[0].contents["lora"] != before[0].contents["lora"]
+    assert trained[1] == before[1]
+    assert trained[2] != before[2]
+    with quiet():
+        other = save_tiny_pipeline(tmp_path / "other", seed=1)
+    shutil.copytree(other, model, dirs_exist_ok=True)
+    replaced = drawn()
+    assert replaced[0].contents["model"] != before[0].contents["model"]
+    assert replaced[1] != before[1]
+
+
+def test_a_model_that_is_nowhere_is_not_known(tiny: Path) -> None:
+    """Nor is a repository that a newer commit may replace; options count."""
+    engine = DiffusersBackend(device="cpu")
+    assert engine.setup({"model": ["someone/nothing"]}).untold == (
+        "what is in the model 'someone/nothing'",
+    )
+    half = DiffusersBackend(model=str(tiny), device="cpu", dtype="bfloat16", variant="fp16")
+    whole = DiffusersBackend(model=str(tiny), device="cpu")
+    assert half.setup({}).facts != whole.setup({}).facts
+    assert half.setup({}).defaults == {"model": str(tiny)}
 
 
 def test_a_lora_that_is_not_there_is_refused_with_the_nearest(tiny: Path, lora_dir: Path) -> None:
