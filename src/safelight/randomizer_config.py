@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 __all__ = [
+    "LARGE_PLAN",
     "MatrixSlot",
     "PromptMatrix",
     "PromptMode",
@@ -20,6 +21,9 @@ __all__ = [
     "TokenValues",
     "WildcardTokens",
 ]
+
+LARGE_PLAN = 10_000
+"""A plan of more variants is carried out only when somebody said so."""
 
 RandomizerMode = Literal["off", "fanout", "random", "sequential", "rotate"]
 SourceMode = Literal["fanout", "random", "sequential", "rotate"]
@@ -111,7 +115,8 @@ class RandomizerConfig:
         draws: How many variants ``random`` makes.
         start: Which combination ``rotate`` and the moving source modes begin with, from 0.
         max_variants: Most variants to keep, or 0 for all; a cut is always reported.
-        seeds_per_variant: Pictures per combination, with seeds s, s+1, ...
+        seeds_per_variant: Pictures per combination, with seeds s, s+1, ...; of batches of b
+            with seeds s, s+b, ..., because each takes b seeds in a row.
         seed_policy: ``per_iteration`` gives every combination the same seeds (comparisons
             are then fair); ``per_prompt`` gives each its own.
         templates: Whether dynamic-prompt syntax in prompts is expanded.

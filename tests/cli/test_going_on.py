@@ -301,6 +301,69 @@ def test_a_plan_is_carried_out_by_one_at_a_time(safelight: Safelight, tmp_path: 
     assert not list((tmp_path / "safelight" / "running").iterdir())
 
 
+TWINS = """
+backend = "fake"
+[txt2img]
+prompt = "a cat and a dog"
+steps = 1
+seed = 7
+width = 64
+height = 64
+[randomizer]
+mode = "fanout"
+[randomizer.prompt_sr]
+rules = ["cat => cat | dog | bird", "dog => dog | cat | bird"]
+"""
+
+
+def test_equal_variants_of_a_plan_are_drawn_once(safelight: Safelight, tmp_path: Path) -> None:
+    """Each place has its picture, each picture is one file, and is counted once."""
+    (tmp_path / "t.toml").write_text(TWINS)
+    told = json.loads(safelight("run", "t.toml", "--json").stdout.splitlines()[-1])
+    record = newest(tmp_path)
+    prompts = [config["txt2img"]["prompt"] for config in record.variant_configs]
+    assert len(prompts) == record.randomizer_plan_size > len(set(prompts))
+    assert len(files(tmp_path)) == len(set(prompts))
+    assert len(told["images"]) == len(prompts)
+    by_prompt = {prompts[o.variant]: o.sha256 for o in record.outputs}
+    assert all(by_prompt[prompts[o.variant]] == o.sha256 for o in record.outputs)
+    twins = len(prompts) - len(set(prompts))
+    assert origins(record).count(record.run_id) == twins
+    assert f"{twins} variants are equal to others of the plan" in " ".join(told["warnings"])
+    found = json.loads(safelight("find", "--json").stdout)["rows"]
+    assert sorted(row["prompt"] for row in found) == sorted(set(prompts))
+    assert json.loads(safelight("stats", "--json").stdout)["pictures"] == len(set(prompts))
+    assert safelight("archive", "pack").exit_code == 0
+    assert json.loads(safelight("stats", "--json").stdout)["pictures"] == len(set(prompts))
+    again = json.loads(safelight("run", "t.toml", "--json").stdout.splitlines()[-1])
+    assert again["reused"] == len(prompts)
+
+
+def test_twins_of_one_that_failed_are_tried_themselves(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """Nothing is left out because another one failed."""
+    (tmp_path / "t.toml").write_text(TWINS)
+    refuse = 'backend={name="fake", fail_on=["a cat and a cat"]}'
+    told = json.loads(safelight("run", "t.toml", "--json", "--set", refuse).stdout.splitlines()[-1])
+    record = newest(tmp_path)
+    assert told["status"] == "partial"
+    assert len(told["failures"]) > 1
+    assert len(told["images"]) + len(told["failures"]) == record.randomizer_plan_size
+
+
+def test_a_large_plan_is_drawn_when_somebody_says_so(safelight: Safelight, tmp_path: Path) -> None:
+    """A typo would fill the disk; how many there are is told."""
+    many = ("--set", "randomizer.seeds_per_variant=5000")
+    for command in (("run",), ("learn", "--knob", "steps=1,2", "--seeds", "6000")):
+        asked = safelight(command[0], "c.toml", *command[1:], *many)
+        assert asked.exit_code == 2
+        assert "variants, which is more than 10,000: say --yes" in asked.output
+        assert not files(tmp_path)
+    assert "20,000 variants" in safelight("plan", "c.toml", *many).output
+    assert "20,000 variants" in safelight("run", "c.toml", "--dry-run", *many).output
+
+
 def test_a_config_with_a_secret_is_in_no_journal(safelight: Safelight, tmp_path: Path) -> None:
     """Then it must be given again."""
     (tmp_path / "w.toml").write_text(CONFIG + '[metadata]\napi_key = "hunter2"')

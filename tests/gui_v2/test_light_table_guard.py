@@ -20,6 +20,8 @@ from starlette.testclient import TestClient
 from archives import verified
 from gui_v2.light_table import HOSTILE
 from safelight.archive import Archive
+from safelight.cli.serving import EngineRunner
+from safelight.controller import PipelineController
 from safelight.errors import sentence_of
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
@@ -440,6 +442,39 @@ def test_neighbours_are_those_of_the_grid(client: TestClient) -> None:
         around = client.get(f"/api/pictures/{sha256}", params={"around": ""}).json()["around"]
         assert around["previous"] == (rows[place - 1] if place else None)
         assert around["next"] == (rows[place + 1] if place + 1 < len(rows) else None)
+
+
+def test_a_large_plan_is_started_when_somebody_says_so(archive: Path) -> None:
+    """With its size, so that a yes to another plan is none."""
+    runner = EngineRunner(archive)
+    controller = PipelineController(runner)
+    config = {
+        "backend": "fake",
+        "txt2img": {"prompt": "a", "seed": 1, "steps": 1},
+        "randomizer": {"mode": "fanout", "seeds_per_variant": 10_001},
+    }
+    with TestClient(create_app(archive, controller), base_url=BASE) as client:
+        assert client.post("/api/plan", json={"config": config}).json()["asks"]
+        for yes in (0, 10_000):
+            refused = client.post("/api/runs", json={"config": config, "yes": yes})
+            assert refused.status_code == 400
+            assert "yes = 10001" in refused.json()["error"]
+        begun = client.post("/api/runs", json={"config": config, "yes": 10_001})
+        assert begun.status_code == 202
+        controller.cancel()
+        controller.wait(60)
+    runner.close()
+
+
+def test_equal_variants_are_told_before_they_are_drawn(client: TestClient) -> None:
+    """As the command line tells them."""
+    rules = {"rules": ["a => x | b"]}
+    config = {
+        "txt2img": {"prompt": ["a", "b"]},
+        "randomizer": {"mode": "fanout", "prompt_sr": rules},
+    }
+    told = client.post("/api/plan", json={"config": config}).json()["warnings"]
+    assert "1 of 3 variants is equal to an earlier one: each is drawn once" in told
 
 
 def test_without_a_controller_nothing_can_be_run(client: TestClient) -> None:

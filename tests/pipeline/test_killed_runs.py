@@ -23,8 +23,9 @@ from safelight.backends.fake import FakeBackend
 from safelight.errors import RecordError
 from safelight.imports.lost_records import rebuild_lost_records
 from safelight.learning import LearningRecord, LearningRecordWriter, read_records
+from safelight.learning.learning_record import ImageOutput, VariantFailure
 from safelight.pipeline import PipelineRunner, RunResult, recover_interrupted_runs
-from safelight.pipeline.journal import read_journal
+from safelight.pipeline.journal import VariantEntry, fold, read_journal
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork")
 
@@ -463,3 +464,25 @@ def test_a_marker_that_makes_no_sense_stops_nobody(tmp_path: Path, marker: bytes
     (archive / "running" / "nonsense").write_bytes(content)
     assert [record.run_id for record in recover(archive)] == [run_id]
     assert os.listdir(aside) == []
+
+
+def test_what_was_never_finished_leaves_no_gap_in_the_record() -> None:
+    """Of several that were drawn at a time the second was not done: the third is in its place."""
+    output = ImageOutput(
+        variant=2, stage="txt2img", path="images/c.png", sha256="c" * 64, pixel_sha256="d" * 64,
+        width=8, height=8,
+    )  # fmt: skip
+    failure = VariantFailure(variant=3, stage="txt2img", error="no")
+    entries = [
+        VariantEntry(position=3, config={"txt2img": {"steps": 3}}, failures=(failure,)),
+        VariantEntry(position=2, config={"txt2img": {"steps": 2}}, outputs=(output,)),
+        VariantEntry(position=0, config={"txt2img": {"steps": 0}}),
+    ]
+    header = {
+        "run_id": "a", "timestamp": "2026-01-01T00:00:00.000000Z", "base_config": {},
+        "randomizer_mode": "fanout", "randomizer_plan_size": 4, "first_variant": 0,
+    }  # fmt: skip
+    record = fold(header, entries, "interrupted", None)
+    assert [config["txt2img"]["steps"] for config in record.variant_configs] == [0, 2, 3]
+    assert [(one.variant, one.path) for one in record.outputs] == [(1, "images/c.png")]
+    assert [one.variant for one in record.failures] == [2]

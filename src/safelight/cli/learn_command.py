@@ -12,8 +12,10 @@ import click
 
 from safelight.cli.options import (
     archive_option,
+    ask_for_large_plan,
     json_option,
     override_option,
+    yes_option,
 )
 from safelight.errors import ConfigError
 
@@ -66,6 +68,7 @@ _DESIGNS = ("single", "grid", "factorial", "lhs", "sobol")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the plan as one config instead of running it.",
 )
+@yes_option
 @json_option
 def command(
     config: Path,
@@ -78,6 +81,7 @@ def command(
     archive: Path,
     dry_run: bool,
     written: Path | None,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Draw what it takes to find out what some knobs of CONFIG do.
@@ -104,6 +108,8 @@ def command(
             return
         if not as_json:
             click.echo(f"{_describe(plan)}\n{cost.sentence()}", err=True)
+        variants = plan.size * max(1, len(plan.prompts)) * plan.images_per_value
+        ask_for_large_plan(variants, yes=yes)
         status = _run(job, plan, archive, as_json)
     finally:
         job.close()
@@ -226,11 +232,13 @@ def _describe(plan: LearningPlan) -> str:
 
 def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: bool) -> None:
     if as_json:
+        sizes = (knobs.get("batch_size") for knobs in plan.base_config.values())
+        batch = max((size for size in sizes if isinstance(size, int)), default=1)
         page = {
             "combinations": [setting for setting, _ in itertools.islice(plan.configs(), 1000)],
             "runs": plan.size,
             "prompts": list(plan.prompts),
-            "seeds": [plan.first_seed + n for n in range(plan.images_per_value)],
+            "seeds": [plan.first_seed + n * batch for n in range(plan.images_per_value)],
             "pictures": cost.pictures,
             "seconds": cost.seconds,
             "seconds_low": cost.low,

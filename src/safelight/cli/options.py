@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from safelight.randomizer_config import LARGE_PLAN
+
 __all__ = [
     "archive_option",
+    "ask_for_large_plan",
     "engine_option",
     "json_option",
     "override_option",
     "seed_option",
+    "yes_option",
 ]
 
 
@@ -44,3 +49,23 @@ seed_option = click.option(
     type=click.IntRange(min=0),
     help="Seed of everything the plan draws; a new one is drawn without it.",
 )
+yes_option = click.option(
+    "--yes", is_flag=True, help=f"Draw also a plan of more than {LARGE_PLAN:,} variants unasked."
+)
+
+
+def ask_for_large_plan(size: int, *, yes: bool) -> None:
+    """Ask whether a plan of *size* variants is meant to be drawn, when it is a large one.
+
+    Raises:
+        click.Abort: It is not.
+        click.UsageError: There is nobody to ask.
+    """
+    if size <= LARGE_PLAN or yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            f"the plan has {size:,} variants, which is more than {LARGE_PLAN:,}: say --yes if that"
+            " is meant, or set randomizer.max_variants"
+        )
+    click.confirm(f"The plan has {size:,} variants. Draw them all?", abort=True, err=True)

@@ -13,7 +13,7 @@ import click
 from safelight.cli.job import ready_job
 from safelight.cli.options import json_option, override_option, seed_option
 from safelight.config import PipelineConfig, plain
-from safelight.randomizer import RandomizerPlanResult, Variant
+from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
 
 
 @click.command("plan")
@@ -51,7 +51,7 @@ def plan_as_json(plan: RandomizerPlanResult, variants: Sequence[Variant]) -> dic
         }
         for variant in variants
     ]
-    return {**plan.to_metadata(), "variants": shown}
+    return {**plan.to_metadata(), "repeated": repeated_variants(plan), "variants": shown}
 
 
 def print_plan(
@@ -72,7 +72,8 @@ def print_plan(
     factors = [f"{axis.name} x {axis.size:,}" for axis in plan.axes if axis.size > 1]
     if factors:
         console.print(Text("  " + ", ".join(factors)))
-    for warning in plan.warnings:
+    repeated = repeated_variants(plan)
+    for warning in (*plan.warnings, *([repeated] if repeated else [])):
         console.print(Text(f"warning: {warning}"))
     if not variants:
         return

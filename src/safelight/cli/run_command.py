@@ -24,9 +24,11 @@ from safelight.cli.engine_choice import EngineChoice, engine_choice_options
 from safelight.cli.job import Job, ready_job
 from safelight.cli.options import (
     archive_option,
+    ask_for_large_plan,
     json_option,
     override_option,
     seed_option,
+    yes_option,
 )
 from safelight.cli.plan_command import plan_as_json, print_plan
 from safelight.cli.run_log import RunLog, worker_shares
@@ -81,6 +83,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 )
 @click.option("--log-json", is_flag=True, help="Tell what happens as JSON lines, not as a bar.")
 @click.option("--traces", is_flag=True, help="Send OpenTelemetry spans, see OTEL_EXPORTER_OTLP_*.")
+@yes_option
 @json_option
 def command(
     configs: tuple[Path, ...],
@@ -102,6 +105,7 @@ def command(
     push_to: str | None,
     log_json: bool,
     traces: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
@@ -141,6 +145,8 @@ def command(
             for job in jobs:
                 _show_plan(job, as_json)
             return
+        for job in jobs:
+            ask_for_large_plan(job.plan.plan_size, yes=yes or run is not None)
         with how.traces or nullcontext(), cancelled_by_interrupt(cancel):
             for job in jobs:
                 if not cancel.cancelled:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from safelight.randomizer.plan import Axis, RandomizerPlanResult, Variant
+from safelight.randomizer.plan import (
+    Axis,
+    RandomizerPlanResult,
+    Variant,
+    repeated_variants,
+)
 from safelight.randomizer.planner import plan_variants
 
-__all__ = ["Axis", "RandomizerPlanResult", "Variant", "plan_variants"]
+__all__ = [
+    "Axis",
+    "RandomizerPlanResult",
+    "Variant",
+    "plan_variants",
+    "repeated_variants",
+]

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+import msgspec
+
 from safelight.config import RandomizerMode
 from safelight.knobs import Stage
 
-__all__ = ["Axis", "RandomizerPlanResult", "Variant", "Variants"]
+__all__ = ["Axis", "RandomizerPlanResult", "Variant", "Variants", "repeated_variants"]
+
+_MOST_COMPARED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +129,18 @@ class RandomizerPlanResult:
             "axes": [{"name": axis.name, "size": axis.size} for axis in self.axes],
             "wildcard_files": dict(self.wildcard_files),
         }
+
+
+def repeated_variants(plan: RandomizerPlanResult, most: int = _MOST_COMPARED) -> str | None:
+    """Return how many of *plan* are equal to earlier ones, in a sentence; None when none is.
+
+    Such variants are drawn once. Of a plan of more than *most* variants it is not told.
+    """
+    if plan.plan_size > most:
+        return None
+    encode = msgspec.json.Encoder(order="sorted").encode
+    repeated = plan.plan_size - len({encode(variant.config) for variant in plan.variants})
+    if not repeated:
+        return None
+    equal = "is equal to an earlier one" if repeated == 1 else "are equal to earlier ones"
+    return f"{repeated:,} of {plan.plan_size:,} variants {equal}: each is drawn once"

@@ -14,18 +14,21 @@ The plan's mode says which combinations come:
 * ``sequential``: variant i has value i of every axis, going round; as many as the longest axis.
 * ``rotate``: prompt j has combination ``start + j`` of all its other axes.
 
-Each combination comes ``seeds_per_variant`` times. Search/replace rules, tokens and the matrix
-have a mode of their own; in a mode other than ``fanout`` they take one value per prompt
+Each combination comes ``seeds_per_variant`` times; where a variant draws a batch, which takes
+seeds in a row, the seeds of the next one begin after it. Search/replace rules, tokens and the
+matrix have a mode of their own; in a mode other than ``fanout`` they take one value per prompt
 (``sequential``) or per combination (``random``, ``rotate``) and do not multiply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 from safelight.config import PipelineConfig, inherited_by_img2img, plain
+from safelight.errors import PlanError
 from safelight.knobs import MAX_SEED, Stage
 from safelight.randomizer.draws import DrawnOrder
 from safelight.randomizer.plan import Axis, RandomizerPlanResult, Variant, Variants
@@ -41,6 +44,7 @@ from safelight.randomizer.wildcard_files import WildcardFiles
 __all__ = ["plan_variants"]
 
 _TOGETHER = "settings"
+_MOST_COMPARED = 100_000
 _LONGEST_PROMPT = 40
 """Characters of a prompt that a label shows, the sign of a cut included."""
 
@@ -57,7 +61,8 @@ def plan_variants(config: PipelineConfig, seed: int = 0) -> RandomizerPlanResult
 
     Raises:
         TemplateError: A template cannot be read, or needs a wildcard that is unknown or empty.
-        PlanError: The prompt rules act on each other in too many ways.
+        PlanError: The prompt rules act on each other in too many ways, or batches of swept seeds
+            overlap.
     """
     return _Planner(config, seed).result()
 
@@ -90,6 +95,7 @@ class _Planner:
         self._space = Union(self._spaces, nested=False)
         self._drawn = DrawnOrder(self._space, self._seed)
         self._seeds = {stage: self._base_seed(stage) for stage in self._drawing()}
+        self._apart = self._largest_batch()
         self._per_combination = self._seeds_each()
 
     def result(self) -> RandomizerPlanResult:
@@ -194,6 +200,33 @@ class _Planner:
             return None
         return decided_seed(seed, self._seed, f"{stage}.seed", 0)
 
+    def _largest_batch(self) -> int:
+        """Return how many seeds in a row the first stage draws at most for one variant."""
+        first = self._first
+        knob = f"{first}.batch_size"
+        sizes = [self._config.stages[first].get("batch_size")] if first is not None else []
+        sizes += self._sweeps.get(knob, ())
+        sizes += [setting.get(knob) for setting in self._sweeps.get(_TOGETHER, ())]
+        return max((size for size in sizes if isinstance(size, int)), default=1)
+
+    def _refuse_overlapping_seeds(self) -> None:
+        """Refuse swept seeds of which batches would draw some twice.
+
+        Raises:
+            PlanError: Two of them lie closer together than a batch is large.
+        """
+        seeds = self._sweeps.get(f"{self._first}.seed", ())
+        if self._apart == 1 or not 1 < len(seeds) <= _MOST_COMPARED:
+            return
+        ordered = sorted(seeds)
+        for low, high in pairwise(ordered):
+            if high - low < self._apart:
+                raise PlanError(
+                    f"{self._first}.seed is swept over {low} and {high}, and batch_size is"
+                    f" {self._apart}: seed {high} would be drawn twice; put swept seeds at least"
+                    f" {self._apart} apart"
+                )
+
     def _seeds_each(self) -> int:
         count = self._options.seeds_per_variant
         if count == 1 or self._first is None or self._mode == "off":
@@ -207,6 +240,7 @@ class _Planner:
 
     def _check(self) -> None:
         self._templates.check()
+        self._refuse_overlapping_seeds()
         if self._mode == "off":
             if self._options.sweep or self._options.settings or self._rules.listed:
                 self._warnings.append("randomizer.mode is off, so its sources were not used")
@@ -283,7 +317,7 @@ class _Planner:
         for stage, seed in self._seeds.items():
             if seed is not None:
                 wrap = DRAWN_SEEDS if seed < DRAWN_SEEDS else MAX_SEED + 1
-                moved = (seed + shift) % wrap if stage == self._first else seed
+                moved = (seed + shift * self._apart) % wrap if stage == self._first else seed
                 seeds[f"{stage}.seed"] = moved
         return seeds
 
@@ -374,7 +408,7 @@ class _Planner:
             seeds = None
             same = self._options.seed_policy == "per_iteration"
             if same and first is not None and not self._times_again(self._combinations() - 1):
-                seeds = range(first, first + self._per_combination)
+                seeds = range(first, first + self._per_combination * self._apart, self._apart)
             yield Axis(name=f"{self._first}.seed", size=self._per_combination, values=seeds)
 
 

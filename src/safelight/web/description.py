@@ -68,7 +68,7 @@ def description() -> dict[str, Any]:
         **_object(("name",), name=_TEXT, q=_TEXT, sort=_TEXT, group=_TEXT),
         "additionalProperties": False,
     }
-    config = _object(config={"type": "object"}, toml=_TEXT)
+    config = _object(config={"type": "object"}, toml=_TEXT, yes={"type": "integer"})
     limit = ("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "Pictures of a page.")
     after = ("after", _TEXT, "What the page before ended with.")
     mode = ("mode", {"enum": ["one", "pair", "four"]}, "How many pictures are shown at once.")

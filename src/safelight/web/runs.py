@@ -20,13 +20,14 @@ from safelight.errors import ConfigError, RecordError, SafelightError
 from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import LearningRecord
 from safelight.pipeline.continuation import stated_config
-from safelight.randomizer import RandomizerPlanResult, plan_variants
+from safelight.randomizer import RandomizerPlanResult, plan_variants, repeated_variants
+from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.look import known_picture
 from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
 
 __all__ = ["as_toml", "routes"]
 
-_LARGEST_PLAN_WITHOUT_ASKING = 1000
+_MOST_COMPARED = 1000
 _FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
           "seed", "width", "height", "denoising_strength", "upscaler", "scale")  # fmt: skip
 
@@ -36,6 +37,7 @@ class _Config(msgspec.Struct):
 
     config: dict[str, Any] = {}
     toml: str = ""
+    yes: int = 0
 
 
 class _Number(msgspec.Struct):
@@ -114,6 +116,7 @@ def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
     config, data = _read(given)
     plan = plan_variants(config, 0)
     first = list(itertools.islice(plan.variants, 6))
+    repeated = repeated_variants(plan, _MOST_COMPARED)
     return {
         "title": config.name or "unnamed config",
         "backend": config.backend.name,
@@ -121,13 +124,13 @@ def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
         "mode": plan.mode,
         "plan_size": plan.plan_size,
         "axes": [{"name": a.name, "size": a.size} for a in plan.axes if a.size > 1],
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *([repeated] if repeated else [])],
         "first": [
             {"label": v.label or "", "config": json.loads(json.dumps(plain(v.config), default=str))}
             for v in first
         ],
         "cost": _cost(table, config, plan),
-        "ask_again": plan.plan_size > _LARGEST_PLAN_WITHOUT_ASKING,
+        "asks": plan.plan_size > LARGE_PLAN,
         "toml": as_toml(data),
     }
 
@@ -246,7 +249,13 @@ def routes(table: LightTable) -> list[Route]:
 
         def begin() -> dict[str, Any]:
             config, _ = _read(given)
-            run = table.runs.start(config, plan_variants(config, 0).plan_size)
+            size = plan_variants(config, 0).plan_size
+            if size > LARGE_PLAN and given.yes != size:
+                raise ConfigError(
+                    f"the plan has {size:,} variants, which is more than {LARGE_PLAN:,}; if that"
+                    f" is meant, say so with yes = {size}"
+                )
+            run = table.runs.start(config, size)
             return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
 
         return json_answer(await run_in_threadpool(begin), 202)

@@ -101,10 +101,10 @@ $("#as-form").addEventListener("click", () => write("form"));
 $("#as-toml").addEventListener("click", () => write("toml"));
 $("#start").addEventListener("click", async () => {
   const start = $("#start");
-  if (size > 1000 && start.dataset.sure !== String(size)) { start.dataset.sure = String(size); start.textContent = `Yes, start all ${count(size)}`; return; }
+  if (latest?.asks && start.dataset.sure !== String(size)) { start.dataset.sure = String(size); start.textContent = `Yes, start all ${count(size)}`; return; }
   start.disabled = true;
   try {
-    await tell("/api/runs", given());
+    await tell("/api/runs", { ...given(), yes: Number(start.dataset.sure ?? 0) });
     location.href = "/runs";
   } catch (error) { $("#start-told").textContent = error.message; start.disabled = false; }
 });
