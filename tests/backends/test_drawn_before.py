@@ -533,3 +533,22 @@ def test_a_picture_has_the_pixels_that_its_variant_asks_for(tmp_path: Path) -> N
     assert first.images[0].path is not None
     with Image.open(first.images[0].path) as image:
         assert np.asarray(image).shape == (64, 64, 3)
+
+
+def test_an_engine_that_fails_over_the_question_draws_all_the_same(tmp_path: Path) -> None:
+    """It is asked once, and costs a picture that is drawn twice."""
+
+    class Broken(FakeBackend):
+        asked = 0
+
+        def setup(self, named: Named) -> EngineSetup:
+            self.asked += 1
+            raise KeyError("lora")
+
+    engine = Broken()
+    config = {**CONFIG, "randomizer": {"mode": "fanout", "seeds_per_variant": 5}}
+    for _ in range(2):
+        engine.asked = 0
+        result = run(engine, tmp_path, config)
+        assert (result.status, result.reused, len(result.images)) == ("completed", 0, 5)
+        assert engine.asked <= 2

@@ -82,12 +82,14 @@ class Identities:
         self._engine = engine
         self._setups = dict(setups)
         self._ask = ask
+        self._silent: set[str] = set()
         self._files = files
 
     def of(self, config: Config, worker: str) -> str:
         """Return the identity of a variant that *worker* draws; empty when it has none."""
-        if worker not in self._setups:
+        if worker not in self._setups and worker not in self._silent:
             self._setups = {**self._ask(), **self._setups}
+            self._silent.add(worker)  # if it does not tell now, it never will
         setup = self._setups.get(worker)
         settings = self.settings(config)
         return _identity(settings, config, setup) if setup is not None and settings else ""

@@ -229,11 +229,7 @@ class SingleRun:
     def _identify(self) -> None:
         """Find out what pictures depend on besides knobs, for telling what was drawn before."""
         assert self._engine is not None
-        setups: Mapping[str, EngineSetup] = {}
-        try:
-            setups = self._ask_setups()
-        except Exception as problem:  # noqa: BLE001 - it costs a picture drawn twice, no run
-            _log.warning("%s does not tell its setup: %s", self._pool.name, sentence_of(problem))
+        setups = self._ask_setups()
         self._identities = Identities(self._engine, setups, self._ask_setups, self._files)
         self._facts = _recorded_facts(setups)
         self._describe_in_header(self._engine)
@@ -252,7 +248,11 @@ class SingleRun:
         if self._archive is None or not isinstance(self._pool, TellsSetups):
             return {}
         variants = (self._plan.variants[place] for place in self._places)
-        return self._pool.setups(named_files(variant.config for variant in variants))
+        try:
+            return self._pool.setups(named_files(variant.config for variant in variants))
+        except Exception as problem:  # noqa: BLE001 - it costs a picture drawn twice, no run
+            _log.warning("%s does not tell its setup: %s", self._pool.name, sentence_of(problem))
+            return {}
 
     def _changes(self) -> Iterator[str]:
         """Yield in what the engine is not as it was when the continued run began."""
