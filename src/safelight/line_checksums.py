@@ -12,7 +12,9 @@ from __future__ import annotations
 import zlib
 from typing import Literal
 
-__all__ = ["LineState", "line_state", "with_checksum"]
+import msgspec
+
+__all__ = ["LineState", "is_torn", "line_state", "with_checksum"]
 
 LineState = Literal["whole", "unchecked", "damaged"]
 
@@ -37,3 +39,14 @@ def line_state(line: bytes) -> LineState:
         return "unchecked"
     wrong = sum(a != b for a, b in zip(before + after, _BEFORE + _AFTER, strict=True))
     return "damaged" if wrong <= _FEW else "unchecked"
+
+
+def is_torn(line: bytes) -> bool:
+    """Return whether *line* is a piece that a crash left of one that nobody was told of."""
+    if line_state(line) != "unchecked" or line_state(line[:-1]) == "whole":
+        return False  # what ends a whole line may be damaged as well
+    try:
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return True
+    return False

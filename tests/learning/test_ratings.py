@@ -222,7 +222,7 @@ def test_a_torn_line_and_foreign_files_are_passed_over_and_stay(
     before = {path: path.stat().st_size for path in folder.iterdir()}
     with caplog.at_level(logging.WARNING):
         assert RatingStore(folder).events() == added
-    assert "foreign.jsonl: 4 lines are no rating" in caplog.text
+    assert "foreign.jsonl: 1 line is no rating" in caplog.text
     assert {path: path.stat().st_size for path in folder.iterdir()} == before
 
 

@@ -31,7 +31,7 @@ from safelight.archive_layout import (
     ratings_folder,
     records_folder,
 )
-from safelight.errors import ArchiveError, FilterError, RecordError
+from safelight.errors import ArchiveError, FilterError, RecordError, StorageError
 from safelight.knobs import did_you_mean
 from safelight.learning.learning_record import (
     LearningRecord,
@@ -427,7 +427,13 @@ class Archive:
     def _ratings(self) -> Sequence[Rating]:
         if not ratings_folder(self.path).is_dir():
             return ()
-        return tuple(current_ratings(self.ratings().events()).values())
+        store = self.ratings()
+        try:
+            events = store.events()
+        except StorageError as error:
+            raise ArchiveError(str(error)) from error
+        self._left_out |= store.passed_over  # the store has told of it
+        return tuple(current_ratings(events).values())
 
     def picture_keys(self) -> Any:
         """Return the first eight bytes of every picture's SHA-256, sorted: uint64[pictures]."""

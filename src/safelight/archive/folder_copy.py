@@ -149,9 +149,13 @@ class FolderCopy:
                 replace_file(hidden / MANIFEST, manifest)
                 if faults := check_pack(read_pack(hidden), only_hashes=True).faults:
                     raise StorageError("; ".join(faults))
-                if (folder / name).exists():
-                    return False
-                hidden.rename(folder / name)
+                added = True
+                try:
+                    hidden.rename(folder / name)
+                except OSError:
+                    if not (folder / name).exists():
+                        raise
+                    added = False  # another merge was faster
                 sync_folder(folder)
         except ArchiveError as error:
             raise StorageError(str(error)) from error
@@ -159,7 +163,7 @@ class FolderCopy:
             raise Vanished(f"is not there any more: {error}") from error
         except OSError as error:
             raise StorageError(f"the pack {name} cannot be written: {error}") from error
-        return True
+        return added
 
     def pack_state(self, name: str, sizes: Mapping[str, int]) -> PackState:  # noqa: ARG002
         """Return how the pack *name* is here, by its hashes."""

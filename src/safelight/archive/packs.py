@@ -131,6 +131,9 @@ def read_packs(folder: Path) -> tuple[list[Pack], dict[Path, str]]:
     """Return the packs in *folder* by time, and path -> trouble for what is none.
 
     Nothing is opened but the manifests.
+
+    Raises:
+        ArchiveError: The folder is there and cannot be listed.
     """
     packs: list[Pack] = []
     trouble: dict[Path, str] = {}
@@ -139,7 +142,7 @@ def read_packs(folder: Path) -> tuple[list[Pack], dict[Path, str]]:
     except FileNotFoundError:
         return [], {}
     except OSError as error:
-        return [], {folder: f"cannot be listed: {error}"}
+        raise ArchiveError(f"the packs cannot be listed: {error}") from error
     for path in entries:
         if path.name.startswith("."):
             continue
@@ -147,6 +150,8 @@ def read_packs(folder: Path) -> tuple[list[Pack], dict[Path, str]]:
             packs.append(read_pack(path))
         except ArchiveError as error:
             trouble[path] = str(error)
+        except OSError as error:
+            trouble[path] = f"cannot be read: {error}"
     return packs, trouble
 
 
@@ -155,12 +160,13 @@ def read_pack(path: Path) -> Pack:
 
     Raises:
         ArchiveError: It is none, or one of its files is not as large as it was written.
+        OSError: It cannot be looked at, whole or not.
     """
     try:
         text = (path / MANIFEST).read_bytes()
         manifest = msgspec.json.decode(text, type=_Manifest)
         digest = _digest_of(json.loads(text))
-    except (OSError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError) as error:
         raise ArchiveError(f"is no pack: {error}") from error
     if manifest.schema > _SCHEMA:
         raise ArchiveError(f"is a pack of schema {manifest.schema}; this safelight knows {_SCHEMA}")
@@ -169,7 +175,7 @@ def read_pack(path: Path) -> Pack:
     for table in _tables(manifest.schema):
         try:
             size = (path / f"{table}.parquet").stat().st_size
-        except OSError as error:
+        except FileNotFoundError as error:
             raise ArchiveError(f"lacks {table}.parquet") from error
         if size != manifest.sizes.get(table):
             wanted = manifest.sizes.get(table, 0)

@@ -254,7 +254,7 @@ class PicturesInMemory:
         """Return what cannot be used, and why."""
         folder = records_folder(self._folder)
         loose = {folder / name: one.fault for name, one in self._loose.items() if one.fault}
-        return {**self._trouble, **loose}
+        return {**self._trouble, **loose, **self._ratings.trouble}
 
     # -- keeping up ----------------------------------------------------------------------
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from safelight.archive.archive import Archive, Fault
 from safelight.archive.loose_records import loose_names
 from safelight.archive.pack_check import check_pack, rescued_documents, set_aside
-from safelight.archive.packs import Pack, connected, quoted, read_documents, read_packs, write_pack
+from safelight.archive.packs import (
+    Pack,
+    connected,
+    quoted,
+    read_documents,
+    read_pack,
+    read_packs,
+    write_pack,
+)
 from safelight.archive_layout import packs_folder, records_folder
 from safelight.durable_file import TEMPORARY_SUFFIX, remove_abandoned
 from safelight.errors import ArchiveError, RecordError
@@ -76,6 +84,9 @@ def _repair_packs(archive: Path, done: Recovery) -> None:
             )
     held = _run_ids([pack for pack in packs if pack.path not in trouble]) if trouble else set()
     for path, told in trouble.items():
+        if not _is_damaged(path):
+            done.left.append(Fault(path=path, told=told))
+            continue
         documents = rescued_documents(path) if path.is_dir() else {}
         if not documents:
             done.left.append(Fault(path=path, told=told))
@@ -86,6 +97,16 @@ def _repair_packs(archive: Path, done: Recovery) -> None:
             write_pack(packs_folder(archive), missing)
         set_aside(path)
         done.repaired.append(path)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Return whether *path* is a pack that is not whole; not of one that cannot be read now."""
+    try:
+        return bool(check_pack(read_pack(path)).tables)
+    except ArchiveError:
+        return True
+    except OSError:
+        return False
 
 
 def _run_ids(packs: Sequence[Pack]) -> set[str]:

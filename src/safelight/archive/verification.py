@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from safelight.archive.archive import Archive, Fault
 from safelight.archive.columns import decoded
 from safelight.archive.pack_check import check_pack, seal
@@ -24,7 +22,7 @@ from safelight.archive.views import Views
 from safelight.archive_layout import FileKind, kind_of, packs_folder, records_folder
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import check_digest, read_document
-from safelight.line_checksums import line_state
+from safelight.line_checksums import is_torn, line_state
 
 if TYPE_CHECKING:
     import duckdb
@@ -129,7 +127,11 @@ def files_of(archive: Path) -> Iterator[tuple[PurePosixPath, Path]]:
 def _verify_packs(
     archive: Path, found: Verification, sealing: bool, on_progress: Callable[[str, int, int], None]
 ) -> None:
-    packs, trouble = read_packs(packs_folder(archive))
+    try:
+        packs, trouble = read_packs(packs_folder(archive))
+    except ArchiveError as error:
+        found.add_fault(packs_folder(archive), str(error))
+        return
     for path, told in trouble.items():
         found.add_fault(path, told)
     for number, pack in enumerate(packs):
@@ -205,26 +207,15 @@ def _verify_file_of_lines(path: Path, found: Verification) -> None:
             line = raw.rstrip(b"\r\n")
             if not line.strip():
                 continue
+            if is_torn(line):
+                found.torn_lines += 1
+                continue
             state = line_state(line)
-            if state == "unchecked" and not _is_object(line):
-                # What ends a whole line may be damaged as well.
-                state = "damaged" if line_state(line[:-1]) == "whole" else "unchecked"
-                if state == "unchecked":
-                    found.torn_lines += 1
-                    continue
-            if state == "damaged":
+            if state == "damaged" or line_state(line[:-1]) == "whole":
                 found.add_fault(path, f"line {number} is not what was written")
                 continue
             found.lines += 1
             found.unchecked_lines += state == "unchecked"
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _verify_pictures(

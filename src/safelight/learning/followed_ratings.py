@@ -52,8 +52,17 @@ class FollowedRatings:
         self._about: defaultdict[Key, set[str]] = defaultdict(set)
         self._undos: defaultdict[str, set[str]] = defaultdict(set)
 
+    @property
+    def trouble(self) -> Mapping[Path, str]:
+        """Segment -> why it, or a part of it, is passed over."""
+        return self._segments.trouble
+
     def news(self) -> RatingChange:
-        """Return what changed since the last call; on the first, everything."""
+        """Return what changed since the last call; on the first, everything.
+
+        Raises:
+            StorageError: The segments cannot be listed.
+        """
         with paused_collector():
             whole, added = self._segments.news()
             if whole:

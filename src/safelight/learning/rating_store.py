@@ -30,7 +30,7 @@ from safelight.learning.rating_event import (
     time_order,
     unique_events,
 )
-from safelight.line_checksums import line_state, with_checksum
+from safelight.line_checksums import is_torn, line_state, with_checksum
 from safelight.timestamps import compact, utc_timestamp
 
 __all__ = ["SUFFIX", "RatingStore", "Segments", "event_or_none", "ratings_folder"]
@@ -50,6 +50,9 @@ _log = logging.getLogger(__name__)
 class Segments:
     """Reads what was added to a folder of segments since the last time.
 
+    Attributes:
+        trouble: Segment -> why it, or a part of it, was passed over.
+
     Args:
         folder: Of the segments; it need not be there yet.
     """
@@ -57,15 +60,21 @@ class Segments:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: dict[str, tuple[int, int]] = {}
+        self.trouble: dict[Path, str] = {}
 
     def news(self) -> tuple[bool, list[RatingEvent]]:
-        """Return whether everything was read anew, as the first time, and the events."""
+        """Return whether everything was read anew, as the first time, and the events.
+
+        Raises:
+            StorageError: The segments cannot be listed.
+        """
         anew = not self._read
         sizes = _sizes(self._folder)
         for name, (file, read) in self._read.items():
             now, size = sizes.get(name, (-1, 0))
             if now != file or size < read:  # somebody took it away or wrote it anew
                 self._read, anew = {}, True
+                self.trouble.clear()
                 break
         return anew, [event for name in sorted(sizes) for event in self._added(name, *sizes[name])]
 
@@ -78,8 +87,10 @@ class Segments:
             with (self._folder / name).open("rb") as opened:
                 opened.seek(read)
                 data = opened.read(size - read)
-        except OSError:
+        except OSError as error:
+            self.trouble[self._folder / name] = f"cannot be read: {error}"
             return
+        self.trouble.pop(self._folder / name, None)
         whole = data.rfind(b"\n") + 1  # a line that is being written is read again, whole
         self._read[name] = (file, read + whole)
         for line in data.split(b"\n"):
@@ -122,6 +133,7 @@ class RatingStore:
 
     Attributes:
         folder: Made when the first event comes; see :func:`ratings_folder`.
+        passed_over: Segment -> what of it the last :meth:`events` had to pass over, and why.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -129,6 +141,7 @@ class RatingStore:
         self._segment: AppendOnlyFile | None = None
         self._owner = 0
         self._lock = threading.Lock()
+        self.passed_over: dict[Path, str] = {}
         self._segments = Segments(self.folder)
         self._highest = _HighestAfter()
         self._look_again = 0.0
@@ -177,7 +190,11 @@ class RatingStore:
         if time.monotonic() < self._look_again:
             return
         with paused_collector():
-            anew, events = self._segments.news()
+            try:
+                anew, events = self._segments.news()
+            except StorageError as error:  # what is written follows what was read before
+                _log.warning("%s", error)
+                return
             if anew:
                 self._highest = _HighestAfter()
             for event in events:
@@ -221,8 +238,13 @@ class RatingStore:
     def events(self) -> tuple[RatingEvent, ...]:
         """Return all events, oldest first, each id once, undone ones and undos included.
 
-        What is no event, such as a line torn by a power cut, is passed over with a log line.
+        What is no event, such as a line torn by a power cut, is passed over; see
+        :attr:`passed_over`.
+
+        Raises:
+            StorageError: The segments cannot be listed.
         """
+        self.passed_over = {}
         self._look_again = 0.0  # what is told from here on follows all that is returned
         with paused_collector():
             decoded = (event for event in self._lines() if event is not None)
@@ -231,7 +253,24 @@ class RatingStore:
     def _lines(self) -> Iterator[RatingEvent]:
         """Yield every event in the segments."""
         for name in sorted(_sizes(self.folder)):
-            yield from _segment_events(self.folder / name)
+            path = self.folder / name
+            lines = 0
+            try:
+                with path.open("rb") as file:
+                    for raw in file:
+                        line = raw.strip()
+                        event = event_or_none(line) if line else None
+                        if event is not None:
+                            yield event
+                        elif line and not is_torn(line):
+                            lines += 1
+            except OSError as error:
+                self.passed_over[path] = f"cannot be read: {error}"
+            if lines:
+                noun = "line is" if lines == 1 else "lines are"
+                self.passed_over[path] = f"{lines:,} {noun} no rating, or damaged"
+            if path in self.passed_over:
+                _log.warning("%s: %s; passed over", path, self.passed_over[path])
 
     def close(self) -> None:
         """Let go of the segment; closing twice is harmless, and adding opens a new one."""
@@ -255,7 +294,11 @@ def _new_stem() -> str:
 
 
 def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return name -> (which file it is, its size) of the segments."""
+    """Return name -> (which file it is, its size) of the segments.
+
+    Raises:
+        StorageError: They cannot be listed.
+    """
     found = {}
     try:
         with os.scandir(folder) as entries:
@@ -266,27 +309,8 @@ def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        _log.warning("the ratings in %s cannot be listed: %s", folder, error)
+        raise StorageError(f"the ratings in {folder} cannot be listed: {error}") from error
     return found
-
-
-def _segment_events(path: Path) -> Iterator[RatingEvent]:
-    passed_over = 0
-    try:
-        with path.open("rb") as file:
-            for raw in file:
-                line = raw.strip()
-                if not line:
-                    continue
-                event = event_or_none(line)
-                if event is None:
-                    passed_over += 1
-                else:
-                    yield event
-    except OSError as error:
-        _log.warning("ratings in %s cannot be read and are passed over: %s", path, error)
-    if passed_over:
-        _log.warning("%s: %d lines are no rating and are passed over", path, passed_over)
 
 
 def event_or_none(line: bytes) -> RatingEvent | None:

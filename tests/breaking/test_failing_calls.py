@@ -1,0 +1,30 @@
+"""Whatever call of the operating system fails, nothing is torn or lost: the short form.
+
+``bench/breaking_archives.py`` lets every one of them fail.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from breaking.failing_calls import COMMANDS, Bench
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork, /proc")
+TRIALS = 20
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_call_that_fails_tears_nothing(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Twenty of them, as the seed decides."""
+    bench = Bench(name, tmp_path_factory.mktemp("calls"))
+    assert sum(bench.counts.values()) > 5
+    faults = [
+        fault
+        for injection in bench.injections(TRIALS, seed=20261128)
+        for fault in bench.trial(injection)
+    ]
+    assert faults == []

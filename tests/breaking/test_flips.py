@@ -1,0 +1,20 @@
+"""Every bit that flips is found: the short form of ``bench/breaking_archives.py flips``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from breaking.flips import flip_lines, flip_unchanging
+
+
+def test_bits_of_packs_records_and_pictures(tmp_path: Path) -> None:
+    for found in flip_unchanging(tmp_path, 20, seed=20261128):
+        assert found.made == 20
+        assert found.unseen == [], found.what
+
+
+def test_every_bit_of_new_lines(tmp_path: Path) -> None:
+    """Of two lines of each kind of file."""
+    for found in flip_lines(tmp_path, 2):
+        assert found.made > 1000, found.what
+        assert found.unseen == [], found.what
