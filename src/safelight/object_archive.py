@@ -132,8 +132,12 @@ class StoreCopy:
         return frozenset()
 
     def read(self, key: str) -> bytes:
-        """Return what an object holds."""
-        return self._store.get(key)
+        """Return what an object holds, whole: one never changes, so its size is known."""
+        data = self._store.get(key)
+        entry = self._entries.get(key)
+        if entry is not None and len(data) != entry.size:
+            raise StorageError(f"{len(data):,} bytes of {entry.size:,} came; sync again")
+        return data
 
     def file(self, key: str) -> Path | None:  # noqa: ARG002
         """There are no files."""
@@ -174,7 +178,7 @@ class StoreCopy:
         """Return the newest version; that of before versions has the time of its object."""
         found: list[Version] = []
         for name in names:
-            load = partial(self._store.get, name)
+            load = partial(self.read, name)
             told = version_of(name)
             if told is not None:
                 found.append(Version(digest=told[0], modified=told[1], load=load))

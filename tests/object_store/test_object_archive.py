@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
+import random
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -22,7 +26,9 @@ import boto3  # noqa: E402
 import httpx  # noqa: E402
 
 import safelight  # noqa: E402
+from breaking.killed import make_other  # noqa: E402
 from safelight.archive import Archive  # noqa: E402
+from safelight.archive.verification import verify_archive  # noqa: E402
 from safelight.cli import main  # noqa: E402
 from safelight.errors import StorageError  # noqa: E402
 from safelight.learning import LearningRecord, read_records  # noqa: E402
@@ -57,9 +63,13 @@ def server() -> Iterator[str]:
     while "Running on" not in address:
         address = process.stdout.readline()
         assert address, "the server did not begin"
+    # It tells of every request, and stands still when nobody listens.
+    listener = threading.Thread(target=process.stdout.read)
+    listener.start()
     yield address.split()[-1]
     process.kill()
     process.wait()
+    listener.join()
     process.stdout.close()
 
 
@@ -167,6 +177,85 @@ def test_ratings_that_are_given_later_arrive_with_the_next_sync(
             assert len(there) == 4 * (turn + 1)
     told = json.loads(synced.stdout)
     assert (told["fetched"]["files"], told["fetched"]["lines"]) == (1, 4)
+
+
+class _BreakingProxy(http.server.BaseHTTPRequestHandler):
+    """Passes requests on; refuses some, swallows the answers of some, cuts the bodies of some."""
+
+    protocol_version = "HTTP/1.1"
+    server_address = ""
+    chance = random.Random(20261129)
+    broken: ClassVar[Counter[str]] = Counter()
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        kept = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+        trouble = self.chance.choices(("none", "refused", "swallowed", "cut"), (90, 4, 3, 3))[0]
+        self.broken[trouble] += 1
+        if trouble == "refused":
+            self._answer(503, {}, b"")
+            return
+        given = httpx.request(self.command, f"{self.server_address}{self.path}", content=body,
+                              headers=kept)  # fmt: skip
+        if trouble == "swallowed":
+            self.close_connection = True
+            return
+        self._answer(given.status_code, dict(given.headers), given.content, cut=trouble == "cut")
+
+    def _answer(
+        self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False
+    ) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = self.close_connection or cut
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on  # noqa: N815
+
+    def log_message(self, *about: object) -> None:
+        """Say nothing."""
+
+
+def test_a_store_that_breaks_what_passes_tears_nothing(
+    bucket: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Syncing again and again until one goes well: then everything is there, whole, once."""
+    other, archive = tmp_path / "a", tmp_path / "b"
+    make_other(other)
+    _BreakingProxy.server_address = server
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _BreakingProxy)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{proxy.server_port}")
+    try:
+        for folder in (other, archive):
+            for _ in range(30):
+                done = CliRunner().invoke(main, ["sync", URL, "--archive", str(folder)])
+                assert "Traceback" not in done.output
+                assert done.exception is None or isinstance(done.exception, SystemExit)
+                if folder.exists():
+                    faults = verify_archive(Archive(folder), pictures=True).faults
+                    assert [f for f in faults if f.told != "is not there"] == []
+                if done.exit_code == 0:
+                    break
+            else:
+                pytest.fail(done.output)
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert sum(_BreakingProxy.broken[kind] for kind in ("refused", "swallowed", "cut")) > 5
+    assert verify_archive(Archive(archive), pictures=True).faults == []
+    for view, column in (("runs", "run_id"), ("images", "sha256")):
+        there, wanted = (
+            sorted(Archive(folder).query(view=view, columns=[column], limit=None).rows)
+            for folder in (archive, other)
+        )
+        assert there == wanted
+    with RatingStore(archive / "ratings") as mine, RatingStore(other / "ratings") as theirs:
+        assert mine.events() == theirs.events()
 
 
 def test_names_that_lead_out_of_the_archive_are_passed_over(bucket: str, tmp_path: Path) -> None:
