@@ -10,19 +10,31 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from safelight.learning.effect_plot import draw_effects
-from safelight.learning.effects import FEWEST_PAIRS, Comparison, Effects, find_effects
+from safelight.learning.effects import (
+    FEWEST_PAIRS,
+    MATTERS,
+    Comparison,
+    Effects,
+    find_effects,
+)
 from safelight.learning.scores import ImageScores
 from safelight.learning.trials import join_trials
 
 Row = dict[str, Any]
 
 
+def scores_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.5) -> Any:
+    """Return the scores of *rows*, with noise that is the same every time."""
+    chance = np.random.default_rng(len(rows))
+    return np.array([score(row) for row in rows]) + chance.normal(0, noise, len(rows))
+
+
 def effects_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.5) -> Effects:
     """Return the effects among *rows*, whose scores are known but for noise."""
-    chance = np.random.default_rng(len(rows))
-    values = np.array([score(row) for row in rows]) + chance.normal(0, noise, len(rows))
+    values = scores_of(rows, score, noise)
     digests = tuple(f"{number:064x}" for number in range(len(rows)))
     scores = ImageScores(
         identities=digests, scores=values, deviations=np.full(len(rows), 0.3), readings=values,
@@ -154,13 +166,74 @@ def test_three_lucky_pictures_recommend_nothing() -> None:
     assert lucky.more == 7
 
 
-def test_what_is_expected_is_nearer_to_nothing_than_what_was_seen() -> None:
-    """And the more so the less is known."""
-    for count in (60, 600):
-        effects = effects_of(scatter(count, sampler=list("abcdefgh")), lambda row: 0.0)
-        for one in comparisons(effects, "sampler").values():
-            if one.difference is not None and one.expected is not None:
-                assert abs(one.expected) <= abs(one.difference)
+@pytest.mark.parametrize("prompts", [8, 14, 40])
+def test_an_interval_of_pairs_is_students(prompts: int) -> None:
+    """One pair of every prompt is the textbook's paired t test, to the last digit."""
+    rows = sweep(prompts, steps=[8, 20])
+    values = scores_of(rows, better_with_steps).reshape(prompts, 2)
+    wanted = stats.ttest_rel(values[:, 1], values[:, 0])
+    low, high = wanted.confidence_interval(0.95)
+    ((level, one),) = comparisons(effects_of(rows, better_with_steps), "steps").items()
+    sign = 1 if level == "20" else -1
+    assert one.difference == pytest.approx(sign * (values[:, 1] - values[:, 0]).mean())
+    assert sorted((sign * low, sign * high)) == pytest.approx([one.low, one.high])
+    assert one.chance == pytest.approx(wanted.pvalue)  # one knob, one comparison: nothing to mend
+
+
+def spread_of_effects(squares: list[float], noise: list[float]) -> float:
+    """Return tau^2 for which sum d_i^2 / (tau^2 + s_i^2) is the number of effects, by halving.
+
+    Two imagined effects of a fifth, known for sure, are among them (Paule and Mandel 1982).
+    """
+    squares, noise = [*squares, MATTERS**2, MATTERS**2], [*noise, 0.0, 0.0]
+    low, high = 1e-6, max(squares) + 1e-6
+    for _ in range(200):
+        middle = (low + high) / 2
+        excess = sum(d / (middle + s) for d, s in zip(squares, noise, strict=True))
+        low, high = (middle, high) if excess > len(squares) else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize(("count", "size"), [(1600, 0.0), (1600, 0.1), (3200, 0.6)])
+def test_what_is_expected_is_drawn_to_nothing_as_far_as_the_spread_says(
+    count: int, size: float
+) -> None:
+    """D tau^2 / (tau^2 + s^2), Efron and Morris 1975; the more so the less is known."""
+    worth = dict(zip("abcdefghij", np.linspace(-1, 1, 10), strict=True))
+    rows = scatter(count, sampler=list(worth))
+    effects = effects_of(rows, lambda row: size * worth[row["sampler"]], noise=1.0)
+    told = [one for one in comparisons(effects, "sampler").values() if one.difference is not None]
+    assert len(told) >= 8
+    errors = []
+    for one in told:
+        assert one.low is not None
+        assert one.high is not None
+        assert one.chance is not None
+        errors.append((one.high - one.low) / 2 / 1.96)  # many pictures: nearly normal
+    squares = [(one.difference or 0) ** 2 for one in told]
+    spread = spread_of_effects(squares, [error**2 for error in errors])
+    for one, error in zip(told, errors, strict=True):
+        shrunk = (one.difference or 0) * spread / (spread + error**2)
+        assert one.expected == pytest.approx(shrunk, rel=0.03, abs=1e-4)
+        assert abs(one.expected or 0) < 0.99 * abs(one.difference or 0)
+
+
+def test_of_many_looks_the_best_is_no_find() -> None:
+    """Holm's correction: the least of k chances counts k times, the next k - 1 times."""
+    rows = sweep(10, steps=[8, 20], cfg_scale=[4.0, 7.0], sampler=["a", "b"])
+    effects = effects_of(rows, lambda row: 0.25 * (row["steps"] == 20), noise=0.6)
+    plain, told = [], []
+    for knob in ("steps", "cfg_scale", "sampler"):
+        (one,) = comparisons(effects, knob).values()
+        assert one.low is not None
+        assert one.high is not None
+        reach = stats.t.ppf(0.975, one.prompts - 1)
+        error = (one.high - one.low) / 2 / reach
+        plain.append(2 * stats.t.sf(abs(one.difference or 0) / error, one.prompts - 1))
+        told.append(one.chance)
+    order = np.argsort(plain)
+    wanted = np.maximum.accumulate([plain[p] * (3 - i) for i, p in enumerate(order)])
+    np.testing.assert_allclose([told[p] for p in order], np.minimum(wanted, 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

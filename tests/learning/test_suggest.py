@@ -242,6 +242,28 @@ def test_the_model_knows_where_it_knows_nothing() -> None:
     assert deviations[1] > 2 * deviations[0]
 
 
+def test_a_proposal_looks_where_little_is_known() -> None:
+    """Of all settings, the one that three deviations above its mean are highest for."""
+    space = KnobSpace(
+        knobs=(
+            ChoiceKnob(name="c", levels=tuple("abcde")),
+            NumberKnob(name="x", low=0, high=10, step=1, integer=True),
+        )
+    )
+    rng = random.Random(4)
+    tried = [
+        Tried(setting={"c": c, "x": x}, score=0.1 * x + 0.5 * (c == "b") + rng.gauss(0, 0.1))
+        for x in range(6) for c in "abc"
+    ]  # fmt: skip
+    model = model_of(space, tried)
+    assert model is not None
+    every = [{"c": c, "x": x} for c in "abcde" for x in range(11)]
+    means, deviations = model.predict(np.array([space.point(one) for one in every]))
+    (asked,) = propose(space, tried, 1, seed=1)
+    assert asked.setting == every[int(np.argmax(means + 3 * deviations))]
+    assert asked.setting != every[int(np.argmax(means))]  # or it would tell nothing
+
+
 def test_a_proposal_goes_uphill() -> None:
     """With numbers and choices together, the next ones are better than what was tried."""
     space = KnobSpace(

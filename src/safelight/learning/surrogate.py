@@ -194,37 +194,68 @@ def _fitted_scales(
     apart[:, :, choices] = apart[:, :, choices] > 0.5
 
     def cost(vector: Floats) -> tuple[float, Floats]:
-        scales = _Scales.of(vector)
-        each, slopes = _each_knob(apart, choices, scales.knobs, slopes=True)
-        additive = math.exp(2 * scales.additive) * each.mean(axis=2)
-        joint = math.exp(2 * scales.joint) * each.prod(axis=2)
-        noise = math.exp(2 * scales.noise) / counts
-        total = _LEVEL + additive + joint
-        total[np.diag_indices_from(total)] += noise + known + _JITTER
-        try:
-            factor = np.linalg.cholesky(total)
-        except np.linalg.LinAlgError:
-            return 1e10, np.zeros_like(vector)
-        inverse = np.linalg.inv(total)
-        weights = inverse @ wanted
-        inner = inverse - np.outer(weights, weights)
-        gradient = np.empty_like(vector)
-        # Each product holds every factor; one factor's slope comes in by division (all are > 0).
-        per_knob = (
-            math.exp(2 * scales.additive) / knobs + joint[:, :, None] / np.maximum(each, 1e-12)
-        ) * slopes
-        gradient[:knobs] = 0.5 * np.einsum("ij,ijk->k", inner, per_knob)
-        gradient[knobs] = np.sum(inner * additive)
-        gradient[knobs + 1] = np.sum(inner * joint)
-        gradient[knobs + 2] = np.sum(np.diag(inner) * noise)
-        value = 0.5 * wanted @ weights + np.log(np.diag(factor)).sum()
-        value += 0.5 * np.sum(((vector - centre) / width) ** 2)
-        return float(value), gradient + (vector - centre) / width**2
+        value, gradient = _negative_log_likelihood(vector, apart, wanted, choices, counts, known)
+        off = (vector - centre) / width
+        return value + 0.5 * float(off @ off), gradient + off / width
 
     bounds = [(-3.0, 3.0)] * knobs + [(-4.0, 2.0)] * 3
     found = minimize(cost, centre, jac=True, method="L-BFGS-B", bounds=bounds,
                      options={"maxiter": 60})  # fmt: skip
     return _Scales.of(np.asarray(found.x, float))
+
+
+def _negative_log_likelihood(
+    vector: Floats,
+    apart: Floats,
+    wanted: Floats,
+    choices: NDArray[np.bool_],
+    counts: Floats,
+    known: Floats,
+) -> tuple[float, Floats]:
+    """Return -log p(wanted), but for its constant, and its gradient in *vector*.
+
+    With K the covariance of the scores y, noise included::
+
+        -log p(y) = y' K^-1 y / 2 + log|K| / 2 + n log(2 pi) / 2
+        its slope = tr((K^-1 - K^-1 y y' K^-1) dK) / 2
+
+    (Rasmussen and Williams 2006, equations 5.8 and 5.9.) Where K cannot be factorised, the value
+    is so large that nobody goes there.
+
+    Args:
+        vector: (knobs + 3,) as :meth:`_Scales.of` takes it.
+        apart: (n, n, knobs) distances; of choices 0 or 1.
+        wanted: (n,) y.
+        choices: (knobs,).
+        counts: (n,) pictures behind each of *wanted*.
+        known: (n,) variance that is known of each.
+    """
+    knobs = len(choices)
+    scales = _Scales.of(vector)
+    each, slopes = _each_knob(apart, choices, scales.knobs, slopes=True)
+    additive = math.exp(2 * scales.additive) * each.mean(axis=2)
+    joint = math.exp(2 * scales.joint) * each.prod(axis=2)
+    noise = math.exp(2 * scales.noise) / counts
+    total = _LEVEL + additive + joint
+    total[np.diag_indices_from(total)] += noise + known + _JITTER
+    try:
+        factor = np.linalg.cholesky(total)
+    except np.linalg.LinAlgError:
+        return 1e10, np.zeros_like(vector)
+    inverse = np.linalg.inv(total)
+    weights = inverse @ wanted
+    inner = inverse - np.outer(weights, weights)
+    gradient = np.empty_like(vector)
+    # Each product holds every factor; one factor's slope comes in by division (all are > 0).
+    per_knob = (
+        math.exp(2 * scales.additive) / knobs + joint[:, :, None] / np.maximum(each, 1e-12)
+    ) * slopes
+    gradient[:knobs] = 0.5 * np.einsum("ij,ijk->k", inner, per_knob)
+    gradient[knobs] = np.sum(inner * additive)
+    gradient[knobs + 1] = np.sum(inner * joint)
+    gradient[knobs + 2] = np.sum(np.diag(inner) * noise)
+    value = 0.5 * wanted @ weights + np.log(np.diag(factor)).sum()
+    return float(value), gradient
 
 
 def _kernel(left: Floats, right: Floats, choices: NDArray[np.bool_], scales: _Scales) -> Floats:
