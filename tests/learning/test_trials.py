@@ -54,6 +54,20 @@ def test_loras_and_terms_become_knobs() -> None:
     assert all("lora" not in prompt for prompt in trials.prompts.names)
 
 
+@pytest.mark.parametrize(
+    ("with_it", "pictures_each", "is_knob"),
+    [(3, 2, True), (2, 10, False), (3, 1, False), (5, 1, True), (4, 1, False)],
+)
+def test_a_term_needs_three_prompts_and_five_pictures(
+    with_it: int, pictures_each: int, is_knob: bool
+) -> None:
+    """Of fewer it would be those prompts that are judged, not the term."""
+    prompts = [f"thing {n}{', golden hour' if n < with_it else ', plain'}" for n in range(12)]
+    given = [prompt for prompt in prompts for _ in range(pictures_each)]
+    trials = join_trials({"sha256": digests(len(given)), "prompt": given}, scores_of(len(given)))
+    assert any("golden hour" in name for name in trials.levels) is is_knob
+
+
 def test_terms_of_which_each_prompt_has_one_are_one_knob() -> None:
     """As a wildcard in a prompt makes them."""
     prompts = [f"thing {n % 6}, {'oil' if n // 6 % 2 else 'ink'}" for n in range(48)]
