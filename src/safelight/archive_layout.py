@@ -20,15 +20,19 @@ begins with a dot belongs to this machine: thumbnails, unfinished files.
 from __future__ import annotations
 
 import enum
+import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 __all__ = [
+    "ARCHIVE_FOLDERS",
     "CONTACT_SHEET",
     "JOURNAL_NAME",
     "PART",
     "PICTURE_SUFFIXES",
     "FileKind",
+    "files_below",
     "imports_folder",
     "kind_of",
     "packs_folder",
@@ -40,6 +44,11 @@ __all__ = [
     "searches_file",
     "without_part",
 ]
+
+ARCHIVE_FOLDERS = frozenset(
+    ("records", "images", "packs", "ratings", "imports", "presets", "running", "searches.json")
+)
+"""What stands in an archive; a folder with none of it is none."""
 
 JOURNAL_NAME = "journal.jsonl"
 CONTACT_SHEET = "contact_sheet"
@@ -106,6 +115,52 @@ def _kind_of_whole(place: PurePosixPath) -> FileKind | None:
     if first == "presets":
         return FileKind.REPLACED if suffix == ".toml" else None
     return None
+
+
+def files_below(
+    folder: Path, on_fault: Callable[[str, str], None] = lambda *_: None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield (place relative to *folder*, entry) of every file below it that is not hidden, by name.
+
+    Links are followed: pictures may lie on another disk. A folder that is met again on its own way
+    down is not entered.
+
+    Args:
+        folder: Where.
+        on_fault: Told the place of what cannot be looked into, and why.
+    """
+    pending: list[tuple[str, Path, frozenset[str]]] = [("", folder, frozenset())]
+    while pending:
+        prefix, path, above = pending.pop()
+        below = []
+        try:
+            real = os.path.realpath(path)
+            if real in above:
+                on_fault(prefix, "is a link to a folder above it")
+                continue
+            with os.scandir(path) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            on_fault(prefix, f"cannot be listed: {error}")
+            continue
+        for entry in listed:
+            if entry.name.startswith("."):
+                continue
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:
+                on_fault(f"{prefix}{entry.name}", f"cannot be looked at: {error}")
+                continue
+            if is_folder:
+                below.append((f"{prefix}{entry.name}/", path / entry.name, above | {real}))
+            elif is_file:
+                yield f"{prefix}{entry.name}", entry
+            else:
+                leads = "leads nowhere" if entry.is_symlink() else "is no file"
+                on_fault(f"{prefix}{entry.name}", leads)
+        pending += reversed(below)
 
 
 def records_folder(archive: Path) -> Path:

@@ -24,6 +24,7 @@ from typing import Self
 __all__ = [
     "TEMPORARY_SUFFIX",
     "AppendOnlyFile",
+    "ContentError",
     "copy_new_file",
     "flush_file",
     "held_file",
@@ -46,6 +47,10 @@ _READ = os.O_RDONLY | _BINARY
 _CHUNK = 1 << 20
 _A_DAY = 86_400
 """Seconds after which what cannot be locked at all is taken to be nobody's."""
+
+
+class ContentError(Exception):
+    """A file has another content than it must have."""
 
 
 def write_new_file(
@@ -105,7 +110,12 @@ def write_new_file(
 
 
 def copy_new_file(
-    source: Path | bytes, target: Path, *, modified: int | None = None, flush: bool = True
+    source: Path | bytes,
+    target: Path,
+    *,
+    modified: int | None = None,
+    sha256: str | None = None,
+    flush: bool = True,
 ) -> str | None:
     """Copy *source* as *target*, with its time, unless there is something of that name.
 
@@ -115,12 +125,14 @@ def copy_new_file(
         source: A file, or what is in one.
         target: Where it goes; the folder must exist.
         modified: Its time, in ns of 1970; that of *source* when it is a file.
+        sha256: What its content must be, hexadecimal; anything when not given.
         flush: As in :func:`write_new_file`.
 
     Returns:
         SHA-256 of what was copied, hexadecimal; None when the name was taken.
 
     Raises:
+        ContentError: Its content is another; nothing is left behind.
         OSError: It could not be copied; nothing is left behind.
     """
     temporary = os.fspath(target.with_name(f".{target.name}{TEMPORARY_SUFFIX}"))
@@ -142,6 +154,8 @@ def copy_new_file(
             else:
                 status = _copied(source, handle, digest)
                 modified = status.st_mtime_ns if modified is None else modified
+            if sha256 not in (None, digest.hexdigest()):
+                raise ContentError(f"its SHA-256 is {digest.hexdigest()}, not {sha256}")
             if modified is not None:
                 os.utime(temporary, ns=(modified, modified))
             if not _named(temporary, target):

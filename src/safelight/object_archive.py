@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from safelight.archive.folder_copy import FolderCopy
+from safelight.archive.folder_copy import FolderCopy, checked
 from safelight.archive.packs import MANIFEST
 from safelight.archive.transfer import (
     Carried,
@@ -81,7 +81,7 @@ def pull_archive(archive: Path, store: ObjectStore, **options: Any) -> Carried:
     Raises:
         StorageError: As :func:`.carry`.
     """
-    return carry(StoreCopy(store), FolderCopy(archive), **options)
+    return checked(carry(StoreCopy(store), FolderCopy(archive), **options), archive)
 
 
 def push_run(archive: Path, record: LearningRecord, store: ObjectStore) -> int:
@@ -143,9 +143,23 @@ class StoreCopy:
         """There are no files."""
         return None
 
-    def add(self, key: str, content: Path | bytes, modified: int) -> bool:  # noqa: ARG002
+    def picture_sha256(self, key: str) -> str | None:  # noqa: ARG002
+        """Whoever put a picture has looked at it, and its size is that of the listing."""
+        return None
+
+    def add(
+        self,
+        key: str,
+        content: Path | bytes,
+        modified: int,  # noqa: ARG002
+        *,
+        sha256: str | None = None,
+    ) -> bool:
         """Put an object that is not there."""
-        return self._store.put_new(key, _bytes(content))
+        data = _bytes(content)
+        if sha256 not in (None, hashlib.sha256(data).hexdigest()):
+            raise StorageError("is not the picture of its record: its SHA-256 differs")
+        return self._store.put_new(key, data)
 
     def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:
         """Put the files of a pack, and last the manifest, which makes it one."""

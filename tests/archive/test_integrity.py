@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -532,3 +533,90 @@ def test_what_killed_writers_left_is_cleared(tmp_path: Path, what: str) -> None:
     assert recover_archive(Archive(tmp_path)).abandoned == 1
     assert unfinished() == []
     assert len(run_ids(Archive(tmp_path))) == 3
+
+
+# -- several records of one run ---------------------------------------------------------------
+
+
+def cut_short(whole: LearningRecord) -> LearningRecord:
+    """Return the record that recovery makes of a copy from while the run went on."""
+    return dataclasses.replace(
+        whole, status="interrupted", outputs=whole.outputs[:1],
+        variant_configs=list(whole.variant_configs[:1]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_record_that_came_further_counts_and_the_other_is_told(
+    tmp_path: Path, packed: tuple[bool, bool], turned: bool
+) -> None:
+    """In every answer: find, show, the page, evidence."""
+    whole = record(1)
+    assert len(whole.outputs) == 2
+    for one, in_pack in zip((whole, cut_short(whole))[:: -1 if turned else 1], packed, strict=True):
+        with LearningRecordWriter(records_folder(tmp_path)) as writer:
+            writer.write(one)
+        if in_pack:
+            Archive(tmp_path).pack()
+    archive = Archive(tmp_path)
+    (run,) = archive.query(view="runs", limit=None).dicts()
+    assert (run["status"], run["pictures"]) == (whole.status, 2)
+    assert len(archive.query(limit=None).rows) == 2
+    assert archive.record("last").status == whole.status
+    (found,) = archive.records([whole.run_id])
+    assert found == whole
+    with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
+        assert len(page.get("/api/pictures").json()["rows"]) == 2
+    (fault,) = verify_archive(archive).faults
+    assert f"run {whole.run_id} has 2 records that differ" in fault.told
+    assert f"counts is {whole.status}, with 2 pictures" in fault.told
+    other = Archive(tmp_path / "other")
+    told = merge_archives(other.path, tmp_path)
+    assert told.differing == [fault.told]
+
+
+def test_imports_of_the_same_pictures_from_two_places_are_no_fault(tmp_path: Path) -> None:
+    """They differ in where the pictures lie and in little else."""
+    first = dataclasses.replace(record(1), status="imported")
+    second = dataclasses.replace(
+        first, timestamp="2026-02-02T00:00:00.000000Z",
+        outputs=tuple(msgspec.structs.replace(one, path="/x.png") for one in first.outputs),
+    )  # fmt: skip
+    for one in (first, second):
+        with LearningRecordWriter(records_folder(tmp_path)) as writer:
+            writer.write(one)
+    assert verified(Archive(tmp_path))[1] == []
+    Archive(tmp_path).pack()
+    Archive(tmp_path).pack()
+    assert verified(Archive(tmp_path))[1] == []
+    assert len(Archive(tmp_path).query(view="runs", limit=None).rows) == 1
+
+
+# -- damaged pictures ---------------------------------------------------------------------------
+
+
+def test_a_damaged_picture_makes_room_for_a_whole_one(tmp_path: Path) -> None:
+    """It is told, set aside when somebody says so, and comes back from another copy."""
+    archive = tmp_path / "a"
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        PipelineRunner(FakeBackend(), archive_dir=archive, learning_record_writer=writer).run(
+            {"txt2img": {"prompt": "a", "steps": 2, "width": 64, "height": 64}}
+        )
+    shutil.copytree(archive, tmp_path / "b")
+    (picture,) = archive.glob("images/*/*/0*.png")
+    good = picture.read_bytes()
+    flip(picture, len(good) // 2)
+    told = call("archive", "verify", "--pictures", "--archive", str(archive))
+    assert told.exit_code == 1
+    assert "safelight archive recover --pictures" in told.output
+    done = call("archive", "recover", "--pictures", "--archive", str(archive), "--json")
+    place = str(picture.relative_to(archive))
+    assert json.loads(done.stdout)["pictures_aside"] == [place]
+    assert not picture.exists()
+    assert len(list(archive.glob("images/.damaged/**/*.png-*"))) == 1
+    assert call("archive", "merge", str(tmp_path / "b"), "--archive", str(archive)).exit_code == 0
+    assert picture.read_bytes() == good
+    assert verify_archive(Archive(archive), pictures=True).faults == []
+    again = call("archive", "recover", "--pictures", "--archive", str(archive), "--json")
+    assert json.loads(again.stdout)["pictures_aside"] == []

@@ -264,6 +264,72 @@ class TransferContract(ABC):
         assert (two / "images" / "b.png").read_bytes() == b"another"
         assert done[-1].conflicts == ["images/b.png"]
 
+    def test_a_picture_that_is_not_its_records_stays_behind(self, one: Path, two: Path) -> None:
+        """So that a whole copy of it can still come, and nobody trusts this one."""
+        config = {"txt2img": {"prompt": "a", "steps": 2, "width": 64, "height": 64}}
+        with LearningRecordWriter(records_folder(one)) as writer:
+            PipelineRunner(FakeBackend(), archive_dir=one, learning_record_writer=writer).run(
+                config
+            )
+        (picture,) = one.glob("images/*/*/0*.png")
+        good = picture.read_bytes()
+        picture.write_bytes(good[:-30] + bytes(30))
+        told = [bad for step in self.carry(one, two) for bad in step.bad]
+        assert told
+        assert all("is not the picture of its record" in why for _, why in told)
+        assert not (two / picture.relative_to(one)).exists()
+        assert len(Archive(two).query(view="runs").rows) == 1
+        picture.write_bytes(good)
+        self.whole(one, two)
+        assert (two / picture.relative_to(one)).read_bytes() == good
+
+    def test_what_lies_behind_a_link_is_carried(self, one: Path, two: Path) -> None:
+        """Pictures on a second disk; a link that leads nowhere, or in a circle, is told."""
+        filled(one, range(3)).pack()
+        stars(one, 4)
+        write(one / "images" / "day" / "a.png", b"png")
+        away = one.parent / "away"
+        for name in ("packs", "images", "ratings"):
+            away.mkdir(exist_ok=True)
+            (one / name).rename(away / name)
+            (one / name).symlink_to(away / name)
+        self.whole(one, two)
+        assert run_ids(Archive(two)) == run_ids(Archive(one))
+        assert (two / "images" / "day" / "a.png").read_bytes() == b"png"
+        assert ids(two) == ids(one)
+        assert self.whole(one, two) == 0
+        (one / "images" / "gone.png").symlink_to(one / "nowhere.png")
+        (one / "images" / "again").symlink_to(one / "images")
+        told = {key: why for step in self.carry(one, two) for key, why in step.bad}
+        assert told == {
+            "images/gone.png": "leads nowhere",
+            "images/again/": "is a link to a folder above it",
+        }
+
+    def test_a_last_line_without_its_end_is_carried_if_it_is_whole(
+        self, one: Path, two: Path
+    ) -> None:
+        """Questions count it, so it must arrive; half a line is nobody's."""
+        stars(one, 1, 5)
+        (segment,) = ratings_folder(one).iterdir()
+        whole = segment.read_bytes()
+        segment.write_bytes(whole[:-1])
+        assert len(ids(one)) == 2
+        self.whole(one, two)
+        assert ids(two) == ids(one)
+        segment.write_bytes(whole[:-9])
+        self.whole(one, two)
+        assert len(ids(two)) == 2
+
+    def test_searches_of_one_moment_end_alike(self, one: Path, two: Path) -> None:
+        """Neither is newer: both sides choose the same."""
+        write(searches_file(one), b'[{"name": "mine"}]', modified=10**9)
+        write(searches_file(two), b'[{"name": "yours"}]', modified=10**9)
+        for _ in range(2):
+            self.carry(one, two)
+            self.carry(two, one)
+        assert searches_file(one).read_bytes() == searches_file(two).read_bytes()
+
     def test_events_of_a_later_schema_are_carried_along(self, one: Path, two: Path) -> None:
         """An old program must not lose what it cannot read."""
         unheard = {"event_id": "x", "timestamp": "later", "kind": "smell", "value": {"n": 1}}

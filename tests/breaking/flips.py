@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from breaking.killed import make_other
 from safelight.archive import Archive
-from safelight.archive.verification import files_of, verify_archive
-from safelight.archive_layout import FileKind, kind_of, ratings_folder
+from safelight.archive.verification import verify_archive
+from safelight.archive_layout import FileKind, files_below, kind_of, ratings_folder
 from safelight.learning.ratings import RatingEvent, RatingStore
 
 __all__ = ["Flips", "flip_lines", "flip_unchanging"]
@@ -43,8 +43,8 @@ def flip_unchanging(folder: Path, many: int, seed: int) -> Iterator[Flips]:
     ):  # fmt: skip
         found = Flips(what)
         paths = [
-            path for place, path in files_of(archive)
-            if place.parts[0] == first and kind_of(place) is FileKind.UNCHANGING
+            Path(entry.path) for key, entry in files_below(archive)
+            if key.startswith(first) and kind_of(PurePosixPath(key)) is FileKind.UNCHANGING
         ]  # fmt: skip
         weights = [path.stat().st_size for path in paths]
         for _ in range(many):
@@ -64,7 +64,8 @@ def flip_lines(folder: Path, lines: int) -> Iterator[Flips]:
     kinds = {"ratings": "ratings", "imports": "logs of imports", "images": "journals"}
     for first, what in kinds.items():
         found = Flips(what)
-        for place, path in files_of(archive):
+        for key, entry in files_below(archive):
+            place, path = PurePosixPath(key), Path(entry.path)
             if place.parts[0] != first or kind_of(place) is not FileKind.GROWING:
                 continue
             if found.made:

@@ -15,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from safelight.cli import main, run_command
+from safelight.learning import LearningRecord
 from safelight.web import create_app
 
 CONFIG = """
@@ -156,6 +157,13 @@ def test_one_difference_is_evidence_and_two_are_not(safelight: Safelight) -> Non
     assert same == "nothing differs but the runs themselves\n"
     differences = json.loads(safelight("diff", first, "last", "--json").stdout)
     assert {"what": "txt2img.steps", "first": 2, "second": 3} in differences
+    safelight("run", "c.toml", "--set", "txt2img.steps=3")
+    told = safelight("diff", first, "last").stdout
+    assert "exactly one thing differs: txt2img.steps" in told, "nothing hung on the plan's seed"
+    safelight("run", "c.toml", "--set", "txt2img.seed=-1", "--seed", "8")
+    safelight("run", "c.toml", "--set", "txt2img.seed=-1", "--seed", "9")
+    runs = csv_column(safelight("find", "--view", "runs", "--columns", "run_id", "--csv"))
+    assert "plan.seed  8 -> 9" in safelight("diff", runs[1], runs[0]).stdout
 
 
 def test_a_run_is_drawn_again_to_the_pixel(safelight: Safelight) -> None:
@@ -192,7 +200,10 @@ def test_a_rating_follows_the_picture_wherever_its_file_goes(
     safelight("rate", str(tmp_path / "again.png"), "--stars", "5", "--rater", "bob")
     (row,) = json.loads(safelight("find", "stars > 4", "--json").stdout)["rows"]
     assert (row["stars"], row["path"]) == (4.5, first.removeprefix("safelight/"))
-    safelight("rate", "--undo", event)
+    wrong = safelight("rate", "--undo", "zzzz")
+    assert (wrong.exit_code, "begins with 'zzzz'" in wrong.stderr) == (1, True)
+    undone = safelight("rate", "--undo", event[:12])
+    assert undone.stdout.split(None, 1)[1] == f"undo of {event}\n"
     (row,) = json.loads(safelight("find", "stars = 5", "--json").stdout)["rows"]
     assert safelight("rate", str(moved)).exit_code == 2
     assert safelight("rate", "--stars", "3").exit_code == 2
@@ -255,9 +266,16 @@ def test_ratings_are_mirrored_only_when_asked_and_never_over_others(
     assert "darktable" in sidecars[0].read_text()
 
 
-def test_lost_records_are_made_again_from_their_pictures(
-    safelight: Safelight, tmp_path: Path
+@pytest.mark.parametrize("journal", [True, False])
+def test_lost_records_are_made_again_from_their_journal_or_pictures(
+    safelight: Safelight, tmp_path: Path, journal: bool
 ) -> None:
+    """The journal knows all that the record did."""
+    (record,) = (tmp_path / "safelight" / "records").iterdir()
+    lost = LearningRecord.from_json(record.read_bytes())
+    if not journal:
+        (beside,) = (tmp_path / "safelight" / "images").rglob("journal.jsonl")
+        beside.unlink()
     asked = ("find", "--json", "--sort", "path")
     before = json.loads(safelight(*asked).stdout)["rows"]
     for record in (tmp_path / "safelight" / "records").iterdir():
@@ -269,7 +287,10 @@ def test_lost_records_are_made_again_from_their_pictures(
     kept = ("run_id", "timestamp", "variant", "stage", "path", "sha256", "seed", "width", "prompt",
             "model", "sampler", "steps", "cfg_scale", "parent")  # fmt: skip
     assert [[row[k] for k in kept] for row in after] == [[row[k] for k in kept] for row in before]
-    assert {row["status"] for row in after} == {"interrupted"}
+    assert {row["status"] for row in after} == {"completed" if journal else "interrupted"}
+    if journal:
+        (record,) = (tmp_path / "safelight" / "records").iterdir()
+        assert LearningRecord.from_json(record.read_bytes()) == lost
     assert json.loads(safelight("archive", "recover", "--json").stdout)["rebuilt"] == []
 
 
@@ -286,3 +307,34 @@ def test_what_a_crash_left_beside_its_pack_is_removed(safelight: Safelight, tmp_
 
 def csv_column(result: Result) -> list[str]:
     return [row[0] for row in csv.reader(io.StringIO(result.stdout))][1:]
+
+
+def test_an_archive_that_is_not_there_is_said(safelight: Safelight, tmp_path: Path) -> None:
+    """To answer "all is whole" of a disk that is not mounted would be wrong."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.txt").write_text("no archive")
+    for words in (
+        ("archive", "verify"), ("archive", "stats"), ("archive", "pack"), ("archive", "recover"),
+        ("find",), ("show", "last"), ("diff", "a", "b"), ("effects",), ("suggest",),
+        ("export", "x.csv"),
+    ):  # fmt: skip
+        for place, told in (("nowhere", "there is no archive at"), ("pictures", "is no archive")):
+            done = safelight(*words, "--archive", place)
+            assert (done.exit_code, told in done.output) == (1, True), (words, done.output)
+    done = safelight("archive", "merge", "pictures")
+    assert (done.exit_code, "is no archive" in done.output) == (1, True)
+    (tmp_path / "empty").mkdir()
+    assert safelight("find", "--archive", "empty").stdout == "nothing found\n"
+
+
+def test_a_rating_of_what_no_record_knows_is_kept_and_said(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "stranger.png")
+    done = safelight("rate", "stranger.png", "--stars", "4")
+    assert done.exit_code == 0
+    assert "in no record here" in done.stderr
+    known = safelight("find", "--limit", "1").stdout.splitlines()[0]
+    assert safelight("rate", known, "--stars", "4").stderr == ""
+    none = safelight("rate", "--where", "steps > 1000", "--stars", "4")
+    assert "no picture meets steps > 1000" in none.stderr

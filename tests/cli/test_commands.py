@@ -328,21 +328,27 @@ def test_ctrl_c_cancels_with_the_record_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-def test_a_killed_run_is_an_interrupted_record_on_the_next_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["show"], ["find"], ["archive", "stats"]])
+def test_a_killed_run_is_an_interrupted_record_on_the_next_command(
+    tmp_path: Path, words: list[str]
+) -> None:
     """Kill -9 cannot be caught; the journal beside the pictures tells what was done."""
     process = _start(tmp_path)
     _wait_for_picture(tmp_path)
     process.kill()
     process.communicate(timeout=30)
     assert not list(read_records(tmp_path / "safelight" / "records"))
-    shown = subprocess.run(
-        [sys.executable, "-m", "safelight", "show", "--json"],
+    asked = subprocess.run(
+        [sys.executable, "-m", "safelight", *words, "--json"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    data: dict[str, Any] = json.loads(shown.stdout)
-    assert data["status"] == "interrupted"
-    assert data["outputs"]
-    assert all((tmp_path / "safelight" / o["path"]).is_file() for o in data["outputs"])
+    (record,) = read_records(tmp_path / "safelight" / "records")
+    assert record.status == "interrupted"
+    assert record.outputs
+    assert all((tmp_path / "safelight" / str(o.path)).is_file() for o in record.outputs)
+    answer: dict[str, Any] = json.loads(asked.stdout)
+    pictures = {"show": "outputs", "find": "rows", "archive": "pictures"}[words[0]]
+    assert answer[pictures]
 
 
 def _slow_plan(tmp_path: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:

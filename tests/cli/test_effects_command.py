@@ -87,7 +87,8 @@ def test_one_knob_may_be_asked_for_and_a_wrong_name_is_corrected(safelight: Safe
 
 
 def test_without_ratings_it_says_so(safelight: Safelight) -> None:
-    """Of an archive, of none, and of a filter that meets nothing."""
+    """Of an archive, of an empty one, and of a filter that meets nothing."""
+    Path("safelight").mkdir()
     assert "no rated pictures: rate some" in safelight("effects").stdout
     drawn(safelight, "fake", 2, [2, 10])
     assert "no rated pictures: rate some" in safelight("effects", "--plot", "e.png").stdout

@@ -126,6 +126,20 @@ def test_a_damaged_picture_is_drawn_again(safelight: Safelight, tmp_path: Path) 
     assert "2 variants drawn before" in again.stdout
 
 
+def test_a_finished_run_whose_pictures_are_gone_goes_on(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """It says that nothing is missing only when nothing is."""
+    safelight("run", "c.toml")
+    gone, torn, *_ = sorted((tmp_path / "safelight").rglob("0*.png"))
+    gone.unlink()
+    torn.write_bytes(b"")
+    again = safelight("run", "--resume", "last")
+    assert "completed: 4 pictures" in again.output
+    assert origins(newest(tmp_path)).count(None) == 2
+    assert "nothing is missing" in safelight("run", "--resume", "last").stdout
+
+
 def test_only_failures_are_retried(safelight: Safelight, tmp_path: Path) -> None:
     """And the new record says which run it goes on from."""
     refuse = 'backend={name="fake", fail_on=["red"]}'

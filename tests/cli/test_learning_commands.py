@@ -198,7 +198,8 @@ def test_enough_ratings_make_a_preset(rated: Safelight) -> None:
 
 def test_without_ratings_an_exploring_plan_is_proposed(safelight: Safelight) -> None:
     """In an empty archive, and in one where nothing was rated; it can be run, too."""
-    empty = safelight("suggest", "--n", "3", "--archive", "nowhere")
+    Path("nothing").mkdir()
+    empty = safelight("suggest", "--n", "3", "--archive", "nothing")
     assert empty.exit_code == 0, empty.output
     assert "not enough evidence: 0 pictures are rated" in empty.stdout
     assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0

@@ -29,6 +29,7 @@ main({words})
 
 def ended(folder: Path, error: str, *words: str, what: str = "broken") -> tuple[int, str]:
     """Return the exit status and what was said when a question ends in *error*."""
+    (folder / "a").mkdir(exist_ok=True)
     code = _COMMAND.format(error=error, words=[*words, "find", "--archive", "a"], what=what)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False

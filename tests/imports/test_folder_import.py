@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -18,7 +19,8 @@ from imports import killed_import
 from safelight.archive import Archive
 from safelight.archive.folder_copy import merge_archives
 from safelight.cli import main
-from safelight.imports.folder_import import ImportSummary, import_folders
+from safelight.imports.folder_import import ImportSummary, import_folders, mend_places
+from safelight.imports.import_log import ImportLog
 from safelight.imports.imported_picture import run_id_of
 from safelight.imports.picture_walk import walk_pictures
 from safelight.learning.learning_record import LearningRecord
@@ -102,6 +104,33 @@ def test_a_moved_picture_is_the_same_picture_with_its_rating(
     assert image["seed"] == 2
     assert image["path"] == str(target), "the archive knows where the picture lies now"
     assert len(_images(archive)) == 5
+
+
+def test_a_copy_is_not_where_the_picture_went(
+    archive: Archive, folder: Path, tmp_path: Path
+) -> None:
+    """Whoever imports a backup and deletes it finds every picture where it was."""
+    import_folders([folder], archive)
+    shutil.copytree(folder, tmp_path / "backup")
+    summary = import_folders([tmp_path / "backup"], archive)
+    assert (summary.imported, summary.known) == (0, 5)
+    shutil.rmtree(tmp_path / "backup")
+    assert {Path(str(one["path"])).parent for one in _images(archive)} == {folder}
+
+
+def test_pictures_that_an_earlier_version_lost_sight_of_are_found_again(
+    archive: Archive, folder: Path, tmp_path: Path
+) -> None:
+    """It believed that a copy was where a picture had gone, and the copy is gone."""
+    import_folders([folder], archive)
+    (lost, *_) = _images(archive)
+    log = ImportLog(archive.path / "imports")
+    log.add_places([(str(lost["sha256"]), str(tmp_path / "backup" / "1.png"))])
+    log.close()
+    assert lost["path"] not in {one["path"] for one in _images(archive)}
+    assert mend_places(archive) == 1
+    assert lost["path"] in {one["path"] for one in _images(archive)}
+    assert mend_places(archive) == 0
 
 
 def test_a_fresh_archive_makes_the_same_record_and_a_merge_counts_it_once(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.archive.columns import INTERNAL, RATINGS, TABLES
+from safelight.archive.columns import INTERNAL, RATINGS, TABLES, decoded, rank_of
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.loose_records import loose_batch, loose_documents, loose_names
 from safelight.archive.pack_check import readable_tables
@@ -43,7 +43,7 @@ from safelight.learning.ratings import Rating, RatingStore, current_ratings
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
+__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view", "records_differ"]
 
 _T = TypeVar("_T")
 _PER_PACK = 20_000
@@ -266,7 +266,7 @@ class Archive:
         found = dict(loose_documents(records_folder(self.path), prefix=run_id))
         where = "starts_with(run_id, ?) AND run_id BETWEEN ? AND ? LIMIT 99"
         packed = self._documents(where, [run_id, run_id, run_id + "\U0010ffff"])
-        whole = {**{key: text for key, text in packed if _is_whole(text)}, **found}
+        whole = _that_count([*packed, *found.items()])
         ids = {*whole, *(key for key, _ in packed)}
         if run_id in ids:
             ids = {run_id}
@@ -291,13 +291,43 @@ class Archive:
         Raises:
             ArchiveError: The archive cannot be asked.
         """
-        wanted = set(run_ids)
-        texts = dict(loose_documents(records_folder(self.path), wanted)) if wanted else {}
-        if packed := sorted(wanted - set(texts)):
-            for run_id, text in self._documents("run_id IN (SELECT unnest(?))", [packed]):
-                if run_id not in texts and _is_whole(text):
-                    texts[run_id] = text
-        return [LearningRecord.from_json(text) for text in texts.values()]
+        wanted = sorted(set(run_ids))
+        if not wanted:
+            return []
+        loose = loose_documents(records_folder(self.path), wanted)
+        packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
+        return [LearningRecord.from_json(text) for text in _that_count([*packed, *loose]).values()]
+
+    def differing_runs(self) -> list[Fault]:
+        """Return the runs of which there are records that differ, and which of them counts.
+
+        Imports of the same pictures from two places are none: both say the same of them.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
+
+        def doubled(connection: duckdb.DuckDBPyConnection, _: Views) -> list[str]:
+            rows = connection.execute("SELECT DISTINCT run_id FROM passed_over").fetchall()
+            return [run_id for (run_id,) in rows]
+
+        wanted = sorted(self.asked(doubled, rated=False))
+        if not wanted:
+            return []
+        copies: dict[str, list[bytes]] = {}
+        packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
+        for run_id, text in (*packed, *loose_documents(records_folder(self.path), wanted)):
+            copies.setdefault(run_id, []).append(text)
+        found = []
+        for run_id, texts in copies.items():
+            if len(set(texts)) > 1 and records_differ(texts):
+                counts = LearningRecord.from_json(_that_count([(run_id, t) for t in texts])[run_id])
+                found.append(Fault(
+                    path=self.path,
+                    told=f"run {run_id} has {len(set(texts))} records that differ: the one that"
+                    f" counts is {counts.status}, with {len(counts.outputs)} pictures",
+                ))  # fmt: skip
+        return found
 
     def _documents(self, where: str, parameters: Sequence[Any]) -> list[tuple[str, bytes]]:
         """Return (run_id, document) of the packed records for which *where* holds."""
@@ -505,12 +535,29 @@ class Archive:
         )
 
 
-def _is_whole(document: bytes) -> bool:
-    try:
-        read_document(document)
-    except RecordError:
-        return False
-    return True
+def _that_count(documents: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Return run_id -> the one of its whole documents that counts; of equal ones the first."""
+    found: dict[str, tuple[tuple[bool, int], bytes]] = {}
+    for run_id, document in documents:
+        with contextlib.suppress(RecordError):
+            read_document(document)
+            record = decoded(document)
+            rank = rank_of(record.status, len(record.outputs))
+            if run_id not in found or rank > found[run_id][0]:
+                found[run_id] = rank, document
+    return {run_id: document for run_id, (_, document) in found.items()}
+
+
+def records_differ(documents: Iterable[bytes]) -> bool:
+    """Return whether records of one run say different things of it."""
+    told = set()
+    for document in documents:
+        with contextlib.suppress(RecordError):
+            record = decoded(document)
+            same = record.status == "imported"
+            pictures = tuple(sorted(output.sha256 for output in record.outputs))
+            told.add(pictures if same else document)
+    return len(told) > 1
 
 
 def columns_of_view(view: str) -> Mapping[str, str]:

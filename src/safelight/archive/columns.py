@@ -32,6 +32,7 @@ __all__ = [
     "columns_of",
     "decoded",
     "numpy_columns",
+    "rank_of",
     "run_of",
 ]
 
@@ -157,14 +158,33 @@ class Run(NamedTuple):
         timestamp: By which it is sorted.
         untimely: Whether that may be another one in another copy of the record: the time of an
             imported file, or of writing.
+        status: How it ended.
+        pictures: How many there are.
     """
 
     run_id: str
     timestamp: str
     untimely: bool
+    status: str
+    pictures: int
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Of two records of one run the higher counts; see :func:`rank_of`."""
+        return rank_of(self.status, self.pictures)
+
+
+def rank_of(status: str, pictures: int) -> tuple[bool, int]:
+    """Return by what one of several records of a run counts: the highest.
+
+    A run that ended knows more than one that was taken for killed, as it is in a copy that was made
+    while it went on; of two such the one that came further does.
+    """
+    return status != "interrupted", pictures
 
 
 _IMPORTED = "imported"
+_COUNTED = list(_RUNS).index("pictures")
 _decoder = msgspec.json.Decoder(Decoded)
 _template_decoder = msgspec.json.Decoder(_Template)
 
@@ -189,7 +209,8 @@ def run_of(record: Decoded, written: Callable[[], str] = utc_timestamp) -> Run:
     """Return what tells *record* from others; arguments as those of :meth:`Batch.add`."""
     timestamp = as_utc(record.timestamp)
     untimely = timestamp is None or record.status == _IMPORTED
-    return Run(record.run_id, timestamp or written(), untimely)
+    pictures = len(record.outputs)
+    return Run(record.run_id, timestamp or written(), untimely, record.status, pictures)
 
 
 def decoded(document: bytes) -> Decoded:
@@ -230,7 +251,8 @@ class Batch:
     def runs(self) -> tuple[Run, ...]:
         """What tells the records apart."""
         return tuple(
-            Run(row[0], row[1], row[3] == _IMPORTED or row[-1] is not None) for row in self._runs
+            Run(row[0], row[1], row[3] == _IMPORTED or row[-1] is not None, row[3], row[_COUNTED])
+            for row in self._runs
         )
 
     def sizes(self) -> dict[str, int]:

@@ -42,11 +42,26 @@ def differences(first: LearningRecord, second: LearningRecord) -> tuple[Differen
             {"mode": r.randomizer_mode, "plan_size": r.randomizer_plan_size, "seed": r.plan_seed}
             for r in (first, second)
         ]
+        if _same_draws(first, second, {one.what for one in found}):
+            for plan in plans:
+                del plan["seed"]
         found += _between(dict(_flat(plans[0], "plan.")), dict(_flat(plans[1], "plan.")))
     for name in ("backend", "environment"):
         one, other = (dict(_flat(getattr(r, name), f"{name}.")) for r in (first, second))
         found += _between(one, other)
     return tuple(found)
+
+
+def _same_draws(first: LearningRecord, second: LearningRecord, passed_over: set[str]) -> bool:
+    """Return whether chance gave both runs the same variants: then its seed is no difference."""
+    drawn = [
+        [
+            {what: value for what, value in _flat(config) if what not in passed_over}
+            for config in record.variant_configs
+        ]
+        for record in (first, second)
+    ]
+    return drawn[0] == drawn[1]
 
 
 def environment_changes(

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from safelight.archive.archive import Archive
 from safelight.archive.pack_check import check_pack, set_aside
 from safelight.archive.packs import MANIFEST, read_pack
 from safelight.archive.transfer import (
@@ -22,9 +23,16 @@ from safelight.archive.transfer import (
     part_key,
     version_key,
 )
-from safelight.archive_layout import JOURNAL_NAME, PART, packs_folder, running_folder
+from safelight.archive_layout import (
+    JOURNAL_NAME,
+    PART,
+    files_below,
+    packs_folder,
+    running_folder,
+)
 from safelight.durable_file import (
     AppendOnlyFile,
+    ContentError,
     copy_new_file,
     held_folder,
     hidden_folder,
@@ -36,7 +44,7 @@ from safelight.durable_file import (
 )
 from safelight.errors import ArchiveError, StorageError
 
-__all__ = ["FolderCopy", "merge_archives"]
+__all__ = ["FolderCopy", "checked", "merge_archives"]
 
 
 def merge_archives(target: Path, source: Path, **options: object) -> Carried:
@@ -50,7 +58,16 @@ def merge_archives(target: Path, source: Path, **options: object) -> Carried:
     Raises:
         StorageError: As :func:`.transfer.carry`.
     """
-    return carry(FolderCopy(source), FolderCopy(target), **options)  # type: ignore[arg-type]
+    return checked(carry(FolderCopy(source), FolderCopy(target), **options), target)  # type: ignore[arg-type]
+
+
+def checked(carried: Carried, target: Path) -> Carried:
+    """Return *carried* with the runs of which *target* now has records that differ."""
+    try:
+        carried.differing = [fault.told for fault in Archive(target).differing_runs()]
+    except ArchiveError as error:
+        raise StorageError(f"what was carried is whole, but cannot be asked: {error}") from error
+    return carried
 
 
 class FolderCopy:
@@ -66,31 +83,21 @@ class FolderCopy:
         self.path = path
         self._unflushed: set[Path] = set()
         self._unlisted: list[tuple[str, str]] = []
+        self._pictures: dict[str, bytes] | None = None
 
     def entries(self) -> Mapping[str, Entry]:
         """Return every file that is not hidden."""
         self._unlisted = []
         found: dict[str, Entry] = {}
-        pending = [("", self.path)]
-        while pending:
-            prefix, folder = pending.pop()
+        for key, entry in files_below(self.path, lambda *fault: self._unlisted.append(fault)):
             try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        if entry.name.startswith("."):
-                            continue
-                        key = f"{prefix}{entry.name}"
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append((f"{key}/", folder / entry.name))
-                        elif entry.is_file():
-                            status = entry.stat()
-                            found[key] = Entry(status.st_size, status.st_mtime_ns)
+                status = entry.stat()
             except FileNotFoundError:
                 continue
-            except OSError as error:
-                if not prefix:
-                    raise StorageError(f"{folder} cannot be listed: {error}") from error
-                self._unlisted.append((prefix, f"cannot be listed: {error}"))
+            found[key] = Entry(status.st_size, status.st_mtime_ns)
+        for place, told in self._unlisted:
+            if not place:
+                raise StorageError(f"{self.path} {told}")
         return found
 
     def unlisted(self) -> Sequence[tuple[str, str]]:
@@ -126,13 +133,31 @@ class FolderCopy:
         """Return the file of *key*."""
         return self.path / key
 
-    def add(self, key: str, content: Path | bytes, modified: int) -> bool:
+    def picture_sha256(self, key: str) -> str | None:
+        """Return what the records say; they are all asked when the first picture is."""
+        if self._pictures is None:
+            try:
+                rows = Archive(self.path).rows(
+                    "SELECT path, sha256 FROM run_images WHERE path[1:7] = 'images/'"
+                )
+            except ArchiveError as error:
+                raise StorageError(f"{self.path} cannot be asked: {error}") from error
+            self._pictures = {path: bytes.fromhex(sha256) for path, sha256 in rows}
+        known = self._pictures.get(key)
+        return None if known is None else known.hex()
+
+    def add(
+        self, key: str, content: Path | bytes, modified: int, *, sha256: str | None = None
+    ) -> bool:
         """Add a file that is not there; its name is flushed by :meth:`flush`."""
         target = self.path / key
         try:
             make_folder(target.parent)
             self._unflushed.add(target.parent)
-            return copy_new_file(content, target, modified=modified, flush=False) is not None
+            copied = copy_new_file(content, target, modified=modified, sha256=sha256, flush=False)
+            return copied is not None
+        except ContentError as error:
+            raise StorageError(f"is not the picture of its record: {error}") from error
         except FileNotFoundError as error:
             raise Vanished(f"is not there any more: {error}") from error
         except OSError as error:

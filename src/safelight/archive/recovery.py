@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from safelight.archive.archive import Archive, Fault
 from safelight.archive.loose_records import loose_names
-from safelight.archive.pack_check import check_pack, rescued_documents, set_aside
+from safelight.archive.pack_check import SET_ASIDE, check_pack, rescued_documents, set_aside
 from safelight.archive.packs import (
     Pack,
     connected,
@@ -19,12 +20,13 @@ from safelight.archive.packs import (
     read_packs,
     write_pack,
 )
+from safelight.archive.verification import damaged_pictures
 from safelight.archive_layout import packs_folder, records_folder
-from safelight.durable_file import TEMPORARY_SUFFIX, remove_abandoned
+from safelight.durable_file import TEMPORARY_SUFFIX, make_folder, remove_abandoned, sync_folder
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import read_document
 
-__all__ = ["Recovery", "recover_archive"]
+__all__ = ["Recovery", "recover_archive", "set_pictures_aside"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +71,35 @@ def _remove_abandoned(archive: Path) -> int:
             removed += remove_abandoned(Path(folder))
         below[:] = [name for name in below if name not in unfinished]
     return removed
+
+
+def set_pictures_aside(
+    archive: Archive, on_progress: Callable[[str, int, int], None] = lambda *_: None
+) -> list[str]:
+    """Move pictures that are not those of their records out of the way of whole ones.
+
+    They lie in ``images/.damaged`` then; nothing is deleted. Merging another copy brings them back
+    whole, and so does drawing them again.
+
+    Returns:
+        Their places.
+
+    Raises:
+        ArchiveError: The archive cannot be read, or written.
+    """
+    moved = []
+    for place in damaged_pictures(archive, on_progress):
+        below = PurePosixPath(place).relative_to("images")
+        aside = archive.path / "images" / SET_ASIDE / f"{below}-{secrets.token_hex(4)}"
+        try:
+            make_folder(aside.parent)
+            (archive.path / place).rename(aside)
+            sync_folder(aside.parent)
+            sync_folder((archive.path / place).parent)
+        except OSError as error:
+            raise ArchiveError(f"{place} cannot be set aside: {error}") from error
+        moved.append(place)
+    return moved
 
 
 def _repair_packs(archive: Path, done: Recovery) -> None:

@@ -10,7 +10,8 @@ What a file is decides how it is carried (:class:`~safelight.archive_layout.File
 * One that is replaced as a whole stays the newest; the other is kept beside it, with its time.
 * What is of no known kind is not carried, and counted.
 
-What can be seen comes last: pictures before the records that name them. A file or an object that
+What can be seen comes last: pictures before the records that name them. One that is not what its
+record says is left behind, so that a whole copy can still come. A file or an object that
 is damaged, or has a name that leads anywhere, costs itself only. Everything is flushed before it
 is told as done, so that who deletes the other side then loses nothing.
 """
@@ -119,8 +120,17 @@ class ArchiveCopy(Protocol):
         """Return the file of *key*, where there is one, so that it need not be held in memory."""
         ...
 
-    def add(self, key: str, content: Path | bytes, modified: int) -> bool:
-        """Add a file that is not there, whole or not at all; return False when there is one."""
+    def picture_sha256(self, key: str) -> str | None:
+        """Return what the records here say of the picture *key*; None when they say nothing."""
+        ...
+
+    def add(
+        self, key: str, content: Path | bytes, modified: int, *, sha256: str | None = None
+    ) -> bool:
+        """Add a file that is not there, whole or not at all; return False when there is one.
+
+        One whose SHA-256 is another than *sha256*, where that is given, is not added, but told.
+        """
         ...
 
     def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:
@@ -168,6 +178,7 @@ class Carried:
         bytes: That were written.
         lines: That were added to files that grow.
         conflicts: Files that hold something else on the other side; both were left as they are.
+        differing: Runs of which the target now has records that differ, sentences.
         bad: What could not be carried, and why, the first hundred.
         bad_count: How much that was.
         unknown: Files of no known kind, the first hundred.
@@ -179,6 +190,7 @@ class Carried:
     bytes: int = 0
     lines: int = 0
     conflicts: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
     bad_count: int = 0
     unknown: list[str] = field(default_factory=list)
@@ -339,7 +351,8 @@ class _Transfer:
     def _add(self, key: str) -> None:
         entry, known = self._there[key], self._here.get(key)
         if known is None:
-            if self._target.add(key, self._content(key), entry.modified):
+            wanted = self._source.picture_sha256(key) if key.startswith("images/") else None
+            if self._target.add(key, self._content(key), entry.modified, sha256=wanted):
                 self._wrote(entry.size)
         elif known.size != entry.size:
             self._done.conflicts.append(key)
@@ -436,7 +449,7 @@ class _Transfer:
             return
         data = theirs.load()
         kept = not PurePosixPath(key).name.startswith(CONTACT_SHEET)
-        newer = ours is None or theirs.modified > ours.modified
+        newer = ours is None or (theirs.modified, theirs.digest) > (ours.modified, ours.digest)
         if kept and ours is not None:
             one = (ours.load(), ours.modified) if newer else (data, theirs.modified)
             if self._target.keep(key, *one):
@@ -520,11 +533,13 @@ def _odd(key: str) -> str | None:
 
 
 def _whole_lines(data: bytes) -> Iterator[bytes]:
-    """Yield the lines of *data*; one without its end is still being written."""
-    whole, _, _ = data.rpartition(b"\n")
+    """Yield the lines of *data*; one without its end counts if its checksum says it is whole."""
+    whole, _, rest = data.rpartition(b"\n")
     for line in whole.split(b"\n"):
         if line.strip():
             yield line
+    if line_state(rest) == "whole":
+        yield rest
 
 
 def _is_object(line: bytes) -> bool:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from safelight.archive.archive import Archive, Fault
+from safelight.archive.archive import Archive, Fault, records_differ
 from safelight.archive.columns import decoded
 from safelight.archive.pack_check import check_pack, seal
 from safelight.archive.packs import read_packs
 from safelight.archive.views import Views
-from safelight.archive_layout import FileKind, kind_of, packs_folder, records_folder
+from safelight.archive_layout import FileKind, files_below, kind_of, packs_folder, records_folder
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import check_digest, read_document
 from safelight.line_checksums import is_torn, line_state
@@ -27,7 +28,7 @@ from safelight.line_checksums import is_torn, line_state
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Verification", "files_of", "verify_archive"]
+__all__ = ["Verification", "damaged_pictures", "verify_archive"]
 
 _AT_ONCE = 4
 """Threads that hash pictures: half of it is waiting for the disk."""
@@ -49,6 +50,7 @@ class Verification:
         unchecked_lines: Of these, without a checksum.
         torn_lines: Pieces that a crash left of lines that nobody was told of.
         pictures: Whose files are whole; None when they were not looked at.
+        damaged_pictures: Whose files hold something else.
         pictures_away: Imported ones that are not where they were imported from.
         foreign: Files of no known kind.
         faults: What is damaged or missing, the first thousand.
@@ -63,6 +65,7 @@ class Verification:
     unchecked_lines: int = 0
     torn_lines: int = 0
     pictures: int | None = None
+    damaged_pictures: int = 0
     pictures_away: int = 0
     foreign: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -97,31 +100,16 @@ def verify_archive(
     found = Verification()
     _verify_packs(archive.path, found, sealing, on_progress)
     _verify_loose(archive.path, found)
+    try:
+        for fault in archive.differing_runs():
+            found.add_fault(fault.path, fault.told)
+    except ArchiveError as error:
+        found.add_fault(archive.path, str(error))
     _verify_lines(archive.path, found)
     if pictures:
-        _verify_pictures(archive, found, on_progress)
+        found.pictures = 0
+        _read_pictures(archive, partial(_note, found, archive.path), on_progress)
     return found
-
-
-def files_of(archive: Path) -> Iterator[tuple[PurePosixPath, Path]]:
-    """Yield (place relative to the archive, path) of its files, hidden ones left out, by name."""
-    pending = [(PurePosixPath(), archive)]
-    while pending:
-        place, folder = pending.pop()
-        below = []
-        try:
-            with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
-        except FileNotFoundError:
-            continue
-        for entry in listed:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                below.append((place / entry.name, folder / entry.name))
-            elif entry.is_file():
-                yield place / entry.name, folder / entry.name
-        pending += reversed(below)
 
 
 def _verify_packs(
@@ -181,8 +169,7 @@ def _verify_loose(archive: Path, found: Verification) -> None:
         except (OSError, RecordError) as error:
             found.add_fault(path, str(error))
             continue
-        digest = hashlib.sha256(document).digest()
-        if known.setdefault(record.run_id, digest) != digest:
+        if records_differ((document, known.setdefault(record.run_id, document))):
             found.add_fault(path, f"is another record of run {record.run_id}")
             continue
         found.records += 1
@@ -190,7 +177,9 @@ def _verify_loose(archive: Path, found: Verification) -> None:
 
 
 def _verify_lines(archive: Path, found: Verification) -> None:
-    for place, path in files_of(archive):
+    faults: list[tuple[str, str]] = []
+    for key, entry in files_below(archive, lambda *fault: faults.append(fault)):
+        place, path = PurePosixPath(key), Path(entry.path)
         kind = kind_of(place)
         if kind is None and place.parts[0] not in ("running", "packs", "records"):
             found.foreign += 1
@@ -199,6 +188,8 @@ def _verify_lines(archive: Path, found: Verification) -> None:
                 _verify_file_of_lines(path, found)
             except OSError as error:
                 found.add_fault(path, f"cannot be read: {error}")
+    for key, told in faults:
+        found.add_fault(archive / key, told)
 
 
 def _verify_file_of_lines(path: Path, found: Verification) -> None:
@@ -218,11 +209,32 @@ def _verify_file_of_lines(path: Path, found: Verification) -> None:
             found.unchecked_lines += state == "unchecked"
 
 
-def _verify_pictures(
-    archive: Archive, found: Verification, on_progress: Callable[[str, int, int], None]
+def damaged_pictures(
+    archive: Archive, on_progress: Callable[[str, int, int], None] = lambda *_: None
+) -> list[str]:
+    """Read every picture in the archive's folder; return the places of those that are damaged.
+
+    Raises:
+        ArchiveError: The pictures cannot be asked for.
+    """
+    found = []
+
+    def note(path: str, told: str | None) -> None:
+        if told == _OTHER and kind_of(PurePosixPath(path)) is FileKind.UNCHANGING:
+            found.append(path)
+
+    _read_pictures(archive, note, on_progress)
+    return found
+
+
+def _read_pictures(
+    archive: Archive,
+    note: Callable[[str, str | None], None],
+    on_progress: Callable[[str, int, int], None],
 ) -> None:
+    """Tell *note* of every picture's path, and what is wrong with it, if anything."""
     total = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL")[0][0]
-    found.pictures = done = 0
+    done = 0
 
     def read(connection: duckdb.DuckDBPyConnection, views: Views) -> None:
         nonlocal done
@@ -233,24 +245,26 @@ def _verify_pictures(
         )
         with ThreadPoolExecutor(_AT_ONCE, "pictures") as pool:
             while rows := connection.fetchmany(_TOGETHER):
-                checks = pool.map(lambda row: (row, _wrong_with(archive.path, *row)), rows)
-                for (path, _), told in checks:
-                    _note(found, archive.path / path, path, told)
+                checks = pool.map(lambda row: (row[0], _wrong_with(archive.path, *row)), rows)
+                for path, told in checks:
+                    note(path, told)
                 done += len(rows)
                 on_progress("pictures", done, total)
 
     archive.asked(read, rated=False)
 
 
-def _note(found: Verification, file: Path, path: str, told: str | None) -> None:
+def _note(found: Verification, archive: Path, path: str, told: str | None) -> None:
     if told is None:
         found.pictures = (found.pictures or 0) + 1
     elif told == _AWAY and Path(path).is_absolute():
         found.pictures_away += 1
     else:
-        found.add_fault(file, told)
+        found.damaged_pictures += told == _OTHER
+        found.add_fault(archive / path, told)
 
 
+_OTHER = "is not the picture of its record: its SHA-256 differs"
 _AWAY = "is not there"
 
 
@@ -263,4 +277,4 @@ def _wrong_with(archive: Path, path: str, sha256: str) -> str | None:
         return _AWAY
     except (OSError, ValueError) as error:
         return f"cannot be read: {error}"
-    return None if same else "is not the picture of its record: its SHA-256 differs"
+    return None if same else _OTHER

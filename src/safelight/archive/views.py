@@ -17,6 +17,7 @@ from safelight.archive.columns import (
     Run,
     columns_of,
     numpy_columns,
+    rank_of,
 )
 from safelight.archive.filters import Filter
 from safelight.archive.packs import FIRST_LAYOUT, Pack
@@ -331,44 +332,52 @@ def _load_places(connection: duckdb.DuckDBPyConnection, places: Mapping[str, str
 def doubled_runs(
     connection: duckdb.DuckDBPyConnection, packs: Sequence[Pack], loose: Sequence[Run]
 ) -> set[tuple[str, str]]:
-    """Return (pack's name, run_id) of every run that an earlier place has; loose is ``""``.
+    """Return (pack's name, run_id) of every record that does not count; loose is ``""``.
+
+    Of several records of a run the one of highest rank counts (:func:`.columns.rank_of`), of equal
+    ones that of the earliest pack, and a loose one last.
 
     A run has one time, so only packs whose times overlap are looked into, which serial packing
     never makes. Records whose time is that of a file are looked for everywhere.
     """
-    found: set[tuple[str, str]] = set()
     timely = [run for run in loose if not run.untimely]
+    untimely = [run for run in loose if run.untimely]
     times = sorted(run.timestamp for run in timely)
-    near = packs_at(packs, times)
-    if near:
-        rows = connection.execute(
-            f"SELECT run_id FROM {_runs_of(near)} WHERE timestamp BETWEEN ? AND ?"
-            " AND run_id IN (SELECT unnest(?::VARCHAR[]))",
-            [times[0], times[-1], [run.run_id for run in timely]],
-        ).fetchall()
-        found |= {("", run_id) for (run_id,) in rows}
+    looks: list[tuple[Sequence[Pack], str, list[Any]]] = []
+    if near := packs_at(packs, times):
+        which = "timestamp BETWEEN ? AND ? AND run_id IN (SELECT unnest(?::VARCHAR[]))"
+        looks.append((near, which, [times[0], times[-1], [run.run_id for run in timely]]))
+    if untimely:
+        which = "run_id IN (SELECT unnest(?::VARCHAR[]))"
+        looks.append((packs, which, [[run.run_id for run in untimely]]))
+    told = [pack for pack in packs if pack.tells_stated_time]
+    for some, which in (
+        *((cluster, "TRUE") for cluster in _clusters(packs)),
+        (packs, "status = 'imported'"), (told, "stated_time IS NOT NULL"),
+    ):  # fmt: skip
+        if len(some) > 1:
+            several = " GROUP BY run_id HAVING count(*) > 1"
+            doubled = f"SELECT run_id FROM {_runs_of(some)} WHERE {which}{several}"
+            looks.append((some, f"{which} AND run_id IN ({doubled})", []))
+    own = {run.run_id: run.rank for run in loose}
     place = {pack.path.name: number for number, pack in enumerate(packs)}
-    looks: list[tuple[Sequence[Pack], str]] = [(c, "TRUE") for c in _clusters(packs)]
-    looks.append((packs, "status = 'imported'"))
-    looks.append(([pack for pack in packs if pack.tells_stated_time], "stated_time IS NOT NULL"))
-    for some, which in looks:
-        if len(some) < 2:
-            continue
-        rows = connection.execute(
-            f"SELECT run_id, list(DISTINCT filename) FROM {_runs_of(some)} WHERE {which}"
-            " GROUP BY run_id HAVING count(*) > 1"
-        ).fetchall()
-        for run_id, files in rows:
-            names = sorted((_pack_name(file) for file in files), key=place.__getitem__)
-            found |= {(name, run_id) for name in names[1:]}
-    untimely = [run.run_id for run in loose if run.untimely]
-    if untimely and packs:
-        rows = connection.execute(
-            f"SELECT DISTINCT run_id FROM {_runs_of(packs)}"
-            " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
-            [untimely],
-        ).fetchall()
-        found |= {("", run_id) for (run_id,) in rows}
+    copies: dict[str, dict[str, tuple[bool, int]]] = {}
+    for some, which, parameters in looks:
+        if some:
+            for run_id, file, status, pictures in connection.execute(
+                f"SELECT run_id, filename, status, pictures FROM {_runs_of(some)} WHERE {which}",
+                parameters,
+            ).fetchall():
+                ranks = copies.setdefault(run_id, {})
+                ranks[_pack_name(file)] = rank_of(status, pictures)
+    found: set[tuple[str, str]] = set()
+    for run_id, ranks in copies.items():
+        names = sorted(ranks, key=place.__getitem__)
+        if run_id in own:
+            ranks[""] = own[run_id]
+            names.append("")
+        counts = max(names, key=ranks.__getitem__)  # the first of those
+        found |= {(name, run_id) for name in names if name != counts}
     return found
 
 

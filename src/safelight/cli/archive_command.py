@@ -11,7 +11,13 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.carried import carried_as_json, print_carried, progress_of
-from safelight.cli.options import archive_option, json_option
+from safelight.cli.killed_runs import finish_killed_runs
+from safelight.cli.options import (
+    archive_option,
+    check_archive,
+    existing_archive_option,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from safelight.archive.verification import Verification
@@ -23,7 +29,7 @@ def command() -> None:
 
 
 @command.command()
-@archive_option
+@existing_archive_option
 @json_option
 def pack(archive: Path, as_json: bool) -> None:
     """Move loose records into packs: smaller, and found faster."""
@@ -47,7 +53,7 @@ def pack(archive: Path, as_json: bool) -> None:
 @command.command()
 @click.option("--pictures", is_flag=True, help="Read every picture file, too.")
 @click.option("--seal", is_flag=True, help="Give packs of earlier versions the hashes they lack.")
-@archive_option
+@existing_archive_option
 @json_option
 def verify(archive: Path, pictures: bool, seal: bool, as_json: bool) -> None:
     """Read everything, and tell what is damaged or foreign; nothing is changed.
@@ -102,6 +108,11 @@ def _print_verification(found: Verification) -> None:
         click.echo(f"  ... and {found.fault_count - len(found.faults):,} more")
     if found.fault_count:
         click.echo("what can be repaired, is by: safelight archive recover; or merge another copy")
+    if found.damaged_pictures:
+        click.echo(
+            "damaged pictures stay until: safelight archive recover --pictures; then merge another"
+            " copy, or draw them again with: safelight run --resume RUN"
+        )
 
 
 @command.command()
@@ -117,6 +128,7 @@ def merge(other: Path, archive: Path, as_json: bool) -> None:
     """
     from safelight.archive.folder_copy import merge_archives
 
+    check_archive(other)
     with progress_of("merging", hidden=as_json) as tell:
         carried = merge_archives(archive, other, on_progress=tell)
     if as_json:
@@ -128,15 +140,21 @@ def merge(other: Path, archive: Path, as_json: bool) -> None:
 
 
 @command.command()
-@archive_option
+@click.option(
+    "--pictures", is_flag=True, help="Read every picture, too, and set damaged ones aside."
+)
+@existing_archive_option
 @json_option
-def recover(archive: Path, as_json: bool) -> None:
+def recover(pictures: bool, archive: Path, as_json: bool) -> None:
     """Finish what crashes interrupted, and repair what can be repaired.
 
-    Killed runs get their record, lost records are made again from their pictures, damaged packs
-    are made again from their documents, and unfinished files of killed programs are removed.
+    Killed runs get their record, lost records are made again from their journal or pictures,
+    damaged packs are made again from their documents, and unfinished files of killed programs are
+    removed. With --pictures, those that are not what their record says go to images/.damaged, so
+    that merging another copy, or --resume, brings them back whole.
     """
-    from safelight.archive.recovery import recover_archive
+    from safelight.archive.recovery import recover_archive, set_pictures_aside
+    from safelight.imports.folder_import import mend_places
     from safelight.imports.lost_records import rebuild_lost_records
     from safelight.pipeline import recover_interrupted_runs
 
@@ -145,30 +163,41 @@ def recover(archive: Path, as_json: bool) -> None:
         runs = [record.run_id for record in recover_interrupted_runs(archive, writer)]
     report = recover_archive(found)
     rebuilt = [record.run_id for record in rebuild_lost_records(found)]
+    places = mend_places(found)
+    aside = []
+    if pictures:
+        with progress_of("reading pictures", hidden=as_json) as tell:
+            aside = set_pictures_aside(found, lambda _what, done, total: tell(done, total))
     left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
     if as_json:
         answer = {
             "interrupted": runs, "doubled": report.doubled, "rebuilt": rebuilt,
-            "abandoned": report.abandoned, "repaired": [str(path) for path in report.repaired],
-            "left": left,
+            "places": places, "pictures_aside": aside, "abandoned": report.abandoned,
+            "repaired": [str(path) for path in report.repaired], "left": left,
         }  # fmt: skip
         click.echo(json.dumps(answer))
         return
     click.echo(f"{len(runs):,} killed runs got their record")
     click.echo(f"{report.doubled:,} loose records that a pack holds were removed")
-    click.echo(f"{len(rebuilt):,} lost records were made again from pictures")
+    click.echo(f"{len(rebuilt):,} lost records were made again from journals or pictures")
+    click.echo(f"{places:,} pictures are again where their records say")
     click.echo(f"{report.abandoned:,} unfinished files of killed programs were removed")
     for path in report.repaired:
         click.echo(f"  made again from its records: {path}; it lies in packs/.damaged now")
+    if pictures:
+        click.echo(f"{len(aside):,} damaged pictures were set aside, to images/.damaged")
+    for place in aside[:20]:
+        click.echo(f"  {place}")
     for fault in left:
         click.echo(f"  left as it is: {fault['path']}: {fault['told']}")
 
 
 @command.command()
-@archive_option
+@existing_archive_option
 @json_option
 def stats(archive: Path, as_json: bool) -> None:
     """Count runs and pictures, by engine, model and sampler."""
+    finish_killed_runs(archive)
     found = Archive(archive)
     totals = found.sql(
         "SELECT count(*) AS runs, (SELECT count(*) FROM images) AS pictures,"

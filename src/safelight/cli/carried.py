@@ -40,6 +40,8 @@ def print_carried(carried: Carried, word: str) -> None:
         click.echo(f"  {carried.unknown_count:,} files of no known kind were not carried: {some}")
     for name in carried.conflicts[:_MOST]:
         click.echo(f"  differs on the other side, both left as they are: {name}")
+    for told in carried.differing[:_MOST]:
+        click.echo(f"  {told}")
     for name, told in carried.bad[:_MOST]:
         click.echo(f"  not carried: {_shown(name)}: {told}")
     more = carried.bad_count - len(carried.bad[:_MOST])

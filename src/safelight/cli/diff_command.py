@@ -10,13 +10,13 @@ import msgspec
 
 from safelight.archive import Archive
 from safelight.archive.differences import differences
-from safelight.cli.options import archive_option, json_option
+from safelight.cli.options import existing_archive_option, json_option
 
 
 @click.command("diff")
 @click.argument("first")
 @click.argument("second")
-@archive_option
+@existing_archive_option
 @json_option
 def command(first: str, second: str, archive: Path, as_json: bool) -> None:
     """Show what differs between two runs, and whether exactly one thing does.

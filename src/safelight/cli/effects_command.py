@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import archive_option, json_option
+from safelight.cli.options import existing_archive_option, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +32,7 @@ _SIGNS = {
 
 @click.command("effects")
 @click.argument("condition", default="", metavar="[FILTER]")
-@archive_option
+@existing_archive_option
 @click.option("--knob", "knobs", multiple=True, help="Show only this knob; may be repeated.")
 @click.option("--rater", "raters", multiple=True, help="Only ratings by this rater; repeatable.")
 @click.option(

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from safelight.archive import Answer, Archive
-from safelight.cli.options import archive_option
+from safelight.cli.options import existing_archive_option
 from safelight.durable_file import replace_file
 from safelight.learning.preference_export import (
     PreferencePair,
@@ -42,7 +42,7 @@ LAYOUTS: Mapping[str, Callable[[Iterable[PreferencePair]], Iterator[dict[str, An
 @click.command("export")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("condition", default="")
-@archive_option
+@existing_archive_option
 @click.option(
     "--pairs", type=click.Choice([*LAYOUTS, "kohya"]),
     help="Preference pairs in a trainer's layout.",

@@ -11,7 +11,8 @@ import click
 
 from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
-from safelight.cli.options import archive_option, json_option
+from safelight.cli.killed_runs import finish_killed_runs
+from safelight.cli.options import existing_archive_option, json_option
 
 _SHOWN = {
     "images": ("timestamp", "stage", "prompt", "model", "sampler", "steps", "cfg_scale", "seed",
@@ -24,7 +25,7 @@ _SHOWN = {
 
 @click.command("find")
 @click.argument("condition", default="")
-@archive_option
+@existing_archive_option
 @click.option("--view", type=click.Choice(VIEWS), default="images", show_default=True)
 @click.option("--sort", default="", help="Column; -column from the largest down.  [newest first]")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
@@ -52,6 +53,7 @@ def command(
     """
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
     everything = as_json or as_csv
+    finish_killed_runs(archive)
     found = Archive(archive)
     if sql:
         answer = found.sql(condition)

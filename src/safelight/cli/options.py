@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from safelight.archive_layout import ARCHIVE_FOLDERS
 from safelight.randomizer_config import LARGE_PLAN
 
 __all__ = [
     "archive_option",
     "ask_for_large_plan",
+    "check_archive",
     "engine_option",
+    "existing_archive_option",
     "json_option",
     "override_option",
     "seed_option",
@@ -20,15 +25,49 @@ __all__ = [
 ]
 
 
-archive_option = click.option(
-    "--archive",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="SAFELIGHT_ARCHIVE",
-    default=Path("safelight"),
-    show_default="./safelight",
-    show_envvar=True,
-    help="Folder that holds records and images.",
-)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _archive_option(
+    callback: Callable[[click.Context, click.Parameter, Path], Path] | None = None,
+) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--archive",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="SAFELIGHT_ARCHIVE",
+        default=Path("safelight"),
+        show_default="./safelight",
+        show_envvar=True,
+        callback=callback,
+        help="Folder that holds records and images.",
+    )
+
+
+def check_archive(path: Path) -> Path:
+    """Return *path*, which must be there and be an archive, or empty.
+
+    Raises:
+        click.ClickException: It is none: to answer "nothing found" would be wrong.
+    """
+    if not path.is_dir():
+        raise click.ClickException(
+            f"there is no archive at {path}; safelight demo, import and run make one,"
+            " --archive names another"
+        )
+    names = [entry.name for entry in path.iterdir()]
+    if names and not any(name.partition("/")[0] in ARCHIVE_FOLDERS for name in names):
+        raise click.ClickException(
+            f"{path} is no archive: it has none of {', '.join(sorted(ARCHIVE_FOLDERS))}"
+        )
+    return path
+
+
+archive_option = _archive_option()
+"""For commands that make an archive where there is none."""
+
+existing_archive_option = _archive_option(lambda _context, _parameter, path: check_archive(path))
+"""For commands that only ask, or carry."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 override_option = click.option(
     "--set",

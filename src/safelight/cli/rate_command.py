@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.options import archive_option
+from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
 from safelight.pipeline.images import identify
+
+_log = logging.getLogger(__name__)
+_TOGETHER = 100
+"""Pictures that are looked for together."""
 
 
 @click.command("rate")
@@ -28,7 +34,7 @@ from safelight.pipeline.images import identify
     type=click.Choice(["fidelity"]),
     help="Let a program rate: how well pictures of the model in the box show their prompt.",
 )
-@click.option("--undo", help="Take back the rating event with this id.")
+@click.option("--undo", help="Take back the rating event whose id begins so.")
 @click.option(
     "--over",
     "losers",
@@ -111,7 +117,10 @@ def command(
     if not images and condition is None and not undo:
         raise click.UsageError("name pictures, or choose them with --where")
     found = Archive(archive)
-    events = [RatingEvent.now("undo", undoes=undo, rater=rater)] if undo else []
+    events = []
+    if undo:
+        taken = _event_of(found, undo)
+        events.append(RatingEvent.now("undo", undoes=taken.event_id, rater=rater))
     pictures = [*map(_identity_of, images)]
     pictures += _matching(found, condition) if condition is not None else []
     for picture in dict.fromkeys(pictures):
@@ -119,11 +128,59 @@ def command(
     with found.ratings() as store:
         store.add(*events)
     for event in events[:10]:
-        click.echo(
-            f"{event.event_id}  {event.kind} {event.value if event.value is not None else ''}"
-        )
+        click.echo(f"{event.event_id}  {_words_of(event)}")
     if len(events) > 10:
         click.echo(f"... {len(events):,} events in all")
+    if not events:
+        click.echo(f"no picture meets {condition}: nothing was rated", err=True)
+    _tell_unknown(found, images, pictures)
+
+
+def _event_of(archive: Archive, begins: str) -> RatingEvent:
+    with archive.ratings() as store:
+        events = store.events()
+    found = [event for event in events if event.event_id == begins] or [
+        event for event in events if event.event_id.startswith(begins)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise click.ClickException(
+            f"no rating here has an id that begins with {begins!r}; each rating prints its own"
+        )
+    raise click.ClickException(f"{len(found):,} ratings have ids that begin with {begins!r}")
+
+
+def _words_of(event: RatingEvent) -> str:
+    if event.kind == "undo":
+        return f"undo of {event.undoes}"
+    if event.kind == "tags":
+        return f"tags {', '.join(event.added)}"
+    return f"{event.kind} {event.value}"
+
+
+def _tell_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[Identity]) -> None:
+    """Say which of *images* no record of *archive* knows."""
+    given = list(zip(images, pictures, strict=False))
+    known: set[object] = set()
+    for start in range(0, len(given), _TOGETHER):
+        hashes = [one for _, picture in given[start:][:_TOGETHER] for _, one in picture.keys]
+        listed = ", ".join(f"'{one}'" for one in hashes)
+        condition = f"sha256 in ({listed}) or pixel_sha256 in ({listed})"
+        try:
+            rows = archive.query(condition, columns=["sha256", "pixel_sha256"], limit=None).rows
+        except ArchiveError as error:  # the ratings are safe
+            _log.warning("whether these pictures have records cannot be said: %s", error)
+            return
+        known.update(one for row in rows for one in row)
+    unknown = [path for path, picture in given if not known & {one for _, one in picture.keys}]
+    if unknown:
+        names = ", ".join(str(path) for path in unknown[:3]) + (", ..." if unknown[3:] else "")
+        click.echo(
+            f"{len(unknown):,} of these are in no record here: what was said is kept, and counts"
+            f" once they are imported: {names}",
+            err=True,
+        )
 
 
 def _pick(

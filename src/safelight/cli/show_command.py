@@ -10,23 +10,21 @@ from typing import Any
 import click
 
 from safelight.archive import Archive
-from safelight.archive_layout import records_folder
-from safelight.cli.options import archive_option, json_option
-from safelight.learning import LearningRecord, LearningRecordWriter
-from safelight.pipeline import recover_interrupted_runs
+from safelight.cli.killed_runs import finish_killed_runs
+from safelight.cli.options import existing_archive_option, json_option
+from safelight.learning import LearningRecord
 
 
 @click.command("show")
 @click.argument("run", default="last")
-@archive_option
+@existing_archive_option
 @json_option
 def command(run: str, archive: Path, as_json: bool) -> None:
     """Show the learning record of RUN.
 
     RUN is a run id, the beginning of one, or ``last`` for the newest run.
     """
-    with LearningRecordWriter(records_folder(archive)) as writer:
-        recover_interrupted_runs(archive, writer)
+    finish_killed_runs(archive)
     record = Archive(archive).record(run)
     if as_json:
         click.echo(record.to_json())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive_layout import presets_folder
-from safelight.cli.options import archive_option, json_option
+from safelight.cli.options import existing_archive_option, json_option
 from safelight.durable_file import make_folder
 from safelight.errors import ConfigError, PlanError
 
@@ -45,7 +45,7 @@ _BASE_PROMPT = "a red apple"
               help="Write the suggestions as a config for safelight run.")  # fmt: skip
 @click.option("--preset", metavar="NAME",
               help="Keep the best known setting as presets/NAME.toml in the archive.")  # fmt: skip
-@archive_option
+@existing_archive_option
 @json_option
 def command(
     model: str | None,

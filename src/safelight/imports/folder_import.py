@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
+from safelight.archive.places import read_places
 from safelight.archive_layout import imports_folder
 from safelight.errors import StorageError
 from safelight.imports.import_log import ImportLog
@@ -32,7 +33,7 @@ from safelight.imports.picture_walk import walk_pictures
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import RatingEvent
 
-__all__ = ["ImportFault", "ImportSummary", "import_folders"]
+__all__ = ["ImportFault", "ImportSummary", "import_folders", "mend_places"]
 
 _TOGETHER = 32
 _PER_PACK = 16_384
@@ -198,8 +199,11 @@ class _Import:
         events = [RatingEvent.from_json(line) for one in (*new, *moved) for line in one.events]
         if events:
             self._ratings.add(*events)
-        places = [(one.sha256, shown_path(one.path, self._folder)) for one in moved]
-        self._log.add_places(places)
+        # Who comes upon a copy knows of one more; only one that has gone from its place was moved.
+        gone = _gone(self._archive, [one.sha256 for one in moved])
+        self._log.add_places(
+            (one.sha256, shown_path(one.path, self._folder)) for one in moved if one.sha256 in gone
+        )
         self._log.add_seen(
             (shown_path(one.path, self._folder), one.size, one.modified, one.sha256)
             for one in (*new, *moved)
@@ -216,6 +220,52 @@ class _Import:
     def close(self) -> None:
         self._ratings.close()
         self._log.close()
+
+
+def _gone(archive: Archive, pictures: Sequence[str]) -> set[str]:
+    """Return those of *pictures*, SHA-256, that are not where the archive knows them."""
+    if not pictures:
+        return set()
+    rows = archive.rows(
+        "SELECT sha256, path FROM run_images WHERE path IS NOT NULL"
+        " AND sha256 IN (SELECT unnest(?::VARCHAR[]))",
+        [list(pictures)],
+    )
+    there = {sha256 for sha256, path in rows if (archive.path / path).is_file()}
+    return {sha256 for sha256, _ in rows} - there
+
+
+def mend_places(archive: Archive) -> int:
+    """Let pictures be where their records say, where they are there and not where they moved.
+
+    Returns:
+        How many were found again.
+
+    Raises:
+        ArchiveError: The archive cannot be read.
+        StorageError: It cannot be written.
+    """
+    log = ImportLog(imports_folder(archive.path))
+    moved = read_places(imports_folder(archive.path))
+    lost = [sha256 for sha256, path in moved.items() if not (archive.path / path).is_file()]
+    rows = archive.rows(
+        "SELECT DISTINCT run_id FROM run_images WHERE sha256 IN (SELECT unnest(?::VARCHAR[]))",
+        [lost],
+    )
+    found = {
+        output.sha256: output.path
+        for record in archive.records(run_id for (run_id,) in rows)
+        for output in record.outputs
+        if output.path is not None and (archive.path / output.path).is_file()
+    }
+    mended = [(sha256, found[sha256]) for sha256 in lost if sha256 in found]
+    try:
+        log.add_places(mended)
+    except OSError as error:
+        raise StorageError(f"the archive {archive.path} cannot be written: {error}") from error
+    finally:
+        log.close()
+    return len(mended)
 
 
 class _KnownPictures:

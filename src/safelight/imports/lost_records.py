@@ -1,21 +1,23 @@
-"""lost_records: the record of a run, made again from its pictures.
+"""lost_records: the record of a run, made again from its journal or its pictures.
 
 Every picture that safelight writes carries a ``safelight`` chunk: run, variant, stage, parent and
 the knobs that were really used. When a record is gone (a deleted folder, a broken disk) and the
-pictures are not, they tell what ran. What only the record knew, failures and timings, stays lost.
+pictures are not, the journal beside them tells the whole; without it they tell what ran, and what
+only the record knew, failures and timings, stays lost.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safelight.archive import Archive
-from safelight.archive_layout import running_folder
+from safelight.archive_layout import JOURNAL_NAME, running_folder
 from safelight.durable_file import is_held
-from safelight.errors import RecordError, SafelightError
+from safelight.errors import RecordError, SafelightError, sentence_of
 from safelight.imports.bounded_json import json_object
 from safelight.imports.imported_picture import shown_path
 from safelight.imports.picture_reader import read_picture
@@ -23,11 +25,12 @@ from safelight.imports.picture_walk import walk_pictures
 from safelight.imports.reading import Reading
 from safelight.knobs import STAGES, primary_knobs
 from safelight.learning.learning_record import ImageOutput, LearningRecord
-from safelight.pipeline.journal import journal_of
+from safelight.pipeline.journal import fold, journal_of, read_journal
 from safelight.timestamps import utc_timestamp
 
 __all__ = ["rebuild_lost_records"]
 
+_log = logging.getLogger(__name__)
 _MOST_VARIANTS = 100_000
 _RUN_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 
@@ -39,7 +42,7 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
         archive: Its ``images`` folder is searched; a run that is still going on is left alone.
 
     Returns:
-        The records that were written, of status ``interrupted``.
+        The records that were written: those of journals, else of status ``interrupted``.
 
     Raises:
         ArchiveError: The archive cannot be read.
@@ -60,7 +63,11 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
             continue
         place = shown_path(path, str(archive.path.absolute()))
         lost.setdefault(run_id, []).append((about, reading, place))
-    made = [record for run_id, found in lost.items() if (record := _record(run_id, found))]
+    made = [
+        record
+        for run_id, found in lost.items()
+        if (record := _journalled(archive, run_id, found) or _record(run_id, found))
+    ]
     with archive.writer() as writer:
         for record in made:
             writer.write(record)
@@ -68,6 +75,22 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
             if marker is not None and record not in writer.pending:
                 marker.unlink(missing_ok=True)
     return made
+
+
+def _journalled(
+    archive: Archive, run_id: str, found: list[tuple[Mapping[str, Any], Reading, str]]
+) -> LearningRecord | None:
+    """Return what the journal beside the pictures says, which is more than they know."""
+    for folder in dict.fromkeys(PurePosixPath(place).parent for _, _, place in found):
+        journal = archive.path / folder / JOURNAL_NAME
+        try:
+            header, entries, ending = read_journal(journal)
+            if header.get("run_id") == run_id:
+                ended = ending or {"status": "interrupted"}
+                return fold(header, entries, ended["status"], ended.get("error"))
+        except (RecordError, KeyError, TypeError, ValueError) as error:
+            _log.info("%s tells nothing of run %s: %s", journal, run_id, sentence_of(error))
+    return None
 
 
 def _marker(archive: Path, run_id: str) -> Path | None:

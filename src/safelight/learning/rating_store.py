@@ -303,7 +303,11 @@ def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                if (
+                    entry.name.endswith(SUFFIX)
+                    and entry.is_file()
+                    and not entry.name.startswith(".")
+                ):
                     status = entry.stat()
                     found[entry.name] = (status.st_ino, status.st_size)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ from safelight.durable_file import TEMPORARY_SUFFIX, held_file, is_held, make_fo
 from safelight.errors import PlanError, RecordError, SafelightError
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.snapshot import plain_snapshot, plain_values
-from safelight.pipeline.drawn_before import DrawnBefore
+from safelight.pipeline.drawn_before import DrawnBefore, outputs_are_whole
 from safelight.pipeline.journal import VariantEntry, journal_of, read_journal
 from safelight.pipeline.plan_account import plan_differences
 from safelight.randomizer import RandomizerPlanResult
@@ -185,6 +185,8 @@ class Continuation:
                         identity=entry.identity,
                     )
         missing = [place for place in places if place not in drawn]
+        if not missing:  # else whoever takes them over reads them anyway
+            missing = [p for p in places if not outputs_are_whole(self.archive, drawn[p].outputs)]
         if self.only_failed:
             missing = [place for place in missing if place in failed]
         return PartLeft(
