@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from safelight.archive.folder_copy import FolderCopy, checked
 from safelight.archive.packs import MANIFEST
@@ -240,6 +242,13 @@ def open_store(url: str) -> ObjectStore:
         raise StorageError(
             "object stores need a package; install it with: pip install safelight[s3]"
         ) from error
+    if "://" not in url:
+        raise StorageError(
+            f"{url!r} is no address of a store: write s3://bucket/folder, or file:///folder"
+        )
+    folder = Path(url2pathname(urlsplit(url).path)) if url.startswith("file://") else None
+    if folder is not None and not folder.is_dir():
+        raise StorageError(f"there is no folder {folder}; a store in one begins with an empty one")
     try:
         return _Obstore(obstore, obstore.store.from_url(url), url)
     except Exception as error:  # obstore has no root of its own errors

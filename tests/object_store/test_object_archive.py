@@ -284,7 +284,13 @@ def test_a_store_that_is_away_costs_no_run(
     assert len(records_of(other)) == 1
 
 
-def test_a_url_that_is_none_is_told() -> None:
-    """With what is wrong with it."""
-    with pytest.raises(StorageError, match="cannot be opened"):
-        open_store("nonsense")
+def test_a_url_that_is_none_is_told(tmp_path: Path) -> None:
+    """With what is wrong with it, and what to write instead."""
+    for url, told in (
+        ("nonsense://x", "cannot be opened"),
+        ("nonsense", "write s3://bucket/folder, or file:///folder"),
+        (f"file://{tmp_path}/gone", "there is no folder .*gone"),
+    ):
+        with pytest.raises(StorageError, match=told):
+            open_store(url)
+    assert list(open_store(f"file://{tmp_path}").entries()) == []
