@@ -7,7 +7,9 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -160,6 +162,84 @@ def test_a_callback_that_raises_reaches_nobody() -> None:
         and controller.last_learning_record.run_id == "one"
     )
     assert controller.state == "idle"
+
+
+def test_a_runner_without_hooks_is_given_the_controllers() -> None:
+    """Whoever gives the controller a writer gets records, whatever the runner was made with."""
+    writer, heard, own = InMemoryWriter(), list[LearningRecord](), list[LearningRecord]()
+    for hooks in ({}, {"on_learning_record": own.append}):
+        writer.records.clear()
+        heard.clear()
+        controller = PipelineController(
+            parts_runner(**hooks), learning_record_writer=writer, on_learning_record=heard.append
+        )
+        result = controller.start(THREE_PARTS).result(5)
+        assert len({record.run_id for record in heard}) == 3
+        assert writer.records == heard == list(result.records)
+    assert own == heard
+    alone = PipelineController(parts_runner())
+    assert alone.start(THREE_PARTS).result(5).records
+    assert alone.last_learning_record is not None
+
+
+class Attributes:
+    """A runner with hooks that anybody may set, and a run that takes nothing but the config."""
+
+    on_learning_record: Callable[[LearningRecord], object] | None = None
+    returns: Any = None
+
+    def run(self, config: Any) -> Any:
+        if self.on_learning_record is not None:
+            self.on_learning_record(synthetic_record(config["name"]))
+        return self.returns
+
+
+class OnlyKeywords:
+    def run(self, config: Any, **more: Any) -> Any:
+        more["on_learning_record"](synthetic_record(config["name"]))
+        return {"status": "fine"}
+
+
+class OnlyCallback:
+    def run(self, config: Any, on_learning_record: Callable[[LearningRecord], object]) -> Any:
+        on_learning_record(synthetic_record(config["name"]))
+        return Mock()
+
+
+class OnlyResult:
+    def run(self, config: Any) -> Any:
+        return synthetic_record(config["name"])
+
+
+class LikeAResult:
+    def run(self, config: Any, cancel: CancelToken) -> Any:
+        return SimpleNamespace(learning_record=synthetic_record(config["name"]), cancel=cancel)
+
+
+@pytest.mark.parametrize("made", [Attributes, OnlyKeywords, OnlyCallback, OnlyResult, LikeAResult])
+@pytest.mark.parametrize("by_factory", [False, True])
+def test_a_runner_emits_its_record_however_it_can(
+    made: Callable[[], Any], by_factory: bool
+) -> None:
+    """What run returns is nobody's business but the caller's: None, a dict, a Mock, a record."""
+    writer, heard = InMemoryWriter(), list[LearningRecord]()
+    given: dict[str, Any] = {"runner_factory": made} if by_factory else {"runner": made()}
+    controller = PipelineController(
+        **given, learning_record_writer=writer, on_learning_record=heard.append
+    )
+    for name in ("one", "two"):
+        controller.start({"name": name}).result(5)
+    assert [record.run_id for record in heard] == ["one", "two"]
+    assert writer.records == heard
+    assert controller.last_learning_record is heard[1]
+    assert controller.state == "idle"
+
+
+def test_what_a_runner_returns_is_handed_on() -> None:
+    runner = Attributes()
+    for answer in (None, {"a": 1}, Mock()):
+        runner.returns = answer
+        assert PipelineController(runner).start({"name": "x"}).result(5) is answer
 
 
 def test_every_hook_is_optional() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from safelight.backends.fake import FakeBackend
+from safelight.controller import PipelineController
 from safelight.errors import ConfigError, TemplateError
 from safelight.learning import (
     LearningOutcome,
@@ -273,11 +274,23 @@ def test_a_text_is_no_tuple_of_values() -> None:
 def test_a_run_that_made_pictures_and_no_record_says_what_to_do() -> None:
     """Without a hook the pictures are lost to learning; nobody should find that out later."""
     plan = LearningPlan.single(BASE, stage="txt2img", variable="steps", values=[1])
-    (outcome,) = LearningRunner(PipelineRunner(FakeBackend()).run).run(plan).outcomes
+    runner = PipelineRunner(FakeBackend())
+    (outcome,) = LearningRunner(lambda config: runner.run(config)).run(plan).outcomes
     assert outcome.records == ()
-    assert outcome.error == (
-        "the run made no record; give the runner a learning_record_writer or on_learning_record"
-    )
+    assert outcome.error is not None
+    assert "the run made no record; give whatever runs a learning_record_writer" in outcome.error
+
+
+def test_a_runner_without_hooks_makes_records_all_the_same() -> None:
+    """What is drawn in order to learn is recorded: the plan asks for it."""
+    plan = LearningPlan.single(BASE, stage="txt2img", variable="steps", values=[1, 2])
+    for run in (
+        PipelineRunner(FakeBackend()).run,
+        PipelineController(PipelineRunner(FakeBackend())).run,
+    ):
+        outcomes = LearningRunner(run).run(plan).outcomes
+        assert [one.error for one in outcomes] == [None, None]
+        assert [one.record.primary_steps for one in outcomes if one.record] == [1, 2]
 
 
 def test_a_cancelled_run_without_a_record_ends_the_plan() -> None:

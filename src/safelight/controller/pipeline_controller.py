@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from safelight.config import PipelineConfig
 from safelight.errors import ControllerError
+from safelight.learning.keyword_arguments import accepted
 from safelight.learning.learning_record import LearningRecord
 from safelight.pipeline import (
     CancelToken,
@@ -37,30 +38,24 @@ _log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Runner(Protocol):
-    """Carries out one config; :class:`~safelight.pipeline.PipelineRunner` is one."""
+    """Carries out one config; :class:`~safelight.pipeline.PipelineRunner` is one.
 
-    def run(
-        self,
-        config: Config,
-        *,
-        cancel: CancelToken | None = None,
-        on_progress: ProgressCallback | None = None,
-    ) -> RunResult:
-        """Carry out *config*; its record, if it made one, is in the result."""
+    Its ``run`` takes the config and, by name, whichever it names of ``cancel`` (a
+    :class:`CancelToken`), ``on_progress``, ``learning_record_writer`` and ``on_learning_record``.
+    Hooks that it does not name are put where the runner has an attribute of that name with None.
+    What it returns is the result of :meth:`RunTicket.result`; of a :class:`RunResult`, a record,
+    or whatever has a ``learning_record``, the records are taken from there, too.
+    """
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        """Carry out a config, the first argument."""
         ...
 
 
-class RunnerFactory(Protocol):
-    """Makes a runner whose records go to the controller."""
-
-    def __call__(
-        self,
-        *,
-        learning_record_writer: LearningRecordSink | None,
-        on_learning_record: Callable[[LearningRecord], object],
-    ) -> Runner:
-        """Return a runner that gives every record to both."""
-        ...
+RunnerFactory = Callable[..., Runner]
+"""Makes a runner; it is given, by name, whichever it names of ``learning_record_writer`` and
+``on_learning_record``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,13 +100,12 @@ class PipelineController:
     """Runs configs in the background, one at a time.
 
     Args:
-        runner: Carries out the configs. Its records are taken from its results when a run
-            ends, so it must make some: a ``PipelineRunner`` does if it has a hook of its own.
+        runner: Carries out the configs. A ``PipelineRunner`` needs no hook of its own: it is
+            given the controller's with every run.
         runner_factory: Makes the runner, with the controller's hooks, when it is first
             needed; give this or *runner*, not both.
-        learning_record_writer: Handed to the factory, whose runner writes as it goes on. A
-            *runner* does not know of it: every record of its results is written when the run
-            ends, so do not give the same writer to both.
+        learning_record_writer: Takes every record once: from the runner where it can be handed
+            to it, else from the controller.
         on_learning_record: Called with every record, once, all parts of a large plan
             included.
         on_progress: Called with every progress of the current run.
@@ -132,7 +126,7 @@ class PipelineController:
             raise ControllerError("give the controller a runner or a runner_factory, not both")
         self._runner = runner
         self._factory = runner_factory
-        self._injected = runner is not None
+        self._handed: set[str] = set()
         self._writer = learning_record_writer
         self._on_record = on_learning_record
         self._on_progress = on_progress
@@ -146,6 +140,7 @@ class PipelineController:
         self._preview: bytes | None = None
         self._record: LearningRecord | None = None
         self._forwarded: set[str] = set()
+        self._writes = False
         self._error: BaseException | None = None
         self._untold: deque[ControllerState] = deque()
         self._telling = False
@@ -292,14 +287,21 @@ class PipelineController:
         return ticket
 
     def _carry_out(self, ticket: RunTicket) -> None:
-        ended: RunResult | BaseException
+        ended: Any
         try:
-            ended = self._made_runner().run(
-                ticket.config, cancel=ticket._cancel, on_progress=self._note_progress
-            )
-            for record in ended.records:
-                if self._injected and self._writer is not None:
-                    _call(self._writer.write, record)
+            runner = self._made_runner()
+            run = runner.run
+            offered = {"cancel": ticket._cancel, "on_progress": self._note_progress, **self._hooks}
+            offered = {n: v for n, v in offered.items() if n not in self._handed}
+            # A run that takes anything may do nothing with a writer: then the controller writes.
+            taken = accepted(run, offered, named={"learning_record_writer"})
+            for name in self._hooks.keys() - taken.keys() - self._handed:
+                if getattr(runner, name, self) is None:
+                    setattr(runner, name, self._hooks[name])
+                    self._handed.add(name)
+            self._writes = "learning_record_writer" not in {*self._handed, *taken}
+            ended = run(ticket.config, **taken)
+            for record in _records_of(ended):
                 self._note_record(record)
         except BaseException as problem:  # noqa: BLE001 - kept for whoever waits
             ended = problem
@@ -337,10 +339,16 @@ class PipelineController:
     def _made_runner(self) -> Runner:
         if self._runner is None:
             assert self._factory is not None
-            self._runner = self._factory(
-                learning_record_writer=self._writer, on_learning_record=self._note_record
-            )
+            taken = accepted(self._factory, self._hooks)
+            self._runner = self._factory(**taken)
+            self._handed = set(taken)
         return self._runner
+
+    @property
+    def _hooks(self) -> dict[str, Any]:
+        return {
+            "learning_record_writer": self._writer, "on_learning_record": self._note_record,
+        }  # fmt: skip
 
     def _note_record(self, record: LearningRecord) -> None:
         """Keep *record* and forward it once, whether hook or result brought it first."""
@@ -348,6 +356,8 @@ class PipelineController:
             return
         self._forwarded.add(record.run_id)
         self._record = record
+        if self._writes and self._writer is not None:
+            _call(self._writer.write, record)
         _call(self._on_record, record)
 
     def _note_progress(self, progress: RunProgress) -> None:
@@ -379,6 +389,14 @@ class PipelineController:
             finally:
                 with self._changed:
                     self._telling = False
+
+
+def _records_of(ended: object) -> Sequence[LearningRecord]:
+    """Return the records in what a run returned, whatever that is."""
+    if isinstance(ended, RunResult):
+        return ended.records
+    one = ended if isinstance(ended, LearningRecord) else getattr(ended, "learning_record", None)
+    return (one,) if isinstance(one, LearningRecord) else ()
 
 
 def _call(hook: Callable[[Any], object] | None, value: object) -> None:

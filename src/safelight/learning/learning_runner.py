@@ -16,6 +16,7 @@ from safelight.config import plain
 from safelight.errors import ConfigError, ConfigFault, GenerationCancelled, SafelightError
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
 from safelight.learning.designs import Design, choose_settings
+from safelight.learning.keyword_arguments import accepted
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.value_ranges import values_of
 
@@ -31,7 +32,8 @@ _MOST_VALUES = 10_000
 """Most values of a range text; a plan is carried out value by value, so more is a slip."""
 
 _NO_RECORD = (
-    "the run made no record; give the runner a learning_record_writer or on_learning_record"
+    "the run made no record; give whatever runs a learning_record_writer or on_learning_record,"
+    " or let it take on_learning_record as an argument"
 )
 
 
@@ -403,14 +405,15 @@ class LearningRunner:
     """Carries out learning plans through a callable that runs one config.
 
     Args:
-        run: For example ``PipelineController.run`` or ``PipelineRunner.run``, with a writer
-            or a callback so that runs have records.
+        run: For example ``PipelineController.run`` or ``PipelineRunner.run``. One that takes
+            ``on_learning_record`` is given one, so that runs have records whatever hooks the
+            runner was made with.
         on_outcome: Called after every combination with the outcome and how many are done.
     """
 
     def __init__(
         self,
-        run: Callable[[dict[str, Any]], HasLearningRecord],
+        run: Callable[..., HasLearningRecord],
         *,
         on_outcome: Callable[[LearningOutcome, int, int], object] | None = None,
     ) -> None:
@@ -438,7 +441,7 @@ class LearningRunner:
     ) -> tuple[LearningOutcome, bool]:
         """Return what *config* led to, and whether its run was cancelled."""
         try:
-            result = self._run(config)
+            result = self._run(config, **accepted(self._run, {"on_learning_record": _taken}))
         except SafelightError as problem:
             cancelled = isinstance(problem, GenerationCancelled)
             return LearningOutcome(setting=setting, error=str(problem)), cancelled
@@ -449,6 +452,10 @@ class LearningRunner:
         statuses = {getattr(result, "status", None), *(record.status for record in records)}
         outcome = LearningOutcome(setting=setting, records=records, error=error)
         return outcome, "cancelled" in statuses
+
+
+def _taken(record: LearningRecord) -> None:
+    """Take a record that the result has, too; somebody must ask for it, or none is made."""
 
 
 def _records(result: HasLearningRecord) -> tuple[LearningRecord, ...]:

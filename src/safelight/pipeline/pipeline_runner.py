@@ -87,6 +87,8 @@ class PipelineRunner:
         seed: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressCallback | None = None,
+        learning_record_writer: LearningRecordSink | None = None,
+        on_learning_record: Callable[[LearningRecord], object] | None = None,
         continues: Continuation | None = None,
         resume: Mapping[str, Any] | None = None,
     ) -> RunResult:
@@ -100,6 +102,8 @@ class PipelineRunner:
             seed: Seed of everything that the plan draws, unless the config has its own.
             cancel: Set it from another thread to stop.
             on_progress: Called besides the runner's own.
+            learning_record_writer: Takes records besides the runner's own.
+            on_learning_record: Called besides the runner's own.
             continues: As in :meth:`runs`; where nothing is missing, the result has no pictures.
             resume: As in :meth:`runs`.
 
@@ -110,8 +114,9 @@ class PipelineRunner:
         """
         results = list(
             self.runs(
-                config, seed=seed, cancel=cancel, on_progress=on_progress, continues=continues,
-                resume=resume,
+                config, seed=seed, cancel=cancel, on_progress=on_progress,
+                learning_record_writer=learning_record_writer,
+                on_learning_record=on_learning_record, continues=continues, resume=resume,
             )
         )  # fmt: skip
         if not results:
@@ -125,6 +130,8 @@ class PipelineRunner:
         seed: int | None = None,
         cancel: CancelToken | None = None,
         on_progress: ProgressCallback | None = None,
+        learning_record_writer: LearningRecordSink | None = None,
+        on_learning_record: Callable[[LearningRecord], object] | None = None,
         continues: Continuation | None = None,
         resume: Mapping[str, Any] | None = None,
     ) -> Iterator[RunResult]:
@@ -135,6 +142,8 @@ class PipelineRunner:
             seed: As in :meth:`run`.
             cancel: As in :meth:`run`.
             on_progress: As in :meth:`run`.
+            learning_record_writer: As in :meth:`run`.
+            on_learning_record: As in :meth:`run`.
             continues: Go on from what earlier runs of this plan have left: parts that lack
                 nothing are passed over, of the others only what is missing is drawn.
             resume: Plain values that journals carry, for whoever goes on with the plan later.
@@ -157,6 +166,8 @@ class PipelineRunner:
         plan_id = continues.plan_id if continues else new_run_id()
         starts = range(0, plan.plan_size, self._per_run)
         listeners = [hook for hook in (self._on_progress, on_progress) if hook]
+        writers = [one for one in (self._writer, learning_record_writer) if one is not None]
+        on_records = [hook for hook in (self._on_record, on_learning_record) if hook]
         with held_plan(self._archive, plan_id, utc_timestamp(self._clock())):
             for part, start in enumerate(starts, start=1):
                 places = range(start, min(start + self._per_run, plan.plan_size))
@@ -171,7 +182,7 @@ class PipelineRunner:
                     whole={"plan_id": plan_id, "part": part, "parts": len(starts)},
                     timestamp=utc_timestamp(self._clock()),
                     archive=self._archive,
-                    hooks=RunHooks(self._writer, self._on_record, listeners),
+                    hooks=RunHooks(writers, on_records, listeners),
                     cancel=cancel,
                     strict=self._strict,
                     retry=self._retry,

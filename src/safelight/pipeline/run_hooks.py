@@ -31,24 +31,24 @@ class RunHooks:
 
     def __init__(
         self,
-        writer: LearningRecordSink | None,
-        on_record: Callable[[LearningRecord], object] | None,
+        writers: Sequence[LearningRecordSink],
+        on_records: Sequence[Callable[[LearningRecord], object]],
         listeners: Sequence[ProgressCallback],
     ) -> None:
-        self._writer = writer
-        self._on_record = on_record
+        self._writers = tuple({id(writer): writer for writer in writers}.values())
+        self._on_records = tuple(on_records)
         self._listeners = list(listeners)
         self.failures = 0
 
     @property
     def wants_record(self) -> bool:
         """Whether anybody takes learning records."""
-        return self._writer is not None or self._on_record is not None
+        return bool(self._writers or self._on_records)
 
     @property
     def has_writer(self) -> bool:
         """Whether records are written down."""
-        return self._writer is not None
+        return bool(self._writers)
 
     @property
     def wants_progress(self) -> bool:
@@ -65,16 +65,16 @@ class RunHooks:
                 self._listeners.remove(listener)
 
     def record(self, record: LearningRecord) -> bool:
-        """Give the same *record* to writer and callback; return whether it is safe on disk."""
+        """Give the same *record* to writers and callbacks; return whether it is safe on disk."""
         written = True
-        if self._writer is not None:
-            failures_before = self._writer_failures()
-            written = self._call(self._writer.write, record)
-            missed = self._writer_failures() - failures_before
+        for writer in self._writers:
+            failures_before = _failures_of(writer)
+            taken = self._call(writer.write, record)
+            missed = _failures_of(writer) - failures_before
             self.failures += missed
-            written = written and missed == 0
-        if self._on_record is not None:
-            self._call(self._on_record, record)
+            written = written and taken and missed == 0
+        for on_record in self._on_records:
+            self._call(on_record, record)
         return written
 
     def _call(self, hook: Callable[[LearningRecord], object], record: LearningRecord) -> bool:
@@ -86,6 +86,7 @@ class RunHooks:
             return False
         return True
 
-    def _writer_failures(self) -> int:
-        failures = getattr(self._writer, "failures", 0)
-        return failures if isinstance(failures, int) else 0
+
+def _failures_of(writer: LearningRecordSink) -> int:
+    failures = getattr(writer, "failures", 0)
+    return failures if isinstance(failures, int) else 0
