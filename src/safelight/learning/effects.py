@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.adjusted_model import AdjustedModel
+from safelight.learning.blas_threads import one_blas_thread
 from safelight.learning.confounding import TogetherCounts, followers
 from safelight.learning.interactions import Interaction, find_interactions
 from safelight.learning.knob_levels import KnobLevels, knob_levels, likeness
@@ -148,6 +149,7 @@ class Effects:
         return tuple(knob for knob in self.knobs if knob.status == "clear")
 
 
+@one_blas_thread()
 def find_effects(trials: Trials) -> Effects:
     """Return what each knob does to the scores of *trials*."""
     blank = Effects(

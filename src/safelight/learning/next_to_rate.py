@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.learning.blas_threads import one_blas_thread
 from safelight.learning.scores import ImageScores
 
 __all__ = ["RatingPool", "next_pairs", "next_pictures", "rating_pool"]
@@ -70,6 +71,7 @@ class RatingPool:
         return len(self.means)
 
 
+@one_blas_thread()
 def rating_pool(
     columns: Mapping[str, Sequence[object]], scores: ImageScores | None = None
 ) -> RatingPool:
@@ -120,6 +122,7 @@ def rating_pool(
     )  # fmt: skip
 
 
+@one_blas_thread()
 def next_pictures(
     pool: RatingPool, count: int = 1, *, leave_out: Collection[int] = (), seed: int = 0
 ) -> tuple[int, ...]:
@@ -154,6 +157,7 @@ def next_pictures(
     return tuple(chosen[place] for place in rng.permutation(len(chosen)))
 
 
+@one_blas_thread()
 def next_pairs(
     pool: RatingPool,
     count: int = 1,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.learning.blas_threads import one_blas_thread
 from safelight.learning.knob_space import ChoiceKnob, KnobSpace
 from safelight.learning.surrogate import Surrogate, fit_surrogate
 
@@ -82,6 +83,7 @@ def fewest_ratings(space: KnobSpace) -> int:
     return len(space.knobs) + 3
 
 
+@one_blas_thread()
 def propose(
     space: KnobSpace,
     tried: Sequence[Tried],

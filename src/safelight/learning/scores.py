@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.agreement import Agreement, rater_agreement
+from safelight.learning.blas_threads import one_blas_thread
 from safelight.learning.pick_model import Choice, fit_picks
 from safelight.learning.rating_event import (
     Identity,
@@ -105,6 +106,7 @@ def is_automatic(event: RatingEvent) -> bool:
     return event.source.startswith(AUTOMATIC)
 
 
+@one_blas_thread()
 def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) -> ImageScores:
     """Return the scores of all pictures that *events* judge.
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from safelight.errors import PlanError
 from safelight.knobs import KNOBS
+from safelight.learning.blas_threads import one_blas_thread
 from safelight.learning.knob_space import (
     MOST_LEVELS,
     ChoiceKnob,
@@ -177,6 +178,7 @@ class Verdict:
     missing: int
 
 
+@one_blas_thread()
 def suggest(
     trials: Trials,
     count: int = 8,
@@ -227,6 +229,7 @@ def suggest(
     )  # fmt: skip
 
 
+@one_blas_thread()
 def verdict(trials: Trials) -> Verdict | str:
     """Return the best known setting and whether it may be recommended; a text if none is known."""
     space, fixed, _ = _space_of(trials, ())

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.learning.blas_threads import one_blas_thread
+
 __all__ = ["Surrogate", "fit_surrogate"]
 
 Floats = NDArray[np.float64]
@@ -140,6 +142,7 @@ class Surrogate:
         )  # fmt: skip
 
 
+@one_blas_thread()
 def fit_surrogate(
     points: Floats,
     scores: Floats,
