@@ -68,7 +68,7 @@ class ImportLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         self._stem = f"{moment}_{secrets.token_hex(4)}.jsonl"
         self._open: dict[str, AppendOnlyFile] = {}
 
