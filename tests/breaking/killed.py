@@ -373,7 +373,7 @@ def merger(scene: Scene) -> None:
     beside = (
         scene.begin(merge, str(scene.archive), str(other)) if scene.chance.random() < 0.3 else None
     )
-    scene.kill(child, 0.4)
+    scene.kill(child, 0.2)
     if beside is not None and beside.wait():
         scene.fault(f"a merge beside it ended badly: {beside.text()[-300:]}")
     scene.check_sound()
@@ -400,10 +400,10 @@ def syncer(scene: Scene) -> None:
     shutil.copytree(other, scene.archive)
     store, third = scene.folder / "store", scene.folder / "b"
     child = scene.begin(sync, str(scene.archive), str(store))
-    scene.kill(child, 0.4)
+    scene.kill(child, 0.12)
     again = scene.begin(sync, str(scene.archive), str(store))
     fetching = scene.begin(sync, str(third), str(store))
-    scene.kill(fetching, 0.4)
+    scene.kill(fetching, 0.12)
     if again.wait():
         scene.fault(f"a sync ended badly: {again.text()[-300:]}")
     for archive in (scene.archive, third):
