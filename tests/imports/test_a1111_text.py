@@ -28,7 +28,10 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.strip().splitlines()]
 
 
-@pytest.mark.parametrize("case", _CASES, ids=[str(n) for n in range(len(_CASES))])
+_AWAY = pytest.param(None, marks=pytest.mark.skip(reason="the real texts are not beside it"))
+
+
+@pytest.mark.parametrize("case", _CASES or [_AWAY])
 def test_real_texts_read_as_the_web_ui_reads_them_or_better(case: dict[str, Any]) -> None:
     info = parse_infotext(case["text"])
     expected = {**case["fields"], **case.get("a_careful_importer_should_give", {})}
