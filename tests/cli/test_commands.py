@@ -234,7 +234,10 @@ def test_the_first_command_of_the_help_works_in_any_folder(safelight: Safelight)
     result = safelight(*first.split())
     assert result.exit_code == 0
     assert "completed: 12 pictures" in result.stdout
-    assert "safelight serve --open" in result.stdout
+    assert "safelight serve --open\n" in result.stdout
+    other = safelight("demo", "samplers", "--archive", "another one")
+    for hint in ("safelight serve --open", r"safelight show [0-9a-f]{16}"):
+        assert re.search(f"{hint} --archive 'another one'\n", other.stdout), other.stdout
 
 
 def test_every_example_is_listed_and_can_be_copied(safelight: Safelight, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 import safelight
-from safelight.cli.options import archive_option, seed_option
+from safelight.cli.options import archive_option, archive_words, seed_option
 from safelight.cli.run_command import command as run_command
 from safelight.knobs import did_you_mean
 
@@ -51,7 +51,7 @@ def command(
             click.echo(_copied(source, folder))
         return
     ctx.invoke(run_command, configs=(config,), archive=archive, seed=seed)
-    click.echo("\nlook      safelight serve --open")
+    click.echo(f"\nlook      safelight serve --open{archive_words(archive)}")
     click.echo(f"change    safelight demo {config.stem} --copy .")
 
 

@@ -12,6 +12,7 @@ import click
 
 from safelight.cli.options import (
     archive_option,
+    archive_words,
     ask_for_large_plan,
     json_option,
     override_option,
@@ -298,7 +299,8 @@ def _run(job: Job, plan: LearningPlan, archive: Path, as_json: bool) -> int:
     else:
         pictures = sum(len(outcome.images) for outcome in good)
         click.echo(f"{pictures:,} pictures of {len(good):,} combinations are in {archive}")
-        click.echo("rate them with: safelight rate --next; then: safelight effects")
+        where = archive_words(archive)
+        click.echo(f"rate them with: safelight rate --next{where}; then: safelight effects{where}")
     if cancel.cancelled:
         return EXIT_STATUS["cancelled"]
     if len(good) < plan.size or any(o.error for o in result.outcomes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from safelight.randomizer_config import LARGE_PLAN
 
 __all__ = [
     "archive_option",
+    "archive_words",
     "ask_for_large_plan",
     "check_archive",
     "engine_option",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 
+_VARIABLE, _USUAL = "SAFELIGHT_ARCHIVE", Path("safelight")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -34,13 +38,19 @@ def _archive_option(
     return click.option(
         "--archive",
         type=click.Path(file_okay=False, path_type=Path),
-        envvar="SAFELIGHT_ARCHIVE",
-        default=Path("safelight"),
+        envvar=_VARIABLE,
+        default=_USUAL,
         show_default="./safelight",
         show_envvar=True,
         callback=callback,
         help="Folder that holds records and images.",
     )
+
+
+def archive_words(path: Path) -> str:
+    """Return what a command needs to be told to find the archive at *path*, a blank before it."""
+    usual = Path(os.environ.get(_VARIABLE) or _USUAL)
+    return "" if path == usual else f" --archive {shlex.quote(str(path))}"
 
 
 def check_archive(path: Path) -> Path:

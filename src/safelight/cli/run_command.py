@@ -24,6 +24,7 @@ from safelight.cli.engine_choice import EngineChoice, engine_choice_options
 from safelight.cli.job import Job, ready_job
 from safelight.cli.options import (
     archive_option,
+    archive_words,
     ask_for_large_plan,
     json_option,
     override_option,
@@ -353,6 +354,7 @@ def _report(result: RunResult, archive: Path, sheet: Path | None, again: str) ->
 
     *again* is how a command begins that goes on with it.
     """
+    where = archive_words(archive)
     part = f" (part {result.part} of {result.parts})" if result.parts > 1 else ""
     failed = f", {_counted(len(result.failures), 'variant')} failed" if result.failures else ""
     pictures = _counted(len(result.images), "picture")
@@ -363,7 +365,7 @@ def _report(result: RunResult, archive: Path, sheet: Path | None, again: str) ->
     lines += [f"  failed    #{f.variant} in {f.stage}: {f.error}" for f in result.failures[:5]]
     lines += [f"  warning   {warning}" for warning in result.warnings[:10]]
     if len(result.failures) > 5 or len(result.warnings) > 10:
-        lines.append(f"  more      safelight show {result.run_id}")
+        lines.append(f"  more      safelight show {result.run_id}{where}")
     if len(result.images) == 1 and result.images[0].path:
         lines.append(f"  picture   {result.images[0].path}")
     elif result.folder is not None and result.images:
@@ -373,13 +375,13 @@ def _report(result: RunResult, archive: Path, sheet: Path | None, again: str) ->
         lines.append(f"  sheet     {sheet}")
     record = _record_path(archive, result.learning_record)
     if record is not None:
-        lines += [f"  record    {record}", f"  look      safelight show {result.run_id}"]
+        lines += [f"  record    {record}", f"  look      safelight show {result.run_id}{where}"]
     elif result.learning_record is not None and result.recoverable:
         lines.append("  record    NOT WRITTEN; the next safelight command tries again")
     elif result.learning_record is not None:
         lines.append("  record    LOST, the log says why; choose another --archive")
     if record is not None and result.status in ("partial", "cancelled"):
-        lines.append(f"  go on     {again}--resume {result.run_id}")
+        lines.append(f"  go on     {again}--resume {result.run_id}{where}")
     return lines
 
 
