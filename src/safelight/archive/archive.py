@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.archive.columns import INTERNAL, RATINGS, TABLES, decoded, rank_of
+from safelight.archive.columns import INTERNAL, RATINGS, TABLES
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.loose_records import loose_batch, loose_documents, loose_names
 from safelight.archive.pack_check import readable_tables
@@ -23,6 +23,7 @@ from safelight.archive.packing import Packed, pack_in_batches, share_out, worthw
 from safelight.archive.packs import Pack, read_packs, write_pack
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
+from safelight.archive.run_copies import that_count, what_it_says
 from safelight.archive.search import KEYS, Search, fetched_rows
 from safelight.archive.views import VIEWS, Views, quoted_name
 from safelight.archive_layout import (
@@ -43,10 +44,13 @@ from safelight.learning.ratings import Rating, RatingStore, current_ratings
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view", "records_differ"]
+__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
 
 _T = TypeVar("_T")
 _PER_PACK = 20_000
+_TOGETHER = 2000
+"""Runs whose documents are held at once."""
+
 _log = logging.getLogger(__name__)
 _TOLD_OF = 5  # files by name; the others are counted
 _TOLD_OF = 5
@@ -237,8 +241,15 @@ class Archive:
 
         return self.asked(select, rated=True)
 
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(
+        self, statement: str, parameters: Sequence[Any] = (), *, rated: bool = True
+    ) -> list[tuple[Any, ...]]:
         """Return the rows of one SELECT of our own over the views.
+
+        Args:
+            statement: The SELECT.
+            parameters: Its values.
+            rated: Whether it asks for ratings; all of them are read for it.
 
         Raises:
             ArchiveError: It fails.
@@ -248,7 +259,7 @@ class Archive:
             views.show()
             return fetched_rows(connection, statement, parameters)
 
-        return self.asked(select, rated=True)
+        return self.asked(select, rated=rated)
 
     def record(self, run_id: str) -> LearningRecord:
         """Return the record of the run whose id begins with *run_id*, of the newest for ``last``.
@@ -263,10 +274,10 @@ class Archive:
                     f"there are no records in {self.path}; make one with: safelight run CONFIG"
                 )
             run_id = newest[0][0]
-        found = dict(loose_documents(records_folder(self.path), prefix=run_id))
+        loose = loose_documents(records_folder(self.path), prefix=run_id)
         where = "starts_with(run_id, ?) AND run_id BETWEEN ? AND ? LIMIT 99"
         packed = self._documents(where, [run_id, run_id, run_id + "\U0010ffff"])
-        whole = _that_count([*packed, *found.items()])
+        whole = that_count([*packed, *loose])
         ids = {*whole, *(key for key, _ in packed)}
         if run_id in ids:
             ids = {run_id}
@@ -283,7 +294,7 @@ class Archive:
                 f"the record of run {only} is damaged; another copy of the archive may have it:"
                 " safelight archive merge OTHER"
             )
-        return LearningRecord.from_json(whole[only])
+        return whole[only]
 
     def records(self, run_ids: Iterable[str]) -> list[LearningRecord]:
         """Return the records of *run_ids*; those that cannot be read are left out.
@@ -296,7 +307,7 @@ class Archive:
             return []
         loose = loose_documents(records_folder(self.path), wanted)
         packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
-        return [LearningRecord.from_json(text) for text in _that_count([*packed, *loose]).values()]
+        return list(that_count([*packed, *loose]).values())
 
     def differing_runs(self) -> list[Fault]:
         """Return the runs of which there are records that differ, and which of them counts.
@@ -314,21 +325,13 @@ class Archive:
         if not self._packs():  # what is loose is compared by whoever reads it
             return []
         wanted = sorted(self.asked(doubled, rated=False))
-        if not wanted:
-            return []
-        copies: dict[str, list[bytes]] = {}
-        packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
-        for run_id, text in (*packed, *loose_documents(records_folder(self.path), wanted)):
-            copies.setdefault(run_id, []).append(text)
-        found = []
-        for run_id, texts in copies.items():
-            if len(set(texts)) > 1 and records_differ(texts):
-                counts = LearningRecord.from_json(_that_count([(run_id, t) for t in texts])[run_id])
-                found.append(Fault(
-                    path=self.path,
-                    told=f"run {run_id} has {len(set(texts))} records that differ: the one that"
-                    f" counts is {counts.status}, with {len(counts.outputs)} pictures",
-                ))  # fmt: skip
+        loose = dict(loose_documents(records_folder(self.path), wanted))
+        found: list[Fault] = []
+        for start in range(0, len(wanted), _TOGETHER):
+            some = wanted[start : start + _TOGETHER]
+            copies = self._documents("run_id IN (SELECT unnest(?))", [some])
+            copies += [(run_id, loose[run_id]) for run_id in some if run_id in loose]
+            found += _differing(self.path, copies)
         return found
 
     def _documents(self, where: str, parameters: Sequence[Any]) -> list[tuple[str, bytes]]:
@@ -537,29 +540,18 @@ class Archive:
         )
 
 
-def _that_count(documents: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
-    """Return run_id -> the one of its whole documents that counts; of equal ones the first."""
-    found: dict[str, tuple[tuple[bool, int], bytes]] = {}
-    for run_id, document in documents:
+def _differing(archive: Path, copies: Sequence[tuple[str, bytes]]) -> Iterator[Fault]:
+    said: dict[str, set[object]] = {}
+    for run_id, document in copies:
         with contextlib.suppress(RecordError):
-            read_document(document)
-            record = decoded(document)
-            rank = rank_of(record.status, len(record.outputs))
-            if run_id not in found or rank > found[run_id][0]:
-                found[run_id] = rank, document
-    return {run_id: document for run_id, (_, document) in found.items()}
-
-
-def records_differ(documents: Iterable[bytes]) -> bool:
-    """Return whether records of one run say different things of it."""
-    told = set()
-    for document in documents:
-        with contextlib.suppress(RecordError):
-            record = decoded(document)
-            same = record.status == "imported"
-            pictures = tuple(sorted(output.sha256 for output in record.outputs))
-            told.add(pictures if same else document)
-    return len(told) > 1
+            said.setdefault(run_id, set()).add(what_it_says(read_document(document), document))
+    several = {run_id for run_id, told in said.items() if len(told) > 1}
+    for run_id, counts in that_count(one for one in copies if one[0] in several).items():
+        yield Fault(
+            path=archive,
+            told=f"run {run_id} has {len(said[run_id])} records that differ: the one that counts is"
+            f" {counts.status}, with {len(counts.outputs)} pictures",
+        )
 
 
 def columns_of_view(view: str) -> Mapping[str, str]:

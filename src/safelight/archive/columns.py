@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from safelight.archive.run_copies import Rank, rank_of
 from safelight.errors import RecordError
 from safelight.knobs import STAGES
 from safelight.learning.learning_record import check_digest
@@ -32,7 +33,6 @@ __all__ = [
     "columns_of",
     "decoded",
     "numpy_columns",
-    "rank_of",
     "run_of",
 ]
 
@@ -169,18 +169,9 @@ class Run(NamedTuple):
     pictures: int
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """Of two records of one run the higher counts; see :func:`rank_of`."""
+    def rank(self) -> Rank:
+        """Of two records of one run the higher counts; see :func:`.run_copies.rank_of`."""
         return rank_of(self.status, self.pictures)
-
-
-def rank_of(status: str, pictures: int) -> tuple[bool, int]:
-    """Return by what one of several records of a run counts: the highest.
-
-    A run that ended knows more than one that was taken for killed, as it is in a copy that was made
-    while it went on; of two such the one that came further does.
-    """
-    return status != "interrupted", pictures
 
 
 _IMPORTED = "imported"

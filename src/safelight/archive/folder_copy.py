@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from safelight.archive.archive import Archive
-from safelight.archive.pack_check import check_pack, set_aside
+from safelight.archive.pack_check import SET_ASIDE, check_pack, set_aside
 from safelight.archive.packs import MANIFEST, read_pack
 from safelight.archive.transfer import (
     Carried,
@@ -138,7 +138,7 @@ class FolderCopy:
         if self._pictures is None:
             try:
                 rows = Archive(self.path).rows(
-                    "SELECT path, sha256 FROM run_images WHERE path[1:7] = 'images/'"
+                    "SELECT path, sha256 FROM run_images WHERE path[1:7] = 'images/'", rated=False
                 )
             except ArchiveError as error:
                 raise StorageError(f"{self.path} cannot be asked: {error}") from error
@@ -204,7 +204,8 @@ class FolderCopy:
     def set_pack_aside(self, name: str) -> bool:
         """Move a damaged pack out of the way."""
         try:
-            set_aside(packs_folder(self.path) / name)
+            folder = packs_folder(self.path)
+            set_aside(folder / name, folder / SET_ASIDE / name)
         except ArchiveError as error:
             raise StorageError(str(error)) from error
         return True

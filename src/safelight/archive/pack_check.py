@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SET_ASIDE = ".damaged"
-"""Folder for damaged packs that something whole has taken the place of; nothing reads it."""
+"""Folder for what was damaged, beside packs and below images; nothing reads it."""
 
 _TOGETHER = 2048
 """Documents that are compressed together."""
@@ -140,21 +140,24 @@ def readable_tables(pack: Pack) -> str | None:
     return None
 
 
-def set_aside(pack: Path) -> None:
-    """Move a damaged pack out of the way, for what takes its place; nothing is deleted.
+def set_aside(damaged: Path, target: Path) -> None:
+    """Move what is damaged out of the way, for what takes its place; nothing is deleted.
+
+    Args:
+        damaged: A pack, or a picture.
+        target: Where it goes, below a folder :data:`SET_ASIDE`; its name gets an end of chance.
 
     Raises:
         ArchiveError: It cannot be moved.
     """
-    folder = pack.parent / SET_ASIDE
     try:
-        make_folder(folder)
+        make_folder(target.parent)
         with contextlib.suppress(FileNotFoundError):  # somebody else recovers, too
-            pack.rename(folder / f"{pack.name}-{secrets.token_hex(4)}")
-        sync_folder(folder)
-        sync_folder(pack.parent)
+            damaged.rename(target.with_name(f"{target.name}-{secrets.token_hex(4)}"))
+        sync_folder(target.parent)
+        sync_folder(damaged.parent)
     except OSError as error:
-        raise ArchiveError(f"{pack.name} cannot be set aside: {error}") from error
+        raise ArchiveError(f"{damaged} cannot be set aside: {error}") from error
 
 
 def _first_line(error: BaseException) -> str:

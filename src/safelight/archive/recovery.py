@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,7 +21,7 @@ from safelight.archive.packs import (
 )
 from safelight.archive.verification import damaged_pictures
 from safelight.archive_layout import packs_folder, records_folder
-from safelight.durable_file import TEMPORARY_SUFFIX, make_folder, remove_abandoned, sync_folder
+from safelight.durable_file import TEMPORARY_SUFFIX, remove_abandoned
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import read_document
 
@@ -87,19 +86,11 @@ def set_pictures_aside(
     Raises:
         ArchiveError: The archive cannot be read, or written.
     """
-    moved = []
-    for place in damaged_pictures(archive, on_progress):
+    damaged = damaged_pictures(archive, on_progress)
+    for place in damaged:
         below = PurePosixPath(place).relative_to("images")
-        aside = archive.path / "images" / SET_ASIDE / f"{below}-{secrets.token_hex(4)}"
-        try:
-            make_folder(aside.parent)
-            (archive.path / place).rename(aside)
-            sync_folder(aside.parent)
-            sync_folder((archive.path / place).parent)
-        except OSError as error:
-            raise ArchiveError(f"{place} cannot be set aside: {error}") from error
-        moved.append(place)
-    return moved
+        set_aside(archive.path / place, archive.path / "images" / SET_ASIDE / below)
+    return damaged
 
 
 def _repair_packs(archive: Path, done: Recovery) -> None:
@@ -126,7 +117,7 @@ def _repair_packs(archive: Path, done: Recovery) -> None:
         missing = [document for run_id, document in documents.items() if run_id not in held]
         if missing:
             write_pack(packs_folder(archive), missing)
-        set_aside(path)
+        set_aside(path, path.parent / SET_ASIDE / path.name)
         done.repaired.append(path)
 
 

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from safelight.archive.archive import Archive, Fault, records_differ
+from safelight.archive.archive import Archive, Fault
 from safelight.archive.columns import decoded
 from safelight.archive.pack_check import check_pack, seal
 from safelight.archive.packs import read_packs
+from safelight.archive.run_copies import what_it_says
 from safelight.archive.views import Views
 from safelight.archive_layout import FileKind, files_below, kind_of, packs_folder, records_folder
 from safelight.errors import ArchiveError, RecordError
@@ -146,7 +147,7 @@ def _verify_packs(
 
 
 def _verify_loose(archive: Path, found: Verification) -> None:
-    known: dict[str, bytes] = {}
+    known: dict[str, object] = {}
     folder = records_folder(archive)
     try:
         names = sorted(os.listdir(folder))
@@ -169,7 +170,8 @@ def _verify_loose(archive: Path, found: Verification) -> None:
         except (OSError, RecordError) as error:
             found.add_fault(path, str(error))
             continue
-        if records_differ((document, known.setdefault(record.run_id, document))):
+        says = what_it_says(record, document)
+        if known.setdefault(record.run_id, says) != says:
             found.add_fault(path, f"is another record of run {record.run_id}")
             continue
         found.records += 1
@@ -233,7 +235,7 @@ def _read_pictures(
     on_progress: Callable[[str, int, int], None],
 ) -> None:
     """Tell *note* of every picture's path, and what is wrong with it, if anything."""
-    total = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL")[0][0]
+    ((total,),) = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL", rated=False)
     done = 0
 
     def read(connection: duckdb.DuckDBPyConnection, views: Views) -> None:

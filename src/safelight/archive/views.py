@@ -17,10 +17,10 @@ from safelight.archive.columns import (
     Run,
     columns_of,
     numpy_columns,
-    rank_of,
 )
 from safelight.archive.filters import Filter
 from safelight.archive.packs import FIRST_LAYOUT, Pack
+from safelight.archive.run_copies import Rank, rank_of
 from safelight.learning.ratings import Rating
 
 if TYPE_CHECKING:
@@ -334,8 +334,8 @@ def doubled_runs(
 ) -> set[tuple[str, str]]:
     """Return (pack's name, run_id) of every record that does not count; loose is ``""``.
 
-    Of several records of a run the one of highest rank counts (:func:`.columns.rank_of`), of equal
-    ones that of the earliest pack, and a loose one last.
+    Of several records of a run the one of highest rank counts (:func:`.run_copies.rank_of`), of
+    equal ones that of the earliest pack, and a loose one last.
 
     A run has one time, so only packs whose times overlap are looked into, which serial packing
     never makes. Records whose time is that of a file are looked for everywhere.
@@ -361,7 +361,7 @@ def doubled_runs(
             looks.append((some, f"{which} AND run_id IN ({doubled})", []))
     own = {run.run_id: run.rank for run in loose}
     place = {pack.path.name: number for number, pack in enumerate(packs)}
-    copies: dict[str, dict[str, tuple[bool, int]]] = {}
+    copies: dict[str, dict[str, Rank]] = {}
     for some, which, parameters in looks:
         if some:
             for run_id, file, status, pictures in connection.execute(

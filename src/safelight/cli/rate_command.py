@@ -15,8 +15,6 @@ from safelight.learning.ratings import Identity, RatingEvent
 from safelight.pipeline.images import identify
 
 _log = logging.getLogger(__name__)
-_TOGETHER = 100
-"""Pictures that are looked for together."""
 
 
 @click.command("rate")
@@ -162,17 +160,20 @@ def _words_of(event: RatingEvent) -> str:
 def _tell_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[Identity]) -> None:
     """Say which of *images* no record of *archive* knows."""
     given = list(zip(images, pictures, strict=False))
-    known: set[object] = set()
-    for start in range(0, len(given), _TOGETHER):
-        hashes = [one for _, picture in given[start:][:_TOGETHER] for _, one in picture.keys]
-        listed = ", ".join(f"'{one}'" for one in hashes)
-        condition = f"sha256 in ({listed}) or pixel_sha256 in ({listed})"
-        try:
-            rows = archive.query(condition, columns=["sha256", "pixel_sha256"], limit=None).rows
-        except ArchiveError as error:  # the ratings are safe
-            _log.warning("whether these pictures have records cannot be said: %s", error)
-            return
-        known.update(one for row in rows for one in row)
+    if not given:
+        return
+    hashes = [one for _, picture in given for _, one in picture.keys]
+    try:
+        rows = archive.rows(
+            "SELECT sha256, pixel_sha256 FROM run_images WHERE sha256 IN (SELECT"
+            " unnest(?::VARCHAR[])) OR pixel_sha256 IN (SELECT unnest(?::VARCHAR[]))",
+            [hashes, hashes],
+            rated=False,
+        )
+    except ArchiveError as error:  # the ratings are safe
+        _log.warning("whether these pictures have records cannot be said: %s", error)
+        return
+    known = {one for row in rows for one in row}
     unknown = [path for path, picture in given if not known & {one for _, one in picture.keys}]
     if unknown:
         names = ", ".join(str(path) for path in unknown[:3]) + (", ..." if unknown[3:] else "")

@@ -36,6 +36,9 @@ from safelight.learning.ratings import RatingEvent
 __all__ = ["ImportFault", "ImportSummary", "import_folders", "mend_places"]
 
 _TOGETHER = 32
+_TOLD_TOGETHER = 2000
+"""Records that are held at once."""
+
 _PER_PACK = 16_384
 _PACK_BYTES = 128 * 2**20
 _LOOSE = 64
@@ -230,6 +233,7 @@ def _gone(archive: Archive, pictures: Sequence[str]) -> set[str]:
         "SELECT sha256, path FROM run_images WHERE path IS NOT NULL"
         " AND sha256 IN (SELECT unnest(?::VARCHAR[]))",
         [list(pictures)],
+        rated=False,
     )
     there = {sha256 for sha256, path in rows if (archive.path / path).is_file()}
     return {sha256 for sha256, _ in rows} - there
@@ -245,20 +249,24 @@ def mend_places(archive: Archive) -> int:
         ArchiveError: The archive cannot be read.
         StorageError: It cannot be written.
     """
-    log = ImportLog(imports_folder(archive.path))
     moved = read_places(imports_folder(archive.path))
     lost = [sha256 for sha256, path in moved.items() if not (archive.path / path).is_file()]
+    if not lost:
+        return 0
     rows = archive.rows(
         "SELECT DISTINCT run_id FROM run_images WHERE sha256 IN (SELECT unnest(?::VARCHAR[]))",
         [lost],
+        rated=False,
     )
     found = {
         output.sha256: output.path
-        for record in archive.records(run_id for (run_id,) in rows)
+        for start in range(0, len(rows), _TOLD_TOGETHER)
+        for record in archive.records(run_id for (run_id,) in rows[start:][:_TOLD_TOGETHER])
         for output in record.outputs
         if output.path is not None and (archive.path / output.path).is_file()
     }
     mended = [(sha256, found[sha256]) for sha256 in lost if sha256 in found]
+    log = ImportLog(imports_folder(archive.path))
     try:
         log.add_places(mended)
     except OSError as error:

@@ -247,10 +247,9 @@ class RatingStore:
         self.passed_over = {}
         self._look_again = 0.0  # what is told from here on follows all that is returned
         with paused_collector():
-            decoded = (event for event in self._lines() if event is not None)
-            return tuple(sorted(unique_events(decoded).values(), key=time_order))
+            return tuple(sorted(unique_events(self._all()).values(), key=time_order))
 
-    def _lines(self) -> Iterator[RatingEvent]:
+    def _all(self) -> Iterator[RatingEvent]:
         """Yield every event in the segments."""
         for name in sorted(_sizes(self.folder)):
             path = self.folder / name
