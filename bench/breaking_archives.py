@@ -18,6 +18,7 @@ import logging
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -35,16 +36,14 @@ def kill(trials: int, seed: int, word: str) -> int:
     print("|---|---:|---:|---:|---:|")
     lost = 0
     with kept_for_all_trials():
-        for name in (name for name in KILLED if word in name):
+        for name in _matching(KILLED, word):
             ended = acknowledged = bad = 0
             for number in range(trials):
                 with tempfile.TemporaryDirectory(prefix="breaking-") as folder:
                     trial = killed_once(name, Path(folder), seed + number)
                 ended += trial.before
                 acknowledged += trial.acknowledged
-                bad += bool(trial.faults)
-                for fault in trial.faults:
-                    print(f"LOST {name}, seed {seed + number}: {fault}", file=sys.stderr)
+                bad += bool(_told(name, seed + number, trial.faults))
             lost += bad
             print(
                 f"| {name} | {trials} | {trials - ended} | {acknowledged:,} | {bad} |", flush=True
@@ -57,7 +56,7 @@ def calls(trials: int, seed: int, word: str) -> int:
     print(f"| command | calls below the archive | trials ({', '.join(TROUBLES)}) | faults |")
     print("|---|---:|---:|---:|")
     lost = 0
-    for name in (name for name in COMMANDS if word in name):
+    for name in _matching(COMMANDS, word):
         with tempfile.TemporaryDirectory(prefix="breaking-") as folder:
             bench = Bench(name, Path(folder))
             injections = bench.injections(trials or 10**9, seed)
@@ -78,15 +77,13 @@ def power(trials: int, seed: int, word: str) -> int:
     print("| work | times done | cuts | acknowledged | lost, torn or doubled |")
     print("|---|---:|---:|---:|---:|")
     lost = 0
-    for name in (name for name in WORKS if word in name):
+    for name in _matching(WORKS, word):
         times = cuts = told = bad = 0
         while cuts < trials:
             with tempfile.TemporaryDirectory(prefix="breaking-") as folder:
                 outcome = cut_through(name, Path(folder), trials, seed + times)
-            for fault in outcome.faults:
-                print(f"LOST {name}, seed {seed + times}: {fault}", file=sys.stderr)
+            bad += _told(name, seed + times, outcome.faults)
             times, cuts, told = times + 1, cuts + outcome.cuts, told + outcome.told
-            bad += len(outcome.faults)
         lost += bad
         print(f"| {name} | {times} | {cuts:,} | {told:,} | {bad} |", flush=True)
     return lost
@@ -107,6 +104,17 @@ def flips(trials: int, seed: int, word: str) -> int:
                     print(f"NOT FOUND {place}", file=sys.stderr)
                 unseen += len(found.unseen)
     return unseen
+
+
+def _matching(names: Iterable[str], word: str) -> list[str]:
+    return [name for name in names if word in name]
+
+
+def _told(name: str, seed: int, faults: Sequence[str]) -> int:
+    """Print *faults*, and return how many there are."""
+    for fault in faults:
+        print(f"LOST {name}, seed {seed}: {fault}", file=sys.stderr)
+    return len(faults)
 
 
 def main(given: list[str]) -> int:

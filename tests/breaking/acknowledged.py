@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breaking.folder_store import FolderStore
-from breaking.killed import command_quietly, make_other, make_pictures, record, write_records
+from breaking.killed import (
+    command_quietly,
+    make_other,
+    make_pictures,
+    record,
+    small_config,
+    told_variants,
+    write_records,
+)
 from breaking.power_cuts import Cut, PowerCuts
 from safelight.archive import Archive
 from safelight.archive.recovery import recover_archive
@@ -154,11 +162,9 @@ def _rate(archive: Path, told: set[str]) -> None:
 def _run(archive: Path, told: set[str]) -> None:
     class Told(io.StringIO):
         def write(self, text: str) -> int:
-            with contextlib.suppress(ValueError, TypeError):
-                event = json.loads(text)
-                if event.get("event") == "variant" and event.get("recorded", True):
-                    told.add(f"{event['run_id']} {event['variant']}")
-            return super().write(text)
+            written = super().write(text)
+            told.update(f"{run} {variant}" for run, variant in told_variants(self.getvalue()))
+            return written
 
     config = str(archive.parent / "few.toml")
     command_quietly("run", config, "--archive", str(archive), "--log-json", out=Told())
@@ -166,22 +172,7 @@ def _run(archive: Path, told: set[str]) -> None:
 
 def _prepare_run(archive: Path) -> None:
     write_records(archive, 5)
-    (archive.parent / "few.toml").write_text(_FEW)
-
-
-_FEW = """
-[backend]
-name = "fake"
-[txt2img]
-prompt = "a hill"
-seed = 1
-steps = 1
-width = 16
-height = 16
-[randomizer]
-mode = "fanout"
-seeds_per_variant = 5
-"""
+    (archive.parent / "few.toml").write_text(small_config(5))
 
 
 def _variants_missing(archive: Path, told: frozenset[str]) -> set[str]:

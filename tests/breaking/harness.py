@@ -34,13 +34,13 @@ from breaking.rough_server import FAULTS
 from safelight.learning import LearningRecord, read_records
 from safelight.pipeline.journal import read_journal
 
-__all__ = ["TRIALS", "Finding", "ray_cluster", "trial"]
+__all__ = ["CONFIG", "TRIALS", "Finding", "ray_cluster", "trial"]
 
 VARIANTS = 24
 _HERE = Path(__file__).parent
 _STATUSES = {"completed", "partial", "failed", "cancelled", "interrupted"}
 
-_CONFIG = """
+CONFIG = """
 [backend]
 name = "{engine}"
 {options}
@@ -111,7 +111,7 @@ class Scene:
         self.resumed: list[str] = []
 
     def config(self, engine: str = "fake", options: str = "seconds_per_step = 0.02") -> None:
-        text = _CONFIG.format(engine=engine, options=options, variants=VARIANTS)
+        text = CONFIG.format(engine=engine, options=options, variants=VARIANTS)
         (self.folder / "c.toml").write_text(text)
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:

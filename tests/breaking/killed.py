@@ -30,6 +30,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from breaking.children import Child, began, children
 from breaking.folder_store import FolderStore
+from breaking.harness import CONFIG
 from safelight.archive import Archive
 from safelight.archive.recovery import recover_archive
 from safelight.archive.verification import verify_archive
@@ -317,25 +318,15 @@ def make_other(archive: Path) -> None:
             image = Identity(sha256=f"{number:064x}")
             store.add(RatingEvent.now("stars", image=image, value=3, rater="other"))
     config = archive.with_name(f"{archive.name}.toml")
-    config.write_text(_SMALL.format(variants=6, pause=0))
+    config.write_text(small_config(6))
     command_quietly("run", str(config), "--archive", str(archive))
     (archive / "searches.json").write_text('[{"name": "mine", "query": "seed = 1"}]')
 
 
-_SMALL = """
-[backend]
-name = "fake"
-seconds_per_step = {pause}
-[txt2img]
-prompt = "a hill"
-seed = 1
-steps = 2
-width = 64
-height = 64
-[randomizer]
-mode = "fanout"
-seeds_per_variant = {variants}
-"""
+def small_config(variants: int, pause: float = 0) -> str:
+    """Return a config of the stand-in engine; *pause*: seconds of each of its two steps."""
+    options = f"seconds_per_step = {pause}"
+    return CONFIG.format(engine="fake", options=options, variants=variants)
 
 
 def command_quietly(*words: str, out: io.StringIO | None = None) -> None:
@@ -424,7 +415,7 @@ def resumed_twice(scene: Scene) -> None:
     """A run is killed, goes on and is killed again, as often as it takes."""
     variants = 12
     config = scene.folder / "c.toml"
-    config.write_text(_SMALL.format(variants=variants, pause=0.008))
+    config.write_text(small_config(variants, 0.008))
     words: tuple[str, ...] = (str(config), str(scene.archive))
     told: set[tuple[str, int]] = set()
     for turn in range(4):
@@ -433,7 +424,7 @@ def resumed_twice(scene: Scene) -> None:
             scene.kill(child, 0.25, holds=lambda: _drawn(scene.archive) > 0)
         elif child.wait():
             scene.fault(f"it could not go on: {child.text()[-400:]}")
-        told |= _told(child)
+        told |= told_variants(child.text())
         with Archive(scene.archive).writer() as late:
             recover_interrupted_runs(scene.archive, late)
         records = list(read_records(records_folder(scene.archive)))
@@ -458,9 +449,10 @@ def resumed_twice(scene: Scene) -> None:
     scene.check_sound()
 
 
-def _told(child: Child) -> set[tuple[str, int]]:
+def told_variants(said: str) -> set[tuple[str, int]]:
+    """Return (run, variant) of what ``--log-json`` told as recorded; whole lines only."""
     found = set()
-    for line in child.text().split("\n")[:-1]:
+    for line in said.split("\n")[:-1]:
         with contextlib.suppress(ValueError):
             event = json.loads(line)
             told = isinstance(event, dict) and event.get("event") == "variant"
