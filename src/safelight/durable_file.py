@@ -17,7 +17,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -114,7 +114,7 @@ def copy_new_file(
     target: Path,
     *,
     modified: int | None = None,
-    sha256: str | None = None,
+    sha256s: Collection[str] = (),
     flush: bool = True,
 ) -> str | None:
     """Copy *source* as *target*, with its time, unless there is something of that name.
@@ -125,7 +125,7 @@ def copy_new_file(
         source: A file, or what is in one.
         target: Where it goes; the folder must exist.
         modified: Its time, in ns of 1970; that of *source* when it is a file.
-        sha256: What its content must be, hexadecimal; anything when not given.
+        sha256s: What its content may be, each hexadecimal; anything when none is given.
         flush: As in :func:`write_new_file`.
 
     Returns:
@@ -154,8 +154,9 @@ def copy_new_file(
             else:
                 status = _copied(source, handle, digest)
                 modified = status.st_mtime_ns if modified is None else modified
-            if sha256 not in (None, digest.hexdigest()):
-                raise ContentError(f"its SHA-256 is {digest.hexdigest()}, not {sha256}")
+            if sha256s and digest.hexdigest() not in sha256s:
+                told = " or ".join(sorted(sha256s))
+                raise ContentError(f"its SHA-256 is {digest.hexdigest()}, not {told}")
             if modified is not None:
                 os.utime(temporary, ns=(modified, modified))
             if not _named(temporary, target):

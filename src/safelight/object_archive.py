@@ -12,7 +12,7 @@ rule as ``archive merge`` does between folders.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from safelight.archive.packs import MANIFEST
 from safelight.archive.transfer import (
     Carried,
     Entry,
+    NotItsPicture,
     PackState,
     Vanished,
     Version,
@@ -145,9 +146,9 @@ class StoreCopy:
         """There are no files."""
         return None
 
-    def picture_sha256(self, key: str) -> str | None:  # noqa: ARG002
+    def picture_sha256s(self, key: str) -> frozenset[str]:  # noqa: ARG002
         """Whoever put a picture has looked at it, and its size is that of the listing."""
-        return None
+        return frozenset()
 
     def add(
         self,
@@ -155,12 +156,12 @@ class StoreCopy:
         content: Path | bytes,
         modified: int,  # noqa: ARG002
         *,
-        sha256: str | None = None,
+        sha256s: Collection[str] = (),
     ) -> bool:
         """Put an object that is not there."""
         data = _bytes(content)
-        if sha256 not in (None, hashlib.sha256(data).hexdigest()):
-            raise StorageError("is not the picture of its record: its SHA-256 differs")
+        if sha256s and hashlib.sha256(data).hexdigest() not in sha256s:
+            raise NotItsPicture("is not the picture of its record: its SHA-256 differs")
         return self._store.put_new(key, data)
 
     def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:

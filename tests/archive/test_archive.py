@@ -52,6 +52,14 @@ def record(number: int, **knobs: Any) -> LearningRecord:
     )  # fmt: skip
 
 
+def cut_short(whole: LearningRecord) -> LearningRecord:
+    """Return the record that recovery makes of a copy from while the run went on."""
+    return replace(
+        whole, status="interrupted", outputs=whole.outputs[:1],
+        variant_configs=list(whole.variant_configs[:1]),
+    )  # fmt: skip
+
+
 def edited(text: str, old: str, new: str) -> str:
     """Return a record's text with something else in it, and the digest that fits."""
     assert old in text

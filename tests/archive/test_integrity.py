@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from archive.test_archive import filled, record, run_ids
+from archive.test_archive import cut_short, filled, record, run_ids
 from archives import verified
 from safelight.archive import Archive
 from safelight.archive.folder_copy import merge_archives
@@ -538,15 +538,7 @@ def test_what_killed_writers_left_is_cleared(tmp_path: Path, what: str) -> None:
 # -- several records of one run ---------------------------------------------------------------
 
 
-def cut_short(whole: LearningRecord) -> LearningRecord:
-    """Return the record that recovery makes of a copy from while the run went on."""
-    return dataclasses.replace(
-        whole, status="interrupted", outputs=whole.outputs[:1],
-        variant_configs=list(whole.variant_configs[:1]),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("packed", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("packed", [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_record_that_came_further_counts_and_the_other_is_told(
     tmp_path: Path, packed: tuple[bool, bool], turned: bool
@@ -554,26 +546,34 @@ def test_the_record_that_came_further_counts_and_the_other_is_told(
     """In every answer: find, show, the page, evidence."""
     whole = record(1)
     assert len(whole.outputs) == 2
-    for one, in_pack in zip((whole, cut_short(whole))[:: -1 if turned else 1], packed, strict=True):
-        with LearningRecordWriter(records_folder(tmp_path)) as writer:
-            writer.write(one)
-        if in_pack:
-            Archive(tmp_path).pack()
     archive = Archive(tmp_path)
+    with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
+        for number, (one, in_pack) in enumerate(
+            zip((whole, cut_short(whole))[:: -1 if turned else 1], packed, strict=True)
+        ):
+            with LearningRecordWriter(records_folder(tmp_path)) as writer:
+                writer.write(one)
+            if in_pack:
+                archive.pack()
+            shown = 2 if number or not turned else 1
+            assert len(page.get("/api/pictures").json()["rows"]) == shown
     (run,) = archive.query(view="runs", limit=None).dicts()
     assert (run["status"], run["pictures"]) == (whole.status, 2)
     assert len(archive.query(limit=None).rows) == 2
     assert archive.record("last").status == whole.status
     (found,) = archive.records([whole.run_id])
     assert found == whole
-    with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
-        assert len(page.get("/api/pictures").json()["rows"]) == 2
-    (fault,) = verify_archive(archive).faults
-    assert f"run {whole.run_id} has 2 records that differ" in fault.told
-    assert f"counts is {whole.status}, with 2 pictures" in fault.told
+    verification = verify_archive(archive)
+    assert (verification.records, verification.faults, verification.differing_count) == (2, [], 1)
+    (told,) = verification.differing
+    assert f"run {whole.run_id} has 2 records that differ" in told
+    assert f"counts is {whole.status}, with 2 pictures" in told
     other = Archive(tmp_path / "other")
-    told = merge_archives(other.path, tmp_path)
-    assert told.differing == [fault.told]
+    merged = merge_archives(other.path, tmp_path)
+    assert (merged.differing, merged.differing_count) == ([told], 1)
+    shown = call("archive", "verify", "--archive", str(tmp_path))
+    assert shown.exit_code == 0
+    assert told in shown.output
 
 
 def test_imports_of_the_same_pictures_from_two_places_are_no_fault(tmp_path: Path) -> None:

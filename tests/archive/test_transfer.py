@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive.memory_store import MemoryStore
-from archive.test_archive import filled, record, run_ids
+from archive.test_archive import cut_short, filled, record, run_ids
 from archives import verified
 from safelight.archive import Archive
 from safelight.archive.folder_copy import FolderCopy, merge_archives
@@ -282,6 +285,79 @@ class TransferContract(ABC):
         picture.write_bytes(good)
         self.whole(one, two)
         assert (two / picture.relative_to(one)).read_bytes() == good
+
+    def test_however_many_damaged_pictures_stop_nobody(self, one: Path, two: Path) -> None:
+        """They are no sign that nothing works any more, however many lie side by side."""
+        bad = [record(number) for number in range(25)]
+        with LearningRecordWriter(records_folder(one)) as writer:
+            for number, whole in enumerate(bad):
+                outputs = tuple(msgspec.structs.replace(o, path=f"images/{number:02}.png")
+                                for o in whole.outputs[:1])  # fmt: skip
+                writer.write(replace(whole, outputs=outputs))
+                write(one / f"images/{number:02}.png", b"rotten")
+        write(one / "images" / "99.png", b"png")
+        done = self.carry(one, two)
+        assert done[0].bad_count == 25
+        assert (two / "images" / "99.png").read_bytes() == b"png"
+        assert sorted(run_ids(Archive(two))) == [r.run_id for r in bad]
+
+    def test_a_hash_that_is_none_says_nothing_of_a_picture(self, one: Path, two: Path) -> None:
+        odd = record(1)
+        outputs = tuple(msgspec.structs.replace(o, sha256="ABC?") for o in odd.outputs)
+        with LearningRecordWriter(records_folder(one)) as writer:
+            writer.write(replace(odd, outputs=outputs))
+        write(one / "images" / "1-txt2img.png", b"png")
+        write(one / "images" / "2.png", b"png")
+        self.whole(one, two)
+        assert len(list(two.glob("images/*.png"))) == 2
+
+    def test_where_the_records_cannot_be_asked_pictures_are_carried_unread(
+        self, one: Path, two: Path
+    ) -> None:
+        write(one / "packs", b"no folder")
+        for name in "abc":
+            write(one / "images" / f"{name}.png", b"png")
+        told = self.carry(one, two)[0]
+        assert [why for _, why in told.bad if "cannot be asked" in why]
+        assert told.bad_count == 1
+        assert len(list(two.glob("images/*.png"))) == 3
+
+    def test_a_picture_is_whole_if_any_record_says_so(self, one: Path, two: Path) -> None:
+        """Two records may name one file."""
+        data = b"png"
+        digest = hashlib.sha256(data).hexdigest()
+        with LearningRecordWriter(records_folder(one)) as writer:
+            for number, said in enumerate(("0" * 64, digest, "f" * 64)):
+                (output, _) = record(number).outputs
+                output = msgspec.structs.replace(output, sha256=said, path="images/a.png")
+                writer.write(replace(record(number), outputs=(output,)))
+        write(one / "images" / "a.png", data)
+        self.whole(one, two)
+        assert (two / "images" / "a.png").read_bytes() == data
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_of_two_records_of_one_name_both_are_kept(
+        self, one: Path, two: Path, turned: bool
+    ) -> None:
+        """A copy was made while the run went on, and recovered there."""
+        whole = record(1)
+        for folder, own in zip((one, two), (whole, cut_short(whole))[:: -1 if turned else 1],
+                               strict=True):  # fmt: skip
+            with LearningRecordWriter(records_folder(folder)) as writer:
+                writer.write(own)
+        assert [p.name for p in records_folder(one).iterdir()] == [
+            p.name for p in records_folder(two).iterdir()
+        ]
+        assert self.whole(one, two) == 1
+        assert Archive(two).record("last") == whole
+        assert self.whole(two, one) == 1
+        assert Archive(one).record("last") == whole
+        for folder in (one, two):
+            assert len(list(records_folder(folder).iterdir())) == 2
+            assert len(Archive(folder).query(limit=None).rows) == 2
+            assert verified(Archive(folder)) == (2, [])
+        assert self.whole(one, two) == 0
+        assert self.whole(two, one) == 0
 
     def test_what_lies_behind_a_link_is_carried(self, one: Path, two: Path) -> None:
         """Pictures on a second disk; a link that leads nowhere, or in a circle, is told."""

@@ -52,8 +52,8 @@ _TOGETHER = 2000
 """Runs whose documents are held at once."""
 
 _log = logging.getLogger(__name__)
-_TOLD_OF = 5  # files by name; the others are counted
 _TOLD_OF = 5
+"""Files by name; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,30 +309,20 @@ class Archive:
         packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
         return list(that_count([*packed, *loose]).values())
 
-    def differing_runs(self) -> list[Fault]:
-        """Return the runs of which there are records that differ, and which of them counts.
+    def differing_runs(self) -> Iterator[str]:
+        """Yield a sentence for each run that has records that differ: which of them counts.
 
         Imports of the same pictures from two places are none: both say the same of them.
 
         Raises:
             ArchiveError: The archive cannot be asked.
         """
-
-        def doubled(connection: duckdb.DuckDBPyConnection, _: Views) -> list[str]:
-            rows = connection.execute("SELECT DISTINCT run_id FROM passed_over").fetchall()
-            return [run_id for (run_id,) in rows]
-
-        if not self._packs():  # what is loose is compared by whoever reads it
-            return []
-        wanted = sorted(self.asked(doubled, rated=False))
-        loose = dict(loose_documents(records_folder(self.path), wanted))
-        found: list[Fault] = []
+        wanted = sorted(self.asked(lambda _, views: views.doubled, rated=False))
         for start in range(0, len(wanted), _TOGETHER):
             some = wanted[start : start + _TOGETHER]
             copies = self._documents("run_id IN (SELECT unnest(?))", [some])
-            copies += [(run_id, loose[run_id]) for run_id in some if run_id in loose]
-            found += _differing(self.path, copies)
-        return found
+            copies += loose_documents(records_folder(self.path), some)
+            yield from _differing(copies)
 
     def _documents(self, where: str, parameters: Sequence[Any]) -> list[tuple[str, bytes]]:
         """Return (run_id, document) of the packed records for which *where* holds."""
@@ -540,17 +530,16 @@ class Archive:
         )
 
 
-def _differing(archive: Path, copies: Sequence[tuple[str, bytes]]) -> Iterator[Fault]:
+def _differing(copies: Sequence[tuple[str, bytes]]) -> Iterator[str]:
     said: dict[str, set[object]] = {}
     for run_id, document in copies:
         with contextlib.suppress(RecordError):
             said.setdefault(run_id, set()).add(what_it_says(read_document(document), document))
     several = {run_id for run_id, told in said.items() if len(told) > 1}
     for run_id, counts in that_count(one for one in copies if one[0] in several).items():
-        yield Fault(
-            path=archive,
-            told=f"run {run_id} has {len(said[run_id])} records that differ: the one that counts is"
-            f" {counts.status}, with {len(counts.outputs)} pictures",
+        yield (
+            f"run {run_id} has {len(said[run_id])} records that differ: the one that counts is"
+            f" {counts.status}, with {len(counts.outputs)} pictures"
         )
 
 

@@ -226,17 +226,26 @@ def decoded(document: bytes) -> Decoded:
 class Batch:
     """Some records taken apart into rows, to become tables of a database.
 
+    Of several records of one run the one that counts is there (:func:`.run_copies.rank_of`), of
+    equal ones the first.
+
+    Attributes:
+        doubled: Runs that have several.
+
     Args:
         first_prompt_id: The prompts are numbered from here on; an id is unique in an archive.
     """
 
     def __init__(self, first_prompt_id: int = 0) -> None:
         self._first_prompt_id = first_prompt_id
+        self.doubled: set[str] = set()
+        self._ranks: dict[str, Rank] = {}
         self._prompts: dict[str, int] = {}
         self._runs: list[Row] = []
         self._draws: list[Row] = []
         self._pictures: list[Row] = []
         self._loras: list[Row] = []
+        self._next_draw = 0
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -261,6 +270,14 @@ class Batch:
             written: Tells when it was written, which it is sorted by when its own timestamp is
                 no time.
         """
+        rank = rank_of(record.status, len(record.outputs))
+        known = self._ranks.get(record.run_id)
+        if known is not None:
+            self.doubled.add(record.run_id)
+            if rank <= known:
+                return
+            self._drop(record.run_id)
+        self._ranks[record.run_id] = rank
         timestamp, stated = as_utc(record.timestamp), None
         if timestamp is None:
             timestamp, stated = written(), record.timestamp
@@ -279,20 +296,21 @@ class Batch:
         about = _variants(record.template)
         draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
         for place, output in enumerate(record.outputs):
-            known = draws.get((output.variant, output.stage))
-            if known is None:
+            drawn = draws.get((output.variant, output.stage))
+            if drawn is None:
                 config = _config_of(configs, output)
                 knobs = _knobs_of(config)
                 prompt = knobs[0]
-                known = len(self._draws), _loras(prompt, config)
-                draws[output.variant, output.stage] = known
+                drawn = self._next_draw, _loras(prompt, config)
+                draws[output.variant, output.stage] = drawn
                 own = about[output.variant] if 0 <= output.variant < len(about) else _NOTHING
                 self._draws.append((
-                    len(self._draws), timestamp, record.run_id, backend, record.status,
+                    self._next_draw, timestamp, record.run_id, backend, record.status,
                     record.name, *knobs, None if prompt is None else self._prompt_id(prompt),
                     own.identity, own.drawn_by,
                 ))  # fmt: skip
-            draw, loras = known
+                self._next_draw += 1
+            draw, loras = drawn
             self._pictures.append((
                 draw, place, output.variant, output.stage, output.path, output.sha256,
                 output.pixel_sha256 or None, output.parent, output.width, output.height,
@@ -301,8 +319,16 @@ class Batch:
             for name, weight in loras:
                 self._loras.append((record.run_id, place, name, weight))
 
+    def _drop(self, run_id: str) -> None:
+        """Take the record of a run out; its prompts stay."""
+        gone = {draw[0] for draw in self._draws if draw[2] == run_id}
+        self._runs = [run for run in self._runs if run[0] != run_id]
+        self._draws = [draw for draw in self._draws if draw[0] not in gone]
+        self._pictures = [picture for picture in self._pictures if picture[0] not in gone]
+        self._loras = [lora for lora in self._loras if lora[0] != run_id]
+
     def sort(self) -> None:
-        """Put the records, no two of one run, in the order of their times, then their runs."""
+        """Put the records in the order of their times, then their runs."""
         ordered = sorted(self._runs, key=lambda run: (run[1], run[0]))
         if ordered == self._runs:
             return

@@ -6,15 +6,17 @@ import contextlib
 import glob
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from safelight.archive.archive import Archive
 from safelight.archive.pack_check import SET_ASIDE, check_pack, set_aside
 from safelight.archive.packs import MANIFEST, read_pack
 from safelight.archive.transfer import (
+    MOST_TOLD,
     Carried,
     Entry,
+    NotItsPicture,
     PackState,
     Vanished,
     Version,
@@ -64,7 +66,10 @@ def merge_archives(target: Path, source: Path, **options: object) -> Carried:
 def checked(carried: Carried, target: Path) -> Carried:
     """Return *carried* with the runs of which *target* now has records that differ."""
     try:
-        carried.differing = [fault.told for fault in Archive(target).differing_runs()]
+        for told in Archive(target).differing_runs():
+            carried.differing_count += 1
+            if len(carried.differing) < MOST_TOLD:
+                carried.differing.append(told)
     except ArchiveError as error:
         raise StorageError(f"what was carried is whole, but cannot be asked: {error}") from error
     return carried
@@ -133,31 +138,35 @@ class FolderCopy:
         """Return the file of *key*."""
         return self.path / key
 
-    def picture_sha256(self, key: str) -> str | None:
+    def picture_sha256s(self, key: str) -> frozenset[str]:
         """Return what the records say; they are all asked when the first picture is."""
         if self._pictures is None:
             try:
                 rows = Archive(self.path).rows(
-                    "SELECT path, sha256 FROM run_images WHERE path[1:7] = 'images/'", rated=False
+                    "SELECT path, string_agg(DISTINCT sha256, '') FROM run_images"
+                    " WHERE path[1:7] = 'images/' AND regexp_full_match(sha256, '[0-9a-f]{64}')"
+                    " GROUP BY path",
+                    rated=False,
                 )
             except ArchiveError as error:
-                raise StorageError(f"{self.path} cannot be asked: {error}") from error
-            self._pictures = {path: bytes.fromhex(sha256) for path, sha256 in rows}
-        known = self._pictures.get(key)
-        return None if known is None else known.hex()
+                raise StorageError(f"cannot be asked: {error}") from error
+            self._pictures = {path: bytes.fromhex(digests) for path, digests in rows}
+        said = self._pictures.get(key, b"")
+        size = hashlib.sha256().digest_size
+        return frozenset(said[at : at + size].hex() for at in range(0, len(said), size))
 
     def add(
-        self, key: str, content: Path | bytes, modified: int, *, sha256: str | None = None
+        self, key: str, content: Path | bytes, modified: int, *, sha256s: Collection[str] = ()
     ) -> bool:
         """Add a file that is not there; its name is flushed by :meth:`flush`."""
         target = self.path / key
         try:
             make_folder(target.parent)
             self._unflushed.add(target.parent)
-            copied = copy_new_file(content, target, modified=modified, sha256=sha256, flush=False)
+            copied = copy_new_file(content, target, modified=modified, sha256s=sha256s, flush=False)
             return copied is not None
         except ContentError as error:
-            raise StorageError(f"is not the picture of its record: {error}") from error
+            raise NotItsPicture(f"is not the picture of its record: {error}") from error
         except FileNotFoundError as error:
             raise Vanished(f"is not there any more: {error}") from error
         except OSError as error:

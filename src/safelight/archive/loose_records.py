@@ -1,20 +1,22 @@
 """loose_records: the records that are in no pack yet, a file each.
 
-What a file is called says nothing but when it was written: whose record it is, it says itself. A
-run whose record lies there twice counts once.
+What a file is called says nothing but when it was written: whose record it is, it says itself. Of
+several records of a run one counts (:mod:`.run_copies`).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from safelight.archive.columns import Batch, decoded
+from safelight.archive_layout import without_part
 from safelight.errors import RecordError
 from safelight.learning.learning_record import read_document
 from safelight.timestamps import read_compact, utc_timestamp
@@ -26,6 +28,7 @@ class _Name(msgspec.Struct):
     run_id: str = ""
 
 
+_NUMBER = re.compile(r"-\d+$")
 _name_decoder = msgspec.json.Decoder(_Name)
 
 
@@ -61,7 +64,6 @@ def loose_batch(folder: Path) -> tuple[Batch, dict[Path, str]]:
         OSError: The folder is there and cannot be listed.
     """
     batch = Batch()
-    known: set[str] = set()
     trouble: dict[Path, str] = {}
     for name in loose_names(folder):
         path = folder / name
@@ -72,9 +74,7 @@ def loose_batch(folder: Path) -> tuple[Batch, dict[Path, str]]:
         except (OSError, RecordError) as error:
             trouble[path] = str(error)
             continue
-        if record.run_id not in known:
-            known.add(record.run_id)
-            batch.add(record, partial(written_at, str(path)))
+        batch.add(record, partial(written_at, str(path)))
     return batch, trouble
 
 
@@ -83,7 +83,8 @@ def loose_documents(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (run_id, document) of the runs in *run_ids*, and of those that begin with *prefix*.
 
-    Each run once, and only what is whole. Files that are named after their run are looked at first.
+    Only what is whole. Files that are named after their run are looked at first, and no others
+    when those are enough.
     """
     wanted, found = set(run_ids), set[str]()
 
@@ -91,16 +92,22 @@ def loose_documents(
         return run_id in wanted or (bool(prefix) and run_id.startswith(prefix))
 
     names = loose_names(folder)
-    after_run = [n for n in names if asked(n.removesuffix(".json").rpartition("_")[2])]
-    for number, name in enumerate((*after_run, *names)):
+    after_run = {n: None for n in names if any(map(asked, _runs_in(n)))}
+    for number, name in enumerate((*after_run, *(n for n in names if n not in after_run))):
         if number == len(after_run) and (found >= wanted if wanted else found):
             return
         try:
             document = (folder / name).read_bytes()
             run_id = _name_decoder.decode(document).run_id
-            if asked(run_id) and run_id not in found:
+            if asked(run_id):
                 read_document(document)
                 found.add(run_id)
                 yield run_id, document
         except (OSError, ValueError, RecursionError, RecordError):
             continue  # told by whoever reads all of them
+
+
+def _runs_in(name: str) -> tuple[str, str]:
+    """Return the run that a file of a record is named after, as it stands or one of several."""
+    run = without_part(PurePosixPath(name)).stem.rpartition("_")[2]
+    return run, _NUMBER.sub("", run)

@@ -369,19 +369,18 @@ class PicturesInMemory:
     ) -> None:
         first_new = self._rows + 1
         batch = Batch(self._prompts)
-        loose = self._read_loose(listed, batch)
+        loose, doubled = self._read_loose(listed, batch)
         stay = {name for name in loose if loose[name] == self._loose.get(name)}
         runs = [one.run for one in loose.values() if one.run is not None]
         passed_over = doubled_runs(cursor, tuple(packs.values()), runs)
         back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
         # A run that no pack has any more, and one that goes from one of several loose files.
         gone = {o.run.run_id for n, o in self._loose.items() if n not in stay and o.run is not None}
-        counted = {run.run_id for run in batch.runs}
-        for name in sorted(stay):
-            run = loose[name].run
-            if run is not None and run.run_id in (back | gone) - counted:
-                self._read_again(name, batch, counted)
-        self._drop_runs(cursor, [(_LOOSE, run_id) for run_id in gone])
+        for name, one in loose.items():
+            if one.run is not None and one.run.run_id in back | gone | doubled:
+                with suppress(FileNotFoundError):
+                    self._read_again(name, batch)
+        self._drop_runs(cursor, [(_LOOSE, run_id) for run_id in gone | doubled])
         again = {name for name, _ in self._passed_over - passed_over}
         old = [n for n, pack in self._packs.items() if packs.get(n) != pack or n in again]
         self._drop_packs(cursor, old)
@@ -397,7 +396,7 @@ class PicturesInMemory:
         self._drop_runs(
             cursor, [one for one in passed_over if one not in self._passed_over or one[0] in taken]
         )
-        if gone or old or passed_over != self._passed_over:
+        if gone or doubled or old or passed_over != self._passed_over:
             self._sweep(cursor)
         self._rate(cursor, f"h.row_ >= {first_new}")
         if moved := [(d, path) for d, path in places.items() if self._places.get(d) != path]:
@@ -407,24 +406,32 @@ class PicturesInMemory:
         self._packs, self._loose = dict(packs), loose
         self._passed_over, self._places = passed_over, dict(places)
 
-    def _read_loose(self, listed: Mapping[str, _Loose], batch: Batch) -> dict[str, _Loose]:
-        """Return *listed* with their runs, those that are new read into *batch*."""
+    def _read_loose(
+        self, listed: Mapping[str, _Loose], batch: Batch
+    ) -> tuple[dict[str, _Loose], set[str]]:
+        """Return *listed* with their runs, and which of these have records old and new.
+
+        What is new is read into *batch*, for that one of several records of a run counts.
+        """
         loose: dict[str, _Loose] = {}
         for name, seen in listed.items():
             known = self._loose.get(name)
             if known is not None and (known.size, known.changed) == (seen.size, seen.changed):
                 loose[name] = known
-        counted = {one.run.run_id for one in loose.values() if one.run is not None}
+        old = {one.run.run_id for one in loose.values() if one.run is not None}
+        doubled: set[str] = set()
         for name, seen in listed.items():
             if name not in loose:
                 with suppress(FileNotFoundError):  # packed meanwhile
-                    read = self._read_again(name, batch, counted)
+                    read = self._read_again(name, batch, old)
                     told = (None, read) if isinstance(read, str) else (read, "")
                     loose[name] = _Loose(seen.size, seen.changed, *told)
-        return loose
+                    if isinstance(read, Run) and read.run_id in old:
+                        doubled.add(read.run_id)
+        return dict(sorted(loose.items())), doubled
 
-    def _read_again(self, name: str, batch: Batch, counted: set[str]) -> Run | str:
-        """Read a record into *batch*, unless another file has counted its run; or say why not."""
+    def _read_again(self, name: str, batch: Batch, without: Collection[str] = ()) -> Run | str:
+        """Read a record into *batch*, unless it is of a run of *without*; or say why not."""
         path = records_folder(self._folder) / name
         try:
             record = decoded(path.read_bytes())
@@ -433,8 +440,7 @@ class PicturesInMemory:
         except (OSError, RecordError) as error:
             return str(error)
         written = partial(written_at, str(path))
-        if record.run_id not in counted:
-            counted.add(record.run_id)
+        if record.run_id not in without:
             batch.add(record, written)
         return run_of(record, written)
 

@@ -160,8 +160,5 @@ def _remove_doubled(archive: Path, done: Recovery) -> None:
                 if path.read_bytes() == document:
                     path.unlink(missing_ok=True)
                     done.doubled += 1
-                else:
-                    told = f"differs from {pack.path.name}'s"
-                    done.left.append(Fault(path=path, told=told))
         except ArchiveError as error:
             done.left.append(Fault(path=pack.path, told=str(error)))

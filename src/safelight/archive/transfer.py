@@ -22,7 +22,7 @@ import errno
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -37,9 +37,11 @@ from safelight.line_checksums import line_state
 from safelight.timestamps import compact, read_compact, utc_timestamp
 
 __all__ = [
+    "MOST_TOLD",
     "ArchiveCopy",
     "Carried",
     "Entry",
+    "NotItsPicture",
     "PackState",
     "Vanished",
     "Version",
@@ -52,7 +54,9 @@ __all__ = [
 
 PackState = Literal["absent", "whole", "damaged"]
 
-_MOST_TOLD = 100
+MOST_TOLD = 100
+"""Names of each kind; the others are counted."""
+
 _PATIENCE = 20
 """Files that may fail one after the other before the whole is given up."""
 
@@ -66,6 +70,10 @@ _LONGEST_NAME = 255
 
 class Vanished(StorageError):
     """A file is not where it was a moment ago."""
+
+
+class NotItsPicture(StorageError):
+    """A picture is another than its records say; that says nothing of what comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +128,17 @@ class ArchiveCopy(Protocol):
         """Return the file of *key*, where there is one, so that it need not be held in memory."""
         ...
 
-    def picture_sha256(self, key: str) -> str | None:
-        """Return what the records here say of the picture *key*; None when they say nothing."""
+    def picture_sha256s(self, key: str) -> frozenset[str]:
+        """Return what the records here say of the picture *key*, hexadecimal; often nothing."""
         ...
 
     def add(
-        self, key: str, content: Path | bytes, modified: int, *, sha256: str | None = None
+        self, key: str, content: Path | bytes, modified: int, *, sha256s: Collection[str] = ()
     ) -> bool:
         """Add a file that is not there, whole or not at all; return False when there is one.
 
-        One whose SHA-256 is another than *sha256*, where that is given, is not added, but told.
+        Raises:
+            NotItsPicture: Its SHA-256 is none of *sha256s*, of which there are some.
         """
         ...
 
@@ -178,7 +187,9 @@ class Carried:
         bytes: That were written.
         lines: That were added to files that grow.
         conflicts: Files that hold something else on the other side; both were left as they are.
-        differing: Runs of which the target now has records that differ, sentences.
+        differing: Runs of which the target now has records that differ, sentences, the first
+            hundred.
+        differing_count: How many there are.
         bad: What could not be carried, and why, the first hundred.
         bad_count: How much that was.
         unknown: Files of no known kind, the first hundred.
@@ -191,6 +202,7 @@ class Carried:
     lines: int = 0
     conflicts: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
+    differing_count: int = 0
     bad: list[tuple[str, str]] = field(default_factory=list)
     bad_count: int = 0
     unknown: list[str] = field(default_factory=list)
@@ -252,6 +264,7 @@ class _Transfer:
                 self._families.setdefault(whole, []).append(key)
         self._failing = 0
         self._vanished = False
+        self._records_tell = True
 
     def carry_out(self) -> bool:
         """Carry; return whether something was gone in between, so that another round helps."""
@@ -284,7 +297,7 @@ class _Transfer:
                     visible.append((key, partial(self._add, key)))
             elif kind is None:
                 self._done.unknown_count += 1
-                self._done.unknown += [key] if len(self._done.unknown) < _MOST_TOLD else []
+                self._done.unknown += [key] if len(self._done.unknown) < MOST_TOLD else []
             elif kind is FileKind.GROWING or kind_of(without_part(place)) is FileKind.REPLACED:
                 family = str(without_part(place))
                 whole_kind = kind_of(without_part(place)) or kind
@@ -319,6 +332,8 @@ class _Transfer:
             self._vanished = True
             if self._last:
                 self._bad(key, str(error))
+        except NotItsPicture as error:
+            self._bad(key, str(error))
         except (StorageError, ArchiveError, OSError, ValueError, RecursionError) as error:
             self._failing += 1
             self._bad(key, sentence_of(error))
@@ -335,7 +350,7 @@ class _Transfer:
 
     def _bad(self, key: str, told: str) -> None:
         self._done.bad_count += 1
-        if len(self._done.bad) < _MOST_TOLD:
+        if len(self._done.bad) < MOST_TOLD:
             self._done.bad.append((key, told))
 
     def _wrote(self, size: int) -> None:
@@ -351,35 +366,39 @@ class _Transfer:
     def _add(self, key: str) -> None:
         entry, known = self._there[key], self._here.get(key)
         if known is None:
-            wanted = self._source.picture_sha256(key) if key.startswith("images/") else None
-            if self._target.add(key, self._content(key), entry.modified, sha256=wanted):
+            content = self._content(key)
+            if self._target.add(key, content, entry.modified, sha256s=self._sha256s_of(key)):
                 self._wrote(entry.size)
         elif known.size != entry.size:
             self._done.conflicts.append(key)
 
+    def _sha256s_of(self, key: str) -> frozenset[str]:
+        """Return what a picture must be; nothing where the records cannot be asked."""
+        if not key.startswith("images/") or not self._records_tell:
+            return frozenset()
+        try:
+            return self._source.picture_sha256s(key)
+        except StorageError as error:
+            self._records_tell = False
+            self._bad("records", f"{sentence_of(error)}; pictures are carried unread")
+            return frozenset()
+
     def _add_record(self, key: str) -> None:
-        known, data = self._here.get(key), self._source.read(key)
-        ours = None if known is None else self._target.read(key)
-        if ours == data:
+        """Add a record; beside one of its name that says something else, or is damaged.
+
+        Which of several records of a run counts is decided when they are read.
+        """
+        data = self._source.read(key)
+        named = str(without_part(PurePosixPath(key)))
+        if any(self._target.read(name) == data for name in {named, key} & self._here.keys()):
             return
         try:
             read_document(data)
         except RecordError as error:
             self._bad(key, str(error))
             return
-        modified = self._there[key].modified
-        if ours is not None:
-            try:
-                read_document(ours)
-            except RecordError:  # it stays; what is whole goes beside it
-                place = PurePosixPath(key)
-                key = f"{place.parent}/{place.stem}-2{place.suffix}"
-                if key in self._here:
-                    return
-            else:
-                self._done.conflicts.append(key)
-                return
-        if self._target.add(key, data, modified):
+        goes_to = part_key(named, data) if key in self._here else key
+        if self._target.add(goes_to, data, self._there[key].modified):
             self._wrote(len(data))
 
     def _add_pack(self, name: str, files: Mapping[str, str]) -> None:
@@ -492,7 +511,7 @@ def _sha256(content: Path | bytes) -> str:
 
 
 def part_key(key: str, data: bytes) -> str:
-    """Return the name of a part of a file that grows, made of what it holds."""
+    """Return the name of a part of a file, made of what it holds."""
     return _beside(key, _digest(data))
 
 

@@ -60,6 +60,7 @@ class Views:
 
     Attributes:
         packs: All of the archive.
+        doubled: Runs of which there are several records.
         reuse: Whether any picture is used again.
 
     Args:
@@ -81,6 +82,7 @@ class Views:
         self._connection = connection
         self.packs = packs
         passed_over = doubled_runs(connection, packs, loose.runs)
+        self.doubled = loose.doubled | {run_id for _, run_id in passed_over}
         self._doubled = {name for name, _ in passed_over}
         columns = {"pack": "VARCHAR", "run_id": "VARCHAR"}
         given = numpy_columns(columns, columns_of(sorted(passed_over)))
@@ -359,13 +361,16 @@ def doubled_runs(
             several = " GROUP BY run_id HAVING count(*) > 1"
             doubled = f"SELECT run_id FROM {_runs_of(some)} WHERE {which}{several}"
             looks.append((some, f"{which} AND run_id IN ({doubled})", []))
-    own = {run.run_id: run.rank for run in loose}
+    own: dict[str, Rank] = {}
+    for run in loose:
+        own[run.run_id] = max(run.rank, own.get(run.run_id, run.rank))
     place = {pack.path.name: number for number, pack in enumerate(packs)}
     copies: dict[str, dict[str, Rank]] = {}
     for some, which, parameters in looks:
         if some:
             for run_id, file, status, pictures in connection.execute(
-                f"SELECT run_id, filename, status, pictures FROM {_runs_of(some)} WHERE {which}",
+                "SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0)"
+                f" FROM {_runs_of(some)} WHERE {which}",
                 parameters,
             ).fetchall():
                 ranks = copies.setdefault(run_id, {})

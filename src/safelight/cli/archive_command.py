@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive import Archive
-from safelight.cli.carried import carried_as_json, print_carried, progress_of
+from safelight.cli.carried import carried_as_json, print_carried, print_differing, progress_of
 from safelight.cli.killed_runs import finish_killed_runs
 from safelight.cli.options import (
     archive_option,
@@ -102,6 +102,7 @@ def _print_verification(found: Verification) -> None:
         click.echo(f"  {found.pictures_away:,} imported pictures are not where they were")
     if found.foreign:
         click.echo(f"{found.foreign:,} files are of no known kind")
+    print_differing(found.differing, found.differing_count)
     for fault in found.faults:
         click.echo(f"  {fault.path}: {fault.told}")
     if found.fault_count > len(found.faults):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
 
 from safelight.archive.transfer import Carried
 
-__all__ = ["carried_as_json", "print_carried", "progress_of"]
+__all__ = ["carried_as_json", "print_carried", "print_differing", "progress_of"]
 
 _MOST = 20
 
@@ -40,13 +40,20 @@ def print_carried(carried: Carried, word: str) -> None:
         click.echo(f"  {carried.unknown_count:,} files of no known kind were not carried: {some}")
     for name in carried.conflicts[:_MOST]:
         click.echo(f"  differs on the other side, both left as they are: {name}")
-    for told in carried.differing[:_MOST]:
-        click.echo(f"  {told}")
+    print_differing(carried.differing, carried.differing_count)
     for name, told in carried.bad[:_MOST]:
         click.echo(f"  not carried: {_shown(name)}: {told}")
     more = carried.bad_count - len(carried.bad[:_MOST])
     if more > 0:
         click.echo(f"  ... and {more:,} more that were not carried")
+
+
+def print_differing(runs: Sequence[str], count: int) -> None:
+    """Print the runs that have several records, and how many more there are."""
+    for told in runs[:_MOST]:
+        click.echo(f"  {told}")
+    if count > len(runs[:_MOST]):
+        click.echo(f"  ... and {count - len(runs[:_MOST]):,} more runs have records that differ")
 
 
 def _shown(name: str) -> str:
