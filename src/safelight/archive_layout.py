@@ -22,6 +22,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -120,24 +121,27 @@ def _kind_of_whole(place: PurePosixPath) -> FileKind | None:
 def files_below(
     folder: Path, on_fault: Callable[[str, str], None] = lambda *_: None
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield (place relative to *folder*, entry) of every file below it that is not hidden, by name.
+    """Yield (place relative to *folder*, entry) of every file below it that is not hidden.
 
-    Links are followed: pictures may lie on another disk. A folder that is met again on its own way
-    down is not entered.
+    They come by name, and what lies behind links to folders last: pictures may lie on another
+    disk. Each folder is entered once, however many links lead to it.
 
     Args:
         folder: Where.
         on_fault: Told the place of what cannot be looked into, and why.
     """
-    pending: list[tuple[str, Path, frozenset[str]]] = [("", folder, frozenset())]
-    while pending:
-        prefix, path, above = pending.pop()
-        below = []
+    pending: list[tuple[str, Path]] = [("", folder)]
+    links: deque[tuple[str, Path]] = deque()
+    entered: set[str] = set()
+    while pending or links:
+        prefix, path = pending.pop() if pending else links.popleft()
+        below: list[tuple[str, Path]] = []
         try:
             real = os.path.realpath(path)
-            if real in above:
-                on_fault(prefix, "is a link to a folder above it")
+            if real in entered:
+                on_fault(prefix, "is a link to a folder that has another name here")
                 continue
+            entered.add(real)
             with os.scandir(path) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
@@ -149,16 +153,17 @@ def files_below(
             if entry.name.startswith("."):
                 continue
             try:
-                is_folder, is_file = entry.is_dir(), entry.is_file()
+                is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
             except OSError as error:
                 on_fault(f"{prefix}{entry.name}", f"cannot be looked at: {error}")
                 continue
             if is_folder:
-                below.append((f"{prefix}{entry.name}/", path / entry.name, above | {real}))
+                found = links if is_link else below
+                found.append((f"{prefix}{entry.name}/", path / entry.name))
             elif is_file:
                 yield f"{prefix}{entry.name}", entry
             else:
-                leads = "leads nowhere" if entry.is_symlink() else "is no file"
+                leads = "leads nowhere" if is_link else "is no file"
                 on_fault(f"{prefix}{entry.name}", leads)
         pending += reversed(below)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -25,9 +27,9 @@ from archives import verified
 from safelight.archive import Archive
 from safelight.archive.folder_copy import merge_archives
 from safelight.archive.packs import Pack, read_packs, write_pack
-from safelight.archive.recovery import recover_archive
+from safelight.archive.recovery import recover_archive, set_pictures_aside
 from safelight.archive.verification import verify_archive
-from safelight.archive_layout import packs_folder, ratings_folder, records_folder
+from safelight.archive_layout import files_below, packs_folder, ratings_folder, records_folder
 from safelight.backends.fake import FakeBackend
 from safelight.cli import main
 from safelight.cli.archived_pictures import ArchivedPictures
@@ -593,18 +595,48 @@ def test_imports_of_the_same_pictures_from_two_places_are_no_fault(tmp_path: Pat
     assert len(Archive(tmp_path).query(view="runs", limit=None).rows) == 1
 
 
+def test_a_pack_that_lacks_what_ranks_its_records_is_asked(tmp_path: Path) -> None:
+    """Whoever wrote it left the columns empty."""
+    archive = filled(tmp_path, range(3))
+    for _ in range(2):
+        archive.pack()
+        with LearningRecordWriter(records_folder(tmp_path)) as writer:
+            writer.write(record(1))
+    archive.pack()
+    for pack in packs_of(tmp_path):
+        file, manifest = pack.path / "runs.parquet", pack.path / "manifest.json"
+        empty = pack.path / "empty.parquet"
+        duckdb.sql(
+            f"COPY (SELECT * REPLACE (NULL::VARCHAR AS status, NULL::BIGINT AS pictures)"
+            f" FROM '{file}') TO '{empty}'"
+        )
+        empty.rename(file)
+        told = json.loads(manifest.read_bytes())
+        told["sizes"]["runs"] = file.stat().st_size
+        told.pop("sha256")
+        told.pop("digest")
+        manifest.write_text(json.dumps(told))
+    assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(3)]
+
+
 # -- damaged pictures ---------------------------------------------------------------------------
+
+
+def drawn(archive: Path, prompts: str) -> list[Path]:
+    """Draw a picture for each letter of *prompts*; return their files, by name."""
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        runner = PipelineRunner(FakeBackend(), archive_dir=archive, learning_record_writer=writer)
+        for prompt in prompts:
+            knobs = {"prompt": prompt, "steps": 2, "width": 64, "height": 64}
+            runner.run({"txt2img": knobs})
+    return sorted(archive.glob("images/*/*/0*.png"))
 
 
 def test_a_damaged_picture_makes_room_for_a_whole_one(tmp_path: Path) -> None:
     """It is told, set aside when somebody says so, and comes back from another copy."""
     archive = tmp_path / "a"
-    with LearningRecordWriter(records_folder(archive)) as writer:
-        PipelineRunner(FakeBackend(), archive_dir=archive, learning_record_writer=writer).run(
-            {"txt2img": {"prompt": "a", "steps": 2, "width": 64, "height": 64}}
-        )
+    (picture,) = drawn(archive, "a")
     shutil.copytree(archive, tmp_path / "b")
-    (picture,) = archive.glob("images/*/*/0*.png")
     good = picture.read_bytes()
     flip(picture, len(good) // 2)
     told = call("archive", "verify", "--pictures", "--archive", str(archive))
@@ -620,3 +652,67 @@ def test_a_damaged_picture_makes_room_for_a_whole_one(tmp_path: Path) -> None:
     assert verify_archive(Archive(archive), pictures=True).faults == []
     again = call("archive", "recover", "--pictures", "--archive", str(archive), "--json")
     assert json.loads(again.stdout)["pictures_aside"] == []
+
+
+def test_damaged_pictures_on_another_disk_are_set_aside_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that cannot be moved costs itself only."""
+    there, stuck, here = drawn(tmp_path, "abc")
+    for picture in (there, stuck, here):
+        flip(picture, 300)
+    rename = Path.rename
+
+    def across(path: Path, target: Path) -> Path:
+        if path == stuck:
+            raise PermissionError(errno.EACCES, "no")
+        if path == there and target.parents[1] != path.parent:
+            raise OSError(errno.EXDEV, "another disk")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    done = call("archive", "recover", "--pictures", "--archive", str(tmp_path), "--json")
+    told = json.loads(done.stdout)
+    assert told["pictures_aside"] == [str(p.relative_to(tmp_path)) for p in (there, here)]
+    assert [one["path"] for one in told["left"]] == [str(stuck)]
+    assert len(list(there.parent.glob(".damaged/*.png-*"))) == 1
+    assert len(list(tmp_path.glob("images/.damaged/*/*/*.png-*"))) == 1
+    assert stuck.exists()
+
+
+@pytest.mark.parametrize("path", ["records/x.json", "images\\a.png", "images/../ratings/a.jsonl"])
+def test_only_pictures_are_set_aside(tmp_path: Path, path: str) -> None:
+    """A record may name any file."""
+    outputs = tuple(msgspec.structs.replace(one, path=path) for one in record(1).outputs)
+    with LearningRecordWriter(records_folder(tmp_path)) as writer:
+        writer.write(dataclasses.replace(record(1), outputs=outputs))
+    (tmp_path / "ratings").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / path).write_bytes(b"mine")
+    assert set_pictures_aside(Archive(tmp_path)) == ([], [])
+    assert (tmp_path / path).read_bytes() == b"mine"
+
+
+def test_a_picture_that_one_of_two_records_says_is_whole_stays(tmp_path: Path) -> None:
+    (picture,) = drawn(tmp_path, "a")
+    (other,) = record(1).outputs[:1]
+    other = msgspec.structs.replace(other, path=str(picture.relative_to(tmp_path)))
+    with LearningRecordWriter(records_folder(tmp_path)) as writer:
+        writer.write(dataclasses.replace(record(1), outputs=(other,)))
+    assert set_pictures_aside(Archive(tmp_path)) == ([], [])
+    assert verify_archive(Archive(tmp_path), pictures=True).faults == []
+
+
+def test_links_to_one_another_are_walked_once(tmp_path: Path) -> None:
+    """Of eight folders each links to all: in every order they would be a hundred thousand."""
+    folders = [tmp_path / f"{number}" for number in range(8)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.png").write_bytes(b"png")
+    for folder in folders:
+        for other in folders:
+            (folder / f"to-{other.name}").symlink_to(other)
+    told: list[str] = []
+    found = [key for key, _ in files_below(tmp_path, lambda place, _: told.append(place))]
+    assert found == [f"{number}/a.png" for number in range(8)]
+    assert len(told) == 64

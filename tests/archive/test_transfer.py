@@ -379,7 +379,7 @@ class TransferContract(ABC):
         told = {key: why for step in self.carry(one, two) for key, why in step.bad}
         assert told == {
             "images/gone.png": "leads nowhere",
-            "images/again/": "is a link to a folder above it",
+            "images/again/": "is a link to a folder that has another name here",
         }
 
     def test_a_last_line_without_its_end_is_carried_if_it_is_whole(

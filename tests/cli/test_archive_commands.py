@@ -324,7 +324,9 @@ def test_an_archive_that_is_not_there_is_said(safelight: Safelight, tmp_path: Pa
     done = safelight("archive", "merge", "pictures")
     assert (done.exit_code, "is no archive" in done.output) == (1, True)
     (tmp_path / "empty").mkdir()
-    assert safelight("find", "--archive", "empty").stdout == "nothing found\n"
+    for name in (".DS_Store", ".hidden"):
+        (tmp_path / "empty" / name).write_bytes(b"")
+        assert safelight("find", "--archive", "empty").stdout == "nothing found\n"
 
 
 def test_a_rating_of_what_no_record_knows_is_kept_and_said(

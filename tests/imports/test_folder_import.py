@@ -133,6 +133,24 @@ def test_pictures_that_an_earlier_version_lost_sight_of_are_found_again(
     assert mend_places(archive) == 0
 
 
+def test_a_place_that_may_not_be_looked_at_is_one_where_nothing_is(
+    archive: Archive, folder: Path, tmp_path: Path
+) -> None:
+    """A name that this disk does not take stands for a folder that one has no right to."""
+    import_folders([folder], archive)
+    (lost, *_) = _images(archive)
+    log = ImportLog(archive.path / "imports")
+    log.add_places([(str(lost["sha256"]), str(tmp_path / ("x" * 300) / "1.png"))])
+    log.close()
+    shutil.copytree(folder, tmp_path / "backup")
+    assert import_folders([tmp_path / "backup"], archive).known == 5
+    assert str(tmp_path / "backup" / Path(str(lost["path"])).name) in {
+        one["path"] for one in _images(archive)
+    }
+    shutil.rmtree(tmp_path / "backup")
+    assert mend_places(archive) == 1
+
+
 def test_a_fresh_archive_makes_the_same_record_and_a_merge_counts_it_once(
     archive: Archive, folder: Path, tmp_path: Path
 ) -> None:

@@ -114,3 +114,24 @@ def test_nothing_new_costs_nothing(tmp_path: Path) -> None:
         change = followed.news()
         assert change.hashes == frozenset({"b" * 64})
         assert [one.stars for one in change.ratings] == [5]
+
+
+def test_damaged_lines_are_told_as_by_who_reads_everything(tmp_path: Path) -> None:
+    """As they come, each once; half a line is still being written."""
+    with RatingStore(tmp_path) as store:
+        for number in range(3):
+            image = Identity(sha256=hashed("b", number))
+            store.add(RatingEvent.now("stars", image, value=4))
+        (segment,) = tmp_path.iterdir()
+        followed = FollowedRatings(tmp_path)
+        whole = segment.read_bytes()
+        segment.write_bytes(whole.replace(b"stars", b"stirs", 1) + b"{half")
+        assert len(followed.news().ratings) == 2
+        rotten = whole.splitlines(keepends=True)[-1].replace(b"stars", b"stirs")
+        for line, told in ((b" of it\n", "1 line is"), (rotten, "2 lines are")):
+            with segment.open("ab") as file:
+                file.write(line)
+            followed.news()
+            store.events()
+            assert followed.trouble == store.passed_over
+            assert f"{told} no rating" in followed.trouble[segment]

@@ -293,6 +293,22 @@ def test_a_runner_without_hooks_makes_records_all_the_same() -> None:
         assert [one.record.primary_steps for one in outcomes if one.record] == [1, 2]
 
 
+def test_a_wrapper_that_takes_anything_is_given_nothing_it_does_not_name() -> None:
+    """It hands on what it gets, to something that may not know it."""
+    controller = recording_runner()
+
+    def run(config: Any) -> RunResult:
+        return controller.run(config)
+
+    def wrapper(config: Any, **options: Any) -> RunResult:
+        return run(config, **options)
+
+    variable = LearningVariable(stage="txt2img", name="steps", values=(1, 2))
+    plan = LearningPlan(base_config=BASE, variables=(variable,))
+    outcomes = LearningRunner(wrapper).run(plan).outcomes
+    assert [len(outcome.records) for outcome in outcomes] == [1, 1]
+
+
 def test_a_cancelled_run_without_a_record_ends_the_plan() -> None:
     """A run that is withdrawn before it begins has no record, and yet stop means stop."""
     plan = LearningPlan.single(BASE, stage="txt2img", variable="steps", values=[1, 2, 3])

@@ -21,6 +21,7 @@ from safelight.archive_layout import JOURNAL_NAME
 from safelight.backends.fake import FakeBackend
 from safelight.errors import BackendError
 from safelight.learning import LearningRecord, LearningRecordWriter, read_records
+from safelight.learning.learning_record import ImageOutput
 from safelight.pipeline import (
     BackendDescription,
     GeneratedImage,
@@ -32,6 +33,7 @@ from safelight.pipeline import (
     StepCallback,
     recover_interrupted_runs,
 )
+from safelight.pipeline.drawn_before import outputs_are_whole
 from safelight.pipeline.journal import read_journal
 
 CONFIG: dict[str, Any] = {
@@ -555,3 +557,11 @@ def test_no_secret_reaches_any_file_of_a_run(tmp_path: Path) -> None:
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 2 + 2 + 3 + 2  # records, journals, pictures
     assert [path.name for path in files if CANARY.encode() in path.read_bytes()] == []
+
+
+def test_a_path_that_can_be_none_holds_no_whole_picture(tmp_path: Path) -> None:
+    """A record says what it likes."""
+    output = ImageOutput(
+        variant=0, stage="txt2img", sha256="a" * 64, pixel_sha256="", width=8, height=8, path="a\0b"
+    )
+    assert not outputs_are_whole(tmp_path, [output])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -74,23 +75,36 @@ def _remove_abandoned(archive: Path) -> int:
 
 def set_pictures_aside(
     archive: Archive, on_progress: Callable[[str, int, int], None] = lambda *_: None
-) -> list[str]:
+) -> tuple[list[str], list[Fault]]:
     """Move pictures that are not those of their records out of the way of whole ones.
 
-    They lie in ``images/.damaged`` then; nothing is deleted. Merging another copy brings them back
-    whole, and so does drawing them again.
+    They lie in ``images/.damaged`` then, or in ``.damaged`` beside them where their folder is on
+    another disk; nothing is deleted. Merging another copy brings them back whole, and so does
+    drawing them again.
 
     Returns:
-        Their places.
+        The places of those, and what could not be moved, and why.
 
     Raises:
-        ArchiveError: The archive cannot be read, or written.
+        ArchiveError: The archive cannot be read.
     """
-    damaged = damaged_pictures(archive, on_progress)
-    for place in damaged:
-        below = PurePosixPath(place).relative_to("images")
-        set_aside(archive.path / place, archive.path / "images" / SET_ASIDE / below)
-    return damaged
+    aside: list[str] = []
+    left: list[Fault] = []
+    for place in damaged_pictures(archive, on_progress):
+        path, below = archive.path / place, PurePosixPath(place).relative_to("images")
+        try:
+            try:
+                set_aside(path, archive.path / "images" / SET_ASIDE / below)
+            except ArchiveError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OSError) or cause.errno != errno.EXDEV:
+                    raise
+                set_aside(path, path.parent / SET_ASIDE / path.name)
+        except ArchiveError as error:
+            left.append(Fault(path=path, told=str(error)))
+        else:
+            aside.append(place)
+    return aside, left
 
 
 def _repair_packs(archive: Path, done: Recovery) -> None:

@@ -47,6 +47,7 @@ __all__ = [
     "Version",
     "carry",
     "check_files",
+    "oddity_of",
     "part_key",
     "version_key",
     "version_of",
@@ -259,7 +260,7 @@ class _Transfer:
             self._bad(key, told)
         self._families: dict[str, list[str]] = {}
         for key in self._here:
-            if not _odd(key):
+            if not oddity_of(key):
                 whole = str(without_part(PurePosixPath(key)))
                 self._families.setdefault(whole, []).append(key)
         self._failing = 0
@@ -285,7 +286,7 @@ class _Transfer:
         families: dict[tuple[FileKind, str], list[str]] = {}
         packs: dict[str, dict[str, str]] = {}
         for key in sorted(self._there):
-            if told := _odd(key):
+            if told := oddity_of(key):
                 self._bad(key, told)
                 continue
             place = PurePosixPath(key)
@@ -539,7 +540,7 @@ def _beside(key: str, told: str) -> str:
     return str(place.with_name(f"{place.stem}{PART}{told}{place.suffix}"))
 
 
-def _odd(key: str) -> str | None:
+def oddity_of(key: str) -> str | None:
     """Return why *key* can be no file of an archive; None when it can."""
     parts = key.split("/")
     if any(part == "" or part.startswith(".") for part in parts):

@@ -19,6 +19,7 @@ from safelight.archive.archive import Archive, Fault
 from safelight.archive.columns import decoded
 from safelight.archive.pack_check import check_pack, seal
 from safelight.archive.packs import read_packs
+from safelight.archive.transfer import oddity_of
 from safelight.archive.views import Views
 from safelight.archive_layout import FileKind, files_below, kind_of, packs_folder, records_folder
 from safelight.errors import ArchiveError, RecordError
@@ -224,7 +225,7 @@ def damaged_pictures(
     found = []
 
     def note(path: str, told: str | None) -> None:
-        if told == _OTHER and kind_of(PurePosixPath(path)) is FileKind.UNCHANGING:
+        if told == _OTHER and path.startswith("images/") and not oddity_of(path):
             found.append(path)
 
     _read_pictures(archive, note, on_progress)

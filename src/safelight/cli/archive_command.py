@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safelight.archive import Archive
+from safelight.archive import Archive, Fault
 from safelight.cli.carried import carried_as_json, print_carried, print_differing, progress_of
 from safelight.cli.killed_runs import finish_killed_runs
 from safelight.cli.options import (
@@ -165,11 +165,12 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
     report = recover_archive(found)
     rebuilt = [record.run_id for record in rebuild_lost_records(found)]
     places = mend_places(found)
-    aside = []
+    aside: list[str] = []
+    unmoved: list[Fault] = []
     if pictures:
         with progress_of("reading pictures", hidden=as_json) as tell:
-            aside = set_pictures_aside(found, lambda _what, done, total: tell(done, total))
-    left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
+            aside, unmoved = set_pictures_aside(found, lambda _what, done, total: tell(done, total))
+    left = [{"path": str(fault.path), "told": fault.told} for fault in (*report.left, *unmoved)]
     if as_json:
         answer = {
             "interrupted": runs, "doubled": report.doubled, "rebuilt": rebuilt,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -117,7 +118,7 @@ def _mirror(archive: Archive, condition: str) -> tuple[int, int]:
             continue
         picture = archive.path / row["path"]
         sidecar = picture.with_name(f"{picture.name}.xmp")
-        if not picture.is_file():
+        if not os.path.isfile(picture):  # noqa: PTH113 - one that may not be looked at, too
             continue
         if sidecar.exists() and not is_own_packet(sidecar.read_bytes()):
             left += 1

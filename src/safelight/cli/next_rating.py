@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import string
 import tempfile
@@ -123,7 +124,7 @@ def _chosen(
             place
             for group, files in zip(found, groups, strict=True)
             for place, file in zip(group, files, strict=True)
-            if not file.path.is_file()
+            if not os.path.isfile(file.path)  # noqa: PTH113 - one that may not be looked at, too
         }
         if not missing:
             break

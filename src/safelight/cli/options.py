@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,13 @@ def _archive_option(
 def archive_words(path: Path) -> str:
     """Return what a command needs to be told to find the archive at *path*, a blank before it."""
     usual = Path(os.environ.get(_VARIABLE) or _USUAL)
-    return "" if path == usual else f" --archive {shlex.quote(str(path))}"
+    if path == usual:
+        return ""
+    return f" --archive {_quoted(str(path))}"
+
+
+def _quoted(word: str) -> str:
+    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
 
 
 def check_archive(path: Path) -> Path:
@@ -64,8 +71,8 @@ def check_archive(path: Path) -> Path:
             f"there is no archive at {path}; safelight demo, import and run make one,"
             " --archive names another"
         )
-    names = [entry.name for entry in path.iterdir()]
-    if names and not any(name.partition("/")[0] in ARCHIVE_FOLDERS for name in names):
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if names and not names & ARCHIVE_FOLDERS:
         raise click.ClickException(
             f"{path} is no archive: it has none of {', '.join(sorted(ARCHIVE_FOLDERS))}"
         )

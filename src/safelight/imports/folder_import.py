@@ -235,7 +235,7 @@ def _gone(archive: Archive, pictures: Sequence[str]) -> set[str]:
         [list(pictures)],
         rated=False,
     )
-    there = {sha256 for sha256, path in rows if (archive.path / path).is_file()}
+    there = {sha256 for sha256, path in rows if os.path.isfile(archive.path / path)}
     return {sha256 for sha256, _ in rows} - there
 
 
@@ -250,7 +250,7 @@ def mend_places(archive: Archive) -> int:
         StorageError: It cannot be written.
     """
     moved = read_places(imports_folder(archive.path))
-    lost = [sha256 for sha256, path in moved.items() if not (archive.path / path).is_file()]
+    lost = [sha256 for sha256, path in moved.items() if not os.path.isfile(archive.path / path)]
     if not lost:
         return 0
     rows = archive.rows(
@@ -263,7 +263,7 @@ def mend_places(archive: Archive) -> int:
         for start in range(0, len(rows), _TOLD_TOGETHER)
         for record in archive.records(run_id for (run_id,) in rows[start:][:_TOLD_TOGETHER])
         for output in record.outputs
-        if output.path is not None and (archive.path / output.path).is_file()
+        if output.path is not None and os.path.isfile(archive.path / output.path)
     }
     mended = [(sha256, found[sha256]) for sha256 in lost if sha256 in found]
     log = ImportLog(imports_folder(archive.path))

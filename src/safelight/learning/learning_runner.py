@@ -441,7 +441,8 @@ class LearningRunner:
     ) -> tuple[LearningOutcome, bool]:
         """Return what *config* led to, and whether its run was cancelled."""
         try:
-            result = self._run(config, **accepted(self._run, {"on_learning_record": _taken}))
+            hook = {"on_learning_record": _taken}
+            result = self._run(config, **accepted(self._run, hook, named=hook))
         except SafelightError as problem:
             cancelled = isinstance(problem, GenerationCancelled)
             return LearningOutcome(setting=setting, error=str(problem)), cancelled

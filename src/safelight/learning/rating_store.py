@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +60,7 @@ class Segments:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: dict[str, tuple[int, int]] = {}
+        self._damaged: Counter[str] = Counter()
         self.trouble: dict[Path, str] = {}
 
     def news(self) -> tuple[bool, list[RatingEvent]]:
@@ -74,6 +75,7 @@ class Segments:
             now, size = sizes.get(name, (-1, 0))
             if now != file or size < read:  # somebody took it away or wrote it anew
                 self._read, anew = {}, True
+                self._damaged.clear()
                 self.trouble.clear()
                 break
         return anew, [event for name in sorted(sizes) for event in self._added(name, *sizes[name])]
@@ -90,13 +92,21 @@ class Segments:
         except OSError as error:
             self.trouble[self._folder / name] = f"cannot be read: {error}"
             return
-        self.trouble.pop(self._folder / name, None)
         whole = data.rfind(b"\n") + 1  # a line that is being written is read again, whole
         self._read[name] = (file, read + whole)
-        for line in data.split(b"\n"):
-            event = event_or_none(line.strip()) if line.strip() else None
+        *ended, rest = data.split(b"\n")
+        for line in map(bytes.strip, ended):
+            event = event_or_none(line) if line else None
             if event is not None:
                 yield event
+            elif line and not is_torn(line):
+                self._damaged[name] += 1
+        event = event_or_none(rest.strip()) if rest.strip() else None
+        if event is not None:
+            yield event
+        self.trouble.pop(self._folder / name, None)
+        if self._damaged[name]:
+            self.trouble[self._folder / name] = _damaged_lines(self._damaged[name])
 
 
 class _HighestAfter:
@@ -266,8 +276,7 @@ class RatingStore:
             except OSError as error:
                 self.passed_over[path] = f"cannot be read: {error}"
             if lines:
-                noun = "line is" if lines == 1 else "lines are"
-                self.passed_over[path] = f"{lines:,} {noun} no rating, or damaged"
+                self.passed_over[path] = _damaged_lines(lines)
             if path in self.passed_over:
                 _log.warning("%s: %s; passed over", path, self.passed_over[path])
 
@@ -286,6 +295,11 @@ class RatingStore:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _damaged_lines(count: int) -> str:
+    noun = "line is" if count == 1 else "lines are"
+    return f"{count:,} {noun} no rating, or damaged"
 
 
 def _new_stem() -> str:
