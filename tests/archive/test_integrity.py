@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 
 from archive.test_archive import cut_short, filled, record, run_ids
 from archives import verified
+from safelight.application.archived_pictures import ArchivedPictures
 from safelight.archive import Archive
 from safelight.archive.folder_copy import merge_archives
 from safelight.archive.packs import Pack, read_packs, write_pack
@@ -32,7 +33,6 @@ from safelight.archive.verification import verify_archive
 from safelight.archive_layout import files_below, packs_folder, ratings_folder, records_folder
 from safelight.backends.fake import FakeBackend
 from safelight.cli import main
-from safelight.cli.archived_pictures import ArchivedPictures
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.learning.ratings import Identity, RatingEvent, RatingStore
 from safelight.pipeline import PipelineRunner

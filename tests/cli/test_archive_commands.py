@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from starlette.testclient import TestClient
 
-from safelight.cli import main, run_command
+from safelight.application import carrying_out
+from safelight.cli import main
 from safelight.learning import LearningRecord
 from safelight.web import create_app
 
@@ -132,7 +133,7 @@ def test_many_loose_records_are_packed_by_themselves(
     safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a run, never within one; a failure harms nothing."""
-    monkeypatch.setattr(run_command, "PACK_FROM", 3)
+    monkeypatch.setattr(carrying_out, "PACK_FROM", 3)
     safelight("run", "c.toml")
     assert len(list((tmp_path / "safelight" / "records").glob("*.json"))) == 2
     told = safelight("run", "c.toml")

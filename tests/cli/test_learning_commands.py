@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from safelight.application.config_text import toml_text
 from safelight.archive import Archive
 from safelight.cli import main
-from safelight.cli.config_file import toml_text
 from safelight.config import PipelineConfig
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -100,15 +100,66 @@ def test_what_was_written_draws_what_was_planned(safelight: Safelight) -> None:
     assert "is there already" in again.output
 
 
-def test_a_plan_is_carried_out_one_run_per_combination(safelight: Safelight) -> None:
-    """Every one has its record, and the exit status says that all went well."""
-    done = safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1", "--json")
-    assert done.exit_code == 0, done.output
-    page = json.loads(done.stdout)
-    assert [one["setting"] for one in page] == [{"txt2img.steps": 1}, {"txt2img.steps": 2}]
-    assert [one["pictures"] for one in page] == [3, 3]
-    runs = json.loads(safelight("find", "--view", "runs", "--json").stdout)["rows"]
-    assert len(runs) == 2
+def test_a_plan_is_a_run_and_tells_what_each_combination_came_to(safelight: Safelight) -> None:
+    """Asked for again, nothing is drawn again; more of it draws what is new."""
+    for values, drawn in (("1,2", 6), ("1,2", 6), ("1,2,3", 9)):
+        done = safelight("learn", "c.toml", "--knob", f"steps={values}", "--seeds", "1", "--json")
+        assert done.exit_code == 0, done.output
+        page = json.loads(done.stdout)
+        assert ",".join(str(one["setting"]["txt2img.steps"]) for one in page) == values
+        assert [one["pictures"] for one in page] == [3] * len(page)
+        assert [one["error"] for one in page] == [None] * len(page)
+        assert len({run_id for one in page for run_id in one["run_ids"]}) == 1
+        assert len(json.loads(safelight("find", "--json").stdout)["rows"]) == drawn
+    assert len(json.loads(safelight("find", "--view", "runs", "--json").stdout)["rows"]) == 3
+
+
+def test_what_fails_in_a_plan_is_told_with_its_reason_and_tried_again(safelight: Safelight) -> None:
+    """Some pictures of a combination, or all of everything."""
+    plan = ("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1")
+    option = ("--set", 'backend.name="fake"', "--set")
+    refused = safelight(*plan, *option, 'backend.fail_on=["boat"]')
+    assert refused.exit_code == 3
+    assert "steps=1: 1 failed: #4 in txt2img: " in refused.output
+    assert "4 pictures of 2 combinations" in refused.output
+    page = json.loads(safelight(*plan, *option, 'backend.fail_on=["boat"]', "--json").stdout)
+    assert [one["pictures"] for one in page] == [2, 2]
+    assert all("txt2img" in one["error"] for one in page)
+    assert safelight("run", "--retry-failed", "last").exit_code == 3
+    silent = safelight(
+        *plan, *option, 'backend.unavailable_on=["fox", "boat"]', "--retries", "0", "--again"
+    )
+    assert silent.exit_code == 1
+    assert "nothing was drawn, so there is nothing to rate" in silent.output
+    assert "rate them with" not in silent.output
+    assert safelight(*plan, "--server", "http://127.0.0.1:9").exit_code != 0, "it takes servers"
+
+
+def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) -> None:
+    """Or refused; nothing of it is left out without a word."""
+    swept = CONFIG + 'sweep = { "txt2img.cfg_scale" = [1, 2] }\n'
+    Path("c.toml").write_text(swept)
+    plan = ("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1", "--prompts", "1")
+    page = json.loads(safelight(*plan, "--json").stdout)
+    assert [tuple(one["setting"].values()) for one in page] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    rows = json.loads(safelight("find", "--json").stdout)["rows"]
+    assert sorted((row["steps"], row["cfg_scale"]) for row in rows) == [
+        (1, 1), (1, 2), (2, 1), (2, 2),
+    ]  # fmt: skip
+    twice = safelight(*plan, "--knob", "cfg_scale=3,4")
+    assert (twice.exit_code, "is swept by the config, too" in twice.output) == (2, True)
+    Path("c.toml").write_text(CONFIG + 'settings = [{ "txt2img.cfg_scale" = 1 }]\n')
+    together = safelight(*plan)
+    assert (together.exit_code, "cannot be crossed" in together.output) == (2, True)
+
+
+def test_the_cost_of_a_plan_counts_pictures(safelight: Safelight) -> None:
+    """Of batches; what is told is what is drawn."""
+    plan = ("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "3", "--prompts", "1")
+    batch = ("--set", "txt2img.batch_size=3")
+    assert "18 pictures" in safelight(*plan, *batch, "--dry-run").stdout
+    assert safelight(*plan, *batch).exit_code == 0
+    assert len(json.loads(safelight("find", "--json").stdout)["rows"]) == 18
 
 
 @pytest.mark.parametrize(
@@ -119,12 +170,13 @@ def test_a_plan_is_carried_out_one_run_per_combination(safelight: Safelight) -> 
         ("steps=0", "must be an integer from 1"),
         ("scale=2,4", "belongs to upscale, which the config does not run"),
         ("seed=1,2", "seeds are shared"),
+        ("steps=5,6 --knob txt2img.steps=7", "txt2img.steps is varied twice"),
         ("sampler=Eulre", "did you mean 'Euler'"),
     ],
 )
 def test_a_knob_that_cannot_be_varied_is_told(safelight: Safelight, knob: str, told: str) -> None:
     """Before anything is drawn, with exit status 2."""
-    wrong = safelight("learn", "c.toml", "--knob", knob)
+    wrong = safelight("learn", "c.toml", "--knob", *knob.split(" "))
     assert wrong.exit_code == 2
     assert told in wrong.output
     assert not Path("safelight").exists()

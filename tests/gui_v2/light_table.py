@@ -12,10 +12,11 @@ from typing import Any
 
 import uvicorn
 
+from safelight.application.carrying_out import EngineRunner
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends.fake import FakeBackend
-from safelight.cli.serving import EngineRunner, TableServer
+from safelight.cli.serving import TableServer
 from safelight.controller import PipelineController
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import PipelineRunner
@@ -72,7 +73,7 @@ def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterato
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(128)
-    runner = EngineRunner(archive)
+    runner = EngineRunner(archive, {})
     controller = PipelineController(runner)
     app = create_app(Archive(archive), controller, token=token)
     config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)

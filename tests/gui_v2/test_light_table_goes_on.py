@@ -9,16 +9,16 @@ from playwright.sync_api import Page, expect
 
 from archives import verified
 from gui_v2.light_table import SWEEP, served
+from safelight.application.carrying_out import EngineRunner
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
-from safelight.cli.serving import EngineRunner
 from safelight.learning import read_records
 from safelight.pipeline import CancelToken, RunProgress
 
 
 def _stopped_run(archive: Path) -> str:
     """Stop a run after its second variant; return its id."""
-    runner = EngineRunner(archive)
+    runner = EngineRunner(archive, {})
     cancel = CancelToken()
 
     def stop(progress: RunProgress) -> None:

@@ -19,8 +19,8 @@ from starlette.testclient import TestClient
 
 from archives import verified
 from gui_v2.light_table import HOSTILE
+from safelight.application.carrying_out import EngineRunner
 from safelight.archive import Archive
-from safelight.cli.serving import EngineRunner
 from safelight.controller import PipelineController
 from safelight.errors import sentence_of
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
@@ -446,7 +446,7 @@ def test_neighbours_are_those_of_the_grid(client: TestClient) -> None:
 
 def test_a_large_plan_is_started_when_somebody_says_so(archive: Path) -> None:
     """With its size, so that a yes to another plan is none."""
-    runner = EngineRunner(archive)
+    runner = EngineRunner(archive, {})
     controller = PipelineController(runner)
     config = {
         "backend": "fake",

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safelight.application.archived_pictures import ArchivedPictures
 from safelight.archive import Archive
 from safelight.backends.fake import FakeBackend
-from safelight.cli.archived_pictures import ArchivedPictures
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
 from safelight.pipeline.engine_pool import EnginePool

@@ -209,7 +209,7 @@ def test_a_picture_of_another_size_is_not_passed_over_in_silence(tmp_path: Path)
         {"extra": {"deep": {1, 2}}},
         {"object": object()},
     ],
-    ids=repr,
+    ids=["numpy number", "numpy array", "path", "surrogate", "nan", "set", "object"],
 )
 def test_whatever_the_engine_reports_is_recorded(tmp_path: Path, effective: Any) -> None:
     """An engine's own types end at the record, and cost no picture."""

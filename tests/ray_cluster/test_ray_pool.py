@@ -106,8 +106,8 @@ class TestRayPool(PoolContract):
 
 def test_the_archive_is_the_same_on_one_machine_and_on_many(cluster: Any, tmp_path: Path) -> None:
     """Identities, too: what was drawn on one is not drawn again on the other."""
+    from safelight.application.archived_pictures import ArchivedPictures
     from safelight.archive import Archive
-    from safelight.cli.archived_pictures import ArchivedPictures
     from safelight.learning import LearningRecordWriter
 
     def run(pool: EnginePool | None, library: Any) -> tuple[Any, LearningRecord]:

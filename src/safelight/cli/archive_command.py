@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive, Fault
 from safelight.cli.carried import carried_as_json, print_carried, print_differing, progress_of
-from safelight.cli.killed_runs import finish_killed_runs
 from safelight.cli.options import (
     archive_option,
     check_archive,

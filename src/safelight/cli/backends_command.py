@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
 
+from safelight.application.jobs import engine_options
 from safelight.backends import backend_names, create_backend
-from safelight.cli.job import engine_options
 from safelight.cli.options import engine_option, json_option
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
@@ -28,7 +29,7 @@ def command(name: str | None, words: bool, options: tuple[str, ...], as_json: bo
             )
         _show_all(as_json)
         return
-    backend = create_backend(name, engine_options(options))
+    backend = create_backend(name, engine_options(options, os.environ))
     if words:
         _show_words(backend, as_json)
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 
 import click
 import msgspec
 
+from safelight.application.jobs import engine_options
 from safelight.backends import backend_names, create_backend
-from safelight.cli.job import engine_options
 from safelight.cli.options import engine_option, json_option
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline import Backend
@@ -51,7 +52,7 @@ def _line(finding: Finding) -> str:
 
 
 def _backend(engine: str, options: Sequence[str]) -> Backend:
-    given = engine_options(options)
+    given = engine_options(options, os.environ)
     if engine in backend_names() or "://" not in engine:
         return create_backend(engine, given)
     name = _engine_at(engine, given)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
+from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
-from safelight.cli.killed_runs import finish_killed_runs
 from safelight.cli.options import existing_archive_option, json_option
 
 _SHOWN = {

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import os
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from safelight.application.config_text import write_config
+from safelight.application.jobs import Job, ready_config, ready_job
+from safelight.application.learning_plans import (
+    Combinations,
+    cost_of,
+    describe_plan,
+    learning_config,
+    learning_plan,
+    plan_timings,
+)
 from safelight.cli.options import (
     archive_option,
     archive_words,
@@ -18,15 +29,21 @@ from safelight.cli.options import (
     override_option,
     yes_option,
 )
-from safelight.errors import ConfigError
+from safelight.cli.running import (
+    EXIT_STATUS,
+    Request,
+    cancelled_by_interrupt,
+    run_job,
+    run_options,
+    say,
+)
+from safelight.config import PipelineConfig
+from safelight.learning import LearningPlan
+from safelight.learning.designs import DESIGNS, Design
+from safelight.learning.plan_cost import PlanCost
+from safelight.pipeline import CancelToken
 
-if TYPE_CHECKING:
-    from safelight.cli.job import Job
-    from safelight.learning import LearningOutcome, LearningPlan, LearningVariable
-    from safelight.learning.plan_cost import PlanCost
-
-_MOST_LOOKED_AT = 2000
-_DESIGNS = ("single", "grid", "factorial", "lhs", "sobol")
+_MOST_SHOWN = 8
 
 
 @click.command("learn")
@@ -41,7 +58,7 @@ _DESIGNS = ("single", "grid", "factorial", "lhs", "sobol")
 )
 @click.option(
     "--design",
-    type=click.Choice(_DESIGNS),
+    type=click.Choice(DESIGNS),
     help="Which combinations: one knob at a time, every one, a balanced fraction, or spread"
     " evenly.  [default: single for one knob, grid up to 24 combinations, else factorial]",
 )
@@ -69,166 +86,56 @@ _DESIGNS = ("single", "grid", "factorial", "lhs", "sobol")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the plan as one config instead of running it.",
 )
+@run_options
 @yes_option
 @json_option
 def command(
+    request: Request,
     config: Path,
     knobs: tuple[str, ...],
-    design: str | None,
+    design: Design | None,
     runs: int | None,
     prompts: int,
     seeds: int,
     overrides: tuple[str, ...],
-    archive: Path,
     dry_run: bool,
     written: Path | None,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Draw what it takes to find out what some knobs of CONFIG do.
 
     Every combination of values is drawn with the same prompts and the same seeds, so that
-    pictures can be compared in pairs that differ in nothing else. What it costs is told before
-    anything is drawn. Then: safelight rate --next, and safelight effects.
+    pictures can be compared in pairs that differ in nothing else; what the config sweeps is
+    varied, too. What it costs is told before anything is drawn. It is a run like any other: what
+    the archive holds is not drawn again, and safelight run --resume goes on with it. Then:
+    safelight rate --next, and safelight effects.
     """
-    from safelight.cli.config_file import write_config
-    from safelight.cli.job import ready_job
-    from safelight.config import PipelineConfig
-
-    job = ready_job(config, overrides, 0)
+    ask = not request.choice.servers
+    stated = ready_job(config, overrides, 0, os.environ, ask=ask)
     try:
-        plan = _plan(job, knobs, design, runs, prompts, seeds)
-        whole = {**plan.as_config(), "backend": _backend(job), "name": _title(job, plan)}
-        checked = PipelineConfig.from_mapping(whole, folder=job.config.folder, source=str(config))
-        _refuse_unknown(job, checked)
-        cost = _cost(plan, job.backend.name, archive)
+        plan = learning_plan(stated, knobs, design=design, runs=runs, prompts=prompts, seeds=seeds)
+        whole = learning_config(stated, plan)
+        checked = PipelineConfig.from_mapping(
+            whole, folder=stated.config.folder, source=str(config)
+        )
+        job = ready_config(
+            replace(checked, stated=whole), str(config), plan.first_seed, os.environ, ask=ask,
+            backend=stated.backend,
+        )  # fmt: skip
+        cost = cost_of(plan_timings(plan, job.backend.name), request.archive)
         if dry_run or written is not None:
             if written is not None:
-                write_config(written, whole, [_describe(plan), cost.sentence()])
-            _show(plan, cost, written, as_json)
+                write_config(written, whole, [describe_plan(plan), cost.sentence()])
+            _show(plan, cost, written, request.as_json)
             return
-        if not as_json:
-            click.echo(f"{_describe(plan)}\n{cost.sentence()}", err=True)
-        variants = plan.size * max(1, len(plan.prompts)) * plan.images_per_value
-        ask_for_large_plan(variants, yes=yes)
-        status = _run(job, plan, archive, as_json)
+        if not request.as_json:
+            say(f"{describe_plan(plan)}\n{cost.sentence()}")
+        ask_for_large_plan(job.plan.plan_size, yes=yes)
+        status = _run(job, plan, request)
     finally:
-        job.close()
+        stated.close()
     if status:
         raise SystemExit(status)
-
-
-def _plan(
-    job: Job,
-    knobs: Sequence[str],
-    design: str | None,
-    runs: int | None,
-    prompts: int,
-    seeds: int,
-) -> LearningPlan:
-    """Return the plan; the config's own prompts, drawn where they have wildcards, are shared."""
-    from safelight.learning import LearningPlan
-    from safelight.learning.designs import grid_size
-
-    stages = job.config.to_mapping()
-    variables = [_variable(text, stages) for text in knobs]
-    seed = next((knobs.get("seed", -1) for s, knobs in stages.items() if s != "upscale"), -1)
-    first = next((stage for stage in job.config.stages if stage != "upscale"), None)
-    texts: dict[str, None] = {}
-    for variant in itertools.islice(job.plan.variants, _MOST_LOOKED_AT):
-        prompt = None if first is None else dict(variant.config[first]).get("prompt")
-        if isinstance(prompt, str):
-            texts[prompt] = None
-        if len(texts) == prompts:
-            break
-    if design is None:
-        size = grid_size({v.path: v.values for v in variables})
-        design = "lhs" if runs else "grid" if size <= 24 or len(variables) == 1 else "factorial"
-    return LearningPlan.designed(
-        stages,
-        variables,
-        design=design,  # type: ignore[arg-type]
-        runs=runs,
-        prompts=() if any(v.name == "prompt" for v in variables) else tuple(texts),
-        images_per_value=seeds,
-        first_seed=seed if isinstance(seed, int) and seed >= 0 else 1,
-    )
-
-
-def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
-    from safelight.knobs import KNOBS, did_you_mean
-    from safelight.learning import LearningPlan
-
-    name, found, values = text.partition("=")
-    name = name.strip()
-    if not found or not name or not values.strip():
-        raise ConfigError(f"--knob must look like steps=4,8,16, got {text!r}")
-    stage, dot, knob = name.rpartition(".")
-    if not dot:
-        if knob not in KNOBS:
-            raise ConfigError(f"--knob: there is no knob {knob!r}{did_you_mean(knob, KNOBS)}")
-        having = [each for each in stages if each in KNOBS[knob].stages]
-        if not having:
-            needed = " or ".join(KNOBS[knob].stages)
-            raise ConfigError(f"--knob: {knob} belongs to {needed}, which the config does not run")
-        stage = having[0]
-    if knob in ("prompt", "seed"):
-        raise ConfigError(f"--knob: the {knob}s are shared by everything that is compared;"
-                          " choose others in the config")  # fmt: skip
-    plan = LearningPlan.single(stages, stage=stage, variable=knob, values=values)  # type: ignore[arg-type]
-    (variable,) = plan.variables
-    kept = tuple(dict.fromkeys(variable.values))
-    return type(variable)(stage=variable.stage, name=variable.name, values=kept)
-
-
-def _backend(job: Job) -> str | dict[str, Any]:
-    options = dict(job.config.backend.options)
-    return {"name": job.config.backend.name, **options} if options else job.config.backend.name
-
-
-def _title(job: Job, plan: LearningPlan) -> str:
-    varied = ", ".join(variable.name for variable in plan.variables)
-    return f"{job.config.name + ': ' if job.config.name else ''}what {varied} do"
-
-
-def _refuse_unknown(job: Job, config: Any) -> None:
-    """Refuse what the engine does not know, before anything is drawn."""
-    from contextlib import suppress
-
-    from safelight.errors import BackendUnavailable
-    from safelight.pipeline import refuse_unknown_choices
-    from safelight.randomizer import plan_variants
-
-    with suppress(BackendUnavailable):
-        refuse_unknown_choices(job.backend, config, plan_variants(config, 0))
-
-
-def _cost(plan: LearningPlan, backend: str, archive: Path) -> PlanCost:
-    from safelight.archive import Archive
-    from safelight.learning.plan_cost import TIMING_COLUMNS, Timing, plan_cost, timings_of
-
-    rows: Sequence[Sequence[Any]] = ()
-    if archive.is_dir():
-        rows = Archive(archive).query(columns=TIMING_COLUMNS, limit=100_000).rows
-    each = max(1, len(plan.prompts)) * plan.images_per_value
-    planned = []
-    for _, config in plan.configs():
-        for stage in ("txt2img", "img2img", "upscale"):
-            knobs = config.get(stage)
-            if isinstance(knobs, Mapping) and knobs.get("enabled", True):
-                kept = {name: knobs.get(name) for name in TIMING_COLUMNS[1:-1]}
-                planned += [Timing(backend=backend, **kept)] * each
-    return plan_cost(planned, timings_of(rows))
-
-
-def _describe(plan: LearningPlan) -> str:
-    prompts = max(1, len(plan.prompts))
-    varied = ", ".join(f"{v.path} ({len(v.values)} values)" for v in plan.variables)
-    return (
-        f"{plan.size:,} combinations of {varied}, each with {prompts} prompt"
-        f"{'' if prompts == 1 else 's'} and {plan.images_per_value} seed"
-        f"{'' if plan.images_per_value == 1 else 's'}"
-    )
 
 
 def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: bool) -> None:
@@ -249,7 +156,7 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
         }
         click.echo(json.dumps(page, ensure_ascii=False, indent=2))
         return
-    click.echo(_describe(plan))
+    click.echo(describe_plan(plan))
     click.echo(cost.sentence())
     for setting, _ in itertools.islice(plan.configs(), 12):
         click.echo("  " + ", ".join(f"{path}={value}" for path, value in setting.items()))
@@ -259,58 +166,41 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
         click.echo(f"written to {written}; draw it with: safelight run {written}")
 
 
-def _run(job: Job, plan: LearningPlan, archive: Path, as_json: bool) -> int:
+def _run(job: Job, plan: LearningPlan, request: Request) -> int:
     """Carry the plan out, and return the exit status."""
-    from safelight.archive_layout import records_folder
-    from safelight.cli.run_command import EXIT_STATUS, cancelled_by_interrupt
-    from safelight.config import PipelineConfig
-    from safelight.learning import LearningRecordWriter, LearningRunner
-    from safelight.pipeline import CancelToken, PipelineRunner, recover_interrupted_runs
-
     cancel = CancelToken()
-    with LearningRecordWriter(records_folder(archive)) as writer:
-        for recovered in recover_interrupted_runs(archive, writer):
-            click.echo(f"recovered run {recovered.run_id}: {recovered.status}", err=True)
-        runner = PipelineRunner(job.backend, archive_dir=archive, learning_record_writer=writer)
-
-        def run(config: dict[str, Any]) -> Any:
-            named = {**config, "name": _title(job, plan), "backend": _backend(job)}
-            checked = PipelineConfig.from_mapping(named, folder=job.config.folder)
-            return runner.run(checked, seed=plan.first_seed, cancel=cancel)
-
-        def told(outcome: LearningOutcome, done: int, size: int) -> None:
-            if not as_json:
-                click.echo(f"{done:,} of {size:,}  {_outcome_line(outcome)}", err=True)
-
-        with cancelled_by_interrupt(cancel):
-            result = LearningRunner(run, on_outcome=told).run(plan)
-    good = [outcome for outcome in result.outcomes if outcome.images]
-    if as_json:
+    outcomes = Combinations(plan, job)
+    with request.traces or nullcontext(), cancelled_by_interrupt(cancel):
+        statuses = run_job(job, request, cancel, on_part=outcomes.add)
+    if request.as_json:
         page = [
             {
-                "setting": dict(outcome.setting),
-                "run_ids": [record.run_id for record in outcome.records],
-                "pictures": len(outcome.images),
-                "error": outcome.error or next((r.error for r in outcome.records if r.error), None),
+                "setting": dict(one.setting), "run_ids": one.run_ids, "pictures": one.pictures,
+                "error": "; ".join(one.errors) or outcomes.error, "errors": one.errors,
             }
-            for outcome in result.outcomes
-        ]
+            for one in outcomes
+        ]  # fmt: skip
         click.echo(json.dumps(page, ensure_ascii=False, indent=2))
     else:
-        pictures = sum(len(outcome.images) for outcome in good)
-        click.echo(f"{pictures:,} pictures of {len(good):,} combinations are in {archive}")
-        where = archive_words(archive)
-        click.echo(f"rate them with: safelight rate --next{where}; then: safelight effects{where}")
+        _report(outcomes, request.archive.path)
     if cancel.cancelled:
-        return EXIT_STATUS["cancelled"]
-    if len(good) < plan.size or any(o.error for o in result.outcomes):
-        return EXIT_STATUS["partial" if good else "failed"]
-    return 0
+        statuses.append("cancelled")
+    return max((EXIT_STATUS[status] for status in statuses), default=0)
 
 
-def _outcome_line(outcome: LearningOutcome) -> str:
-    setting = ", ".join(f"{path.partition('.')[2]}={v}" for path, v in outcome.setting.items())
-    error = outcome.error or next((r.error for r in outcome.records if r.error), None)
-    pictures = len(outcome.images)
-    said = f"{pictures} picture{'' if pictures == 1 else 's'}"
-    return f"{setting}: {said}{'; ' + error if error else ''}"
+def _report(outcomes: Combinations, archive: Path) -> None:
+    """Print which combinations lack pictures and why, and what to do next."""
+    good = [one for one in outcomes if one.pictures]
+    failed = [one for one in outcomes if one.errors]
+    for one in failed[:_MOST_SHOWN]:
+        setting = ", ".join(f"{path.partition('.')[2]}={v}" for path, v in one.setting.items())
+        click.echo(f"  {setting}: {len(one.errors):,} failed: {one.errors[0]}")
+    if len(failed) > _MOST_SHOWN:
+        click.echo(f"  ... and {len(failed) - _MOST_SHOWN:,} more combinations with failures")
+    pictures = sum(one.pictures for one in good)
+    where = archive_words(archive)
+    if not good:
+        click.echo("nothing was drawn, so there is nothing to rate")
+        return
+    click.echo(f"{pictures:,} pictures of {len(good):,} combinations are in {archive}")
+    click.echo(f"rate them with: safelight rate --next{where}; then: safelight effects{where}")

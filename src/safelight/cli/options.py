@@ -20,6 +20,7 @@ __all__ = [
     "archive_words",
     "ask_for_large_plan",
     "check_archive",
+    "engine_choice_options",
     "engine_option",
     "existing_archive_option",
     "json_option",
@@ -108,6 +109,35 @@ seed_option = click.option(
 yes_option = click.option(
     "--yes", is_flag=True, help=f"Draw also a plan of more than {LARGE_PLAN:,} variants unasked."
 )
+
+
+def engine_choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that :class:`.engine_choice.EngineChoice` holds to a command."""
+    options = [
+        click.option(
+            "--on", default="local", show_default=True, metavar="local|ray[:ADDRESS]",
+            help="Where variants are drawn.",
+        ),
+        click.option(
+            "--server", "servers", multiple=True, metavar="URL",
+            help="A server of the config's engine; give several to share the work.",
+        ),
+        click.option(
+            "--ray-actors", type=click.IntRange(min=1), metavar="N",
+            help="Engines on Ray; as many as fit when not given.",
+        ),
+        click.option(
+            "--ray-gpus", type=click.FloatRange(min=0), default=0.0, metavar="GPUS",
+            help="GPUs of each, also a part of one, such as 0.5.",
+        ),
+        click.option(
+            "--ray-resource", "ray_resources", multiple=True, metavar="NAME=AMOUNT",
+            help="Another resource that each needs; may be repeated.",
+        ),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def ask_for_large_plan(size: int, *, yes: bool) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from safelight.cli.job import ready_job
+from safelight.application.jobs import ready_job
 from safelight.cli.options import json_option, override_option, seed_option
 from safelight.config import PipelineConfig, plain
 from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
@@ -32,7 +33,7 @@ def command(
     config: Path, overrides: tuple[str, ...], seed: int | None, first: int, as_json: bool
 ) -> None:
     """Show what CONFIG would draw, without drawing it: the size and the first variants."""
-    job = ready_job(config, overrides, seed)
+    job = ready_job(config, overrides, seed, os.environ)
     variants = list(itertools.islice(job.plan.variants, first))
     if as_json:
         click.echo(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))

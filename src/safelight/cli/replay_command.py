@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from safelight.application.jobs import engine_options
 from safelight.archive import Archive
 from safelight.archive.differences import environment_changes
 from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
-from safelight.cli.job import engine_options
 from safelight.cli.options import archive_option, engine_option
 from safelight.knobs import KNOBS
 from safelight.learning import LearningRecordWriter
@@ -32,7 +33,8 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
     as its address, are in no record: give them with --option.
     """
     record = Archive(archive).record(run)
-    backend = create_backend(str(record.backend.get("name", "")), engine_options(options))
+    given = engine_options(options, os.environ)
+    backend = create_backend(str(record.backend.get("name", "")), given)
     description = backend.describe()
     now = {"name": description.name, "version": description.version}
     for change in environment_changes(record, now, description.environment):

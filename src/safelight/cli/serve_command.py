@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -40,14 +41,15 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
         raise click.UsageError("--token must have 8 characters at least")
     import uvicorn
 
+    from safelight.application.carrying_out import EngineRunner
     from safelight.archive import Archive
-    from safelight.cli.serving import EngineRunner, TableServer
+    from safelight.cli.serving import TableServer
     from safelight.controller import PipelineController
     from safelight.web import create_app
 
     sys.setswitchinterval(_TURN)
     listening = _listening(host, port)
-    runner = EngineRunner(archive)
+    runner = EngineRunner(archive, os.environ)
     controller = PipelineController(runner)
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
     app = create_app(Archive(archive), controller, token=token, hosts=hosts)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
-from safelight.cli.killed_runs import finish_killed_runs
 from safelight.cli.options import existing_archive_option, json_option
 from safelight.learning import LearningRecord
 

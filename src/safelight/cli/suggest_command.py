@@ -215,7 +215,7 @@ def _suggest(
     archive: Path,
     as_json: bool,
 ) -> None:
-    from safelight.cli.config_file import write_config
+    from safelight.application.config_text import write_config
     from safelight.learning.plan_cost import Timing, plan_cost, timings_of
     from safelight.learning.suggest import suggest
 
@@ -435,7 +435,7 @@ def _keep_preset(
     Raises:
         PlanError: It does not, or the name is no file name.
     """
-    from safelight.cli.config_file import write_config
+    from safelight.application.config_text import write_config
     from safelight.learning.suggest import verdict
 
     if not re.fullmatch(r"[\w][\w .+-]{0,79}", name):

@@ -134,6 +134,8 @@ class PipelineRunner:
         on_learning_record: Callable[[LearningRecord], object] | None = None,
         continues: Continuation | None = None,
         resume: Mapping[str, Any] | None = None,
+        plan: RandomizerPlanResult | None = None,
+        asked: bool = False,
     ) -> Iterator[RunResult]:
         """Carry out *config* run by run; arguments and errors as in :meth:`run`.
 
@@ -147,6 +149,8 @@ class PipelineRunner:
             continues: Go on from what earlier runs of this plan have left: parts that lack
                 nothing are passed over, of the others only what is missing is drawn.
             resume: Plain values that journals carry, for whoever goes on with the plan later.
+            plan: What *config* amounts to with *seed*, where that is known already.
+            asked: Whether the engine is known to have what the config names.
 
         Raises:
             PlanError: *continues* is about another plan.
@@ -155,11 +159,12 @@ class PipelineRunner:
             config = PipelineConfig.from_mapping(config)
         if continues is not None:
             seed = continues.plan_seed
-        plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
+        if plan is None:
+            plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
         account = plan_account(config, plan, InputFiles(config.folder))
         if continues is not None:
             _refuse_another_plan(config, plan, account, continues)
-        else:
+        elif not asked:
             shared = isinstance(self._pool, ListsChoices)
             refuse_unknown_choices(self._pool if shared else self._backend, config, plan)
         cancel = cancel or CancelToken()

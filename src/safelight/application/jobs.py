@@ -1,8 +1,7 @@
-"""Job: a config that is ready to run: checked, planned, and known to its engine."""
+"""jobs: a config that is ready to run: checked, planned, and known to its engine."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ class Job:
         plan: What it amounts to.
         seed: The seed that the plan was made with.
         source: What to call the config in messages, its file for one.
+        asked: Whether the engine was asked for what it has, and has what the config names.
     """
 
     config: PipelineConfig
@@ -38,6 +38,7 @@ class Job:
     plan: RandomizerPlanResult
     seed: int
     source: str = ""
+    asked: bool = False
 
     def close(self) -> None:
         """Let the engine go."""
@@ -50,7 +51,14 @@ class Job:
         return self.config.name or "unnamed config"
 
 
-def ready_job(path: Path, overrides: Sequence[str], seed: int | None, *, ask: bool = True) -> Job:
+def ready_job(
+    path: Path,
+    overrides: Sequence[str],
+    seed: int | None,
+    environ: Mapping[str, str],
+    *,
+    ask: bool = True,
+) -> Job:
     """Check everything about a config that can be checked without drawing.
 
     An engine that does not answer is no fault of the config: its run will say so.
@@ -59,44 +67,58 @@ def ready_job(path: Path, overrides: Sequence[str], seed: int | None, *, ask: bo
         path: The file.
         overrides: ``stage.knob=value`` texts.
         seed: Seed of the plan; a new one is drawn when it is None.
+        environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
 
     Raises:
         ConfigError: Something is at fault; the message names the file.
     """
     config = PipelineConfig.from_file(path, overrides)
-    return ready_config(config, str(path), seed, ask=ask)
+    return ready_config(config, str(path), seed, environ, ask=ask)
 
 
-def ready_config(config: PipelineConfig, source: str, seed: int | None, *, ask: bool = True) -> Job:
+def ready_config(
+    config: PipelineConfig,
+    source: str,
+    seed: int | None,
+    environ: Mapping[str, str],
+    *,
+    ask: bool = True,
+    backend: Backend | None = None,
+) -> Job:
     """Check everything about *config* that can be checked without drawing.
 
     Args:
         config: What is to be run.
         source: What to call it in messages.
         seed: Seed of the plan; a new one is drawn when it is None.
+        environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
+        backend: That engine, where it is there already.
 
     Raises:
         ConfigError: Something is at fault; the message names *source*.
     """
+    asked = False
     plan_seed = secrets.randbits(32) if seed is None else seed
     try:
-        options = secret_options(config.backend.options)
-        backend = create_backend(config.backend.name, options, folder=config.folder)
+        if backend is None:
+            options = secret_options(config.backend.options, environ)
+            backend = create_backend(config.backend.name, options, folder=config.folder)
         plan = plan_variants(config, plan_seed)
         with suppress(BackendUnavailable):
             if ask:
                 refuse_unknown_choices(backend, config, plan)
+                asked = True
     except ConfigError as error:
         raise ConfigError(error.faults, source=source) from error
     except SafelightError as error:
         kind = "backend: " if isinstance(error, BackendError) else ""
         raise ConfigError(f"{kind}{error}", source=source) from error
-    return Job(config, backend, plan, plan_seed, source)
+    return Job(config, backend, plan, plan_seed, source, asked)
 
 
-def engine_options(texts: Sequence[str]) -> dict[str, Any]:
+def engine_options(texts: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the options that ``key=value`` *texts* give an engine.
 
     A value is read as TOML (``verify=false``), and as plain text where it is none.
@@ -113,24 +135,24 @@ def engine_options(texts: Sequence[str]) -> dict[str, Any]:
             options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             options[key.strip()] = value
-    return dict(secret_options(options))
+    return dict(secret_options(options, environ))
 
 
-def secret_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return *options* with ``env:NAME`` replaced by that environment variable's value.
+def secret_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return *options* with ``env:NAME`` replaced by that variable's value in *environ*.
 
     So a password need not stand in a file that people share.
 
     Raises:
         ConfigError: The variable is not set.
     """
-    return {key: _secret(key, value) for key, value in options.items()}
+    return {key: _secret(key, value, environ) for key, value in options.items()}
 
 
-def _secret(key: str, value: Any) -> Any:
+def _secret(key: str, value: Any, environ: Mapping[str, str]) -> Any:
     if not isinstance(value, str) or not value.startswith("env:"):
         return value
     name = value.removeprefix("env:")
-    if name not in os.environ:
+    if name not in environ:
         raise ConfigError(f"backend.{key} is {value!r}, but {name} is not set in the environment")
-    return os.environ[name]
+    return environ[name]

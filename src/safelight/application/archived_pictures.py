@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safelight.archive import Archive
 from safelight.archive_layout import packs_folder, records_folder
-from safelight.errors import ArchiveError
-from safelight.learning import LearningRecord
 from safelight.pipeline import BackendDescription
-from safelight.pipeline.continuation import Continuation, finished_entries, run_that_goes_on
+from safelight.pipeline.continuation import finished_entries
 from safelight.pipeline.drawn_before import DrawnBefore
-from safelight.pipeline.plan_account import FIRST_PART
 
-__all__ = ["ArchivedPictures", "continuation_of"]
+__all__ = ["ArchivedPictures"]
 
 
 class ArchivedPictures:
@@ -62,41 +59,6 @@ class ArchivedPictures:
                         environment=record.environment,
                     )
         return found
-
-
-def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continuation:
-    """Return what is left of the plan that RUN belongs to.
-
-    Args:
-        archive: The archive.
-        run: A run id, the beginning of one, or ``last``.
-        only_failed: Whether to try again what failed only.
-
-    Raises:
-        ArchiveError: There is no such run, or it goes on at this moment.
-        RecordError: It does not say how its plan was drawn.
-    """
-    try:
-        record = archive.record(run)
-    except ArchiveError:
-        going = run_that_goes_on(archive.path, "" if run == "last" else run)
-        if going is None:
-            raise
-        raise ArchiveError(going) from None
-    whole = str(record.plan.get(FIRST_PART, ""))
-    accounts = [one.plan for one in archive.records([whole])] if whole else []
-    return Continuation.of(
-        record, _by_part(archive, record), archive.path,
-        plan=next(iter(accounts), {}) if whole else None, only_failed=only_failed,
-    )  # fmt: skip
-
-
-def _by_part(archive: Archive, run: LearningRecord) -> Callable[[int], Sequence[LearningRecord]]:
-    parts: dict[int, list[str]] = {}
-    rows = archive.rows("SELECT run_id, part FROM runs WHERE plan_id = ?", [run.plan_id])
-    for run_id, part in rows:
-        parts.setdefault(part, []).append(run_id)
-    return lambda part: archive.records(parts.get(part, ()))
 
 
 def _holds_anything(archive: Path) -> bool:

@@ -1,21 +1,23 @@
-"""What it takes to go on with a run: its plan's config, from the file or from its journal."""
+"""going_on: what it takes to go on with a run: what is left of its plan, and its config."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safelight.cli.job import Job, ready_config, ready_job
+from safelight.application.jobs import Job, ready_config, ready_job
+from safelight.archive import Archive
 from safelight.config import PipelineConfig
-from safelight.errors import ConfigError, RecordError
+from safelight.errors import ArchiveError, ConfigError, RecordError
 from safelight.learning import LearningRecord
 from safelight.learning.snapshot import plain_snapshot, plain_values
-from safelight.pipeline.continuation import stated_config
+from safelight.pipeline.continuation import Continuation, run_that_goes_on, stated_config
+from safelight.pipeline.plan_account import FIRST_PART
 
-__all__ = ["job_of_run", "resume_note"]
+__all__ = ["continuation_of", "job_of_run", "resume_note"]
 
 
 def resume_note(config: PipelineConfig) -> Mapping[str, Any] | None:
@@ -38,6 +40,7 @@ def job_of_run(
     archive: Path,
     path: Path | None,
     overrides: Sequence[str],
+    environ: Mapping[str, str],
     *,
     ask: bool = True,
 ) -> Job:
@@ -48,13 +51,14 @@ def job_of_run(
         archive: The archive folder.
         path: The config file; None takes the config from the run's journal.
         overrides: ``stage.knob=value`` texts, as they were given the first time.
+        environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
 
     Raises:
         ConfigError: The config is at fault, or the journal does not hold it.
     """
     if path is not None:
-        return ready_job(path, overrides, record.plan_seed, ask=ask)
+        return ready_job(path, overrides, record.plan_seed, environ, ask=ask)
     try:
         stated = stated_config(record, archive)
     except RecordError as error:
@@ -68,4 +72,41 @@ def job_of_run(
         )
     source = f"the journal of run {record.run_id}"
     config = PipelineConfig.from_mapping(stated[0], folder=stated[1], source=source)
-    return ready_config(replace(config, stated=stated[0]), source, record.plan_seed, ask=ask)
+    return ready_config(
+        replace(config, stated=stated[0]), source, record.plan_seed, environ, ask=ask
+    )
+
+
+def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continuation:
+    """Return what is left of the plan that RUN belongs to.
+
+    Args:
+        archive: The archive.
+        run: A run id, the beginning of one, or ``last``.
+        only_failed: Whether to try again what failed only.
+
+    Raises:
+        ArchiveError: There is no such run, or it goes on at this moment.
+        RecordError: It does not say how its plan was drawn.
+    """
+    try:
+        record = archive.record(run)
+    except ArchiveError:
+        going = run_that_goes_on(archive.path, "" if run == "last" else run)
+        if going is None:
+            raise
+        raise ArchiveError(going) from None
+    whole = str(record.plan.get(FIRST_PART, ""))
+    accounts = [one.plan for one in archive.records([whole])] if whole else []
+    return Continuation.of(
+        record, _by_part(archive, record), archive.path,
+        plan=next(iter(accounts), {}) if whole else None, only_failed=only_failed,
+    )  # fmt: skip
+
+
+def _by_part(archive: Archive, run: LearningRecord) -> Callable[[int], Sequence[LearningRecord]]:
+    parts: dict[int, list[str]] = {}
+    rows = archive.rows("SELECT run_id, part FROM runs WHERE plan_id = ?", [run.plan_id])
+    for run_id, part in rows:
+        parts.setdefault(part, []).append(run_id)
+    return lambda part: archive.records(parts.get(part, ()))

@@ -1,26 +1,24 @@
-"""Where a run's variants are drawn: the options of ``run`` that choose, and the pool they mean."""
+"""EngineChoice: where a run's variants are drawn, and the pool that this means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from safelight.cli.job import Job, secret_options
+from safelight.application.jobs import Job, secret_options
 from safelight.errors import ConfigError
 
 if TYPE_CHECKING:
     from safelight.pipeline.engine_pool import EnginePool
 
-__all__ = ["EngineChoice", "engine_choice_options"]
+__all__ = ["EngineChoice"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineChoice:
-    """What the command line says of where variants are drawn.
+    """Where variants are drawn.
 
     Attributes:
         on: ``local``, ``ray`` or ``ray:ADDRESS``.
@@ -36,8 +34,12 @@ class EngineChoice:
     gpus: float = 0.0
     resources: tuple[str, ...] = field(default=())
 
-    def pool(self, job: Job) -> EnginePool | None:
+    def pool(self, job: Job, environ: Mapping[str, str]) -> EnginePool | None:
         """Return the pool for *job*; None is its own engine alone.
+
+        Args:
+            job: Whose engine.
+            environ: The environment, for what the config takes from there.
 
         Raises:
             ConfigError: The choice is none.
@@ -47,65 +49,36 @@ class EngineChoice:
         if where == "ray":
             if self.servers:
                 raise ConfigError("--server is for --on local; on Ray every actor has an engine")
-            return self._ray_pool(job, address)
+            return self._ray_pool(job, address, environ)
         if self.on != "local":
             raise ConfigError(f"--on must be local, ray or ray:ADDRESS, got {self.on!r}")
         if self.actors is not None or self.gpus or self.resources:
             raise ConfigError("--ray-actors, --ray-gpus and --ray-resource need --on ray")
-        return self._servers(job) if self.servers else None
+        return self._servers(job, environ) if self.servers else None
 
-    def _servers(self, job: Job) -> EnginePool:
+    def _servers(self, job: Job, environ: Mapping[str, str]) -> EnginePool:
         from safelight.backends import create_backend
         from safelight.pipeline.engine_pool import LocalPool
 
         config = job.config
-        options = secret_options(config.backend.options)
+        options = secret_options(config.backend.options, environ)
         backends = [
             create_backend(config.backend.name, {**options, "url": url}, folder=config.folder)
             for url in self.servers
         ]
         return LocalPool(backends, [_without_login(url) for url in self.servers])
 
-    def _ray_pool(self, job: Job, address: str) -> EnginePool:
+    def _ray_pool(self, job: Job, address: str, environ: Mapping[str, str]) -> EnginePool:
         from safelight.backends.ray_pool import ActorResources, RayPool
 
         return RayPool(
             job.config.backend.name,
-            secret_options(job.config.backend.options),
+            secret_options(job.config.backend.options, environ),
             folder=job.config.folder,
             address=address or None,
             actors=self.actors,
             resources=ActorResources(gpus=self.gpus, custom=_amounts(self.resources)),
         )
-
-
-def engine_choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that :class:`EngineChoice` holds to a command."""
-    options = [
-        click.option(
-            "--on", default="local", show_default=True, metavar="local|ray[:ADDRESS]",
-            help="Where variants are drawn.",
-        ),
-        click.option(
-            "--server", "servers", multiple=True, metavar="URL",
-            help="A server of the config's engine; give several to share the work.",
-        ),
-        click.option(
-            "--ray-actors", type=click.IntRange(min=1), metavar="N",
-            help="Engines on Ray; as many as fit when not given.",
-        ),
-        click.option(
-            "--ray-gpus", type=click.FloatRange(min=0), default=0.0, metavar="GPUS",
-            help="GPUs of each, also a part of one, such as 0.5.",
-        ),
-        click.option(
-            "--ray-resource", "ray_resources", multiple=True, metavar="NAME=AMOUNT",
-            help="Another resource that each needs; may be repeated.",
-        ),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def _amounts(texts: Sequence[str]) -> dict[str, float]:

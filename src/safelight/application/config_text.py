@@ -1,0 +1,53 @@
+"""config_text: configs as the text that a person looks at, changes and runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safelight.durable_file import replace_file
+from safelight.errors import StorageError
+
+__all__ = ["toml_text", "write_config"]
+
+
+def write_config(path: Path, config: Mapping[str, Any], comments: Sequence[str] = ()) -> None:
+    """Write *config* as TOML, or as JSON when the name ends in ``.json``.
+
+    Args:
+        path: Where; what is there already stays.
+        config: As ``PipelineConfig.from_mapping`` reads it.
+        comments: Lines at the top of a TOML file.
+
+    Raises:
+        StorageError: There is such a file, or it cannot be written.
+    """
+    if path.exists():
+        raise StorageError(f"{path} is there already and is not replaced; choose another name")
+    if path.suffix.lower() == ".json":
+        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
+    else:
+        text = toml_text(config, comments)
+    try:
+        replace_file(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise StorageError(f"{path} could not be written: {error}") from error
+
+
+def toml_text(config: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """Return *config* as TOML; what is None is left out."""
+    import tomli_w
+
+    lines = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
+    return "\n".join([*lines, "", tomli_w.dumps(_stated(config), indent=2)]).lstrip("\n")
+
+
+def _stated(value: Any) -> Any:
+    """Return *value* without what is None, which TOML cannot say."""
+    if isinstance(value, Mapping):
+        return {key: _stated(one) for key, one in value.items() if one is not None}
+    if isinstance(value, (list, tuple)):
+        return [_stated(one) for one in value if one is not None]
+    return value

@@ -1,0 +1,251 @@
+"""learning_plans: a config and the knobs to vary -> one plan that is drawn like any other run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from safelight.application.jobs import Job
+from safelight.archive import Archive
+from safelight.errors import ConfigError
+from safelight.knobs import KNOBS, STAGES, did_you_mean
+from safelight.learning import LearningPlan, LearningVariable
+from safelight.learning.designs import Design, grid_size
+from safelight.learning.plan_cost import (
+    TIMING_COLUMNS,
+    PlanCost,
+    Timing,
+    plan_cost,
+    timings_of,
+)
+from safelight.pipeline import RunResult
+
+__all__ = [
+    "Combination",
+    "Combinations",
+    "cost_of",
+    "describe_plan",
+    "learning_config",
+    "learning_plan",
+    "plan_timings",
+]
+
+_MOST_LOOKED_AT = 2000
+_MOST_TIMED = 100_000
+_GRID = 24
+"""Combinations up to which all are drawn when no design is named."""
+
+
+def learning_plan(
+    job: Job,
+    knobs: Sequence[str],
+    *,
+    design: Design | None = None,
+    runs: int | None = None,
+    prompts: int = 4,
+    seeds: int = 2,
+) -> LearningPlan:
+    """Return the plan that varies *knobs*, with the config's own prompts and seeds for all.
+
+    What the config sweeps is varied, too, so that nothing of it is left out.
+
+    Args:
+        job: The config.
+        knobs: ``knob=values`` or ``stage.knob=values`` texts.
+        design: Which combinations; None chooses by how many there are.
+        runs: How many combinations.
+        prompts: Most prompts; those of the config, drawn where they have wildcards.
+        seeds: Pictures of each combination and prompt.
+
+    Raises:
+        ConfigError: A knob cannot be varied; all that is wrong is told.
+        PlanError: The design cannot have that many combinations.
+    """
+    stages = job.config.to_mapping()
+    variables = _variables(job, stages, knobs)
+    if design is None:
+        size = grid_size({v.path: v.values for v in variables})
+        design = "lhs" if runs else "grid" if size <= _GRID or len(variables) == 1 else "factorial"
+    seed = next((stages[s].get("seed", -1) for s in stages if s != "upscale"), -1)
+    return LearningPlan.designed(
+        stages,
+        variables,
+        design=design,
+        runs=runs,
+        prompts=() if any(v.name == "prompt" for v in variables) else _prompts(job, prompts),
+        images_per_value=seeds,
+        first_seed=seed if isinstance(seed, int) and seed >= 0 else 1,
+    )
+
+
+def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> list[LearningVariable]:
+    """Return what varies: the knobs that were named, then what the config sweeps."""
+    variables: list[LearningVariable] = []
+    for text in knobs:
+        variable = _variable(text, stages)
+        if any(variable.path == one.path for one in variables):
+            raise ConfigError(f"--knob: {variable.path} is varied twice; name all its values once")
+        variables.append(variable)
+    randomizer = job.config.randomizer
+    if randomizer.mode == "off":
+        return variables
+    if randomizer.settings:
+        raise ConfigError(
+            "[[randomizer.settings]] of the config cannot be crossed with --knob: leave it out, or"
+            " name its values with --knob"
+        )
+    named = {one.path for one in variables}
+    for path, values in randomizer.sweep.items():
+        stage, _, knob = path.partition(".")
+        if path in named:
+            raise ConfigError(f"--knob: {path} is swept by the config, too; leave one of them out")
+        if stage in stages and knob not in ("prompt", "seed"):
+            texts = values if isinstance(values, str) else tuple(values)
+            variables.append(_checked(stages, stage, knob, texts))
+    return variables
+
+
+def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
+    name, found, values = text.partition("=")
+    name = name.strip()
+    if not found or not name or not values.strip():
+        raise ConfigError(f"--knob must look like steps=4,8,16, got {text!r}")
+    stage, dot, knob = name.rpartition(".")
+    if not dot:
+        if knob not in KNOBS:
+            raise ConfigError(f"--knob: there is no knob {knob!r}{did_you_mean(knob, KNOBS)}")
+        having = [each for each in stages if each in KNOBS[knob].stages]
+        if not having:
+            needed = " or ".join(KNOBS[knob].stages)
+            raise ConfigError(f"--knob: {knob} belongs to {needed}, which the config does not run")
+        stage = having[0]
+    if knob in ("prompt", "seed"):
+        raise ConfigError(f"--knob: the {knob}s are shared by everything that is compared;"
+                          " choose others in the config")  # fmt: skip
+    return _checked(stages, stage, knob, values)
+
+
+def _checked(
+    stages: Mapping[str, Any], stage: str, knob: str, values: str | Sequence[Any]
+) -> LearningVariable:
+    """Return the variable, its values each once."""
+    plan = LearningPlan.single(stages, stage=stage, variable=knob, values=values)  # type: ignore[arg-type]
+    (variable,) = plan.variables
+    return replace(variable, values=tuple(dict.fromkeys(variable.values)))
+
+
+def _prompts(job: Job, most: int) -> tuple[str, ...]:
+    """Return the first prompts of the config's plan, each once."""
+    first = next((stage for stage in job.config.stages if stage != "upscale"), None)
+    texts: dict[str, None] = {}
+    for variant in itertools.islice(job.plan.variants, _MOST_LOOKED_AT):
+        prompt = None if first is None else dict(variant.config[first]).get("prompt")
+        if isinstance(prompt, str):
+            texts[prompt] = None
+        if len(texts) == most:
+            break
+    return tuple(texts)
+
+
+def learning_config(job: Job, plan: LearningPlan) -> dict[str, Any]:
+    """Return *plan* as one config, for the engine of *job*."""
+    varied = ", ".join(variable.name for variable in plan.variables)
+    chosen = job.config.backend
+    backend = {"name": chosen.name, **chosen.options} if chosen.options else chosen.name
+    title = f"{job.config.name + ': ' if job.config.name else ''}what {varied} do"
+    return {**plan.as_config(), "backend": backend, "name": title}
+
+
+def describe_plan(plan: LearningPlan) -> str:
+    """Return what *plan* draws, in words."""
+    prompts = max(1, len(plan.prompts))
+    varied = ", ".join(f"{v.path} ({len(v.values)} values)" for v in plan.variables)
+    return (
+        f"{plan.size:,} combinations of {varied}, each with {prompts} prompt"
+        f"{'' if prompts == 1 else 's'} and {plan.images_per_value} seed"
+        f"{'' if plan.images_per_value == 1 else 's'}"
+    )
+
+
+def plan_timings(plan: LearningPlan, backend: str) -> list[Timing]:
+    """Return one for every picture of *plan*: each stage of each variant draws a batch."""
+    each = max(1, len(plan.prompts)) * plan.images_per_value
+    planned: list[Timing] = []
+    for _, config in plan.configs():
+        batch = 1
+        for stage in STAGES:
+            knobs = config.get(stage)
+            if isinstance(knobs, Mapping) and knobs.get("enabled", True):
+                size = knobs.get("batch_size")
+                batch = size if isinstance(size, int) and size > 0 else batch
+                kept = {name: knobs.get(name) for name in TIMING_COLUMNS[1:-1]}
+                planned += [Timing(backend=backend, **kept)] * (each * batch)
+    return planned
+
+
+def cost_of(planned: Sequence[Timing], archive: Archive) -> PlanCost:
+    """Return what *planned* pictures will take, told by those that *archive* has."""
+    rows: Sequence[Sequence[Any]] = ()
+    if archive.path.is_dir():
+        rows = archive.query(columns=TIMING_COLUMNS, limit=_MOST_TIMED).rows
+    return plan_cost(planned, timings_of(rows))
+
+
+@dataclass(slots=True, kw_only=True)
+class Combination:
+    """What one combination of values came to.
+
+    Attributes:
+        setting: ``stage.knob`` -> value.
+        pictures: That were drawn, or taken over.
+        run_ids: Runs that drew it.
+        errors: Why variants of it failed.
+    """
+
+    setting: Mapping[str, Any]
+    pictures: int = 0
+    run_ids: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class Combinations:
+    """What every combination of a plan's values came to, counted part by part.
+
+    Attributes:
+        error: Why the run as a whole ended early, or None.
+
+    Args:
+        plan: The plan.
+        job: Draws it.
+    """
+
+    def __init__(self, plan: LearningPlan, job: Job) -> None:
+        self._job = job
+        self._paths = sorted(variable.path for variable in plan.variables)
+        self._known = {
+            tuple(setting[path] for path in self._paths): Combination(setting=setting)
+            for setting, _ in plan.configs()
+        }
+        self.error: str | None = None
+
+    def add(self, result: RunResult) -> None:
+        """Count the pictures and failures of one part."""
+        for image in result.images:
+            self._of(image.variant, result).pictures += 1
+        for failure in result.failures:
+            told = f"#{failure.variant} in {failure.stage}: {failure.error}"
+            self._of(failure.variant, result).errors.append(told)
+        self.error = self.error or result.error
+
+    def _of(self, variant: int, result: RunResult) -> Combination:
+        stages = cast(Mapping[str, Any], self._job.plan.variants[variant].config)
+        knobs = (path.partition(".") for path in self._paths)
+        found = self._known[tuple(stages[stage][knob] for stage, _, knob in knobs)]
+        if result.run_id not in found.run_ids:
+            found.run_ids.append(result.run_id)
+        return found
+
+    def __iter__(self) -> Iterator[Combination]:
+        return iter(self._known.values())
