@@ -2,6 +2,7 @@
 # make test   set up, and run every test
 # make check  everything CI does: style, types, import contracts, tests on the built wheel
 # make bench  print what things cost, each beside a floor or a peer
+# make mutants  see how many small changes of the code the tests find, in a quarter of an hour
 # make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
 # make test-training  set up torch in a place of its own, and test the training code
 # make test-diffusers  set up torch and diffusers in a place of their own, and test that engine
@@ -19,7 +20,7 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run chromium test check lint types contracts wheel-test bench test-training \
+.PHONY: run chromium test check lint types contracts wheel-test bench mutants test-training \
 	test-diffusers test-comfyui test-ray test-s3 test-sdcpp clean
 
 run: $(READY)
@@ -60,7 +61,11 @@ wheel-test: $(READY) chromium
 	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
 
 bench: $(READY)
-	for file in bench/*.py; do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out bench/mutants.py,$(wildcard bench/*.py)); do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
+
+mutants: $(READY)
+	$(BIN)/python -m pip install --quiet --group mutants
+	$(BIN)/python bench/mutants.py
 
 COMFYUI_DIR ?= build/comfyui
 
