@@ -7,6 +7,7 @@
     ├── TemplateError          a prompt template cannot be read or expanded
     ├── PlanError              a plan cannot be made, or has no variant at that place
     ├── RecordError            a learning record cannot be read
+    ├── RequestError           what was asked for is not there, or cannot be
     ├── FilterError            a filter text cannot be read
     ├── ArchiveError           an archive cannot answer
     ├── ImageError             image bytes are not what they claim to be
@@ -39,6 +40,7 @@ __all__ = [
     "ImageError",
     "PlanError",
     "RecordError",
+    "RequestError",
     "SafelightError",
     "StorageError",
     "TemplateError",
@@ -98,6 +100,10 @@ class PlanError(SafelightError):
 
 class RecordError(SafelightError):
     """A learning record cannot be read; the file is left as it is."""
+
+
+class RequestError(SafelightError):
+    """What was asked for is not there or cannot be; the message says what is."""
 
 
 class FilterError(SafelightError):

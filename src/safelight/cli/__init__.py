@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from safelight import __version__
-from safelight.errors import ConfigError, SafelightError, sentence_of
+from safelight.errors import ConfigError, RequestError, SafelightError, sentence_of
 
 __all__ = ["main"]
 
@@ -81,7 +81,7 @@ class _LazyGroup(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except SafelightError as error:
-            at_fault = isinstance(error, ConfigError)
+            at_fault = isinstance(error, (ConfigError, RequestError))
             raise (_ConfigFault if at_fault else click.ClickException)(str(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from safelight.learning.effects import Comparison, Effects, KnobEffect
-    from safelight.learning.rating_event import RatingEvent
     from safelight.learning.scores import ImageScores
-    from safelight.learning.trials import Trials
 
 _MOST_LEVELS = 8
 _SIGNS = {
@@ -56,12 +54,13 @@ def command(
     """
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise click.UsageError(f"--plot must end in .png or .svg, got {plot.name!r}")
+    from safelight.application.rated_pictures import only_knobs, rated_trials
     from safelight.learning.effects import find_effects
 
     scores, trials, rated_by = rated_trials(Archive(archive), condition, raters)
     effects = find_effects(trials)
     if knobs:
-        effects = _only(effects, knobs)
+        effects = only_knobs(effects, knobs)
     if plot is not None:
         _draw(effects, plot, condition, rated_by)
     if as_json:
@@ -70,86 +69,6 @@ def command(
         _print(effects, scores, rated_by, every_level=bool(knobs))
         if plot is not None:
             click.echo(f"plot: {plot}")
-
-
-def rated_trials(
-    archive: Archive, condition: str, raters: Sequence[str] = ()
-) -> tuple[ImageScores, Trials, str]:
-    """Return the scores, the rated pictures that meet *condition*, and who rated, in words.
-
-    Args:
-        archive: Whose ratings and pictures.
-        condition: In the filter language.
-        raters: Only ratings by these; with none, people's, and a program's where there are no
-            people's.
-
-    Raises:
-        SafelightError: The archive cannot answer.
-    """
-    from safelight.learning.rating_event import Identity
-    from safelight.learning.scores import fit_scores
-    from safelight.learning.trials import TRIAL_COLUMNS, join_trials
-
-    answer = archive.query(condition, columns=TRIAL_COLUMNS, sort="timestamp", limit=None)
-    columns: dict[str, Sequence[Any]] = dict.fromkeys(answer.columns, ())
-    if answer.rows:
-        columns = dict(zip(answer.columns, zip(*answer.rows, strict=True), strict=True))
-    known = (
-        Identity(sha256=a, pixel_sha256=b)
-        for a, b in zip(columns["sha256"], columns["pixel_sha256"], strict=True)
-    )
-    events, rated_by = whose(archive.ratings().events(), raters)
-    scores = fit_scores(events, known)
-    return scores, join_trials(columns, scores), rated_by
-
-
-def whose(
-    events: Sequence[RatingEvent], raters: Sequence[str]
-) -> tuple[Sequence[RatingEvent], str]:
-    """Return the events that count and who said them, in words; see :func:`rated_trials`."""
-    from safelight.knobs import did_you_mean
-    from safelight.learning.scores import is_automatic
-
-    undone = [event for event in events if event.kind == "undo"]
-    said = [event for event in events if event.kind not in ("undo", "note", "tags")]
-    people = [event for event in said if not is_automatic(event)]
-    if raters:
-        known = {event.rater for event in said}
-        for rater in raters:
-            if rater not in known:
-                there = ", ".join(repr(name) for name in sorted(known)) or "nobody"
-                hint = did_you_mean(rater, known) or f"; there are: {there}"
-                raise click.UsageError(f"nobody called {rater!r} rated here{hint}")
-        chosen = [event for event in said if event.rater in raters]
-    else:
-        chosen = people or said
-    kinds = {is_automatic(event) for event in chosen}
-    if len(kinds) > 1:
-        raise click.UsageError(
-            "people's ratings and a program's are not mixed: name raters of one kind"
-        )
-    names = sorted({event.rater for event in chosen})
-    count = len(names)
-    if kinds == {True}:
-        rated_by = f"a program, not people ({', '.join(names)}, automatic)"
-    elif count <= 3:
-        rated_by = " and ".join(name or "one without a name" for name in names) or "nobody"
-    else:
-        rated_by = f"{count:,} people"
-    return [*chosen, *undone], rated_by
-
-
-def _only(effects: Effects, knobs: Iterable[str]) -> Effects:
-    from safelight.knobs import did_you_mean
-
-    known = {one.knob: one for one in effects.knobs}
-    for knob in knobs:
-        if knob not in known and not effects.told:
-            hint = did_you_mean(knob, known) or f"; there are: {', '.join(sorted(known))}"
-            raise click.UsageError(f"no knob {knob!r} among the rated pictures{hint}")
-    chosen = tuple(one for one in effects.knobs if one.knob in set(knobs))
-    pairs = tuple(i for i in effects.interactions if {i.knob, i.other} & set(knobs))
-    return replace(effects, knobs=chosen, interactions=pairs)
 
 
 def _draw(effects: Effects, plot: Path, condition: str, rated_by: str) -> None:

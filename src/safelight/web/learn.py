@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -13,20 +13,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.errors import FilterError, SafelightError
-from safelight.knobs import KNOBS
-from safelight.learning.ratings import Identity
-from safelight.web.look import known_picture
-from safelight.web.runs import as_toml
+from safelight.application.config_text import toml_text
+from safelight.errors import FilterError, PlanError
 from safelight.web.table import LONGEST_FILTER, LightTable
 
 if TYPE_CHECKING:
+    from safelight.application.suggestions import Evidence
     from safelight.learning.effects import Comparison, Effects, KnobEffect
-    from safelight.learning.suggest import Suggestion
+    from safelight.learning.suggest import Suggestion, Suggestions
     from safelight.learning.trials import Trials
 
 __all__ = ["routes"]
 
+_SEEDS = 2
 _WIDTH, _LABELS, _FIGURES, _ROW = 760, 190, 190, 34
 _SIGNS = {
     "clear": "clear", "small": "no difference that matters", "open": "not enough evidence",
@@ -55,33 +54,6 @@ class _Row:
     dot: float | None
     low: float | None
     high: float | None
-
-
-def _rated(table: LightTable, q: str) -> tuple[Trials, str]:
-    """Return the rated pictures that meet *q*, and who rated; people before programs."""
-    from safelight.learning.scores import fit_scores, is_automatic
-    from safelight.learning.trials import TRIAL_COLUMNS, join_trials
-
-    answer = table.archive.query(q, columns=TRIAL_COLUMNS, sort="timestamp", limit=None)
-    columns: dict[str, Sequence[Any]] = dict.fromkeys(answer.columns, ())
-    if answer.rows:
-        columns = dict(zip(answer.columns, zip(*answer.rows, strict=True), strict=True))
-    known = (
-        Identity(sha256=a, pixel_sha256=b)
-        for a, b in zip(columns["sha256"], columns["pixel_sha256"], strict=True)
-    )
-    events = table.ratings.events()
-    said = [event for event in events if event.kind not in ("note", "tags")]
-    people = [event for event in said if not is_automatic(event)]
-    chosen = people if any(event.kind != "undo" for event in people) else said
-    names = sorted({event.rater for event in chosen if event.kind != "undo"})
-    who = "nobody yet"
-    if names:
-        who = " and ".join(name or "one without a name" for name in names[:3])
-        who = f"{len(names):,} raters" if len(names) > 3 else who
-    if chosen is said and names:
-        who = f"a program, not people ({who})"
-    return join_trials(columns, fit_scores(chosen, known)), who
 
 
 def _where(q: str, knob: str, level: str, *, text: bool) -> str | None:
@@ -149,34 +121,12 @@ def _plots(effects: Effects, trials: Trials, q: str) -> list[dict[str, Any]]:
     return [_plot(one, q, text=one.knob in trials.levels, reach=reach) for one in shown]
 
 
-def _config_of(table: LightTable, trials: Trials, one: Suggestion) -> str:
-    """Return the suggestion as a config: a rated picture's, with the suggested values over it."""
-    known = None
-    for identity in trials.identities[:20]:
-        try:
-            known = known_picture(table, identity)
-            break
-        except SafelightError:
-            continue
-    stages: dict[str, dict[str, Any]] = {"txt2img": {}}
-    if known is not None:
-        stages = {
-            stage: {k: v for k, v in knobs.items() if k in KNOBS and stage in KNOBS[k].stages}
-            for stage, knobs in known.config.items()
-        }
-    for knob, value in one.setting.items():
-        for stage, knobs in stages.items():
-            if knob in KNOBS and stage in KNOBS[knob].stages and value is not None:
-                knobs[knob] = value
-                break
-    config: dict[str, Any] = {"name": "suggested", **stages}
-    if known is not None and known.record is not None and known.record.backend.get("name"):
-        config["backend"] = str(known.record.backend["name"])
-    config["randomizer"] = {"seeds_per_variant": 2}
-    return as_toml(
-        {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-        | {key: value for key, value in config.items() if isinstance(value, Mapping)}
-    )
+def _config_of(evidence: Evidence, found: Suggestions, one: Suggestion) -> str:
+    """Return the suggestion as a config, the same that the command line writes."""
+    from safelight.application.suggestions import suggestion_config
+
+    config = suggestion_config(evidence, [one.setting], found.fixed, (), _SEEDS, name="suggested")
+    return toml_text(config)
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -184,20 +134,23 @@ def routes(table: LightTable) -> list[Route]:
 
     @functools.lru_cache(maxsize=8)
     def told(q: str, model: str, signature: object) -> dict[str, Any]:
+        from safelight.application.rated_pictures import rated_trials
+        from safelight.application.suggestions import find_evidence
         from safelight.learning.effects import find_effects
         from safelight.learning.suggest import suggest
 
-        trials, who = _rated(table, q)
+        _, trials, who = rated_trials(table.archive, q)
         effects = find_effects(trials)
         models = list(table.archive.models_rated())
         model = model if model in models else (models[0] if models else "")
         suggestions, configs = None, list[str]()
         if model and len(trials):
-            here = f"({q}) and " if q.strip() else ""
-            named = model.replace("'", "''")
-            own, _ = _rated(table, f"{here}model = '{named}'")
-            suggestions = suggest(own, 4)
-            configs = [_config_of(table, own, one) for one in suggestions.suggestions]
+            with suppress(PlanError):  # none of the pictures that meet the filter has this model
+                evidence = find_evidence(table.archive, model=model, condition=q)
+                suggestions = suggest(evidence.trials, 4)
+                configs = [
+                    _config_of(evidence, suggestions, one) for one in suggestions.suggestions
+                ]
         return {
             "effects": effects, "rated_by": who, "plots": _plots(effects, trials, q),
             "constant": [one.knob for one in effects.knobs if one.status == "constant"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.application.config_text import toml_text
+from safelight.application.configs_again import config_of_picture, config_of_run
 from safelight.config import PipelineConfig, plain
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError, RecordError, SafelightError
@@ -25,7 +27,7 @@ from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.look import known_picture
 from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
 
-__all__ = ["as_toml", "routes"]
+__all__ = ["routes"]
 
 _MOST_COMPARED = 1000
 _FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
@@ -42,37 +44,6 @@ class _Config(msgspec.Struct):
 
 class _Number(msgspec.Struct):
     number: int
-
-
-def as_toml(config: Mapping[str, Any]) -> str:
-    """Return *config* as TOML text; what is None is left out."""
-    lines: list[str] = []
-    _write(config, (), lines)
-    return "\n".join(lines).strip() + "\n"
-
-
-def _write(values: Mapping[str, Any], name: tuple[str, ...], lines: list[str]) -> None:
-    tables = {k: v for k, v in values.items() if isinstance(v, Mapping)}
-    own = {k: v for k, v in values.items() if k not in tables and v is not None}
-    if name and (own or not tables):
-        lines += ["", f"[{'.'.join(map(_key, name))}]"]
-    lines += [f"{_key(key)} = {_value(value)}" for key, value in own.items()]
-    for key, value in tables.items():
-        _write(value, (*name, key), lines)
-
-
-def _key(text: str) -> str:
-    bare = text.isascii() and text.replace("_", "").replace("-", "").isalnum()
-    return text if bare else _value(text)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(one) for one in value) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
-    text = json.dumps(value, ensure_ascii=False)
-    return text.replace("\x7f", "\\u007f") if isinstance(value, str) else text
 
 
 def _read(given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
@@ -131,7 +102,7 @@ def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
         ],
         "cost": _cost(table, config, plan),
         "asks": plan.plan_size > LARGE_PLAN,
-        "toml": as_toml(data),
+        "toml": toml_text(data),
     }
 
 
@@ -161,15 +132,8 @@ def _starting_config(table: LightTable, digest: str | None) -> dict[str, Any]:
             "name": "", "txt2img": {"prompt": "", "steps": 20, "cfg_scale": 3, "seed": -1},
         }  # fmt: skip
     known = known_picture(table, digest)
-    stages = {
-        stage: {k: v for k, v in knobs.items() if k in KNOBS and stage in KNOBS[k].stages}
-        for stage, knobs in known.config.items()
-    }
-    name = known.row.get("name") or ""
-    config: dict[str, Any] = {"name": f"{name} again".strip(), **stages}
-    if known.record is not None and known.record.backend.get("name"):
-        config["backend"] = str(known.record.backend["name"])
-    return config
+    name = f"{known.row.get('name') or ''} again".strip()
+    return config_of_picture(known.config, known.record, name)
 
 
 _UNFINISHED = ("partial", "failed", "cancelled", "interrupted")
@@ -227,12 +191,10 @@ def routes(table: LightTable) -> list[Route]:
     def one_run(request: Request) -> Response:
         record = table.record(request.path_params["run_id"])
         table.pictures.remember((o.sha256, o.path) for o in record.outputs)
-        config = {"name": record.name, **{k: dict(v) for k, v in record.base_config.items()}}
-        if record.backend.get("name"):
-            config["backend"] = str(record.backend["name"])
+        config = config_of_run(record, table.archive)
         shown = [o for o in record.outputs if len(o.sha256) == 64]
         return table.page(
-            request, "run", record=record, outputs=shown[:200], toml=as_toml(config),
+            request, "run", record=record, outputs=shown[:200], toml=toml_text(config),
             can_go_on=_can_go_on(table, record),
         )  # fmt: skip
 

@@ -1,0 +1,415 @@
+"""suggestions: what was rated -> settings worth trying, as a config, each with its evidence."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safelight.application.config_text import write_config
+from safelight.application.configs_again import engine_of
+from safelight.application.rated_pictures import whose
+from safelight.archive import Archive
+from safelight.archive_layout import presets_folder
+from safelight.config import PipelineConfig
+from safelight.durable_file import make_folder
+from safelight.errors import ConfigError, PlanError
+from safelight.knobs import KNOBS, STAGES, did_you_mean, knob_fault
+from safelight.learning.knob_space import SpaceKnob, knob_of_values
+from safelight.learning.plan_cost import TIMING_COLUMNS, PlanCost, Timing, plan_cost, timings_of
+from safelight.learning.ratings import Identity
+from safelight.learning.scores import fit_scores
+from safelight.learning.suggest import Known, Suggestion, Suggestions, Verdict, verdict
+from safelight.learning.trials import TRIAL_COLUMNS, Trials, join_trials
+from safelight.lora_tags import split_loras
+from safelight.value_ranges import values_of
+
+__all__ = [
+    "Evidence",
+    "Preset",
+    "comments_of",
+    "cost_of_suggestions",
+    "find_evidence",
+    "gain_text",
+    "keep_preset",
+    "knob_to_vary",
+    "score_text",
+    "setting_text",
+    "suggestion_config",
+]
+
+_BASE_PROMPT = "a red apple"
+_BOX = "bundled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was rated, and where settings come from that are not varied.
+
+    Attributes:
+        trials: The rated pictures of one model.
+        model: Its name; empty when nothing is known at all.
+        lora: The LoRA that all of them have, if one was asked for.
+        prompts: Prompts with their LoRA tags taken out, the most rated first.
+        seed: The seed that was rated most.
+        base: A config of a picture of the model; only stages.
+        stage: The stage whose pictures these are.
+        backend: The engine that drew it.
+        timings: Rows for the cost.
+        rated_by: Who rated, in words.
+    """
+
+    trials: Trials
+    model: str
+    lora: str | None
+    prompts: tuple[str, ...]
+    seed: int
+    base: dict[str, dict[str, Any]]
+    stage: str
+    backend: str
+    timings: Sequence[Sequence[Any]]
+    rated_by: str
+
+    @property
+    def title(self) -> str:
+        """What it is about."""
+        return (self.model or "any model") + (f" with the LoRA {self.lora}" if self.lora else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A setting that was kept.
+
+    Attributes:
+        path: Its file.
+        setting: Knob -> value.
+        summary: What it rests on, in sentences.
+        evidence: The same in figures.
+    """
+
+    path: Path
+    setting: Mapping[str, Any]
+    summary: tuple[str, ...]
+    evidence: Mapping[str, Any]
+
+
+def find_evidence(
+    archive: Archive,
+    *,
+    model: str | None = None,
+    lora: str | None = None,
+    condition: str = "",
+    raters: Sequence[str] = (),
+) -> Evidence:
+    """Return what *archive* knows of one model.
+
+    Args:
+        archive: Whose pictures and ratings.
+        model: Which; None is the only one that was rated.
+        lora: Only pictures with this LoRA.
+        condition: Only pictures that meet this, in the filter language.
+        raters: As in :func:`.rated_pictures.rated_trials`.
+
+    Raises:
+        PlanError: Several models were rated and none is named, or there is none of that name.
+    """
+    columns = (*TRIAL_COLUMNS, "run_id", "variant", "seconds")
+    there = archive.path.is_dir()
+    rows = archive.query(condition, columns=columns, limit=None).rows if there else ()
+    at = {name: place for place, name in enumerate(columns)}
+    timings = [tuple(row[at[name]] for name in TIMING_COLUMNS) for row in rows]
+    with archive.ratings() as store:
+        events = store.events()
+    counted, rated_by = whose(events, raters)
+    known = (Identity(sha256=r[at["sha256"]], pixel_sha256=r[at["pixel_sha256"]]) for r in rows)
+    scores = fit_scores(counted, known)
+    rated = [
+        row
+        for row in rows
+        if scores.place(row[at["sha256"]], row[at["pixel_sha256"]]) is not None
+        and (lora is None or re.search(rf"<lora:\s*{re.escape(lora)}\s*[:>]", _text(row, at)))
+    ]
+    models = Counter(str(row[at["model"]]) for row in rated if row[at["model"]])
+    drawn = Counter(str(row[at["model"]]) for row in rows if row[at["model"]])
+    if model is None:
+        if len(models) > 1:
+            listed = ", ".join(f"{name} ({n:,} rated)" for name, n in models.most_common(8))
+            raise PlanError(f"pictures of several models were rated; choose one with --model:"
+                            f" {listed}")  # fmt: skip
+        model = next(iter(models or drawn), "")
+    elif model not in drawn and rows and drawn:
+        hint = did_you_mean(model, drawn) or f"; there are: {', '.join(sorted(drawn)[:8])}"
+        raise PlanError(f"no picture in {archive.path} was drawn with the model {model!r}{hint}")
+    rated = [row for row in rated if row[at["model"]] == model] if model else rated
+    stages = Counter(row[at["stage"]] for row in rated)
+    stage = stages.most_common(1)[0][0] if stages else "txt2img"
+    rated = [row for row in rated if row[at["stage"]] == stage]
+    table = {name: [row[at[name]] for row in rated] for name in TRIAL_COLUMNS}
+    seeds = Counter(row[at["seed"]] for row in rated if row[at["seed"]] is not None)
+    like = rated or [row for row in rows if row[at["model"]] == model] or list(rows)
+    return Evidence(
+        trials=join_trials(table, scores),
+        model=model,
+        lora=lora,
+        prompts=_prompts([_text(row, at) for row in like]),
+        seed=min(seeds, key=lambda one: (-seeds[one], one), default=1),
+        base=_base(archive, like[0][at["run_id"]], like[0][at["variant"]], stage) if like else {},
+        stage=stage,
+        backend=str(like[0][at["backend"]] or _BOX) if like else _BOX,
+        timings=timings,
+        rated_by=rated_by,
+    )
+
+
+def _text(row: Sequence[Any], at: Mapping[str, int]) -> str:
+    return str(row[at["prompt"]] or "")
+
+
+def _prompts(texts: Sequence[str]) -> tuple[str, ...]:
+    counted = Counter(text for text in texts if text)
+    plain = Counter[str]()
+    for text, times in counted.items():
+        plain[split_loras(text)[0]] += times
+    return tuple(text for text, _ in plain.most_common() if text)
+
+
+def _base(archive: Archive, run_id: str, variant: int, stage: str) -> dict[str, dict[str, Any]]:
+    """Return the stages up to *stage* of a variant, as a config may state them."""
+    configs = archive.record(run_id).variant_configs
+    config = configs[variant] if 0 <= variant < len(configs) else {}
+    base: dict[str, dict[str, Any]] = {}
+    for each in STAGES[: STAGES.index(stage) + 1]:
+        knobs = config.get(each)
+        if isinstance(knobs, Mapping) and knobs.get("enabled", True):
+            base[each] = {
+                name: value
+                for name, value in knobs.items()
+                if name in KNOBS
+                and each in KNOBS[name].stages
+                and name not in ("seed", "batch_size")
+                and knob_fault(KNOBS[name], value) is None
+            }
+    return base
+
+
+def knob_to_vary(text: str) -> SpaceKnob:
+    """Return the knob that ``name=values`` stands for.
+
+    Raises:
+        ConfigError: It cannot be read, or has one value only.
+    """
+    name, found, spec = text.partition("=")
+    name = name.strip()
+    if not found or not name:
+        raise ConfigError(f"--knob must look like steps=4,40, got {text!r}")
+    knob = KNOBS.get(name)
+    if knob is None and not name.startswith("lora:"):
+        raise ConfigError(f"--knob: there is no knob {name!r}{did_you_mean(name, KNOBS)}")
+    if name in ("prompt", "model"):
+        raise ConfigError(f"--knob: a {name} is not suggested; choose it with --{name}")
+    if name == "seed":
+        raise ConfigError("--knob: every setting is drawn with the same seeds; see --seeds")
+    try:
+        values = values_of(spec, knob.kind if knob else "number")
+    except ValueError as error:
+        raise ConfigError(f"--knob {name}: {error}") from error
+    if len(values) > 10_000:
+        raise ConfigError(f"--knob {name}: name at most 10,000 values, got {len(values):,}")
+    for value in values:
+        fault = knob_fault(knob, value) if knob else None
+        if fault:
+            raise ConfigError(f"--knob {name}: every value {fault}")
+    space = knob_of_values(name, values)
+    if space is None:
+        raise ConfigError(
+            f"--knob {name}: name at least two values to choose between, got {spec!r}"
+        )
+    return space
+
+
+def suggestion_config(
+    evidence: Evidence,
+    settings: Sequence[Mapping[str, Any]],
+    fixed: Mapping[str, Any],
+    prompts: Sequence[str],
+    seeds: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the config that draws *settings*, checked.
+
+    Raises:
+        ConfigError: It would not be one.
+    """
+    base = {stage: dict(knobs) for stage, knobs in evidence.base.items()} or {"txt2img": {}}
+    first = next((stage for stage in base if stage != "upscale"), None)
+    texts = list(prompts or evidence.prompts[:2]) or [_BASE_PROMPT]
+    if first is None:
+        raise ConfigError("the rated pictures were only enlarged; name those that were drawn"
+                          " with --where")  # fmt: skip
+    for stage in base:
+        base[stage].pop("prompt", None)
+    if evidence.model:
+        base[first]["model"] = evidence.model
+    listed: list[dict[str, Any]] = []
+    for setting in settings:
+        knobs = {f"{_stage_of(name, base)}.{name}": value
+                 for name, value in setting.items() if not name.startswith("lora:")}  # fmt: skip
+        loras = {n: v for n, v in {**fixed, **setting}.items() if n.startswith("lora:") and v}
+        tags = "".join(f" <lora:{name[5:]}:{value:g}>" for name, value in loras.items())
+        if loras or any(name.startswith("lora:") for name in setting):
+            listed += [{f"{first}.prompt": text + tags, **knobs} for text in texts]
+        else:
+            listed.append(knobs)
+    if not any(f"{first}.prompt" in one for one in listed):
+        base[first]["prompt"] = texts if len(texts) > 1 else texts[0]
+    varied = {path for one in listed for path in one}
+    for path in varied:
+        stage, _, name = path.partition(".")
+        base[stage].pop(name, None)
+    base[first]["seed"] = evidence.seed
+    engine = engine_of(evidence.backend)
+    config: dict[str, Any] = {**({} if engine is None else {"backend": engine}), **more, **base}
+    if len(listed) == 1:
+        for path, value in listed[0].items():
+            stage, _, name = path.partition(".")
+            base[stage][name] = value
+    config["randomizer"] = {"mode": "fanout", "templates": False, "seeds_per_variant": seeds}
+    if len(listed) > 1:
+        config["randomizer"]["settings"] = listed
+    PipelineConfig.from_mapping(config)
+    return config
+
+
+def _stage_of(name: str, base: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the stage that decides *name*: the last one that states it, else the first it has."""
+    stating = [stage for stage, knobs in base.items() if name in knobs]
+    if stating:
+        return stating[-1]
+    knob = KNOBS.get(name)
+    having = [stage for stage in base if knob is not None and stage in knob.stages]
+    return having[0] if having else next(iter(base))
+
+
+def setting_text(setting: Mapping[str, Any]) -> str:
+    """Return a setting in words."""
+    return ", ".join(f"{name}={value}" for name, value in setting.items())
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:+.2f}"
+
+
+def comments_of(evidence: Evidence, found: Suggestions, cost: PlanCost) -> list[str]:
+    """Return what a config of suggestions says of itself, in lines."""
+    lines = [
+        f"Settings worth trying with {evidence.title}, from {found.pictures:,} rated pictures of"
+        f" {found.settings:,} settings, rated by {evidence.rated_by}. Nothing runs by itself.",
+        cost.sentence(),
+        *found.notes,
+    ]
+    if engine_of(evidence.backend) is None:
+        lines.append(f"No engine here draws what {evidence.backend} did: add one, backend = NAME.")
+    if found.best is not None:
+        lines.append(f"best known: {setting_text(found.best.setting)} ({score_text(found.best)})")
+    for number, one in enumerate(found.suggestions, start=1):
+        lines.append(f"{number}. {setting_text(one.setting)}: {one.why}{gain_text(one)}")
+    return lines
+
+
+def score_text(best: Known) -> str:
+    """Return how good the best known setting is, with interval and n."""
+    return (
+        f"score {_number(best.mean)}, 95 % {_number(best.low)} to {_number(best.high)},"
+        f" n = {best.pictures}"
+    )
+
+
+def gain_text(one: Suggestion) -> str:
+    """Return what a suggestion is believed to gain; empty where nothing is known."""
+    if one.gain is None:
+        return ""
+    return (
+        f"; {_number(one.gain)} over the best known, 95 % {_number(one.gain_low)} to"
+        f" {_number(one.gain_high)}, n = {one.pictures} like it"
+    )
+
+
+def _evidence_of(evidence: Evidence, found: Verdict) -> dict[str, Any]:
+    return {
+        "model": evidence.model,
+        "rated_by": evidence.rated_by,
+        **({"lora": evidence.lora} if evidence.lora else {}),
+        "setting": dict(found.best.setting),
+        "gain": round(found.gain, 4),
+        "gain_low": round(found.gain_low, 4),
+        "gain_high": round(found.gain_high, 4),
+        "rated_pictures_of_this_setting": found.best.pictures,
+        "rated_pictures": found.pictures,
+        "settings": found.settings,
+    }
+
+
+def keep_preset(
+    archive: Archive, evidence: Evidence, name: str, prompts: Sequence[str] = ()
+) -> Preset:
+    """Write the best known setting as a config, when the evidence carries it.
+
+    Args:
+        archive: Where presets are kept.
+        evidence: What it rests on.
+        name: Of the preset.
+        prompts: What it draws; the most rated prompt when there is none.
+
+    Raises:
+        PlanError: The evidence does not carry it, or the name is no file name.
+        StorageError: There is one of that name, or it cannot be written.
+    """
+    if not re.fullmatch(r"[\w][\w .+-]{0,79}", name):
+        raise PlanError(
+            f"a preset's name must be letters, digits, blanks and . + - _, got {name!r}"
+        )
+    found = verdict(evidence.trials)
+    if isinstance(found, str):
+        raise PlanError(
+            f"no preset for {evidence.title}: {found.replace('; this plan explores', '')}"
+        )
+    if not found.enough:
+        raise PlanError(
+            f"no preset for {evidence.title}: not enough evidence. The best setting so far,"
+            f" {setting_text(found.best.setting)}, is {_number(found.gain)} over what was"
+            f" usually drawn (95 % {_number(found.gain_low)} to {_number(found.gain_high)},"
+            f" n = {found.best.pictures} of {found.pictures:,}); about {found.missing:,} more"
+            " ratings would settle it"
+        )
+    told = _evidence_of(evidence, found)
+    config = suggestion_config(
+        evidence, [found.best.setting], found.fixed, prompts[:1] or evidence.prompts[:1], 1,
+        name=name, metadata={"preset": name, "evidence": told},
+    )  # fmt: skip
+    path = presets_folder(archive.path) / f"{name}.toml"
+    make_folder(path.parent)
+    said = (
+        f"What is known to work best with {evidence.title}: {_number(found.gain)} over what was"
+        f" usually drawn, 95 % {_number(found.gain_low)} to {_number(found.gain_high)},",
+        f"from {found.best.pictures} rated pictures of this setting, {found.pictures:,} in all,"
+        f" rated by {evidence.rated_by}.",
+    )
+    write_config(path, config, said)
+    return Preset(path=path, setting=found.best.setting, summary=said, evidence=told)
+
+
+def cost_of_suggestions(
+    evidence: Evidence, found: Suggestions, prompts: Sequence[str], seeds: int
+) -> PlanCost:
+    """Return what drawing *found* will take, arguments as those of :func:`suggestion_config`."""
+    each = seeds * max(1, len(prompts or evidence.prompts[:2]))
+    planned = [
+        Timing(backend=evidence.backend, model=evidence.model or None,
+               sampler=s.setting.get("sampler"), steps=s.setting.get("steps"))
+        for s in found.suggestions
+        for _ in range(each)
+    ]  # fmt: skip
+    return plan_cost(planned, timings_of(evidence.timings))

@@ -1,0 +1,202 @@
+"""What the command line and the page both do is one thing: asked at both doors, it is equal."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image, PngImagePlugin
+from starlette.testclient import TestClient
+
+from safelight.application.carrying_out import EngineRunner
+from safelight.application.configs_again import engine_of
+from safelight.archive import Archive
+from safelight.backends import backend_names
+from safelight.cli import main
+from safelight.config import PipelineConfig
+from safelight.controller import PipelineController
+from safelight.learning.ratings import Identity, RatingEvent
+from safelight.web import create_app
+
+SWEPT = """
+name = "foxes"
+[backend]
+name = "fake"
+seconds_per_step = 0.0
+[txt2img]
+prompt = "a {red|blue} fox <lora:ink:0.2>"
+steps = 2
+width = 64
+height = 64
+seed = 5
+[randomizer]
+mode = "fanout"
+seeds_per_variant = 2
+[randomizer.sweep]
+"txt2img.sampler" = ["Euler", "Heun"]
+"""
+
+Safelight = Callable[..., Result]
+
+
+@pytest.fixture
+def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(SWEPT, "utf-8")
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def page(safelight: Safelight, tmp_path: Path) -> Iterator[TestClient]:
+    archive = tmp_path / "safelight"
+    with TestClient(create_app(archive), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def rows(safelight: Safelight, *more: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(safelight("find", "--json", *more).stdout)["rows"]
+    return found
+
+
+def rate(archive: Path, score: Callable[[dict[str, Any]], int]) -> None:
+    found = Archive(archive)
+    with found.ratings() as store:
+        for row in found.query(limit=None).dicts():
+            image = Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
+            store.add(RatingEvent.now("stars", image, value=score(row), rater="ann"))
+
+
+def begins_with(text: str) -> dict[str, Any]:
+    """Return the config that the page's form begins with."""
+    found = re.search(r'<script[^>]*id="first"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    begin: dict[str, Any] = json.loads(found[1])["config"]
+    return begin
+
+
+def test_a_run_is_shown_as_it_was_stated(safelight: Safelight, page: TestClient) -> None:
+    """Its randomizer and its engine's options with it; run again, it is the same plan."""
+    assert safelight("run", "c.toml").exit_code == 0
+    (run,) = rows(safelight, "--view", "runs")
+    told = page.get(f"/runs/{run['run_id']}").text
+    shown = re.search(r'<pre class="toml"[^>]*>(.*?)</pre>', told, re.DOTALL)
+    assert shown is not None
+    toml = html.unescape(shown[1])
+    assert tomllib.loads(toml) == tomllib.loads(SWEPT)
+    plan = page.post("/api/plan", json={"toml": toml}).json()
+    assert plan["plan_size"] == 8
+    Path("again.toml").write_text(toml, "utf-8")
+    planned = json.loads(safelight("plan", "again.toml", "--json").stdout)
+    assert planned["plan_size"] == 8
+
+
+@pytest.mark.parametrize(
+    ("tool", "engine"),
+    [
+        ("a1111", "webui"), ("forge-neo", "webui"), ("sd.cpp", "webui"), ("swarmui", "comfyui"),
+        ("comfyui", "comfyui"), ("fake", "fake"), ("novelai", None), ("", None),
+    ],
+)  # fmt: skip
+def test_who_made_a_picture_has_an_engine_or_none(tool: str, engine: str | None) -> None:
+    assert engine_of(tool) == engine
+    assert engine is None or engine in backend_names()
+
+
+def test_an_imported_picture_is_run_again_on_an_engine_that_there_is(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """The tool that made it is no engine: the web UI that speaks its language is."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", (
+        "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 8x8, Model: m,"
+        " Version: v1.10.1"
+    ))  # fmt: skip
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png", pnginfo=info)
+    assert safelight("import", "pictures").exit_code == 0
+    (row,) = rows(safelight)
+    assert row["backend"] == "a1111"
+    begin = begins_with(page.get(f"/runs/new?like={row['sha256']}").text)
+    assert begin["backend"] == "webui"
+    assert begin["txt2img"]["prompt"] == "a cat"
+    plan = page.post("/api/plan", json={"config": begin}).json()
+    assert (plan["plan_size"], plan["backend"]) == (1, "webui")
+    rate(tmp_path / "safelight", lambda _: 5)
+    assert json.loads(safelight("suggest", "--json").stdout)["config"]["backend"] == "webui"
+
+
+def test_a_suggestion_is_the_same_config_at_both_doors(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """With the LoRA's suggested weight, the rated prompts as they are, and the rated seed."""
+    for weight in ("0.2", "0.4", "0.7", "1.0"):
+        prompt = f"a fox {{deep|pale}} <lora:ink:{weight}>"
+        done = safelight(
+            "run", "c.toml", "--set", f'txt2img.prompt="{prompt}"', "--set",
+            'randomizer.templates=false',
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+    rate(tmp_path / "safelight", lambda row: 5 if "1.0" in row["prompt"] else 2)
+    told = json.loads(safelight("suggest", "--n", "4", "--seeds", "2", "--json").stdout)
+    shown = re.findall(r"<summary>Write as config</summary><pre[^>]*>(.*?)</pre>",
+                       page.get("/learn").text, re.DOTALL)  # fmt: skip
+    configs = [tomllib.loads(html.unescape(text)) for text in shown]
+    assert len(configs) == len(told["suggestions"])
+    for one, config in zip(told["suggestions"], configs, strict=True):
+        PipelineConfig.from_mapping(config)
+        assert config["backend"] == told["config"]["backend"]
+        assert config["randomizer"] == {
+            "mode": "fanout", "templates": False, "seeds_per_variant": 2,
+        }  # fmt: skip
+        assert config["txt2img"]["seed"] == told["config"]["txt2img"]["seed"] == 5
+        assert config["txt2img"]["steps"] == 2
+        if weight := one["setting"].get("lora:ink"):
+            assert f"<lora:ink:{weight:g}>" in config["txt2img"]["prompt"]
+            assert config["txt2img"]["prompt"].startswith("a fox {deep|pale}")
+
+
+def test_a_secret_of_the_environment_reaches_the_engine_at_both_doors(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFUSED", "fox")
+    Path("c.toml").write_text(SWEPT.replace("seconds_per_step = 0.0", 'fail_on = "env:REFUSED"'))
+    done = safelight("run", "c.toml")
+    assert "refuses prompts with 'fox'" in done.output
+    config = tomllib.loads(Path("c.toml").read_text("utf-8"))
+    runner = EngineRunner(tmp_path / "other", {"REFUSED": "fox"})
+    try:
+        result = PipelineController(runner).run(PipelineConfig.from_mapping(config))
+        assert result.status == "failed"
+        assert "refuses prompts with 'fox'" in result.failures[0].error
+    finally:
+        runner.close()
+
+
+def test_a_page_and_a_command_reuse_what_the_other_drew(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """And both write the sheet that shows it."""
+    assert safelight("run", "c.toml").exit_code == 0
+    runner = EngineRunner(tmp_path / "safelight", {})
+    try:
+        stated = tomllib.loads(SWEPT)
+        result = PipelineController(runner).run(PipelineConfig.from_mapping(stated))
+    finally:
+        runner.close()
+    assert (result.status, result.reused) == ("completed", 8)
+    assert len(rows(safelight)) == 8
+    assert len(list((tmp_path / "safelight").glob("images/*/*/contact_sheet.png"))) == 2
