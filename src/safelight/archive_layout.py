@@ -124,21 +124,22 @@ def files_below(
     """Yield (place relative to *folder*, entry) of every file below it that is not hidden.
 
     They come by name, and what lies behind links to folders last: pictures may lie on another
-    disk. Each folder is entered once, however many links lead to it.
+    disk. A folder is entered by each link to it, but links behind links only where they lead to
+    what has no other name.
 
     Args:
         folder: Where.
         on_fault: Told the place of what cannot be looked into, and why.
     """
-    pending: list[tuple[str, Path]] = [("", folder)]
-    links: deque[tuple[str, Path]] = deque()
+    pending: list[_Folder] = [("", folder, 0, frozenset())]
+    links: deque[_Folder] = deque()
     entered: set[str] = set()
     while pending or links:
-        prefix, path = pending.pop() if pending else links.popleft()
-        below: list[tuple[str, Path]] = []
+        prefix, path, behind, above = pending.pop() if pending else links.popleft()
+        below: list[_Folder] = []
         try:
             real = os.path.realpath(path)
-            if real in entered:
+            if real in above or (behind > 1 and real in entered):
                 on_fault(prefix, "is a link to a folder that has another name here")
                 continue
             entered.add(real)
@@ -159,13 +160,20 @@ def files_below(
                 continue
             if is_folder:
                 found = links if is_link else below
-                found.append((f"{prefix}{entry.name}/", path / entry.name))
+                inside = above | {real}
+                found.append(
+                    (f"{prefix}{entry.name}/", path / entry.name, behind + is_link, inside)
+                )
             elif is_file:
                 yield f"{prefix}{entry.name}", entry
             else:
                 leads = "leads nowhere" if is_link else "is no file"
                 on_fault(f"{prefix}{entry.name}", leads)
         pending += reversed(below)
+
+
+_Folder = tuple[str, Path, int, frozenset[str]]
+"""Its place, its path, behind how many links it lies, and the folders above it."""
 
 
 def records_folder(archive: Path) -> Path:

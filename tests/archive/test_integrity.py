@@ -26,6 +26,7 @@ from archive.test_archive import cut_short, filled, record, run_ids
 from archives import verified
 from safelight.application.archived_pictures import ArchivedPictures
 from safelight.archive import Archive
+from safelight.archive.columns import Batch, decoded
 from safelight.archive.folder_copy import merge_archives
 from safelight.archive.packs import Pack, read_packs, write_pack
 from safelight.archive.recovery import recover_archive, set_pictures_aside
@@ -619,6 +620,103 @@ def test_a_pack_that_lacks_what_ranks_its_records_is_asked(tmp_path: Path) -> No
     assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(3)]
 
 
+@pytest.mark.parametrize("name", ["{} (1)", "copy", "{}-2-3", "zz2"])
+def test_a_copy_counts_whatever_its_file_is_called(tmp_path: Path, name: str) -> None:
+    """As a browser, a person or a sync program names it; every answer knows it."""
+    archive, whole = Archive(tmp_path), record(1)
+    with archive.writer() as writer:
+        writer.write(cut_short(whole))
+        writer.write(record(2))
+    own = next(path for path in records_folder(tmp_path).iterdir() if whole.run_id in path.name)
+    own.with_name(f"{name.format(own.stem)}.json").write_bytes(whole.to_document())
+    assert len(archive.query(f"run_id = '{whole.run_id}'", limit=None).rows) == 2
+    assert archive.record(whole.run_id) == whole
+    assert archive.records([whole.run_id]) == [whole]
+    assert verify_archive(archive).differing_count == 1
+
+
+@pytest.mark.parametrize("statuses", [("completed", "completed"), ("partial", "completed")])
+def test_of_equal_records_the_same_counts_everywhere(
+    tmp_path: Path, statuses: tuple[str, str]
+) -> None:
+    """In both of two merged archives, loose and packed, however often."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, status, name in zip((one, two), statuses, "ab", strict=True):
+        with LearningRecordWriter(records_folder(folder)) as writer:
+            writer.write(dataclasses.replace(record(1), status=status, name=name))
+    said = set()
+    for _ in range(2):
+        merge_archives(two, one)
+        merge_archives(one, two)
+        for folder in (one, two):
+            archive = Archive(folder)
+            (row,) = archive.query(view="runs", columns=["name", "status"]).rows
+            found = archive.record("last")
+            assert (found.name, found.status) == row
+            assert archive.records([found.run_id]) == [found]
+            said.add(row)
+        Archive(one).pack()
+        Archive(one).pack()
+    assert len(said) == 1
+    assert said.pop()[1] == "completed"
+
+
+def test_many_doubled_records_are_taken_in_at_once() -> None:
+    """What lesser records brought is taken out together, and sizes, rows and prompts agree."""
+    batch, alone = Batch(), Batch()
+    for number in range(50):
+        if number % 3:
+            batch.add(decoded(cut_short(record(number)).to_document()))
+        batch.add(decoded(record(number).to_document()))
+        alone.add(decoded(record(number).to_document()))
+    assert batch.runs == alone.runs
+    batch.add(decoded(dataclasses.replace(record(4), status="partial").to_document()))
+    batch.add(decoded(cut_short(record(60)).to_document()))
+    batch.add(decoded(record(60).to_document()))
+    alone.add(decoded(record(60).to_document()))
+    assert batch.runs == alone.runs
+    assert batch.sizes() == alone.sizes()
+    shown = "run_id, place, timestamp, stage, path, sha256, prompt, seed"
+    with duckdb.connect() as first, duckdb.connect() as second:
+        for connection, one in ((first, batch), (second, alone)):
+            one.create_tables(connection)
+        for rows in (f"SELECT {shown} FROM batch_images", "SELECT * FROM batch_loras",
+                     "SELECT * FROM batch_prompts"):  # fmt: skip
+            ordered = f"{rows} ORDER BY ALL"
+            assert first.execute(ordered).fetchall() == second.execute(ordered).fetchall()
+
+
+def test_a_page_that_has_seen_a_run_sees_its_better_record(tmp_path: Path) -> None:
+    """A copy where the run went on to its end is merged while the page is open."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    whole = record(1)
+    outputs = [msgspec.structs.replace(o, sha256=f"{n:064x}") for n, o in enumerate(whole.outputs)]
+    whole = dataclasses.replace(whole, outputs=tuple(outputs))
+    for folder, one in ((here, cut_short(whole)), (there, whole)):
+        with LearningRecordWriter(records_folder(folder)) as writer:
+            writer.write(one)
+    with TestClient(create_app(here), base_url="http://127.0.0.1") as page:
+        asked = f"/api/records/{whole.run_id}"
+        assert page.get(asked).json()["status"] == "interrupted"
+        merge_archives(here, there)
+        assert page.get(asked).json()["status"] == whole.status
+        assert len(page.get("/api/pictures").json()["rows"]) == 2
+        assert page.get(f"/api/pictures/{1:064x}").status_code == 200
+        assert page.get(f"/look/{1:064x}").status_code == 200
+
+
+def test_loose_records_that_a_pack_holds_are_all_removed(tmp_path: Path) -> None:
+    """Also where another record of the run lies beside them."""
+    archive = filled(tmp_path, range(1))
+    (own,) = records_folder(tmp_path).iterdir()
+    document = own.read_bytes()
+    archive.pack()
+    own.write_bytes(document)
+    own.with_stem(f"{own.stem}~{'a' * 12}").write_bytes(cut_short(record(0)).to_document())
+    assert recover_archive(archive).doubled == 1
+    assert not own.exists()
+
+
 # -- damaged pictures ---------------------------------------------------------------------------
 
 
@@ -693,6 +791,38 @@ def test_only_pictures_are_set_aside(tmp_path: Path, path: str) -> None:
     assert (tmp_path / path).read_bytes() == b"mine"
 
 
+def test_what_a_record_says_that_does_not_count_is_true_of_its_pictures(tmp_path: Path) -> None:
+    """A picture that only it names is read, too; one that it knows is whole stays."""
+    (picture,) = drawn(tmp_path, "a")
+    own = Archive(tmp_path).record("last")
+    (output,) = own.outputs
+    wrong = msgspec.structs.replace(output, sha256="f" * 64)
+    named = msgspec.structs.replace(output, path="images/b.png")
+    (tmp_path / "images" / "b.png").write_bytes(b"rotten")
+    with LearningRecordWriter(records_folder(tmp_path)) as writer:
+        writer.write(dataclasses.replace(own, outputs=(wrong, wrong)))
+        writer.write(dataclasses.replace(own, outputs=(output, named), status="interrupted"))
+    (fault,) = verify_archive(Archive(tmp_path), pictures=True).faults
+    assert fault.path == tmp_path / "images" / "b.png"
+    merged = merge_archives(tmp_path / "other", tmp_path)
+    assert [key for key, _ in merged.bad] == ["images/b.png"]
+    assert set_pictures_aside(Archive(tmp_path)) == (["images/b.png"], [])
+    assert picture.exists()
+
+
+@pytest.mark.parametrize("change", [str.upper, lambda _: "", lambda _: "unknown"])
+def test_a_hash_that_is_written_otherwise_damages_nothing(
+    tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    (picture,) = drawn(tmp_path, "a")
+    (path,) = records_folder(tmp_path).iterdir()
+    own = Archive(tmp_path).record("last")
+    outputs = tuple(msgspec.structs.replace(o, sha256=change(o.sha256)) for o in own.outputs)
+    path.write_bytes(dataclasses.replace(own, outputs=outputs).to_document())
+    assert set_pictures_aside(Archive(tmp_path)) == ([], [])
+    assert picture.exists()
+
+
 def test_a_picture_that_one_of_two_records_says_is_whole_stays(tmp_path: Path) -> None:
     (picture,) = drawn(tmp_path, "a")
     (other,) = record(1).outputs[:1]
@@ -703,8 +833,8 @@ def test_a_picture_that_one_of_two_records_says_is_whole_stays(tmp_path: Path) -
     assert verify_archive(Archive(tmp_path), pictures=True).faults == []
 
 
-def test_links_to_one_another_are_walked_once(tmp_path: Path) -> None:
-    """Of eight folders each links to all: in every order they would be a hundred thousand."""
+def test_links_to_one_another_are_not_walked_in_every_order(tmp_path: Path) -> None:
+    """Of eight folders each links to all: that would be a hundred thousand."""
     folders = [tmp_path / f"{number}" for number in range(8)]
     for folder in folders:
         folder.mkdir()
@@ -714,5 +844,6 @@ def test_links_to_one_another_are_walked_once(tmp_path: Path) -> None:
             (folder / f"to-{other.name}").symlink_to(other)
     told: list[str] = []
     found = [key for key, _ in files_below(tmp_path, lambda place, _: told.append(place))]
-    assert found == [f"{number}/a.png" for number in range(8)]
-    assert len(told) == 64
+    assert found[:8] == [f"{number}/a.png" for number in range(8)]
+    assert found[8:] == [f"{a}/to-{b}/a.png" for a in range(8) for b in range(8) if a != b]
+    assert len(told) == 8 + 56 * 8

@@ -266,6 +266,7 @@ class TransferContract(ABC):
         assert (two / "images" / "c.png").read_bytes() == b"png"
         assert (two / "images" / "b.png").read_bytes() == b"another"
         assert done[-1].conflicts == ["images/b.png"]
+        assert "images/a.png" in {key for step in done for key, _ in step.bad}
 
     def test_a_picture_that_is_not_its_records_stays_behind(self, one: Path, two: Path) -> None:
         """So that a whole copy of it can still come, and nobody trusts this one."""
@@ -358,6 +359,32 @@ class TransferContract(ABC):
             assert verified(Archive(folder)) == (2, [])
         assert self.whole(one, two) == 0
         assert self.whole(two, one) == 0
+
+    def test_a_second_record_that_is_damaged_here_comes_whole_again(
+        self, one: Path, two: Path
+    ) -> None:
+        """The one beside the first, whose name is made of what it held."""
+        for folder, own in ((one, record(1)), (two, cut_short(record(1)))):
+            with LearningRecordWriter(records_folder(folder)) as writer:
+                writer.write(own)
+        self.whole(one, two)
+        (beside,) = records_folder(two).glob("*~*")
+        data = bytearray(beside.read_bytes())
+        data[len(data) // 2] ^= 1
+        beside.write_bytes(data)
+        assert Archive(two).record("last").status == "interrupted"
+        assert self.whole(one, two) == 1
+        assert Archive(two).record("last") == record(1)
+        assert self.whole(one, two) == 0
+
+    def test_what_has_two_names_by_a_link_is_carried_by_both(self, one: Path, two: Path) -> None:
+        """A record may name a picture by either."""
+        write(one / "images" / "real" / "a.png", b"png")
+        (one / "images" / "0-newest").symlink_to("real")
+        (one / "images" / "2026-01-01").symlink_to("real")
+        self.whole(one, two)
+        for name in ("real", "0-newest", "2026-01-01"):
+            assert (two / "images" / name / "a.png").read_bytes() == b"png"
 
     def test_what_lies_behind_a_link_is_carried(self, one: Path, two: Path) -> None:
         """Pictures on a second disk; a link that leads nowhere, or in a circle, is told."""

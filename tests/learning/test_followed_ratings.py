@@ -135,3 +135,9 @@ def test_damaged_lines_are_told_as_by_who_reads_everything(tmp_path: Path) -> No
             store.events()
             assert followed.trouble == store.passed_over
             assert f"{told} no rating" in followed.trouble[segment]
+        with segment.open("ab") as file:
+            file.write(rotten.rstrip())
+        followed.news()
+        store.events()
+        assert followed.trouble == store.passed_over
+        assert "3 lines are" in followed.trouble[segment]

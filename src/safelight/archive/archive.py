@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from safelight.archive.columns import INTERNAL, RATINGS, TABLES
 from safelight.archive.filters import Filter, compile_filter
-from safelight.archive.loose_records import loose_batch, loose_documents, loose_names
+from safelight.archive.loose_records import (
+    loose_batch,
+    loose_documents,
+    loose_names,
+    may_hold_copies,
+)
 from safelight.archive.pack_check import readable_tables
 from safelight.archive.packing import Packed, pack_in_batches, share_out, worthwhile_processes
 from safelight.archive.packs import Pack, read_packs, write_pack
@@ -317,12 +322,33 @@ class Archive:
         Raises:
             ArchiveError: The archive cannot be asked.
         """
+        for copies in self._copies():
+            yield from _differing(copies)
+
+    def copied_records(self) -> Iterator[LearningRecord]:
+        """Yield every whole record of each run that has several; one of them counts.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
+        for copies in self._copies():
+            for _, document in copies:
+                with contextlib.suppress(RecordError):
+                    yield read_document(document)
+
+    def _copies(self) -> Iterator[list[tuple[str, bytes]]]:
+        """Yield (run_id, document) of every record of the runs that have several, in groups."""
+        try:
+            if not self._packs() and not may_hold_copies(records_folder(self.path)):
+                return
+        except OSError as error:
+            raise ArchiveError(f"the records cannot be listed: {error}") from error
         wanted = sorted(self.asked(lambda _, views: views.doubled, rated=False))
         for start in range(0, len(wanted), _TOGETHER):
             some = wanted[start : start + _TOGETHER]
             copies = self._documents("run_id IN (SELECT unnest(?))", [some])
             copies += loose_documents(records_folder(self.path), some)
-            yield from _differing(copies)
+            yield copies
 
     def _documents(self, where: str, parameters: Sequence[Any]) -> list[tuple[str, bytes]]:
         """Return (run_id, document) of the packed records for which *where* holds."""

@@ -7,6 +7,7 @@ earlier versions lack it, and read as NULL.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +44,7 @@ _RUNS = {
     "model": "VARCHAR", "sampler": "VARCHAR", "scheduler": "VARCHAR", "steps": "BIGINT",
     "cfg_scale": "DOUBLE", "prompt": "VARCHAR", "variants": "BIGINT", "pictures": "BIGINT",
     "failures": "BIGINT", "warnings": "BIGINT", "seconds": "DOUBLE", "error": "VARCHAR",
-    "stated_time": "VARCHAR",
+    "stated_time": "VARCHAR", "digest": "VARCHAR",
 }  # fmt: skip
 
 _IMAGES = {
@@ -78,8 +79,8 @@ is looked for in each of them once. ``documents`` holds each record's canonical 
 OF_THE_RUN = frozenset({"run_id", "place", "variant", "name", "status"})
 """Columns of ``images`` that a picture which is used again has another value of in each run."""
 
-INTERNAL = frozenset({"prompt_id", "lower_prompt"})
-"""Columns that only serve searching; the views do not show them."""
+INTERNAL = frozenset({"prompt_id", "lower_prompt", "digest"})
+"""Columns that only serve searching, and telling copies apart; the views do not show them."""
 
 RATINGS: Mapping[str, str] = {
     "stars": "DOUBLE", "favourite": "BOOLEAN", "rejected": "BOOLEAN", "tags": "VARCHAR",
@@ -160,6 +161,7 @@ class Run(NamedTuple):
             imported file, or of writing.
         status: How it ended.
         pictures: How many there are.
+        digest: Of the record.
     """
 
     run_id: str
@@ -167,15 +169,16 @@ class Run(NamedTuple):
     untimely: bool
     status: str
     pictures: int
+    digest: str | None
 
     @property
     def rank(self) -> Rank:
         """Of two records of one run the higher counts; see :func:`.run_copies.rank_of`."""
-        return rank_of(self.status, self.pictures)
+        return rank_of(self.status, self.pictures, self.digest)
 
 
 _IMPORTED = "imported"
-_COUNTED = list(_RUNS).index("pictures")
+_COUNTED, _STATED = (list(_RUNS).index(name) for name in ("pictures", "stated_time"))
 _decoder = msgspec.json.Decoder(Decoded)
 _template_decoder = msgspec.json.Decoder(_Template)
 
@@ -201,7 +204,9 @@ def run_of(record: Decoded, written: Callable[[], str] = utc_timestamp) -> Run:
     timestamp = as_utc(record.timestamp)
     untimely = timestamp is None or record.status == _IMPORTED
     pictures = len(record.outputs)
-    return Run(record.run_id, timestamp or written(), untimely, record.status, pictures)
+    return Run(
+        record.run_id, timestamp or written(), untimely, record.status, pictures, record.digest
+    )
 
 
 def decoded(document: bytes) -> Decoded:
@@ -240,6 +245,8 @@ class Batch:
         self._first_prompt_id = first_prompt_id
         self.doubled: set[str] = set()
         self._ranks: dict[str, Rank] = {}
+        self._at: dict[str, list[range]] = {}
+        self._superseded: list[list[range]] = []
         self._prompts: dict[str, int] = {}
         self._runs: list[Row] = []
         self._draws: list[Row] = []
@@ -250,13 +257,22 @@ class Batch:
     @property
     def runs(self) -> tuple[Run, ...]:
         """What tells the records apart."""
+        self._settle()
         return tuple(
-            Run(row[0], row[1], row[3] == _IMPORTED or row[-1] is not None, row[3], row[_COUNTED])
+            Run(
+                row[0],
+                row[1],
+                row[3] == _IMPORTED or row[_STATED] is not None,
+                row[3],
+                row[_COUNTED],
+                row[-1],
+            )
             for row in self._runs
         )
 
     def sizes(self) -> dict[str, int]:
         """Return table -> how many rows it has."""
+        self._settle()
         return {
             "runs": len(self._runs), "images": len(self._pictures), "loras": len(self._loras),
             "prompts": len(self._prompts), "documents": len(self._runs),
@@ -270,14 +286,15 @@ class Batch:
             written: Tells when it was written, which it is sorted by when its own timestamp is
                 no time.
         """
-        rank = rank_of(record.status, len(record.outputs))
+        rank = rank_of(record.status, len(record.outputs), record.digest)
         known = self._ranks.get(record.run_id)
         if known is not None:
             self.doubled.add(record.run_id)
             if rank <= known:
                 return
-            self._drop(record.run_id)
+            self._superseded.append(self._at[record.run_id])
         self._ranks[record.run_id] = rank
+        before = [len(rows) for rows in self._tables()]
         timestamp, stated = as_utc(record.timestamp), None
         if timestamp is None:
             timestamp, stated = written(), record.timestamp
@@ -290,7 +307,7 @@ class Batch:
             record.parts, record.primary_model, record.primary_sampler, record.primary_scheduler,
             record.primary_steps, record.primary_cfg_scale, first, len(configs),
             len(record.outputs), len(record.failures), len(record.warnings),
-            sum(record.seconds.values()), record.error, stated,
+            sum(record.seconds.values()), record.error, stated, record.digest,
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
         about = _variants(record.template)
@@ -318,17 +335,30 @@ class Batch:
             ))  # fmt: skip
             for name, weight in loras:
                 self._loras.append((record.run_id, place, name, weight))
+        self._at[record.run_id] = [
+            range(start, len(rows)) for start, rows in zip(before, self._tables(), strict=True)
+        ]
 
-    def _drop(self, run_id: str) -> None:
-        """Take the record of a run out; its prompts stay."""
-        gone = {draw[0] for draw in self._draws if draw[2] == run_id}
-        self._runs = [run for run in self._runs if run[0] != run_id]
-        self._draws = [draw for draw in self._draws if draw[0] not in gone]
-        self._pictures = [picture for picture in self._pictures if picture[0] not in gone]
-        self._loras = [lora for lora in self._loras if lora[0] != run_id]
+    def _tables(self) -> tuple[list[Row], ...]:
+        return self._runs, self._draws, self._pictures, self._loras
+
+    def _settle(self) -> None:
+        """Take out the rows of records that better ones came after, all at once."""
+        if not self._superseded:
+            return
+        for number, rows in enumerate(self._tables()):
+            gone = {place for ranges in self._superseded for place in ranges[number]}
+            starts = list(
+                itertools.accumulate((n not in gone for n in range(len(rows))), initial=0)
+            )
+            rows[:] = [row for place, row in enumerate(rows) if place not in gone]
+            for ranges in self._at.values():
+                ranges[number] = range(starts[ranges[number].start], starts[ranges[number].stop])
+        self._superseded.clear()
 
     def sort(self) -> None:
-        """Put the records in the order of their times, then their runs."""
+        """Put the records in the order of their times, then their runs; no more may follow."""
+        self._settle()
         ordered = sorted(self._runs, key=lambda run: (run[1], run[0]))
         if ordered == self._runs:
             return
@@ -352,6 +382,7 @@ class Batch:
             connection: The database.
             read_once: Hand over the columns as they are, for who reads them once and casts them.
         """
+        self._settle()
         prompts = [(number, text) for text, number in self._prompts.items()]
         for name, kinds, columns in (
             ("runs", _RUNS, columns_of(self._runs)), ("draws", _DRAWS, columns_of(self._draws)),

@@ -142,15 +142,9 @@ class FolderCopy:
         """Return what the records say; they are all asked when the first picture is."""
         if self._pictures is None:
             try:
-                rows = Archive(self.path).rows(
-                    "SELECT path, string_agg(DISTINCT sha256, '') FROM run_images"
-                    " WHERE path[1:7] = 'images/' AND regexp_full_match(sha256, '[0-9a-f]{64}')"
-                    " GROUP BY path",
-                    rated=False,
-                )
+                self._pictures = said_of_pictures(Archive(self.path))
             except ArchiveError as error:
                 raise StorageError(f"cannot be asked: {error}") from error
-            self._pictures = {path: bytes.fromhex(digests) for path, digests in rows}
         said = self._pictures.get(key, b"")
         size = hashlib.sha256().digest_size
         return frozenset(said[at : at + size].hex() for at in range(0, len(said), size))
@@ -164,6 +158,8 @@ class FolderCopy:
             make_folder(target.parent)
             self._unflushed.add(target.parent)
             copied = copy_new_file(content, target, modified=modified, sha256s=sha256s, flush=False)
+            if copied is None and target.is_dir():
+                raise StorageError(f"{target} is a folder, and in its way")
             return copied is not None
         except ContentError as error:
             raise NotItsPicture(f"is not the picture of its record: {error}") from error
@@ -277,6 +273,28 @@ class FolderCopy:
                 sync_folder(self._unflushed.pop())
         except OSError as error:
             raise StorageError(f"{self.path} cannot be flushed: {error}") from error
+
+
+def said_of_pictures(archive: Archive) -> dict[str, bytes]:
+    """Return path below ``images`` -> the SHA-256s that any record says of it, one after another.
+
+    Raises:
+        ArchiveError: The archive cannot be asked.
+    """
+    rows = archive.rows(
+        "SELECT path, string_agg(DISTINCT lower(sha256), '') FROM run_images"
+        " WHERE path[1:7] = 'images/' AND regexp_full_match(lower(sha256), '[0-9a-f]{64}')"
+        " GROUP BY path",
+        rated=False,
+    )
+    said = {path: bytes.fromhex(digests) for path, digests in rows}
+    for record in archive.copied_records():
+        for output in record.outputs:
+            if output.path is not None and output.path.startswith("images/"):
+                with contextlib.suppress(ValueError):
+                    digest = bytes.fromhex(output.sha256)
+                    said[output.path] = said.get(output.path, b"") + digest
+    return said
 
 
 def _lines_of_family(path: Path) -> set[bytes]:

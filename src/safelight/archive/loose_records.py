@@ -11,24 +11,26 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
 from safelight.archive.columns import Batch, decoded
-from safelight.archive_layout import without_part
 from safelight.errors import RecordError
 from safelight.learning.learning_record import read_document
 from safelight.timestamps import read_compact, utc_timestamp
 
-__all__ = ["loose_batch", "loose_documents", "loose_names", "written_at"]
+__all__ = ["loose_batch", "loose_documents", "loose_names", "may_hold_copies", "written_at"]
 
 
 class _Name(msgspec.Struct):
     run_id: str = ""
 
 
-_NUMBER = re.compile(r"-\d+$")
+_OWN_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z_([A-Za-z0-9_-]*)(?:~[0-9a-f]{12}(?:-\d+)?)?\.json")
+"""What the writer, or a merge that keeps two records of one name, calls a file."""
+
+_NUMBER = re.compile(r"(?:-\d+)+$")
 _name_decoder = msgspec.json.Decoder(_Name)
 
 
@@ -43,6 +45,22 @@ def loose_names(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return [name for name in names if name.endswith(".json") and not name.startswith(".")]
+
+
+def may_hold_copies(folder: Path) -> bool:
+    """Return whether there may be several records of one run, as far as their names tell.
+
+    Raises:
+        OSError: The folder is there and cannot be listed.
+    """
+    runs: set[str] = set()
+    for name in loose_names(folder):
+        own = _OWN_NAME.fullmatch(name)
+        run = None if own is None else _NUMBER.sub("", own[1])
+        if run is None or run in runs:
+            return True
+        runs.add(run)
+    return False
 
 
 def written_at(path: str) -> str:
@@ -83,18 +101,22 @@ def loose_documents(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (run_id, document) of the runs in *run_ids*, and of those that begin with *prefix*.
 
-    Only what is whole. Files that are named after their run are looked at first, and no others
-    when those are enough.
+    Only what is whole. Files that are named as the writer names them are looked at when they are
+    named after the runs that are asked for, and the others of them only where that was not enough.
     """
     wanted, found = set(run_ids), set[str]()
 
     def asked(run_id: str) -> bool:
         return run_id in wanted or (bool(prefix) and run_id.startswith(prefix))
 
-    names = loose_names(folder)
-    after_run = {n: None for n in names if any(map(asked, _runs_in(n)))}
-    for number, name in enumerate((*after_run, *(n for n in names if n not in after_run))):
-        if number == len(after_run) and (found >= wanted if wanted else found):
+    likely: list[str] = []
+    others: list[str] = []
+    for name in loose_names(folder):
+        own = _OWN_NAME.fullmatch(name)
+        is_likely = own is None or asked(own[1]) or asked(_NUMBER.sub("", own[1]))
+        (likely if is_likely else others).append(name)
+    for number, name in enumerate((*likely, *others)):
+        if number == len(likely) and (found >= wanted if wanted else found):
             return
         try:
             document = (folder / name).read_bytes()
@@ -105,9 +127,3 @@ def loose_documents(
                 yield run_id, document
         except (OSError, ValueError, RecursionError, RecordError):
             continue  # told by whoever reads all of them
-
-
-def _runs_in(name: str) -> tuple[str, str]:
-    """Return the run that a file of a record is named after, as it stands or one of several."""
-    run = without_part(PurePosixPath(name)).stem.rpartition("_")[2]
-    return run, _NUMBER.sub("", run)

@@ -57,7 +57,7 @@ FIRST_LAYOUT = 1
 """Packs whose pictures have ``lower_prompt`` themselves, and no ``prompts``."""
 
 _SCHEMA = 2
-_IMAGES_BEFORE, _RUNS_BEFORE = 36, 23
+_IMAGES_BEFORE, _RUNS_BEFORE, _RUNS_WITHOUT_DIGEST = 36, 23, 24
 """Columns of packs whose manifest does not count them."""
 
 _COLUMN_COUNTS = {table: len(columns) for table, columns in TABLES.items()}
@@ -109,6 +109,11 @@ class Pack:
     def tells_stated_time(self) -> bool:
         """Whether its runs have ``stated_time``."""
         return self.columns.get("runs", 0) > _RUNS_BEFORE
+
+    @property
+    def tells_digest(self) -> bool:
+        """Whether its runs have ``digest``."""
+        return self.columns.get("runs", 0) > _RUNS_WITHOUT_DIGEST
 
     @property
     def files(self) -> tuple[str, ...]:

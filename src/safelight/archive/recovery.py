@@ -158,21 +158,20 @@ def _run_ids(packs: Sequence[Pack]) -> set[str]:
 
 def _remove_doubled(archive: Path, done: Recovery) -> None:
     folder = records_folder(archive)
-    loose: dict[str, Path] = {}
+    loose: dict[str, list[Path]] = {}
     for name in loose_names(folder):
         try:
-            loose[read_document((folder / name).read_bytes()).run_id] = folder / name
+            run_id = read_document((folder / name).read_bytes()).run_id
+            loose.setdefault(run_id, []).append(folder / name)
         except (OSError, RecordError):
             continue  # told by verify
     packs, _ = read_packs(packs_folder(archive)) if loose else ([], {})
     for pack in packs:
         try:
             for run_id, document in read_documents(pack.path):
-                path = loose.pop(run_id, None)
-                if path is None:
-                    continue
-                if path.read_bytes() == document:
-                    path.unlink(missing_ok=True)
-                    done.doubled += 1
+                for path in loose.get(run_id, ()):
+                    if path.exists() and path.read_bytes() == document:
+                        path.unlink(missing_ok=True)
+                        done.doubled += 1
         except ArchiveError as error:
             done.left.append(Fault(path=pack.path, told=str(error)))

@@ -15,16 +15,17 @@ from safelight.learning.learning_record import LearningRecord, read_document
 
 __all__ = ["Rank", "rank_of", "that_count", "what_it_says"]
 
-Rank = tuple[bool, int]
+Rank = tuple[bool, int, bool, str]
 
 
-def rank_of(status: str, pictures: int) -> Rank:
+def rank_of(status: str, pictures: int, digest: str | None) -> Rank:
     """Return by what one of several records of a run counts: the highest.
 
     A run that ended knows more than one that was taken for killed; of two such the one that came
-    further does.
+    further does. Between equal ones the digest decides, so that it is the same one in every
+    archive that has both, packed or not.
     """
-    return status != "interrupted", pictures
+    return status != "interrupted", pictures, status == "completed", digest or ""
 
 
 def that_count(documents: Iterable[tuple[str, bytes]]) -> dict[str, LearningRecord]:
@@ -49,4 +50,4 @@ def what_it_says(record: LearningRecord, document: bytes) -> object:
 
 
 def _rank(record: LearningRecord) -> Rank:
-    return rank_of(record.status, len(record.outputs))
+    return rank_of(record.status, len(record.outputs), record.digest)

@@ -64,6 +64,7 @@ _PATIENCE = 20
 _ROUNDS = 3
 """How often both sides are listed when files went while others were carried: packing moves them."""
 
+_MORE_NAMES = range(2, 10)
 _HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
 _LONGEST_NAME = 255
@@ -391,16 +392,23 @@ class _Transfer:
         """
         data = self._source.read(key)
         named = str(without_part(PurePosixPath(key)))
-        if any(self._target.read(name) == data for name in {named, key} & self._here.keys()):
+        if named in self._here and self._target.read(named) == data:
             return
         try:
             read_document(data)
         except RecordError as error:
             self._bad(key, str(error))
             return
-        goes_to = part_key(named, data) if key in self._here else key
-        if self._target.add(goes_to, data, self._there[key].modified):
-            self._wrote(len(data))
+        beside = part_key(named, data)
+        names = (key, beside, *(_beside(named, f"{_digest(data)}-{n}") for n in _MORE_NAMES))
+        for name in names:  # the first that is free; one that is damaged keeps its name
+            if name not in self._here:
+                if self._target.add(name, data, self._there[key].modified):
+                    self._wrote(len(data))
+                return
+            if self._target.read(name) == data:
+                return
+        raise StorageError(f"{len(names)} files of its name are damaged; delete some of them")
 
     def _add_pack(self, name: str, files: Mapping[str, str]) -> None:
         sizes = {file: self._there[key].size for file, key in files.items()}

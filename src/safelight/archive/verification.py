@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -240,21 +240,31 @@ def _read_pictures(
     """Tell *note* of every picture's path, and what is wrong with it, if anything."""
     ((total,),) = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL", rated=False)
     done = 0
+    copies: dict[str, set[str]] = {}  # what records say that do not count is true as well
+    for record in archive.copied_records():
+        for output in record.outputs:
+            if output.path is not None:
+                copies.setdefault(output.path, set()).add(output.sha256.lower())
+
+    def look(pool: ThreadPoolExecutor, known: Sequence[tuple[str, Collection[str]]]) -> None:
+        nonlocal done
+        checks = pool.map(lambda one: (one[0], _wrong_with(archive.path, *one)), known)
+        for path, told in checks:
+            note(path, told)
+        done += len(known)
+        on_progress("pictures", done, max(total, done))
 
     def read(connection: duckdb.DuckDBPyConnection, views: Views) -> None:
-        nonlocal done
         views.show()
         connection.execute(
-            "SELECT path, list(DISTINCT sha256) FROM run_images WHERE path IS NOT NULL"
-            " GROUP BY path ORDER BY path"
+            "SELECT path, list(DISTINCT lower(sha256)) FROM run_images WHERE path IS NOT NULL"
+            " AND regexp_full_match(lower(sha256), '[0-9a-f]{64}') GROUP BY path ORDER BY path"
         )
         with ThreadPoolExecutor(_AT_ONCE, "pictures") as pool:
             while rows := connection.fetchmany(_TOGETHER):
-                checks = pool.map(lambda row: (row[0], _wrong_with(archive.path, *row)), rows)
-                for path, told in checks:
-                    note(path, told)
-                done += len(rows)
-                on_progress("pictures", done, total)
+                known = [(path, {*sha256s, *copies.pop(path, ())}) for path, sha256s in rows]
+                look(pool, known)
+            look(pool, list(copies.items()))
 
     archive.asked(read, rated=False)
 
@@ -273,7 +283,7 @@ _OTHER = "is not the picture of its record: its SHA-256 differs"
 _AWAY = "is not there"
 
 
-def _wrong_with(archive: Path, path: str, sha256s: Sequence[str]) -> str | None:
+def _wrong_with(archive: Path, path: str, sha256s: Collection[str]) -> str | None:
     """Return what is wrong with a picture's file; None when it is what a record of it says."""
     try:
         with (archive / path).open("rb") as file:

@@ -337,7 +337,7 @@ def doubled_runs(
     """Return (pack's name, run_id) of every record that does not count; loose is ``""``.
 
     Of several records of a run the one of highest rank counts (:func:`.run_copies.rank_of`), of
-    equal ones that of the earliest pack, and a loose one last.
+    equal ones, which are the same, that of the earliest pack, and a loose one last.
 
     A run has one time, so only packs whose times overlap are looked into, which serial packing
     never makes. Records whose time is that of a file are looked for everywhere.
@@ -368,13 +368,14 @@ def doubled_runs(
     copies: dict[str, dict[str, Rank]] = {}
     for some, which, parameters in looks:
         if some:
-            for run_id, file, status, pictures in connection.execute(
-                "SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0)"
+            digest = "digest" if any(pack.tells_digest for pack in some) else "NULL"
+            for run_id, file, status, pictures, told_digest in connection.execute(
+                f"SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0), {digest}"
                 f" FROM {_runs_of(some)} WHERE {which}",
                 parameters,
             ).fetchall():
                 ranks = copies.setdefault(run_id, {})
-                ranks[_pack_name(file)] = rank_of(status, pictures)
+                ranks[_pack_name(file)] = rank_of(status, pictures, told_digest)
     found: set[tuple[str, str]] = set()
     for run_id, ranks in copies.items():
         names = sorted(ranks, key=place.__getitem__)

@@ -101,12 +101,14 @@ class Segments:
                 yield event
             elif line and not is_torn(line):
                 self._damaged[name] += 1
-        event = event_or_none(rest.strip()) if rest.strip() else None
+        rest = rest.strip()
+        event = event_or_none(rest) if rest else None
         if event is not None:
             yield event
+        damaged = self._damaged[name] + bool(rest and event is None and not is_torn(rest))
         self.trouble.pop(self._folder / name, None)
-        if self._damaged[name]:
-            self.trouble[self._folder / name] = _damaged_lines(self._damaged[name])
+        if damaged:
+            self.trouble[self._folder / name] = _damaged_lines(damaged)
 
 
 class _HighestAfter:

@@ -363,9 +363,13 @@ class HeldArchive(Archive):
                     self._answers.popitem(last=False)
         return answer
 
+    def records_signature(self) -> Signature:
+        """Return what changes when records or packs do."""
+        return tuple(_changed(folder(self.path)) for folder in (records_folder, packs_folder))
+
     def signature(self) -> Signature:
         """Return what changes when records, packs or, a moment later, places or ratings do."""
-        times = [_changed(folder(self.path)) for folder in (records_folder, packs_folder)]
+        times = self.records_signature()
         now = time.monotonic()
         if now >= self._look_again:
             # Many small looks, each of which lets other threads in between: not every time.

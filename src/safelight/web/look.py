@@ -68,7 +68,9 @@ def known_picture(table: LightTable, digest: str) -> Known:
         return _made_now(table, digest)
     row = picture_row(table, rows.columns, rows.rows[0])
     record = table.record(row["run_id"])
-    output = record.outputs[row["place"]]
+    output = next((one for one in record.outputs if one.sha256 == digest), None)
+    if output is None:  # a better record of the run has just come
+        raise NotThere(f"the record of run {record.run_id} does not name this picture any more")
     told = _variant_of(record, output.variant)
     return Known(
         row=row,

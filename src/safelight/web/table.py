@@ -97,13 +97,17 @@ class LightTable:
         )
         return HTMLResponse(text, status_code=status)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - a table lives as long as its process
     def record(self, run_id: str) -> LearningRecord:
         """Return the record of a run.
 
         Raises:
             NotThere: There is none.
         """
+        return self._record(run_id, self.archive.records_signature())
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - a table lives as long as its process
+    def _record(self, run_id: str, _signature: object) -> LearningRecord:
+        """Read it again when the records have changed: a better one of the run may be there."""
         try:
             return self.archive.record(run_id)
         except ArchiveError as error:
