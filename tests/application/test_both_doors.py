@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from safelight.application.carrying_out import EngineRunner
 from safelight.application.configs_again import engine_of
+from safelight.application.to_rate import next_to_rate
 from safelight.archive import Archive
 from safelight.backends import backend_names
 from safelight.cli import main
@@ -200,3 +201,36 @@ def test_a_page_and_a_command_reuse_what_the_other_drew(
     assert (result.status, result.reused) == ("completed", 8)
     assert len(rows(safelight)) == 8
     assert len(list((tmp_path / "safelight").glob("images/*/*/contact_sheet.png"))) == 2
+
+
+def test_pictures_to_rate_come_from_the_whole_archive_at_both_doors(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """Also from what is older than the newest few thousand; those that are gone do not come."""
+    for number in range(4):
+        more = ("--set", f"txt2img.seed={100 * number}", "--set", "txt2img.steps=1")
+        assert safelight("run", "c.toml", *more).exit_code == 0
+    found = Archive(tmp_path / "safelight").query(sort="timestamp", limit=None)
+    everything = {row["sha256"]: row for row in found.dicts()}
+    assert len(everything) == 32
+    old = {row["sha256"] for row in list(found.dicts())[:16]}
+    gone = {row["sha256"] for row in list(found.dicts())[::4]}
+    for digest in gone:
+        (tmp_path / "safelight" / everything[digest]["path"]).unlink()
+    met = set[str]()
+    for seed in range(8):
+        events = Archive(tmp_path / "safelight").ratings().events()
+        sets = next_to_rate(
+            Archive(tmp_path / "safelight"), events, together=2, count=4, seed=seed, most=12
+        )
+        assert sets
+        met |= {row["sha256"] for one in sets for row in one}
+    assert met & old
+    assert not met & gone
+    for mode, size in (("one", 1), ("pair", 2), ("four", 4)):
+        shown = page.get(f"/api/next-to-rate?mode={mode}").json()["sets"]
+        assert {len(one) for one in shown} == {size}
+        assert not {one["sha256"] for some in shown for one in some} & gone
+    told = json.loads(safelight("rate", "--next", "--n", "9", "--json").stdout)["pictures"]
+    assert len(told) == 9
+    assert not {one["sha256"] for one in told} & gone

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import string
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
-from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
 
 __all__ = ["rate_next"]
 
-_COLUMNS = (
-    "sha256", "pixel_sha256", "prompt", "seed", "stage", "model", "vae", "sampler", "scheduler",
-    "steps", "cfg_scale", "eta", "clip_skip", "width", "height", "denoising_strength",
-    "hires_scale", "hires_upscaler", "upscaler", "scale",
-)  # fmt: skip
 _LETTERS = string.ascii_uppercase
-_STAGES = {"txt2img": 0, "img2img": 1, "upscale": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,95 +51,23 @@ def rate_next(
         as_json: Print names and files, and ask nothing.
         seed: Of what is drawn by chance; a new one when None.
     """
-    groups = _chosen(archive, count, pairs, rater, condition,
-                     secrets.randbits(32) if seed is None else seed)  # fmt: skip
+    with archive.ratings() as store:
+        sets = next_to_rate(
+            archive, store.events(), together=2 if pairs else 1, count=count, condition=condition,
+            rater=rater, seed=secrets.randbits(32) if seed is None else seed,
+        )  # fmt: skip
+    groups = [
+        tuple(_Picture(path=archive.path / row["path"], identity=identity_of(row)) for row in one)
+        for one in sets
+    ]
+    if not pairs:
+        groups = [tuple(picture for group in groups for picture in group)]
     if as_json:
         click.echo(json.dumps(_as_json(groups, pairs), indent=2))
     elif pairs:
         _ask_pairs(archive, groups, rater)
     else:
         _ask_stars(archive, groups[0], rater)
-
-
-def _chosen(
-    archive: Archive, count: int, pairs: bool, rater: str, condition: str, seed: int
-) -> list[tuple[_Picture, ...]]:
-    """Return the pairs, or one group of pictures.
-
-    Raises:
-        ArchiveError: There is nothing left to rate.
-    """
-    from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
-    from safelight.learning.rating_event import Pictures, events_in_force
-    from safelight.learning.scores import fit_scores, is_automatic
-
-    columns = (*_COLUMNS, "path", "run_id", "variant")
-    answer = archive.query(condition, columns=columns, limit=None)
-    rows = _last_stages([row for row in answer.dicts() if row["path"]])
-    if not rows:
-        raise ArchiveError(f"there is no picture to rate in {archive.path}"
-                           + (" that meets the filter" if condition else
-                              "; draw some with: safelight run CONFIG"))  # fmt: skip
-    with archive.ratings() as store:
-        events = [event for event in store.events() if not is_automatic(event)]
-    identities = [Identity(sha256=r["sha256"], pixel_sha256=r["pixel_sha256"]) for r in rows]
-    known = Pictures([*identities, *(one for event in events for one in _seen(event))])
-    place_of = {known.key(identity): place for place, identity in enumerate(identities)}
-    judged: set[int] = set()
-    compared: set[frozenset[int]] = set()
-    for event in events_in_force(events):
-        if event.rater != rater:
-            continue
-        places = {place_of.get(known.key(one), -1) for one in _seen(event)} - {-1}
-        if event.kind in ("stars", "reject") and event.value:
-            judged |= places
-        elif event.kind == "pick":
-            compared |= {frozenset((a, b)) for a in places for b in places if a < b}
-    pool = rating_pool(
-        {name: [row[name] for row in rows] for name in _COLUMNS}, fit_scores(events, identities)
-    )
-    # The same picture may lie in several runs; one of them is enough.
-    first = {place_of[known.key(identity)] for identity in identities}
-    doubles = set(range(len(rows))) - first
-
-    def shown(place: int) -> _Picture:
-        return _Picture(path=archive.path / rows[place]["path"], identity=identities[place])
-
-    gone = doubles
-    for _ in range(20):  # a file that was moved or deleted cannot be shown; choose another
-        if pairs:
-            found = next_pairs(pool, count, leave_out=gone, compared=compared, seed=seed)
-        else:
-            whole = next_pictures(pool, count, leave_out=gone | judged, seed=seed)
-            found = (whole,) if whole else ()  # type: ignore[assignment]
-        groups = [tuple(shown(place) for place in group) for group in found]
-        missing = {
-            place
-            for group, files in zip(found, groups, strict=True)
-            for place, file in zip(group, files, strict=True)
-            if not os.path.isfile(file.path)  # noqa: PTH113 - one that may not be looked at, too
-        }
-        if not missing:
-            break
-        gone |= missing
-    if not found or missing:
-        what = "two pictures to compare" if pairs else "picture that you have not rated"
-        raise ArchiveError(f"there is no {what} among the {len(rows):,} in {archive.path}"
-                           " whose files are there")  # fmt: skip
-    return groups
-
-
-def _seen(event: RatingEvent) -> tuple[Identity, ...]:
-    return event.shown if event.image is None else (event.image,)
-
-
-def _last_stages(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the pictures of each variant's last stage; earlier ones are not its result."""
-    last: dict[tuple[str, int], int] = {}
-    for row in rows:
-        key = (row["run_id"], row["variant"])
-        last[key] = max(last.get(key, 0), _STAGES.get(row["stage"], 0))
-    return [r for r in rows if _STAGES.get(r["stage"], 0) == last[r["run_id"], r["variant"]]]
 
 
 def _as_json(groups: Sequence[Sequence[_Picture]], pairs: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from safelight.archive import Archive
+from safelight.cli.carried import progress_of
 from safelight.cli.options import archive_option
 from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
@@ -97,11 +98,15 @@ def command(
         _pick(Archive(archive), images, losers, rater, tie=tie, skip=skip)
         return
     if by is not None:
-        from safelight.cli.fidelity_rating import rate_by_fidelity
+        from safelight.application.fidelity_rating import RATER, SOURCE, rate_by_fidelity
 
         if images or rater or undo or tags or (stars, favourite, reject, note) != (None,) * 4:
             raise click.UsageError("--by rates by itself: give it --where, and nothing else")
-        rate_by_fidelity(Archive(archive), condition or "")
+        with progress_of("rating", hidden=False) as tell:
+            told = rate_by_fidelity(Archive(archive), condition or "", tell)
+        click.echo(f"{told['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
+        for reason in sorted(set(told) - {"rated"}):
+            click.echo(f"{told[reason]:,} passed over: {reason}")
         return
     said: list[tuple[str, bool | int | str]] = [
         (kind, value)

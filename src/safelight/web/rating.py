@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import secrets
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.errors import FilterError
-from safelight.learning.ratings import KINDS, Identity, RatingEvent
+from safelight.learning.ratings import KINDS, RatingEvent
 from safelight.timestamps import utc_timestamp
 from safelight.web.browse import picture_row
 from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
@@ -29,14 +27,9 @@ _AHEAD = timedelta(minutes=5)
 """How far a browser's clock may be ahead; beyond that the server's counts."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _FAIR = ("sha256", "pixel_sha256", "width", "height", "after")
-_POOL = (
-    "sha256", "pixel_sha256", "path", "parent", "prompt", "seed", "stage", "model", "vae",
-    "sampler", "scheduler", "steps", "cfg_scale", "eta", "clip_skip", "width", "height",
-    "denoising_strength", "hires_scale", "hires_upscaler", "upscaler", "scale",
-)  # fmt: skip
-_NO_KNOBS = ("path", "parent")
-_POOL_SIZE = 3000
+_LOOKED_AT = 3000
 _MODES = {"one": 1, "pair": 2, "four": 4}
+_SETS = {"one": 24, "pair": 12, "four": 12}
 
 
 class _Given(msgspec.Struct):
@@ -87,71 +80,21 @@ def _split(given: _Given) -> tuple[list[RatingEvent], list[dict[str, str]]]:
 def _next(
     table: LightTable, q: str, mode: str, rater: str, seed: int
 ) -> list[list[dict[str, Any]]]:
-    """Return sets of pictures whose rating would teach most, in an order that tells nothing.
+    """Return sets of pictures to show next; none when nothing is left."""
+    from safelight.application.to_rate import POOL_COLUMNS, NothingToRate, next_to_rate
 
-    Of a large archive the newest are looked at.
-    """
-    from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
-    from safelight.learning.rating_event import Pictures, events_in_force
-    from safelight.learning.scores import fit_scores, is_automatic
-
-    answer = table.archive.query(q, columns=_POOL, limit=_POOL_SIZE)
-    table.pictures.remember((row["sha256"], row["path"]) for row in answer.dicts())
-    found = [row for row in answer.dicts() if row["path"]]
-    parents = {row["parent"] for row in found}
-    found = [row for row in found if row["sha256"] not in parents]
-    events = [event for event in table.ratings.events() if not is_automatic(event)]
-    identities = [_identity(row) for row in found]
-    known = Pictures([*identities, *(one for event in events for one in _seen(event))])
-    # The same picture may lie in several runs; one of them is enough. Pixels alone do not tell:
-    # those of imported pictures are not known.
-    found = list({known.key(_identity(row)): row for row in found}.values())
-    identities = [_identity(row) for row in found]
-    place_of = {known.key(identity): place for place, identity in enumerate(identities)}
-    judged, compared = set[int](), set[frozenset[int]]()
-    for event in events_in_force(events):
-        if event.rater == rater:
-            places = {place_of.get(known.key(one), -1) for one in _seen(event)} - {-1}
-            if event.kind in ("stars", "reject") and event.value:
-                judged |= places
-            elif event.kind == "pick":
-                compared |= {frozenset((a, b)) for a in places for b in places if a < b}
-    columns = {name: [row[name] for row in found] for name in _POOL if name not in _NO_KNOBS}
-    pool = rating_pool(columns, fit_scores(events, identities))
-    if mode == "one":
-        sets = [(place,) for place in next_pictures(pool, 24, leave_out=judged, seed=seed)]
-    elif mode == "pair":
-        sets = list(next_pairs(pool, 12, compared=compared, seed=seed))  # type: ignore[arg-type]
-    else:
-        sets = _fours(found, random.Random(seed))  # type: ignore[assignment]
-    return [[picture_row(table, _POOL, tuple(found[p].values())) for p in one] for one in sets]
-
-
-def _identity(row: Mapping[str, Any]) -> Identity:
-    return Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
-
-
-def _seen(event: RatingEvent) -> tuple[Identity, ...]:
-    return event.shown if event.image is None else (event.image,)
-
-
-def _fours(found: list[dict[str, Any]], chance: random.Random) -> list[tuple[int, ...]]:
-    """Return places of pictures, four at a time: of one prompt and size as long as there are any.
-
-    Pictures that others made seldom share a prompt; then those of one size, and at last any.
-    """
-    sets: list[tuple[int, ...]] = []
-    for alike in (("prompt", "width", "height"), ("width", "height"), ()):
-        groups: dict[object, list[int]] = {}
-        for place, row in enumerate(found):
-            groups.setdefault(tuple(row[name] for name in alike), []).append(place)
-        for places in groups.values():
-            chance.shuffle(places)
-            sets += [tuple(places[at : at + 4]) for at in range(0, len(places) - 3, 4)]
-        if sets:
-            break
-    chance.shuffle(sets)
-    return sets[:12]
+    try:
+        sets = next_to_rate(
+            table.archive, table.ratings.events(), together=_MODES[mode], count=_SETS[mode],
+            condition=q, rater=rater, seed=seed, most=_LOOKED_AT,
+        )  # fmt: skip
+    except NothingToRate:
+        return []
+    table.pictures.remember((row["sha256"], row["path"]) for one in sets for row in one)
+    return [
+        [picture_row(table, POOL_COLUMNS, [row[name] for name in POOL_COLUMNS]) for row in one]
+        for one in sets
+    ]
 
 
 def routes(table: LightTable) -> list[Route]:

@@ -1,11 +1,10 @@
-"""``safelight rate --by fidelity``: stars by the automatic measure of the model in the box."""
+"""fidelity_rating: stars by the automatic measure of the model in the box."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
-
-import click
 
 from safelight.archive import Archive
 from safelight.errors import ImageError
@@ -41,8 +40,21 @@ def _log(chance: float) -> float:
     return math.log(chance)
 
 
-def rate_by_fidelity(archive: Archive, condition: str) -> None:
-    """Rate the pictures that meet *condition* and were not rated so before; tell how many."""
+def rate_by_fidelity(
+    archive: Archive,
+    condition: str,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> Mapping[str, int]:
+    """Rate the pictures that meet *condition* and were not rated so before.
+
+    Args:
+        archive: Whose pictures.
+        condition: In the filter language.
+        on_progress: Told how many of how many are done.
+
+    Returns:
+        ``rated``, and each reason why some were passed over -> how many.
+    """
     from safelight.backends.bundled.fidelity import FidelityScorer
 
     columns = ["sha256", "pixel_sha256", "path", "prompt"]
@@ -57,21 +69,17 @@ def rate_by_fidelity(archive: Archive, condition: str) -> None:
             for _, digest in event.image.keys
         }
         events: list[RatingEvent] = []
-        with click.progressbar(rows, label="rating", width=40) as shown:
-            for row in shown:
-                if row["sha256"] in done:
-                    told["rated before"] += 1
-                    continue
-                event = _event(archive, scorer, row, told)
-                if event is not None:
-                    events.append(event)
-                if len(events) >= _BATCH:
-                    store.add(*events)
-                    events = []
+        for number, row in enumerate(rows, start=1):
+            if row["sha256"] in done:
+                told["rated before"] += 1
+            elif (event := _event(archive, scorer, row, told)) is not None:
+                events.append(event)
+            if len(events) >= _BATCH:
+                store.add(*events)
+                events = []
+            on_progress(number, len(rows))
         store.add(*events)
-    click.echo(f"{told['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
-    for reason in sorted(set(told) - {"rated"}):
-        click.echo(f"{told[reason]:,} passed over: {reason}")
+    return {"rated": 0, **told}
 
 
 def _event(

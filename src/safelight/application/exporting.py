@@ -1,0 +1,163 @@
+"""exporting: pictures' data, preference pairs and ratings, as files that other programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safelight.archive import Archive
+from safelight.durable_file import replace_file
+from safelight.errors import RequestError
+from safelight.learning.preference_export import (
+    PreferencePair,
+    RatedPicture,
+    card_markdown,
+    hpd_test_rows,
+    hpd_train_rows,
+    image_reward_rows,
+    kohya_layout,
+    pickapic_rows,
+    preference_card,
+    preference_pairs,
+    write_jsonl,
+)
+from safelight.learning.ratings import Identity
+from safelight.learning.xmp_mirror import is_own_packet, xmp_packet
+
+__all__ = ["LAYOUTS", "copy_pairs", "mirror_ratings", "write_pairs", "write_table"]
+
+LAYOUTS: Mapping[str, Callable[[Iterable[PreferencePair]], Iterator[dict[str, Any]]]] = {
+    "pickapic": pickapic_rows,
+    "hpd-train": hpd_train_rows,
+    "hpd-test": hpd_test_rows,
+    "imagereward": image_reward_rows,
+}
+"""Name of a trainer's layout -> its rows."""
+
+
+def write_table(archive: Archive, condition: str, target: Path) -> int:
+    """Write what is known of the pictures that meet *condition*; return how many they are.
+
+    Args:
+        archive: Whose pictures.
+        condition: In the filter language.
+        target: A file whose name ends in ``.jsonl``, ``.csv`` or ``.parquet``.
+
+    Raises:
+        RequestError: It ends otherwise.
+        OSError: It cannot be written.
+    """
+    kind = target.suffix.lower()
+    if kind not in (".jsonl", ".csv", ".parquet"):
+        raise RequestError(f"TARGET must end in .jsonl, .csv or .parquet, got {target.name!r}")
+    answer = archive.query(condition, limit=None)
+    if kind == ".jsonl":
+        lines = (json.dumps(row, ensure_ascii=False) for row in answer.dicts())
+        replace_file(target, "".join(f"{line}\n" for line in lines).encode())
+    elif kind == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(answer.columns)
+        writer.writerows(answer.rows)
+        replace_file(target, text.getvalue().encode())
+    else:
+        replace_file(target, answer.parquet())
+    return len(answer.rows)
+
+
+def write_pairs(archive: Archive, condition: str, target: Path, layout: str) -> tuple[int, int]:
+    """Write preference pairs as *layout* has them, and a card beside; return rows and pairs.
+
+    Args:
+        archive: Whose ratings and pictures.
+        condition: Only pictures that meet this.
+        target: The file of rows; the card has its name and ``.md``.
+        layout: One of :data:`LAYOUTS`.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    made = list(preference_pairs(archive.ratings().events(), _pictures(archive, condition)))
+    rows = list(LAYOUTS[layout](made))
+    write_jsonl(target, rows)
+    card = preference_card(made, query=condition or "everything", layout=layout)
+    replace_file(target.with_suffix(".md"), card_markdown(card).encode())
+    return len(rows), len(made)
+
+
+def copy_pairs(archive: Archive, condition: str, target: Path) -> tuple[int, int, int]:
+    """Copy the pictures of pairs into a new folder, in kohya's layout.
+
+    Returns:
+        Pictures that were copied, pairs, and pictures that are not where the archive knows them.
+
+    Raises:
+        RequestError: *target* is there, and not an empty folder.
+        OSError: It cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RequestError(f"TARGET must be a new or empty folder, got {target}")
+    made = list(preference_pairs(archive.ratings().events(), _pictures(archive, condition)))
+    missing = files = 0
+    for copy in kohya_layout(made):
+        place = target / copy.target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if copy.source is None:
+            replace_file(place, (copy.text or "").encode())
+            continue
+        try:
+            shutil.copyfile(copy.source, place)
+            files += 1
+        except FileNotFoundError:
+            missing += 1
+    card = preference_card(made, query=condition or "everything", layout="kohya")
+    target.mkdir(parents=True, exist_ok=True)
+    replace_file(target / "card.md", card_markdown(card).encode())
+    return files, len(made), missing
+
+
+def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
+    """Write a sidecar beside each rated picture, for photo programs.
+
+    Returns:
+        How many, and how many were left alone as other programs wrote them.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    written = left = 0
+    columns = ["path", "stars", "rejected"]
+    for row in archive.query(condition, columns=columns, limit=None).dicts():
+        said = xmp_packet(row["stars"], rejected=bool(row["rejected"]))
+        if row["path"] is None or said is None:
+            continue
+        picture = archive.path / row["path"]
+        sidecar = picture.with_name(f"{picture.name}.xmp")
+        if not os.path.isfile(picture):  # noqa: PTH113 - one that may not be looked at, too
+            continue
+        if sidecar.exists() and not is_own_packet(sidecar.read_bytes()):
+            left += 1
+            continue
+        replace_file(sidecar, said)
+        written += 1
+    return written, left
+
+
+def _pictures(archive: Archive, condition: str) -> Iterator[RatedPicture]:
+    columns = ["sha256", "pixel_sha256", "path", "prompt", "width", "height"]
+    for row in archive.query(condition, columns=columns, limit=None).dicts():
+        if row["path"] is None:
+            continue
+        yield RatedPicture(
+            identity=Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"]),
+            path=str(archive.path / row["path"]),
+            prompt=row["prompt"] or "",
+            width=row["width"],
+            height=row["height"],
+        )
