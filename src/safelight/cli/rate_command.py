@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from safelight.application.rating import identity_of_file, matching, rate, without_record
 from safelight.archive import Archive
 from safelight.cli.carried import progress_of
 from safelight.cli.options import archive_option
 from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.pipeline.images import identify
 
 _log = logging.getLogger(__name__)
 
@@ -108,50 +108,25 @@ def command(
         for reason in sorted(set(told) - {"rated"}):
             click.echo(f"{told[reason]:,} passed over: {reason}")
         return
-    said: list[tuple[str, bool | int | str]] = [
-        (kind, value)
-        for kind, value in (
-            ("stars", stars), ("favourite", favourite), ("reject", reject), ("note", note)
-        )
-        if value is not None
-    ]  # fmt: skip
-    if not said and not tags and not undo:
+    values = (stars, favourite, reject, note)
+    if values == (None,) * 4 and not tags and not undo:
         raise click.UsageError("say something: --stars, --favourite, --reject, --tag or --note")
     if not images and condition is None and not undo:
         raise click.UsageError("name pictures, or choose them with --where")
     found = Archive(archive)
-    events = []
-    if undo:
-        taken = _event_of(found, undo)
-        events.append(RatingEvent.now("undo", undoes=taken.event_id, rater=rater))
-    pictures = [*map(_identity_of, images)]
-    pictures += _matching(found, condition) if condition is not None else []
-    for picture in dict.fromkeys(pictures):
-        events += _events(picture, said, tags, rater)
-    with found.ratings() as store:
-        store.add(*events)
+    named = [*map(identity_of_file, images)]
+    pictures = [*named, *(matching(found, condition) if condition is not None else [])]
+    events = rate(
+        found, pictures, stars=stars, favourite=favourite, reject=reject, note=note, tags=tags,
+        undo=undo, rater=rater,
+    )  # fmt: skip
     for event in events[:10]:
         click.echo(f"{event.event_id}  {_words_of(event)}")
     if len(events) > 10:
         click.echo(f"... {len(events):,} events in all")
     if not events:
         click.echo(f"no picture meets {condition}: nothing was rated", err=True)
-    _tell_unknown(found, images, pictures)
-
-
-def _event_of(archive: Archive, begins: str) -> RatingEvent:
-    with archive.ratings() as store:
-        events = store.events()
-    found = [event for event in events if event.event_id == begins] or [
-        event for event in events if event.event_id.startswith(begins)
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise click.ClickException(
-            f"no rating here has an id that begins with {begins!r}; each rating prints its own"
-        )
-    raise click.ClickException(f"{len(found):,} ratings have ids that begin with {begins!r}")
+    _tell_unknown(found, images, named)
 
 
 def _words_of(event: RatingEvent) -> str:
@@ -164,22 +139,14 @@ def _words_of(event: RatingEvent) -> str:
 
 def _tell_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[Identity]) -> None:
     """Say which of *images* no record of *archive* knows."""
-    given = list(zip(images, pictures, strict=False))
-    if not given:
+    if not pictures:
         return
-    hashes = [one for _, picture in given for _, one in picture.keys]
     try:
-        rows = archive.rows(
-            "SELECT sha256, pixel_sha256 FROM run_images WHERE sha256 IN (SELECT"
-            " unnest(?::VARCHAR[])) OR pixel_sha256 IN (SELECT unnest(?::VARCHAR[]))",
-            [hashes, hashes],
-            rated=False,
-        )
+        gone = set(without_record(archive, pictures))
     except ArchiveError as error:  # the ratings are safe
         _log.warning("whether these pictures have records cannot be said: %s", error)
         return
-    known = {one for row in rows for one in row}
-    unknown = [path for path, picture in given if not known & {one for _, one in picture.keys}]
+    unknown = [path for path, one in zip(images, pictures, strict=True) if one in gone]
     if unknown:
         names = ", ".join(str(path) for path in unknown[:3]) + (", ..." if unknown[3:] else "")
         click.echo(
@@ -200,7 +167,7 @@ def _pick(
 ) -> None:
     if tie + skip + bool(losers) > 1:
         raise click.UsageError("choose one of --over, --tie and --skip")
-    shown = [_identity_of(path) for path in (*images, *losers)]
+    shown = [identity_of_file(path) for path in (*images, *losers)]
     if not images or len(shown) < 2:
         raise click.UsageError("a pick is between two pictures or more:"
                                " safelight rate a.png --over b.png")  # fmt: skip
@@ -212,25 +179,3 @@ def _pick(
         store.add(event)
     what = "tie" if tie else "skip" if skip else f"{len(images)} over {len(losers)}"
     click.echo(f"{event.event_id}  pick {what}")
-
-
-def _events(
-    picture: Identity,
-    said: Sequence[tuple[str, bool | int | str]],
-    tags: Sequence[str],
-    rater: str,
-) -> Iterator[RatingEvent]:
-    for kind, value in said:
-        yield RatingEvent.now(kind, picture, value=value, rater=rater)
-    if tags:
-        yield RatingEvent.now("tags", picture, added=tuple(tags), rater=rater)
-
-
-def _identity_of(path: Path) -> Identity:
-    identity = identify(path.read_bytes())
-    return Identity(sha256=identity.sha256, pixel_sha256=identity.pixel_sha256)
-
-
-def _matching(archive: Archive, condition: str) -> list[Identity]:
-    answer = archive.query(condition, columns=["sha256", "pixel_sha256"], limit=None)
-    return [Identity(sha256=row[0], pixel_sha256=row[1]) for row in answer.rows]
