@@ -8,6 +8,8 @@ say so, told by ``verify``, and never deleted.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +39,13 @@ from safelight.archive_layout import (
     ratings_folder,
     records_folder,
 )
-from safelight.errors import ArchiveError, FilterError, RecordError, StorageError
+from safelight.errors import (
+    ArchiveError,
+    FilterError,
+    RecordError,
+    RequestError,
+    StorageError,
+)
 from safelight.knobs import did_you_mean
 from safelight.learning.learning_record import (
     LearningRecord,
@@ -97,6 +105,42 @@ class Answer:
 
     def parquet(self) -> bytes:
         """Return the rows as a Parquet file (zstd)."""
+        with tempfile.TemporaryDirectory() as folder, self._typed() as (connection, rows):
+            file = Path(folder) / "rows.parquet"
+            connection.execute(f"COPY ({rows}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
+            return file.read_bytes()
+
+    def pandas(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame``.
+
+        Raises:
+            RequestError: pandas is not installed.
+        """
+        _needed("pandas")
+        with self._typed() as (connection, rows):
+            return connection.execute(rows).df()
+
+    def polars(self) -> Any:
+        """Return the rows as a ``polars.DataFrame``.
+
+        Raises:
+            RequestError: polars is not installed.
+        """
+        return _needed("polars").read_parquet(io.BytesIO(self.parquet()))
+
+    def arrow(self) -> Any:
+        """Return the rows as a ``pyarrow.Table``.
+
+        Raises:
+            RequestError: pyarrow is not installed.
+        """
+        _needed("pyarrow")
+        with self._typed() as (connection, rows):
+            return connection.sql(rows).to_arrow_table()
+
+    @contextlib.contextmanager
+    def _typed(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        """Give a database, and SQL that selects the rows there, each column of its kind."""
         import duckdb
         import numpy as np
 
@@ -104,18 +148,14 @@ class Answer:
         for place, column in enumerate(self.columns):
             table[column] = np.empty(len(self.rows), object)
             table[column][:] = [row[place] for row in self.rows]
-        with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        kinds = {**TABLES["loras"], **TABLES["runs"], **TABLES["images"], **RATINGS}
+        casts = ", ".join(
+            f"CAST({quoted_name(name)} AS {kinds.get(name, 'VARCHAR')}) AS {quoted_name(name)}"
+            for name in self.columns
+        )
+        with duckdb.connect() as connection:
             connection.register("given", table)
-            kinds = {**TABLES["images"], **RATINGS}
-            casts = ", ".join(
-                f"CAST({quoted_name(name)} AS {kinds.get(name, 'VARCHAR')}) AS {quoted_name(name)}"
-                for name in self.columns
-            )
-            file = Path(folder) / "rows.parquet"
-            connection.execute(
-                f"COPY (SELECT {casts} FROM given) TO '{file}' (FORMAT parquet, COMPRESSION zstd)"
-            )
-            return file.read_bytes()
+            yield connection, f"SELECT {casts} FROM given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -554,6 +594,20 @@ class Archive:
             packs=tuple(result.pack for result in results if result.pack is not None),
             left=tuple(Fault(path=p, told=told) for result in results for p, told in result.left),
         )
+
+
+def _needed(package: str) -> Any:
+    """Return an optional package.
+
+    Raises:
+        RequestError: It is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise RequestError(
+            f"this needs {package}; install it with: pip install {package}"
+        ) from error
 
 
 def _differing(copies: Sequence[tuple[str, bytes]]) -> Iterator[str]:

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from safelight import __version__
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline.backend import (
@@ -31,6 +30,7 @@ from safelight.pipeline.backend import (
     requested_knobs,
 )
 from safelight.sampler_names import SAMPLERS, SCHEDULERS
+from safelight.version import __version__
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

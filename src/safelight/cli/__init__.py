@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from safelight import __version__
 from safelight.errors import ConfigError, RequestError, SafelightError, sentence_of
+from safelight.version import __version__
 
 __all__ = ["main"]
 

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import click
 
-import safelight
 from safelight.cli.options import archive_option, archive_words, seed_option
 from safelight.cli.run_command import command as run_command
 from safelight.knobs import did_you_mean
 
-EXAMPLES = Path(safelight.__file__).parent / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 """Where the example configs of the package are."""
 
 

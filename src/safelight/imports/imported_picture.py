@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from safelight import __version__
 from safelight.errors import SafelightError
 from safelight.imports.bounded_json import json_object
 from safelight.imports.containers import file_texts, sidecar_text
@@ -29,6 +28,7 @@ from safelight.learning.existing_ratings import (
 )
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
 from safelight.learning.ratings import Identity, RatingEvent
+from safelight.version import __version__
 
 __all__ = ["READER", "ImportedPicture", "import_picture", "run_id_of", "shown_path"]
 

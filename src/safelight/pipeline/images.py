@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safelight import __version__
 from safelight.errors import ImageError
 from safelight.knobs import STAGES
+from safelight.version import __version__
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from safelight import __version__
 from safelight.archive_layout import run_folder
 from safelight.config import PipelineConfig
 from safelight.durable_file import make_folder, sync_folder
@@ -50,6 +49,7 @@ from safelight.pipeline.run_hooks import RunHooks
 from safelight.pipeline.run_result import RunFailure, RunResult
 from safelight.pipeline.variant_drawer import Step
 from safelight.randomizer import RandomizerPlanResult, Variant
+from safelight.version import __version__
 
 __all__ = ["SingleRun"]
 

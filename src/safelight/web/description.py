@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from safelight import __version__
+from safelight.version import __version__
 
 __all__ = ["description"]
 

@@ -15,11 +15,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from safelight import __version__
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import RatingStore, ratings_folder
+from safelight.version import __version__
 from safelight.web.held_archive import HeldArchive
 from safelight.web.pictures import Pictures
 from safelight.web.run_queue import RunQueue

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight import __version__
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
@@ -23,6 +22,7 @@ from safelight.pipeline.backend import (
     UpscaleRequest,
     unused_knobs,
 )
+from safelight.version import __version__
 
 if TYPE_CHECKING:
     from safelight.backends.bundled.text_to_image_model import EncodedPrompt, TextToImageModel
