@@ -27,8 +27,8 @@ import atheris
 
 with atheris.instrument_imports(include=["safelight.imports"]):
     from safelight.errors import ImageError
+    from safelight.formats.file_texts import FileTexts
     from safelight.imports.containers import file_texts
-    from safelight.imports.file_texts import FileTexts
     from safelight.imports.picture_reader import read_texts
     from safelight.imports.reading import Reading
 

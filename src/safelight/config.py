@@ -16,7 +16,7 @@ from typing import Any
 
 from safelight.config_check import BackendChoice, check_config, plain
 from safelight.errors import ConfigError, ConfigFault
-from safelight.knobs import INHERITED_BY_IMG2IMG, Stage
+from safelight.knobs import FILE_KNOBS, INHERITED_BY_IMG2IMG, Stage
 from safelight.randomizer_config import (
     MatrixSlot,
     PromptMatrix,
@@ -115,7 +115,7 @@ class PipelineConfig:
         missing = [
             ConfigFault(path=f"{stage}.{knob}", message=f"no such file: {config.folder / name}")
             for stage, knobs in config.stages.items()
-            for knob in ("init_image", "mask")
+            for knob in FILE_KNOBS
             if (name := knobs.get(knob)) and not (config.folder / name).is_file()
         ]
         if missing:

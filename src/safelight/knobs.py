@@ -1,8 +1,9 @@
 """Knob names, their rules, and the primary knobs of a config.
 
-One table, :data:`KNOBS`, is the only place that says which knobs exist: the config check,
-the JSON Schema, sweeps and the documentation all read it. Names are the field's; what
-samplers and schedulers are called is in :mod:`safelight.sampler_names`.
+One table, :data:`KNOBS`, is the only place that says which knobs exist: the config check, the JSON
+Schema, sweeps, requests, records, the columns of archives, imports, evidence, comparisons and the
+texts in pictures are all derived from it. Names are the field's; what samplers and schedulers are
+called is in :mod:`safelight.sampler_names`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = [
+    "COMPARED",
+    "FILE_KNOBS",
     "INHERITED_BY_IMG2IMG",
     "KNOBS",
     "STAGES",
@@ -49,6 +52,11 @@ class Knob:
         above: The value must be greater than this.
         multiple_of: The value must be a multiple of this.
         needs: The knob without which it means nothing.
+        infotext: Its key in the ``parameters`` text of pictures, A1111's; empty when it has none.
+        names_file: Whether it names a picture file; its content counts then, not its name.
+        has_column: Whether archives have a column of it.
+        is_compared: Whether evidence, comparisons and what to rate look at it.
+        is_inherited: Whether img2img takes it from txt2img when it does not state its own.
     """
 
     name: str
@@ -60,6 +68,11 @@ class Knob:
     above: float | None = None
     multiple_of: int | None = None
     needs: str | None = None
+    infotext: str = ""
+    names_file: bool = False
+    has_column: bool = True
+    is_compared: bool = True
+    is_inherited: bool = False
 
     @property
     def rule(self) -> str:
@@ -84,26 +97,44 @@ _LAST_TWO: tuple[Stage, ...] = ("img2img", "upscale")
 _FIRST: tuple[Stage, ...] = ("txt2img",)
 
 _KNOBS = (
-    Knob(name="prompt", kind="text", stages=_DRAWING, summary="What to show."),
-    Knob(name="negative_prompt", kind="text", stages=_DRAWING, summary="What not to show."),
-    Knob(name="model", kind="text", stages=_DRAWING, summary="Checkpoint, as the engine names it."),
-    Knob(name="vae", kind="text", stages=_DRAWING, summary="VAE, as the engine names it."),
-    Knob(name="sampler", kind="text", stages=_DRAWING, summary="Sampler, A1111 spelling."),
-    Knob(name="scheduler", kind="text", stages=_DRAWING, summary="Schedule type, A1111 spelling."),
+    Knob(name="prompt", kind="text", stages=_DRAWING, is_inherited=True, summary="What to show."),
+    Knob(
+        name="negative_prompt", kind="text", stages=_DRAWING, is_inherited=True,
+        summary="What not to show.",
+    ),
+    Knob(
+        name="model", kind="text", stages=_DRAWING, infotext="Model", is_inherited=True,
+        summary="Checkpoint, as the engine names it.",
+    ),
+    Knob(
+        name="vae", kind="text", stages=_DRAWING, infotext="VAE", is_inherited=True,
+        summary="VAE, as the engine names it.",
+    ),
+    Knob(
+        name="sampler", kind="text", stages=_DRAWING, infotext="Sampler", is_inherited=True,
+        summary="Sampler, A1111 spelling.",
+    ),
+    Knob(
+        name="scheduler", kind="text", stages=_DRAWING, infotext="Schedule type", is_inherited=True,
+        summary="Schedule type, A1111 spelling.",
+    ),
     Knob(
         name="steps", kind="integer", stages=_DRAWING, minimum=1, maximum=10_000,
-        summary="Denoising steps.",
+        infotext="Steps", is_inherited=True, summary="Denoising steps.",
     ),
     Knob(
         name="cfg_scale", kind="number", stages=_DRAWING, minimum=0, maximum=1000,
+        infotext="CFG scale", is_inherited=True,
         summary="Classifier-free guidance weight; 1 means no guidance.",
     ),
     Knob(
         name="eta", kind="number", stages=_DRAWING, minimum=0, maximum=1,
+        infotext="Eta", is_inherited=True,
         summary="Noise put back at each step by samplers that can (DDIM, ancestral).",
     ),
     Knob(
         name="seed", kind="integer", stages=_DRAWING, minimum=-1, maximum=MAX_SEED,
+        infotext="Seed", is_inherited=True,
         summary="Seed of the starting noise; -1 is drawn once, when the plan is made.",
     ),
     Knob(
@@ -116,24 +147,33 @@ _KNOBS = (
     ),
     Knob(
         name="clip_skip", kind="integer", stages=_DRAWING, minimum=1, maximum=12,
+        infotext="Clip skip", is_inherited=True,
         summary="Text-encoder layers to stop before the end; 1 uses all.",
     ),
     Knob(
         name="batch_size", kind="integer", stages=_DRAWING, minimum=1, maximum=64,
+        has_column=False, is_compared=False,
         summary="Pictures drawn together, with the seeds seed, seed + 1, and so on.",
     ),
     Knob(
+        name="denoising_strength", kind="number", stages=("img2img",), minimum=0, maximum=1,
+        infotext="Denoising strength",
+        summary="How much of the input is redrawn: 0 keeps it, 1 replaces it.",
+    ),
+    Knob(
         name="hires_scale", kind="number", stages=_FIRST, above=1, maximum=8,
+        infotext="Hires upscale",
         summary="Hires fix: factor by which both sides grow before the picture is redrawn.",
     ),
     Knob(
         name="hires_upscaler", kind="text", stages=_FIRST,
         needs="hires_scale",
-        summary="Hires fix: what enlarges, A1111 spelling.",
+        infotext="Hires upscaler", summary="Hires fix: what enlarges, A1111 spelling.",
     ),
     Knob(
         name="hires_steps", kind="integer", stages=_FIRST, minimum=1, maximum=10_000,
         needs="hires_scale",
+        infotext="Hires steps",
         summary="Hires fix: steps of the second pass; left out, as many as steps.",
     ),
     Knob(
@@ -142,21 +182,19 @@ _KNOBS = (
         summary="Hires fix: how much of the enlarged picture is redrawn.",
     ),
     Knob(
-        name="denoising_strength", kind="number", stages=("img2img",), minimum=0, maximum=1,
-        summary="How much of the input is redrawn: 0 keeps it, 1 replaces it.",
-    ),
-    Knob(
         name="init_image", kind="text", stages=_LAST_TWO,
+        names_file=True, has_column=False, is_compared=False,
         summary="Input image file, when no earlier stage makes one.",
     ),
     Knob(
         name="mask", kind="text", stages=("img2img",),
+        names_file=True, has_column=False, is_compared=False,
         summary="Image file as large as the input: white is redrawn, black is kept.",
     ),
     Knob(
         name="mask_blur", kind="integer", stages=("img2img",), minimum=0, maximum=64,
         needs="mask",
-        summary="How far the mask's edge is softened, in pixels.",
+        infotext="Mask blur", summary="How far the mask's edge is softened, in pixels.",
     ),
     Knob(name="upscaler", kind="text", stages=("upscale",), summary="Upscaler, A1111 spelling."),
     Knob(
@@ -168,11 +206,14 @@ _KNOBS = (
 KNOBS: Mapping[str, Knob] = {knob.name: knob for knob in _KNOBS}
 """Every knob by name."""
 
-INHERITED_BY_IMG2IMG: tuple[str, ...] = (
-    "prompt", "negative_prompt", "model", "vae", "sampler", "scheduler",
-    "steps", "cfg_scale", "eta", "seed", "clip_skip",
-)  # fmt: skip
+INHERITED_BY_IMG2IMG = tuple(knob.name for knob in _KNOBS if knob.is_inherited)
 """Knobs that img2img takes from txt2img when it does not state its own."""
+
+FILE_KNOBS = tuple(knob.name for knob in _KNOBS if knob.names_file)
+"""Knobs that name a picture file."""
+
+COMPARED = tuple(knob.name for knob in _KNOBS if knob.is_compared and knob.has_column)
+"""Knobs that evidence, comparisons and what to rate look at."""
 
 
 def knob_fault(knob: Knob, value: object) -> str | None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.imports.a1111_text import parse_infotext, read_infotext
+from safelight.formats.infotext import parse_infotext
+from safelight.imports.a1111_text import read_infotext
 from safelight.imports.reading import Draft
 
 _CASES_FILE = Path(__file__).parents[3] / "shared" / "data" / "cases" / "a1111_infotext.json"

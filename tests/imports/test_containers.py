@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from safelight.errors import ImageError
+from safelight.formats.file_texts import FileTexts
 from safelight.imports.containers import file_texts, sidecar_text
-from safelight.imports.file_texts import FileTexts
 from safelight.imports.picture_reader import read_picture, read_texts
 
 _DATA = Path(__file__).parents[1] / "data" / "imports"

@@ -14,7 +14,9 @@ from PIL import Image, PngImagePlugin
 
 from safelight import __version__
 from safelight.errors import ImageError
-from safelight.pipeline.images import embed_metadata, identify, parameters_text, png_texts
+from safelight.formats.infotext import parameters_text
+from safelight.formats.png_chunks import png_texts
+from safelight.pipeline.images import embed_metadata, identify
 
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 """How AUTOMATIC1111 and everybody after it reads the last line of an infotext."""
@@ -44,7 +46,7 @@ def read_infotext(text: str) -> tuple[str, str, dict[str, str]]:
     )
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=60))
 def test_any_text_is_embedded_and_read_back(text: str) -> None:
     """Ours and Pillow's reader agree, in every script, and the pixels stay the same file bytes."""
     png = picture()

@@ -19,6 +19,7 @@ from PIL import Image
 from safelight.backends.fake import FakeBackend
 from safelight.config import PipelineConfig
 from safelight.durable_file import write_new_file
+from safelight.formats.png_chunks import png_texts
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.pipeline import (
     BackendDescription,
@@ -32,7 +33,6 @@ from safelight.pipeline import (
     StepCallback,
     Txt2ImgRequest,
 )
-from safelight.pipeline.images import png_texts
 from safelight.pipeline.run_sheet import write_contact_sheet
 from safelight.randomizer import plan_variants
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from safelight.archive import Archive
 from safelight.errors import ArchiveError
-from safelight.knobs import STAGES
+from safelight.knobs import COMPARED, STAGES
 from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
 from safelight.learning.rating_event import Identity, Pictures, RatingEvent, events_in_force
 from safelight.learning.scores import fit_scores, is_automatic
@@ -18,11 +18,7 @@ __all__ = ["POOL_COLUMNS", "NothingToRate", "Row", "identity_of", "next_to_rate"
 
 Row = Mapping[str, Any]
 
-_KNOBS = (
-    "sha256", "pixel_sha256", "prompt", "seed", "stage", "model", "vae", "sampler", "scheduler",
-    "steps", "cfg_scale", "eta", "clip_skip", "width", "height", "denoising_strength",
-    "hires_scale", "hires_upscaler", "upscaler", "scale",
-)  # fmt: skip
+_KNOBS = ("sha256", "pixel_sha256", "stage", *COMPARED)
 POOL_COLUMNS = (*_KNOBS, "path", "parent", "run_id", "variant")
 """Columns of the view ``images`` that are known of each picture."""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from safelight.archive.run_copies import Rank, rank_of
 from safelight.errors import RecordError
-from safelight.knobs import STAGES
+from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import check_digest
 from safelight.lora_tags import split_loras
 from safelight.timestamps import as_utc, utc_timestamp
@@ -47,16 +47,20 @@ _RUNS = {
     "stated_time": "VARCHAR", "digest": "VARCHAR",
 }  # fmt: skip
 
+_KINDS: Mapping[str, str] = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
+_OF_PICTURES = frozenset({"seed", "width", "height"})
+"""Knobs whose column tells of the picture what came of them."""
+
+_KNOBS = tuple(
+    knob.name for knob in KNOBS.values() if knob.has_column and knob.name not in _OF_PICTURES
+)
+
 _IMAGES = {
     "run_id": "VARCHAR", "place": "BIGINT", "timestamp": "VARCHAR", "variant": "BIGINT",
     "stage": "VARCHAR", "path": "VARCHAR", "sha256": "VARCHAR", "pixel_sha256": "VARCHAR",
     "parent": "VARCHAR", "width": "BIGINT", "height": "BIGINT", "seed": "UBIGINT",
     "seconds": "DOUBLE", "mismatches": "BIGINT", "backend": "VARCHAR", "status": "VARCHAR",
-    "name": "VARCHAR", "prompt": "VARCHAR", "negative_prompt": "VARCHAR", "model": "VARCHAR",
-    "vae": "VARCHAR", "sampler": "VARCHAR", "scheduler": "VARCHAR", "steps": "BIGINT",
-    "cfg_scale": "DOUBLE", "eta": "DOUBLE", "clip_skip": "BIGINT", "denoising_strength": "DOUBLE",
-    "hires_scale": "DOUBLE", "hires_upscaler": "VARCHAR", "hires_steps": "BIGINT",
-    "hires_denoising_strength": "DOUBLE", "upscaler": "VARCHAR", "scale": "DOUBLE",
+    "name": "VARCHAR", **{name: _KINDS[KNOBS[name].kind] for name in _KNOBS},
     "prompt_id": "BIGINT", "identity": "VARCHAR", "drawn_by": "VARCHAR",
 }  # fmt: skip
 
@@ -88,11 +92,6 @@ RATINGS: Mapping[str, str] = {
 }  # fmt: skip
 """What the view ``images`` adds of ratings: column -> SQL type; NULL where nobody said anything."""
 
-_KNOBS = tuple(name for name in _IMAGES if name not in (
-    "run_id", "place", "timestamp", "variant", "stage", "path", "sha256", "pixel_sha256", "parent",
-    "width", "height", "seed", "seconds", "mismatches", "backend", "status", "name",
-    "prompt_id", "identity", "drawn_by",
-))  # fmt: skip
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
 

@@ -29,7 +29,7 @@ from safelight.errors import (
     SafelightError,
     sentence_of,
 )
-from safelight.knobs import Stage
+from safelight.knobs import FILE_KNOBS, Stage
 from safelight.pipeline.backend import (
     BackendDescription,
     Closes,
@@ -38,7 +38,7 @@ from safelight.pipeline.backend import (
     TellsSetup,
 )
 from safelight.pipeline.engine_pool import DrawingJob, Ended, Lanes
-from safelight.pipeline.input_files import FILE_KNOBS, InputFiles
+from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant
 from safelight.pipeline.progress import CancelToken
 from safelight.pipeline.stages import stages_of

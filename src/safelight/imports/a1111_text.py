@@ -1,148 +1,21 @@
-"""The ``parameters`` text of AUTOMATIC1111 and of the many tools that write the same.
+"""The ``parameters`` text of AUTOMATIC1111, and of the many that write the same, as a reading.
 
-Source: ``parse_generation_parameters`` of AUTOMATIC1111 1.10 for the grammar. Where it loses
-something (JSON cut at its first comma, a parameter line that is not the last one, another case
-of ``Negative prompt``) this reader does not.
+Its grammar is :mod:`safelight.formats.infotext`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from dataclasses import dataclass
 
-from safelight.imports.bounded_json import json_value, whole_text
+from safelight.formats.bounded_json import json_value
+from safelight.formats.infotext import parse_infotext
 from safelight.imports.reading import Draft, as_number, as_whole
 
-__all__ = ["Infotext", "parse_infotext", "read_infotext"]
+__all__ = ["read_infotext"]
 
-_KEY = re.compile(r"\s*(\w[\w \-/]{0,60}):[ \t]*")
-_QUOTED = re.compile(r'"(?:\\.|[^\\"])+"(?=\s*(?:,|$))')
-_NEGATIVE = re.compile(r"\s*negative prompt:[ \t]?", re.IGNORECASE)
-_STEPS = re.compile(r"\s*Steps: *\d+ *(?:,|$)")
-_INLINE_STEPS = re.compile(r"(?<=[\s.,;)])Steps: \d+, Sampler: ")
 _SIZE = re.compile(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*")
-_MAX_TEXT = 2 * 2**20
-_MAX_PAIRS = 500
-_LONGEST_LINE = 256 * 2**10
 _MODEL_ENDINGS = (".safetensors", ".ckpt", ".gguf", ".pt")
-_KNOWN = frozenset({
-    "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model",
-    "Denoising strength", "Clip skip", "Version",
-})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Infotext:
-    """A parameters text taken apart.
-
-    Attributes:
-        prompt: Without the line break at its ends.
-        negative_prompt: The same; None when the text has no such line.
-        pairs: Key -> value, unquoted, in their order; a key that stands twice keeps the last.
-    """
-
-    prompt: str
-    negative_prompt: str | None
-    pairs: dict[str, str]
-
-
-def parse_infotext(text: str) -> Infotext:
-    """Take a parameters text apart; one without a parameter line is all prompt."""
-    lines = text[:_MAX_TEXT].replace("\r\n", "\n").replace("\r", "\n").strip("\n\0 ").split("\n")
-    place, pairs = _parameter_line(lines)
-    if place < 0:
-        lines, pairs = _split_inline(lines)
-        place = len(lines)
-    later = "\n".join(lines[place + 1 :])
-    for match in re.finditer(r"^(Template|Negative Template): ?", later, re.MULTILINE):
-        end = re.search(r"^(?:Template|Negative Template): ", later[match.end() :], re.MULTILINE)
-        until = match.end() + end.start() if end else len(later)
-        pairs.setdefault(match[1], later[match.end() : until].strip())
-    return _prompts(lines[:place], pairs)
-
-
-def _parameter_line(lines: list[str]) -> tuple[int, dict[str, str]]:
-    """Find the last line that holds parameters; the very last needs no ``Steps`` to be one."""
-    for place in range(len(lines) - 1, max(-1, len(lines) - 200), -1):
-        line = lines[place]
-        if len(line) > _LONGEST_LINE:
-            continue
-        if _STEPS.match(line):
-            return place, _pairs(line)
-        if place == len(lines) - 1 and ":" in line and not _INLINE_STEPS.search(line):
-            pairs = _pairs(line)
-            if len(pairs) >= 3 and len(pairs.keys() & _KNOWN) >= min(3, len(pairs)):
-                return place, pairs
-    return -1, {}
-
-
-def _split_inline(lines: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Find parameters that some tools glue to the prompt's last line."""
-    last = lines[-1] if lines else ""
-    found = list(_INLINE_STEPS.finditer(last)) if len(last) <= _LONGEST_LINE else []
-    if not found:
-        return lines, {}
-    start = found[-1].start()
-    return [*lines[:-1], last[:start]], _pairs(last[start:])
-
-
-def _pairs(line: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    place = 0
-    for _ in range(_MAX_PAIRS):
-        match = _KEY.match(line, place)
-        if match is None:
-            comma = line.find(",", place)
-            if comma < 0:
-                break
-            place = comma + 1
-            continue
-        value, place = _value(line, match.end())
-        if value:
-            pairs[match[1].strip()] = value
-        if place >= len(line):
-            break
-    return pairs
-
-
-def _value(line: str, place: int) -> tuple[str, int]:
-    """Read one value and its comma: a JSON string, bare JSON, or text up to the comma."""
-    if quoted := _QUOTED.match(line, place):
-        try:
-            value = whole_text(str(json.loads(quoted[0])))
-        except ValueError:
-            value = quoted[0].strip('"')
-        return value, _behind_comma(line, quoted.end())
-    if line[place : place + 1] in ("{", "["):
-        try:
-            _, end = json.JSONDecoder().raw_decode(line, place)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            if not line[end : end + 1].strip(", "):
-                return line[place:end], _behind_comma(line, end)
-    comma = line.find(",", place)
-    end = len(line) if comma < 0 else comma
-    return line[place:end].strip(), end + 1
-
-
-def _behind_comma(line: str, place: int) -> int:
-    comma = line.find(",", place)
-    return len(line) if comma < 0 else comma + 1
-
-
-def _prompts(lines: list[str], pairs: dict[str, str]) -> Infotext:
-    for place, line in enumerate(lines):
-        if match := _NEGATIVE.match(line):
-            negative = "\n".join([line[match.end() :], *lines[place + 1 :]])
-            template = re.search(r"^(?:Negative )?Template: ", negative, re.MULTILINE)
-            if template and pairs:
-                pairs.setdefault("Template", negative[template.end() :].strip())
-                negative = negative[: template.start()]
-            return Infotext("\n".join(lines[:place]).strip(), negative.strip(), pairs)
-    return Infotext("\n".join(lines).strip(), None, pairs)
 
 
 def read_infotext(draft: Draft, text: str) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from safelight.errors import ImageError
-from safelight.imports.exif import exif_texts
-from safelight.imports.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
+from safelight.formats.exif import exif_texts
+from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
 
 __all__ = ["read_avif"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from safelight.errors import ImageError
+from safelight.formats.exif import exif_texts
+from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
+from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
 from safelight.imports.avif_boxes import read_avif
-from safelight.imports.exif import exif_texts
-from safelight.imports.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
-from safelight.imports.png_chunks import PNG_SIGNATURE, read_png
 
 __all__ = ["file_texts", "sidecar_text"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from safelight.errors import SafelightError
-from safelight.imports.bounded_json import json_object
+from safelight.formats.bounded_json import json_object
+from safelight.formats.file_texts import FileTexts, decoded
 from safelight.imports.containers import file_texts, sidecar_text
-from safelight.imports.file_texts import FileTexts, decoded
 from safelight.imports.picture_reader import read_texts
 from safelight.imports.reading import Outcome, Reading
 from safelight.knobs import STAGES, primary_knobs

@@ -18,7 +18,7 @@ from safelight.archive import Archive
 from safelight.archive_layout import JOURNAL_NAME, running_folder
 from safelight.durable_file import is_held
 from safelight.errors import RecordError, SafelightError, sentence_of
-from safelight.imports.bounded_json import json_object
+from safelight.formats.bounded_json import json_object
 from safelight.imports.imported_picture import shown_path
 from safelight.imports.picture_reader import read_picture
 from safelight.imports.picture_walk import walk_pictures

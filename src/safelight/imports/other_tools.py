@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from safelight.imports.bounded_json import json_object
+from safelight.formats.bounded_json import json_object
 from safelight.imports.reading import Draft, as_number
 
 __all__ = [

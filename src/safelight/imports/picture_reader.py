@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from safelight.errors import ImageError
+from safelight.formats.bounded_json import json_object, json_value
+from safelight.formats.file_texts import FileTexts
 from safelight.imports.a1111_text import read_infotext
-from safelight.imports.bounded_json import json_object, json_value
 from safelight.imports.comfyui_graph import read_graph
 from safelight.imports.containers import file_texts, sidecar_text
-from safelight.imports.file_texts import FileTexts
 from safelight.imports.fooocus import read_fooocus, read_ruined_fooocus
 from safelight.imports.invokeai import read_invokeai
 from safelight.imports.novelai import is_novelai, read_novelai

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from safelight.knobs import KNOBS
 from safelight.lora_tags import split_loras
 from safelight.sampler_names import SCHEDULERS, canonical_name
 
@@ -26,10 +27,8 @@ Outcome = Literal["full", "partly", "none"]
 _ESSENTIAL = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed")
 """Without one of these the picture cannot be drawn again, so it was read only partly."""
 
-_WHOLE = frozenset({"steps", "seed", "width", "height", "clip_skip", "hires_steps"})
-_FRACTIONS = frozenset(
-    {"cfg_scale", "denoising_strength", "eta", "hires_denoising_strength", "hires_scale", "scale"}
-)
+_WHOLE = frozenset(knob.name for knob in KNOBS.values() if knob.kind == "integer")
+_FRACTIONS = frozenset(knob.name for knob in KNOBS.values() if knob.kind == "number")
 _LARGEST_WHOLE = 2**64 - 1
 _LONGEST_TEXT = 100_000
 _MAX_EXTRA = 200

@@ -16,16 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.knobs import COMPARED
 from safelight.learning.scores import ImageScores
 from safelight.lora_tags import split_loras
 
 __all__ = ["ABSENT", "TRIAL_COLUMNS", "Levels", "Trials", "join_trials", "prompt_terms"]
 
 TRIAL_COLUMNS = (
-    "sha256", "pixel_sha256", "prompt", "seed", "backend", "stage", "negative_prompt", "model",
-    "vae", "sampler", "scheduler", "steps", "cfg_scale", "eta", "clip_skip", "width", "height",
-    "denoising_strength", "hires_scale", "hires_upscaler", "hires_steps",
-    "hires_denoising_strength", "upscaler", "scale",
+    "sha256", "pixel_sha256", "prompt", "seed", "backend", "stage",
+    *(name for name in COMPARED if name not in ("prompt", "seed")),
 )  # fmt: skip
 """Columns of the view ``images`` that :func:`join_trials` reads."""
 

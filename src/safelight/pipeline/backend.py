@@ -57,6 +57,7 @@ class DrawingRequest:
         clip_skip: Text-encoder layers to stop before the end; 1 uses all.
         batch_size: Pictures to draw, with the seeds seed, seed + 1, and so on; None is 1.
         extra: Knobs that only this engine knows, untouched.
+        others: Knobs of the table that have no field here, by name.
         job_id: Names this request uniquely, for an engine that can look a job up again; it
             shapes no picture and is no knob.
     """
@@ -76,6 +77,7 @@ class DrawingRequest:
     clip_skip: int | None = None
     batch_size: int | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    others: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     job_id: str = ""
 
 
@@ -125,6 +127,7 @@ class UpscaleRequest:
         upscaler: Upscaler in AUTOMATIC1111's spelling (``Lanczos``, ``R-ESRGAN 4x+``).
         scale: Factor by which both sides grow, above 0.
         extra: Knobs that only this engine knows, untouched.
+        others: As in :class:`DrawingRequest`.
         job_id: As in :class:`DrawingRequest`.
     """
 
@@ -133,6 +136,7 @@ class UpscaleRequest:
     upscaler: str | None = None
     scale: float | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    others: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     job_id: str = ""
 
 
@@ -143,8 +147,8 @@ def requested_knobs(request: DrawingRequest | UpscaleRequest) -> dict[str, Any]:
     """Return the knobs that *request* states, by name; defaults left to the engine are absent."""
     left_out = ("stage", "init_image", "mask", "job_id")
     knobs = {f.name: getattr(request, f.name) for f in fields(request) if f.name not in left_out}
-    extra = knobs.pop("extra")
-    stated = {name: value for name, value in knobs.items() if value is not None}
+    extra, others = knobs.pop("extra"), knobs.pop("others")
+    stated = {k: v for k, v in {**knobs, **others}.items() if v is not None}
     return {**stated, "extra": dict(extra)} if extra else stated
 
 

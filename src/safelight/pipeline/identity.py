@@ -21,10 +21,11 @@ from typing import Any
 import msgspec
 
 from safelight.errors import StorageError
+from safelight.knobs import FILE_KNOBS
 from safelight.learning.snapshot import plain_values
 from safelight.lora_tags import split_loras
 from safelight.pipeline.backend import BackendDescription, EngineSetup, Named
-from safelight.pipeline.input_files import FILE_KNOBS, InputFiles
+from safelight.pipeline.input_files import InputFiles
 
 __all__ = ["Identities", "named_files", "setup_differences"]
 

@@ -1,4 +1,4 @@
-"""Image files: A1111 ``parameters`` text, our own chunk, identity, and whole-or-absent writing.
+"""Image files: their identity, and the texts that tell how they were made.
 
 An engine's PNG is never decoded and encoded again to add metadata: chunks are spliced in
 behind the header, so what the engine wrote, pixels and chunks alike, stays as it was.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safelight.errors import ImageError
-from safelight.knobs import STAGES
-from safelight.version import __version__
+from safelight.formats.png_chunks import png_texts, with_texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,16 +27,11 @@ __all__ = [
     "encode_png",
     "identify",
     "open_rgb",
-    "parameters_text",
-    "png_texts",
 ]
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FOREIGN_KEYS = ("parameters", "prompt", "workflow")
 """Text keys that say the engine described the picture itself; adding A1111 text beside
 ComfyUI's graph makes ComfyUI open a rebuilt graph instead of the stored one."""
-
-_MAX_TEXT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,144 +119,8 @@ def embed_metadata(png: bytes, parameters: str, safelight: Mapping[str, Any]) ->
     Raises:
         ImageError: *png* is not a PNG file.
     """
-    chunks = list(_chunks(png))
-    if not chunks or chunks[0][0] != b"IHDR":
-        raise ImageError("a PNG file must begin with its header chunk")
-    header_end = chunks[0][2]
-    present = {key for kind, start, end in chunks if (key := _text_key(png, kind, start, end))}
-    texts = [("safelight", json.dumps(safelight, sort_keys=True, ensure_ascii=False))]
-    if not present.intersection(_FOREIGN_KEYS):
-        texts.insert(0, ("parameters", parameters))
-    addition = b"".join(_text_chunk(key, text) for key, text in texts if key not in present)
-    return png[:header_end] + addition + png[header_end:]
-
-
-def png_texts(png: bytes) -> dict[str, str]:
-    """Return the text chunks of a PNG file, those after the pixels included.
-
-    Raises:
-        ImageError: *png* is not a PNG file.
-    """
-    texts: dict[str, str] = {}
-    for kind, start, end in _chunks(png):
-        key = _text_key(png, kind, start, end)
-        if key and key not in texts:
-            texts[key] = _text(kind, png[start + 8 : end - 4])
-    return texts
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, start, end) of every whole chunk; *start* is where its length stands."""
-    if not png.startswith(_SIGNATURE):
-        raise ImageError("not a PNG file")
-    place = len(_SIGNATURE)
-    while place + 12 <= len(png):
-        (length,) = struct.unpack_from(">I", png, place)
-        end = place + 12 + length
-        if end > len(png):
-            return
-        yield png[place + 4 : place + 8], place, end
-        place = end
-
-
-def _text_key(png: bytes, kind: bytes, start: int, end: int) -> str | None:
-    if kind not in (b"tEXt", b"iTXt", b"zTXt"):
-        return None
-    zero = png.find(b"\0", start + 8, min(end - 4, start + 8 + 80))
-    return png[start + 8 : zero].decode("latin-1") if zero > 0 else None
-
-
-def _text(kind: bytes, body: bytes) -> str:
-    _, _, rest = body.partition(b"\0")
-    if kind == b"tEXt":
-        return _decode(rest)
-    if kind == b"zTXt":
-        return _decode(_inflate(rest[1:]))
-    compressed, after = rest[:1] == b"\1", rest[2:]
-    value = after.split(b"\0", 2)[-1]
-    return (_inflate(value) if compressed else value).decode("utf-8", "replace")
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")  # many writers break the rule that tEXt is Latin-1
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _inflate(data: bytes) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(data, _MAX_TEXT_BYTES)
-    except zlib.error as error:
-        raise ImageError(f"a text chunk cannot be inflated: {error}") from error
-
-
-def _text_chunk(key: str, text: str) -> bytes:
-    try:
-        # tEXt cannot tell Latin-1 from UTF-8, and readers guess: ASCII is the only safe use.
-        kind, body = b"tEXt", key.encode("ascii") + b"\0" + text.encode("ascii")
-    except UnicodeEncodeError:
-        kind = b"iTXt"
-        body = key.encode("ascii") + b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
-    crc = zlib.crc32(body, zlib.crc32(kind))
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
-
-
-_INFOTEXT_KEYS = (
-    ("steps", "Steps"),
-    ("sampler", "Sampler"),
-    ("scheduler", "Schedule type"),
-    ("cfg_scale", "CFG scale"),
-    ("seed", "Seed"),
-    ("size", "Size"),
-    ("model_hash", "Model hash"),
-    ("model", "Model"),
-    ("vae", "VAE"),
-    ("denoising_strength", "Denoising strength"),
-    ("clip_skip", "Clip skip"),
-    ("eta", "Eta"),
-    ("mask_blur", "Mask blur"),
-    ("hires_scale", "Hires upscale"),
-    ("hires_steps", "Hires steps"),
-    ("hires_upscaler", "Hires upscaler"),
-)
-"""Knob -> key, in the order in which AUTOMATIC1111 writes them."""
-
-
-def parameters_text(config: Mapping[Any, Mapping[str, Any]], width: int, height: int) -> str:
-    """Return the A1111 ``parameters`` text of a picture.
-
-    Args:
-        config: Stage -> effective knobs of the stages that led to the picture, itself last.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
-
-    Source: ``create_infotext`` of AUTOMATIC1111 1.10 for keys, order and quoting.
-    """
-    drawn: dict[str, Any] = {}
-    for stage in STAGES:
-        if stage != "upscale":
-            drawn.update(config.get(stage, {}))
-    if "denoising_strength" not in drawn:
-        drawn["denoising_strength"] = drawn.get("hires_denoising_strength")
-    upscale = config.get("upscale", {})
-    first_pass = (drawn.get("width"), drawn.get("height"))
-    sides = first_pass if upscale or drawn.get("hires_scale") else (width, height)
-    drawn["size"] = f"{sides[0]}x{sides[1]}" if None not in sides else None
-    pairs = [(key, drawn[knob]) for knob, key in _INFOTEXT_KEYS if drawn.get(knob) is not None]
-    if upscale:
-        pairs.append(("Postprocess upscale by", upscale.get("scale")))
-        pairs.append(("Postprocess upscaler", upscale.get("upscaler")))
-    pairs.append(("Version", f"safelight {__version__}"))
-    last = ", ".join(f"{key}: {_quoted(value)}" for key, value in pairs if value is not None)
-    negative = drawn.get("negative_prompt")
-    lines = [str(drawn.get("prompt", ""))]
-    lines += [f"Negative prompt: {negative}"] if negative else []
-    return "\n".join([*lines, last])
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    if any(sign in text for sign in ",\n:"):
-        return json.dumps(text, ensure_ascii=False)
-    return text
+    present = png_texts(png).keys()
+    texts = {"safelight": json.dumps(safelight, sort_keys=True, ensure_ascii=False)}
+    if not present & set(_FOREIGN_KEYS):
+        texts = {"parameters": parameters, **texts}
+    return with_texts(png, {key: text for key, text in texts.items() if key not in present})

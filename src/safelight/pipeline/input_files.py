@@ -9,10 +9,7 @@ from typing import Any
 
 from safelight.errors import StorageError
 
-__all__ = ["FILE_KNOBS", "InputFiles"]
-
-FILE_KNOBS = ("init_image", "mask")
-"""Knobs that name a file."""
+__all__ = ["InputFiles"]
 
 _HELD = 4
 

@@ -12,6 +12,7 @@ import msgspec
 
 from safelight.durable_file import sync_folder, write_new_file
 from safelight.errors import ImageError
+from safelight.formats.infotext import parameters_text
 from safelight.knobs import Stage
 from safelight.learning.learning_record import (
     SCHEMA,
@@ -24,7 +25,6 @@ from safelight.pipeline.images import (
     ImageIdentity,
     embed_metadata,
     identify,
-    parameters_text,
 )
 from safelight.pipeline.journal import VariantEntry
 from safelight.pipeline.stages import mismatches

@@ -18,8 +18,9 @@ import msgspec
 
 from safelight.config import PipelineConfig
 from safelight.errors import StorageError
+from safelight.knobs import FILE_KNOBS
 from safelight.learning.snapshot import plain_snapshot, plain_values
-from safelight.pipeline.input_files import FILE_KNOBS, InputFiles
+from safelight.pipeline.input_files import InputFiles
 from safelight.randomizer import RandomizerPlanResult
 from safelight.randomizer_config import RandomizerConfig
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from safelight.errors import ConfigError
-from safelight.knobs import STAGES, Stage
+from safelight.knobs import FILE_KNOBS, STAGES, Stage
 from safelight.learning.learning_record import Mismatch
 from safelight.learning.snapshot import plain_values
 from safelight.pipeline.backend import (
@@ -19,8 +20,8 @@ from safelight.pipeline.backend import (
 
 __all__ = ["mismatches", "stage_request", "stages_of"]
 
-_FILES = ("init_image", "mask")
-"""Knobs that name a file; the request carries its bytes."""
+_KINDS = {"txt2img": Txt2ImgRequest, "img2img": Img2ImgRequest, "upscale": UpscaleRequest}
+_FIELDS = {stage: {one.name for one in fields(kind)} for stage, kind in _KINDS.items()}
 
 
 def stages_of(config: Mapping[Stage, Mapping[str, Any]]) -> tuple[Stage, ...]:
@@ -48,15 +49,19 @@ def stage_request(
     Raises:
         ConfigError: The stage needs a picture and there is none.
     """
-    stated = {name: value for name, value in knobs.items() if name not in _FILES}
-    stated["job_id"] = job_id
+    # Of a knob that names a file the request carries the bytes.
+    stated = {name: value for name, value in knobs.items() if name not in FILE_KNOBS}
+    known = _FIELDS[stage]
+    own = {name: value for name, value in stated.items() if name in known}
+    own["job_id"] = job_id
+    own["others"] = {name: value for name, value in stated.items() if name not in known}
     if stage == "txt2img":
-        return Txt2ImgRequest(**{"prompt": "", **stated})
+        return Txt2ImgRequest(**{"prompt": "", **own})
     if init_image is None:
         raise ConfigError(f"{stage} needs a picture to start from: set {stage}.init_image")
     if stage == "img2img":
-        return Img2ImgRequest(init_image=init_image, mask=mask, **stated)
-    return UpscaleRequest(init_image=init_image, **stated)
+        return Img2ImgRequest(init_image=init_image, mask=mask, **own)
+    return UpscaleRequest(init_image=init_image, **own)
 
 
 def mismatches(

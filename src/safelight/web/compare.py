@@ -8,17 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.knobs import COMPARED
 from safelight.web.browse import picture_rows
 from safelight.web.look import known_picture
 from safelight.web.table import LightTable
 
 __all__ = ["routes"]
 
-AXES = (
-    "model", "sampler", "scheduler", "steps", "cfg_scale", "seed", "prompt", "negative_prompt",
-    "denoising_strength", "eta", "clip_skip", "vae", "hires_scale", "hires_upscaler",
-    "hires_steps", "hires_denoising_strength", "upscaler", "scale", "width", "height", "stage",
-)  # fmt: skip
+_FIRST_AXES = ("model", "sampler", "scheduler", "steps", "cfg_scale", "seed", "prompt")
+AXES = tuple(dict.fromkeys((*_FIRST_AXES, *COMPARED, "stage")))
 _MOST_PICTURES = 2000
 _MOST_VALUES = 60
 

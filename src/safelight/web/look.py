@@ -17,9 +17,10 @@ from starlette.routing import Route
 
 from safelight.archive.paging import cursor
 from safelight.errors import ImageError
+from safelight.formats.infotext import parameters_text
+from safelight.formats.png_chunks import png_texts
 from safelight.knobs import STAGES
 from safelight.learning.learning_record import ImageOutput, LearningRecord
-from safelight.pipeline.images import parameters_text, png_texts
 from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
 from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
 from safelight.web.table import LightTable, NotThere, json_answer

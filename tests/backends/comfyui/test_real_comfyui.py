@@ -25,6 +25,7 @@ from backends.comfyui.real_server import CHECKPOINT, UPSCALER, RealServer
 from safelight.backends.comfyui import ComfyuiBackend
 from safelight.cli.demo_command import EXAMPLES
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
+from safelight.formats.png_chunks import png_texts
 from safelight.pipeline.backend import (
     Backend,
     Generation,
@@ -32,7 +33,6 @@ from safelight.pipeline.backend import (
     Txt2ImgRequest,
     UpscaleRequest,
 )
-from safelight.pipeline.images import png_texts
 
 FOLDER = os.environ.get("SAFELIGHT_COMFYUI_DIR", "")
 URL = os.environ.get("SAFELIGHT_COMFYUI_URL", "")

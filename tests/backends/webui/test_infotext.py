@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from safelight.backends.webui.infotext import infotext_knobs, read_infotext
+from safelight.backends.webui.infotext import infotext_knobs
+from safelight.formats.infotext import parse_infotext
 
 FORGE = (
     "a red fox, 35mm film\nsecond line\nNegative prompt: blurry,\nugly\n"
@@ -20,7 +21,7 @@ FORGE = (
 
 def test_a_forge_text_tells_every_knob() -> None:
     """Each key under the knob's name, numbers as numbers, quoted values unquoted."""
-    text = read_infotext(FORGE)
+    text = parse_infotext(FORGE)
     assert text.prompt == "a red fox, 35mm film\nsecond line"
     assert text.negative_prompt == "blurry,\nugly"
     assert infotext_knobs(text) == {
@@ -46,7 +47,7 @@ def test_a_forge_text_tells_every_knob() -> None:
 
 def test_an_sdnext_text_repeats_its_prompts_and_names_a_class_for_a_default_sampler() -> None:
     """The template lines are no part of the negative prompt."""
-    text = read_infotext(
+    text = parse_infotext(
         "a fox\nNegative prompt: blurry\nTemplate: a fox\nNegative template: blurry\n"
         "Steps: 1, Size: 64x64, Scheduler: PNDMScheduler, Seed: 8, CFG scale: 6.0, App: SD.Next"
     )
@@ -73,7 +74,7 @@ def test_an_sdcpp_text_is_read_from_its_json() -> None:
         "height": 64,
     }
     line = "Steps: 4, CFG scale: 7.300000, Eta: inf, Seed: 42, Size: 64x64, Sampler: euler_a karras"
-    knobs = infotext_knobs(read_infotext(f"a\n{line}, SDCPP: {json.dumps(told)}"))
+    knobs = infotext_knobs(parse_infotext(f"a\n{line}, SDCPP: {json.dumps(told)}"))
     assert knobs == {
         "prompt": "a",
         "negative_prompt": "",
@@ -93,7 +94,7 @@ def test_an_sdcpp_text_is_read_from_its_json() -> None:
 def test_a_broken_sdcpp_json_costs_only_itself() -> None:
     """The plain line before it still tells the seed; eta inf is no eta."""
     text = "a\nSteps: 4, CFG scale: 7.3, Eta: inf, Seed: 42, Size: 64x64, SDCPP: {broken"
-    knobs = infotext_knobs(read_infotext(text))
+    knobs = infotext_knobs(parse_infotext(text))
     assert knobs["seed"] == 42
     assert "eta" not in knobs
 
@@ -101,12 +102,12 @@ def test_a_broken_sdcpp_json_costs_only_itself() -> None:
 def test_an_old_joined_sampler_is_two_knobs() -> None:
     """Before 1.9 the schedule was part of the sampler's name."""
     text = "a\nSteps: 4, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 1, Size: 8x8"
-    knobs = infotext_knobs(read_infotext(text))
+    knobs = infotext_knobs(parse_infotext(text))
     assert (knobs["sampler"], knobs["scheduler"]) == ("DPM++ 2M", "Karras")
 
 
 @pytest.mark.parametrize("text", ["", "a fox", "Steps: 20, a ladder, Seed: no", "\n\n", "::,,::"])
 def test_what_is_no_infotext_is_all_prompt(text: str) -> None:
     """Fewer than three pairs are somebody's words."""
-    assert read_infotext(text).prompt == text.strip()
-    assert infotext_knobs(read_infotext(text)) == {}
+    assert parse_infotext(text).prompt == text.strip()
+    assert infotext_knobs(parse_infotext(text)) == {}

@@ -15,9 +15,11 @@ from typing import Any
 
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.webui.dialects import SDCPP, SDNEXT, Abilities, Model
-from safelight.backends.webui.infotext import infotext_knobs, read_infotext
+from safelight.backends.webui.infotext import infotext_knobs
 from safelight.backends.webui.jobs import NotBegun
 from safelight.errors import BackendError, ImageError
+from safelight.formats.infotext import parse_infotext
+from safelight.formats.png_chunks import png_texts
 from safelight.pipeline.backend import (
     DrawingRequest,
     GeneratedImage,
@@ -25,7 +27,6 @@ from safelight.pipeline.backend import (
     Img2ImgRequest,
     Txt2ImgRequest,
 )
-from safelight.pipeline.images import png_texts
 
 __all__ = ["Png", "decoded_png", "read_drawing"]
 
@@ -142,7 +143,7 @@ def _info(info: Any) -> Mapping[str, Any]:
 
 def _too_few(server: EngineServer, info: Mapping[str, Any], got: int, wanted: int) -> BackendError:
     texts = info.get("infotexts")
-    text = read_infotext(str(texts[0])) if isinstance(texts, list) and texts else None
+    text = parse_infotext(str(texts[0])) if isinstance(texts, list) and texts else None
     if got == 0 and (text is None or not text.pairs.get("Model")):
         return NotBegun(
             f"{server} sent no picture, as it does while its model is still loading; try again"
@@ -171,7 +172,7 @@ class _Reading:
     def knobs(self, picture: Png, number: int) -> dict[str, Any]:
         """Return knob -> value of picture *number* of the batch."""
         text = picture.text or _nth(self._info, "infotexts", self._first + number)
-        knobs = infotext_knobs(read_infotext(str(text or "")))
+        knobs = infotext_knobs(parse_infotext(str(text or "")))
         self._take_info(knobs, number)
         self._name_the_prompts(knobs)
         self._name_the_model(knobs)

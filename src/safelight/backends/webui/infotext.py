@@ -1,4 +1,4 @@
-"""infotext: what the text in a picture of AUTOMATIC1111's family says, as knobs.
+"""infotext: what the text that a server answers with says, as knobs.
 
 Three servers write three texts: AUTOMATIC1111 and Forge the one that gave the format its name,
 SD.Next the same with keys of its own, stable-diffusion.cpp an older form with its whole request
@@ -7,90 +7,15 @@ as JSON at the end. What a text does not say is left out.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
+from safelight.formats.bounded_json import json_object
+from safelight.formats.infotext import Infotext
 from safelight.sampler_names import SCHEDULERS, canonical_name
 
-__all__ = ["Infotext", "infotext_knobs", "read_infotext"]
-
-_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-_SDCPP = re.compile(r",\s*SDCPP:\s*(?=\{)")
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Infotext:
-    """A ``parameters`` text taken apart.
-
-    Attributes:
-        prompt: What stands before the negative prompt.
-        negative_prompt: Empty when the text has none.
-        pairs: Key -> value of the last line, values unquoted.
-        sdcpp: The request that stable-diffusion.cpp appends, empty elsewhere.
-    """
-
-    prompt: str = ""
-    negative_prompt: str = ""
-    pairs: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    sdcpp: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
-
-
-def read_infotext(text: str) -> Infotext:
-    """Take *text* apart; a text that is no infotext is all prompt.
-
-    Source: ``parse_generation_parameters`` of AUTOMATIC1111 1.10: a last line of fewer than
-    three pairs belongs to the prompt.
-    """
-    head, sdcpp = _without_sdcpp(text)
-    *lines, last = head.strip().split("\n")
-    pairs = _pairs(last)
-    if len(pairs) < 3:
-        lines, pairs = [*lines, last], {}
-    prompt: list[str] = []
-    negative: list[str] = []
-    into = prompt
-    for line in lines:
-        key, _, rest = line.partition(":")
-        if key.strip() in ("Template", "Negative template") and pairs:
-            break  # SD.Next repeats both prompts before the last line
-        if key.strip() == "Negative prompt":
-            into, line = negative, rest.strip()
-        into.append(line)
-    return Infotext(
-        prompt="\n".join(prompt).strip(),
-        negative_prompt="\n".join(negative).strip(),
-        pairs=pairs,
-        sdcpp=sdcpp,
-    )
-
-
-def _without_sdcpp(text: str) -> tuple[str, Mapping[str, Any]]:
-    match = _SDCPP.search(text)
-    if match is None:
-        return text, {}
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text, match.end())
-    except ValueError:
-        return text[: match.start()], {}
-    return text[: match.start()], value if isinstance(value, dict) else {}
-
-
-def _pairs(line: str) -> dict[str, str]:
-    found = {}
-    for key, value in _PAIR.findall(line):
-        if value.startswith('"') and value.endswith('"'):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                continue
-        found[key.strip()] = str(value).strip()
-    return found
-
+__all__ = ["infotext_knobs"]
 
 _TEXT_KEYS = {
     "sampler": "Sampler",
@@ -120,9 +45,9 @@ def infotext_knobs(text: Infotext) -> dict[str, Any]:
     The size is that of the first pass, as written; ``denoising_strength`` is the only one that
     the text knows, be it img2img's or hires fix's. Numbers that are no numbers are left out.
     """
-    if text.sdcpp:
-        return _sdcpp_knobs(text.sdcpp)
     pairs = text.pairs
+    if told := json_object(pairs.get("SDCPP", "")):
+        return _sdcpp_knobs(told)
     knobs: dict[str, Any] = {k: pairs[key] for k, key in _TEXT_KEYS.items() if pairs.get(key)}
     for names, kind in ((_INTEGER_KEYS, int), (_NUMBER_KEYS, float)):
         for knob, key in names.items():

@@ -1,19 +1,22 @@
-"""PNG files: size and text chunks, before and after the pixels, without reading the pixels."""
+"""png_chunks: size and texts of PNG files, before and after the pixels, which are never decoded."""
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from safelight.errors import ImageError
-from safelight.imports.exif import exif_texts
-from safelight.imports.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
+from safelight.formats.exif import exif_texts
+from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
 
-__all__ = ["PNG_SIGNATURE", "read_png"]
+__all__ = ["PNG_SIGNATURE", "png_texts", "read_png", "with_texts"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 1_000_000
+_HEADER_END = len(PNG_SIGNATURE) + 25
 
 
 def read_png(file: BinaryIO) -> FileTexts:
@@ -52,6 +55,39 @@ def read_png(file: BinaryIO) -> FileTexts:
         file.seek(4, 1)
         _READERS[kind](found, body)
     return found
+
+
+def png_texts(png: bytes) -> dict[str, str]:
+    """Return key -> text of a PNG file, the first of each key.
+
+    Raises:
+        ImageError: *png* is not a PNG file.
+    """
+    if not png.startswith(PNG_SIGNATURE):
+        raise ImageError("not a PNG file")
+    return read_png(io.BytesIO(png)).texts
+
+
+def with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
+    """Return *png* with *texts* behind its header; all else stays as it was, byte for byte.
+
+    Args:
+        png: A PNG file, whose header :func:`png_texts` has seen.
+        texts: Key, in ASCII -> text.
+    """
+    added = b"".join(_text_chunk(key, text) for key, text in texts.items())
+    return png[:_HEADER_END] + added + png[_HEADER_END:]
+
+
+def _text_chunk(key: str, text: str) -> bytes:
+    try:
+        # tEXt cannot tell Latin-1 from UTF-8, and readers guess: ASCII is the only safe use.
+        kind, body = b"tEXt", key.encode("ascii") + b"\0" + text.encode("ascii")
+    except UnicodeEncodeError:
+        kind = b"iTXt"
+        body = key.encode("ascii") + b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
+    crc = zlib.crc32(body, zlib.crc32(kind))
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
 def _plain(found: FileTexts, body: bytes) -> None:

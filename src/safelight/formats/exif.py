@@ -9,8 +9,8 @@ import json
 import re
 import struct
 
-from safelight.imports.bounded_json import json_object
-from safelight.imports.file_texts import FileTexts, decoded
+from safelight.formats.bounded_json import json_object
+from safelight.formats.file_texts import FileTexts, decoded
 
 __all__ = ["exif_texts", "user_comment"]
 
