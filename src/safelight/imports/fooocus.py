@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from safelight.imports.reading import Draft
@@ -13,7 +14,7 @@ _SIZE = re.compile(r"\(?\s*(\d{1,6})\s*[,x×]\s*(\d{1,6})\s*\)?")
 _LORA = re.compile(r"(.+?)\s*:\s*(-?[\d.]+)")
 
 
-def read_fooocus(draft: Draft, data: dict[str, Any]) -> bool:
+def read_fooocus(draft: Draft, data: Mapping[str, Any]) -> bool:
     """Read Fooocus's own scheme into *draft*, with its snake-case keys or its spoken labels."""
     values = {str(key).lower().replace(" ", "_"): value for key, value in data.items()}
     if "prompt" not in values:
@@ -50,7 +51,7 @@ def read_fooocus(draft: Draft, data: dict[str, Any]) -> bool:
     return True
 
 
-def read_ruined_fooocus(draft: Draft, data: dict[str, Any]) -> bool:
+def read_ruined_fooocus(draft: Draft, data: Mapping[str, Any]) -> bool:
     """Read RuinedFooocus's JSON into *draft*."""
     draft.generator = "ruined-fooocus"
     for knob, key in (("prompt", "Prompt"), ("negative_prompt", "Negative"), ("steps", "steps"),

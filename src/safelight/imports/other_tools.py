@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from safelight.formats.bounded_json import json_object
@@ -189,5 +189,4 @@ def read_civitai_extra(draft: Draft, text: str) -> bool:
     return True
 
 
-Reader = Callable[[Draft, Mapping[str, Any]], bool]
 """What reads one JSON object; False leaves the draft for the next reader."""

@@ -1,17 +1,17 @@
 """One picture file -> a :class:`Reading`: which tool made it, and what it says.
 
-The order in which tools are tried avoids the known traps: InvokeAI and NovelAI have keys of
-their own; ``parameters`` may hold JSON of three tools or AUTOMATIC1111's text; an img2img
-picture of AUTOMATIC1111 can carry the stale graph of its source, so that its text wins.
+Tools are tried in the order of :data:`FILE_READERS`, on comments in that of
+:data:`COMMENT_READERS`; the reason for each place stands there. How to add one:
+``docs/writing-a-reader.md``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safelight.errors import ImageError
 from safelight.formats.bounded_json import json_object, json_value
@@ -23,7 +23,6 @@ from safelight.imports.fooocus import read_fooocus, read_ruined_fooocus
 from safelight.imports.invokeai import read_invokeai
 from safelight.imports.novelai import is_novelai, read_novelai
 from safelight.imports.other_tools import (
-    Reader,
     read_civitai_extra,
     read_draw_things,
     read_easy_diffusion,
@@ -32,11 +31,11 @@ from safelight.imports.other_tools import (
     read_stability_matrix,
     read_tensorart,
 )
-from safelight.imports.reading import Draft, Reading
+from safelight.imports.reading import Draft, Given, Reader, Reading
 from safelight.imports.swarmui import read_swarmui
 from safelight.imports.xmp_texts import xmp_texts
 
-__all__ = ["SUFFIXES", "read_picture", "read_texts"]
+__all__ = ["COMMENT_READERS", "FILE_READERS", "SUFFIXES", "read_picture", "read_texts"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".apng"})
 """Names of files that are looked at; what a file really is, its first bytes tell."""
@@ -88,37 +87,19 @@ def read_texts(found: FileTexts, digest: str, *, sidecar: str = "") -> Reading:
 def _read(draft: Draft, texts: Mapping[str, str], size: tuple[int, int]) -> None:
     if "safelight" in texts and json_object(texts["safelight"]):
         draft.extra["safelight"] = texts["safelight"][:2000]
-    if any(key in texts for key in _INVOKEAI) and _whole(draft, read_invokeai, texts):
-        return
-    if is_novelai(texts) and _whole(draft, read_novelai, texts):
-        return
-    if data := json_object(texts.get("imagemetahub_data", "")):
-        read_graph(draft, data.get("prompt_api"), data.get("workflow"), size=size)
-        return
-    if "generation_data" in texts:
-        _graph(draft, texts, size)
-        read_tensorart(draft, texts["generation_data"])
-        return
-    if "parameters-json" in texts and _graph(draft, texts, size):
-        read_stability_matrix(draft, texts["parameters-json"])
-        return
-    if read_easy_diffusion(draft, texts):
-        return
-    for place in _COMMENTS:
-        if place in texts and _comment(draft, texts[place], texts):
-            if place != "parameters" and "prompt" in texts and draft.generator != "comfyui":
-                draft.warnings.append(f"a graph is there too; {place} was read")
-            _leftover(draft, texts)
-            return
-    _graph(draft, texts, size)
+    _first_that_reads(FILE_READERS, draft, Given(texts=texts, size=size))
 
 
-def _whole(draft: Draft, reader: Any, texts: Mapping[str, str]) -> bool:
-    attempt = Draft()
-    if not reader(attempt, texts):
-        return False
-    _adopt(draft, attempt)
-    return True
+def _first_that_reads(readers: Sequence[Reader], draft: Draft, given: Given) -> bool:
+    """Put what the first of *readers* that can read *given* says into *draft*."""
+    for reader in readers:
+        attempt = Draft()
+        if reader.read(attempt, given):
+            _adopt(draft, attempt)
+            return True
+        if attempt.warnings and not attempt.knobs:
+            draft.warnings += attempt.warnings
+    return False
 
 
 def _adopt(draft: Draft, attempt: Draft) -> None:
@@ -128,33 +109,108 @@ def _adopt(draft: Draft, attempt: Draft) -> None:
     draft.extra, draft.warnings = extra, warnings
 
 
-def _comment(draft: Draft, text: str, texts: Mapping[str, str]) -> bool:
-    if not text.lstrip().startswith("{"):
-        return read_infotext(draft, text)
-    data = json_object(text)
-    if not data:
+def _invokeai(draft: Draft, given: Given) -> bool:
+    return any(key in given.texts for key in _INVOKEAI) and read_invokeai(draft, given.texts)
+
+
+def _novelai(draft: Draft, given: Given) -> bool:
+    return is_novelai(given.texts) and read_novelai(draft, given.texts)
+
+
+def _image_meta_hub(draft: Draft, given: Given) -> bool:
+    data = json_object(given.texts.get("imagemetahub_data", ""))
+    if data:
+        read_graph(draft, data.get("prompt_api"), data.get("workflow"), size=given.size)
+    return bool(data)
+
+
+def _tensorart(draft: Draft, given: Given) -> bool:
+    if "generation_data" not in given.texts:
         return False
-    for reader in _json_readers(data, texts):
-        attempt = Draft()
-        if reader(attempt, data):
-            _adopt(draft, attempt)
+    _graph(draft, given.texts, given.size)
+    read_tensorart(draft, given.texts["generation_data"])
+    return True
+
+
+def _stability_matrix(draft: Draft, given: Given) -> bool:
+    read = "parameters-json" in given.texts and _graph(draft, given.texts, given.size)
+    if read:
+        read_stability_matrix(draft, given.texts["parameters-json"])
+    return read
+
+
+def _easy_diffusion(draft: Draft, given: Given) -> bool:
+    return read_easy_diffusion(draft, given.data or given.texts)
+
+
+def _comment(draft: Draft, given: Given) -> bool:
+    """Read the first comment that one of :data:`COMMENT_READERS` understands."""
+    for place in _COMMENTS:
+        text = given.texts.get(place, "")
+        own = replace(given, comment=text, data=json_object(text) if _is_json(text) else {})
+        if text and _first_that_reads(COMMENT_READERS, draft, own):
+            if place != "parameters" and "prompt" in given.texts and draft.generator != "comfyui":
+                draft.warnings.append(f"a graph is there too; {place} was read")
+            _leftover(draft, given.texts)
             return True
     return False
 
 
-def _json_readers(data: Mapping[str, Any], texts: Mapping[str, str]) -> list[Reader]:
-    if data.get("software") == "RuinedFooocus":
-        return [read_ruined_fooocus]  # type: ignore[list-item]
-    if "sui_image_params" in data:
-        return [read_swarmui]  # type: ignore[list-item]
-    spoken = "base_model" in data or "Base Model" in data or "fooocus_scheme" in texts
-    if spoken or str(texts.get("exif:Software", "")).startswith("Fooocus"):
-        return [read_fooocus]  # type: ignore[list-item]
-    return [read_imaginairy, read_draw_things, read_easy_diffusion, read_hf_space, _bare_graph]
+def _comfyui(draft: Draft, given: Given) -> bool:
+    return _graph(draft, given.texts, given.size)
 
 
-def _bare_graph(draft: Draft, data: Mapping[str, Any]) -> bool:
+FILE_READERS: Sequence[Reader] = (
+    # Keys that nobody else writes come first: these tools also write what others read wrongly.
+    Reader("invokeai", _invokeai),
+    Reader("novelai", _novelai),
+    # A graph with more beside it: the graph alone would be read as ComfyUI's.
+    Reader("image-meta-hub", _image_meta_hub),
+    Reader("tensorart", _tensorart),
+    Reader("stability-matrix", _stability_matrix),
+    Reader("easy-diffusion", _easy_diffusion),
+    # Comments before graphs: an img2img picture of AUTOMATIC1111 can carry its source's graph.
+    Reader("comment", _comment),
+    Reader("comfyui", _comfyui),
+)
+"""Tried one after the other on the texts of a file."""
+
+
+def _infotext(draft: Draft, given: Given) -> bool:
+    return not _is_json(given.comment) and read_infotext(draft, given.comment)
+
+
+def _ruined_fooocus(draft: Draft, given: Given) -> bool:
+    return given.data.get("software") == "RuinedFooocus" and read_ruined_fooocus(draft, given.data)
+
+
+def _swarmui(draft: Draft, given: Given) -> bool:
+    return "sui_image_params" in given.data and read_swarmui(draft, given.data)
+
+
+def _fooocus(draft: Draft, given: Given) -> bool:
+    spoken = "base_model" in given.data or "Base Model" in given.data
+    said = "fooocus_scheme" in given.texts or str(given.texts.get("exif:Software", "")).startswith(
+        "Fooocus"
+    )
+    return bool(given.data) and (spoken or said) and read_fooocus(draft, given.data)
+
+
+def _imaginairy(draft: Draft, given: Given) -> bool:
+    return read_imaginairy(draft, given.data)
+
+
+def _draw_things(draft: Draft, given: Given) -> bool:
+    return read_draw_things(draft, given.data)
+
+
+def _hf_space(draft: Draft, given: Given) -> bool:
+    return read_hf_space(draft, given.data)
+
+
+def _bare_graph(draft: Draft, given: Given) -> bool:
     """Read a graph that stands alone in a comment, as Civitai's generator writes it."""
+    data = given.data
     if not any(isinstance(node, dict) and "class_type" in node for node in data.values()):
         return False
     read_graph(draft, data)
@@ -164,6 +220,27 @@ def _bare_graph(draft: Draft, data: Mapping[str, Any]) -> bool:
     elif "extra" in data and "airs" in str(data["extra"])[:200]:
         draft.generator = "civitai"
     return True
+
+
+COMMENT_READERS: Sequence[Reader] = (
+    Reader("infotext", _infotext),  # the only one that is no JSON
+    # Said by a key of their own.
+    Reader("ruined-fooocus", _ruined_fooocus),
+    Reader("swarmui", _swarmui),
+    # Keys that the generic ones below would take for theirs.
+    Reader("fooocus", _fooocus),
+    Reader("imaginairy", _imaginairy),
+    Reader("draw-things", _draw_things),
+    Reader("easy-diffusion", _easy_diffusion),
+    # Any JSON with a prompt and steps, and last any graph.
+    Reader("hf-space", _hf_space),
+    Reader("civitai", _bare_graph),
+)
+"""Tried one after the other on each comment of a file."""
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
 
 
 def _graph(draft: Draft, texts: Mapping[str, str], size: tuple[int, int] = (0, 0)) -> bool:

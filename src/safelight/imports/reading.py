@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,7 +19,17 @@ from safelight.knobs import KNOBS
 from safelight.lora_tags import split_loras
 from safelight.sampler_names import SCHEDULERS, canonical_name
 
-__all__ = ["Draft", "FieldStatus", "ImportedLora", "Outcome", "Reading", "as_number", "as_whole"]
+__all__ = [
+    "Draft",
+    "FieldStatus",
+    "Given",
+    "ImportedLora",
+    "Outcome",
+    "Reader",
+    "Reading",
+    "as_number",
+    "as_whole",
+]
 
 FieldStatus = Literal["read", "defaulted", "unresolved", "conflicting"]
 Outcome = Literal["full", "partly", "none"]
@@ -86,6 +96,37 @@ class Reading:
     sha256: str
     warnings: tuple[str, ...]
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a reader is given to read.
+
+    Attributes:
+        texts: Place -> text of the whole file: a PNG chunk's key, ``exif:UserComment``, ...
+        size: Width and height in pixels.
+        comment: The one text that a reader of comments is asked about.
+        data: Its JSON object; empty when it is none.
+    """
+
+    texts: Mapping[str, str]
+    size: tuple[int, int] = (0, 0)
+    comment: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One tool's reader.
+
+    Attributes:
+        name: Of the tool.
+        read: Puts what the tool says into a fresh draft, and returns True; False when the texts
+            are not this tool's, and then the next reader is asked.
+    """
+
+    name: str
+    read: Callable[[Draft, Given], bool]
 
 
 @dataclass(slots=True, kw_only=True)

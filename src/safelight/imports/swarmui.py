@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from safelight.imports.reading import Draft, as_number
@@ -17,7 +17,7 @@ _TAKEN = frozenset({
 })  # fmt: skip
 
 
-def read_swarmui(draft: Draft, data: dict[str, Any]) -> bool:
+def read_swarmui(draft: Draft, data: Mapping[str, Any]) -> bool:
     """Read SwarmUI's JSON into *draft*; False when it is none. Numbers may be texts there."""
     params = data.get("sui_image_params")
     if not isinstance(params, dict):
