@@ -121,6 +121,33 @@ def test_a_confounder_is_named() -> None:
     assert "with model X" in told
 
 
+def test_a_confounder_of_one_of_many_values_is_named() -> None:
+    """Of many samplers each is compared with all others; one came with a model of its own."""
+    rows = scatter(300, sampler=list("abcdefghijklmn"))
+    for row in rows:
+        row["model"] = "X" if row["sampler"] == "c" else "Y"
+    found = comparisons(effects_of(rows, lambda row: 1.0 * (row["model"] == "X")), "sampler")
+    assert found["c"].status == "confounded"
+    assert found["c"].notes == (
+        "sampler c was only ever used with model X, and sampler everything else only with model Y",
+    )
+    assert {one.status for level, one in found.items() if level != "c"} <= {"open", "small"}
+
+
+def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_prompt() -> None:
+    """Another model may be the cause; which words came along is no setting to blame."""
+    rows = scatter(300, sampler=["a", "a", "b", "c"], model=["X", "Y", "Z"])
+    for number, row in enumerate(rows):
+        if row["sampler"] == "c":
+            row["model"] = "X"
+        row["prompt"] += ", golden hour" * (row["sampler"] == "c" or number % 2)
+    effects = effects_of(rows, lambda row: 0.5 * (row["sampler"] == "b"))
+    assert "term:golden hour" in [one.knob for one in effects.knobs]
+    found = comparisons(effects, "sampler")
+    assert found["c"].notes == ("sampler c was only ever used with model X",)
+    assert [one.notes for level, one in found.items() if level != "c"] == [()]
+
+
 def test_pairs_see_through_a_confounder_elsewhere() -> None:
     """One small sweep tells what a thousand mixed-up pictures cannot."""
     mixed = scatter(200, steps=[8, 20])
@@ -152,7 +179,10 @@ def test_an_interaction_is_found() -> None:
     (found,) = effects.interactions
     assert {found.knob, found.other} == {"cfg_scale", "sampler"}
     assert abs(found.difference) == pytest.approx(2.4, abs=0.5)
-    assert f"n = {found.n}" in found.told
+    both = [row for row in rows
+            if row["cfg_scale"] == 9.0 and row["sampler"] == found.other_change[1]]  # fmt: skip
+    assert (found.knob, found.n, found.pictures) == ("cfg_scale", len(both), 400)
+    assert f"(n = {len(both)} of 400 pictures)" in found.told
 
 
 def test_three_lucky_pictures_recommend_nothing() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from safelight.learning.agreement import krippendorff_alpha
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.learning.scores import ImageScores, fit_scores
+from safelight.learning.scores import ImageScores, _Pick, fit_scores
 
 NOON = "2026-01-31T12:00:00.000000Z"
 
@@ -122,6 +122,27 @@ def test_picks_order_pictures_and_winners_that_tie_beat_the_rest() -> None:
     scores = fit_scores([pick("a", (1, 2, 3, 4), (0, 2)), pick("b", (1, 3), (0, 1))])
     assert of(scores, 1) == pytest.approx(of(scores, 3), abs=1e-6)
     assert of(scores, 1) > of(scores, 2) == pytest.approx(of(scores, 4), abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_tie_of_all_counts_as_one_comparison_less_than_there_are_pictures(count: int) -> None:
+    """As a chain of them would; each two have the same part in it."""
+    keys = tuple(("sha256", f"{number}") for number in range(count))
+    rows = {key: row for row, key in enumerate(keys)}
+    choices = list(_Pick("ann", won=keys, lost=()).choices(rows))
+    assert all(choice.tie for choice in choices)
+    pairs = {frozenset((choice.winner, *choice.losers)) for choice in choices}
+    assert len(pairs) == len(choices) == count * (count - 1) // 2
+    assert len({choice.weight for choice in choices}) == 1
+    assert sum(choice.weight for choice in choices) == pytest.approx(count - 1)
+
+
+def test_a_picture_that_a_thousand_people_rated_has_a_score() -> None:
+    """However unlikely all that they said is together."""
+    said = [stars(0, 1 + number % 5, f"r{number:04}") for number in range(1000)]
+    scores = fit_scores([*said, stars(1, 5, "r0000")])
+    assert np.isfinite(scores.scores).all()
+    assert 0 < scores.deviations[scores.place(f"{0:064x}") or 0] < 0.1
 
 
 def test_a_rater_who_contradicts_himself_says_nothing_and_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,7 @@ def test_believing_is_to_have_seen_what_was_expected() -> None:
     np.testing.assert_allclose(mean, wanted, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(deviation, np.sqrt(np.diag(left)), rtol=1e-5)
     np.testing.assert_allclose(mean, model.predict(points)[0], rtol=1e-5, atol=1e-7)
+    assert believed.noise_sd == model.noise_sd > 0  # what it expects says nothing of how it wobbles
 
 
 def test_the_scales_are_where_no_step_is_better() -> None:
@@ -170,6 +172,13 @@ def test_the_scales_are_where_no_step_is_better() -> None:
     for place in range(len(vector)):
         for step in (-0.05, 0.05):
             assert cost(vector + step * np.eye(len(vector))[place]) > best
+
+
+def test_a_fit_warns_of_nothing() -> None:
+    """Whoever asks for suggestions would read it: an optimiser grumbles at what it cannot do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(problem(30))
 
 
 def test_noise_is_found_where_there_is_noise() -> None:

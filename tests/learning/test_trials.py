@@ -68,6 +68,35 @@ def test_a_term_needs_three_prompts_and_five_pictures(
     assert any("golden hour" in name for name in trials.levels) is is_knob
 
 
+def test_what_is_absent_among_texts_is_no_text() -> None:
+    """Nobody wants to read of a VAE named None that is worse than the others."""
+    vaes = ["b", None, "a", float("nan"), "b", float("inf")]
+    trials = join_trials({"sha256": digests(6), "vae": vaes}, scores_of(6))
+    assert trials.levels["vae"].names == ("a", "b")
+    assert trials.levels["vae"].codes.tolist() == [1, -1, 0, -1, 1, -1]
+    assert {trials.prompts.names, trials.seeds.names, trials.backends.names} == {()}
+
+
+def test_a_number_beyond_all_numbers_is_absent_and_the_others_stay() -> None:
+    """One seed field of a broken import must not cost the column."""
+    steps = [20, 10**400, 8.5, None, -(10**400), 2**60]
+    trials = join_trials({"sha256": digests(6), "steps": steps}, scores_of(6))
+    wanted = [20.0, np.nan, 8.5, np.nan, np.nan, 2.0**60]
+    np.testing.assert_array_equal(trials.numbers["steps"], wanted)
+
+
+def test_seeds_and_engines_are_known_by_their_names() -> None:
+    """Pictures of one prompt are alike only where these are."""
+    columns: dict[str, Any] = {
+        "sha256": digests(4), "seed": [2**63 + 1, 7, None, 7], "backend": ["comfyui", "webui"] * 2,
+    }  # fmt: skip
+    trials = join_trials(columns, scores_of(4))
+    assert trials.seeds.names == ("7", str(2**63 + 1))
+    assert trials.seeds.codes.tolist() == [1, 0, -1, 0]
+    assert trials.backends.names == ("comfyui", "webui")
+    assert trials.backends.codes.tolist() == [0, 1, 0, 1]
+
+
 def test_terms_of_which_each_prompt_has_one_are_one_knob() -> None:
     """As a wildcard in a prompt makes them."""
     prompts = [f"thing {n % 6}, {'oil' if n // 6 % 2 else 'ink'}" for n in range(48)]

@@ -1,0 +1,68 @@
+"""Levels: what of a knob is compared with what."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learning.simulated_ratings import trials_of
+from safelight.learning.knob_levels import KnobLevels, knob_levels
+
+
+def levels_of(knob: str, values: list[Any], prompts: list[str] | None = None) -> KnobLevels:
+    prompts = prompts or ["a boat"] * len(values)
+    rows = [{"steps": v, "prompt": p} for v, p in zip(values, prompts, strict=True)]
+    return knob_levels(trials_of(rows, lambda row: 3))[knob]
+
+
+@pytest.mark.parametrize("count", [10, 50, 203])
+def test_many_numbers_are_cut_into_five_ranges_of_as_many_pictures(count: int) -> None:
+    """Nobody compares guidance 6.98 with 7.02; each range is named by its ends."""
+    chance = np.random.default_rng(count)
+    column = chance.permutation(np.exp(chance.normal(size=count)))
+    found = levels_of("steps", column.tolist())
+    assert len(found.names) == 5
+    assert found.counts.sum() == count
+    assert np.ptp(found.counts) <= 1
+    assert found.different == count
+    parts = [column[found.codes == level] for level in range(5)]
+    assert all(one.max() < other.min() for one, other in pairwise(parts))
+    assert found.values is not None
+    for level, name in enumerate(found.names):
+        inside = parts[level]
+        assert name == f"{inside.min():.4g} to {inside.max():.4g}"
+        assert found.values[level] == pytest.approx(inside.mean())
+
+
+@given(st.lists(st.none() | st.integers(0, 30), min_size=1, max_size=60))
+def test_every_picture_is_counted_in_the_level_of_its_number(values: list[int | None]) -> None:
+    """Be they few or many, equal or missing; what is missing is a level of its own."""
+    found = levels_of("steps", values)
+    known = {value for value in values if value is not None}
+    assert found.different == len(known) + (None in values)
+    assert found.counts.tolist() == np.bincount(found.codes).tolist()
+    for value, code in zip(values, found.codes, strict=True):
+        name = found.names[code]
+        if value is None or len(known) <= 8:
+            assert name == ("(none)" if value is None else f"{value}")
+        else:
+            low, _, high = name.partition(" to ")
+            assert int(low) <= value <= int(high or low)
+
+
+def test_terms_and_loras_are_compared_with_their_absence() -> None:
+    """However often they are used: the question is what they bring."""
+    prompts = [
+        f"thing {n}{', golden hour' if n % 4 else ''}{' <lora:ink:0.5>' if n % 5 else ''}"
+        for n in range(60)
+    ]
+    term = levels_of("term:golden hour", [8] * 60, prompts)
+    assert (term.names, term.counts.tolist(), term.reference) == (("without", "with"), [15, 45], 0)
+    lora = levels_of("lora:ink", [8] * 60, prompts)
+    assert (lora.names, lora.counts.tolist(), lora.reference) == (("0", "0.5"), [12, 48], 0)
+    assert levels_of("steps", [8, 20, 20]).reference == 1
