@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.simulated_ratings import digest, star_events
-from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
-from safelight.learning.scores import fit_scores
+from safelight.learning.next_to_rate import (
+    _EFFECT_VARIANCE,
+    _OWN_VARIANCE,
+    _dense,
+    next_pairs,
+    next_pictures,
+    rating_pool,
+)
+from safelight.learning.scores import ImageScores, fit_scores
 
 
 def columns(size: int, prompts: int = 4) -> dict[str, list[Any]]:
@@ -39,6 +48,64 @@ def test_a_knob_value_that_nobody_judged_comes_first() -> None:
     given["steps"] = [20] * 100
     scores = fit_scores(star_events({n: 1 + n % 5 for n in range(40)}))
     assert next_pictures(rating_pool(given, scores)) == (99,)
+
+
+def known_of(given: dict[str, list[Any]], rated: int) -> ImageScores:
+    """Return scores of the first *rated* pictures, known more or less surely."""
+    chance = np.random.default_rng(rated)
+    digests = tuple(given["sha256"][:rated])
+    values = chance.normal(size=rated)
+    return ImageScores(
+        identities=digests, scores=values, deviations=chance.uniform(0.2, 0.9, rated),
+        readings=values, ratings=np.ones(rated, np.int64),
+        places={name: place for place, name in enumerate(digests)},
+    )  # fmt: skip
+
+
+def test_what_is_known_of_the_knobs_is_the_regression_of_the_book() -> None:
+    """Rasmussen and Williams 2006, equations 2.25 and 2.26, for the kernel of one weight each."""
+    given, rated = columns(40), 25
+    scores = known_of(given, rated)
+    pool = rating_pool(given, scores)
+    design = np.column_stack([
+        [float(value == level) for value in given[knob]]
+        for knob, levels in (("sampler", dict.fromkeys(given["sampler"])),
+                             ("steps", sorted(set(given["steps"]))))
+        for level in levels
+    ])  # fmt: skip
+    own = 1 / (1 / scores.deviations**2 - 1)  # of what was read, the prior's part taken out
+    seen, unseen = design[:rated], design[rated:]
+    total = _EFFECT_VARIANCE * seen @ seen.T + np.diag(_OWN_VARIANCE + own)
+    gain = _EFFECT_VARIANCE * np.linalg.solve(total, seen).T
+    np.testing.assert_allclose(pool.means[rated:], unseen @ gain @ scores.scores, atol=1e-9)
+    left = _EFFECT_VARIANCE * (np.eye(design.shape[1]) - gain @ seen)
+    effects = design @ left @ design.T
+    of_pool = _dense(pool.columns, len(pool.covariance))
+    np.testing.assert_allclose(of_pool @ pool.covariance @ of_pool.T, effects, atol=1e-9)
+    np.testing.assert_array_equal(pool.means[:rated], scores.scores)
+    np.testing.assert_allclose(pool.own[:rated], 1 / (1 / _OWN_VARIANCE + 1 / own))
+    np.testing.assert_array_equal(pool.own[rated:], _OWN_VARIANCE)
+
+
+@pytest.mark.parametrize("value", ["only one", 7, None, math.nan])
+def test_a_knob_that_never_varied_plays_no_part(value: Any) -> None:
+    """Be it a text, a number or nothing."""
+    given = columns(40)
+    plain = rating_pool(given, known_of(given, 25))
+    more = rating_pool({**given, "model": [value] * 40}, known_of(given, 25))
+    np.testing.assert_array_equal(more.columns, plain.columns)
+    np.testing.assert_array_equal(more.covariance, plain.covariance)
+    np.testing.assert_array_equal(more.means, plain.means)
+
+
+def test_who_has_rated_nearly_everything_is_still_asked() -> None:
+    """Of three thousand pictures of a prompt sixty are left, and they make pairs enough."""
+    given = columns(3000, prompts=1)
+    given["seed"] = [1] * 3000
+    pool = rating_pool(given)
+    pairs = next_pairs(pool, 10, leave_out=range(60, 3000))
+    assert len(pairs) == 10
+    assert all(place < 60 for pair in pairs for place in pair)
 
 
 def test_pairs_share_prompt_and_seed_and_differ_in_a_knob() -> None:

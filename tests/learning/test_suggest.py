@@ -21,7 +21,7 @@ from safelight.learning.knob_space import (
     widened,
 )
 from safelight.learning.proposals import Tried, model_of, propose
-from safelight.learning.suggest import Verdict, suggest, verdict
+from safelight.learning.suggest import Verdict, _best, _change, suggest, verdict
 from safelight.learning.trials import Trials
 
 PROMPTS = ("a fox", "a boat")
@@ -73,6 +73,66 @@ def test_nothing_is_suggested_twice() -> None:
     assert len({repr(one.setting) for one in found.suggestions}) == 12
 
 
+def test_the_best_known_one_is_told_with_its_interval() -> None:
+    """The mean lies in the middle of 95 % of a normal distribution."""
+    space = KnobSpace(knobs=(NumberKnob(name="x", low=0, high=1, step=0.1),))
+    tried = [Tried(setting={"x": x / 10}, score=math.sin(x), pictures=3) for x in range(10)]
+    model = model_of(space, tried)
+    assert model is not None
+    known = _best(space, model, tried)
+    mean, deviation = model.predict(np.array([space.point(known.setting)]))
+    assert (known.mean, known.pictures) == (pytest.approx(mean[0]), 3)
+    assert known.high - known.mean == pytest.approx(1.96 * deviation[0])
+    assert known.mean - known.low == pytest.approx(1.96 * deviation[0])
+
+
+def without_the_best() -> Trials:
+    """Steps help and so does Heun; nobody has drawn Heun with many steps yet."""
+    rows = [
+        {"steps": steps, "sampler": sampler, "cfg_scale": cfg, "prompt": prompt, "seed": 1}
+        for steps, sampler, cfg, prompt in itertools.product(
+            (5, 10, 20, 30), ("Euler", "Heun", "LMS"), (3.0, 7.0), PROMPTS
+        )
+        if sampler != "Heun" or steps < 20
+    ]
+
+    def stars(row: Any) -> int:
+        return round(1.2 + 0.07 * min(row["steps"], 20) + 1.5 * (row["sampler"] == "Heun"))
+
+    return trials_of(rows, stars)
+
+
+def test_each_suggestion_is_as_sure_as_its_interval() -> None:
+    """Surely better is what gains at the lower end of it, too; and it says what to change."""
+    best, found = [], []
+    for trials in (archive(), without_the_best()):
+        asked = suggest(trials, 8)
+        assert asked.best is not None
+        best += [asked.best.setting] * 8
+        found += asked.suggestions
+    surely = 0
+    for known, one in zip(best, found, strict=True):
+        assert one.gain is not None
+        assert one.gain_low is not None
+        changes = [
+            f"{name} {known[name]} to {value}"
+            for name, value in one.setting.items()
+            if value != known[name]
+        ]
+        assert one.why.startswith("surely better than the best known one") is (one.gain_low > 0)
+        if one.why.startswith(("surely", "likely", "may")):
+            assert ", ".join(changes) in one.why
+        surely += one.gain_low > 0
+    assert 0 < surely < len(found)
+
+
+def test_a_reason_names_four_changes_at_most() -> None:
+    """It is one sentence; the whole setting stands beside it."""
+    before, after = dict.fromkeys("abcdef", 1), dict.fromkeys("abcdef", 2) | {"new": 3}
+    assert _change(before, after, ("b", "new")) == "b 1 to 2, new None to 3"
+    assert _change(before, after, tuple("abcdef")) == "a 1 to 2, b 1 to 2, c 1 to 2, d 1 to 2"
+
+
 @pytest.mark.parametrize(
     ("rated", "told"),
     [
@@ -92,6 +152,27 @@ def test_without_evidence_it_says_so_and_explores(rated: Any, told: str) -> None
     assert told in found.notes[0]
     assert len(found.suggestions) == 5
     assert all(one.mean is None and one.gain is None for one in found.suggestions)
+
+
+@pytest.mark.parametrize(
+    ("rated", "told"),
+    [
+        (1, "not enough evidence: 1 picture is rated, at least 12 are needed; this plan explores"),
+        (11, "not enough evidence: 11 pictures are rated, at least 12 are needed;"
+         " this plan explores"),
+        (20, "not enough evidence: only 2 different settings were rated; this plan explores"),
+    ],
+)  # fmt: skip
+def test_the_reason_to_explore_is_told_in_a_sentence(rated: int, told: str) -> None:
+    """With the number that is lacking, and the verb that goes with it."""
+    drawn = [
+        {"steps": 10 + 10 * (n % 2), "cfg_scale": 7.0, "sampler": "Euler", "prompt": "p", "n": n}
+        for n in range(20)
+    ]
+    trials = trials_of(
+        drawn, lambda row: 2 + row["n"] % 2 if row["n"] < rated else None, hidden="n"
+    )
+    assert suggest(trials, 2).notes[0] == verdict(trials) == told
 
 
 def test_three_lucky_pictures_are_no_recommendation() -> None:
