@@ -226,6 +226,31 @@ class TransferContract(ABC):
         assert [p.path.name for p in read_packs(packs_folder(two))[0]] == [good.path.name]
         assert len(run_ids(Archive(two))) == 2
 
+    def test_a_pack_that_rotted_there_is_not_asked_for_when_it_is_whole_here(
+        self, one: Path, two: Path
+    ) -> None:
+        """A backup that is whole is no bad news, whatever became of the archive since."""
+        filled(one, range(5)).pack()
+        self.whole(one, two)
+        (pack,), _ = read_packs(packs_folder(one))
+        file = pack.path / "images.parquet"
+        data = bytearray(file.read_bytes())
+        data[30] ^= 1
+        file.write_bytes(data)
+        assert self.whole(one, two) == 0
+        assert verified(Archive(two)) == (5, [])
+
+    def test_of_very_many_unknown_files_a_hundred_are_named_and_all_are_counted(
+        self, one: Path, two: Path
+    ) -> None:
+        """Somebody keeps his letters there; nobody reads thousands of names."""
+        for number in range(103):
+            write(one / f"letter {number:03}.txt", b"dear")
+        first = self.carry(one, two)[0]
+        assert first.unknown == [f"letter {number:03}.txt" for number in range(100)]
+        assert first.unknown_count == 103
+        assert first.bad == []
+
     def test_a_damaged_line_is_left_out_and_told(self, one: Path, two: Path) -> None:
         stars(one, 1, 2, 3)
         (segment,) = ratings_folder(one).iterdir()
@@ -526,6 +551,21 @@ class TestMerge(TransferContract):
         self.whole(one, two)
         assert ids(two) == ids(one)
         assert current_ratings(RatingStore(ratings_folder(two)).events())[A].stars == 5
+
+    def test_lines_that_another_merge_added_a_moment_ago_are_not_added_again(
+        self, two: Path
+    ) -> None:
+        """Both had looked before either wrote; a line is the same only as a whole."""
+        one, other, new = b'{"path": "a b.png"}', b'{"path": "b a.png"}', b'{"path": "a c.png"}'
+        file = write(two / "imports/seen-1.jsonl", one + b"\n")
+        part = write(two / "imports/seen-1~0123456789ab.jsonl", other + b"\n")
+        copy = FolderCopy(two)
+        copy.extend("imports/seen-1.jsonl", [one, other])
+        assert (file.read_bytes(), part.read_bytes()) == (one + b"\n", other + b"\n")
+        copy.extend("imports/seen-1.jsonl", [one, other, new])
+        assert (file.read_bytes(), part.read_bytes()) == (
+            one + b"\n" + new + b"\n", other + b"\n",
+        )  # fmt: skip
 
     def test_two_merges_at_once_leave_everything_once(self, one: Path, two: Path) -> None:
         """Any number of processes may write to one archive."""

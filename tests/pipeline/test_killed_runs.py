@@ -24,7 +24,7 @@ from safelight.errors import RecordError
 from safelight.imports.lost_records import rebuild_lost_records
 from safelight.learning import LearningRecord, LearningRecordWriter, read_records
 from safelight.learning.learning_record import ImageOutput, VariantFailure
-from safelight.pipeline import PipelineRunner, RunResult, recover_interrupted_runs
+from safelight.pipeline import PipelineRunner, RunProgress, RunResult, recover_interrupted_runs
 from safelight.pipeline.journal import VariantEntry, fold, read_journal
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork")
@@ -287,6 +287,23 @@ def test_a_recovery_that_was_killed_after_writing_is_finished_by_the_next(tmp_pa
     assert recover(tmp_path) == ()
     assert set(records_by_run(tmp_path)) == {run_id}
     assert markers(tmp_path) == set()
+
+
+def test_how_a_run_ended_is_recovered_with_the_reason(tmp_path: Path) -> None:
+    """A run that was stopped, and whose record then could not be written, says why it was."""
+
+    def stop(progress: RunProgress) -> None:
+        if progress.event == "variant":
+            raise KeyboardInterrupt
+
+    runner = PipelineRunner(
+        FakeBackend(), archive_dir=tmp_path, learning_record_writer=LostWriter(), on_progress=stop
+    )
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(CONFIG)
+    [record] = recover(tmp_path)
+    assert (record.status, record.error) == ("cancelled", "KeyboardInterrupt")
+    assert record.outputs != ()
 
 
 def test_a_half_written_record_of_the_killed_run_does_not_block_its_recovery(
