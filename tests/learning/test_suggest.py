@@ -181,6 +181,24 @@ def test_the_reason_to_explore_is_told_in_a_sentence(rated: int, told: str) -> N
     assert suggest(trials, 2).notes[0] == verdict(trials) == told
 
 
+@pytest.mark.parametrize(
+    ("sampler", "told"),
+    [
+        ("Euler", "not enough evidence: only one setting was rated; this plan explores"),
+        ("UniPC", "not enough evidence: 0 pictures are rated, at least 12 are needed; 30 more have"
+         " settings that cannot be compared; this plan explores"),
+    ],
+)  # fmt: skip
+def test_one_setting_alone_is_not_told_as_equal_scores(sampler: str, told: str) -> None:
+    """Its pictures have all stars from 1 to 5; nor are they told as none."""
+    drawn = [
+        {"steps": 20, "cfg_scale": 7.0, "sampler": sampler, "prompt": "p", "n": n}
+        for n in range(30)
+    ]
+    trials = trials_of(drawn, lambda row: 1 + row["n"] % 5, hidden="n")
+    assert suggest(trials, 2).notes[0] == told
+
+
 def test_three_lucky_pictures_are_no_recommendation() -> None:
     """A preset needs an interval that excludes nothing at all, and says what is missing."""
     rng = random.Random(5)

@@ -422,8 +422,7 @@ _ORDER: Sequence[str] = ("clear", "open", "small", "confounded", "few", "constan
 def _knob_effect(one: KnobLevels, comparisons: Sequence[Comparison]) -> KnobEffect:
     unused = one.different - len(one.names) if one.values is None else 0
     if one.constant:
-        value = one.names[0] if one.names else "absent"
-        told = f"{one.knob} was always {value}: nothing to compare"
+        told = f"{one.knob} was always {one.names[0]}: nothing to compare"
         return KnobEffect(knob=one.knob, status="constant", told=told)
     status = min((c.status for c in comparisons), key=_ORDER.index)
     best = max(

@@ -305,20 +305,21 @@ def _why_exploring(trials: Trials, tried: Sequence[Tried], pictures: int) -> str
     gone = f"; {trials.gone:,} more were rated whose record is gone or filtered out" * bool(
         trials.gone
     )
+    if outside := len(trials) - pictures:
+        gone = f"; {outside:,} more have settings that cannot be compared{gone}"
     if pictures < FEWEST_PICTURES:
         noun = "picture is" if pictures == 1 else "pictures are"
         return (
             f"not enough evidence: {pictures} {noun} rated, at least {FEWEST_PICTURES} are"
             f" needed{gone}; this plan explores"
         )
-    if len({one.score for one in tried}) < 2:
+    if len(tried) > 1 and len({one.score for one in tried}) < 2:
         return (
             f"all {pictures:,} rated pictures have the same score, so nothing tells settings"
             f" apart{gone}; this plan explores"
         )
-    return (
-        f"not enough evidence: only {len(tried)} different settings were rated; this plan explores"
-    )
+    settings = "one setting was" if len(tried) == 1 else f"{len(tried)} different settings were"
+    return f"not enough evidence: only {settings} rated{gone}; this plan explores"
 
 
 def _space_of(
