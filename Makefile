@@ -1,6 +1,7 @@
 # make run    set up, draw the example sheet, and say where everything is
 # make test   set up, and run every test
-# make check  everything CI does: style, types, import contracts, tests on the built wheel
+# make check  style, types, import contracts, the tests on the built wheel
+# make ci     everything CI does: check, and the engines and places that need an environment of their own
 # make bench  print what things cost, each beside a floor or a peer
 # make mutants  see how many small changes of the code the tests find, in a quarter of an hour
 # make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
@@ -20,7 +21,7 @@ ARGS   ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run chromium test check lint types contracts wheel-test bench mutants test-training \
+.PHONY: run chromium test check ci lint scripts types contracts wheel-test bench mutants test-training \
 	test-diffusers test-comfyui test-ray test-s3 test-sdcpp clean
 
 run: $(READY)
@@ -41,9 +42,21 @@ test: $(READY) chromium
 
 check: lint types contracts wheel-test
 
-lint: $(READY)
+ci:
+	for part in check test-diffusers test-comfyui test-ray test-s3; do \
+	    began=$$(date +%s); $(MAKE) $$part || exit 1; \
+	    echo "== $$part: $$(( ($$(date +%s) - began + 59) / 60 )) min"; done
+
+lint: $(READY) scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The page's scripts: form and lint, by Biome, which npm brings; without npm they are passed over.
+scripts:
+	@if command -v npm >/dev/null; then \
+	    npm install --silent --no-fund --no-audit --prefix build/scripts @biomejs/biome@2.6.8 \
+	    && build/scripts/node_modules/.bin/biome check . ; \
+	else echo "No npm here: the page's scripts are not checked." >&2; fi
 
 types: $(READY)
 	$(BIN)/mypy

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from command_line import Safelight, call
 
 settings.register_profile(
     "safelight", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
@@ -19,3 +22,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("SAFELIGHT_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
+    """The command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return call

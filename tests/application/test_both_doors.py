@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image, PngImagePlugin
 from starlette.testclient import TestClient
 
+from command_line import Safelight
 from safelight.application.carrying_out import EngineRunner
 from safelight.application.configs_again import engine_of
 from safelight.application.to_rate import next_to_rate
 from safelight.archive import Archive
 from safelight.backends import backend_names
-from safelight.cli import main
 from safelight.config import PipelineConfig
 from safelight.controller import PipelineController
 from safelight.learning.ratings import Identity, RatingEvent
@@ -44,21 +43,11 @@ seeds_per_variant = 2
 "txt2img.sampler" = ["Euler", "Heun"]
 """
 
-Safelight = Callable[..., Result]
-
 
 @pytest.fixture
-def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
-    monkeypatch.chdir(tmp_path)
+def safelight(command: Safelight, tmp_path: Path) -> Safelight:
     (tmp_path / "c.toml").write_text(SWEPT, "utf-8")
-
-    def call(*arguments: str) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
+    return command
 
 
 @pytest.fixture

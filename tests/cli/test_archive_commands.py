@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 from starlette.testclient import TestClient
 
+from command_line import Safelight
 from safelight.application import carrying_out
-from safelight.cli import main
 from safelight.learning import LearningRecord
 from safelight.web import create_app
 
@@ -33,22 +32,12 @@ mode = "fanout"
 "txt2img.cfg_scale" = [3, 7]
 """
 
-Safelight = Callable[..., Result]
-
 
 @pytest.fixture
-def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
-    monkeypatch.chdir(tmp_path)
+def safelight(command: Safelight, tmp_path: Path) -> Safelight:
     (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
-
-    def call(*arguments: str) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    assert call("run", "c.toml", "--seed", "1").exit_code == 0
-    return call
+    assert command("run", "c.toml", "--seed", "1").exit_code == 0
+    return command
 
 
 def test_a_picture_is_found_by_what_it_was_made_with(safelight: Safelight) -> None:

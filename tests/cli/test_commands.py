@@ -9,16 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
+from command_line import Safelight
 from safelight import __version__
-from safelight.cli import main
 from safelight.learning import read_records
 
 CONFIG = """
@@ -39,21 +37,11 @@ mode = "fanout"
 "txt2img.cfg_scale" = [3, 7]
 """
 
-Safelight = Callable[..., Result]
-
 
 @pytest.fixture
-def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
-    monkeypatch.chdir(tmp_path)
+def safelight(command: Safelight, tmp_path: Path) -> Safelight:
     (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
-
-    def call(*arguments: str) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
+    return command
 
 
 def test_a_run_ends_by_saying_where_everything_is(safelight: Safelight, tmp_path: Path) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
+from command_line import Safelight
 from safelight.archive import Archive
-from safelight.cli import main
 from safelight.learning.ratings import Identity, RatingEvent
 
 CONFIG = """
@@ -25,20 +23,10 @@ mode = "fanout"
 "txt2img.steps" = {steps}
 """
 
-Safelight = Callable[..., Result]
-
 
 @pytest.fixture
-def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
+def safelight(command: Safelight) -> Safelight:
+    return command
 
 
 def drawn(safelight: Safelight, backend: str, prompts: int, steps: list[int]) -> None:

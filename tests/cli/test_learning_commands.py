@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
+from command_line import Safelight
 from safelight.application.config_text import toml_text
 from safelight.archive import Archive
-from safelight.cli import main
 from safelight.config import PipelineConfig
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -28,21 +26,11 @@ height = 64
 """
 KNOBS = ("--knob", "steps=1,2,3", "--knob", "sampler=Euler,Heun", "--knob", "cfg_scale=3,7")
 
-Safelight = Callable[..., Result]
-
 
 @pytest.fixture
-def safelight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
-    monkeypatch.chdir(tmp_path)
+def safelight(command: Safelight, tmp_path: Path) -> Safelight:
     (tmp_path / "c.toml").write_text(CONFIG, "utf-8")
-
-    def call(*arguments: str, typed: str | None = None) -> Result:
-        result = CliRunner().invoke(main, arguments, input=typed)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
+    return command
 
 
 def rate_everything(archive: Path, seed: int = 1) -> int:

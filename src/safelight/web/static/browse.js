@@ -1,34 +1,68 @@
 // The grid: only what is near the screen exists, pages come as they are needed.
-import { $, ask, count, first, h, keep, kept, listen, notice, put, tell } from "./page.js";
+
 import { bind } from "./keys.js";
+import { $, ask, count, first, h, keep, kept, listen, notice, put, tell } from "./page.js";
 import { onChange, overlay, ratingKeys } from "./ratings.js";
 import { Viewer, viewerKeys } from "./viewer.js";
 
-const GAP = 6, HEAD = 38;
+const GAP = 6,
+  HEAD = 38;
 const start = first();
 const wanted = { q: start.q, sort: start.sort, group: start.group };
-const scroller = $("#scroller"), grid = $("#grid");
-let rows = overlay(start.rows), after = start.after, total = null;
-let lines = [], columns = 1, tile = 180, height = 0, loading = null, at = 0, generation = 0;
-const shown = new Map(), spare = { row: [], head: [] };
+const scroller = $("#scroller"),
+  grid = $("#grid");
+let rows = overlay(start.rows),
+  after = start.after,
+  total = null;
+let lines = [],
+  columns = 1,
+  tile = 180,
+  height = 0,
+  loading = null,
+  at = 0,
+  generation = 0;
+const shown = new Map(),
+  spare = { row: [], head: [] };
 const chosen = [];
-const address = (more = {}) => { const query = new URLSearchParams(Object.entries({ ...wanted, ...more }).filter(([key, value]) => value && !(key === "sort" && value === "-timestamp"))).toString(); return query; };
+const address = (more = {}) => {
+  const query = new URLSearchParams(
+    Object.entries({ ...wanted, ...more }).filter(
+      ([key, value]) => value && !(key === "sort" && value === "-timestamp"),
+    ),
+  ).toString();
+  return query;
+};
 
 // -- layout ------------------------------------------------------------------------------
 
-const groupOf = (row) => ({ run: row.run_id, prompt: row.prompt ?? "(no prompt)", seed: row.seed ?? "(no seed)" })[wanted.group];
-const groupName = (row) => wanted.group === "run" ? `${row.name || row.run_id} · ${(row.timestamp ?? "").slice(0, 16).replace("T", " ")}` : wanted.group === "seed" ? `seed ${groupOf(row)}` : groupOf(row);
+const groupOf = (row) =>
+  ({ run: row.run_id, prompt: row.prompt ?? "(no prompt)", seed: row.seed ?? "(no seed)" })[
+    wanted.group
+  ];
+const groupName = (row) =>
+  wanted.group === "run"
+    ? `${row.name || row.run_id} · ${(row.timestamp ?? "").slice(0, 16).replace("T", " ")}`
+    : wanted.group === "seed"
+      ? `seed ${groupOf(row)}`
+      : groupOf(row);
 
 function layOut(from = 0) {
-  if (from === 0) { lines = []; height = 0; }
+  if (from === 0) {
+    lines = [];
+    height = 0;
+  }
   let open = lines.at(-1);
   for (let index = from; index < rows.length; index += 1) {
     const key = wanted.group ? groupOf(rows[index]) : null;
     if (wanted.group && (index === 0 || key !== groupOf(rows[index - 1]))) {
-      lines.push({ kind: "head", index, y: height, h: HEAD }); height += HEAD; open = null;
+      lines.push({ kind: "head", index, y: height, h: HEAD });
+      height += HEAD;
+      open = null;
     }
-    if (!open || open.kind !== "row" || open.count === columns) {
-      open = { kind: "row", index, count: 0, y: height, h: tile + GAP }; lines.push(open); height += tile + GAP;
+    if (open?.kind !== "row" || open.count === columns) {
+      open = { kind: "row", index, count: 0, y: height, h: tile + GAP };
+      lines.push(open);
+      height += tile + GAP;
     }
     open.count += 1;
   }
@@ -44,40 +78,86 @@ function measure() {
 }
 
 function lineAt(y) {
-  let low = 0, high = lines.length - 1;
-  while (low < high) { const middle = (low + high + 1) >> 1; if (lines[middle].y <= y) low = middle; else high = middle - 1; }
+  let low = 0,
+    high = lines.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (lines[middle].y <= y) low = middle;
+    else high = middle - 1;
+  }
   return Math.max(0, low);
 }
-const lineOf = (index) => { let low = 0, high = lines.length - 1; while (low < high) { const middle = (low + high + 1) >> 1; if (lines[middle].index <= index) low = middle; else high = middle - 1; } return lines[low]; };
+const lineOf = (index) => {
+  let low = 0,
+    high = lines.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (lines[middle].index <= index) low = middle;
+    else high = middle - 1;
+  }
+  return lines[low];
+};
 
 // -- drawing -----------------------------------------------------------------------------
 
 function makeTile() {
   const image = h("img.veiled", { alt: "", decoding: "async", draggable: "false" });
-  const link = h("a.tile", { draggable: "false" }, image, h("span.stars", { "aria-hidden": "true" }), h("span.flags", { "aria-hidden": "true" }));
-  const tick = h("button.tick", { type: "button", tabindex: "-1", "aria-label": "Choose for comparing" }, "✓");
+  const link = h(
+    "a.tile",
+    { draggable: "false" },
+    image,
+    h("span.stars", { "aria-hidden": "true" }),
+    h("span.flags", { "aria-hidden": "true" }),
+  );
+  const tick = h(
+    "button.tick",
+    { type: "button", tabindex: "-1", "aria-label": "Choose for comparing" },
+    "✓",
+  );
   const box = h("div.cell-box", { role: "listitem" }, link, tick);
   image.addEventListener("load", () => image.classList.add("there"));
-  image.addEventListener("error", () => { image.classList.remove("there"); link.classList.add("gone"); });
-  return { box, link, image, tick, stars: link.children[1], flags: link.children[2], row: null, index: -1 };
+  image.addEventListener("error", () => {
+    image.classList.remove("there");
+    link.classList.add("gone");
+  });
+  return {
+    box,
+    link,
+    image,
+    tick,
+    stars: link.children[1],
+    flags: link.children[2],
+    row: null,
+    index: -1,
+  };
 }
 
 function fill(cell, index) {
-  const row = rows[index], side = tile * devicePixelRatio > 384 ? 768 : tile * devicePixelRatio > 192 ? 384 : 192;
+  const row = rows[index],
+    side = tile * devicePixelRatio > 384 ? 768 : tile * devicePixelRatio > 192 ? 384 : 192;
   const source = `/thumbnails/${row.sha256}?side=${side}`;
   if (cell.source !== source) {
     cell.source = source;
-    cell.image.classList.remove("there"); cell.link.classList.remove("gone");
+    cell.image.classList.remove("there");
+    cell.link.classList.remove("gone");
     cell.image.src = source;
   }
-  cell.row = row; cell.index = index;
+  cell.row = row;
+  cell.index = index;
   cell.link.href = `/look/${row.sha256}?${address()}`;
   dress(cell);
 }
 
 function dress(cell) {
   const row = cell.row;
-  const said = [row.stars ? `${Math.round(row.stars)} stars` : "", row.favourite ? "favourite" : "", row.rejected ? "rejected" : "", row.mismatches ? "differs from what was asked" : ""].filter(Boolean).join(", ");
+  const said = [
+    row.stars ? `${Math.round(row.stars)} stars` : "",
+    row.favourite ? "favourite" : "",
+    row.rejected ? "rejected" : "",
+    row.mismatches ? "differs from what was asked" : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
   cell.image.alt = `${row.prompt?.slice(0, 140) || "no prompt"}${said ? ` (${said})` : ""}`;
   cell.stars.textContent = row.stars ? "★".repeat(Math.round(row.stars)) : "";
   cell.flags.textContent = `${row.favourite ? "♥" : ""}${row.mismatches ? "≠" : ""}`;
@@ -92,19 +172,39 @@ function dress(cell) {
 function drawLine(line) {
   let element = spare[line.kind].pop();
   if (!element) {
-    element = line.kind === "head" ? { box: h("div.group-head", { role: "presentation" }) } : { box: h("div.line", { role: "presentation" }), cells: [] };
+    element =
+      line.kind === "head"
+        ? { box: h("div.group-head", { role: "presentation" }) }
+        : { box: h("div.line", { role: "presentation" }), cells: [] };
     grid.append(element.box);
   }
   element.box.hidden = false;
   element.box.style.transform = `translateY(${line.y}px)`;
   if (line.kind === "head") {
     const row = rows[line.index];
-    put(element.box, h("div", { role: "listitem" }, h("span", {}, groupName(row)), wanted.group === "run" && h("a.quiet", { href: `/sheet?run=${encodeURIComponent(row.run_id)}` }, "sheet")));
+    put(
+      element.box,
+      h(
+        "div",
+        { role: "listitem" },
+        h("span", {}, groupName(row)),
+        wanted.group === "run" &&
+          h("a.quiet", { href: `/sheet?run=${encodeURIComponent(row.run_id)}` }, "sheet"),
+      ),
+    );
   } else {
-    while (element.cells.length < line.count) { const cell = makeTile(); element.cells.push(cell); element.box.append(cell.box); }
+    while (element.cells.length < line.count) {
+      const cell = makeTile();
+      element.cells.push(cell);
+      element.box.append(cell.box);
+    }
     element.cells.forEach((cell, place) => {
       cell.box.hidden = place >= line.count;
-      if (place < line.count) fill(cell, line.index + place); else { cell.row = null; cell.index = -1; }
+      if (place < line.count) fill(cell, line.index + place);
+      else {
+        cell.row = null;
+        cell.index = -1;
+      }
     });
   }
   return element;
@@ -113,47 +213,105 @@ function drawLine(line) {
 let scheduled = false;
 function draw() {
   scheduled = false;
-  const top = scroller.scrollTop, seen = scroller.clientHeight, reach = Math.max(400, seen * 0.75);
+  const top = scroller.scrollTop,
+    seen = scroller.clientHeight,
+    reach = Math.max(400, seen * 0.75);
   const wantedLines = new Set();
-  for (let place = lineAt(Math.max(0, top - reach)); place < lines.length && lines[place].y < top + seen + reach; place += 1) wantedLines.add(lines[place]);
-  for (const [line, element] of shown) if (!wantedLines.has(line)) { element.box.hidden = true; spare[line.kind].push(element); shown.delete(line); }
+  for (
+    let place = lineAt(Math.max(0, top - reach));
+    place < lines.length && lines[place].y < top + seen + reach;
+    place += 1
+  )
+    wantedLines.add(lines[place]);
+  for (const [line, element] of shown)
+    if (!wantedLines.has(line)) {
+      element.box.hidden = true;
+      spare[line.kind].push(element);
+      shown.delete(line);
+    }
   for (const line of wantedLines) if (!shown.has(line)) shown.set(line, drawLine(line));
   if (after && height - top - seen < seen * 4) more();
 }
-const later = () => { if (!scheduled) { scheduled = true; requestAnimationFrame(draw); } };
+const later = () => {
+  if (!scheduled) {
+    scheduled = true;
+    requestAnimationFrame(draw);
+  }
+};
 
 function redraw() {
-  for (const [line, element] of shown) { element.box.hidden = true; spare[line.kind].push(element); }
+  for (const [line, element] of shown) {
+    element.box.hidden = true;
+    spare[line.kind].push(element);
+  }
   shown.clear();
   draw();
   showCount();
 }
 
-const cellsShown = function* () { for (const [line, element] of shown) if (line.kind === "row") for (const cell of element.cells) if (cell.row) yield cell; };
+const cellsShown = function* () {
+  for (const [line, element] of shown)
+    if (line.kind === "row") for (const cell of element.cells) if (cell.row) yield cell;
+};
 
 // -- pages -------------------------------------------------------------------------------
 
 async function more() {
   if (loading || !after) return loading;
   const mine = generation;
-  loading = ask(`/api/pictures?${address({ limit: "240", after })}`).then((page) => {
-    if (mine !== generation) return;
-    const from = rows.length;
-    rows = rows.concat(overlay(page.rows)); after = page.after;
-    layOut(from);
-    // The last line may have grown.
-    for (const [line, element] of shown) if (line.kind === "row" && element.cells.filter((c) => c.row).length !== line.count) { shown.delete(line); element.box.hidden = true; spare.row.push(element); }
-    later(); showCount();
-  }).catch((error) => { if (mine === generation) { notice(error.message); after = null; } }).finally(() => { loading = null; if (mine === generation) later(); });
+  loading = ask(`/api/pictures?${address({ limit: "240", after })}`)
+    .then((page) => {
+      if (mine !== generation) return;
+      const from = rows.length;
+      rows = rows.concat(overlay(page.rows));
+      after = page.after;
+      layOut(from);
+      // The last line may have grown.
+      for (const [line, element] of shown)
+        if (line.kind === "row" && element.cells.filter((c) => c.row).length !== line.count) {
+          shown.delete(line);
+          element.box.hidden = true;
+          spare.row.push(element);
+        }
+      later();
+      showCount();
+    })
+    .catch((error) => {
+      if (mine === generation) {
+        notice(error.message);
+        after = null;
+      }
+    })
+    .finally(() => {
+      loading = null;
+      if (mine === generation) later();
+    });
   return loading;
 }
 
 function showCount() {
   const empty = $("#empty");
-  $("#count").textContent = total === null ? "" : `${count(total)} picture${total === 1 ? "" : "s"}`;
+  $("#count").textContent =
+    total === null ? "" : `${count(total)} picture${total === 1 ? "" : "s"}`;
   empty.hidden = rows.length > 0 || Boolean($("#fault").textContent);
   if (!empty.hidden && !empty.childElementCount) {
-    empty.append(wanted.q ? h("p", {}, "No picture meets this filter.") : h("div", {}, h("h2", {}, "Nothing on the table yet"), h("p", {}, "Pictures appear here as runs make them."), h("p", {}, h("a", { href: "/runs/new" }, "Begin a run"), " or, in a terminal: ", h("code", {}, "safelight demo"))));
+    empty.append(
+      wanted.q
+        ? h("p", {}, "No picture meets this filter.")
+        : h(
+            "div",
+            {},
+            h("h2", {}, "Nothing on the table yet"),
+            h("p", {}, "Pictures appear here as runs make them."),
+            h(
+              "p",
+              {},
+              h("a", { href: "/runs/new" }, "Begin a run"),
+              " or, in a terminal: ",
+              h("code", {}, "safelight demo"),
+            ),
+          ),
+    );
   }
 }
 
@@ -164,7 +322,9 @@ async function go(change, { push = true } = {}) {
   const mine = ++generation;
   const query = address();
   if (push) history.pushState({ ...wanted }, "", query ? `/?${query}` : "/");
-  $("#q").value = wanted.q; $("#sort").value = wanted.sort; $("#group").value = wanted.group;
+  $("#q").value = wanted.q;
+  $("#sort").value = wanted.sort;
+  $("#group").value = wanted.group;
   $("#as-sheet").href = `/sheet?${new URLSearchParams({ q: wanted.q })}`;
   document.body.classList.add("busy");
   leaveThumbnails();
@@ -175,9 +335,14 @@ async function go(change, { push = true } = {}) {
     if (mine !== generation) return;
     $("#fault").textContent = "";
     $("#q").removeAttribute("aria-invalid");
-    rows = overlay(page.rows); after = page.after; at = 0;
-    scroller.scrollTop = 0; $("#fresh").hidden = true; put($("#empty"));
-    layOut(); redraw();
+    rows = overlay(page.rows);
+    after = page.after;
+    at = 0;
+    scroller.scrollTop = 0;
+    $("#fresh").hidden = true;
+    put($("#empty"));
+    layOut();
+    redraw();
   } catch (error) {
     if (mine !== generation) return;
     $("#fault").textContent = error.message;
@@ -189,26 +354,93 @@ async function go(change, { push = true } = {}) {
 
 /** Thumbnails that have not come yet would keep the browser's few connections from the new page. */
 function leaveThumbnails() {
-  for (const cell of cellsShown()) if (cell.source && !cell.image.classList.contains("there")) { cell.source = null; cell.image.removeAttribute("src"); }
+  for (const cell of cellsShown())
+    if (cell.source && !cell.image.classList.contains("there")) {
+      cell.source = null;
+      cell.image.removeAttribute("src");
+    }
 }
 
-const open = new Set(JSON.parse(kept("safelight.facets", '["rating","model","sampler","lora","date"]')));
+const open = new Set(
+  JSON.parse(kept("safelight.facets", '["rating","model","sampler","lora","date"]')),
+);
 async function facets() {
   const mine = generation;
   let told;
-  try { told = await ask(`/api/facets?${new URLSearchParams({ q: wanted.q })}`); } catch { return; }
+  try {
+    told = await ask(`/api/facets?${new URLSearchParams({ q: wanted.q })}`);
+  } catch {
+    return;
+  }
   if (mine !== generation) return;
-  total = told.total; showCount();
-  const order = ["rating", "favourite", "model", "sampler", "scheduler", "lora", "size", "date", "stage", "status", "backend"];
-  const found = told.facets.filter((one) => one.values.some((value) => value.value)).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-  put($("#facets"), found.map((facet) => {
-    const box = h("details", { open: open.has(facet.name) || facet.values.some((value) => value.on) }, h("summary", {}, facet.name), h("ul", {}, facet.values.filter((value) => value.value || facet.name !== "favourite").map((value) =>
-      h("li", {}, h("a", { href: `/?${new URLSearchParams({ ...wanted, q: value.q })}`, "aria-current": value.on ? "true" : null, title: value.clause,
-        onclick: (event) => { if (event.ctrlKey || event.metaKey) return; event.preventDefault(); go({ q: value.q }); } },
-      h("span", {}, facet.name === "rating" && /^\d$/.test(value.value) ? "★".repeat(Number(value.value)) : value.value || "none"), h("span.n", {}, count(value.count)))))));
-    box.addEventListener("toggle", () => { if (box.open) open.add(facet.name); else open.delete(facet.name); keep("safelight.facets", JSON.stringify([...open])); });
-    return box;
-  }), found.length ? "" : h("p.quiet-text", {}, "Nothing to part."));
+  total = told.total;
+  showCount();
+  const order = [
+    "rating",
+    "favourite",
+    "model",
+    "sampler",
+    "scheduler",
+    "lora",
+    "size",
+    "date",
+    "stage",
+    "status",
+    "backend",
+  ];
+  const found = told.facets
+    .filter((one) => one.values.some((value) => value.value))
+    .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+  put(
+    $("#facets"),
+    found.map((facet) => {
+      const box = h(
+        "details",
+        { open: open.has(facet.name) || facet.values.some((value) => value.on) },
+        h("summary", {}, facet.name),
+        h(
+          "ul",
+          {},
+          facet.values
+            .filter((value) => value.value || facet.name !== "favourite")
+            .map((value) =>
+              h(
+                "li",
+                {},
+                h(
+                  "a",
+                  {
+                    href: `/?${new URLSearchParams({ ...wanted, q: value.q })}`,
+                    "aria-current": value.on ? "true" : null,
+                    title: value.clause,
+                    onclick: (event) => {
+                      if (event.ctrlKey || event.metaKey) return;
+                      event.preventDefault();
+                      go({ q: value.q });
+                    },
+                  },
+                  h(
+                    "span",
+                    {},
+                    facet.name === "rating" && /^\d$/.test(value.value)
+                      ? "★".repeat(Number(value.value))
+                      : value.value || "none",
+                  ),
+                  h("span.n", {}, count(value.count)),
+                ),
+              ),
+            ),
+        ),
+      );
+      box.addEventListener("toggle", () => {
+        if (box.open) open.add(facet.name);
+        else open.delete(facet.name);
+        keep("safelight.facets", JSON.stringify([...open]));
+      });
+      return box;
+    }),
+    found.length ? "" : h("p.quiet-text", {}, "Nothing to part."),
+  );
 }
 
 // -- moving and choosing -----------------------------------------------------------------
@@ -218,16 +450,22 @@ function goTo(index, focus = true) {
   at = Math.max(0, Math.min(index, rows.length - 1));
   const line = lineOf(at);
   if (line.y < scroller.scrollTop + 4) scroller.scrollTop = line.y - 4;
-  else if (line.y + line.h > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = line.y + line.h - scroller.clientHeight + 4;
+  else if (line.y + line.h > scroller.scrollTop + scroller.clientHeight)
+    scroller.scrollTop = line.y + line.h - scroller.clientHeight + 4;
   draw();
-  for (const cell of cellsShown()) { dress(cell); if (cell.index === at && focus && viewerHidden()) cell.link.focus({ preventScroll: true }); }
+  for (const cell of cellsShown()) {
+    dress(cell);
+    if (cell.index === at && focus && viewerHidden()) cell.link.focus({ preventScroll: true });
+  }
   if (after && at > rows.length - 40) more();
 }
 function choose(row) {
   const place = chosen.findIndex((one) => one.sha256 === row.sha256);
   if (place >= 0) chosen.splice(place, 1);
-  else if (chosen.length === 4) { notice("Four pictures at most can be compared."); return; }
-  else chosen.push(row);
+  else if (chosen.length === 4) {
+    notice("Four pictures at most can be compared.");
+    return;
+  } else chosen.push(row);
   for (const cell of cellsShown()) dress(cell);
   const link = $("#compare");
   link.hidden = chosen.length < 2;
@@ -239,10 +477,14 @@ function choose(row) {
 
 const viewerRoot = $("#viewer");
 const viewerHidden = () => viewerRoot.hidden;
-const indexOf = new Proxy({}, { get: (_, digest) => rows.findIndex((row) => row.sha256 === digest) });
+const indexOf = new Proxy(
+  {},
+  { get: (_, digest) => rows.findIndex((row) => row.sha256 === digest) },
+);
 const viewer = new Viewer(viewerRoot, {
   link: (digest) => `/look/${digest}?${address()}`,
-  rowOf: (digest) => rows[at]?.sha256 === digest ? rows[at] : rows.find((row) => row.sha256 === digest),
+  rowOf: (digest) =>
+    rows[at]?.sha256 === digest ? rows[at] : rows.find((row) => row.sha256 === digest),
   peek: async (step) => rows[at + step]?.sha256,
   move: async (step) => {
     if (at + step >= rows.length && after) await more();
@@ -251,7 +493,10 @@ const viewer = new Viewer(viewerRoot, {
     history.replaceState({ look: rows[at].sha256 }, "", `/look/${rows[at].sha256}?${address()}`);
     return rows[at].sha256;
   },
-  close: () => { if (history.state?.look) history.back(); else closeViewer(); },
+  close: () => {
+    if (history.state?.look) history.back();
+    else closeViewer();
+  },
 });
 function openViewer(index) {
   at = index;
@@ -268,37 +513,99 @@ function closeViewer() {
   goTo(at);
 }
 addEventListener("popstate", (event) => {
-  if (event.state?.look) { const index = indexOf[event.state.look]; if (index >= 0) { at = index; viewerRoot.hidden = false; document.body.classList.add("looking"); viewer.show(event.state.look); } else location.reload(); return; }
-  if (!viewerHidden()) { closeViewer(); return; }
+  if (event.state?.look) {
+    const index = indexOf[event.state.look];
+    if (index >= 0) {
+      at = index;
+      viewerRoot.hidden = false;
+      document.body.classList.add("looking");
+      viewer.show(event.state.look);
+    } else location.reload();
+    return;
+  }
+  if (!viewerHidden()) {
+    closeViewer();
+    return;
+  }
   const asked = new URLSearchParams(location.search);
-  go({ q: asked.get("q") ?? "", sort: asked.get("sort") ?? "-timestamp", group: asked.get("group") ?? "" }, { push: false });
+  go(
+    {
+      q: asked.get("q") ?? "",
+      sort: asked.get("sort") ?? "-timestamp",
+      group: asked.get("group") ?? "",
+    },
+    { push: false },
+  );
 });
 
 // -- what people do ------------------------------------------------------------------------
 
-const cellOf = (target) => { const box = target.closest(".cell-box"); return box && [...cellsShown()].find((cell) => cell.box === box); };
+const cellOf = (target) => {
+  const box = target.closest(".cell-box");
+  return box && [...cellsShown()].find((cell) => cell.box === box);
+};
 grid.addEventListener("click", (event) => {
   const cell = cellOf(event.target);
   if (!cell) return;
-  if (event.target.closest(".tick")) { choose(cell.row); return; }
+  if (event.target.closest(".tick")) {
+    choose(cell.row);
+    return;
+  }
   if (event.ctrlKey || event.metaKey || event.button) return;
   event.preventDefault();
   openViewer(cell.index);
 });
-grid.addEventListener("focusin", (event) => { const cell = cellOf(event.target); if (cell && cell.index !== at) { at = cell.index; for (const one of cellsShown()) dress(one); } });
-onChange((row) => { for (const cell of cellsShown()) if (cell.row.sha256 === row.sha256) { if (cell.row !== row) for (const name of ["stars", "rejected", "favourite", "tags", "notes"]) cell.row[name] = row[name]; dress(cell); } });
+grid.addEventListener("focusin", (event) => {
+  const cell = cellOf(event.target);
+  if (cell && cell.index !== at) {
+    at = cell.index;
+    for (const one of cellsShown()) dress(one);
+  }
+});
+onChange((row) => {
+  for (const cell of cellsShown())
+    if (cell.row.sha256 === row.sha256) {
+      if (cell.row !== row)
+        for (const name of ["stars", "rejected", "favourite", "tags", "notes"])
+          cell.row[name] = row[name];
+      dress(cell);
+    }
+});
 scroller.addEventListener("scroll", later, { passive: true });
-new ResizeObserver(() => { measure(); layOut(); redraw(); if (at) goTo(at, false); }).observe(scroller);
+new ResizeObserver(() => {
+  measure();
+  layOut();
+  redraw();
+  if (at) goTo(at, false);
+}).observe(scroller);
 $("#size").value = kept("safelight.size", "180");
-$("#size").addEventListener("input", (event) => { keep("safelight.size", event.target.value); measure(); layOut(); redraw(); goTo(at, false); });
-$("#search").addEventListener("submit", (event) => { event.preventDefault(); go({ q: $("#q").value.trim() }); grid.querySelector(".tile")?.focus(); });
-$("#q").addEventListener("search", () => { if (!$("#q").value && wanted.q) go({ q: "" }); });
+$("#size").addEventListener("input", (event) => {
+  keep("safelight.size", event.target.value);
+  measure();
+  layOut();
+  redraw();
+  goTo(at, false);
+});
+$("#search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  go({ q: $("#q").value.trim() });
+  grid.querySelector(".tile")?.focus();
+});
+$("#q").addEventListener("search", () => {
+  if (!$("#q").value && wanted.q) go({ q: "" });
+});
 $("#sort").addEventListener("change", (event) => go({ sort: event.target.value, group: "" }));
-$("#group").addEventListener("change", (event) => go({ group: event.target.value, sort: "-timestamp" }));
-$("#facets-toggle").addEventListener("click", () => { const on = document.body.classList.toggle("with-facets"); $("#facets-toggle").setAttribute("aria-expanded", String(on)); });
+$("#group").addEventListener("change", (event) =>
+  go({ group: event.target.value, sort: "-timestamp" }),
+);
+$("#facets-toggle").addEventListener("click", () => {
+  const on = document.body.classList.toggle("with-facets");
+  $("#facets-toggle").setAttribute("aria-expanded", String(on));
+});
 
 const inGrid = (act) => () => (viewerHidden() ? act() : false);
-const rated = () => (viewerHidden() ? rows[at] : viewer.host.rowOf(viewer.picture?.sha256) ?? viewer.picture);
+const rated = () =>
+  viewerHidden() ? rows[at] : (viewer.host.rowOf(viewer.picture?.sha256) ?? viewer.picture);
 bind({
   next: { keys: ["ArrowRight", "k"], label: "Next picture", do: inGrid(() => goTo(at + 1)) },
   previous: { keys: ["ArrowLeft", "j"], label: "Previous picture", do: inGrid(() => goTo(at - 1)) },
@@ -306,40 +613,143 @@ bind({
   above: { keys: ["ArrowUp"], label: "The picture above", do: inGrid(() => goTo(at - columns)) },
   home: { keys: ["Home"], label: "The first picture", do: inGrid(() => goTo(0)) },
   end: { keys: ["End"], label: "The last that is loaded", do: inGrid(() => goTo(rows.length - 1)) },
-  look: { keys: ["Enter", " "], label: "Look at it", do: inGrid(() => { if (!rows.length) return false; openViewer(at); return undefined; }) },
-  infoInGrid: { keys: ["i"], label: "Look at its settings", do: inGrid(() => { if (!rows.length) return false; openViewer(at); viewer.toggleInfo(true); return undefined; }) },
-  compare: { keys: ["c"], label: "Choose for comparing", do: () => { if (!rated()) return false; choose(rated()); return undefined; } },
-  compareNow: { keys: ["v"], label: "Compare what is chosen", do: () => { if (chosen.length < 2) return false; location.href = $("#compare").href; return undefined; } },
+  look: {
+    keys: ["Enter", " "],
+    label: "Look at it",
+    do: inGrid(() => {
+      if (!rows.length) return false;
+      openViewer(at);
+      return undefined;
+    }),
+  },
+  infoInGrid: {
+    keys: ["i"],
+    label: "Look at its settings",
+    do: inGrid(() => {
+      if (!rows.length) return false;
+      openViewer(at);
+      viewer.toggleInfo(true);
+      return undefined;
+    }),
+  },
+  compare: {
+    keys: ["c"],
+    label: "Choose for comparing",
+    do: () => {
+      if (!rated()) return false;
+      choose(rated());
+      return undefined;
+    },
+  },
+  compareNow: {
+    keys: ["v"],
+    label: "Compare what is chosen",
+    do: () => {
+      if (chosen.length < 2) return false;
+      location.href = $("#compare").href;
+      return undefined;
+    },
+  },
 });
-bind(ratingKeys(rated, () => {
-  if (kept("safelight.advance", "1") !== "1") return;
-  if (viewerHidden()) goTo(at + 1); else if (at + 1 < rows.length || after) viewer.move(1);
-}, { tags: (row) => viewer.askTags(row), undone: (last) => {
-  if (!last?.row) return;
-  const index = rows.indexOf(last.row);
-  if (index >= 0) { if (viewerHidden()) goTo(index); else { at = index; viewer.show(last.row.sha256); } }
-} }));
+bind(
+  ratingKeys(
+    rated,
+    () => {
+      if (kept("safelight.advance", "1") !== "1") return;
+      if (viewerHidden()) goTo(at + 1);
+      else if (at + 1 < rows.length || after) viewer.move(1);
+    },
+    {
+      tags: (row) => viewer.askTags(row),
+      undone: (last) => {
+        if (!last?.row) return;
+        const index = rows.indexOf(last.row);
+        if (index >= 0) {
+          if (viewerHidden()) goTo(index);
+          else {
+            at = index;
+            viewer.show(last.row.sha256);
+          }
+        }
+      },
+    },
+  ),
+);
 bind(viewerKeys(viewer, () => !viewerHidden()));
-bind({ advance: { keys: ["a"], label: "Go on after rating, or stay", do: () => { const on = kept("safelight.advance", "1") !== "1"; keep("safelight.advance", on ? "1" : "0"); notice(on ? "Rating goes on to the next picture." : "Rating stays."); } } });
+bind({
+  advance: {
+    keys: ["a"],
+    label: "Go on after rating, or stay",
+    do: () => {
+      const on = kept("safelight.advance", "1") !== "1";
+      keep("safelight.advance", on ? "1" : "0");
+      notice(on ? "Rating goes on to the next picture." : "Rating stays.");
+    },
+  },
+});
 
 // -- saved searches ------------------------------------------------------------------------
 
 async function showSearches(saved = null) {
   const { searches } = saved ?? (await ask("/api/searches"));
-  put($("#searches"), ...searches.map((one) => h("li", {},
-    h("a", { href: `/?${new URLSearchParams({ q: one.q, sort: one.sort, group: one.group })}`, onclick: (event) => { event.preventDefault(); $(".searches").open = false; go({ q: one.q, sort: one.sort, group: one.group }); } }, one.name),
-    h("button.quiet", { type: "button", "aria-label": `Forget ${one.name}`, onclick: async () => showSearches(await tell("/api/searches", { searches: searches.filter((other) => other !== one) }, "PUT")) }, "✕"))));
+  put(
+    $("#searches"),
+    ...searches.map((one) =>
+      h(
+        "li",
+        {},
+        h(
+          "a",
+          {
+            href: `/?${new URLSearchParams({ q: one.q, sort: one.sort, group: one.group })}`,
+            onclick: (event) => {
+              event.preventDefault();
+              $(".searches").open = false;
+              go({ q: one.q, sort: one.sort, group: one.group });
+            },
+          },
+          one.name,
+        ),
+        h(
+          "button.quiet",
+          {
+            type: "button",
+            "aria-label": `Forget ${one.name}`,
+            onclick: async () =>
+              showSearches(
+                await tell(
+                  "/api/searches",
+                  { searches: searches.filter((other) => other !== one) },
+                  "PUT",
+                ),
+              ),
+          },
+          "✕",
+        ),
+      ),
+    ),
+  );
   return searches;
 }
-$(".searches").addEventListener("toggle", () => { if ($(".searches").open) showSearches().catch((error) => notice(error.message)); });
+$(".searches").addEventListener("toggle", () => {
+  if ($(".searches").open) showSearches().catch((error) => notice(error.message));
+});
 $("#save-search").addEventListener("submit", async (event) => {
   event.preventDefault();
   const name = event.target.elements.name.value.trim();
   try {
     const { searches } = await ask("/api/searches");
-    await showSearches(await tell("/api/searches", { searches: [...searches.filter((one) => one.name !== name), { name, ...wanted }] }, "PUT"));
+    await showSearches(
+      await tell(
+        "/api/searches",
+        { searches: [...searches.filter((one) => one.name !== name), { name, ...wanted }] },
+        "PUT",
+      ),
+    );
     event.target.reset();
-  } catch (error) { notice(error.message); }
+  } catch (error) {
+    notice(error.message);
+  }
 });
 
 // -- news --------------------------------------------------------------------------------
@@ -347,35 +757,85 @@ $("#save-search").addEventListener("submit", async (event) => {
 let archiveSeen = null;
 async function fresh() {
   facets();
-  if (wanted.sort !== "-timestamp") { const button = $("#fresh"); button.hidden = false; button.textContent = "New pictures"; button.onclick = () => go({}, { push: false }); return; }
+  if (wanted.sort !== "-timestamp") {
+    const button = $("#fresh");
+    button.hidden = false;
+    button.textContent = "New pictures";
+    button.onclick = () => go({}, { push: false });
+    return;
+  }
   const mine = generation;
   const page = await ask(`/api/pictures?${address({ limit: "240" })}`);
   if (mine !== generation) return;
   const known = new Set(rows.slice(0, 2000).map((row) => row.sha256));
   const added = [];
-  for (const row of page.rows) { if (known.has(row.sha256)) break; added.push(row); }
+  for (const row of page.rows) {
+    if (known.has(row.sha256)) break;
+    added.push(row);
+  }
   if (!added.length) return;
   const add = () => {
-    if (added.length === page.rows.length) { rows = overlay(page.rows); after = page.after; } else rows = overlay(added).concat(rows);
+    if (added.length === page.rows.length) {
+      rows = overlay(page.rows);
+      after = page.after;
+    } else rows = overlay(added).concat(rows);
     at = Math.min(rows.length - 1, at + (added.length === page.rows.length ? 0 : added.length));
-    put($("#empty")); $("#fresh").hidden = true; layOut(); redraw();
+    put($("#empty"));
+    $("#fresh").hidden = true;
+    layOut();
+    redraw();
   };
   if (scroller.scrollTop < tile && viewerHidden()) add();
-  else { const button = $("#fresh"); button.hidden = false; button.textContent = `${added.length} new picture${added.length === 1 ? "" : "s"}`; button.onclick = () => { add(); scroller.scrollTop = 0; }; }
+  else {
+    const button = $("#fresh");
+    button.hidden = false;
+    button.textContent = `${added.length} new picture${added.length === 1 ? "" : "s"}`;
+    button.onclick = () => {
+      add();
+      scroller.scrollTop = 0;
+    };
+  }
 }
 async function beingMade() {
   const made = overlay((await ask("/api/being-made")).rows);
   const strip = $("#now");
   strip.hidden = made.length === 0;
-  const known = new Map([...strip.querySelectorAll("a")].map((link) => [link.dataset.digest, link]));
-  put(strip, h("h2", {}, `Being made now · ${made.length}`), h("div.now-strip", { tabindex: "0", role: "group", "aria-label": "Newest first" }, made.slice(0, 40).map((row) => known.get(row.sha256) ?? h("a", { href: `/look/${row.sha256}`, "data-digest": row.sha256 }, h("img.veiled", { src: `/thumbnails/${row.sha256}?side=192`, alt: row.prompt?.slice(0, 100) || "picture" })))));
+  const known = new Map(
+    [...strip.querySelectorAll("a")].map((link) => [link.dataset.digest, link]),
+  );
+  put(
+    strip,
+    h("h2", {}, `Being made now · ${made.length}`),
+    h(
+      "div.now-strip",
+      { tabindex: "0", role: "group", "aria-label": "Newest first" },
+      made.slice(0, 40).map(
+        (row) =>
+          known.get(row.sha256) ??
+          h(
+            "a",
+            { href: `/look/${row.sha256}`, "data-digest": row.sha256 },
+            h("img.veiled", {
+              src: `/thumbnails/${row.sha256}?side=192`,
+              alt: row.prompt?.slice(0, 100) || "picture",
+            }),
+          ),
+      ),
+    ),
+  );
 }
 listen({
-  archive: (seen) => { if (archiveSeen !== null && seen !== archiveSeen) fresh().catch(() => {}); archiveSeen = seen; },
+  archive: (seen) => {
+    if (archiveSeen !== null && seen !== archiveSeen) fresh().catch(() => {});
+    archiveSeen = seen;
+  },
   "being-made": () => beingMade().catch(() => {}),
 });
 
 history.replaceState({ ...wanted }, "");
-measure(); layOut(); redraw(); facets();
+measure();
+layOut();
+redraw();
+facets();
 $("#as-sheet").href = `/sheet?${new URLSearchParams({ q: wanted.q })}`;
 if (rows.length && !$("#fault").textContent) goTo(0, false);

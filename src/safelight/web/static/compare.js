@@ -1,7 +1,8 @@
 // Two to four pictures side by side, or two with an edge that moves; zoom and place are shared.
-import { $, ask, first, h, put } from "./page.js";
+
 import { bind } from "./keys.js";
-import { overlay, starText, stars } from "./ratings.js";
+import { $, ask, first, h, put } from "./page.js";
+import { overlay, starText } from "./ratings.js";
 import { Zoom } from "./zoom.js";
 
 const { rows } = first();
@@ -14,12 +15,44 @@ if (frame) {
 }
 const edge = $("#edge");
 edge?.addEventListener("input", () => $("#slider").style.setProperty("--edge", `${edge.value}%`));
-const showStars = () => { for (const row of rows) { const place = document.querySelector(`[data-stars="${row.sha256}"]`); if (place) place.textContent = starText(row); } };
+const showStars = () => {
+  for (const row of rows) {
+    const place = document.querySelector(`[data-stars="${row.sha256}"]`);
+    if (place) place.textContent = starText(row);
+  }
+};
 showStars();
 if (rows.length > 1) {
   const told = await ask(`/api/changes?pictures=${rows.map((row) => row.sha256).join(",")}`);
-  put($("#differences"), told.differences.length
-    ? h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "setting"), rows.map((_, place) => h("th", { scope: "col" }, String(place + 1))))),
-      h("tbody", {}, told.differences.map((one) => h("tr", {}, h("th", { scope: "row" }, one.knob), one.values.map((value) => h("td", {}, value))))))
-    : h("p", {}, "Every setting is the same."));
+  put(
+    $("#differences"),
+    told.differences.length
+      ? h(
+          "table",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "setting"),
+              rows.map((_, place) => h("th", { scope: "col" }, String(place + 1))),
+            ),
+          ),
+          h(
+            "tbody",
+            {},
+            told.differences.map((one) =>
+              h(
+                "tr",
+                {},
+                h("th", { scope: "row" }, one.knob),
+                one.values.map((value) => h("td", {}, value)),
+              ),
+            ),
+          ),
+        )
+      : h("p", {}, "Every setting is the same."),
+  );
 }

@@ -6,7 +6,8 @@ const actions = new Map();
 
 const typing = (target) =>
   target instanceof HTMLElement &&
-  (target.isContentEditable || target.matches("textarea, select, input:not([type=range]):not([type=checkbox])"));
+  (target.isContentEditable ||
+    target.matches("textarea, select, input:not([type=range]):not([type=checkbox])"));
 
 /** Bind actions: name -> {keys, label, do}. Keys are as KeyboardEvent.key, "Ctrl+z" with a modifier. */
 export function bind(table) {
@@ -26,22 +27,38 @@ document.addEventListener("keydown", (event) => {
   const key = named(event);
   for (const action of actions.values()) {
     if (!action.keys.includes(key)) continue;
-    const pressable = event.target instanceof HTMLElement && event.target.closest("button, summary, a");
+    const pressable =
+      event.target instanceof HTMLElement && event.target.closest("button, summary, a");
     if ((key === " " || key === "Enter") && pressable && !pressable.matches(".tile")) return;
-    if (event.target instanceof HTMLInputElement && event.target.type === "range" && key.startsWith("Arrow")) return;
-    if (action.do(event) !== false) { event.preventDefault(); return; }
+    if (
+      event.target instanceof HTMLInputElement &&
+      event.target.type === "range" &&
+      key.startsWith("Arrow")
+    )
+      return;
+    if (action.do(event) !== false) {
+      event.preventDefault();
+      return;
+    }
   }
 });
 
-const shown = (key) => ({ " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" })[key] ?? (key.length === 1 ? key.toUpperCase() : key);
+const shown = (key) =>
+  ({ " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" })[key] ??
+  (key.length === 1 ? key.toUpperCase() : key);
 
 function help() {
   const rows = [...actions.entries()].map(([name, action]) => {
-    const caps = h("button", { type: "button", class: "caps", title: "Change this key" }, action.keys.map((key) => h("kbd", {}, shown(key))));
+    const caps = h(
+      "button",
+      { type: "button", class: "caps", title: "Change this key" },
+      action.keys.map((key) => h("kbd", {}, shown(key))),
+    );
     caps.addEventListener("click", () => {
       caps.replaceChildren("press a key…");
       const listen = (event) => {
-        event.preventDefault(); event.stopPropagation();
+        event.preventDefault();
+        event.stopPropagation();
         if (event.key === "Shift" || event.key === "Control") return;
         removeEventListener("keydown", listen, true);
         if (event.key !== "Escape") {
@@ -55,16 +72,30 @@ function help() {
     });
     return h("div", {}, h("dt", {}, action.label), h("dd", {}, caps));
   });
-  const dialog = h("dialog.keys", { "aria-label": "Keys" }, h("h2", {}, "Keys"), h("dl", {}, rows),
+  const dialog = h(
+    "dialog.keys",
+    { "aria-label": "Keys" },
+    h("h2", {}, "Keys"),
+    h("dl", {}, rows),
     h("p.quiet-text", {}, "Press a key's button to change it."),
-    h("form", { method: "dialog" }, h("button", { autofocus: true }, "Close")));
+    h("form", { method: "dialog" }, h("button", { autofocus: true }, "Close")),
+  );
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
 }
 
 bind({
-  search: { keys: ["/"], label: "Filter", do: () => { const field = $("input[type=search]"); if (!field) return false; field.focus(); field.select(); } },
+  search: {
+    keys: ["/"],
+    label: "Filter",
+    do: () => {
+      const field = $("input[type=search]");
+      if (!field) return false;
+      field.focus();
+      field.select();
+    },
+  },
   blur: { keys: ["b"], label: "Blur until hovered", do: toggleBlur },
   help: { keys: ["?"], label: "These keys", do: help },
 });

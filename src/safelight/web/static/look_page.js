@@ -1,6 +1,7 @@
 // The page of one picture, reached by its address.
-import { $, ask, first, kept } from "./page.js";
+
 import { bind } from "./keys.js";
+import { $, ask, first, kept } from "./page.js";
 import { ratingKeys } from "./ratings.js";
 import { Viewer, viewerKeys } from "./viewer.js";
 
@@ -10,17 +11,29 @@ const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => v
 const link = (digest) => `/look/${digest}${query ? `?${query}` : ""}`;
 const viewer = new Viewer($("#viewer"), {
   link,
-  close: () => { location.href = `/${query ? `?${query}` : ""}`; },
+  close: () => {
+    location.href = `/${query ? `?${query}` : ""}`;
+  },
   peek: async (step) => (step > 0 ? near.next : near.previous),
   move: async (step) => {
     const digest = step > 0 ? near.next : near.previous;
     if (!digest) return null;
     history.replaceState(null, "", link(digest));
-    const asked = ask(`/api/pictures/${digest}?around&${query}`).then((told) => { near = told.around; });
+    const asked = ask(`/api/pictures/${digest}?around&${query}`).then((told) => {
+      near = told.around;
+    });
     await asked;
     return digest;
   },
 });
-bind(ratingKeys(() => viewer.row, () => { if (kept("safelight.advance", "1") === "1" && near.next) viewer.move(1); }, { tags: () => viewer.askTags(), undone: () => {} }));
+bind(
+  ratingKeys(
+    () => viewer.row,
+    () => {
+      if (kept("safelight.advance", "1") === "1" && near.next) viewer.move(1);
+    },
+    { tags: () => viewer.askTags(), undone: () => {} },
+  ),
+);
 bind(viewerKeys(viewer, () => true));
 viewer.show(picture.sha256, picture);

@@ -1,18 +1,34 @@
 // The form of a run: what is filled in becomes a config, whose plan is shown before it starts.
-import { $, ask, count, first, h, put, tell } from "./page.js";
+import { $, count, first, h, put, tell } from "./page.js";
 import "./keys.js";
 import "./ratings.js";
 
 const { config, toml } = first();
-const form = $("#config"), area = $("#toml");
+const form = $("#config"),
+  area = $("#toml");
 let writing = toml ? "toml" : "form";
 
 for (const [stage, knobs] of Object.entries(config)) {
-  if (typeof knobs !== "object" || knobs === null) { if (form.elements[stage]) form.elements[stage].value = knobs; continue; }
+  if (typeof knobs !== "object" || knobs === null) {
+    if (form.elements[stage]) form.elements[stage].value = knobs;
+    continue;
+  }
   for (const [name, value] of Object.entries(knobs)) {
     const field = form.elements[`${stage}.${name}`];
     if (field) field.value = typeof value === "object" ? JSON.stringify(value) : value;
-    else if (typeof value !== "object") form.querySelector(`[data-stage="${stage}"]`)?.append(h("label.field", {}, h("span", {}, name), h("input", { name: `${stage}.${name}`, "data-kind": typeof value === "number" ? "number" : "text", value: String(value) })));
+    else if (typeof value !== "object")
+      form.querySelector(`[data-stage="${stage}"]`)?.append(
+        h(
+          "label.field",
+          {},
+          h("span", {}, name),
+          h("input", {
+            name: `${stage}.${name}`,
+            "data-kind": typeof value === "number" ? "number" : "text",
+            value: String(value),
+          }),
+        ),
+      );
   }
   const section = form.querySelector(`[data-stage="${stage}"]`);
   if (section) section.open = true;
@@ -24,8 +40,16 @@ function read(text, kind) {
   if (kind === "text") {
     return { value: text };
   }
-  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed)) return { value: Number(trimmed), raw: trimmed };
-  if (trimmed.includes(";")) return { sweep: trimmed.split(";").map((one) => one.trim()).filter(Boolean).map(Number) };
+  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed))
+    return { value: Number(trimmed), raw: trimmed };
+  if (trimmed.includes(";"))
+    return {
+      sweep: trimmed
+        .split(";")
+        .map((one) => one.trim())
+        .filter(Boolean)
+        .map(Number),
+    };
   return { sweep: trimmed };
 }
 
@@ -35,43 +59,108 @@ function gathered() {
   for (const field of form.elements) {
     if (!field.name || field.value.trim() === "") continue;
     const [stage, name] = field.name.split(".");
-    if (!name) { found[stage] = field.value.trim(); continue; }
-    if (stage === "randomizer") { (found.randomizer ??= {})[name] = field.dataset.kind === "integer" ? Number(field.value) : field.value; continue; }
+    if (!name) {
+      found[stage] = field.value.trim();
+      continue;
+    }
+    if (stage === "randomizer") {
+      found.randomizer ??= {};
+      found.randomizer[name] = field.dataset.kind === "integer" ? Number(field.value) : field.value;
+      continue;
+    }
     const kind = field.dataset.kind ?? "text";
     const several = kind === "text" && !name.endsWith("prompt") && field.value.includes(";");
-    const told = several ? { sweep: field.value.split(";").map((one) => one.trim()).filter(Boolean) } : read(field.value, kind);
+    const told = several
+      ? {
+          sweep: field.value
+            .split(";")
+            .map((one) => one.trim())
+            .filter(Boolean),
+        }
+      : read(field.value, kind);
     found[stage] ??= {};
     if ("sweep" in told) sweep[`${stage}.${name}`] = told.sweep;
     else found[stage][name] = told.value;
   }
-  if (Object.keys(sweep).length) (found.randomizer ??= {}).sweep = sweep;
-  const varies = Object.keys(sweep).length || found.randomizer?.seeds_per_variant > 1 || /[{_]/.test(found.txt2img?.prompt ?? "");
+  if (Object.keys(sweep).length) found.randomizer = { ...found.randomizer, sweep };
+  const varies =
+    Object.keys(sweep).length ||
+    found.randomizer?.seeds_per_variant > 1 ||
+    /[{_]/.test(found.txt2img?.prompt ?? "");
   if (found.randomizer && !found.randomizer.mode) found.randomizer.mode = "fanout";
-  if (!found.randomizer && varies && /\{.*\}|__.+__/.test(found.txt2img?.prompt ?? "")) found.randomizer = { mode: "fanout" };
+  if (!found.randomizer && varies && /\{.*\}|__.+__/.test(found.txt2img?.prompt ?? ""))
+    found.randomizer = { mode: "fanout" };
   return found;
 }
 
 const given = () => (writing === "toml" ? { toml: area.value } : { config: gathered() });
-const time = (seconds) => seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-let asked = 0, size = 0, latest = null;
+const time = (seconds) =>
+  seconds < 90
+    ? `${Math.max(1, Math.round(seconds))} s`
+    : seconds < 5400
+      ? `${Math.round(seconds / 60)} min`
+      : `${(seconds / 3600).toFixed(1)} h`;
+let asked = 0,
+  size = 0,
+  latest = null;
 
 async function plan() {
   const mine = ++asked;
   const body = given();
-  const place = $("#plan"), start = $("#start");
-  if (writing === "form" && !body.config.txt2img?.prompt && !body.config.img2img && !body.config.upscale) { put(place, h("p.quiet-text", {}, "Fill in a prompt.")); start.disabled = true; return; }
+  const place = $("#plan"),
+    start = $("#start");
+  if (
+    writing === "form" &&
+    !body.config.txt2img?.prompt &&
+    !body.config.img2img &&
+    !body.config.upscale
+  ) {
+    put(place, h("p.quiet-text", {}, "Fill in a prompt."));
+    start.disabled = true;
+    return;
+  }
   try {
     const told = await tell("/api/plan", body);
     if (mine !== asked) return;
-    size = told.plan_size; latest = told;
-    put(place, 
+    size = told.plan_size;
+    latest = told;
+    put(
+      place,
       h("p.big", {}, `${count(told.cost.pictures)} picture${told.cost.pictures === 1 ? "" : "s"}`),
-      h("p", {}, `${count(told.plan_size)} variant${told.plan_size === 1 ? "" : "s"} through ${told.stages.join(" → ")} on ${told.backend}, mode ${told.mode}.`),
-      h("p", {}, told.cost.seconds === null ? "How long it takes is not known: this engine has not drawn such pictures here yet." : `About ${time(told.cost.seconds)}, told by the last ${told.cost.told_by} pictures.`),
-      told.axes.length ? h("p", {}, told.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", ")) : null,
+      h(
+        "p",
+        {},
+        `${count(told.plan_size)} variant${told.plan_size === 1 ? "" : "s"} through ${told.stages.join(" → ")} on ${told.backend}, mode ${told.mode}.`,
+      ),
+      h(
+        "p",
+        {},
+        told.cost.seconds === null
+          ? "How long it takes is not known: this engine has not drawn such pictures here yet."
+          : `About ${time(told.cost.seconds)}, told by the last ${told.cost.told_by} pictures.`,
+      ),
+      told.axes.length
+        ? h("p", {}, told.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", "))
+        : null,
       told.warnings.map((text) => h("p.fault", {}, text)),
-      h("ol", { start: "0" }, told.first.map((one) => h("li", {}, one.label || String(one.config.txt2img?.prompt ?? one.config.img2img?.prompt ?? "one variant").slice(0, 140)))),
-      told.plan_size > told.first.length ? h("p.quiet-text", {}, `… and ${count(told.plan_size - told.first.length)} more`) : null);
+      h(
+        "ol",
+        { start: "0" },
+        told.first.map((one) =>
+          h(
+            "li",
+            {},
+            one.label ||
+              String(
+                one.config.txt2img?.prompt ?? one.config.img2img?.prompt ?? "one variant",
+              ).slice(0, 140),
+          ),
+        ),
+      ),
+      told.plan_size > told.first.length
+        ? h("p.quiet-text", {}, `… and ${count(told.plan_size - told.first.length)} more`)
+        : null,
+    );
     start.disabled = false;
     start.textContent = `Start ${count(told.plan_size)} variant${told.plan_size === 1 ? "" : "s"}`;
   } catch (error) {
@@ -81,14 +170,21 @@ async function plan() {
   }
 }
 let timer = 0;
-const later = () => { clearTimeout(timer); timer = setTimeout(plan, 250); };
+const later = () => {
+  clearTimeout(timer);
+  timer = setTimeout(plan, 250);
+};
 form.addEventListener("input", later);
 area.addEventListener("input", later);
 form.addEventListener("submit", (event) => event.preventDefault());
 
 async function write(how) {
   if (how === "toml" && writing === "form") {
-    try { area.value = (await tell("/api/plan", { config: gathered() })).toml; } catch { if (latest) area.value = latest.toml; }
+    try {
+      area.value = (await tell("/api/plan", { config: gathered() })).toml;
+    } catch {
+      if (latest) area.value = latest.toml;
+    }
   }
   writing = how;
   form.hidden = how === "toml";
@@ -101,11 +197,22 @@ $("#as-form").addEventListener("click", () => write("form"));
 $("#as-toml").addEventListener("click", () => write("toml"));
 $("#start").addEventListener("click", async () => {
   const start = $("#start");
-  if (latest?.asks && start.dataset.sure !== String(size)) { start.dataset.sure = String(size); start.textContent = `Yes, start all ${count(size)}`; return; }
+  if (latest?.asks && start.dataset.sure !== String(size)) {
+    start.dataset.sure = String(size);
+    start.textContent = `Yes, start all ${count(size)}`;
+    return;
+  }
   start.disabled = true;
   try {
     await tell("/api/runs", { ...given(), yes: Number(start.dataset.sure ?? 0) });
     location.href = "/runs";
-  } catch (error) { $("#start-told").textContent = error.message; start.disabled = false; }
+  } catch (error) {
+    $("#start-told").textContent = error.message;
+    start.disabled = false;
+  }
 });
-if (toml) { area.value = toml; writing = "toml"; write("toml"); } else plan();
+if (toml) {
+  area.value = toml;
+  writing = "toml";
+  write("toml");
+} else plan();

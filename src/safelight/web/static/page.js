@@ -14,7 +14,8 @@ export function h(tag, attributes = {}, ...children) {
   element.append(...real(children));
   return element;
 }
-const real = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
+const real = (children) =>
+  children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
 
 /** Put *children* in place of what is in *element*; null and false are nothing. */
 export const put = (element, ...children) => element.replaceChildren(...real(children));
@@ -23,12 +24,15 @@ const SHAPES = {
   zoom: "M8.5 3.5a5 5 0 1 1 0 10a5 5 0 0 1 0-10zM12.2 12.2l4.3 4.3M8.5 6.5v4M6.5 8.5h4",
   full: "M3.5 7.5v-4h4M12.5 3.5h4v4M16.5 12.5v4h-4M7.5 16.5h-4v-4",
   info: "M10 9v5.2M10 5.9v.4M10 2.8a7.2 7.2 0 1 1 0 14.4a7.2 7.2 0 0 1 0-14.4z",
-  back: "M16 10H4M9 5l-5 5l5 5", previous: "M12.5 4l-6 6l6 6", next: "M7.5 4l6 6l-6 6",
+  back: "M16 10H4M9 5l-5 5l5 5",
+  previous: "M12.5 4l-6 6l6 6",
+  next: "M7.5 4l6 6l-6 6",
 };
 /** A line drawing that looks the same in every font. */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg"), path = document.createElementNS(space, "path");
+  const svg = document.createElementNS(space, "svg"),
+    path = document.createElementNS(space, "path");
   svg.setAttribute("viewBox", "0 0 20 20");
   svg.setAttribute("aria-hidden", "true");
   path.setAttribute("d", SHAPES[name]);
@@ -46,16 +50,48 @@ export async function ask(path, options = {}) {
 }
 
 export const tell = (path, body, method = "POST") =>
-  ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  ask(path, {
+    method,
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
 
 export function notice(text, act = null) {
-  const line = h("p", {}, text, act && h("button", { type: "button", onclick: () => { act.do(); line.remove(); } }, act.label));
+  const line = h(
+    "p",
+    {},
+    text,
+    act &&
+      h(
+        "button",
+        {
+          type: "button",
+          onclick: () => {
+            act.do();
+            line.remove();
+          },
+        },
+        act.label,
+      ),
+  );
   $("#notices").append(line);
   setTimeout(() => line.remove(), 6000);
 }
 
-export const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* private window */ } };
-export const kept = (name, otherwise = "") => { try { return localStorage.getItem(name) ?? otherwise; } catch { return otherwise; } };
+export const keep = (name, value) => {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    /* private window */
+  }
+};
+export const kept = (name, otherwise = "") => {
+  try {
+    return localStorage.getItem(name) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+};
 export const archive = document.documentElement.dataset.archive;
 export const count = (number) => number.toLocaleString("en");
 
@@ -65,11 +101,16 @@ export function toggleBlur() {
   $("#blur")?.setAttribute("aria-pressed", String(on));
 }
 
-$("#blur")?.setAttribute("aria-pressed", String(document.documentElement.classList.contains("veil")));
+$("#blur")?.setAttribute(
+  "aria-pressed",
+  String(document.documentElement.classList.contains("veil")),
+);
 $("#blur")?.addEventListener("click", toggleBlur);
 $("#theme")?.addEventListener("click", () => {
   const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const dark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
   keep("safelight.theme", root.dataset.theme);
 });
@@ -78,7 +119,11 @@ $("#theme")?.addEventListener("click", () => {
 export function listen(handlers) {
   let source = null;
   const update = () => {
-    if (document.hidden) { source?.close(); source = null; return; }
+    if (document.hidden) {
+      source?.close();
+      source = null;
+      return;
+    }
     if (source) return;
     source = new EventSource("/events");
     for (const [name, handle] of Object.entries(handlers)) {
@@ -86,7 +131,10 @@ export function listen(handlers) {
     }
   };
   document.addEventListener("visibilitychange", update);
-  addEventListener("pagehide", () => { source?.close(); source = null; });
+  addEventListener("pagehide", () => {
+    source?.close();
+    source = null;
+  });
   addEventListener("pageshow", update);
   update();
 }

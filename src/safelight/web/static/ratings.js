@@ -19,62 +19,107 @@ function waiting() {
     for (let at = 0; at < localStorage.length; at += 1) {
       const key = localStorage.key(at);
       if (key.startsWith(PREFIX)) {
-        try { found.set(key, JSON.parse(localStorage.getItem(key))); } catch { localStorage.removeItem(key); }
+        try {
+          found.set(key, JSON.parse(localStorage.getItem(key)));
+        } catch {
+          localStorage.removeItem(key);
+        }
       }
     }
-  } catch { /* no storage: memory has them */ }
+  } catch {
+    /* no storage: memory has them */
+  }
   return found;
 }
-const put = (key, entry) => { try { localStorage.setItem(key, JSON.stringify(entry)); } catch { memory.set(key, entry); } };
-const drop = (key) => { memory.delete(key); try { localStorage.removeItem(key); } catch { /* none */ } };
+const put = (key, entry) => {
+  try {
+    localStorage.setItem(key, JSON.stringify(entry));
+  } catch {
+    memory.set(key, entry);
+  }
+};
+const drop = (key) => {
+  memory.delete(key);
+  try {
+    localStorage.removeItem(key);
+  } catch {
+    /* none */
+  }
+};
 
 export const onChange = (listener) => listeners.add(listener);
-const changed = (row) => listeners.forEach((listener) => listener(row));
+const changed = (row) => {
+  for (const listener of listeners) listener(row);
+};
 
 function showWaiting() {
   const left = [...waiting().values()].filter((entry) => !entry.done).length;
   const line = $("#saving");
   if (line) {
-    line.textContent = left && wait > 500 ? `${left} rating${left === 1 ? "" : "s"} waiting for the server` : "";
+    line.textContent =
+      left && wait > 500 ? `${left} rating${left === 1 ? "" : "s"} waiting for the server` : "";
     line.dataset.waiting = String(left);
   }
 }
 
-export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+export const newId = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((b) => b.toString(16).padStart(2, "0"))
+    .join("");
 const now = () => new Date().toISOString().replace("Z", "000Z");
-const identity = (row) => ({ sha256: row.sha256, ...(row.pixel_sha256 ? { pixel_sha256: row.pixel_sha256 } : {}) });
+const identity = (row) => ({
+  sha256: row.sha256,
+  ...(row.pixel_sha256 ? { pixel_sha256: row.pixel_sha256 } : {}),
+});
 export const rater = () => kept("safelight.rater");
 
 function enqueue(event) {
-  const whole = { event_id: newId(), timestamp: now(), ...(rater() ? { rater: rater() } : {}), ...event };
+  const whole = {
+    event_id: newId(),
+    timestamp: now(),
+    ...(rater() ? { rater: rater() } : {}),
+    ...event,
+  };
   put(PREFIX + whole.event_id, { event: whole });
   flush();
   return whole.event_id;
 }
 
 export async function flush() {
-  if (flushing) { again = true; return; }
+  if (flushing) {
+    again = true;
+    return;
+  }
   flushing = true;
   const open = [];
   for (const [key, entry] of waiting()) {
-    if (entry.done) { if (Date.now() - entry.done > AFTER_MS) drop(key); } else open.push([key, entry]);
+    if (entry.done) {
+      if (Date.now() - entry.done > AFTER_MS) drop(key);
+    } else open.push([key, entry]);
   }
   const batch = open.slice(0, 200);
   try {
     if (batch.length) {
       const told = await tell("/api/ratings", { events: batch.map(([, entry]) => entry.event) });
       wait = 500;
-      for (const id of told.accepted) put(PREFIX + id, { event: waiting().get(PREFIX + id)?.event, done: Date.now() });
-      for (const one of told.refused) { drop(PREFIX + one.event_id); notice(`A rating was refused: ${one.error}`); }
+      for (const id of told.accepted)
+        put(PREFIX + id, { event: waiting().get(PREFIX + id)?.event, done: Date.now() });
+      for (const one of told.refused) {
+        drop(PREFIX + one.event_id);
+        notice(`A rating was refused: ${one.error}`);
+      }
       if (open.length > batch.length) again = true;
     }
-  } catch (error) {
+  } catch {
     wait = Math.min(wait * 2, 8000);
     setTimeout(flush, wait);
   }
   flushing = false;
   showWaiting();
-  if (again) { again = false; flush(); }
+  if (again) {
+    again = false;
+    flush();
+  }
 }
 
 function apply(row, event) {
@@ -94,8 +139,13 @@ function apply(row, event) {
 /** Put what was said lately over rows that the server gave. */
 export function overlay(rows) {
   const said = new Map();
-  const entries = [...waiting().values()].map((entry) => entry.event).filter(Boolean).sort((a, b) => a.timestamp < b.timestamp ? -1 : 1);
-  const undone = new Set(entries.filter((event) => event.kind === "undo").map((event) => event.undoes));
+  const entries = [...waiting().values()]
+    .map((entry) => entry.event)
+    .filter(Boolean)
+    .sort((a, b) => (a.timestamp < b.timestamp ? -1 : 1));
+  const undone = new Set(
+    entries.filter((event) => event.kind === "undo").map((event) => event.undoes),
+  );
   for (const event of entries) {
     if (!event.image || undone.has(event.event_id)) continue;
     said.set(event.image.sha256, [...(said.get(event.image.sha256) ?? []), event]);
@@ -105,18 +155,28 @@ export function overlay(rows) {
 }
 
 // What a rating follows is what this page had read, not what the clocks say.
-const following = (rows) => rows.every((row) => row.after !== undefined) ? { after: Math.max(...rows.map((row) => row.after)) + 1 } : {};
+const following = (rows) =>
+  rows.every((row) => row.after !== undefined)
+    ? { after: Math.max(...rows.map((row) => row.after)) + 1 }
+    : {};
 
 function say(row, said) {
   const event = { ...said, ...following([row]) };
-  const before = { stars: row.stars, rejected: row.rejected, favourite: row.favourite, tags: row.tags, notes: row.notes };
+  const before = {
+    stars: row.stars,
+    rejected: row.rejected,
+    favourite: row.favourite,
+    tags: row.tags,
+    notes: row.notes,
+  };
   const id = enqueue({ image: identity(row), ...event });
   apply(row, event);
   undoable.push({ id, row, before });
   changed(row);
 }
 
-export const stars = (row, value) => say(row, { kind: "stars", value: row.stars === value ? 0 : value });
+export const stars = (row, value) =>
+  say(row, { kind: "stars", value: row.stars === value ? 0 : value });
 export const reject = (row) => say(row, { kind: "reject", value: !row.rejected });
 export const favourite = (row) => say(row, { kind: "favourite", value: !row.favourite });
 export const note = (row, text) => say(row, { kind: "note", value: text });
@@ -138,9 +198,15 @@ export function pick(rows, won) {
 /** Take back the last thing that was said here; return its row, if it had one. */
 export function undo() {
   const last = undoable.pop();
-  if (!last) { notice("There is nothing to undo."); return null; }
+  if (!last) {
+    notice("There is nothing to undo.");
+    return null;
+  }
   enqueue({ kind: "undo", undoes: last.id });
-  if (last.row) { Object.assign(last.row, last.before); changed(last.row); }
+  if (last.row) {
+    Object.assign(last.row, last.before);
+    changed(last.row);
+  }
   notice("Undone.");
   return last;
 }
@@ -149,20 +215,71 @@ export const starText = (row) => (row.stars ? "★".repeat(Math.round(row.stars)
 
 /** Keys that rate; *current* gives the row, *next* goes on. */
 export const ratingKeys = (current, next, asked = {}) => {
-  const on = (act) => () => { const row = current(); if (!row) return false; act(row); next(row); return undefined; };
+  const on = (act) => () => {
+    const row = current();
+    if (!row) return false;
+    act(row);
+    next(row);
+    return undefined;
+  };
   const keys = {};
-  for (const value of [1, 2, 3, 4, 5]) keys[`stars${value}`] = { keys: [String(value)], label: `${value} star${value > 1 ? "s" : ""}; again clears`, do: on((row) => stars(row, value)) };
+  for (const value of [1, 2, 3, 4, 5])
+    keys[`stars${value}`] = {
+      keys: [String(value)],
+      label: `${value} star${value > 1 ? "s" : ""}; again clears`,
+      do: on((row) => stars(row, value)),
+    };
   return {
     ...keys,
-    clear: { keys: ["0"], label: "Clear the stars", do: () => { const row = current(); if (!row) return false; if (row.stars) stars(row, row.stars); return undefined; } },
+    clear: {
+      keys: ["0"],
+      label: "Clear the stars",
+      do: () => {
+        const row = current();
+        if (!row) return false;
+        if (row.stars) stars(row, row.stars);
+        return undefined;
+      },
+    },
     reject: { keys: ["x", "Delete"], label: "Reject", do: on(reject) },
-    favourite: { keys: ["f"], label: "Favourite", do: () => { const row = current(); if (!row) return false; favourite(row); return undefined; } },
-    tag: { keys: ["t"], label: "Tags", do: () => { const row = current(); if (!row) return false; asked.tags?.(row); return undefined; } },
-    undo: { keys: ["Ctrl+z", "u"], label: "Undo", do: () => { asked.undone?.(undo()); } },
+    favourite: {
+      keys: ["f"],
+      label: "Favourite",
+      do: () => {
+        const row = current();
+        if (!row) return false;
+        favourite(row);
+        return undefined;
+      },
+    },
+    tag: {
+      keys: ["t"],
+      label: "Tags",
+      do: () => {
+        const row = current();
+        if (!row) return false;
+        asked.tags?.(row);
+        return undefined;
+      },
+    },
+    undo: {
+      keys: ["Ctrl+z", "u"],
+      label: "Undo",
+      do: () => {
+        asked.undone?.(undo());
+      },
+    },
   };
 };
 
-addEventListener("online", () => { wait = 500; flush(); });
-addEventListener("storage", (event) => { if (event.key?.startsWith(PREFIX)) showWaiting(); });
-setInterval(() => { if ([...waiting().values()].some((entry) => entry.done)) flush(); }, AFTER_MS);
+addEventListener("online", () => {
+  wait = 500;
+  flush();
+});
+addEventListener("storage", (event) => {
+  if (event.key?.startsWith(PREFIX)) showWaiting();
+});
+setInterval(() => {
+  if ([...waiting().values()].some((entry) => entry.done)) flush();
+}, AFTER_MS);
 flush();

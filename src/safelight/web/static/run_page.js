@@ -5,5 +5,11 @@ import { $, notice, tell } from "./page.js";
 const button = $("#go-on");
 button?.addEventListener("click", async () => {
   button.disabled = true;
-  try { await tell(`/api/runs/${button.dataset.run}/go-on`, {}); location.href = "/runs"; } catch (error) { notice(error.message); button.disabled = false; }
+  try {
+    await tell(`/api/runs/${button.dataset.run}/go-on`, {});
+    location.href = "/runs";
+  } catch (error) {
+    notice(error.message);
+    button.disabled = false;
+  }
 });

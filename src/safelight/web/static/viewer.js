@@ -1,6 +1,6 @@
 // One picture, full screen, with everything that is known about it.
 import { $, ask, h, icon, keep, kept, notice, put } from "./page.js";
-import { overlay, starText, stars, reject, favourite, tag, note, onChange } from "./ratings.js";
+import { favourite, note, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
 import { Zoom } from "./zoom.js";
 
 const short = (digest) => digest.slice(0, 12);
@@ -8,42 +8,86 @@ const short = (digest) => digest.slice(0, 12);
 export class Viewer {
   /** Host: {move(step) -> sha256 or null, close() or null, link(sha256) -> URL, rowOf(sha256)}. */
   constructor(root, host) {
-    this.root = root; this.host = host; this.picture = null; this.before = null; this.asked = 0;
+    this.root = root;
+    this.host = host;
+    this.picture = null;
+    this.before = null;
+    this.asked = 0;
     this.known = new Map();
     this.image = h("img.zoomed", { alt: "", draggable: "true" });
     this.pane = h("div.pane.veilable", {}, this.image);
     this.info = h("aside.info", { "aria-label": "Settings" });
     this.stars = h("div.star-row", { role: "group", "aria-label": "Rate" });
-    const button = (label, text, act, more = {}) => h("button.icon", { type: "button", title: label, "aria-label": label, onclick: act, ...more }, text);
-    this.infoButton = button("Settings (I)", icon("info"), () => this.toggleInfo(), { "aria-pressed": "false" });
-    this.bar = h("div.viewer-bar", {},
+    const button = (label, text, act, more = {}) =>
+      h(
+        "button.icon",
+        { type: "button", title: label, "aria-label": label, onclick: act, ...more },
+        text,
+      );
+    this.infoButton = button("Settings (I)", icon("info"), () => this.toggleInfo(), {
+      "aria-pressed": "false",
+    });
+    this.bar = h(
+      "div.viewer-bar",
+      {},
       host.close && button("Back to the grid (Esc)", icon("back"), () => host.close()),
-      button("Previous (J)", icon("previous"), () => this.move(-1)), button("Next (K)", icon("next"), () => this.move(1)),
+      button("Previous (J)", icon("previous"), () => this.move(-1)),
+      button("Next (K)", icon("next"), () => this.move(1)),
       this.stars,
-      button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()), this.infoButton,
-      button("Full screen (Z)", icon("full"), () => this.fullScreen()));
+      button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()),
+      this.infoButton,
+      button("Full screen (Z)", icon("full"), () => this.fullScreen()),
+    );
     root.replaceChildren(this.bar, h("div.viewer-body", {}, this.pane, this.info));
     this.zoom = new Zoom(this.pane, () => [this.image]);
     this.image.addEventListener("dragstart", (event) => {
-      if (this.zoom.scale > 1) { event.preventDefault(); return; }
+      if (this.zoom.scale > 1) {
+        event.preventDefault();
+        return;
+      }
       const url = new URL(`/pictures/${this.picture.sha256}`, location.href).href;
       event.dataTransfer.setData("DownloadURL", `image/png:${this.picture.file_name}:${url}`);
       event.dataTransfer.setData("text/uri-list", url);
     });
     let from = null;
-    this.pane.addEventListener("touchstart", (event) => { from = event.touches.length === 1 && this.zoom.scale === 1 ? event.touches[0].clientX : null; }, { passive: true });
+    this.pane.addEventListener(
+      "touchstart",
+      (event) => {
+        from =
+          event.touches.length === 1 && this.zoom.scale === 1 ? event.touches[0].clientX : null;
+      },
+      { passive: true },
+    );
     this.pane.addEventListener("touchend", (event) => {
       if (from === null) return;
       const far = event.changedTouches[0].clientX - from;
       if (Math.abs(far) > 60) this.move(far < 0 ? 1 : -1);
     });
-    onChange((row) => { if (this.picture && row.sha256 === this.picture.sha256) { this.adopt(row); this.showStars(); } });
-    if (kept("safelight.info", matchMedia("(min-width: 56rem)").matches ? "1" : "0") === "1") this.toggleInfo(true);
+    onChange((row) => {
+      if (this.picture && row.sha256 === this.picture.sha256) {
+        this.adopt(row);
+        this.showStars();
+      }
+    });
+    if (kept("safelight.info", matchMedia("(min-width: 56rem)").matches ? "1" : "0") === "1")
+      this.toggleInfo(true);
   }
-  get row() { return this.picture; }
-  adopt(row) { for (const name of ["stars", "rejected", "favourite", "tags", "notes"]) if (name in row) this.picture[name] = row[name]; }
+  get row() {
+    return this.picture;
+  }
+  adopt(row) {
+    for (const name of ["stars", "rejected", "favourite", "tags", "notes"])
+      if (name in row) this.picture[name] = row[name];
+  }
   async load(digest) {
-    if (!this.known.has(digest)) this.known.set(digest, ask(`/api/pictures/${digest}`).catch((error) => { this.known.delete(digest); throw error; }));
+    if (!this.known.has(digest))
+      this.known.set(
+        digest,
+        ask(`/api/pictures/${digest}`).catch((error) => {
+          this.known.delete(digest);
+          throw error;
+        }),
+      );
     if (this.known.size > 50) this.known.delete(this.known.keys().next().value);
     return this.known.get(digest);
   }
@@ -52,45 +96,126 @@ export class Viewer {
     this.image.src = `/pictures/${digest}`;
     this.zoom.fit();
     let picture;
-    try { picture = given ?? { ...(await this.load(digest)) }; } catch (error) { notice(error.message); return; }
+    try {
+      picture = given ?? { ...(await this.load(digest)) };
+    } catch (error) {
+      notice(error.message);
+      return;
+    }
     if (number !== this.asked) return;
     overlay([picture]);
     const row = this.host.rowOf?.(digest);
-    if (row) { for (const name of ["stars", "rejected", "favourite", "tags", "notes"]) picture[name] = row[name]; }
+    if (row) {
+      for (const name of ["stars", "rejected", "favourite", "tags", "notes"])
+        picture[name] = row[name];
+    }
     this.before = this.picture && this.picture.sha256 !== digest ? this.picture : this.before;
     this.picture = picture;
-    this.image.alt = picture.prompt ? `Picture of: ${picture.prompt.slice(0, 300)}` : "Picture without a prompt";
+    this.image.alt = picture.prompt
+      ? `Picture of: ${picture.prompt.slice(0, 300)}`
+      : "Picture without a prompt";
     document.title = `${picture.name || short(digest)} · safelight`;
     this.showStars();
     this.showInfo();
-    for (const step of [1, -1]) { const near = await this.host.peek?.(step); if (near) { new Image().src = `/pictures/${near}`; this.load(near).catch(() => {}); } }
+    for (const step of [1, -1]) {
+      const near = await this.host.peek?.(step);
+      if (near) {
+        new Image().src = `/pictures/${near}`;
+        this.load(near).catch(() => {});
+      }
+    }
   }
   async move(step) {
     const digest = await this.host.move(step);
-    if (digest) this.show(digest); else notice(step > 0 ? "This is the last picture." : "This is the first picture.");
+    if (digest) this.show(digest);
+    else notice(step > 0 ? "This is the last picture." : "This is the first picture.");
   }
   toggleInfo(on = this.info.hidden || !this.root.classList.contains("with-info")) {
     this.root.classList.toggle("with-info", on);
     this.infoButton.setAttribute("aria-pressed", String(on));
     keep("safelight.info", on ? "1" : "0");
   }
-  fullScreen() { if (document.fullscreenElement) document.exitFullscreen(); else this.root.requestFullscreen?.().catch((error) => notice(error.message)); }
+  fullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.root.requestFullscreen?.().catch((error) => notice(error.message));
+  }
   showStars() {
-    const row = this.picture, rated = this.host.rowOf?.(row.sha256) ?? row;
-    const star = (value) => h("button.star", { type: "button", "aria-label": `${value} star${value > 1 ? "s" : ""}`, "aria-pressed": String(Math.round(row.stars || 0) >= value), onclick: () => stars(rated, value) }, "★");
-    this.stars.replaceChildren(...[1, 2, 3, 4, 5].map(star),
-      h("button.flag", { type: "button", "aria-label": "Favourite", "aria-pressed": String(Boolean(row.favourite)), onclick: () => favourite(rated) }, "♥"),
-      h("button.flag", { type: "button", "aria-label": "Reject", "aria-pressed": String(Boolean(row.rejected)), onclick: () => reject(rated) }, "✕"));
+    const row = this.picture,
+      rated = this.host.rowOf?.(row.sha256) ?? row;
+    const star = (value) =>
+      h(
+        "button.star",
+        {
+          type: "button",
+          "aria-label": `${value} star${value > 1 ? "s" : ""}`,
+          "aria-pressed": String(Math.round(row.stars || 0) >= value),
+          onclick: () => stars(rated, value),
+        },
+        "★",
+      );
+    this.stars.replaceChildren(
+      ...[1, 2, 3, 4, 5].map(star),
+      h(
+        "button.flag",
+        {
+          type: "button",
+          "aria-label": "Favourite",
+          "aria-pressed": String(Boolean(row.favourite)),
+          onclick: () => favourite(rated),
+        },
+        "♥",
+      ),
+      h(
+        "button.flag",
+        {
+          type: "button",
+          "aria-label": "Reject",
+          "aria-pressed": String(Boolean(row.rejected)),
+          onclick: () => reject(rated),
+        },
+        "✕",
+      ),
+    );
     this.root.classList.toggle("is-rejected", Boolean(row.rejected));
     const tags = $(".tags-now", this.info);
     if (tags) tags.textContent = row.tags || "none";
   }
   askTags(row = this.host.rowOf?.(this.picture.sha256) ?? this.picture) {
-    const field = h("input", { name: "tags", value: row.tags ?? "", autofocus: true, maxlength: "500", "aria-label": "Tags, with spaces between" });
-    const remark = h("textarea", { name: "note", rows: "3", maxlength: "5000", "aria-label": "Note" }, row.notes ?? "");
-    const dialog = h("dialog", { "aria-label": "Tags" }, h("form", { method: "dialog" }, h("h2", {}, "Tags"), field, h("h2", {}, "Note"), remark, h("p", {}, h("button", { value: "ok" }, "Save"), h("button.quiet", { value: "", formnovalidate: true }, "Cancel"))));
+    const field = h("input", {
+      name: "tags",
+      value: row.tags ?? "",
+      autofocus: true,
+      maxlength: "500",
+      "aria-label": "Tags, with spaces between",
+    });
+    const remark = h(
+      "textarea",
+      { name: "note", rows: "3", maxlength: "5000", "aria-label": "Note" },
+      row.notes ?? "",
+    );
+    const dialog = h(
+      "dialog",
+      { "aria-label": "Tags" },
+      h(
+        "form",
+        { method: "dialog" },
+        h("h2", {}, "Tags"),
+        field,
+        h("h2", {}, "Note"),
+        remark,
+        h(
+          "p",
+          {},
+          h("button", { value: "ok" }, "Save"),
+          h("button.quiet", { value: "", formnovalidate: true }, "Cancel"),
+        ),
+      ),
+    );
     dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "ok") { tag(row, field.value); if ((row.notes ?? "") !== remark.value) note(row, remark.value); }
+      if (dialog.returnValue === "ok") {
+        tag(row, field.value);
+        if ((row.notes ?? "") !== remark.value) note(row, remark.value);
+      }
       dialog.remove();
     });
     document.body.append(dialog);
@@ -98,54 +223,182 @@ export class Viewer {
   }
   async showInfo() {
     const p = this.picture;
-    const fact = (name, value) => value === null || value === undefined || value === "" ? null : h("div", {}, h("dt", {}, name), h("dd", {}, String(value)));
-    const knobs = p.knobs.map((one) => h(one.mismatch ? "tr.mismatch" : "tr", {}, h("th", { scope: "row" }, one.knob), h("td", {}, one.requested), h("td", {}, one.effective, one.mismatch && h("span.badge", { title: "The engine used another value than it was asked for" }, "differs"))));
-    const table = h("table.knobs", {}, h("caption.hidden", {}, "Settings, requested and effective"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "setting"), h("th", { scope: "col" }, "requested"), h("th", { scope: "col" }, "effective"))), h("tbody", {}, knobs));
-    const thumb = (digest, label) => h("a.kin", { href: this.host.link(digest) }, h("img.veiled", { src: `/thumbnails/${digest}?side=192`, alt: label }), h("span", {}, label));
-    const kin = [p.parent && thumb(p.parent, "made from"), ...p.children.map((one) => thumb(one.sha256, `${one.stage} ${one.width} × ${one.height}`))].filter(Boolean);
-    const copy = h("button.quiet", { type: "button", onclick: () => this.copyParameters() }, "Copy as A1111 text");
-    const raw = h("details.raw", { ontoggle: async (event) => {
-      const box = event.target;
-      if (!box.open || box.dataset.read) return;
-      box.dataset.read = "1";
-      try {
-        const { texts } = await ask(`/api/pictures/${p.sha256}/metadata`);
-        for (const [key, value] of Object.entries(texts)) box.append(h("h3", {}, key), h("pre", { tabindex: "0" }, value));
-        if (!Object.keys(texts).length) box.append(h("p", {}, "The file says nothing of itself."));
-      } catch (error) { box.append(h("p.fault", {}, error.message)); }
-    } }, h("summary", {}, "Raw metadata"));
+    const fact = (name, value) =>
+      value === null || value === undefined || value === ""
+        ? null
+        : h("div", {}, h("dt", {}, name), h("dd", {}, String(value)));
+    const knobs = p.knobs.map((one) =>
+      h(
+        one.mismatch ? "tr.mismatch" : "tr",
+        {},
+        h("th", { scope: "row" }, one.knob),
+        h("td", {}, one.requested),
+        h(
+          "td",
+          {},
+          one.effective,
+          one.mismatch &&
+            h(
+              "span.badge",
+              { title: "The engine used another value than it was asked for" },
+              "differs",
+            ),
+        ),
+      ),
+    );
+    const table = h(
+      "table.knobs",
+      {},
+      h("caption.hidden", {}, "Settings, requested and effective"),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, "setting"),
+          h("th", { scope: "col" }, "requested"),
+          h("th", { scope: "col" }, "effective"),
+        ),
+      ),
+      h("tbody", {}, knobs),
+    );
+    const thumb = (digest, label) =>
+      h(
+        "a.kin",
+        { href: this.host.link(digest) },
+        h("img.veiled", { src: `/thumbnails/${digest}?side=192`, alt: label }),
+        h("span", {}, label),
+      );
+    const kin = [
+      p.parent && thumb(p.parent, "made from"),
+      ...p.children.map((one) => thumb(one.sha256, `${one.stage} ${one.width} × ${one.height}`)),
+    ].filter(Boolean);
+    const copy = h(
+      "button.quiet",
+      { type: "button", onclick: () => this.copyParameters() },
+      "Copy as A1111 text",
+    );
+    const raw = h(
+      "details.raw",
+      {
+        ontoggle: async (event) => {
+          const box = event.target;
+          if (!box.open || box.dataset.read) return;
+          box.dataset.read = "1";
+          try {
+            const { texts } = await ask(`/api/pictures/${p.sha256}/metadata`);
+            for (const [key, value] of Object.entries(texts))
+              box.append(h("h3", {}, key), h("pre", { tabindex: "0" }, value));
+            if (!Object.keys(texts).length)
+              box.append(h("p", {}, "The file says nothing of itself."));
+          } catch (error) {
+            box.append(h("p.fault", {}, error.message));
+          }
+        },
+      },
+      h("summary", {}, "Raw metadata"),
+    );
     const changes = h("div.changes", {});
-    const list = (values) => Object.entries(values).map(([key, value]) => fact(key, typeof value === "string" ? value : JSON.stringify(value)));
-    put(this.info,
+    const list = (values) =>
+      Object.entries(values).map(([key, value]) =>
+        fact(key, typeof value === "string" ? value : JSON.stringify(value)),
+      );
+    put(
+      this.info,
       h("p.prompt", {}, p.prompt ?? "(no prompt)"),
       p.negative_prompt ? h("p.negative", {}, p.negative_prompt) : null,
-      h("p.actions", {}, h("a.quiet", { href: `/pictures/${p.sha256}?download`, download: p.file_name }, "Save file"), copy,
-        document.body.dataset.view && h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes")),
+      h(
+        "p.actions",
+        {},
+        h(
+          "a.quiet",
+          { href: `/pictures/${p.sha256}?download`, download: p.file_name },
+          "Save file",
+        ),
+        copy,
+        document.body.dataset.view &&
+          h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes"),
+      ),
       changes,
-      h("h2", {}, "Settings"), table,
+      h("h2", {}, "Settings"),
+      table,
       Object.keys(p.templates).length || p.label ? h("h2", {}, "Template") : null,
       h("dl.facts", {}, fact("chosen", p.label), list(p.choices), list(p.templates)),
-      kin.length ? h("h2", {}, "Lineage") : null, h("div.kins", {}, kin),
+      kin.length ? h("h2", {}, "Lineage") : null,
+      h("div.kins", {}, kin),
       h("h2", {}, "Picture"),
-      h("dl.facts", {}, fact("size", `${p.width} × ${p.height}`), fact("made", p.timestamp?.slice(0, 19).replace("T", " ")), fact("took", p.seconds ? `${p.seconds.toFixed(2)} s` : null),
-        h("div", {}, h("dt", {}, "tags"), h("dd.tags-now", {}, p.tags || "none")), fact("run", p.run_id), fact("status", p.status), fact("SHA-256", short(p.sha256)), list(p.backend), list(p.environment)),
-      p.warnings.length ? h("ul.reasons", {}, p.warnings.map((one) => h("li", {}, one))) : null,
-      raw);
+      h(
+        "dl.facts",
+        {},
+        fact("size", `${p.width} × ${p.height}`),
+        fact("made", p.timestamp?.slice(0, 19).replace("T", " ")),
+        fact("took", p.seconds ? `${p.seconds.toFixed(2)} s` : null),
+        h("div", {}, h("dt", {}, "tags"), h("dd.tags-now", {}, p.tags || "none")),
+        fact("run", p.run_id),
+        fact("status", p.status),
+        fact("SHA-256", short(p.sha256)),
+        list(p.backend),
+        list(p.environment),
+      ),
+      p.warnings.length
+        ? h(
+            "ul.reasons",
+            {},
+            p.warnings.map((one) => h("li", {}, one)),
+          )
+        : null,
+      raw,
+    );
     if (this.before && this.before.sha256 !== p.sha256) {
       const was = new Map(this.before.knobs.map((one) => [one.knob, one.effective]));
       const here = new Map(p.knobs.map((one) => [one.knob, one.effective]));
-      const names = [...new Set([...was.keys(), ...here.keys()])].filter((name) => was.get(name) !== here.get(name));
-      put(changes, h("h2", {}, "Changed from the previous picture"), names.length
-        ? h("ul", {}, names.map((name) => h("li", {}, h("b", {}, name), " ", h("del", {}, was.get(name) ?? "(not there)"), " → ", h("ins", {}, here.get(name) ?? "(not there)"))))
-        : h("p.quiet-text", {}, "Nothing but the picture."));
+      const names = [...new Set([...was.keys(), ...here.keys()])].filter(
+        (name) => was.get(name) !== here.get(name),
+      );
+      put(
+        changes,
+        h("h2", {}, "Changed from the previous picture"),
+        names.length
+          ? h(
+              "ul",
+              {},
+              names.map((name) =>
+                h(
+                  "li",
+                  {},
+                  h("b", {}, name),
+                  " ",
+                  h("del", {}, was.get(name) ?? "(not there)"),
+                  " → ",
+                  h("ins", {}, here.get(name) ?? "(not there)"),
+                ),
+              ),
+            )
+          : h("p.quiet-text", {}, "Nothing but the picture."),
+      );
     }
   }
   async copyParameters() {
-    try { await navigator.clipboard.writeText(this.picture.parameters); notice("Copied."); } catch {
-      const field = h("textarea", { readonly: true, rows: "8", "aria-label": "A1111 text" }, this.picture.parameters);
-      const dialog = h("dialog", { "aria-label": "A1111 text" }, field, h("form", { method: "dialog" }, h("button", {}, "Close")));
+    try {
+      await navigator.clipboard.writeText(this.picture.parameters);
+      notice("Copied.");
+    } catch {
+      const field = h(
+        "textarea",
+        { readonly: true, rows: "8", "aria-label": "A1111 text" },
+        this.picture.parameters,
+      );
+      const dialog = h(
+        "dialog",
+        { "aria-label": "A1111 text" },
+        field,
+        h("form", { method: "dialog" }, h("button", {}, "Close")),
+      );
       dialog.addEventListener("close", () => dialog.remove());
-      document.body.append(dialog); dialog.showModal(); field.select();
+      document.body.append(dialog);
+      dialog.showModal();
+      field.select();
     }
   }
 }
@@ -153,12 +406,50 @@ export class Viewer {
 export const viewerKeys = (viewer, seen) => {
   const on = (act) => () => (seen() ? act() : false);
   return {
-    viewNext: { keys: ["ArrowRight", "k"], label: "Next picture", do: on(() => { viewer.move(1); }) },
-    viewPrevious: { keys: ["ArrowLeft", "j"], label: "Previous picture", do: on(() => { viewer.move(-1); }) },
-    zoom: { keys: [" "], label: "Zoom in and out", do: on(() => { viewer.zoom.toggle(); }) },
-    info: { keys: ["i"], label: "Settings", do: on(() => { viewer.toggleInfo(); }) },
-    fullScreen: { keys: ["z"], label: "Full screen", do: on(() => { viewer.fullScreen(); }) },
-    close: { keys: ["Escape"], label: "Back to the grid", do: on(() => { if (document.fullscreenElement) return false; viewer.host.close?.(); return undefined; }) },
+    viewNext: {
+      keys: ["ArrowRight", "k"],
+      label: "Next picture",
+      do: on(() => {
+        viewer.move(1);
+      }),
+    },
+    viewPrevious: {
+      keys: ["ArrowLeft", "j"],
+      label: "Previous picture",
+      do: on(() => {
+        viewer.move(-1);
+      }),
+    },
+    zoom: {
+      keys: [" "],
+      label: "Zoom in and out",
+      do: on(() => {
+        viewer.zoom.toggle();
+      }),
+    },
+    info: {
+      keys: ["i"],
+      label: "Settings",
+      do: on(() => {
+        viewer.toggleInfo();
+      }),
+    },
+    fullScreen: {
+      keys: ["z"],
+      label: "Full screen",
+      do: on(() => {
+        viewer.fullScreen();
+      }),
+    },
+    close: {
+      keys: ["Escape"],
+      label: "Back to the grid",
+      do: on(() => {
+        if (document.fullscreenElement) return false;
+        viewer.host.close?.();
+        return undefined;
+      }),
+    },
   };
 };
 export { starText };
