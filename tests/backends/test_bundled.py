@@ -19,6 +19,9 @@ from PIL import Image
 import safelight.backends.bundled
 from backends.backend_contract import BackendContract, Steps, pixels
 from safelight.backends.bundled import BundledBackend
+from safelight.backends.bundled.names import SAMPLER_NAMES, SCHEDULE_NAMES
+from safelight.backends.bundled.samplers import SAMPLERS
+from safelight.backends.bundled.schedules import SCHEDULES
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
 from safelight.pipeline.stages import mismatches
@@ -315,3 +318,9 @@ def test_the_description_tells_what_changes_pixels(bundled: BundledBackend) -> N
     for name in ("model.json", "text.onnx", "unet.onnx"):
         digest.update((MODEL / name).read_bytes())
     assert environment["model_sha256"] == digest.hexdigest()
+
+
+def test_the_names_that_are_told_are_those_that_are_there() -> None:
+    """They stand apart so that telling them loads no arithmetic."""
+    assert tuple(SAMPLERS) == SAMPLER_NAMES
+    assert tuple(SCHEDULES) == SCHEDULE_NAMES

@@ -13,8 +13,8 @@ from typing import Any
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
 from safelight.errors import BackendError, BackendUnavailable, ConfigError, SafelightError
-from safelight.pipeline import Backend, refuse_unknown_choices
-from safelight.pipeline.backend import Closes
+from safelight.pipeline.backend import Backend, Closes
+from safelight.pipeline.engine_choices import refuse_unknown_choices
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
 __all__ = ["Job", "engine_options", "ready_config", "ready_job", "secret_options"]

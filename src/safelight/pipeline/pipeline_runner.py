@@ -7,17 +7,18 @@ journal do, the result and the pictures are the same.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from safelight.config import PipelineConfig
-from safelight.errors import ConfigError, ConfigFault, PlanError
+from safelight.errors import PlanError
 from safelight.learning.learning_record import LearningRecord, new_run_id, utc_timestamp
 from safelight.pipeline.backend import Backend, ListsChoices
 from safelight.pipeline.continuation import Continuation, held_plan
 from safelight.pipeline.drawn_before import PictureLibrary
+from safelight.pipeline.engine_choices import refuse_unknown_choices
 from safelight.pipeline.engine_pool import EnginePool, LocalPool
 from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.plan_account import FIRST_PART, plan_account
@@ -27,9 +28,12 @@ from safelight.pipeline.run_hooks import LearningRecordSink, RunHooks
 from safelight.pipeline.run_result import RunResult, joined
 from safelight.pipeline.single_run import SingleRun
 from safelight.randomizer import RandomizerPlanResult, plan_variants
-from safelight.sampler_names import name_hint
 
-__all__ = ["VARIANTS_PER_RUN", "LearningRecordSink", "PipelineRunner", "refuse_unknown_choices"]
+__all__ = [
+    "VARIANTS_PER_RUN",
+    "LearningRecordSink",
+    "PipelineRunner",
+]
 
 VARIANTS_PER_RUN = 1000
 """A larger plan is carried out as several runs, so that a record stays readable."""
@@ -215,44 +219,3 @@ def _refuse_another_plan(
             f"the config is not that of run {continues.run_id}:{told}\nrun it without --resume:"
             " what is there already is reused"
         )
-
-
-def refuse_unknown_choices(
-    backend: Backend | EnginePool, config: PipelineConfig, plan: RandomizerPlanResult
-) -> None:
-    """Refuse names that the engine does not list, before anything is drawn.
-
-    Raises:
-        ConfigError: A stated or swept value is not among the engine's choices; all are told.
-    """
-    if not isinstance(backend, ListsChoices):
-        return
-    choices = backend.choices()
-    faults = []
-    for path, values in _stated_values(config, plan):
-        knob = path.partition(".")[2]
-        known = choices.get(knob)
-        for value in values if known is not None else ():
-            if known is not None and value not in known:
-                hint = name_hint(knob, str(value), known)
-                message = f"{backend.name} does not know {value!r}{hint}"
-                faults.append(ConfigFault(path=path, message=message))
-    if faults:
-        raise ConfigError(faults)
-
-
-def _stated_values(
-    config: PipelineConfig, plan: RandomizerPlanResult
-) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yield ``stage.knob`` -> the texts that the config may ask for."""
-    swept = {axis.name: axis.values for axis in plan.axes if axis.values is not None}
-    for stage, knobs in config.stages.items():
-        for name, value in knobs.items():
-            path = f"{stage}.{name}"
-            if path not in swept and isinstance(value, str):
-                yield path, (value,)
-    for path, values in swept.items():
-        if len(values) and isinstance(values[0], str):
-            yield path, values
-    for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
-        yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, str))

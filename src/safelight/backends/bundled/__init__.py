@@ -72,14 +72,13 @@ class BundledBackend:
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers, schedulers, upscalers and the model that it has."""
         from safelight.backends.bundled.model_facts import model_facts
-        from safelight.backends.bundled.samplers import SAMPLERS
-        from safelight.backends.bundled.schedules import SCHEDULES
+        from safelight.backends.bundled.names import SAMPLER_NAMES, SCHEDULE_NAMES
         from safelight.backends.upscalers import own_upscalers
 
         return {
             "model": (model_facts(self._folder)["name"],),
-            "sampler": tuple(SAMPLERS),
-            "scheduler": ("Automatic", *SCHEDULES),
+            "sampler": SAMPLER_NAMES,
+            "scheduler": ("Automatic", *SCHEDULE_NAMES),
             "upscaler": own_upscalers(),
             "hires_upscaler": own_upscalers(),
         }

@@ -1,0 +1,58 @@
+"""engine_choices: what a config names against what its engine has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from safelight.config import PipelineConfig
+from safelight.errors import ConfigError, ConfigFault
+from safelight.pipeline.backend import Backend, ListsChoices
+from safelight.sampler_names import name_hint
+
+if TYPE_CHECKING:
+    from safelight.pipeline.engine_pool import EnginePool
+    from safelight.randomizer import RandomizerPlanResult
+
+__all__ = ["refuse_unknown_choices"]
+
+
+def refuse_unknown_choices(
+    backend: Backend | EnginePool, config: PipelineConfig, plan: RandomizerPlanResult
+) -> None:
+    """Refuse names that the engine does not list, before anything is drawn.
+
+    Raises:
+        ConfigError: A stated or swept value is not among the engine's choices; all are told.
+    """
+    if not isinstance(backend, ListsChoices):
+        return
+    choices = backend.choices()
+    faults = []
+    for path, values in _stated_values(config, plan):
+        knob = path.partition(".")[2]
+        known = choices.get(knob)
+        for value in values if known is not None else ():
+            if known is not None and value not in known:
+                hint = name_hint(knob, str(value), known)
+                message = f"{backend.name} does not know {value!r}{hint}"
+                faults.append(ConfigFault(path=path, message=message))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _stated_values(
+    config: PipelineConfig, plan: RandomizerPlanResult
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield ``stage.knob`` -> the texts that the config may ask for."""
+    swept = {axis.name: axis.values for axis in plan.axes if axis.values is not None}
+    for stage, knobs in config.stages.items():
+        for name, value in knobs.items():
+            path = f"{stage}.{name}"
+            if path not in swept and isinstance(value, str):
+                yield path, (value,)
+    for path, values in swept.items():
+        if len(values) and isinstance(values[0], str):
+            yield path, values
+    for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
+        yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, str))
