@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archive.test_archive import record
+from safelight.archive import Archive
+from safelight.archive.archive import columns_of_view
 from safelight.archive.filters import compile_filter
 from safelight.errors import FilterError
+from safelight.web.held_archive import HeldArchive
 
 COLUMNS = {"steps": "BIGINT", "prompt": "VARCHAR", "cfg_scale": "DOUBLE", "kept": "BOOLEAN"}
 
@@ -122,3 +131,73 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert made.sql.count("?") == len(made.parameters)
     assert "'" not in made.sql
     assert ";" not in made.sql
+
+
+# -- LoRAs ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_loras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights in prompts, a name that begins as another does, and one that a graph named."""
+    folder = tmp_path_factory.mktemp("loras")
+    archive = Archive(folder)
+    for number, prompt in enumerate((
+        "a <lora:ink:0.2>", "b <lora:ink:0.7>", "c <lora:ink_v2:0.7> <lora:my style:1>", "d", "e",
+    )):  # fmt: skip
+        drawn = record(number, prompt=prompt)
+        if number == 4:
+            named = [{"name": "Depth.safetensors", "weight": 0.5}]
+            stages = dict(drawn.variant_configs[0])
+            stages["txt2img"] = {**stages["txt2img"], "loras": named}
+            drawn = replace(drawn, variant_configs=[stages])
+        with archive.writer() as writer:
+            writer.write(drawn)
+        if number == 2:
+            archive.pack()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("lora.ink", "ab"), ("lora.INK > 0.5", "b"), ("lora.ink between 0.1 and 0.3", "a"),
+        ("lora = 'ink'", "ab"), ("lora = 'ink.safetensors'", "ab"), ("lora has 'ink'", "abc"),
+        ("lora('my style') >= 1", "c"), ("lora('my style')", "c"), ("lora.depth = 0.5", "e"),
+        ("lora is missing", "d"), ("lora is not missing", "abce"), ("lora.ink is missing", "cde"),
+        ("lora != 'ink'", "cde"), ("not lora.ink and lora is not missing", "ce"),
+        ("lora.ink < 0.5 or lora.depth", "ae"), ("lora.nobody", ""),
+    ],
+)  # fmt: skip
+def test_loras_are_asked_by_name_and_weight_at_both_doors(
+    with_loras: Path, text: str, prompts: str
+) -> None:
+    """On the disk and in memory; a name is not taken for another that begins with it."""
+    answer = Archive(with_loras).query(text, columns=["prompt"], limit=None)
+    assert {row[0][0] for row in answer.rows} == set(prompts)
+    held = HeldArchive(with_loras)
+    try:
+        held.query("")
+        while held.is_loading:
+            time.sleep(0.01)
+        found = held.query(text, columns=["prompt"], limit=None)
+        assert sorted(found.rows) == sorted(answer.rows)
+    finally:
+        held.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("lora.ink > 'a'", "is a number"), ("lora.ink has 'a'", "is a number"),
+        ("lora > 0.5", "lora.NAME > 0.5"), ("lora(ink", "')' is expected"), ("lora(", "ends where"),
+    ],
+)  # fmt: skip
+def test_what_is_no_condition_about_loras_is_told(text: str, told: str) -> None:
+    with pytest.raises(FilterError, match=re.escape(told)):
+        compile_filter(text, columns_of_view("images"))
+
+
+def test_lora_is_a_word_like_others() -> None:
+    """Where nothing is compared it is looked for in prompts."""
+    for text in ("lora", "a lora", "lora ink"):
+        assert "prompt" in compile_filter(text, columns_of_view("images")).columns

@@ -40,6 +40,8 @@ class TestLocalPool(PoolContract):
         servers = [FakeBackend(**options) for _ in range(WORKERS)]
         return closing(LocalPool(servers))
 
+    first_worker = "fake 1"
+
     def lose_one(self, pool: EnginePool) -> None:
         assert isinstance(pool, LocalPool)
         broken = Server(seconds_per_step=0.02)

@@ -51,6 +51,8 @@ class TestRayPool(PoolContract):
         while not all(pool.ready(name) for name in pool._actors):
             threading.Event().wait(0.05)
 
+    first_worker = "actor 1"
+
     def lose_one(self, pool: EnginePool) -> None:
         assert isinstance(pool, RayPool)
         ray.kill(pool._actors["actor 1"], no_restart=False)

@@ -5,9 +5,11 @@
     lighthouse "at night" stars >= 4
     cfg_scale between 5 and 8 and sampler = 'Euler a' and prompt has 'lighthouse'
     stars >= 4 and not (model in ('a', 'b') or steps < 10)
-    denoising_strength is missing and loras has 'ink'
+    denoising_strength is missing and lora.ink > 0.5
+    lora = 'ink_v2' or lora('my style') between 0.4 and 0.8
 
-Names are columns of the view. A word or a text in quotes that is compared with nothing is looked
+Names are columns of the view; ``lora.NAME``, or ``lora('NAME')`` where a name has blanks, is the
+weight of a LoRA. A word or a text in quotes that is compared with nothing is looked
 for in prompts; conditions that stand side by side must all hold. What a user writes reaches the
 database as parameters only.
 """
@@ -43,6 +45,10 @@ _DEEPEST = 50
 _SEARCHED = ("prompt", "name")
 """Where words are looked for: in the first of these that the view has."""
 
+_LORAS = "(run_id, place) IN (SELECT run_id, place FROM loras WHERE {})"
+"""Pictures of which a LoRA meets a condition."""
+
+_LORA_NAME = "regexp_replace(lower(name), '\\.(safetensors|pt|ckpt)$', '')"
 _OFTEN_ASKED = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed", "stars", "tags")
 
 
@@ -66,6 +72,7 @@ def compile_filter(
     columns: Mapping[str, str],
     searched: Mapping[str, str] | None = None,
     equal: Mapping[str, str] | None = None,
+    loras: str = _LORAS,
 ) -> Filter:
     """Return the condition that *text* states; an empty text is no condition.
 
@@ -74,6 +81,7 @@ def compile_filter(
         columns: Name -> SQL type of every column that may be named.
         searched: Column -> SQL for ``has``, with a ``?`` wherever the lower-cased text goes.
         equal: Column -> SQL for ``=``, with a ``?`` wherever the value goes.
+        loras: SQL for pictures of which a LoRA meets a condition, ``{}`` in it.
 
     Raises:
         FilterError: *text* cannot be read, or names a column that there is not; the message
@@ -81,7 +89,7 @@ def compile_filter(
     """
     if not text.strip():
         return Filter(sql="TRUE")
-    parser = _Parser(text, columns, searched or {}, equal or {})
+    parser = _Parser(text, columns, searched or {}, equal or {}, loras)
     sql = parser.condition(0)
     parser.end()
     return Filter(sql=sql, parameters=tuple(parser.parameters), columns=frozenset(parser.named))
@@ -101,8 +109,10 @@ class _Parser:
         columns: Mapping[str, str],
         searched: Mapping[str, str],
         equal: Mapping[str, str],
+        loras: str,
     ) -> None:
         self._text, self._columns, self._searched, self._equal = text, columns, searched, equal
+        self._loras = loras if "sha256" in columns else ""
         self._tokens = _tokens(text)
         self._at = 0
         self._compared = False
@@ -154,6 +164,9 @@ class _Parser:
         token = self._next("a word or a column")
         if token.kind == "sign" or (token.kind == "word" and token.text.lower() in _CONNECTIONS):
             raise self._fault("expected a word or a column", token)
+        if token.kind == "word" and self._loras and self._is_about_loras(token.text.lower()):
+            self._compared = True
+            return self._about_loras(token)
         if token.kind == "word" and self._is_compared(token.text):
             self._compared = True
             return self._comparison(token)
@@ -173,6 +186,63 @@ class _Parser:
         if self._sees(0, "between"):
             return known or self._kind(1) == "number"
         return False
+
+    def _is_about_loras(self, name: str) -> bool:
+        if name == "lora":
+            return self._sees(0, "(") or self._is_compared(name) or self._sees(0, "has")
+        return name.startswith("lora.") and len(name) > len("lora.")
+
+    def _about_loras(self, token: _Token) -> str:
+        """Read ``lora.NAME``, ``lora('NAME')`` and what its weight is compared with."""
+        name = token.text[len("lora.") :]
+        if not name and self._takes("("):
+            name = self._lora_name(self._next("the name of a LoRA, in quotes"))
+            self._need(")")
+        if not name:
+            return self._any_lora(token)
+        self.parameters.append(_stem(name))
+        which = f"{_LORA_NAME} = ?"
+        if not self._is_compared("lora"):
+            return self._loras.format(which)
+        sign = self._next("a comparison such as > or between").text.lower()
+        if sign == "is":
+            negated = self._takes("not")
+            self._need("missing")
+            return ("" if negated else "NOT ") + self._loras.format(which)
+        if sign == "between":
+            low = self._weight()
+            self._need("and")
+            return self._loras.format(f"{which} AND weight BETWEEN {low} AND {self._weight()}")
+        if sign not in _COMPARISONS:
+            raise self._fault(f"the weight of {name} is a number", self._tokens[self._at - 1])
+        return self._loras.format(f"{which} AND weight {_COMPARISONS[sign]} {self._weight()}")
+
+    def _any_lora(self, token: _Token) -> str:
+        sign = self._next("a comparison such as = or has").text.lower()
+        if sign == "is":
+            negated = self._takes("not")
+            self._need("missing")
+            return ("" if negated else "NOT ") + self._loras.format("TRUE")
+        if sign not in ("=", "!=", "<>", "has"):
+            raise self._fault(f"write lora = 'NAME', or lora.NAME {sign} 0.5", token)
+        name = self._lora_name(self._next("the name of a LoRA, in quotes"))
+        self.parameters.append(_stem(name) if sign != "has" else name.lower())
+        found = self._loras.format(
+            "contains(lower(name), ?)" if sign == "has" else f"{_LORA_NAME} = ?"
+        )
+        return f"NOT {found}" if sign in ("!=", "<>") else found
+
+    def _lora_name(self, token: _Token) -> str:
+        if token.kind == "sign":
+            raise self._fault("expected the name of a LoRA, in quotes", token)
+        return _plain_text(token)
+
+    def _weight(self) -> str:
+        token = self._next("a number")
+        if token.kind != "number":
+            raise self._fault("the weight of a LoRA is a number", token)
+        self.parameters.append(float(token.text))
+        return "?"
 
     def _looked_for(self, token: _Token) -> str:
         name = next((name for name in _SEARCHED if name in self._columns), None)
@@ -305,3 +375,8 @@ def _plain_text(token: _Token) -> str:
         return token.text
     quote = token.text[0]
     return token.text[1:-1].replace(quote * 2, quote)
+
+
+def _stem(name: str) -> str:
+    """Return the name of a LoRA as names are compared: without the ending of its file."""
+    return re.sub(r"\.(safetensors|pt|ckpt)$", "", name.lower())

@@ -61,6 +61,7 @@ _NAME = "compressed"
 _log = logging.getLogger(__name__)
 
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM {} WHERE contains(lower_prompt, ?))"
+_LORAS = "row_ IN (SELECT row_ FROM loras WHERE {})"
 _EQUAL = {
     column: f"({key} = hash(?::VARCHAR) AND CASE {key} WHEN 0 THEN {column} = ?"
     f" ELSE {column} = ? END)"
@@ -134,7 +135,7 @@ class PicturesInMemory:
         """
         prompts = "newest_prompts" if newest else "prompts"
         searched = {"prompt": _IN_PROMPTS.format(prompts)}
-        return compile_filter(text, _KNOWN, searched, _EQUAL)
+        return compile_filter(text, _KNOWN, searched, _EQUAL, _LORAS)
 
     def rows(
         self,
@@ -328,7 +329,7 @@ class PicturesInMemory:
             cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
             cursor.execute("CREATE TABLE newest (since VARCHAR)")
             cursor.execute("CREATE TABLE newest_prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
-            cursor.execute("CREATE TABLE loras (row_ INTEGER, name VARCHAR)")
+            cursor.execute("CREATE TABLE loras (row_ INTEGER, name VARCHAR, weight DOUBLE)")
             cursor.execute(f"CREATE TABLE said (hash VARCHAR, {said})")
             cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {said})")
             named = ", ".join(f'r."{name}"' for name in RATINGS)
@@ -484,7 +485,8 @@ class PicturesInMemory:
         )
         if fetched_rows(cursor, "SELECT 1 FROM loras LIMIT 1", ()):
             cursor.execute(
-                f"INSERT INTO {main}.loras SELECT h.row_, l.name FROM loras l JOIN {main}.held h"
+                f"INSERT INTO {main}.loras SELECT h.row_, l.name, l.weight FROM loras l"
+                f" JOIN {main}.held h"
                 " ON h.run_id = l.run_id AND h.place = l.place WHERE h.row_ > ?",
                 [self._rows],
             )

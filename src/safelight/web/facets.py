@@ -127,7 +127,7 @@ def count_facets(
         else:
             values_.sort(key=lambda one: (-one.count, one.value))
     found["lora"] = [
-        FacetValue(value=name, count=count, clause=f"prompt has {_quoted(f'<lora:{name}')}")
+        FacetValue(value=name, count=count, clause=f"lora({_quoted(name)})")
         for name, count in loras
     ]
     facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
