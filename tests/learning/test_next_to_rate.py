@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from learning.simulated_ratings import digest, star_events
 from safelight.learning.next_to_rate import (
+    _CANDIDATES,
     _EFFECT_VARIANCE,
+    _MOST_LEVELS,
     _OWN_VARIANCE,
     _dense,
+    _information_of_pick,
     next_pairs,
     next_pictures,
     rating_pool,
@@ -96,6 +100,50 @@ def test_a_knob_that_never_varied_plays_no_part(value: Any) -> None:
     np.testing.assert_array_equal(more.columns, plain.columns)
     np.testing.assert_array_equal(more.covariance, plain.covariance)
     np.testing.assert_array_equal(more.means, plain.means)
+
+
+def test_of_many_values_those_used_most_are_told_apart_and_the_rare_are_one() -> None:
+    """Also the first that stands in the archive, which is mostly the one used most."""
+    samplers = [f"s{number:02}" for number in range(20) for _ in range(30 - number)]
+    pool = rating_pool({"sha256": [digest(n) for n in range(len(samplers))], "sampler": samplers})
+    places = dict(zip(samplers, pool.columns[:, 0].tolist(), strict=True))
+    own = _MOST_LEVELS - 1
+    assert len({places[name] for name in sorted(places)[:own]}) == own
+    (rest,) = {places[name] for name in sorted(places)[own:]}
+    assert rest not in {places[name] for name in sorted(places)[:own]}
+
+
+def test_of_a_large_pool_what_comes_is_still_what_is_allowed() -> None:
+    """A sample is looked at, of those that may come."""
+    size = 2 * _CANDIDATES
+    pool = rating_pool(columns(size))
+    places = next_pictures(pool, 20, leave_out=range(0, size, 3))
+    assert len(set(places)) == 20
+    assert all(0 <= place < size and place % 3 for place in places)
+
+
+def entropy(chance: Any) -> Any:
+    """Return that of a coin, in bits."""
+    return np.asarray(stats.bernoulli.entropy(chance)) / math.log(2)
+
+
+@pytest.mark.parametrize("variance", [0.05, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("mean", [0.0, 0.3, 1.0, 2.5])
+def test_what_a_pick_tells_is_the_information_of_the_book(mean: float, variance: float) -> None:
+    """How unsure it is, less how unsure it would be if all were known: Lindley, by summing up."""
+    differences = mean + math.sqrt(variance) * np.linspace(-9, 9, 4001)
+    weights = stats.norm.pdf(differences, mean, math.sqrt(variance))
+    weights /= weights.sum()
+    chances = stats.norm.cdf(differences)
+    wanted = entropy(weights @ chances) - weights @ entropy(chances)
+    told = _information_of_pick(np.array([mean, -mean]), np.array([variance, variance]))
+    assert told == pytest.approx(np.full(2, wanted), abs=0.02)
+
+
+@pytest.mark.parametrize("mean", [-60.0, -9.0, 9.0, 60.0])
+def test_a_pick_that_is_decided_tells_nothing(mean: float) -> None:
+    """However surely: nothing is a number, too, and the other pairs are still compared with it."""
+    assert _information_of_pick(np.array([mean]), np.array([1e-6])) == pytest.approx(0, abs=1e-6)
 
 
 def test_who_has_rated_nearly_everything_is_still_asked() -> None:
