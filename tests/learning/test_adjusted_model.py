@@ -125,3 +125,32 @@ def test_how_rare_values_were_rated_moves_no_other() -> None:
     assert set(told(rows, "sampler", readings)) == {"b"}
     before, after = told(rows, "sampler", readings)["b"], told(rows, "sampler", better)["b"]
     assert after == pytest.approx(before, abs=0.01)
+
+
+@pytest.mark.parametrize(("between", "each"), [(0.0, 2), (0.25, 2), (1.0, 2), (1.0, 6)])
+def test_pictures_are_drawn_to_their_prompt_as_far_as_prompts_differ(
+    between: float, each: int
+) -> None:
+    """1 - sqrt(s^2 / (s^2 + n t^2)) of n pictures: Fuller and Battese 1973."""
+    prompts, chance = np.arange(2000) // each, np.random.default_rng(6)
+    rows: list[Row] = [{"sampler": "ab"[chance.integers(2)]} for _ in prompts]
+    offsets = chance.normal(0, np.sqrt(between), len(prompts))[prompts]
+    readings = offsets + chance.normal(0, 0.5, len(prompts))
+    model = AdjustedModel(
+        levels_of(rows), readings, np.ones(len(prompts)), prompts, one_each(len(prompts))
+    )
+    wanted = 1 - np.sqrt(0.25 / (0.25 + np.bincount(prompts) * between))
+    np.testing.assert_allclose(model._drawn, wanted, atol=0.05 if between else 0.1)
+
+
+def test_an_estimate_says_of_how_many_prompts_its_pictures_are() -> None:
+    """Forty pictures of one prompt are no forty witnesses."""
+    rows: list[Row] = [{"sampler": "abc"[number % 3]} for number in range(120)]
+    prompts = np.array([
+        0 if row["sampler"] == "c" else number % 30 for number, row in enumerate(rows)
+    ])  # fmt: skip
+    levels, readings = levels_of(rows), np.random.default_rng(1).normal(size=len(rows))
+    model = AdjustedModel(levels, readings, np.ones(len(rows)), prompts, one_each(len(rows)))
+    found = {levels["sampler"].names[n]: e for n, e in model.estimates("sampler").items()}
+    assert (found["b"].comparisons, found["b"].prompts) == (40, 10)
+    assert (found["c"].comparisons, found["c"].prompts) == (40, 1)
