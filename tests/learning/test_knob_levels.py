@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning.simulated_ratings import trials_of
-from safelight.learning.knob_levels import KnobLevels, knob_levels
+from safelight.learning.knob_levels import MOST_LEVELS, KnobLevels, knob_levels, likeness
 
 
 def levels_of(knob: str, values: list[Any], prompts: list[str] | None = None) -> KnobLevels:
@@ -66,3 +66,38 @@ def test_terms_and_loras_are_compared_with_their_absence() -> None:
     lora = levels_of("lora:ink", [8] * 60, prompts)
     assert (lora.names, lora.counts.tolist(), lora.reference) == (("0", "0.5"), [12, 48], 0)
     assert levels_of("steps", [8, 20, 20]).reference == 1
+
+
+def test_of_values_used_alike_the_first_of_the_alphabet_are_looked_at() -> None:
+    """Whatever machine looks, and in whatever order they came."""
+    names = [f"v{number:03}" for number in range(300)]
+    often = names[1::7]
+    values = np.random.default_rng(5).permutation([*names, *often]).tolist()
+    found = levels_of("steps", values)
+    rest = [name for name in names if name not in often]
+    assert found.names == tuple(sorted([*often, *rest[: MOST_LEVELS - len(often)]]))
+    assert found.different == 300
+
+
+def test_where_nothing_was_rated_knobs_have_no_levels() -> None:
+    """Nor any trace: an archive begins so."""
+    found = knob_levels(trials_of([{"steps": 8, "prompt": "a boat"}], lambda row: None))["steps"]
+    assert (found.names, found.counts.tolist(), found.reference) == ((), [], None)
+    assert found.constant
+
+
+def test_pictures_are_alike_but_for_a_term_where_the_rest_of_the_prompt_is_the_same() -> None:
+    """With it or without it; seed and engine and all other knobs are the same, too."""
+    terms = (", golden hour", "")
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"thing {n}, plain{term}", "seed": seed, "backend": backend, "steps": steps}
+        for n in range(6) for term in terms for seed in (1, 2) for backend in ("a", "b")
+        for steps in (8, 20)
+    ]  # fmt: skip
+    alike = likeness(trials_of(rows, lambda row: 3))["term:golden hour"]
+    groups = [
+        (row["prompt"].removesuffix(terms[0]), row["seed"], row["backend"], row["steps"])
+        for row in rows
+    ]
+    assert len(set(alike.tolist())) == len(set(groups)) == len(rows) // 2
+    assert len(set(zip(groups, alike.tolist(), strict=True))) == len(rows) // 2
