@@ -106,6 +106,25 @@ def test_terms_of_which_each_prompt_has_one_are_one_knob() -> None:
     assert (one.level, one.against, one.pictures) == ("oil", "ink", 24)
 
 
+def test_values_of_no_plain_type_are_told_apart_by_how_they_are_written() -> None:
+    """Two resolutions that an importer left as pairs are two."""
+    sizes = [(512, 512), (768, 512), None, (512, 512), "large"]
+    trials = join_trials({"sha256": digests(5), "size": sizes}, scores_of(5))
+    found = trials.levels["size"]
+    assert set(found.names) >= {"(512, 512)", "(768, 512)", "large"}
+    assert found.codes[0] == found.codes[3]
+    assert len(set(found.codes.tolist())) == 4
+
+
+def test_a_picture_without_a_prompt_has_none_and_calls_no_lora() -> None:
+    """Its code says so, beside prompts that are there."""
+    prompts = ["b <lora:ink:0.5>", None, "a", None, "b"]
+    trials = join_trials({"sha256": digests(5), "prompt": prompts}, scores_of(5))
+    assert trials.prompts.names == ("a", "b")
+    assert trials.prompts.codes.tolist() == [1, -1, 0, -1, 1]
+    assert trials.numbers["lora:ink"].tolist() == [0.5, 0.0, 0.0, 0.0, 0.0]
+
+
 def test_commas_inside_brackets_do_not_part() -> None:
     """An attention group is one term."""
     assert prompt_terms("a Cat, (oil, thick:1.2), a  cat") == ("a cat", "(oil, thick:1.2)")
