@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from safelight.learning.confounding import TogetherCounts
 from safelight.learning.effect_plot import draw_effects
 from safelight.learning.effects import (
     FEWEST_PAIRS,
@@ -20,8 +21,9 @@ from safelight.learning.effects import (
     Effects,
     find_effects,
 )
+from safelight.learning.knob_levels import knob_levels
 from safelight.learning.scores import ImageScores
-from safelight.learning.trials import join_trials
+from safelight.learning.trials import Trials, join_trials
 
 Row = dict[str, Any]
 
@@ -32,8 +34,8 @@ def scores_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.5
     return np.array([score(row) for row in rows]) + chance.normal(0, noise, len(rows))
 
 
-def effects_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.5) -> Effects:
-    """Return the effects among *rows*, whose scores are known but for noise."""
+def trials_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.5) -> Trials:
+    """Return *rows* as rated pictures, whose scores are known but for noise."""
     values = scores_of(rows, score, noise)
     digests = tuple(f"{number:064x}" for number in range(len(rows)))
     scores = ImageScores(
@@ -43,7 +45,11 @@ def effects_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.
     columns: dict[str, Any] = {"sha256": digests}
     for name in dict.fromkeys(name for row in rows for name in row):
         columns[name] = [row.get(name) for row in rows]
-    return find_effects(join_trials(columns, scores))
+    return join_trials(columns, scores)
+
+
+def effects_of(rows: list[Row], score: Callable[[Row], float], noise: float = 0.5) -> Effects:
+    return find_effects(trials_of(rows, score, noise))
 
 
 def sweep(prompts: int = 12, **knobs: list[Any]) -> list[Row]:
@@ -134,6 +140,16 @@ def test_a_confounder_of_one_of_many_values_is_named() -> None:
     assert {one.status for level, one in found.items() if level != "c"} <= {"open", "small"}
 
 
+@pytest.mark.parametrize(("shared", "named"), [(0, True), (1, True), (2, False), (9, False)])
+def test_what_shares_nearly_no_picture_is_a_confounder(shared: int, named: bool) -> None:
+    """As good as nothing is less than one picture in fifty; one in fifty can be told from."""
+    rows: list[Row] = [{"sampler": "a", "model": "X" if n < shared else "Y"} for n in range(100)]
+    rows += [{"sampler": "b", "model": "X"}] * 99
+    levels = knob_levels(trials_of(rows, lambda row: 0.0))
+    found = TogetherCounts(levels).confounders("sampler", levels["sampler"].names.index("b"))
+    assert [one.knob for one in found] == ["model"] * named
+
+
 def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_prompt() -> None:
     """Another model may be the cause; which words came along is no setting to blame."""
     rows = scatter(300, sampler=["a", "a", "b", "c"], model=["X", "Y", "Z"])
@@ -141,8 +157,9 @@ def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_pro
         if row["sampler"] == "c":
             row["model"] = "X"
         row["prompt"] += ", golden hour" * (row["sampler"] == "c" or number % 2)
+        row["prompt"] += " <lora:ink:0.5>" * (row["sampler"] == "c" or number % 3 > 0)
     effects = effects_of(rows, lambda row: 0.5 * (row["sampler"] == "b"))
-    assert "term:golden hour" in [one.knob for one in effects.knobs]
+    assert {"term:golden hour", "lora:ink"} < {one.knob for one in effects.knobs}
     found = comparisons(effects, "sampler")
     assert found["c"].notes == ("sampler c was only ever used with model X",)
     assert [one.notes for level, one in found.items() if level != "c"] == [()]
@@ -183,6 +200,39 @@ def test_an_interaction_is_found() -> None:
             if row["cfg_scale"] == 9.0 and row["sampler"] == found.other_change[1]]  # fmt: skip
     assert (found.knob, found.n, found.pictures) == ("cfg_scale", len(both), 400)
     assert f"(n = {len(both)} of 400 pictures)" in found.told
+
+
+@pytest.mark.parametrize(("worth", "word"), [(0.8, "better"), (-0.8, "worse")])
+def test_what_is_clear_is_told_in_a_sentence(worth: float, word: str) -> None:
+    """What is compared with what, which way, by how much, and what that rests on."""
+    effects = effects_of(sweep(steps=[8, 20]), lambda row: worth * (row["steps"] == 20))
+    one = comparisons(effects, "steps")["20"]
+    figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
+    wanted = f"steps 20 against 8 is {word}: {figure}, 12 pairs alike in all else"
+    assert [one.told for one in effects.clear] == [wanted]
+
+
+def test_each_of_many_values_is_compared_with_all_others() -> None:
+    """And says so; of few each is compared with the one used most."""
+    rows = scatter(600, sampler=list("abcdefghijklmn"), vae=["x", "x", "y", "z"])
+    effects = effects_of(rows, lambda row: 0.0)
+    assert {one.against for one in comparisons(effects, "sampler").values()} == {"all others"}
+    assert {one.against for one in comparisons(effects, "vae").values()} == {"x"}
+
+
+def test_a_picture_drawn_again_is_no_further_evidence() -> None:
+    """Of three prompts the draws are the witnesses: whoever draws each five times is no surer."""
+    once = scatter(200, sampler=["a", "b"])
+    worth = np.random.default_rng(9).normal(size=len(once)).tolist()
+    for number, row in enumerate(once):
+        row["prompt"] = f"thing {number % 3}"
+    one, five = (
+        comparisons(effects_of(rows, lambda row: worth[row["seed"]], noise=0.0), "sampler")["a"]
+        for rows in (once, once * 5)
+    )
+    assert one.basis == five.basis == "adjusted"
+    assert five.difference == pytest.approx(one.difference, rel=0.05)
+    assert (five.low, five.high) == pytest.approx((one.low, one.high), rel=0.05)
 
 
 def test_three_lucky_pictures_recommend_nothing() -> None:
@@ -310,13 +360,14 @@ def test_a_constant_knob_and_one_with_a_thousand_values_are_told_so() -> None:
     """Neither has a figure, and neither disturbs the knob that matters."""
     rows = scatter(1000, steps=[8, 20, 30], model=["only"])
     for number, row in enumerate(rows):
-        row["vae"] = f"vae {number}"
+        row["vae"], row["cfg_scale"] = f"vae {number}", 1 + number * 7 % 1000 / 50
     effects = effects_of(rows, better_with_steps)
     assert [one.knob for one in effects.clear] == ["steps"]
     by_name = {one.knob: one for one in effects.knobs}
     assert by_name["model"].told == "model was always only: nothing to compare"
     assert by_name["vae"].told.startswith("not enough evidence about vae: 1000 values")
     assert by_name["vae"].unused == 800
+    assert by_name["steps"].unused == by_name["cfg_scale"].unused == 0  # all are in a range
 
 
 def test_few_pairs_have_no_figure() -> None:
