@@ -21,8 +21,18 @@ from safelight.learning.knob_space import (
     knob_of_values,
     widened,
 )
-from safelight.learning.proposals import Tried, model_of, propose
-from safelight.learning.suggest import Suggestion, Verdict, _best, _change, suggest, verdict
+from safelight.learning.proposals import Tried, _near, model_of, propose
+from safelight.learning.suggest import (
+    _PROMPT_VARIANCE,
+    _SEED_VARIANCE,
+    Suggestion,
+    Verdict,
+    _best,
+    _change,
+    _of_prompts_and_seeds,
+    suggest,
+    verdict,
+)
 from safelight.learning.trials import Trials
 
 PROMPTS = ("a fox", "a boat")
@@ -115,7 +125,7 @@ def suggested(trials: Trials) -> Iterator[tuple[Mapping[str, Any], Suggestion]]:
 
 def test_each_suggestion_is_as_sure_as_its_interval() -> None:
     """Surely better is what gains at the lower end of it, too; and it says what to change."""
-    surely = []
+    surely, unsure = [], []
     for known, one in [*suggested(archive()), *suggested(without_the_best())]:
         assert one.gain is not None
         assert one.gain_low is not None
@@ -127,9 +137,13 @@ def test_each_suggestion_is_as_sure_as_its_interval() -> None:
         assert one.why.startswith("surely better than the best known one") is (one.gain_low > 0)
         if one.why.startswith(("surely", "likely", "may")):
             assert ", ".join(changes) in one.why
+        if one.why.startswith(("nothing like it", "may")):
+            assert one.why.startswith("nothing like it") is (one.pictures == 0)
+            unsure.append(one.pictures)
         surely.append(one.gain_low > 0)
     assert any(surely)
     assert not all(surely)
+    assert unsure
 
 
 def test_a_reason_names_four_changes_at_most() -> None:
@@ -255,6 +269,34 @@ def test_a_prompt_that_people_like_is_no_merit_of_the_setting() -> None:
     assert found.best.setting["sampler"] == "Heun"
 
 
+def test_what_prompts_and_seeds_do_is_told_by_the_equations_of_the_book() -> None:
+    """Henderson 1975: one system of equations for settings, prompts and seeds together."""
+    chance = np.random.default_rng(3)
+    rows = [
+        {"steps": int(chance.integers(5)), "prompt": "abcd"[chance.integers(4)], "seed": seed % 3}
+        for seed in range(60)
+    ]
+    trials = trials_of(rows, lambda row: 3)
+    readings, weights = chance.normal(size=len(rows)), chance.uniform(0.3, 2, len(rows))
+    cells = np.array([row["steps"] for row in rows])
+    found = _of_prompts_and_seeds(trials, np.arange(len(rows)), cells, readings, weights)
+    parts, variances = [], []
+    for column, variance in (
+        (cells.tolist(), 1.0),
+        ([row["prompt"] for row in rows], _PROMPT_VARIANCE),
+        ([(row["prompt"], row["seed"]) for row in rows], _SEED_VARIANCE),
+    ):
+        levels = list(dict.fromkeys(column))
+        parts.append(np.array([[value == level for level in levels] for value in column], float))
+        variances += [variance] * len(levels)
+    design = np.column_stack(parts)
+    left = design.T @ (weights[:, None] * design) + np.diag(1 / np.array(variances))
+    mean = np.average(readings, weights=weights)
+    effects = np.linalg.solve(left, design.T @ (weights * (readings - mean)))
+    both = slice(parts[0].shape[1], None)
+    np.testing.assert_allclose(found, design[:, both] @ effects[both], atol=0.01)
+
+
 def test_a_knob_with_a_thousand_values_is_cut_and_said() -> None:
     """The most drawn values stay."""
     rows = [{"sampler": f"s{n}", "steps": 5 + n % 7, "prompt": "p"} for n in range(1000)]
@@ -367,6 +409,23 @@ def test_a_proposal_looks_where_little_is_known() -> None:
     (asked,) = propose(space, tried, 1, seed=1)
     assert asked.setting == every[int(np.argmax(means + 3 * deviations))]
     assert asked.setting != every[int(np.argmax(means))]  # or it would tell nothing
+
+
+def test_what_is_looked_at_near_a_setting_is_a_setting_and_reaches_every_choice() -> None:
+    """However good the known one is, each of its knobs may be moved, and none leaves its ends."""
+    space = KnobSpace(
+        knobs=(
+            ChoiceKnob(name="c", levels=tuple("abc")),
+            NumberKnob(name="x", low=0, high=10, step=1, integer=True),
+        )
+    )
+    start = np.array([[2.0, 1.0]])
+    near = np.vstack([_near(space, start, np.random.default_rng(seed)) for seed in range(9)])
+    assert set(near[:, 0].tolist()) == {0.0, 1.0, 2.0}
+    assert ((near[:, 1] >= 0) & (near[:, 1] <= 1)).all()
+    assert {space.setting(point)["c"] for point in near} == set("abc")
+    assert (near[:, 0] == 2).any()
+    assert (near[:, 1] == 1).any()
 
 
 def test_a_proposal_goes_uphill() -> None:
