@@ -181,6 +181,14 @@ def test_a_fit_warns_of_nothing() -> None:
         fitted(problem(30))
 
 
+def test_scores_without_any_noise_are_not_believed_to_the_last_digit() -> None:
+    """A few equal ratings are no proof that nobody ever wavers: a hundredth of the spread stays."""
+    points = np.random.default_rng(2).random((200, 3))
+    points[:, 1] = points[:, 1] > 0.5
+    model = fit_surrogate(points, points[:, 0] + points[:, 1], CHOICES)
+    assert 0.01 < model.noise_sd / model.spread < 0.05
+
+
 def test_noise_is_found_where_there_is_noise() -> None:
     """Scores that only wobble are explained by wobbling, and the figure is in their unit."""
     chance = np.random.default_rng(5)
