@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from safelight.learning.agreement import krippendorff_alpha
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.learning.scores import ImageScores, _Pick, fit_scores
+from safelight.learning.scores import ImageScores, _Pick, fit_scores, is_automatic
 
 NOON = "2026-01-31T12:00:00.000000Z"
 
@@ -189,6 +189,25 @@ def test_picks_of_two_read_as_far_apart_as_they_are() -> None:
     assert np.mean(readings[0::2] - readings[1::2]) * scores.pick_sharpness == pytest.approx(
         1.5, abs=0.5
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "automatic"),
+    [
+        ("automatic:aesthetic-1", True),
+        ("", False),
+        ("light table", False),
+        ("an automatic:", False),
+    ],
+)
+def test_what_a_program_said_is_known_by_how_its_source_begins(
+    source: str, automatic: bool
+) -> None:
+    """So that it never mixes with what people say."""
+    event = RatingEvent(
+        event_id="e", timestamp=NOON, kind="stars", image=picture(1), value=3, source=source
+    )
+    assert is_automatic(event) is automatic
 
 
 def test_alpha_is_krippendorffs() -> None:
