@@ -221,6 +221,15 @@ def test_secrets_never_enter() -> None:
     assert record.base_config["txt2img"]["extra"]["url"] == "https://host/x"
 
 
+@pytest.mark.parametrize("host", ["https://host", "host", ""])
+def test_secrets_in_the_query_of_an_address_never_enter(host: str) -> None:
+    """Whole or only its path, as proxies and callbacks are written; the rest of it stays."""
+    record = LearningRecord.from_pipeline_context(
+        {}, [], metadata={"hook": f"{host}/call?run=7&token=hunter2&size=3"}
+    )
+    assert record.metadata["hook"] == f"{host}/call?run=7&token=(removed)&size=3"
+
+
 @given(st.dictionaries(st.text("xyz", min_size=1), json_values, min_size=1))
 def test_fields_of_later_schemas_are_kept(later: dict[str, Any]) -> None:
     """An old program can carry a new record without harming it."""
