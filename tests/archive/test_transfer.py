@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from archives import verified
 from safelight.archive import Archive
 from safelight.archive.folder_copy import FolderCopy, merge_archives
 from safelight.archive.packs import read_packs, write_pack
-from safelight.archive.transfer import Carried
+from safelight.archive.transfer import Carried, Entry, carry
 from safelight.archive_layout import packs_folder, ratings_folder, records_folder, searches_file
 from safelight.backends.fake import FakeBackend
 from safelight.durable_file import AppendOnlyFile
@@ -344,8 +345,10 @@ class TransferContract(ABC):
         for name in "abc":
             write(one / "images" / f"{name}.png", b"png")
         told = self.carry(one, two)[0]
-        assert [why for _, why in told.bad if "cannot be asked" in why]
-        assert told.bad_count == 1
+        ((name, why),) = told.bad
+        assert (name, told.bad_count) == ("records", 1)
+        assert "cannot be asked" in why
+        assert why.endswith("; pictures are carried unread")
         assert len(list(two.glob("images/*.png"))) == 3
 
     def test_a_picture_is_whole_if_any_record_says_so(self, one: Path, two: Path) -> None:
@@ -360,6 +363,27 @@ class TransferContract(ABC):
         write(one / "images" / "a.png", data)
         self.whole(one, two)
         assert (two / "images" / "a.png").read_bytes() == data
+
+    def test_a_picture_that_only_the_record_names_that_does_not_count_is_checked_too(
+        self, one: Path, two: Path
+    ) -> None:
+        """A copy from while the run went on may have drawn what the whole one drew elsewhere."""
+        whole, data = record(1), b"png"
+        (output,) = cut_short(whole).outputs
+        output = msgspec.structs.replace(
+            output, path="images/elsewhere.png", sha256=hashlib.sha256(data).hexdigest()
+        )
+        for folder, own in ((one, whole), (two, replace(cut_short(whole), outputs=(output,)))):
+            with LearningRecordWriter(records_folder(folder)) as writer:
+                writer.write(own)
+        merge_archives(one, two)
+        assert Archive(one).record("last") == whole
+        picture = write(one / "images" / "elsewhere.png", b"rotten")
+        assert "images/elsewhere.png" in {k for step in self.carry(one, two) for k, _ in step.bad}
+        assert not (two / "images" / "elsewhere.png").exists()
+        picture.write_bytes(data)
+        self.carry(one, two)
+        assert (two / "images" / "elsewhere.png").read_bytes() == data
 
     @pytest.mark.parametrize("turned", [False, True])
     def test_of_two_records_of_one_name_both_are_kept(
@@ -489,6 +513,46 @@ class TestMerge(TransferContract):
         assert recovered.status == "completed"
         assert len(Archive(two).query().rows) == 1
 
+    def test_what_is_carried_keeps_its_time(self, one: Path, two: Path) -> None:
+        """Whoever sorts his files by it finds them as they were."""
+        filled(one, range(2))
+        write(one / "images" / "a.png", b"png")
+        files = [path.relative_to(one) for path in one.rglob("*.*") if path.is_file()]
+        for number, file in enumerate(files):
+            os.utime(one / file, (1_700_000_000 + number, 1_700_000_000 + number))
+        self.whole(one, two)
+        for number, file in enumerate(files):
+            assert (two / file).stat().st_mtime == 1_700_000_000 + number
+
+    def test_what_is_listed_but_gone_is_told_once_and_stops_nobody(
+        self, one: Path, two: Path
+    ) -> None:
+        """Whoever deletes while others carry; it may have moved, so it is looked for again."""
+        gone = ("images/gone.png", "records/gone.json")
+        rounds = []
+
+        class Late(FolderCopy):
+            def entries(self) -> Mapping[str, Entry]:
+                rounds.append(self)
+                return {**super().entries(), **dict.fromkeys(gone, Entry(3, 10**9))}
+
+        write(one / "images" / "a.png", b"png")
+        done = carry(Late(one), FolderCopy(two))
+        assert len(rounds) > 1
+        assert sorted(key for key, _ in done.bad) == sorted(gone)
+        assert all(told.startswith("is not there any more: ") for _, told in done.bad)
+        assert (two / "images" / "a.png").read_bytes() == b"png"
+
+    def test_an_archive_that_cannot_be_asked_afterwards_is_told_so(
+        self, one: Path, two: Path
+    ) -> None:
+        """What was carried is there all the same."""
+        write(two / "packs", b"no folder")
+        write(one / "images" / "a.png", b"png")
+        with pytest.raises(StorageError, match="^what was carried is whole, but cannot be asked: "):
+            self.carry(one, two)
+        assert (two / "images" / "a.png").read_bytes() == b"png"
+
     def test_a_full_disk_stops_it_and_merging_again_goes_on(
         self, one: Path, two: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -566,6 +630,16 @@ class TestMerge(TransferContract):
         assert (file.read_bytes(), part.read_bytes()) == (
             one + b"\n" + new + b"\n", other + b"\n",
         )  # fmt: skip
+
+    def test_a_part_has_the_hash_of_what_it_holds_in_its_name(self, two: Path) -> None:
+        """So that the same lines are the same part, whoever brings them."""
+        old, new = b'{"path": "a.png"}', b'{"path": "b.png"}'
+        file = write(two / "imports/seen-1.jsonl", old + b"\n")
+        with AppendOnlyFile(file):
+            FolderCopy(two).extend("imports/seen-1.jsonl", [old, new])
+        (part,) = file.parent.glob("*~*")
+        assert part.read_bytes() == new + b"\n"
+        assert part.name == f"seen-1~{hashlib.sha256(new + bytes([10])).hexdigest()[:12]}.jsonl"
 
     def test_two_merges_at_once_leave_everything_once(self, one: Path, two: Path) -> None:
         """Any number of processes may write to one archive."""
