@@ -34,6 +34,7 @@ from gui_v2.crowd import visit
 from safelight.archive import Archive
 from safelight.archive.packs import write_pack
 from safelight.archive_layout import packs_folder
+from safelight.learning import LearningRecord
 
 POOL = 400
 FILTERS = (
@@ -76,7 +77,7 @@ def fill(archive: Path, count: int) -> None:
             for place in range(4):
                 old = f'"images/2026-01-01/{number}/{place}.png"'
                 text = text.replace(old, f'"images/pool/{(number * 4 + place) % POOL}.png"')
-            batch.append(text.encode())
+            batch.append(LearningRecord.from_json(text).to_document())  # with its own digest
         write_pack(packs_folder(archive), batch)
 
 

@@ -11,13 +11,14 @@ Runner and floor take turns within one run.
 
 Bar: 1 ms per variant above the floor, with the engine that takes 20 ms.
 
-Usage: ``python bench/runner_overhead.py``
+Usage: ``python bench/runner_overhead.py [ROUNDS]``
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -115,7 +116,9 @@ def main() -> None:
     """Print milliseconds per variant for both engines."""
     png = picture()
     print(f"pictures of {SIDE} x {SIDE} px, {len(png) / 1e3:.0f} kB; bar {BAR} ms at 20 ms")
-    for seconds, variants, rounds in ((0.0, 200, 7), (0.02, 100, 5)):
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    for seconds, variants, usual in ((0.0, 200, 7), (0.02, 100, 5)):
+        rounds = min(usual, most)
         backend = FixedBackend(png, seconds)
         bare: list[float] = []
         runner: list[float] = []

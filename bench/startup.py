@@ -6,7 +6,7 @@ is built on (``python -c "import click"``). Medians of 15 rounds.
 
 Bar: 150 ms for ``safelight --help``.
 
-Usage: ``python bench/startup.py``
+Usage: ``python bench/startup.py [ROUNDS]``
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def milliseconds(command: list[str]) -> float:
 
 def main() -> None:
     """Print the medians and their ratios to the floors."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.toml")
         config.write_text(CONFIG, "utf-8")
@@ -53,6 +54,7 @@ def main() -> None:
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             'python -c "import click"': [sys.executable, "-c", "import click"],
+            'python -c "import safelight"': [sys.executable, "-c", "import safelight"],
             "safelight --help": [*safelight, "--help"],
             "safelight plan": [*safelight, "plan", str(config)],
             "safelight plan --json": [*safelight, "plan", str(config), "--json"],
@@ -60,12 +62,12 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in commands}
         for command in commands.values():
             milliseconds(command)  # the disk's cache is warm from here on
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, command in commands.items():
                 times[name].append(milliseconds(command))
     medians = {name: statistics.median(values) for name, values in times.items()}
     bare, click, *_ = medians.values()
-    print(f"wall time of a process, median of {ROUNDS} (bar for --help: {BAR:.0f} ms)")
+    print(f"wall time of a process, median of {rounds} (bar for --help: {BAR:.0f} ms)")
     for name, median in medians.items():
         best = min(times[name])
         print(

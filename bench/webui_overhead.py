@@ -11,7 +11,7 @@ and to two. Last, a whole process: how long after its start the first picture is
 Bars: under 2 % or under 5 ms a picture; two servers at least 1.8 times as fast as one; the
 first request within 400 ms.
 
-Usage: ``python bench/webui_overhead.py``
+Usage: ``python bench/webui_overhead.py [ROUNDS]``
 """
 
 from __future__ import annotations
@@ -167,20 +167,21 @@ def first_request(url: str, folder: Path) -> float:
 
 def main() -> None:
     """Print the comparisons beside their bars."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     servers = [start(), start()]
     urls = [url for _, url in servers]
     one, two = WebuiBackend(url=urls[0]), WebuiBackend(urls=urls)
     floor, single, double, begun = [], [], [], []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             floor.append(bare(urls[0], folder))
             single.append(ours(one, folder))
             double.append(ours(two, folder))
             begun.append(first_request(urls[0], folder))
     low, mid, fast = (statistics.median(times) for times in (floor, single, double))
     added = (mid - low) / PICTURES * 1000
-    print(f"{PICTURES} pictures of {SECONDS * 1000:.0f} ms each, median of {ROUNDS} rounds")
+    print(f"{PICTURES} pictures of {SECONDS * 1000:.0f} ms each, median of {rounds} rounds")
     print(f"bare calls     {low:6.2f} s")
     print(f"safelight      {mid:6.2f} s   {mid / low:.3f} of bare, {added:.1f} ms a picture"
           "   (bar 1.02 or 5 ms)")  # fmt: skip

@@ -160,7 +160,8 @@ def _levels(values: Iterable[object]) -> Levels:
     values = list(values)
     if not set(map(type, values)) <= {str, int, float, bool, type(None)}:
         values = [
-            value if isinstance(value, (str, int, float)) else repr(value) for value in values
+            value if value is None or isinstance(value, (str, int, float)) else repr(value)
+            for value in values
         ]
     # 1, 1.0 and True are one key of a dict; a NaN is a key of its own each time, and absent.
     text = {value: _level_name(value) for value in dict.fromkeys(values)}

@@ -1,0 +1,55 @@
+"""Every benchmark still runs, in a short form; what it says of speed is for a quiet machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHORT = {
+    "archive_scale": ("200",),
+    "breaking_archives": ("kill", "1", "0", "writer"),
+    "breaking_runs": ("1", "1", "disk"),
+    "bundled_model": (),
+    "effects_speed": ("2000",),
+    "effects_truth": ("3", "null"),
+    "import_speed": ("--pictures", "40", "--megabytes", "0.1"),
+    "next_to_rate": ("--size", "2000", "--repeats", "1"),
+    "plan_space": (),
+    "record_json": (),
+    "record_writer": ("10",),
+    "runner_overhead": ("1",),
+    "scale_simulation": (),
+    "startup": ("2",),
+    "suggest_truth": ("--repeats", "1", "--ratings", "20"),
+    "webui_overhead": ("1",),
+}
+ELSEWHERE = {
+    "bundled_quality": "takes the training prompts and many minutes",
+    "effects_on_human_ratings": "needs a file of human ratings",
+    "import_fuzz": "needs a fuzzer",
+    "light_table": "needs a browser",
+    "mutants": "make mutants",
+    "pool_overhead": "needs Ray",
+}
+
+
+def test_every_bench_is_run_or_said_why_not() -> None:
+    there = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    assert there == SHORT.keys() | ELSEWHERE.keys()
+
+
+@pytest.mark.skipif(not (ROOT / "bench").is_dir(), reason="needs the source tree")
+@pytest.mark.parametrize("name", SHORT)
+def test_a_bench_runs_in_its_short_form(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / f"{name}.py"), *SHORT[name]],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip()
