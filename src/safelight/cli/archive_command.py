@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.application.killed_runs import finish_killed_runs
-from safelight.archive import Archive, Fault
+from safelight.archive import Archive
 from safelight.cli.carried import carried_as_json, print_carried, print_differing, progress_of
 from safelight.cli.options import (
     archive_option,
@@ -154,41 +154,31 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
     removed. With --pictures, those that are not what their record says go to images/.damaged, so
     that merging another copy, or --resume, brings them back whole.
     """
-    from safelight.archive.recovery import recover_archive, set_pictures_aside
-    from safelight.imports.folder_import import mend_places
-    from safelight.imports.lost_records import rebuild_lost_records
-    from safelight.pipeline import recover_interrupted_runs
+    from safelight.application.keeping import mend
 
-    found = Archive(archive)
-    with found.writer() as writer:
-        runs = [record.run_id for record in recover_interrupted_runs(archive, writer)]
-    report = recover_archive(found)
-    rebuilt = [record.run_id for record in rebuild_lost_records(found)]
-    places = mend_places(found)
-    aside: list[str] = []
-    unmoved: list[Fault] = []
-    if pictures:
-        with progress_of("reading pictures", hidden=as_json) as tell:
-            aside, unmoved = set_pictures_aside(found, lambda _what, done, total: tell(done, total))
-    left = [{"path": str(fault.path), "told": fault.told} for fault in (*report.left, *unmoved)]
+    with progress_of("reading pictures", hidden=as_json or not pictures) as tell:
+        done = mend(Archive(archive), pictures=pictures, on_progress=tell)
+    left = [{"path": str(fault.path), "told": fault.told} for fault in done.left]
+    packs = done.archive
     if as_json:
         answer = {
-            "interrupted": runs, "doubled": report.doubled, "rebuilt": rebuilt,
-            "places": places, "pictures_aside": aside, "abandoned": report.abandoned,
-            "repaired": [str(path) for path in report.repaired], "left": left,
+            "interrupted": done.interrupted, "doubled": packs.doubled, "rebuilt": done.rebuilt,
+            "places": done.places, "pictures_aside": done.pictures_aside,
+            "abandoned": packs.abandoned, "repaired": [str(path) for path in packs.repaired],
+            "left": left,
         }  # fmt: skip
         click.echo(json.dumps(answer))
         return
-    click.echo(f"{len(runs):,} killed runs got their record")
-    click.echo(f"{report.doubled:,} loose records that a pack holds were removed")
-    click.echo(f"{len(rebuilt):,} lost records were made again from journals or pictures")
-    click.echo(f"{places:,} pictures are again where their records say")
-    click.echo(f"{report.abandoned:,} unfinished files of killed programs were removed")
-    for path in report.repaired:
+    click.echo(f"{len(done.interrupted):,} killed runs got their record")
+    click.echo(f"{packs.doubled:,} loose records that a pack holds were removed")
+    click.echo(f"{len(done.rebuilt):,} lost records were made again from journals or pictures")
+    click.echo(f"{done.places:,} pictures are again where their records say")
+    click.echo(f"{packs.abandoned:,} unfinished files of killed programs were removed")
+    for path in packs.repaired:
         click.echo(f"  made again from its records: {path}; it lies in packs/.damaged now")
     if pictures:
-        click.echo(f"{len(aside):,} damaged pictures were set aside, to images/.damaged")
-    for place in aside[:20]:
+        click.echo(f"{len(done.pictures_aside):,} damaged pictures were set aside")
+    for place in done.pictures_aside[:20]:
         click.echo(f"  {place}")
     for fault in left:
         click.echo(f"  left as it is: {fault['path']}: {fault['told']}")

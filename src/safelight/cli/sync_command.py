@@ -23,21 +23,17 @@ def command(url: str, push: bool, pull: bool, archive: Path, as_json: bool) -> N
     environment (AWS_ACCESS_KEY_ID and so on). Nothing is overwritten or deleted on either side.
     Exit status: 0 all is on both sides, 1 something could not be carried.
     """
-    from safelight.archive_layout import records_folder
-    from safelight.learning import LearningRecordWriter
-    from safelight.object_archive import open_store, pull_archive, push_archive
-    from safelight.pipeline import recover_interrupted_runs
+    from safelight.application.keeping import sync_with
+    from safelight.archive import Archive
 
     told = {}
-    store = open_store(url)
-    with LearningRecordWriter(records_folder(archive)) as writer:
-        recover_interrupted_runs(archive, writer)  # a store has no journals to go on from
-    for wanted, move, word in ((push, push_archive, "put"), (pull, pull_archive, "fetched")):
-        if wanted:
-            with progress_of(word, hidden=as_json) as tell:
-                told[word] = move(archive, store, on_progress=tell)
-            if not as_json:
-                print_carried(told[word], word)
+    for word, carried in sync_with(
+        Archive(archive), url, push=push, pull=pull,
+        showing=lambda word: progress_of(word, hidden=as_json),
+    ):  # fmt: skip
+        told[word] = carried
+        if not as_json:
+            print_carried(carried, word)
     if as_json:
         click.echo(carried_as_json(told))
     if any(one.bad_count or one.conflicts for one in told.values()):
