@@ -22,6 +22,7 @@ from safelight.archive import Archive
 from safelight.backends import backend_names
 from safelight.config import PipelineConfig
 from safelight.controller import PipelineController
+from safelight.errors import ConfigError
 from safelight.learning.ratings import Identity, RatingEvent
 from safelight.web import create_app
 
@@ -174,6 +175,41 @@ def test_a_secret_of_the_environment_reaches_the_engine_at_both_doors(
         assert "refuses prompts with 'fox'" in result.failures[0].error
     finally:
         runner.close()
+
+
+def test_the_page_takes_from_the_environment_what_it_was_started_with(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """Whoever may start a run could read any other variable in an error."""
+    runner = EngineRunner(tmp_path / "other", {})
+    try:
+        config = {"backend": {"name": "webui", "url": "env:SECRET"}, "txt2img": {"prompt": "x"}}
+        with pytest.raises(ConfigError, match="safelight serve --env SECRET"):
+            PipelineController(runner).run(PipelineConfig.from_mapping(config))
+    finally:
+        runner.close()
+    unset = safelight("serve", "--env", "NOBODY_SET_THIS", "--port", "0")
+    assert (unset.exit_code, "NOBODY_SET_THIS is not set" in unset.output) == (2, True)
+
+
+def test_a_run_from_another_folder_is_shown_so_that_it_plans_the_same(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """Its wildcards lie beside its file."""
+    folder = tmp_path / "project"
+    (folder / "words").mkdir(parents=True)
+    (folder / "words" / "animal.txt").write_text("cat\ndog\n", "utf-8")
+    stated = SWEPT.replace("{red|blue} fox", "__animal__")
+    stated = stated.replace('mode = "fanout"', 'mode = "fanout"\nwildcards_dir = "words"')
+    (folder / "q.toml").write_text(stated, "utf-8")
+    assert safelight("run", "project/q.toml").exit_code == 0
+    (run,) = rows(safelight, "--view", "runs")
+    shown = re.search(
+        r'<pre class="toml"[^>]*>(.*?)</pre>', page.get(f"/runs/{run['run_id']}").text, re.DOTALL
+    )
+    assert shown is not None
+    plan = page.post("/api/plan", json={"toml": html.unescape(shown[1])})
+    assert (plan.status_code, plan.json()["plan_size"]) == (200, 8)
 
 
 def test_a_page_and_a_command_reuse_what_the_other_drew(

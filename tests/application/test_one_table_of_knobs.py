@@ -86,3 +86,32 @@ def test_a_knob_of_the_table_alone_is_a_knob_everywhere(tmp_path: Path) -> None:
 def test_what_evidence_does_not_look_at_is_said_in_the_table() -> None:
     """By its knob, not by a list somewhere else."""
     assert set(KNOBS) - set(COMPARED) == {"batch_size", "init_image", "mask"}
+
+
+def test_a_knob_that_the_engine_does_not_know_is_told_and_not_recorded(tmp_path: Path) -> None:
+    """Else it would be learned from as if it had done something."""
+    code = (
+        WITH_ONE_MORE[: WITH_ONE_MORE.index("import io, json")]
+        + """
+import safelight
+from safelight.backends.fake import FakeBackend
+generate = FakeBackend.generate
+
+def deaf(self, request, on_step):
+    import dataclasses
+    return generate(self, dataclasses.replace(request, others={}), on_step)
+
+FakeBackend.generate = deaf
+archive = safelight.open("a")
+knobs = {"prompt": "a", "steps": 2, "width": 64, "height": 64, "sweetness": 2}
+result = safelight.run({"backend": "fake", "txt2img": knobs}, archive)
+assert result.warnings == ("fake does not know sweetness",), result.warnings
+assert not archive.find("sweetness = 2").rows
+print("told")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == "told\n"

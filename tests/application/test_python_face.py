@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import safelight
-from safelight.errors import ConfigError, RequestError
+from safelight.errors import ConfigError, RequestError, SafelightError
 from safelight.pipeline import RunResult
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
@@ -85,3 +85,32 @@ def test_configs_and_archives_may_be_given_as_one_has_them(tmp_path: Path) -> No
     with pytest.raises(RequestError, match="say something"):
         archive.rate(first.images[0].path or "")
     assert archive.record().run_id == again.run_id
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda a: a.rate("a" * 64, stars=9), "stars"),
+        (lambda a: a.rate("a" * 64, stars=True), "stars"),
+        (lambda a: a.rate("a" * 64, tags=["a", " "]), "a tag must be a text"),
+        (lambda a: a.merge("nowhere"), "there is no archive"),
+        (lambda a: a.next_to_rate(together=3), "together must be"),
+        (lambda a: safelight.run(None, a), "a config must be"),  # type: ignore[arg-type]
+        (lambda a: safelight.run(CONFIG, a, seed=1.5), "seed must be a whole number"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_done(
+    tmp_path: Path, wrong: Any, told: str
+) -> None:
+    """By an error of ours, which says what is right."""
+    with pytest.raises(SafelightError, match=told):
+        wrong(safelight.open(tmp_path / "a"))
+    assert not (tmp_path / "a" / "images").exists()
+
+
+def test_one_tag_is_one_tag(tmp_path: Path) -> None:
+    archive = safelight.open(tmp_path)
+    safelight.run(CONFIG, archive)
+    (first, *_) = archive.find().dicts()
+    (event,) = archive.rate(first["sha256"], tags="keep")
+    assert event.added == ("keep",)

@@ -141,6 +141,55 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
     assert (together.exit_code, "cannot be crossed" in together.output) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ('sweep = { "txt2img.seed" = [1, 2, 3] }', "shares its seeds"),
+        ('sweep = { "txt2img.extra.tiling" = [1, 2] }', "cannot be crossed"),
+        ('sweep = { "txt2img.negative_prompt" = ["{x|y}", "z"] }', "over templates"),
+    ],
+)
+def test_what_cannot_be_shared_by_all_is_refused(
+    safelight: Safelight, more: str, told: str
+) -> None:
+    """Nothing that the config draws is left out without a word."""
+    Path("c.toml").write_text(CONFIG + more, "utf-8")
+    done = safelight("learn", "c.toml", "--knob", "steps=1,2", "--dry-run")
+    assert (done.exit_code, told in done.output) == (2, True), done.output
+
+
+def test_the_texts_beside_the_prompt_are_drawn_not_sent_as_templates(
+    safelight: Safelight,
+) -> None:
+    """Where there is one drawing of them; several are refused."""
+    once = CONFIG.replace("[randomizer]", 'negative_prompt = "{bad} hands"\n[randomizer]')
+    Path("c.toml").write_text(once, "utf-8")
+    assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
+    rows = json.loads(safelight("find", "--json").stdout)["rows"]
+    assert {row["negative_prompt"] for row in rows} == {"bad hands"}
+    Path("c.toml").write_text(once.replace("{bad}", "{bad|worse}"), "utf-8")
+    refused = safelight("learn", "c.toml", "--knob", "steps=1,2")
+    assert (refused.exit_code, "negative_prompt is drawn in 2 ways" in refused.output) == (2, True)
+
+
+def test_a_plan_that_is_written_elsewhere_finds_its_pictures(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """What the config names from its own folder is named wholly."""
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save("x.png")
+    Path("i.toml").write_text(
+        'backend = "fake"\n[img2img]\nprompt = "a"\ninit_image = "x.png"\nsteps = 2\n', "utf-8"
+    )
+    Path("sub").mkdir()
+    plan = ("learn", "i.toml", "--knob", "steps=2,3", "--seeds", "1")
+    assert safelight(*plan, "--write", "sub/plan.toml").exit_code == 0
+    assert safelight("run", "sub/plan.toml").exit_code == 0
+    assert safelight(*plan, "--write", "plan.toml").exit_code == 0
+    assert 'init_image = "x.png"' in Path("plan.toml").read_text("utf-8")
+
+
 def test_the_cost_of_a_plan_counts_pictures(safelight: Safelight) -> None:
     """Of batches; what is told is what is drawn."""
     plan = ("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "3", "--prompts", "1")

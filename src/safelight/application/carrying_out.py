@@ -157,7 +157,7 @@ class EngineRunner:
 
     Args:
         archive: Where pictures and records go.
-        environ: The environment, for what configs take from there.
+        environ: What configs may take from the environment: whoever writes one sees it.
     """
 
     def __init__(self, archive: Path, environ: Mapping[str, str]) -> None:

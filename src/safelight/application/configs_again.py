@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
 from safelight.backends import backend_names
 from safelight.errors import ArchiveError, RecordError
-from safelight.knobs import KNOBS, STAGES
+from safelight.knobs import FILE_KNOBS, KNOBS, STAGES
 from safelight.learning import LearningRecord
 from safelight.pipeline.continuation import stated_config
 from safelight.pipeline.plan_account import FIRST_PART
 
-__all__ = ["config_of_picture", "config_of_run", "engine_of"]
+__all__ = ["config_of_picture", "config_of_run", "engine_of", "replayable", "with_whole_paths"]
 
 _ENGINE_OF_TOOL: Mapping[str, str] = {
     "a1111": "webui",
@@ -47,6 +49,11 @@ def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
     What records of earlier versions do not hold is made of what they do: the base config, and the
     randomizer's settings as far as they are told.
     """
+    noted: tuple[dict[str, Any], Path] | None = None
+    with suppress(RecordError):
+        noted = stated_config(record, archive.path)
+    if noted is not None:
+        return with_whole_paths(*noted)
     for one in _first_and_own(record, archive):
         stated = one.plan.get("config")
         if isinstance(stated, str):
@@ -54,15 +61,35 @@ def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
                 config = json.loads(stated)
                 if isinstance(config, dict):
                     return config
-    with suppress(RecordError):
-        noted = stated_config(record, archive.path)
-        if noted is not None:
-            return noted[0]
     config = {"name": record.name, **{k: dict(v) for k, v in record.base_config.items()}}
     randomizer = record.plan.get("randomizer")
     if isinstance(randomizer, Mapping) and "sha256" not in randomizer:
         config["randomizer"] = dict(randomizer)
     return _with_engine(config, record)
+
+
+def with_whole_paths(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return *config* with the files that it names relative to *folder* named wholly.
+
+    So that it draws the same from any folder. What is not there stays as it is written.
+    """
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, str) and value and os.path.exists(folder / value):  # noqa: PTH110
+            return str((folder / value).resolve())
+        return value
+
+    found: dict[str, Any] = dict(config)
+    for stage in STAGES:
+        if isinstance(own := found.get(stage), Mapping):
+            found[stage] = {k: whole(v) if k in FILE_KNOBS else v for k, v in own.items()}
+    if isinstance(randomizer := found.get("randomizer"), Mapping):
+        found["randomizer"] = {
+            k: whole(v) if k == "wildcards_dir" else v for k, v in randomizer.items()
+        }
+    if isinstance(backend := found.get("backend"), Mapping):
+        found["backend"] = {k: v if k == "name" else whole(v) for k, v in backend.items()}
+    return found
 
 
 def config_of_picture(
@@ -96,3 +123,17 @@ def _first_and_own(record: LearningRecord, archive: Archive) -> list[LearningRec
 def _with_engine(config: dict[str, Any], record: LearningRecord) -> dict[str, Any]:
     engine = engine_of(record.backend.get("name", ""))
     return config if engine is None else {**config, "backend": engine}
+
+
+def replayable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config that asks for exactly what *config* says was used."""
+    stages: dict[str, Any] = {}
+    for stage, knobs in config.items():
+        own = {
+            name: value
+            for name, value in knobs.items()
+            if name == "extra" or (name in KNOBS and stage in KNOBS[name].stages)
+        }
+        stages[stage] = {k: v for k, v in own.items() if v is not None}
+    # Prompts are as they were drawn: a brace in one is a brace now.
+    return {**stages, "randomizer": {"mode": "off", "templates": False}}

@@ -99,6 +99,8 @@ def ready_config(
     Raises:
         ConfigError: Something is at fault; the message names *source*.
     """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        raise ConfigError(f"seed must be a whole number from 0, got {seed!r}", source=source)
     asked = False
     plan_seed = secrets.randbits(32) if seed is None else seed
     try:
@@ -154,5 +156,8 @@ def _secret(key: str, value: Any, environ: Mapping[str, str]) -> Any:
         return value
     name = value.removeprefix("env:")
     if name not in environ:
-        raise ConfigError(f"backend.{key} is {value!r}, but {name} is not set in the environment")
+        raise ConfigError(
+            f"backend.{key} is {value!r}, but {name} is not set in the environment, or may not be"
+            f" taken from it: the page takes what it was started with: safelight serve --env {name}"
+        )
     return environ[name]

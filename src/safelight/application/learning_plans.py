@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ __all__ = [
 
 _MOST_LOOKED_AT = 2000
 _MOST_TIMED = 100_000
+_TEMPLATE = re.compile(r"\{.*\}|__\S.*__")
 _GRID = 24
 """Combinations up to which all are drawn when no design is named."""
 
@@ -64,6 +66,7 @@ def learning_plan(
         PlanError: The design cannot have that many combinations.
     """
     stages = job.config.to_mapping()
+    _share_other_prompts(job, stages)
     variables = _variables(job, stages, knobs)
     if design is None:
         size = grid_size({v.path: v.values for v in variables})
@@ -101,10 +104,49 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
         stage, _, knob = path.partition(".")
         if path in named:
             raise ConfigError(f"--knob: {path} is swept by the config, too; leave one of them out")
-        if stage in stages and knob not in ("prompt", "seed"):
+        if knob.startswith("extra."):
+            raise ConfigError(
+                f"--knob: the config sweeps {path}, which cannot be crossed with knobs; leave it"
+                " out"
+            )
+        if knob == "seed":
+            raise ConfigError(
+                f"--knob: the config sweeps {path}, and everything that is compared shares its"
+                " seeds: leave the sweep out, and say how many with --seeds"
+            )
+        drawn_by_prompts = knob == "prompt" and stage == _first_drawing(stages)
+        if stage in stages and not drawn_by_prompts:
             texts = values if isinstance(values, str) else tuple(values)
+            if any(isinstance(text, str) and _TEMPLATE.search(text) for text in texts):
+                raise ConfigError(
+                    f"--knob: the config sweeps {path} over templates, which cannot be crossed"
+                    " with knobs: write the texts that are meant"
+                )
             variables.append(_checked(stages, stage, knob, texts))
     return variables
+
+
+def _share_other_prompts(job: Job, stages: dict[str, Any]) -> None:
+    """Put what is drawn for the texts beside the first prompt into *stages*; there is one of each.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    drawing = [stage for stage in stages if stage != "upscale"]
+    variants = list(itertools.islice(job.plan.variants, _MOST_LOOKED_AT))
+    for number, stage in enumerate(drawing):
+        for knob in ("prompt", "negative_prompt"):
+            swept = f"{stage}.{knob}" in job.config.randomizer.sweep
+            if (number == 0 and knob == "prompt") or swept or knob not in stages[stage]:
+                continue
+            texts = {str(dict(one.config[stage]).get(knob, "")) for one in variants}  # type: ignore[index]
+            if len(texts) > 1:
+                some = ", ".join(repr(text) for text in sorted(texts)[:3])
+                raise ConfigError(
+                    f"--knob: {stage}.{knob} is drawn in {len(texts):,} ways ({some}, ...), and"
+                    " everything that is compared shares it: write one of them"
+                )
+            stages[stage][knob] = next(iter(texts))
 
 
 def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
@@ -136,9 +178,13 @@ def _checked(
     return replace(variable, values=tuple(dict.fromkeys(variable.values)))
 
 
+def _first_drawing(stages: Iterable[str]) -> Any:
+    return next((stage for stage in stages if stage != "upscale"), None)
+
+
 def _prompts(job: Job, most: int) -> tuple[str, ...]:
     """Return the first prompts of the config's plan, each once."""
-    first = next((stage for stage in job.config.stages if stage != "upscale"), None)
+    first = _first_drawing(job.config.stages)
     texts: dict[str, None] = {}
     for variant in itertools.islice(job.plan.variants, _MOST_LOOKED_AT):
         prompt = None if first is None else dict(variant.config[first]).get("prompt")

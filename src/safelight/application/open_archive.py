@@ -141,7 +141,7 @@ class OpenArchive:
         favourite: bool | None = None,
         reject: bool | None = None,
         note: str | None = None,
-        tags: Sequence[str] = (),
+        tags: Sequence[str] | str = (),
         rater: str = "",
     ) -> tuple[RatingEvent, ...]:
         """Say what pictures are worth; it is on the disk when this returns.
@@ -166,7 +166,7 @@ class OpenArchive:
         given: Sequence[Any] = [pictures] if one else pictures  # type: ignore[assignment]
         return rate(
             self.archive, [_identity(each) for each in given], stars=stars, favourite=favourite,
-            reject=reject, note=note, tags=tags, rater=rater,
+            reject=reject, note=note, tags=(tags,) if isinstance(tags, str) else tags, rater=rater,
         )  # fmt: skip
 
     def undo(self, rating: RatingEvent | str, *, rater: str = "") -> RatingEvent:
@@ -283,6 +283,8 @@ class OpenArchive:
         from safelight.archive.folder_copy import merge_archives
 
         source = other.path if isinstance(other, OpenArchive) else Path(other)
+        if not source.is_dir():
+            raise RequestError(f"there is no archive at {source}")
         return merge_archives(self.path, source)
 
     def verify(self, *, pictures: bool = False) -> Verification:
@@ -332,6 +334,8 @@ def run(
     if isinstance(config, (str, Path)):
         job = ready_job(Path(config), (), seed, environ)
     else:
+        if not isinstance(config, (PipelineConfig, Mapping)):
+            raise RequestError(f"a config must be a file, a mapping or a config, got {config!r}")
         if not isinstance(config, PipelineConfig):
             config = replace(PipelineConfig.from_mapping(config), stated=config)
         job = ready_config(config, config.name or "the config", seed, environ)

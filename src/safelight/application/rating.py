@@ -42,7 +42,7 @@ def rate(
         The events as they were written.
 
     Raises:
-        RequestError: Nothing is said.
+        RequestError: Nothing is said, or what cannot be.
         ArchiveError: There is no rating to undo, or several.
         StorageError: They could not be written.
     """
@@ -50,12 +50,17 @@ def rate(
     values = {kind: value for kind, value in said.items() if value is not None}
     if not values and not tags and undo is None:
         raise RequestError("say something: stars, favourite, reject, note, tags, or undo")
+    if any(not isinstance(tag, str) or not tag.strip() for tag in tags):
+        raise RequestError(f"a tag must be a text that is not empty, got {tags!r}")
     events: list[RatingEvent] = []
     if undo is not None:
         taken = rating_called(archive, undo)
         events.append(RatingEvent.now("undo", undoes=taken.event_id, rater=rater))
-    for picture in dict.fromkeys(pictures):
-        events += _events(picture, values, tags, rater)
+    try:
+        for picture in dict.fromkeys(pictures):
+            events += _events(picture, values, tags, rater)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
     with archive.ratings() as store:
         return store.add(*events)
 

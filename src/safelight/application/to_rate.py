@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from safelight.archive import Archive
-from safelight.errors import ArchiveError
+from safelight.errors import ArchiveError, RequestError
 from safelight.knobs import COMPARED, STAGES
 from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
 from safelight.learning.rating_event import Identity, Pictures, RatingEvent, events_in_force
@@ -59,10 +59,13 @@ def next_to_rate(
             None looks at everything.
 
     Raises:
+        RequestError: *together* is none of these.
         FilterError: The condition cannot be read.
         NothingToRate: The message says among how many.
         ArchiveError: The archive cannot answer.
     """
+    if together not in (1, 2, _FOUR):
+        raise RequestError(f"together must be 1, 2 or {_FOUR}, got {together!r}")
     chance = random.Random(seed)
     found = _results([row for row in _looked_at(archive, condition, most, chance) if row["path"]])
     if not found:

@@ -177,6 +177,7 @@ class Run(NamedTuple):
 
 
 _IMPORTED = "imported"
+_PROMPT = _KNOBS.index("prompt")
 _COUNTED, _STATED = (list(_RUNS).index(name) for name in ("pictures", "stated_time"))
 _decoder = msgspec.json.Decoder(Decoded)
 _template_decoder = msgspec.json.Decoder(_Template)
@@ -316,7 +317,7 @@ class Batch:
             if drawn is None:
                 config = _config_of(configs, output)
                 knobs = _knobs_of(config)
-                prompt = knobs[0]
+                prompt = knobs[_PROMPT]
                 drawn = self._next_draw, _loras(prompt, config)
                 draws[output.variant, output.stage] = drawn
                 own = about[output.variant] if 0 <= output.variant < len(about) else _NOTHING

@@ -224,7 +224,7 @@ class _Parser:
             self._need("missing")
             return ("" if negated else "NOT ") + self._loras.format("TRUE")
         if sign not in ("=", "!=", "<>", "has"):
-            raise self._fault(f"write lora = 'NAME', or lora.NAME {sign} 0.5", token)
+            raise self._fault("write lora = 'NAME', or lora.NAME > 0.5", token)
         name = self._lora_name(self._next("the name of a LoRA, in quotes"))
         self.parameters.append(_stem(name) if sign != "has" else name.lower())
         found = self._loras.format(

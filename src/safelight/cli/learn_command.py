@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from safelight.application.config_text import write_config
+from safelight.application.configs_again import with_whole_paths
 from safelight.application.jobs import Job, ready_config, ready_job
 from safelight.application.learning_plans import (
     Combinations,
@@ -62,17 +63,17 @@ _MOST_SHOWN = 8
     help="Which combinations: one knob at a time, every one, a balanced fraction, or spread"
     " evenly.  [default: single for one knob, grid up to 24 combinations, else factorial]",
 )
-@click.option("--runs", type=click.IntRange(min=1), help="How many combinations.")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), help="How many combinations.")
 @click.option(
     "--prompts",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000),
     default=4,
     show_default=True,
     help="Most of the config's prompts to draw every combination with.",
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000),
     default=2,
     show_default=True,
     help="Pictures of every combination and prompt, with the same seeds for all.",
@@ -125,7 +126,9 @@ def command(
         cost = cost_of(plan_timings(plan, job.backend.name), request.archive)
         if dry_run or written is not None:
             if written is not None:
-                write_config(written, whole, [describe_plan(plan), cost.sentence()])
+                elsewhere = written.parent.resolve() != stated.config.folder.resolve()
+                told = with_whole_paths(whole, stated.config.folder) if elsewhere else whole
+                write_config(written, told, [describe_plan(plan), cost.sentence()])
             _show(plan, cost, written, request.as_json)
             return
         if not request.as_json:
@@ -141,7 +144,9 @@ def command(
 def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: bool) -> None:
     if as_json:
         sizes = (knobs.get("batch_size") for knobs in plan.base_config.values())
-        batch = max((size for size in sizes if isinstance(size, int)), default=1)
+        varied = (v.values for v in plan.variables if v.name == "batch_size")
+        every = [*sizes, *itertools.chain.from_iterable(varied)]
+        batch = max((size for size in every if isinstance(size, int)), default=1)
         page = {
             "combinations": [setting for setting, _ in itertools.islice(plan.configs(), 1000)],
             "runs": plan.size,

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
-from safelight.application.jobs import engine_options
+from safelight.application.carrying_out import RunSettings, carry_out
+from safelight.application.configs_again import replayable
+from safelight.application.jobs import engine_options, ready_config
 from safelight.archive import Archive
 from safelight.archive.differences import environment_changes
-from safelight.archive_layout import records_folder
 from safelight.backends import create_backend
 from safelight.cli.options import archive_option, engine_option
-from safelight.knobs import KNOBS
-from safelight.learning import LearningRecordWriter
-from safelight.pipeline import PipelineRunner
-
-__all__ = ["command", "replayable"]
+from safelight.config import PipelineConfig
 
 
 @click.command("replay")
@@ -40,11 +35,13 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
     for change in environment_changes(record, now, description.environment):
         click.echo(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
     before = {(o.variant, o.stage): o.pixel_sha256 for o in record.outputs}
-    with LearningRecordWriter(records_folder(archive)) as writer:
-        runner = PipelineRunner(backend, archive_dir=archive, learning_record_writer=writer)
-        same = 0
-        for place, config in enumerate(record.variant_configs):
-            result = runner.run(replayable(config))
+    same = 0
+    for place, config in enumerate(record.variant_configs):
+        job = ready_config(
+            PipelineConfig.from_mapping(replayable(config)), f"variant {place}", None, os.environ,
+            backend=backend,
+        )  # fmt: skip
+        for result, _ in carry_out(job, Archive(archive), RunSettings(again=True), tell=_say):
             for image in result.images:
                 output = image.output
                 equal = before.get((place, output.stage)) == output.pixel_sha256
@@ -58,15 +55,5 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
         raise SystemExit(1)
 
 
-def replayable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config that asks for exactly what *config* says was used."""
-    stages: dict[str, Any] = {}
-    for stage, knobs in config.items():
-        own = {
-            name: value
-            for name, value in knobs.items()
-            if name == "extra" or (name in KNOBS and stage in KNOBS[name].stages)
-        }
-        stages[stage] = {k: v for k, v in own.items() if v is not None}
-    # Prompts are as they were drawn: a brace in one is a brace now.
-    return {**stages, "randomizer": {"mode": "off", "templates": False}}
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -26,8 +26,18 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be 
               help="Address to listen at; any but this machine's own needs --token.")  # fmt: skip
 @click.option("--token", envvar="SAFELIGHT_TOKEN", show_envvar=True,
               help="What everyone has to give before they see anything.")  # fmt: skip
+@click.option("--env", "variables", multiple=True, metavar="NAME",
+              help="A variable that configs may name as env:NAME; whoever may start runs can use"
+              " it.")  # fmt: skip
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-def command(archive: Path, port: int, host: str, token: str | None, opens: bool) -> None:
+def command(
+    archive: Path,
+    port: int,
+    host: str,
+    token: str | None,
+    variables: tuple[str, ...],
+    opens: bool,
+) -> None:
     """Open the light table: a local page to browse, compare, rate and run.
 
     It listens on this machine only, unless a token is set. Ctrl-C ends it; a run that goes on
@@ -39,6 +49,9 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
         )
     if token is not None and len(token) < 8:
         raise click.UsageError("--token must have 8 characters at least")
+    missing = [name for name in variables if name not in os.environ]
+    if missing:
+        raise click.UsageError(f"--env: {', '.join(missing)} is not set in the environment")
     import uvicorn
 
     from safelight.application.carrying_out import EngineRunner
@@ -49,7 +62,7 @@ def command(archive: Path, port: int, host: str, token: str | None, opens: bool)
 
     sys.setswitchinterval(_TURN)
     listening = _listening(host, port)
-    runner = EngineRunner(archive, os.environ)
+    runner = EngineRunner(archive, {name: os.environ[name] for name in variables})
     controller = PipelineController(runner)
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
     app = create_app(Archive(archive), controller, token=token, hosts=hosts)

@@ -16,7 +16,13 @@ from safelight.errors import (
 )
 from safelight.knobs import Stage
 from safelight.learning.snapshot import plain_values
-from safelight.pipeline.backend import Backend, GeneratedImage, ImageRequest, StepCallback
+from safelight.pipeline.backend import (
+    Backend,
+    GeneratedImage,
+    Generation,
+    ImageRequest,
+    StepCallback,
+)
 from safelight.pipeline.input_files import InputFiles
 from safelight.pipeline.picture_saver import DrawnVariant, Picture
 from safelight.pipeline.progress import CancelToken
@@ -113,6 +119,8 @@ class VariantDrawer:
                 spent = time.perf_counter() - began
                 drawn.seconds[stage] = drawn.seconds.get(stage, 0.0) + spent
             drawn.warnings.extend(generation.warnings)
+            if unknown := _unknown(request, generation):
+                drawn.warnings.append(f"{self._backend.name} does not know {', '.join(unknown)}")
             if not generation.images:
                 raise BackendError(f"{self._backend.name} answered without a picture")
             for number, image in enumerate(generation.images):
@@ -133,6 +141,8 @@ class VariantDrawer:
             raise BackendError(f"{self._backend.name} answered with {kind} instead of a PNG file")
         effective = plain_values(dict(image.effective))
         knobs = dict(drawn.variant.config[request.stage])
+        for name in request.others:  # what the engine did not say that it used had no effect
+            knobs.pop(name, None)
         if parent is not None:
             knobs.pop("init_image", None)  # stated, but an earlier stage made the input
         before = {} if parent is None else drawn.pictures[parent].config
@@ -164,3 +174,9 @@ def _for_stage(stage: Stage, on_step: Callable[[Stage, Step], None]) -> StepCall
         on_step(stage, Step(step=step, steps=steps, preview=preview))
 
     return told
+
+
+def _unknown(request: ImageRequest, generation: Generation) -> list[str]:
+    """Return the knobs of the table that the engine does not say it used."""
+    used = {name for image in generation.images for name in image.effective}
+    return [name for name in request.others if name not in used]
