@@ -9,17 +9,14 @@ from collections.abc import Sequence
 import click
 import msgspec
 
+from safelight.application.engine_at import engine_at
 from safelight.application.jobs import engine_options
 from safelight.backends import backend_names, create_backend
 from safelight.cli.options import engine_option, json_option
-from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline import Backend
 from safelight.pipeline.engine_check import Finding, check_engine
 
 _SIGNS = {"works": "ok", "differs": "~", "fails": "x"}
-
-_TELLTALES = {"comfyui": "/system_stats", "webui": "/sdapi/v1/samplers"}
-"""Engine -> a question that only its servers answer with JSON."""
 
 
 @click.command("doctor")
@@ -55,33 +52,6 @@ def _backend(engine: str, options: Sequence[str]) -> Backend:
     given = engine_options(options, os.environ)
     if engine in backend_names() or "://" not in engine:
         return create_backend(engine, given)
-    name = _engine_at(engine, given)
+    name = engine_at(engine, given)
     click.echo(f"{name} at {engine.rpartition('@')[2]}", err=True)
     return create_backend(name, {"url": engine, **given})
-
-
-def _engine_at(url: str, options: dict[str, object]) -> str:
-    """Return which engine's server listens at *url*.
-
-    Raises:
-        BackendError: Nobody answers, or none of ours does.
-    """
-    from safelight.backends.engine_server import EngineServer
-
-    known = {key: options[key] for key in ("user", "password", "verify") if key in options}
-    server = EngineServer("the engine", url, **known)  # type: ignore[arg-type]
-    try:
-        for name, path in _TELLTALES.items():
-            try:
-                server.json(server.ask("GET", path))
-            except BackendUnavailable:
-                raise
-            except BackendError as error:
-                if "401" in str(error):
-                    raise
-                continue
-            return name
-    finally:
-        server.close()
-    asked = " and ".join(_TELLTALES.values())
-    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")

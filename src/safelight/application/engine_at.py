@@ -1,0 +1,43 @@
+"""engine_at: which engine's server listens at an address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from safelight.backends.engine_server import EngineServer
+from safelight.errors import BackendError, BackendUnavailable
+
+__all__ = ["engine_at"]
+
+_TELLTALES = {"comfyui": "/system_stats", "webui": "/sdapi/v1/samplers"}
+"""Engine -> a question that only its servers answer with JSON."""
+
+
+def engine_at(url: str, options: Mapping[str, Any]) -> str:
+    """Return which engine's server listens at *url*.
+
+    Args:
+        url: An address, a login in it or not.
+        options: ``user``, ``password`` and ``verify``, where they are needed.
+
+    Raises:
+        BackendError: Nobody answers, or none of ours does.
+    """
+    known = {key: options[key] for key in ("user", "password", "verify") if key in options}
+    server = EngineServer("the engine", url, **known)
+    try:
+        for name, path in _TELLTALES.items():
+            try:
+                server.json(server.ask("GET", path))
+            except BackendUnavailable:
+                raise
+            except BackendError as error:
+                if "401" in str(error):
+                    raise
+                continue
+            return name
+    finally:
+        server.close()
+    asked = " and ".join(_TELLTALES.values())
+    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")
