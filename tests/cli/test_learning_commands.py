@@ -439,5 +439,7 @@ def test_toml_that_is_written_reads_back() -> None:
         "list": [1, "a", {"k": 1.0}], "txt2img": {"prompt": ["a", "b"], "extra": {"a b": 1}},
         "randomizer": {"settings": [{"txt2img.steps": 3}, {"txt2img.steps": 4}]},
     }  # fmt: skip
-    read = tomllib.loads(toml_text(data, ["two\nlines"]))
+    text = toml_text(data, ["two\nlines"])
+    assert 'prompt = ["a", "b"]' in text, "short lists are easier to read on one line"
+    read = tomllib.loads(text)
     assert read == {key: value for key, value in data.items() if value is not None}

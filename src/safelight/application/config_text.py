@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from safelight.durable_file import replace_file
 from safelight.errors import StorageError
 
 __all__ = ["toml_text", "write_config"]
+
+_SHORT_LIST = re.compile(r"\[\n((?: +[^\n]+,\n)+) *\]")
+"""A list whose items stand one on each line; a text has no line break of its own there."""
+
+_LONGEST_LIST = 80
 
 
 def write_config(path: Path, config: Mapping[str, Any], comments: Sequence[str] = ()) -> None:
@@ -41,7 +47,15 @@ def toml_text(config: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     import tomli_w
 
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
-    return "\n".join([*lines, "", tomli_w.dumps(_stated(config), indent=2)]).lstrip("\n")
+    text = _SHORT_LIST.sub(_on_one_line, tomli_w.dumps(_stated(config), indent=2))
+    return "\n".join([*lines, "", text]).lstrip("\n")
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """Return a list of values on one line, where it fits there: tomli-w gives each its own."""
+    items = [line.strip().removesuffix(",") for line in found[1].rstrip("\n").split("\n")]
+    line = f"[{', '.join(items)}]"
+    return found[0] if len(line) > _LONGEST_LIST or items[0][0] in "[{" else line
 
 
 def _stated(value: Any) -> Any:
