@@ -810,6 +810,22 @@ def test_what_a_record_says_that_does_not_count_is_true_of_its_pictures(tmp_path
     assert picture.exists()
 
 
+def test_a_hash_that_is_none_in_a_second_record_says_nothing(tmp_path: Path) -> None:
+    """Nor does it shift the hashes beside it."""
+    (picture,) = drawn(tmp_path, "a")
+    own = Archive(tmp_path).record("last")
+    (output,) = own.outputs
+    short = msgspec.structs.replace(output, sha256="ab")
+    alone = msgspec.structs.replace(output, sha256="ab", path="images/b.png")
+    (tmp_path / "images" / "b.png").write_bytes(b"mine")
+    with LearningRecordWriter(records_folder(tmp_path)) as writer:
+        writer.write(dataclasses.replace(own, outputs=(short, output, alone), status="interrupted"))
+    merged = merge_archives(tmp_path / "other", tmp_path)
+    assert merged.bad == []
+    assert (tmp_path / "other" / picture.relative_to(tmp_path)).exists()
+    assert set_pictures_aside(Archive(tmp_path)) == ([], [])
+
+
 @pytest.mark.parametrize("change", [str.upper, lambda _: "", lambda _: "unknown"])
 def test_a_hash_that_is_written_otherwise_damages_nothing(
     tmp_path: Path, change: Callable[[str], str]

@@ -197,9 +197,7 @@ class EngineRunner:
                 listeners=() if on_progress is None else (on_progress,),
             )
         ]  # fmt: skip
-        if not results:
-            return RunResult(run_id="", status="completed")
-        return results[0] if results[0].parts == 1 else joined(results)
+        return joined(results)
 
     def _engine(self, config: PipelineConfig) -> Backend:
         chosen = config.backend

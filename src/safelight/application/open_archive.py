@@ -328,7 +328,7 @@ def run(
     from safelight.application.carrying_out import RunSettings, carry_out
     from safelight.application.jobs import ready_config, ready_job
     from safelight.config import PipelineConfig
-    from safelight.pipeline.run_result import RunResult, joined
+    from safelight.pipeline.run_result import joined
 
     opened = archive if isinstance(archive, OpenArchive) else OpenArchive(archive)
     if isinstance(config, (str, Path)):
@@ -349,9 +349,7 @@ def run(
         ]  # fmt: skip
     finally:
         job.close()
-    if not results:
-        return RunResult(run_id="", status="completed")
-    return results[0] if results[0].parts == 1 else joined(results)
+    return joined(results)
 
 
 def _identity(picture: Path | str | Identity) -> Identity:

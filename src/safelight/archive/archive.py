@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +66,7 @@ _PER_PACK = 20_000
 _TOGETHER = 2000
 """Runs whose documents are held at once."""
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
 _TOLD_OF = 5
 """Files by name; the others are counted."""
@@ -354,27 +357,39 @@ class Archive:
         packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
         return list(that_count([*packed, *loose]).values())
 
-    def differing_runs(self) -> Iterator[str]:
-        """Yield a sentence for each run that has records that differ: which of them counts.
+    def differing_runs(self, most: int = 100) -> tuple[list[str], int]:
+        """Return a sentence for each run that has records that differ: which of them counts.
 
-        Imports of the same pictures from two places are none: both say the same of them.
-
-        Raises:
-            ArchiveError: The archive cannot be asked.
-        """
-        for copies in self._copies():
-            yield from _differing(copies)
-
-    def copied_records(self) -> Iterator[LearningRecord]:
-        """Yield every whole record of each run that has several; one of them counts.
+        The first *most* of them, and how many there are. Imports of the same pictures from two
+        places are none: both say the same of them.
 
         Raises:
             ArchiveError: The archive cannot be asked.
         """
-        for copies in self._copies():
-            for _, document in copies:
-                with contextlib.suppress(RecordError):
-                    yield read_document(document)
+        told: list[str] = []
+        count = 0
+        for sentence in itertools.chain.from_iterable(map(_differing, self._copies())):
+            count += 1
+            if count <= most:
+                told.append(sentence)
+        return told, count
+
+    def hashes_in_copies(self) -> dict[str, set[str]]:
+        """Return path of a picture -> the SHA-256s that records of runs that have several say.
+
+        What a record says that does not count is true of its pictures, too.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
+        said: dict[str, set[str]] = {}
+        for _, document in itertools.chain.from_iterable(self._copies()):
+            with contextlib.suppress(RecordError):
+                for output in read_document(document).outputs:
+                    digest = output.sha256.lower()
+                    if output.path is not None and _SHA256.fullmatch(digest):
+                        said.setdefault(output.path, set()).add(digest)
+        return said
 
     def _copies(self) -> Iterator[list[tuple[str, bytes]]]:
         """Yield (run_id, document) of every record of the runs that have several, in groups."""

@@ -48,7 +48,8 @@ _SEARCHED = ("prompt", "name")
 _LORAS = "(run_id, place) IN (SELECT run_id, place FROM loras WHERE {})"
 """Pictures of which a LoRA meets a condition."""
 
-_LORA_NAME = "regexp_replace(lower(name), '\\.(safetensors|pt|ckpt)$', '')"
+_LORA_ENDING = r"\.(safetensors|pt|ckpt)$"
+_LORA_NAME = f"regexp_replace(lower(name), '{_LORA_ENDING}', '')"
 _OFTEN_ASKED = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed", "stars", "tags")
 
 
@@ -379,4 +380,4 @@ def _plain_text(token: _Token) -> str:
 
 def _stem(name: str) -> str:
     """Return the name of a LoRA as names are compared: without the ending of its file."""
-    return re.sub(r"\.(safetensors|pt|ckpt)$", "", name.lower())
+    return re.sub(_LORA_ENDING, "", name.lower())

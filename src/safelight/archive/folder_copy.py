@@ -13,7 +13,6 @@ from safelight.archive.archive import Archive
 from safelight.archive.pack_check import SET_ASIDE, check_pack, set_aside
 from safelight.archive.packs import MANIFEST, read_pack
 from safelight.archive.transfer import (
-    MOST_TOLD,
     Carried,
     Entry,
     NotItsPicture,
@@ -66,10 +65,7 @@ def merge_archives(target: Path, source: Path, **options: object) -> Carried:
 def checked(carried: Carried, target: Path) -> Carried:
     """Return *carried* with the runs of which *target* now has records that differ."""
     try:
-        for told in Archive(target).differing_runs():
-            carried.differing_count += 1
-            if len(carried.differing) < MOST_TOLD:
-                carried.differing.append(told)
+        carried.differing, carried.differing_count = Archive(target).differing_runs()
     except ArchiveError as error:
         raise StorageError(f"what was carried is whole, but cannot be asked: {error}") from error
     return carried
@@ -288,12 +284,8 @@ def said_of_pictures(archive: Archive) -> dict[str, bytes]:
         rated=False,
     )
     said = {path: bytes.fromhex(digests) for path, digests in rows}
-    for record in archive.copied_records():
-        for output in record.outputs:
-            if output.path is not None and output.path.startswith("images/"):
-                with contextlib.suppress(ValueError):
-                    digest = bytes.fromhex(output.sha256)
-                    said[output.path] = said.get(output.path, b"") + digest
+    for path, hashes in archive.hashes_in_copies().items():
+        said[path] = said.get(path, b"") + bytes.fromhex("".join(hashes))
     return said
 
 

@@ -37,7 +37,6 @@ from safelight.line_checksums import line_state
 from safelight.timestamps import compact, read_compact, utc_timestamp
 
 __all__ = [
-    "MOST_TOLD",
     "ArchiveCopy",
     "Carried",
     "Entry",
@@ -55,7 +54,7 @@ __all__ = [
 
 PackState = Literal["absent", "whole", "damaged"]
 
-MOST_TOLD = 100
+_MOST_TOLD = 100
 """Names of each kind; the others are counted."""
 
 _PATIENCE = 20
@@ -299,7 +298,7 @@ class _Transfer:
                     visible.append((key, partial(self._add, key)))
             elif kind is None:
                 self._done.unknown_count += 1
-                self._done.unknown += [key] if len(self._done.unknown) < MOST_TOLD else []
+                self._done.unknown += [key] if len(self._done.unknown) < _MOST_TOLD else []
             elif kind is FileKind.GROWING or kind_of(without_part(place)) is FileKind.REPLACED:
                 family = str(without_part(place))
                 whole_kind = kind_of(without_part(place)) or kind
@@ -352,7 +351,7 @@ class _Transfer:
 
     def _bad(self, key: str, told: str) -> None:
         self._done.bad_count += 1
-        if len(self._done.bad) < MOST_TOLD:
+        if len(self._done.bad) < _MOST_TOLD:
             self._done.bad.append((key, told))
 
     def _wrote(self, size: int) -> None:

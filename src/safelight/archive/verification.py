@@ -36,7 +36,6 @@ _AT_ONCE = 4
 
 _TOGETHER = 256
 _MOST_FAULTS = 1000
-_MOST_DIFFERING = 100
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,10 +107,7 @@ def verify_archive(
     _verify_packs(archive.path, found, sealing, on_progress)
     _verify_loose(archive.path, found)
     try:
-        for told in archive.differing_runs():
-            found.differing_count += 1
-            if len(found.differing) < _MOST_DIFFERING:
-                found.differing.append(told)
+        found.differing, found.differing_count = archive.differing_runs()
     except ArchiveError as error:
         found.add_fault(archive.path, str(error))
     _verify_lines(archive.path, found)
@@ -240,11 +236,7 @@ def _read_pictures(
     """Tell *note* of every picture's path, and what is wrong with it, if anything."""
     ((total,),) = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL", rated=False)
     done = 0
-    copies: dict[str, set[str]] = {}  # what records say that do not count is true as well
-    for record in archive.copied_records():
-        for output in record.outputs:
-            if output.path is not None:
-                copies.setdefault(output.path, set()).add(output.sha256.lower())
+    copies = archive.hashes_in_copies()
 
     def look(pool: ThreadPoolExecutor, known: Sequence[tuple[str, Collection[str]]]) -> None:
         nonlocal done

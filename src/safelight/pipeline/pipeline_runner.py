@@ -116,16 +116,13 @@ class PipelineRunner:
             TemplateError: A prompt template cannot be expanded.
             PlanError: The plan cannot be made.
         """
-        results = list(
+        return joined(list(
             self.runs(
                 config, seed=seed, cancel=cancel, on_progress=on_progress,
                 learning_record_writer=learning_record_writer,
                 on_learning_record=on_learning_record, continues=continues, resume=resume,
             )
-        )  # fmt: skip
-        if not results:
-            return RunResult(run_id="", status="completed")
-        return results[0] if results[0].parts == 1 else joined(results)
+        ))  # fmt: skip
 
     def runs(
         self,

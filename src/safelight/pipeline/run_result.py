@@ -85,8 +85,13 @@ class RunResult:
 def joined(results: Sequence[RunResult]) -> RunResult:
     """Return the runs of one plan as one result, named after the last.
 
-    Fewer runs than the plan takes means that it was cancelled between two of them.
+    Fewer runs than the plan takes means that it was cancelled between two of them; none at all,
+    that nothing was missing.
     """
+    if not results:
+        return RunResult(run_id="", status="completed")
+    if results[0].parts == 1:
+        return results[0]
     last = results[-1]
     stages = dict.fromkeys(stage for result in results for stage in result.seconds)
     return RunResult(
