@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from safelight.learning.effect_plot import draw_effects
-from safelight.learning.effects import Comparison, Effects, find_effects
-from safelight.learning.scores import ImageScores
-from safelight.learning.trials import Trials, join_trials
+from safelight.learning.evidence.effect_plot import draw_effects
+from safelight.learning.evidence.effects import Comparison, Effects, find_effects
+from safelight.learning.evidence.scores import ImageScores
+from safelight.learning.evidence.trials import Trials, join_trials
 
 PEOPLE = 21
 """Raters of each picture, at least."""

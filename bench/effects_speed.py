@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from safelight.learning.effects import find_effects
-from safelight.learning.rating_event import Identity, RatingEvent
-from safelight.learning.scores import fit_scores
-from safelight.learning.trials import join_trials
+from safelight.learning.evidence.effects import find_effects
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.evidence.trials import join_trials
+from safelight.learning.ratings.rating_event import Identity, RatingEvent
 
 NUMBERS, TEXTS, LEVELS, PROMPTS = 10, 10, 5, 400
 

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.effects import find_effects
-from safelight.learning.rating_event import Identity, RatingEvent
-from safelight.learning.scores import fit_scores
-from safelight.learning.trials import join_trials
+from safelight.learning.evidence.effects import find_effects
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.evidence.trials import join_trials
+from safelight.learning.ratings.rating_event import Identity, RatingEvent
 
 Columns = dict[str, list[Any]]
 SAMPLERS, STEPS, CFGS, LORAS = ("Euler a", "DPM++ 2M", "DDIM"), (8, 16, 30), (3.0, 6.0, 9.0), 3

@@ -22,15 +22,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutants"
 MUTATED = {
-    "evidence": (
+    "evidence/": (
         "adjusted_model", "confounding", "effects", "interactions", "knob_levels", "next_to_rate",
-        "paired_comparisons", "pick_model", "proposals", "scores", "star_model", "suggest",
-        "surrogate", "trials",
+        "paired_comparisons", "pick_model", "scores", "star_model", "trials",
     ),
-    "record": ("learning_record", "snapshot"),
+    "plans/": ("proposals", "suggest", "surrogate"),
+    "": ("learning_record", "snapshot"),
 }  # fmt: skip
 FILES = [
-    *(f"src/safelight/learning/{name}.py" for names in MUTATED.values() for name in names),
+    *(
+        f"src/safelight/learning/{group}{name}.py"
+        for group, names in MUTATED.items()
+        for name in names
+    ),
     "src/safelight/pipeline/journal.py",
     "src/safelight/archive/transfer.py",
     "src/safelight/archive/folder_copy.py",

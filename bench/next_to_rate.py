@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
+from safelight.learning.evidence.next_to_rate import next_pairs, next_pictures, rating_pool
+from safelight.learning.evidence.scores import ImageScores, fit_scores
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.learning.scores import ImageScores, fit_scores
 
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M")
 

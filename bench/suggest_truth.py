@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from safelight.learning.knob_space import ChoiceKnob, KnobSpace, NumberKnob
-from safelight.learning.proposals import Tried, model_of, propose
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.evidence.trials import Trials, join_trials
+from safelight.learning.plans.knob_space import ChoiceKnob, KnobSpace, NumberKnob
+from safelight.learning.plans.proposals import Tried, model_of, propose
+from safelight.learning.plans.suggest import Verdict, suggest, verdict
+from safelight.learning.plans.surrogate import Surrogate
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.learning.scores import fit_scores
-from safelight.learning.suggest import Verdict, suggest, verdict
-from safelight.learning.surrogate import Surrogate
-from safelight.learning.trials import Trials, join_trials
 
 LUCK = 0.5
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DDIM")

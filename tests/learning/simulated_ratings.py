@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.evidence.trials import Trials, join_trials
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.learning.scores import fit_scores
-from safelight.learning.trials import Trials, join_trials
 
 __all__ = ["digest", "star_events", "trials_of"]
 

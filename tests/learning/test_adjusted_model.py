@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from learning.simulated_ratings import trials_of
-from safelight.learning.adjusted_model import FEWEST_ROWS, AdjustedModel
-from safelight.learning.knob_levels import KnobLevels, knob_levels
+from safelight.learning.evidence.adjusted_model import FEWEST_ROWS, AdjustedModel
+from safelight.learning.evidence.knob_levels import KnobLevels, knob_levels
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]

@@ -10,10 +10,10 @@ import scipy.linalg  # noqa: F401 - its BLAS is looked for
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from learning.simulated_ratings import star_events
-from safelight.learning.blas_threads import one_blas_thread
-from safelight.learning.knob_space import KnobSpace, NumberKnob
-from safelight.learning.proposals import Tried, propose
-from safelight.learning.scores import fit_scores
+from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.plans.knob_space import KnobSpace, NumberKnob
+from safelight.learning.plans.proposals import Tried, propose
 
 
 def threads() -> set[int]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.errors import PlanError
-from safelight.learning.designs import DESIGNS, Design, choose_settings, grid_size
+from safelight.learning.plans.designs import DESIGNS, Design, choose_settings, grid_size
 
 levels_of_knobs = st.lists(st.integers(1, 5), min_size=1, max_size=5).map(
     lambda sizes: {f"k{n}": [f"v{value}" for value in range(size)] for n, size in enumerate(sizes)}

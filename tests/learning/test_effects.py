@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from safelight.learning.confounding import TogetherCounts
-from safelight.learning.effect_plot import draw_effects
-from safelight.learning.effects import (
+from safelight.learning.evidence.confounding import TogetherCounts
+from safelight.learning.evidence.effect_plot import draw_effects
+from safelight.learning.evidence.effects import (
     FEWEST_PAIRS,
     MATTERS,
     Comparison,
     Effects,
     find_effects,
 )
-from safelight.learning.knob_levels import knob_levels
-from safelight.learning.scores import ImageScores
-from safelight.learning.trials import Trials, join_trials
+from safelight.learning.evidence.knob_levels import knob_levels
+from safelight.learning.evidence.scores import ImageScores
+from safelight.learning.evidence.trials import Trials, join_trials
 
 Row = dict[str, Any]
 

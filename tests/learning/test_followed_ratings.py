@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safelight.learning.followed_ratings import FollowedRatings
 from safelight.learning.ratings import Identity, Rating, RatingEvent, RatingStore, current_ratings
+from safelight.learning.ratings.followed_ratings import FollowedRatings
 
 RATERS = ("", "ada", "bob")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning.simulated_ratings import trials_of
-from safelight.learning.knob_levels import MOST_LEVELS, KnobLevels, knob_levels, likeness
+from safelight.learning.evidence.knob_levels import MOST_LEVELS, KnobLevels, knob_levels, likeness
 
 
 def levels_of(knob: str, values: list[Any], prompts: list[str] | None = None) -> KnobLevels:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from learning.simulated_ratings import digest, star_events
-from safelight.learning.next_to_rate import (
+from safelight.learning.evidence.next_to_rate import (
     _CANDIDATES,
     _EFFECT_VARIANCE,
     _MOST_LEVELS,
@@ -24,7 +24,7 @@ from safelight.learning.next_to_rate import (
     next_pictures,
     rating_pool,
 )
-from safelight.learning.scores import ImageScores, fit_scores
+from safelight.learning.evidence.scores import ImageScores, fit_scores
 
 
 def columns(size: int, prompts: int = 4) -> dict[str, list[Any]]:

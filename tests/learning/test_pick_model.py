@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import approx_fprime
 
-from safelight.learning.pick_model import (
+from safelight.learning.evidence.pick_model import (
     _CHOICES_FOR_SHARPNESS,
     _EXACT_UP_TO,
     PICK_SHARPNESS,

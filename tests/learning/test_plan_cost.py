@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.learning.plan_cost import Timing, plan_cost, timings_of
+from safelight.learning.plans.plan_cost import Timing, plan_cost, timings_of
 
 
 def timed(steps: int, seconds: float, **more: object) -> Timing:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.errors import StorageError
-from safelight.learning.preference_export import (
+from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.ratings.preference_export import (
     FileCopy,
     PreferencePair,
     RatedPicture,
@@ -30,7 +31,6 @@ from safelight.learning.preference_export import (
     preference_pairs,
     write_jsonl,
 )
-from safelight.learning.ratings import Identity, RatingEvent
 
 NOON = "2026-01-31T12:00:00.000000Z"
 _numbers = itertools.count()

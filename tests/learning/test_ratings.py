@@ -17,12 +17,6 @@ from hypothesis import strategies as st
 
 from safelight import durable_file
 from safelight.errors import StorageError
-from safelight.learning.existing_ratings import (
-    ratings_from_exif,
-    ratings_from_invokeai,
-    ratings_from_swarmui,
-    ratings_from_xmp,
-)
 from safelight.learning.ratings import (
     Identity,
     RatingEvent,
@@ -30,6 +24,12 @@ from safelight.learning.ratings import (
     current_ratings,
     events_in_force,
     ratings_folder,
+)
+from safelight.learning.ratings.existing_ratings import (
+    ratings_from_exif,
+    ratings_from_invokeai,
+    ratings_from_swarmui,
+    ratings_from_xmp,
 )
 from strategies import digests, text
 

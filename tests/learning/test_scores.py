@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safelight.learning.agreement import krippendorff_alpha
+from safelight.learning.evidence.agreement import krippendorff_alpha
+from safelight.learning.evidence.scores import ImageScores, _Pick, fit_scores, is_automatic
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.learning.scores import ImageScores, _Pick, fit_scores, is_automatic
 
 NOON = "2026-01-31T12:00:00.000000Z"
 

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.special import expit
 
-from safelight.learning.star_model import (
+from safelight.learning.evidence.star_model import (
     _FLAG_SHARPNESS,
     _FLAG_THRESHOLD,
     _NODES,

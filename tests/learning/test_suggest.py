@@ -14,15 +14,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from learning.simulated_ratings import trials_of
-from safelight.learning.knob_space import (
+from safelight.learning.evidence.trials import Trials
+from safelight.learning.plans.knob_space import (
     ChoiceKnob,
     KnobSpace,
     NumberKnob,
     knob_of_values,
     widened,
 )
-from safelight.learning.proposals import Tried, _near, model_of, propose
-from safelight.learning.suggest import (
+from safelight.learning.plans.proposals import Tried, _near, model_of, propose
+from safelight.learning.plans.suggest import (
     _PROMPT_VARIANCE,
     _SEED_VARIANCE,
     Suggestion,
@@ -33,7 +34,6 @@ from safelight.learning.suggest import (
     suggest,
     verdict,
 )
-from safelight.learning.trials import Trials
 
 PROMPTS = ("a fox", "a boat")
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
-from safelight.learning.surrogate import (
+from safelight.learning.plans.surrogate import (
     _JITTER,
     _LEVEL,
     Surrogate,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safelight.learning.effects import find_effects
-from safelight.learning.scores import ImageScores
-from safelight.learning.trials import join_trials, prompt_terms
+from safelight.learning.evidence.effects import find_effects
+from safelight.learning.evidence.scores import ImageScores
+from safelight.learning.evidence.trials import join_trials, prompt_terms
 
 
 def scores_of(count: int) -> ImageScores:

@@ -14,7 +14,8 @@ from typing import Any
 from safelight.archive import Archive
 from safelight.durable_file import replace_file
 from safelight.errors import RequestError
-from safelight.learning.preference_export import (
+from safelight.learning.ratings import Identity
+from safelight.learning.ratings.preference_export import (
     PreferencePair,
     RatedPicture,
     card_markdown,
@@ -27,8 +28,7 @@ from safelight.learning.preference_export import (
     preference_pairs,
     write_jsonl,
 )
-from safelight.learning.ratings import Identity
-from safelight.learning.xmp_mirror import is_own_packet, xmp_packet
+from safelight.learning.ratings.xmp_mirror import is_own_packet, xmp_packet
 
 __all__ = ["LAYOUTS", "copy_pairs", "mirror_ratings", "write_pairs", "write_table"]
 

@@ -13,8 +13,8 @@ from safelight.archive import Archive
 from safelight.errors import ConfigError
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.learning import LearningPlan, LearningVariable
-from safelight.learning.designs import Design, grid_size
-from safelight.learning.plan_cost import (
+from safelight.learning.plans.designs import Design, grid_size
+from safelight.learning.plans.plan_cost import (
     TIMING_COLUMNS,
     PlanCost,
     Timing,

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from safelight.config import PipelineConfig
     from safelight.imports.folder_import import ImportSummary
     from safelight.learning import LearningRecord
-    from safelight.learning.effects import Effects
+    from safelight.learning.evidence.effects import Effects
+    from safelight.learning.plans.suggest import Suggestions
     from safelight.learning.ratings import Identity, RatingEvent
-    from safelight.learning.suggest import Suggestions
     from safelight.pipeline import CancelToken, ProgressCallback, RunResult
 
 __all__ = ["OpenArchive", "Suggested", "run"]
@@ -220,7 +220,7 @@ class OpenArchive:
             RequestError: There is no such knob or rater.
         """
         from safelight.application.rated_pictures import only_knobs, rated_trials
-        from safelight.learning.effects import find_effects
+        from safelight.learning.evidence.effects import find_effects
 
         _, trials, _ = rated_trials(self.archive, condition, raters)
         effects = find_effects(trials)
@@ -258,7 +258,7 @@ class OpenArchive:
             knob_to_vary,
             suggestion_config,
         )
-        from safelight.learning.suggest import suggest
+        from safelight.learning.plans.suggest import suggest
 
         evidence = find_evidence(
             self.archive, model=model, lora=lora, condition=condition, raters=raters

@@ -9,10 +9,10 @@ from typing import Any
 from safelight.archive import Archive
 from safelight.errors import RequestError
 from safelight.knobs import did_you_mean
-from safelight.learning.effects import Effects
-from safelight.learning.rating_event import Identity, RatingEvent
-from safelight.learning.scores import ImageScores, fit_scores, is_automatic
-from safelight.learning.trials import TRIAL_COLUMNS, Trials, join_trials
+from safelight.learning.evidence.effects import Effects
+from safelight.learning.evidence.scores import ImageScores, fit_scores, is_automatic
+from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
+from safelight.learning.ratings.rating_event import Identity, RatingEvent
 
 __all__ = ["only_knobs", "rated_trials", "whose"]
 

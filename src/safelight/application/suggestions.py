@@ -18,12 +18,18 @@ from safelight.config import PipelineConfig
 from safelight.durable_file import make_folder
 from safelight.errors import ConfigError, PlanError
 from safelight.knobs import KNOBS, STAGES, did_you_mean, knob_fault
-from safelight.learning.knob_space import SpaceKnob, knob_of_values
-from safelight.learning.plan_cost import TIMING_COLUMNS, PlanCost, Timing, plan_cost, timings_of
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
+from safelight.learning.plans.knob_space import SpaceKnob, knob_of_values
+from safelight.learning.plans.plan_cost import (
+    TIMING_COLUMNS,
+    PlanCost,
+    Timing,
+    plan_cost,
+    timings_of,
+)
+from safelight.learning.plans.suggest import Known, Suggestion, Suggestions, Verdict, verdict
 from safelight.learning.ratings import Identity
-from safelight.learning.scores import fit_scores
-from safelight.learning.suggest import Known, Suggestion, Suggestions, Verdict, verdict
-from safelight.learning.trials import TRIAL_COLUMNS, Trials, join_trials
 from safelight.lora_tags import split_loras
 from safelight.value_ranges import values_of
 

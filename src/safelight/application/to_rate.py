@@ -10,9 +10,9 @@ from typing import Any
 from safelight.archive import Archive
 from safelight.errors import ArchiveError, RequestError
 from safelight.knobs import COMPARED, STAGES
-from safelight.learning.next_to_rate import next_pairs, next_pictures, rating_pool
-from safelight.learning.rating_event import Identity, Pictures, RatingEvent, events_in_force
-from safelight.learning.scores import fit_scores, is_automatic
+from safelight.learning.evidence.next_to_rate import next_pairs, next_pictures, rating_pool
+from safelight.learning.evidence.scores import fit_scores, is_automatic
+from safelight.learning.ratings.rating_event import Identity, Pictures, RatingEvent, events_in_force
 
 __all__ = ["POOL_COLUMNS", "NothingToRate", "Row", "identity_of", "next_to_rate"]
 

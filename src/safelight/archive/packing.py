@@ -26,7 +26,7 @@ from typing import Any, Self
 from safelight.archive.loose_records import written_at
 from safelight.archive.packs import UnwrittenPack
 from safelight.errors import ArchiveError, RecordError
-from safelight.learning.paused_collector import paused_collector
+from safelight.paused_collector import paused_collector
 
 __all__ = [
     "Packed",

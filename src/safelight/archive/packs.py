@@ -31,7 +31,7 @@ from safelight.durable_file import (
     sync_folder,
 )
 from safelight.errors import ArchiveError, RecordError
-from safelight.learning.paused_collector import paused_collector
+from safelight.paused_collector import paused_collector
 from safelight.timestamps import compact, utc_timestamp
 
 if TYPE_CHECKING:

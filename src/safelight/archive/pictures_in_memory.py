@@ -35,8 +35,8 @@ from safelight.archive.views import (
 )
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
 from safelight.errors import RecordError
-from safelight.learning.followed_ratings import FollowedRatings
 from safelight.learning.ratings import ratings_folder
+from safelight.learning.ratings.followed_ratings import FollowedRatings
 
 if TYPE_CHECKING:
     import duckdb

@@ -16,8 +16,8 @@ from safelight.cli.options import existing_archive_option, json_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from safelight.learning.effects import Comparison, Effects, KnobEffect
-    from safelight.learning.scores import ImageScores
+    from safelight.learning.evidence.effects import Comparison, Effects, KnobEffect
+    from safelight.learning.evidence.scores import ImageScores
 
 _MOST_LEVELS = 8
 _SIGNS = {
@@ -55,7 +55,7 @@ def command(
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise click.UsageError(f"--plot must end in .png or .svg, got {plot.name!r}")
     from safelight.application.rated_pictures import only_knobs, rated_trials
-    from safelight.learning.effects import find_effects
+    from safelight.learning.evidence.effects import find_effects
 
     scores, trials, rated_by = rated_trials(Archive(archive), condition, raters)
     effects = find_effects(trials)
@@ -73,7 +73,7 @@ def command(
 
 def _draw(effects: Effects, plot: Path, condition: str, rated_by: str) -> None:
     from safelight.durable_file import replace_file
-    from safelight.learning.effect_plot import draw_effects
+    from safelight.learning.evidence.effect_plot import draw_effects
 
     title = f"What works: {condition}" if condition else "What works"
     drawing = draw_effects(effects, title=title, rated_by=rated_by)

@@ -40,8 +40,8 @@ from safelight.cli.running import (
 )
 from safelight.config import PipelineConfig
 from safelight.learning import LearningPlan
-from safelight.learning.designs import DESIGNS, Design
-from safelight.learning.plan_cost import PlanCost
+from safelight.learning.plans.designs import DESIGNS, Design
+from safelight.learning.plans.plan_cost import PlanCost
 from safelight.pipeline import CancelToken
 
 _MOST_SHOWN = 8

@@ -13,8 +13,8 @@ from safelight.cli.options import archive_words, existing_archive_option, json_o
 
 if TYPE_CHECKING:
     from safelight.application.suggestions import Evidence, Preset
-    from safelight.learning.plan_cost import PlanCost
-    from safelight.learning.suggest import Suggestions
+    from safelight.learning.plans.plan_cost import PlanCost
+    from safelight.learning.plans.suggest import Suggestions
 
 
 @click.command("suggest")
@@ -98,7 +98,7 @@ def _suggest(
         knob_to_vary,
         suggestion_config,
     )
-    from safelight.learning.suggest import suggest
+    from safelight.learning.plans.suggest import suggest
 
     found = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
     settings = [one.setting for one in found.suggestions]

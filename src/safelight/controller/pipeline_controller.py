@@ -18,8 +18,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from safelight.config import PipelineConfig
 from safelight.errors import ControllerError
-from safelight.learning.keyword_arguments import accepted
 from safelight.learning.learning_record import LearningRecord
+from safelight.learning.plans.keyword_arguments import accepted
 from safelight.pipeline import (
     CancelToken,
     LearningRecordSink,

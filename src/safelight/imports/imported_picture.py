@@ -21,13 +21,13 @@ from safelight.imports.containers import file_texts, sidecar_text
 from safelight.imports.picture_reader import read_texts
 from safelight.imports.reading import Outcome, Reading
 from safelight.knobs import STAGES, primary_knobs
-from safelight.learning.existing_ratings import (
+from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
+from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.ratings.existing_ratings import (
     ratings_from_exif,
     ratings_from_swarmui,
     ratings_from_xmp,
 )
-from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
-from safelight.learning.ratings import Identity, RatingEvent
 from safelight.version import __version__
 
 __all__ = ["READER", "ImportedPicture", "import_picture", "run_id_of", "shown_path"]

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from safelight.config import plain
 from safelight.errors import ConfigError, ConfigFault, GenerationCancelled, SafelightError
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
-from safelight.learning.designs import Design, choose_settings
-from safelight.learning.keyword_arguments import accepted
 from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.learning.plans.designs import Design, choose_settings
+from safelight.learning.plans.keyword_arguments import accepted
 from safelight.value_ranges import values_of
 
 __all__ = [
@@ -137,7 +137,7 @@ class LearningPlan:
         Args:
             base_config: As in the plan; ``single`` starts from its values.
             variables: As in the plan.
-            design: See :func:`~safelight.learning.designs.choose_settings`.
+            design: See :func:`~safelight.learning.plans.designs.choose_settings`.
             runs: How many combinations, for designs that can have any number.
             prompts: As in the plan.
             images_per_value: As in the plan.

@@ -19,9 +19,9 @@ from safelight.web.table import LONGEST_FILTER, LightTable
 
 if TYPE_CHECKING:
     from safelight.application.suggestions import Evidence
-    from safelight.learning.effects import Comparison, Effects, KnobEffect
-    from safelight.learning.suggest import Suggestion, Suggestions
-    from safelight.learning.trials import Trials
+    from safelight.learning.evidence.effects import Comparison, Effects, KnobEffect
+    from safelight.learning.evidence.trials import Trials
+    from safelight.learning.plans.suggest import Suggestion, Suggestions
 
 __all__ = ["routes"]
 
@@ -136,8 +136,8 @@ def routes(table: LightTable) -> list[Route]:
     def told(q: str, model: str, signature: object) -> dict[str, Any]:
         from safelight.application.rated_pictures import rated_trials
         from safelight.application.suggestions import find_evidence
-        from safelight.learning.effects import find_effects
-        from safelight.learning.suggest import suggest
+        from safelight.learning.evidence.effects import find_effects
+        from safelight.learning.plans.suggest import suggest
 
         _, trials, who = rated_trials(table.archive, q)
         effects = find_effects(trials)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from safelight.learning.effects import MATTERS, Comparison, Effects, KnobEffect
+from safelight.learning.evidence.effects import MATTERS, Comparison, Effects, KnobEffect
 
 if TYPE_CHECKING:
     from PIL import ImageFont

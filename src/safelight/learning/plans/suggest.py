@@ -2,11 +2,11 @@
 
 Pictures that share a setting are one point, after what their prompt and their seed do to every
 score is taken out as far as the evidence tells; a model over all knobs then says what to expect
-of settings nobody tried (:mod:`safelight.learning.surrogate`), and how surely. Nothing is
+of settings nobody tried (:mod:`.surrogate`), and how surely. Nothing is
 guessed without evidence: below :data:`FEWEST_PICTURES` rated pictures, or where all scores are
 alike, the answer is a plan that explores.
 
-Scores are in units of the spread of taste (:mod:`safelight.learning.scores`): +1 is about what
+Scores are in units of the spread of taste (:mod:`.scores`): +1 is about what
 tells a good picture of the archive from a middling one.
 """
 
@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from safelight.errors import PlanError
 from safelight.knobs import KNOBS
-from safelight.learning.blas_threads import one_blas_thread
-from safelight.learning.knob_space import (
+from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.evidence.trials import Trials
+from safelight.learning.plans.knob_space import (
     MOST_LEVELS,
     ChoiceKnob,
     KnobSpace,
@@ -32,15 +33,14 @@ from safelight.learning.knob_space import (
     knob_of_values,
     widened,
 )
-from safelight.learning.proposals import (
+from safelight.learning.plans.proposals import (
     Tried,
     model_of,
     most_telling,
     propose,
     spread_settings,
 )
-from safelight.learning.surrogate import Surrogate
-from safelight.learning.trials import Trials
+from safelight.learning.plans.surrogate import Surrogate
 
 __all__ = [
     "EXPLORED",

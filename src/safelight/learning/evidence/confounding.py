@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.knob_levels import KnobLevels
-from safelight.learning.trials import ABSENT
+from safelight.learning.evidence.knob_levels import KnobLevels
+from safelight.learning.evidence.trials import ABSENT
 
 __all__ = ["Confounder", "TogetherCounts", "followers"]
 

@@ -2,8 +2,8 @@
 
 The score's unit is the spread of taste: over the rated pictures scores have mean 0, and the prior
 says standard deviation 1. Stars and flags are read first, with every rater's own scale
-(:mod:`safelight.learning.star_model`); picks then refine what they say
-(:mod:`safelight.learning.pick_model`). It is a batch fit of the whole event log: nothing is
+(:mod:`.star_model`); picks then refine what they say
+(:mod:`.pick_model`). It is a batch fit of the whole event log: nothing is
 stored, and the same events give the same bits, in whatever order they come.
 
 What stars alone cannot tell is how much of their spread is noise: only raters who share pictures,
@@ -19,18 +19,18 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.agreement import Agreement, rater_agreement
-from safelight.learning.blas_threads import one_blas_thread
-from safelight.learning.pick_model import Choice, fit_picks
-from safelight.learning.rating_event import (
+from safelight.learning.evidence.agreement import Agreement, rater_agreement
+from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.evidence.pick_model import Choice, fit_picks
+from safelight.learning.evidence.star_model import RaterScale, StarEvidence, fit_stars
+from safelight.learning.ratings.rating_event import (
     Identity,
     Pictures,
     RatingEvent,
     events_in_force,
     time_order,
 )
-from safelight.learning.rating_event import unique_events as unique
-from safelight.learning.star_model import RaterScale, StarEvidence, fit_stars
+from safelight.learning.ratings.rating_event import unique_events as unique
 
 __all__ = ["AUTOMATIC", "ImageScores", "RaterFit", "fit_scores", "is_automatic"]
 

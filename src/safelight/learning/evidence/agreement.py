@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.star_model import StarEvidence
+from safelight.learning.evidence.star_model import StarEvidence
 
 __all__ = ["Agreement", "krippendorff_alpha", "rater_agreement"]
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.blas_threads import one_blas_thread
-from safelight.learning.knob_space import ChoiceKnob, KnobSpace
-from safelight.learning.surrogate import Surrogate, fit_surrogate
+from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.plans.knob_space import ChoiceKnob, KnobSpace
+from safelight.learning.plans.surrogate import Surrogate, fit_surrogate
 
 __all__ = [
     "MOST_SETTINGS",

@@ -16,33 +16,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from safelight.learning.paused_collector import paused_collector
-from safelight.learning.rating_event import (
+from safelight.learning.ratings.rating_event import (
     KINDS,
-    RATING_SCHEMA,
     Identity,
     Pictures,
     RatingEvent,
     events_in_force,
-    new_event_id,
     unique_events,
 )
-from safelight.learning.rating_store import RatingStore, ratings_folder
+from safelight.paused_collector import paused_collector
 
-__all__ = [
-    "KINDS",
-    "RATING_SCHEMA",
-    "Identity",
-    "Pictures",
-    "Rating",
-    "RatingEvent",
-    "RatingStore",
-    "Ratings",
-    "current_ratings",
-    "events_in_force",
-    "new_event_id",
-    "ratings_folder",
-]
+__all__ = ["Rating", "Ratings", "current_ratings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.trials import ABSENT, Levels, Trials, prompt_terms
+from safelight.learning.evidence.trials import ABSENT, Levels, Trials, prompt_terms
 
 __all__ = ["MOST_LEVELS", "KnobLevels", "knob_levels", "likeness"]
 

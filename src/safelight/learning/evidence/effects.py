@@ -2,9 +2,9 @@
 
 Every level of a knob is compared with the knob's reference level: in pairs of pictures that are
 alike in everything else where the archive has enough of them
-(:mod:`safelight.learning.paired_comparisons`), else with all other knobs held in mind
-(:mod:`safelight.learning.adjusted_model`), and not at all where another knob went with it
-(:mod:`safelight.learning.confounding`). A difference is called clear only when it would be so
+(:mod:`.paired_comparisons`), else with all other knobs held in mind
+(:mod:`.adjusted_model`), and not at all where another knob went with it
+(:mod:`.confounding`). A difference is called clear only when it would be so
 after looking at all knobs: the chance that any knob is named where none matters is 5 % at most
 (Holm 1979, *A simple sequentially rejective multiple test procedure*; Bonferroni within a knob;
 3 % for knobs and 1 % for pairs of knobs, which leaves some for what is only nearly normal).
@@ -24,13 +24,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.adjusted_model import AdjustedModel
-from safelight.learning.blas_threads import one_blas_thread
-from safelight.learning.confounding import TogetherCounts, followers
-from safelight.learning.interactions import Interaction, find_interactions
-from safelight.learning.knob_levels import KnobLevels, knob_levels, likeness
-from safelight.learning.paired_comparisons import FEWEST_PROMPTS, Estimate, paired_estimates
-from safelight.learning.trials import ABSENT, Levels, Trials
+from safelight.learning.evidence.adjusted_model import AdjustedModel
+from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.evidence.confounding import TogetherCounts, followers
+from safelight.learning.evidence.interactions import Interaction, find_interactions
+from safelight.learning.evidence.knob_levels import KnobLevels, knob_levels, likeness
+from safelight.learning.evidence.paired_comparisons import (
+    FEWEST_PROMPTS,
+    Estimate,
+    paired_estimates,
+)
+from safelight.learning.evidence.trials import ABSENT, Levels, Trials
 
 __all__ = [
     "FEWEST_PAIRS",

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safelight.learning.paused_collector import paused_collector
-from safelight.learning.rating_event import Identity, RatingEvent, unique_events
-from safelight.learning.rating_store import Segments
-from safelight.learning.ratings import Rating, current_ratings
+from safelight.learning.ratings.current_ratings import Rating, current_ratings
+from safelight.learning.ratings.rating_event import Identity, RatingEvent, unique_events
+from safelight.learning.ratings.rating_store import Segments
+from safelight.paused_collector import paused_collector
 
 __all__ = ["FollowedRatings", "RatingChange"]
 
@@ -37,7 +37,7 @@ class RatingChange:
 class FollowedRatings:
     """Follows the segments in one folder of ratings.
 
-    What it tells adds up to what :func:`.ratings.current_ratings` says of all events.
+    What it tells adds up to what :func:`.current_ratings.current_ratings` says of all events.
 
     Args:
         folder: Of the segments; it need not be there yet.

@@ -1,7 +1,7 @@
 """interactions: pairs of knobs where what one does depends on the other.
 
 Each pair of knobs is one more column (or a few) beside all knobs in the regression of
-:mod:`safelight.learning.adjusted_model`: the product of both. Numbers enter by their value,
+:mod:`.adjusted_model`: the product of both. Numbers enter by their value,
 texts with at most five levels by level. The chances are corrected by Holm's method for all pairs
 that were looked at.
 """
@@ -15,9 +15,9 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.adjusted_model import AdjustedModel
-from safelight.learning.knob_levels import KnobLevels
-from safelight.learning.paired_comparisons import Estimate
+from safelight.learning.evidence.adjusted_model import AdjustedModel
+from safelight.learning.evidence.knob_levels import KnobLevels
+from safelight.learning.evidence.paired_comparisons import Estimate
 
 __all__ = ["Interaction", "find_interactions"]
 

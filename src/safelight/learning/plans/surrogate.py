@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.blas_threads import one_blas_thread
+from safelight.learning.evidence.blas_threads import one_blas_thread
 
 __all__ = ["Surrogate", "fit_surrogate"]
 
@@ -154,7 +154,7 @@ def fit_surrogate(
     """Return the model of *scores*.
 
     Args:
-        points: (n, knobs), as :class:`~safelight.learning.knob_space.KnobSpace` makes them.
+        points: (n, knobs), as :class:`~safelight.learning.plans.knob_space.KnobSpace` makes them.
         scores: (n,) mean score at each point.
         choices: (knobs,) which are choices.
         counts: (n,) pictures behind each mean; 1 each when not given.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.knob_levels import KnobLevels
+from safelight.learning.evidence.knob_levels import KnobLevels
 
 __all__ = ["FEWEST_PROMPTS", "Estimate", "clustered_mean", "paired_estimates"]
 

@@ -22,8 +22,7 @@ import msgspec
 from safelight.archive_layout import ratings_folder
 from safelight.durable_file import AppendOnlyFile, make_folder
 from safelight.errors import StorageError
-from safelight.learning.paused_collector import paused_collector
-from safelight.learning.rating_event import (
+from safelight.learning.ratings.rating_event import (
     MOST_AFTER,
     Identity,
     RatingEvent,
@@ -31,6 +30,7 @@ from safelight.learning.rating_event import (
     unique_events,
 )
 from safelight.line_checksums import is_torn, line_state, with_checksum
+from safelight.paused_collector import paused_collector
 from safelight.timestamps import compact, utc_timestamp
 
 __all__ = ["SUFFIX", "RatingStore", "Segments", "event_or_none", "ratings_folder"]

@@ -18,7 +18,7 @@ from typing import Any
 from xml.parsers import expat
 
 from safelight.learning.learning_record import utc_timestamp
-from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.ratings.rating_event import Identity, RatingEvent
 
 __all__ = [
     "ratings_from_exif",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.knobs import COMPARED
-from safelight.learning.scores import ImageScores
+from safelight.learning.evidence.scores import ImageScores
 from safelight.lora_tags import split_loras
 
 __all__ = ["ABSENT", "TRIAL_COLUMNS", "Levels", "Trials", "join_trials", "prompt_terms"]
@@ -54,7 +54,7 @@ class Trials:
     """One row per rated picture whose record is known.
 
     Attributes:
-        identities: As in :class:`~safelight.learning.scores.ImageScores`, each once.
+        identities: As in :class:`~safelight.learning.evidence.scores.ImageScores`, each once.
         prompts: Without LoRA tags.
         seeds: As texts.
         backends: Engines.
@@ -63,7 +63,7 @@ class Trials:
         levels: Knob -> its values, for texts. ``term:TEXT`` (levels ``with`` and ``without``)
             is a part of the prompt between commas that three prompts have or more;
             ``term:A|B`` (levels ``A`` and ``B``) are parts of which every prompt has one.
-        scores: float64[n]; see :class:`~safelight.learning.scores.ImageScores`.
+        scores: float64[n]; see :class:`~safelight.learning.evidence.scores.ImageScores`.
         deviations: Of the scores, float64[n].
         readings: Scores without the prior, float64[n].
         ratings: How many judgements bear on the picture, int64[n].

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.knob_levels import KnobLevels
-from safelight.learning.paired_comparisons import FEWEST_PROMPTS, Estimate
+from safelight.learning.evidence.knob_levels import KnobLevels
+from safelight.learning.evidence.paired_comparisons import FEWEST_PROMPTS, Estimate
 
 __all__ = ["AdjustedModel"]
 

@@ -19,7 +19,7 @@ import msgspec
 
 from safelight.durable_file import replace_file
 from safelight.errors import StorageError
-from safelight.learning.ratings import Identity, Pictures, RatingEvent, events_in_force
+from safelight.learning.ratings.rating_event import Identity, Pictures, RatingEvent, events_in_force
 
 __all__ = [
     "FileCopy",

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.blas_threads import one_blas_thread
-from safelight.learning.scores import ImageScores
+from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.evidence.scores import ImageScores
 
 __all__ = ["RatingPool", "next_pairs", "next_pictures", "rating_pool"]
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.star_model import SHARPNESS
+from safelight.learning.evidence.star_model import SHARPNESS
 
 __all__ = ["Choice", "PickFit", "fit_picks"]
 
