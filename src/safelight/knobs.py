@@ -9,6 +9,7 @@ called is in :mod:`safelight.sampler_names`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +26,7 @@ __all__ = [
     "Stage",
     "did_you_mean",
     "knob_fault",
+    "knobs_and_extras",
     "primary_knobs",
 ]
 
@@ -57,6 +59,8 @@ class Knob:
         has_column: Whether archives have a column of it.
         is_compared: Whether evidence, comparisons and what to rate look at it.
         is_inherited: Whether img2img takes it from txt2img when it does not state its own.
+        aliases: Names under which tools and engines put it among their own settings (``extra``),
+            compared without case.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Knob:
     has_column: bool = True
     is_compared: bool = True
     is_inherited: bool = False
+    aliases: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
@@ -129,8 +134,46 @@ _KNOBS = (
     ),
     Knob(
         name="eta", kind="number", stages=_DRAWING, minimum=0, maximum=1,
-        infotext="Eta", is_inherited=True,
+        infotext="Eta", is_inherited=True, aliases=("Eta",),
         summary="Noise put back at each step by samplers that can (DDIM, ancestral).",
+    ),
+    Knob(
+        name="guidance", kind="number", stages=_DRAWING, minimum=0, maximum=1000,
+        infotext="Distilled CFG Scale", is_inherited=True,
+        aliases=("guidance", "Distilled CFG Scale", "distilled_cfg_scale", "fluxguidancescale"),
+        summary="Distilled guidance that models such as FLUX.1 were trained with; not cfg_scale.",
+    ),
+    Knob(
+        name="cfg_rescale", kind="number", stages=_DRAWING, minimum=0, maximum=1,
+        infotext="CFG rescale", is_inherited=True,
+        aliases=("CFG rescale", "cfg_rescale", "cfg_rescale_multiplier", "guidance_rescale"),
+        summary="How far guidance is scaled back to the contrast without it, 0 to 1.",
+    ),
+    Knob(
+        name="shift", kind="number", stages=_DRAWING, minimum=0, maximum=1000,
+        infotext="Shift", is_inherited=True,
+        aliases=("Shift", "Sampler shift", "sigmashift"),
+        summary="Timestep shift of flow models; higher spends more steps where noise is strong.",
+    ),
+    Knob(
+        name="sigmas", kind="text", stages=_DRAWING, infotext="Sigmas", is_inherited=True,
+        aliases=("sigmas",),
+        summary="Noise levels from high to low, comma-separated; instead of scheduler and steps.",
+    ),
+    Knob(
+        name="text_encoders", kind="text", stages=_DRAWING, infotext="TE", is_inherited=True,
+        aliases=("TE", "text_encoders"),
+        summary="Text encoders, as the engine names them, comma-separated.",
+    ),
+    Knob(
+        name="weight_dtype", kind="text", stages=_DRAWING,
+        infotext="Diffusion in Low Bits", is_inherited=True,
+        aliases=("Diffusion in Low Bits", "weight_dtype"),
+        summary="Number format that the model's weights are held in, as the engine names it.",
+    ),
+    Knob(
+        name="cache", kind="text", stages=_DRAWING, infotext="Cache", is_inherited=True,
+        summary="What skips steps that change little, and its threshold, such as TeaCache 0.4.",
     ),
     Knob(
         name="seed", kind="integer", stages=_DRAWING, minimum=-1, maximum=MAX_SEED,
@@ -214,6 +257,57 @@ FILE_KNOBS = tuple(knob.name for knob in _KNOBS if knob.names_file)
 
 COMPARED = tuple(knob.name for knob in _KNOBS if knob.is_compared and knob.has_column)
 """Knobs that evidence, comparisons and what to rate look at."""
+
+_ALIASES: Mapping[str, Knob] = {alias.lower(): knob for knob in _KNOBS for alias in knob.aliases}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_LONGEST_NUMBER = 64
+
+
+def knobs_and_extras(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what one stage's recorded knobs amount to, and the extras that no knob stands for.
+
+    Pictures and records of before a knob was in the table hold it among the engine's own settings;
+    read here, they can be compared with those of after. An extra whose value breaks the rule of
+    its knob, or whose knob is stated already, stays an extra: nothing is lost, nothing overruled.
+
+    Args:
+        knobs: As records have it; ``extra`` may be anything, and so may the whole.
+
+    Returns:
+        Knob -> value, of this module's table only (``enabled``, ``loras`` and names that are no
+        knobs are left out), and name -> value of the extras that remain.
+    """
+    recorded: Any = knobs
+    if not isinstance(recorded, Mapping):
+        return {}, {}
+    own = {name: value for name, value in recorded.items() if name in KNOBS}
+    extra = recorded.get("extra")
+    if not extra or not isinstance(extra, Mapping):
+        return own, {}
+    rest: dict[str, Any] = {}
+    for name, value in extra.items():
+        knob = _ALIASES.get(name.lower()) if isinstance(name, str) else None
+        if knob is not None and own.get(knob.name) is None:
+            fitting = _of_kind(knob, value)
+            if fitting is not None:
+                own[knob.name] = fitting
+                continue
+        rest[name] = value
+    return own, rest
+
+
+def _of_kind(knob: Knob, value: object) -> Any:
+    """Return *value* as the knob has it, numbers also from their text; None when it cannot be."""
+    if knob.kind != "text" and isinstance(value, str):
+        text = value.strip()
+        if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+            return None
+        number = float(text)
+        is_whole = number.is_integer() and abs(number) < 2**53
+        value = int(text) if text.isdigit() else int(number) if is_whole else number
+    if value == "" or knob_fault(knob, value) is not None:
+        return None
+    return value
 
 
 def knob_fault(knob: Knob, value: object) -> str | None:
