@@ -4,8 +4,9 @@
 
     records/<timestamp>_<run_id>.json       one learning record per run
     images/<date>/<time>-<run_id>/          a run's images, contact sheet and journal.jsonl
-    packs/<first timestamp>_<random>/       many records at once: runs, images, loras and
-                                            documents (Parquet), and manifest.json
+    packs/<first timestamp>_<random>/       many records at once: tables of runs, images,
+                                            settings, prompts and documents (Parquet), and
+                                            manifest.json
     ratings/*.jsonl                         what people said about pictures
     imports/*.jsonl                         which files were imported, and where pictures were met
     presets/<name>.toml                     settings that are known to work

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from safelight.errors import ConfigError, ConfigFault
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
+from safelight.lora_tags import LORA, MOST_WEIGHT
 from safelight.randomizer_config import (
     MatrixSlot,
     PromptMatrix,
@@ -407,7 +408,9 @@ class _Reader:
         for key, spec in _dotted(table or {}):
             path = f"randomizer.sweep.{key}"
             stage, _, name = key.partition(".")
-            if stage not in STAGES:
+            if key.startswith(LORA) or name.startswith(LORA):
+                self._swept_lora(sweep, key, spec, stages, path)
+            elif stage not in STAGES:
                 self._fault(path, f"must be named stage.knob{did_you_mean(stage, STAGES)}")
             elif stage not in stages:
                 self._fault(path, f"sweeps a knob of {stage}, which does not run")
@@ -445,6 +448,29 @@ class _Reader:
         else:
             self._fault(path, f"must be a list of values, got {spec!r}")
 
+    def _swept_lora(
+        self,
+        sweep: dict[str, Any],
+        key: str,
+        spec: object,
+        stages: Mapping[Stage, Mapping[str, Any]],
+        path: str,
+    ) -> None:
+        try:
+            values = values_of(spec, "number")
+        except ValueError as error:
+            self._fault(path, str(error))
+            return
+        if not len(values):
+            self._fault(path, f"must hold at least one value, got {spec!r}")
+            return
+        for value in _ends(values):
+            message = _lora_fault(key, value, stages)
+            if message:
+                self._fault(path, message)
+                return
+        sweep[key] = spec if isinstance(spec, str) else tuple(cast("Sequence[Any]", spec))
+
     def _swept(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
         knob = KNOBS[key.partition(".")[2]]
         try:
@@ -468,10 +494,16 @@ def _setting_fault(
 ) -> str | None:
     """Return why ``stage.knob`` *key* may not be *value* in a setting, or None."""
     stage, _, name = key.partition(".")
+    if key.startswith(LORA) or name.startswith(LORA):
+        if key in sweep:
+            return "is in a setting, and swept, too; leave one of them out"
+        return _lora_fault(key, value, stages)
     if stage not in STAGES:
         return f'must be named "stage.knob", in quotes{did_you_mean(stage, STAGES)}'
     if stage not in stages:
         return f"sets a knob of {stage}, which does not run"
+    if name.startswith("extra."):
+        return "is in a setting, and swept, too; leave one of them out" if key in sweep else None
     if name not in KNOBS or stage not in KNOBS[name].stages:
         own = [k.name for k in KNOBS.values() if stage in k.stages]
         return f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}"
@@ -482,6 +514,23 @@ def _setting_fault(
     if key in sweep:
         return "is in a setting, and swept, too; leave one of them out"
     return knob_fault(KNOBS[name], value)
+
+
+def _lora_fault(key: str, value: object, stages: Mapping[Stage, Mapping[str, Any]]) -> str | None:
+    """Return why the weight of a LoRA, ``lora.NAME`` or ``stage.lora.NAME``, may not be *value*."""
+    stage = "" if key.startswith(LORA) else key.partition(".")[0]
+    drawing = [each for each in stages if each != "upscale"]
+    if (stage and stage not in drawing) or not drawing:
+        return "is the weight of a LoRA, and belongs to txt2img or img2img, which does not run"
+    name = key[len(f"{stage}." if stage else "") + len(LORA) :]
+    if not name or set(name) & set("<>:"):
+        return f"must name a LoRA, as its tag in a prompt does, got {name!r}"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not abs(cast("float", value)) <= MOST_WEIGHT:
+        return (
+            f"every weight must be a number from {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}, got {value!r}"
+        )
+    return None
 
 
 def _ends(values: Sequence[Any]) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from safelight.knobs import KNOBS, STAGES, Knob, Stage
+from safelight.lora_tags import MOST_WEIGHT
 
 __all__ = ["config_schema"]
 
@@ -47,6 +48,7 @@ def config_schema() -> dict[str, Any]:
         "allOf": [
             *(_input_rule(stage) for stage in STAGES[1:]),
             *(_sweep_needs(stage) for stage in STAGES),
+            _loras_need_a_prompt(),
             *(_one_prompt(stage) for stage in STAGES[:2]),
             *(
                 _companion_rule(stage, knob)
@@ -117,6 +119,17 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
     }
 
 
+def _loras_need_a_prompt() -> dict[str, Any]:
+    """Return the rule that weights of LoRAs are varied only when a stage that draws runs."""
+    unnamed = {"propertyNames": {"not": {"pattern": r"^lora\."}}}
+    unswept = {**unnamed, "properties": {"lora": {"maxProperties": 0}}}
+    left_out = {"sweep": unswept, "settings": {"items": unnamed}}
+    return {
+        "if": {"not": {"anyOf": [_runs("txt2img"), _runs("img2img")]}},
+        "then": {"properties": {"randomizer": {"properties": left_out}}},
+    }
+
+
 def _one_prompt(stage: Stage) -> dict[str, Any]:
     """Return the rule that a prompt is stated by settings or by *stage*, not by both."""
     listed = {"contains": {"required": [f"{stage}.prompt"]}}
@@ -126,6 +139,22 @@ def _one_prompt(stage: Stage) -> dict[str, Any]:
         "if": {"required": ["randomizer"], "properties": {"randomizer": setting}},
         "then": {"not": {"allOf": [stated, _runs(stage)]}},
     }
+
+
+_LORA_NAME = r"lora\.[^<>:]+$"
+_WEIGHT = {
+    "type": "number", "minimum": -MOST_WEIGHT, "maximum": MOST_WEIGHT,
+    "description": "Weight of a LoRA; at 0 the prompt does not name it.",
+}  # fmt: skip
+_SWEPT_WEIGHT = {
+    "anyOf": [
+        {"type": "array", "items": _WEIGHT, "minItems": 1}, {"type": "string", "minLength": 1}
+    ]
+}  # fmt: skip
+_LORA_WEIGHTS = {
+    "type": "object", "propertyNames": {"pattern": "^[^<>:]+$"},
+    "additionalProperties": _SWEPT_WEIGHT,
+}  # fmt: skip
 
 
 def _swept_knob(knob: Knob) -> dict[str, Any]:
@@ -143,8 +172,15 @@ def _sweep_schema() -> dict[str, Any]:
     nested = {
         stage: {
             "type": "object",
-            "properties": {**own, "extra": extras},
-            "patternProperties": {r"^extra\.": _ref("swept_extra")},
+            "properties": {
+                **own,
+                "extra": extras,
+                **({} if stage == "upscale" else {"lora": _LORA_WEIGHTS}),
+            },
+            "patternProperties": {
+                r"^extra\.": _ref("swept_extra"),
+                **({} if stage == "upscale" else {f"^{_LORA_NAME}": _SWEPT_WEIGHT}),
+            },
             "additionalProperties": False,
         }
         for stage, own in knobs.items()
@@ -153,8 +189,16 @@ def _sweep_schema() -> dict[str, Any]:
     return {
         "type": "object",
         "description": '"stage.knob" = [values] or a range text such as "10-30 (+5)".',
-        "properties": {**dotted, **{f"{stage}.extra": extras for stage in STAGES}, **nested},
-        "patternProperties": {rf"^({'|'.join(STAGES)})\.extra\.": _ref("swept_extra")},
+        "properties": {
+            **dotted,
+            **{f"{stage}.extra": extras for stage in STAGES},
+            **nested,
+            "lora": _LORA_WEIGHTS,
+        },
+        "patternProperties": {
+            rf"^({'|'.join(STAGES)})\.extra\.": _ref("swept_extra"),
+            rf"^((txt2img|img2img)\.)?{_LORA_NAME}": _SWEPT_WEIGHT,
+        },
         "additionalProperties": False,
     }
 
@@ -215,6 +259,10 @@ def _randomizer_schema() -> dict[str, Any]:
                     for knob in KNOBS.values()
                     for stage in knob.stages
                     if knob.name != "seed"
+                },
+                "patternProperties": {
+                    rf"^({'|'.join(STAGES)})\.extra\.": {},
+                    rf"^((txt2img|img2img)\.)?{_LORA_NAME}": _WEIGHT,
                 },
                 "minProperties": 1,
                 "additionalProperties": False,

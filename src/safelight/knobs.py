@@ -26,6 +26,7 @@ __all__ = [
     "Stage",
     "did_you_mean",
     "knob_fault",
+    "knob_of_extra",
     "knobs_and_extras",
     "primary_knobs",
 ]
@@ -261,6 +262,12 @@ COMPARED = tuple(knob.name for knob in _KNOBS if knob.is_compared and knob.has_c
 _ALIASES: Mapping[str, Knob] = {alias.lower(): knob for knob in _KNOBS for alias in knob.aliases}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LONGEST_NUMBER = 64
+
+
+def knob_of_extra(name: str) -> str | None:
+    """Return the knob that stands for an extra of that name; None where none does."""
+    knob = _ALIASES.get(name.lower())
+    return None if knob is None else knob.name
 
 
 def knobs_and_extras(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

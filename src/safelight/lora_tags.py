@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Lora", "split_loras"]
+__all__ = ["LORA", "MOST_WEIGHT", "Lora", "split_loras", "with_lora"]
+
+LORA = "lora."
+"""What the name of a LoRA's weight begins with wherever settings have names."""
+
+MOST_WEIGHT = 100.0
+"""Beyond it, on either side of zero, a weight is a slip."""
 
 _TAG = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
@@ -46,6 +52,27 @@ def split_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
     if loras:
         rest = re.sub(r"(,\s*){2,}", ", ", re.sub(r"[ \t]{2,}", " ", rest)).strip(" ,")
     return rest, tuple(loras)
+
+
+def with_lora(prompt: str, name: str, weight: float) -> str:
+    """Return *prompt* with the LoRA *name* at *weight*; without it, when that is 0.
+
+    A tag of that name keeps its place and gets the weight; else one is added at the end.
+    """
+    tag = f"<lora:{name}:{weight:g}>" if weight else ""
+    found = False
+
+    def change(match: re.Match[str]) -> str:
+        nonlocal found
+        if match[1].strip() != name:
+            return match[0]
+        again, found = found, True
+        return "" if again else tag
+
+    changed = _TAG.sub(change, prompt)
+    if found and not tag:
+        changed = re.sub(r"(\s*,)+", ",", re.sub(r"[ \t]{2,}", " ", changed)).strip(" ,")
+    return changed if found or not tag else f"{changed} {tag}".lstrip()
 
 
 def _lora(name: str, parts: list[str]) -> Lora | None:

@@ -155,7 +155,7 @@ def test_a_suggestion_is_the_same_config_at_both_doors(
         }  # fmt: skip
         assert config["txt2img"]["seed"] == told["config"]["txt2img"]["seed"] == 5
         assert config["txt2img"]["steps"] == 2
-        if weight := one["setting"].get("lora:ink"):
+        if weight := one["setting"].get("lora.ink"):
             assert f"<lora:ink:{weight:g}>" in config["txt2img"]["prompt"]
             assert config["txt2img"]["prompt"].startswith("a fox {deep|pale}")
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -356,8 +357,10 @@ def test_a_pack_is_verified_before_anything_is_deleted(
     """What reads back otherwise than it was given is thrown away, and the records stay."""
     archive = filled(tmp_path, range(3))
 
-    def written_wrongly(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-        write_tables(connection, folder)
+    def written_wrongly(
+        connection: duckdb.DuckDBPyConnection, folder: Path, tables: Iterable[str]
+    ) -> None:
+        write_tables(connection, folder, tables)
         file = folder / f"{table}.parquet"
         duckdb.execute(f"CREATE OR REPLACE TEMP TABLE it AS FROM '{file}'")
         duckdb.execute(f"COPY ({wrong}) TO '{file}' (FORMAT parquet)")
@@ -405,7 +408,7 @@ def rows_of_pack(folder: Path, documents: list[bytes]) -> dict[str, list[Any]]:
     pack = write_pack(folder, documents)
     rows: dict[str, list[Any]] = {"pack": [(pack.records, pack.first, pack.last)]}
     with duckdb.connect() as connection:
-        for table in ("runs", "images", "loras", "documents"):
+        for table in ("runs", "images", "settings", "documents"):
             numbered = " EXCLUDE prompt_id" if table == "images" else ""  # its own in each pack
             rows[table] = connection.execute(
                 f"SELECT *{numbered} FROM '{pack.path / table}.parquet'"

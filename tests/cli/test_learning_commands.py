@@ -134,6 +134,16 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
     assert sorted((row["steps"], row["cfg_scale"]) for row in rows) == [
         (1, 1), (1, 2), (2, 1), (2, 2),
     ]  # fmt: skip
+    Path("c.toml").write_text(CONFIG + 'sweep = { "txt2img.extra.tiling" = ["x", "y"] }\n')
+    page = json.loads(safelight(*plan[:2], "--knob", "lora.ink=0,0.5", *plan[4:], "--json").stdout)
+    assert [one["setting"] for one in page] == [
+        {"txt2img.lora.ink": weight, "txt2img.extra.tiling": tiling}
+        for weight in (0, 0.5) for tiling in "xy"
+    ]  # fmt: skip
+    assert all(one["pictures"] == 1 for one in page)
+    found = safelight("find", "lora.ink = 0.5 and extra.tiling = 'y'", "--json")
+    assert len(json.loads(found.stdout)["rows"]) == 1
+    Path("c.toml").write_text(swept)
     twice = safelight(*plan, "--knob", "cfg_scale=3,4")
     assert (twice.exit_code, "is swept by the config, too" in twice.output) == (2, True)
     Path("c.toml").write_text(CONFIG + 'settings = [{ "txt2img.cfg_scale" = 1 }]\n')
@@ -145,7 +155,6 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
     ("more", "told"),
     [
         ('sweep = { "txt2img.seed" = [1, 2, 3] }', "shares its seeds"),
-        ('sweep = { "txt2img.extra.tiling" = [1, 2] }', "cannot be crossed"),
         ('sweep = { "txt2img.negative_prompt" = ["{x|y}", "z"] }', "over templates"),
     ],
 )

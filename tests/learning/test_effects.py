@@ -159,7 +159,7 @@ def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_pro
         row["prompt"] += ", golden hour" * (row["sampler"] == "c" or number % 2)
         row["prompt"] += " <lora:ink:0.5>" * (row["sampler"] == "c" or number % 3 > 0)
     effects = effects_of(rows, lambda row: 0.5 * (row["sampler"] == "b"))
-    assert {"term:golden hour", "lora:ink"} < {one.knob for one in effects.knobs}
+    assert {"term:golden hour", "lora.ink"} < {one.knob for one in effects.knobs}
     found = comparisons(effects, "sampler")
     assert found["c"].notes == ("sampler c was only ever used with model X",)
     assert [one.notes for level, one in found.items() if level != "c"] == [()]

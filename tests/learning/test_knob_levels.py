@@ -63,7 +63,7 @@ def test_terms_and_loras_are_compared_with_their_absence() -> None:
     ]
     term = levels_of("term:golden hour", [8] * 60, prompts)
     assert (term.names, term.counts.tolist(), term.reference) == (("without", "with"), [15, 45], 0)
-    lora = levels_of("lora:ink", [8] * 60, prompts)
+    lora = levels_of("lora.ink", [8] * 60, prompts)
     assert (lora.names, lora.counts.tolist(), lora.reference) == (("0", "0.5"), [12, 48], 0)
     assert levels_of("steps", [8, 20, 20]).reference == 1
 

@@ -350,7 +350,7 @@ def test_any_column_gives_suggestions_or_says_why_not(
 
 @given(
     low=st.floats(0.1, 100), ratio=st.floats(1.01, 500), place=st.floats(0, 1),
-    name=st.sampled_from(["steps", "cfg_scale", "lora:ink", "width"]),
+    name=st.sampled_from(["steps", "cfg_scale", "lora.ink", "width"]),
 )  # fmt: skip
 def test_a_round_value_stays_within_its_ends(
     low: float, ratio: float, place: float, name: str

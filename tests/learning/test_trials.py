@@ -49,7 +49,7 @@ def test_loras_and_terms_become_knobs() -> None:
     ]
     prompts = [p.replace("cat", "dog") if n % 5 else p for n, p in enumerate(prompts)]
     trials = join_trials({"sha256": digests(48), "prompt": prompts}, scores_of(48))
-    assert trials.numbers["lora:ink"].tolist() == [0.5 if n % 3 else 0.0 for n in range(48)]
+    assert trials.numbers["lora.ink"].tolist() == [0.5 if n % 3 else 0.0 for n in range(48)]
     assert "term:golden hour" in trials.levels
     assert all("lora" not in prompt for prompt in trials.prompts.names)
 
@@ -123,7 +123,7 @@ def test_a_picture_without_a_prompt_has_none_and_calls_no_lora() -> None:
     trials = join_trials({"sha256": digests(5), "prompt": prompts}, scores_of(5))
     assert trials.prompts.names == ("a", "b")
     assert trials.prompts.codes.tolist() == [1, -1, 0, -1, 1]
-    assert trials.numbers["lora:ink"].tolist() == [0.5, 0.0, 0.0, 0.0, 0.0]
+    assert trials.numbers["lora.ink"].tolist() == [0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_commas_inside_brackets_do_not_part() -> None:

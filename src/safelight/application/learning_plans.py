@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from safelight.application.jobs import Job
 from safelight.archive import Archive
@@ -22,6 +22,7 @@ from safelight.learning.plans.plan_cost import (
     timings_of,
 )
 from safelight.pipeline import RunResult
+from safelight.recorded_settings import EXTRA, LORA
 
 __all__ = [
     "Combination",
@@ -102,13 +103,10 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
     named = {one.path for one in variables}
     for path, values in randomizer.sweep.items():
         stage, _, knob = path.partition(".")
-        if path in named:
+        if path.startswith(LORA):
+            stage, knob = _first_drawing(stages), path
+        if f"{stage}.{knob}" in named:
             raise ConfigError(f"--knob: {path} is swept by the config, too; leave one of them out")
-        if knob.startswith("extra."):
-            raise ConfigError(
-                f"--knob: the config sweeps {path}, which cannot be crossed with knobs; leave it"
-                " out"
-            )
         if knob == "seed":
             raise ConfigError(
                 f"--knob: the config sweeps {path}, and everything that is compared shares its"
@@ -154,8 +152,14 @@ def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
     name = name.strip()
     if not found or not name or not values.strip():
         raise ConfigError(f"--knob must look like steps=4,8,16, got {text!r}")
-    stage, dot, knob = name.rpartition(".")
-    if not dot:
+    stage, dot, knob = name.partition(".")
+    if name.startswith((LORA, EXTRA)):
+        stage, knob = _first_drawing(stages), name
+        if stage is None:
+            raise ConfigError(f"--knob: {name} belongs to txt2img or img2img, which the config"
+                              " does not run")  # fmt: skip
+    elif not dot:
+        knob = name
         if knob not in KNOBS:
             raise ConfigError(f"--knob: there is no knob {knob!r}{did_you_mean(knob, KNOBS)}")
         having = [each for each in stages if each in KNOBS[knob].stages]
@@ -286,9 +290,8 @@ class Combinations:
         self.error = self.error or result.error
 
     def _of(self, variant: int, result: RunResult) -> Combination:
-        stages = cast(Mapping[str, Any], self._job.plan.variants[variant].config)
-        knobs = (path.partition(".") for path in self._paths)
-        found = self._known[tuple(stages[stage][knob] for stage, _, knob in knobs)]
+        choices = self._job.plan.variants[variant].choices
+        found = self._known[tuple(choices[path] for path in self._paths)]
         if result.run_id not in found.run_ids:
             found.run_ids.append(result.run_id)
         return found

@@ -87,7 +87,7 @@ class OpenArchive:
 
         Args:
             condition: Words that prompts have, conditions, or both (docs/archive.md).
-            view: ``images``, ``runs`` or ``loras``.
+            view: ``images``, ``runs``, ``loras`` or ``settings``.
             columns: Which to return; all when none is named.
             sort: A column, with ``-`` before it from the largest down.
             limit: Most rows; all when None.
@@ -99,7 +99,7 @@ class OpenArchive:
         return self.archive.query(condition, view=view, columns=columns, sort=sort, limit=limit)
 
     def sql(self, statement: str) -> Answer:
-        """Return what one SELECT over ``runs``, ``images`` and ``loras`` gives.
+        """Return what one SELECT over the views gives.
 
         Raises:
             ArchiveError: It is no single SELECT, or fails.
@@ -207,7 +207,12 @@ class OpenArchive:
     # -- learning --------------------------------------------------------------------------
 
     def effects(
-        self, condition: str = "", *, knobs: Sequence[str] = (), raters: Sequence[str] = ()
+        self,
+        condition: str = "",
+        *,
+        knobs: Sequence[str] = (),
+        raters: Sequence[str] = (),
+        ignored: Sequence[str] = (),
     ) -> Effects:
         """Return what each knob does to ratings, how sure that is, and what it rests on.
 
@@ -215,14 +220,16 @@ class OpenArchive:
             condition: Only pictures that meet this.
             knobs: Only these.
             raters: Only ratings by these.
+            ignored: Settings ``extra.NAME`` that cannot change pixels, so that pictures that
+                differ in them are alike.
 
         Raises:
-            RequestError: There is no such knob or rater.
+            RequestError: There is no such knob, rater or setting.
         """
         from safelight.application.rated_pictures import only_knobs, rated_trials
         from safelight.learning.evidence.effects import find_effects
 
-        _, trials, _ = rated_trials(self.archive, condition, raters)
+        _, trials, _ = rated_trials(self.archive, condition, raters, ignored)
         effects = find_effects(trials)
         return only_knobs(effects, knobs) if knobs else effects
 

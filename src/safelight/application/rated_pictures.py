@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,13 @@ from safelight.learning.evidence.effects import Effects
 from safelight.learning.evidence.scores import ImageScores, fit_scores, is_automatic
 from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
 from safelight.learning.ratings.rating_event import Identity, RatingEvent
+from safelight.recorded_settings import EXTRA, LORA
 
-__all__ = ["only_knobs", "rated_trials", "whose"]
+__all__ = ["only_knobs", "rated_settings", "rated_trials", "whose"]
 
 
 def rated_trials(
-    archive: Archive, condition: str, raters: Sequence[str] = ()
+    archive: Archive, condition: str, raters: Sequence[str] = (), ignored: Sequence[str] = ()
 ) -> tuple[ImageScores, Trials, str]:
     """Return the scores, the rated pictures that meet *condition*, and who rated, in words.
 
@@ -27,13 +28,15 @@ def rated_trials(
         condition: In the filter language.
         raters: Only ratings by these; with none, people's, and a program's where there are no
             people's.
+        ignored: Settings ``extra.NAME`` that do not count, because they cannot change pixels.
 
     Raises:
-        RequestError: As :func:`whose`.
+        RequestError: As :func:`whose`, or there is no such setting to ignore.
         FilterError: The condition cannot be read.
         ArchiveError: The archive cannot answer.
     """
-    answer = archive.query(condition, columns=TRIAL_COLUMNS, sort="timestamp", limit=None)
+    asked = (*TRIAL_COLUMNS, "run_id", "place")
+    answer = archive.query(condition, columns=asked, sort="timestamp", limit=None)
     columns: dict[str, Sequence[Any]] = dict.fromkeys(answer.columns, ())
     if answer.rows:
         columns = dict(zip(answer.columns, zip(*answer.rows, strict=True), strict=True))
@@ -43,7 +46,47 @@ def rated_trials(
     )
     events, rated_by = whose(archive.ratings().events(), raters)
     scores = fit_scores(events, known)
-    return scores, join_trials(columns, scores), rated_by
+    keys = list(zip(columns.pop("run_id"), columns.pop("place"), strict=True))
+    settings = rated_settings(archive, keys, columns, scores)
+    lower = {name.lower(): name for name in settings}
+    for name in ignored:
+        if name.lower() not in lower:
+            some = [known for known in settings if known.startswith(EXTRA)]
+            hint = did_you_mean(name, some) or f"; there are: {', '.join(sorted(some)) or 'none'}"
+            raise RequestError(f"no setting {name!r} among the rated pictures{hint}")
+        del settings[lower[name.lower()]]
+    return scores, join_trials(columns, scores, settings), rated_by
+
+
+def rated_settings(
+    archive: Archive,
+    keys: Sequence[tuple[str, int]],
+    columns: Mapping[str, Sequence[Any]],
+    scores: ImageScores,
+) -> dict[str, dict[int, object]]:
+    """Return the settings beside knobs of the rated pictures: name -> row -> value.
+
+    Args:
+        archive: Which.
+        keys: (run_id, place) of each row.
+        columns: ``sha256`` and ``pixel_sha256`` of each row.
+        scores: What was rated.
+
+    Raises:
+        ArchiveError: The archive cannot answer.
+    """
+    digests = zip(columns["sha256"], columns["pixel_sha256"], strict=True)
+    row_of = {
+        key: row
+        for row, (key, pair) in enumerate(zip(keys, digests, strict=True))
+        if scores.place(*pair) is not None
+    }
+    found: dict[str, dict[int, object]] = {}
+    for run_id, place, _, name, number, text in archive.settings(run for run, _ in row_of):
+        row = row_of.get((run_id, place))
+        if row is not None:  # of several stages the last one counts
+            found.setdefault(name, {})[row] = number if text is None else text
+    return found
 
 
 def whose(
@@ -89,7 +132,8 @@ def only_knobs(effects: Effects, knobs: Iterable[str]) -> Effects:
     Raises:
         RequestError: The rated pictures have no such knob.
     """
-    wanted = set(knobs)
+    # Effects of before called a LoRA lora:NAME.
+    wanted = {LORA + k[len("lora:") :] if k.startswith("lora:") else k for k in knobs}
     known = {one.knob: one for one in effects.knobs}
     for knob in wanted:
         if knob not in known and not effects.told:

@@ -11,7 +11,7 @@ from typing import Any
 
 from safelight.application.config_text import write_config
 from safelight.application.configs_again import engine_of
-from safelight.application.rated_pictures import whose
+from safelight.application.rated_pictures import rated_settings, whose
 from safelight.archive import Archive
 from safelight.archive_layout import presets_folder
 from safelight.config import PipelineConfig
@@ -31,6 +31,7 @@ from safelight.learning.plans.plan_cost import (
 from safelight.learning.plans.suggest import Known, Suggestion, Suggestions, Verdict, verdict
 from safelight.learning.ratings import Identity
 from safelight.lora_tags import split_loras
+from safelight.recorded_settings import LORA
 from safelight.value_ranges import values_of
 
 __all__ = [
@@ -122,7 +123,7 @@ def find_evidence(
     Raises:
         PlanError: Several models were rated and none is named, or there is none of that name.
     """
-    columns = (*TRIAL_COLUMNS, "run_id", "variant", "seconds")
+    columns = (*TRIAL_COLUMNS, "run_id", "place", "variant", "seconds")
     there = archive.path.is_dir()
     rows = archive.query(condition, columns=columns, limit=None).rows if there else ()
     at = {name: place for place, name in enumerate(columns)}
@@ -154,10 +155,13 @@ def find_evidence(
     stage = stages.most_common(1)[0][0] if stages else "txt2img"
     rated = [row for row in rated if row[at["stage"]] == stage]
     table = {name: [row[at[name]] for row in rated] for name in TRIAL_COLUMNS}
+    keys = [(row[at["run_id"]], row[at["place"]]) for row in rated]
+    settings = rated_settings(archive, keys, table, scores)
+    loras = {name: by_row for name, by_row in settings.items() if name.startswith(LORA)}
     seeds = Counter(row[at["seed"]] for row in rated if row[at["seed"]] is not None)
     like = rated or [row for row in rows if row[at["model"]] == model] or list(rows)
     return Evidence(
-        trials=join_trials(table, scores),
+        trials=join_trials(table, scores, loras),
         model=model,
         lora=lora,
         prompts=_prompts([_text(row, at) for row in like]),
@@ -209,10 +213,12 @@ def knob_to_vary(text: str) -> SpaceKnob:
     """
     name, found, spec = text.partition("=")
     name = name.strip()
+    if name.startswith("lora:"):  # as suggestions of before called it
+        name = LORA + name[len("lora:") :]
     if not found or not name:
         raise ConfigError(f"--knob must look like steps=4,40, got {text!r}")
     knob = KNOBS.get(name)
-    if knob is None and not name.startswith("lora:"):
+    if knob is None and not name.startswith(LORA):
         raise ConfigError(f"--knob: there is no knob {name!r}{did_you_mean(name, KNOBS)}")
     if name in ("prompt", "model"):
         raise ConfigError(f"--knob: a {name} is not suggested; choose it with --{name}")
@@ -262,10 +268,10 @@ def suggestion_config(
     listed: list[dict[str, Any]] = []
     for setting in settings:
         knobs = {f"{_stage_of(name, base)}.{name}": value
-                 for name, value in setting.items() if not name.startswith("lora:")}  # fmt: skip
-        loras = {n: v for n, v in {**fixed, **setting}.items() if n.startswith("lora:") and v}
-        tags = "".join(f" <lora:{name[5:]}:{value:g}>" for name, value in loras.items())
-        if loras or any(name.startswith("lora:") for name in setting):
+                 for name, value in setting.items() if not name.startswith(LORA)}  # fmt: skip
+        loras = {n: v for n, v in {**fixed, **setting}.items() if n.startswith(LORA) and v}
+        tags = "".join(f" <lora:{name[len(LORA) :]}:{value:g}>" for name, value in loras.items())
+        if loras or any(name.startswith(LORA) for name in setting):
             listed += [{f"{first}.prompt": text + tags, **knobs} for text in texts]
         else:
             listed.append(knobs)

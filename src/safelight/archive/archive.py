@@ -15,11 +15,11 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.archive.columns import INTERNAL, RATINGS, TABLES
+from safelight.archive.columns import INTERNAL, LORAS, RATINGS, TABLES
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.loose_records import (
     loose_batch,
@@ -29,7 +29,7 @@ from safelight.archive.loose_records import (
 )
 from safelight.archive.pack_check import readable_tables
 from safelight.archive.packing import Packed, pack_in_batches, share_out, worthwhile_processes
-from safelight.archive.packs import Pack, read_packs, write_pack
+from safelight.archive.packs import Pack, read_packs, renew_tables, take_documents, write_pack
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
 from safelight.archive.run_copies import that_count, what_it_says
@@ -48,13 +48,14 @@ from safelight.errors import (
     RequestError,
     StorageError,
 )
-from safelight.knobs import did_you_mean
+from safelight.knobs import did_you_mean, knob_of_extra
 from safelight.learning.learning_record import (
     LearningRecord,
     LearningRecordWriter,
     read_document,
 )
 from safelight.learning.ratings import Rating, RatingStore, current_ratings
+from safelight.recorded_settings import EXTRA, LORA
 
 if TYPE_CHECKING:
     import duckdb
@@ -151,7 +152,7 @@ class Answer:
         for place, column in enumerate(self.columns):
             table[column] = np.empty(len(self.rows), object)
             table[column][:] = [row[place] for row in self.rows]
-        kinds = {**TABLES["loras"], **TABLES["runs"], **TABLES["images"], **RATINGS}
+        kinds = {**LORAS, **TABLES["settings"], **TABLES["runs"], **TABLES["images"], **RATINGS}
         casts = ", ".join(
             f"CAST({quoted_name(name)} AS {kinds.get(name, 'VARCHAR')}) AS {quoted_name(name)}"
             for name in self.columns
@@ -209,8 +210,9 @@ class Archive:
 
         Args:
             condition: In the filter language (``docs/archive.md``); empty is everything.
-            view: ``images``, ``runs`` or ``loras``.
-            columns: Which to return; all when none is named.
+            view: ``images``, ``runs``, ``loras`` or ``settings``.
+            columns: Which to return; all when none is named. Of ``images`` also ``extra.NAME``
+                and ``lora.NAME``.
             sort: A column, with ``-`` before it from the largest down.
             limit: Most rows of a page; None for all.
             after: ``Answer.after`` of the page before.
@@ -221,6 +223,12 @@ class Archive:
         """
         known = columns_of_view(view)
         name, down = sort.removeprefix("-"), sort.startswith("-")
+        settings = [c for c in columns if view == "images" and c.startswith((EXTRA, LORA))]
+        if settings:
+            own = [column for column in columns if column not in settings]
+            keys = dict.fromkeys((*own, "run_id", "place"))
+            answer = self.query(condition, columns=[*keys], sort=sort, limit=limit, after=after)
+            return self._with_settings(answer, columns, settings)
         for column in (*columns, name):
             if column not in known:
                 hint = did_you_mean(column, known) or f"; there are: {', '.join(known)}"
@@ -239,6 +247,43 @@ class Archive:
         following = cursor([rows[-1][places[c]] for c in order]) if more and rows else None
         kept = tuple(tuple(row[: len(shown)]) for row in rows)
         return Answer(columns=shown, rows=kept, after=following, left_out=self.left_out())
+
+    def settings(self, run_ids: Iterable[str]) -> list[tuple[Any, ...]]:
+        """Return (run_id, place, stage, name, number, text) of what the pictures of some runs have.
+
+        Args:
+            run_ids: The runs.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
+        return self.rows(
+            "SELECT run_id, place, stage, name, number, text FROM settings"
+            " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
+            [sorted(set(run_ids))],
+            rated=False,
+        )
+
+    def _with_settings(
+        self, answer: Answer, columns: Sequence[str], settings: Sequence[str]
+    ) -> Answer:
+        """Return *answer*, which has run and place, with *columns*, some of them *settings*."""
+        rows = list(answer.dicts())
+        wanted = {name.lower(): name for name in settings}
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        for run_id, place, _, name, number, text in self.settings(row["run_id"] for row in rows):
+            if name.lower() in wanted:  # of several stages the last one counts
+                own = found.setdefault((run_id, place), {})
+                own[wanted[name.lower()]] = number if text is None else text
+        for name in settings:
+            knob = knob_of_extra(name.removeprefix(EXTRA)) if name.startswith(EXTRA) else None
+            if knob is not None:
+                raise FilterError(f"{name} is the knob {knob}: ask for the column {knob}")
+        kept = (
+            tuple({**row, **found.get((row["run_id"], row["place"]), {})}.get(c) for c in columns)
+            for row in rows
+        )
+        return replace(answer, columns=tuple(columns), rows=tuple(kept))
 
     def _found(
         self,
@@ -266,7 +311,7 @@ class Archive:
         return self.asked(search, rated=rated)
 
     def sql(self, statement: str) -> Answer:
-        """Return what one SELECT over the views ``runs``, ``images`` and ``loras`` gives.
+        """Return what one SELECT over the views (:data:`.views.VIEWS`) gives.
 
         It reads nothing but this archive, and changes nothing.
 
@@ -468,13 +513,12 @@ class Archive:
         """Look for packs that cannot be asked, and leave them out from now on.
 
         Returns:
-            Whether there are more of them than before.
+            Whether there are more of them than before, or other packs.
         """
-        found = {
-            pack.path: told for pack in self._packs() if (told := readable_tables(pack)) is not None
-        }
+        packs = self._packs()
+        found = {p.path: told for p in packs if (told := readable_tables(p)) is not None}
         self._unreadable |= found
-        return bool(found)
+        return bool(found) or self._packs() != packs
 
     def left_out(self) -> tuple[Fault, ...]:
         """Return what the last question could not ask, and why; ``verify`` tells more."""
@@ -520,7 +564,16 @@ class Archive:
         except OSError as error:
             raise ArchiveError(f"the records cannot be listed: {error}") from error
         self._leave_out(trouble)
-        packs = self._packs()
+        packs = []
+        for pack in self._packs():
+            if pack.tables is not None:
+                packs.append(pack)
+                continue
+            try:  # of an earlier version: what its tables lack is in its documents
+                take_documents(pack, loose)
+            except ArchiveError as error:
+                self._unreadable[pack.path] = str(error)
+                self._leave_out({pack.path: str(error)})
         return Views(
             connection, packs, loose, self._ratings() if rated else (),
             read_places(imports_folder(self.path)),
@@ -587,6 +640,10 @@ class Archive:
         Raises:
             ArchiveError: A pack could not be written; its records stay loose.
         """
+        for pack in self._packs():
+            if pack.tables is None:  # of an earlier version
+                with contextlib.suppress(ArchiveError):  # asked through its documents as before
+                    renew_tables(pack)
         try:
             loose = loose_names(records_folder(self.path))
         except OSError as error:
@@ -648,5 +705,6 @@ def columns_of_view(view: str) -> Mapping[str, str]:
         raise FilterError(
             f"there is no view {view!r}{did_you_mean(view, VIEWS)}; views: {', '.join(VIEWS)}"
         )
-    own = {name: kind for name, kind in TABLES[view].items() if name not in INTERNAL}
+    table = LORAS if view == "loras" else TABLES[view]
+    own = {name: kind for name, kind in table.items() if name not in INTERNAL}
     return {**own, **RATINGS} if view == "images" else own

@@ -15,9 +15,9 @@ import msgspec
 
 from safelight.archive.run_copies import Rank, rank_of
 from safelight.errors import RecordError
-from safelight.knobs import KNOBS, STAGES
+from safelight.knobs import KNOBS, STAGES, knobs_and_extras
 from safelight.learning.learning_record import check_digest
-from safelight.lora_tags import split_loras
+from safelight.recorded_settings import Setting, extra_settings, lora_settings
 from safelight.timestamps import as_utc, utc_timestamp
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERNAL",
+    "LORAS",
     "OF_THE_RUN",
     "RATINGS",
     "TABLES",
@@ -64,20 +65,29 @@ _IMAGES = {
     "prompt_id": "BIGINT", "identity": "VARCHAR", "drawn_by": "VARCHAR",
 }  # fmt: skip
 
-_LORAS = {"run_id": "VARCHAR", "place": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE"}
+_SETTINGS = {
+    "run_id": "VARCHAR", "place": "BIGINT", "stage": "VARCHAR", "name": "VARCHAR",
+    "number": "DOUBLE", "text": "VARCHAR",
+}  # fmt: skip
+
+LORAS: Mapping[str, str] = {
+    "run_id": "VARCHAR", "place": "BIGINT", "name": "VARCHAR", "weight": "DOUBLE"
+}  # fmt: skip
+"""Columns of the view of LoRAs, which are settings."""
 
 _PROMPTS = {"prompt_id": "BIGINT", "lower_prompt": "VARCHAR"}
 
 _DOCUMENTS = {"run_id": "VARCHAR", "json": "VARCHAR"}
 
 TABLES: Mapping[str, Mapping[str, str]] = {
-    "runs": _RUNS, "images": _IMAGES, "loras": _LORAS, "prompts": _PROMPTS,
+    "runs": _RUNS, "images": _IMAGES, "settings": _SETTINGS, "prompts": _PROMPTS,
     "documents": _DOCUMENTS,
 }  # fmt: skip
 """Table -> column -> SQL type.
 
-``prompts`` holds each prompt of a pack once, in lower case: pictures share prompts, and a word
-is looked for in each of them once. ``documents`` holds each record's canonical JSON text.
+``settings`` holds what is recorded of a picture beside knobs (:mod:`.recorded_settings`), a row
+for each. ``prompts`` holds each prompt of a pack once, in lower case: pictures share prompts, and
+a word is looked for in each of them once. ``documents`` holds each record's canonical JSON text.
 """
 
 OF_THE_RUN = frozenset({"run_id", "place", "variant", "name", "status"})
@@ -121,6 +131,14 @@ class _Template(msgspec.Struct, gc=False):
     variants: list[_About] = []
 
 
+class _Import(msgspec.Struct, gc=False):
+    extra: dict[str, Any] = {}
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    imported: _Import = msgspec.field(name="import", default_factory=_Import)
+
+
 class Decoded(msgspec.Struct, gc=False):
     """The fields that are asked for; the rest of a record is not even decoded."""
 
@@ -147,6 +165,7 @@ class Decoded(msgspec.Struct, gc=False):
     backend: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     template: msgspec.Raw = msgspec.Raw(b"{}")
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
     digest: str | None = None
 
 
@@ -181,6 +200,7 @@ _PROMPT = _KNOBS.index("prompt")
 _COUNTED, _STATED = (list(_RUNS).index(name) for name in ("pictures", "stated_time"))
 _decoder = msgspec.json.Decoder(Decoded)
 _template_decoder = msgspec.json.Decoder(_Template)
+_metadata_decoder = msgspec.json.Decoder(_Metadata)
 
 Row = tuple[Any, ...]
 
@@ -251,7 +271,7 @@ class Batch:
         self._runs: list[Row] = []
         self._draws: list[Row] = []
         self._pictures: list[Row] = []
-        self._loras: list[Row] = []
+        self._settings: list[Row] = []
         self._next_draw = 0
 
     @property
@@ -274,8 +294,9 @@ class Batch:
         """Return table -> how many rows it has."""
         self._settle()
         return {
-            "runs": len(self._runs), "images": len(self._pictures), "loras": len(self._loras),
-            "prompts": len(self._prompts), "documents": len(self._runs),
+            "runs": len(self._runs), "images": len(self._pictures),
+            "settings": len(self._settings), "prompts": len(self._prompts),
+            "documents": len(self._runs),
         }  # fmt: skip
 
     def add(self, record: Decoded, written: Callable[[], str] = utc_timestamp) -> None:
@@ -299,7 +320,7 @@ class Batch:
         if timestamp is None:
             timestamp, stated = written(), record.timestamp
         configs = record.variant_configs
-        first = _text(_drawn(configs[0]).get("prompt")) if configs else None
+        first = _text(_drawn(configs[0])[0].get("prompt")) if configs else None
         backend, version = (_text(record.backend.get(key)) for key in ("name", "version"))
         self._runs.append((
             record.run_id, timestamp, record.name, record.status, backend, version,
@@ -311,14 +332,15 @@ class Batch:
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
         about = _variants(record.template)
-        draws: dict[tuple[int, str], tuple[int, list[tuple[str, float | None]]]] = {}
+        imported = _imported(record)
+        draws: dict[tuple[int, str], tuple[int, list[Setting]]] = {}
         for place, output in enumerate(record.outputs):
             drawn = draws.get((output.variant, output.stage))
             if drawn is None:
-                config = _config_of(configs, output)
+                config, settings = _drawn_with(configs, output, imported)
                 knobs = _knobs_of(config)
                 prompt = knobs[_PROMPT]
-                drawn = self._next_draw, _loras(prompt, config)
+                drawn = self._next_draw, settings
                 draws[output.variant, output.stage] = drawn
                 own = about[output.variant] if 0 <= output.variant < len(about) else _NOTHING
                 self._draws.append((
@@ -327,20 +349,19 @@ class Batch:
                     own.identity, own.drawn_by,
                 ))  # fmt: skip
                 self._next_draw += 1
-            draw, loras = drawn
+            draw, settings = drawn
             self._pictures.append((
                 draw, place, output.variant, output.stage, output.path, output.sha256,
                 output.pixel_sha256 or None, output.parent, output.width, output.height,
                 output.seed, output.seconds, len(output.mismatches),
             ))  # fmt: skip
-            for name, weight in loras:
-                self._loras.append((record.run_id, place, name, weight))
+            self._settings += [(record.run_id, place, *setting) for setting in settings]
         self._at[record.run_id] = [
             range(start, len(rows)) for start, rows in zip(before, self._tables(), strict=True)
         ]
 
     def _tables(self) -> tuple[list[Row], ...]:
-        return self._runs, self._draws, self._pictures, self._loras
+        return self._runs, self._draws, self._pictures, self._settings
 
     def _settle(self) -> None:
         """Take out the rows of records that better ones came after, all at once."""
@@ -368,7 +389,7 @@ class Batch:
         # A join walks whichever side is larger.
         self._draws.sort(key=lambda draw: of_draw[draw[0]])
         self._pictures.sort(key=lambda picture: of_draw[picture[0]])
-        self._loras.sort(key=lambda lora: of_run[lora[0]])
+        self._settings.sort(key=lambda setting: of_run[setting[0]])
 
     def _prompt_id(self, prompt: str) -> int:
         return self._prompts.setdefault(prompt.lower(), self._first_prompt_id + len(self._prompts))
@@ -376,7 +397,7 @@ class Batch:
     def create_tables(
         self, connection: duckdb.DuckDBPyConnection, *, read_once: bool = False
     ) -> None:
-        """Create ``batch_runs``, ``batch_images``, ``batch_loras`` and ``batch_prompts``.
+        """Create ``batch_TABLE`` for each of :data:`TABLES` but the documents.
 
         Args:
             connection: The database.
@@ -387,7 +408,8 @@ class Batch:
         for name, kinds, columns in (
             ("runs", _RUNS, columns_of(self._runs)), ("draws", _DRAWS, columns_of(self._draws)),
             ("pictures", _PICTURES, columns_of(self._pictures)),
-            ("loras", _LORAS, columns_of(self._loras)), ("prompts", _PROMPTS, columns_of(prompts)),
+            ("settings", _SETTINGS, columns_of(self._settings)),
+            ("prompts", _PROMPTS, columns_of(prompts)),
         ):  # fmt: skip
             if read_once:
                 connection.register(f"batch_{name}", numpy_columns(kinds, columns))
@@ -451,21 +473,8 @@ def _fits(value: Any, kind: str) -> bool:
     return bool(0 <= value < 2**64 if kind == "UBIGINT" else -(2**63) <= value < 2**63)
 
 
-def _loras(prompt: str | None, config: Mapping[str, Any]) -> list[Row]:
-    """Return the LoRAs of the prompt's tags and, without tags, those that a graph named."""
-    if prompt is not None and "<lora:" in prompt:
-        return [(lora.name, lora.unet) for lora in split_loras(prompt)[1]]
-    named = config.get("loras")
-    if not isinstance(named, list):
-        return []
-    return [
-        (entry["name"], _plain("cfg_scale", entry.get("weight")))
-        for entry in named
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str)
-    ]
-
-
 _NOTHING = _About()
+_NONE: Mapping[str, Any] = {}
 
 
 def _variants(template: msgspec.Raw) -> list[_About]:
@@ -478,23 +487,50 @@ def _variants(template: msgspec.Raw) -> list[_About]:
         return []  # somebody else's template
 
 
-def _config_of(configs: list[dict[str, dict[str, Any]]], output: _Output) -> Mapping[str, Any]:
-    """Return the effective knobs that led to a picture."""
+def _imported(record: Decoded) -> Mapping[str, Any]:
+    """Return what an import read and no knob stands for; nothing for other records."""
+    if record.status != _IMPORTED:
+        return {}
+    try:
+        return _metadata_decoder.decode(record.metadata).imported.extra
+    except (msgspec.DecodeError, RecursionError):
+        return {}  # somebody else's metadata
+
+
+def _drawn_with(
+    configs: Sequence[Mapping[str, Any]], output: _Output, imported: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Setting]]:
+    """Return the effective knobs that led to a picture, and its other settings."""
     if 0 <= output.variant < len(configs):
-        return _drawn(configs[output.variant], output.stage)
-    return {}
+        return _drawn(configs[output.variant], output.stage, imported)
+    return {}, []
 
 
-def _drawn(config: Mapping[str, Any], last: str = "upscale") -> dict[str, Any]:
-    """Return the knobs that led to a picture of stage *last*, later stages over earlier ones."""
+def _drawn(
+    config: Mapping[str, Any], last: str = "upscale", imported: Mapping[str, Any] = _NONE
+) -> tuple[dict[str, Any], list[Setting]]:
+    """Return the knobs that led to a picture of stage *last*, later stages over earlier ones.
+
+    With them come the other settings of all its stages.
+    """
     knobs: dict[str, Any] = {}
+    settings: list[Setting] = []
+    drawing, named = last, None
+    if imported:
+        config = {**config, last: {**config.get(last, _NONE), "extra": imported}}
     for stage in STAGES:
         own = config.get(stage)
         if isinstance(own, Mapping):
-            knobs.update(own)
+            mine, extras = knobs_and_extras(own)
+            knobs.update(mine)
+            settings += extra_settings(stage, extras)
+            if "prompt" in mine or "loras" in own:
+                drawing = stage
+                named = own.get("loras")
         if stage == last:
             break
-    return knobs
+    settings += lora_settings(drawing, knobs.get("prompt"), named)
+    return knobs, settings
 
 
 def _knobs_of(config: Mapping[str, Any]) -> Row:

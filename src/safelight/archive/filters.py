@@ -7,9 +7,11 @@
     stars >= 4 and not (model in ('a', 'b') or steps < 10)
     denoising_strength is missing and lora.ink > 0.5
     lora = 'ink_v2' or lora('my style') between 0.4 and 0.8
+    extra.tiling = 'true' or extra('Variation seed strength') > 0.2
 
 Names are columns of the view; ``lora.NAME``, or ``lora('NAME')`` where a name has blanks, is the
-weight of a LoRA. A word or a text in quotes that is compared with nothing is looked
+weight of a LoRA, and ``extra.NAME`` any other recorded setting: a number or a text, as the value
+that it is compared with. A word or a text in quotes that is compared with nothing is looked
 for in prompts; conditions that stand side by side must all hold. What a user writes reaches the
 database as parameters only.
 """
@@ -22,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.errors import FilterError
-from safelight.knobs import did_you_mean
+from safelight.knobs import did_you_mean, knob_of_extra
+from safelight.recorded_settings import EXTRA, LORA
 
 __all__ = ["Filter", "compile_filter"]
 
@@ -45,11 +48,14 @@ _DEEPEST = 50
 _SEARCHED = ("prompt", "name")
 """Where words are looked for: in the first of these that the view has."""
 
-_LORAS = "(run_id, place) IN (SELECT run_id, place FROM loras WHERE {})"
-"""Pictures of which a LoRA meets a condition."""
+_SETTINGS = "(run_id, place) IN (SELECT run_id, place FROM settings WHERE {})"
+"""Pictures of which a setting meets a condition."""
 
 _LORA_ENDING = r"\.(safetensors|pt|ckpt)$"
 _LORA_NAME = f"regexp_replace(lower(name), '{_LORA_ENDING}', '')"
+_ANY_LORA = f"starts_with(name, '{LORA}')"
+_SETTING_TEXT = "coalesce(text, CAST(number AS VARCHAR))"
+_KINDS = {"lora": "a LoRA, in quotes", "extra": "a setting, in quotes"}
 _OFTEN_ASKED = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed", "stars", "tags")
 
 
@@ -73,7 +79,7 @@ def compile_filter(
     columns: Mapping[str, str],
     searched: Mapping[str, str] | None = None,
     equal: Mapping[str, str] | None = None,
-    loras: str = _LORAS,
+    settings: str = _SETTINGS,
 ) -> Filter:
     """Return the condition that *text* states; an empty text is no condition.
 
@@ -82,7 +88,7 @@ def compile_filter(
         columns: Name -> SQL type of every column that may be named.
         searched: Column -> SQL for ``has``, with a ``?`` wherever the lower-cased text goes.
         equal: Column -> SQL for ``=``, with a ``?`` wherever the value goes.
-        loras: SQL for pictures of which a LoRA meets a condition, ``{}`` in it.
+        settings: SQL for pictures of which a setting meets a condition, ``{}`` in it.
 
     Raises:
         FilterError: *text* cannot be read, or names a column that there is not; the message
@@ -90,7 +96,7 @@ def compile_filter(
     """
     if not text.strip():
         return Filter(sql="TRUE")
-    parser = _Parser(text, columns, searched or {}, equal or {}, loras)
+    parser = _Parser(text, columns, searched or {}, equal or {}, settings)
     sql = parser.condition(0)
     parser.end()
     return Filter(sql=sql, parameters=tuple(parser.parameters), columns=frozenset(parser.named))
@@ -110,10 +116,10 @@ class _Parser:
         columns: Mapping[str, str],
         searched: Mapping[str, str],
         equal: Mapping[str, str],
-        loras: str,
+        settings: str,
     ) -> None:
         self._text, self._columns, self._searched, self._equal = text, columns, searched, equal
-        self._loras = loras if "sha256" in columns else ""
+        self._settings = settings if "sha256" in columns else ""
         self._tokens = _tokens(text)
         self._at = 0
         self._compared = False
@@ -165,9 +171,9 @@ class _Parser:
         token = self._next("a word or a column")
         if token.kind == "sign" or (token.kind == "word" and token.text.lower() in _CONNECTIONS):
             raise self._fault("expected a word or a column", token)
-        if token.kind == "word" and self._loras and self._is_about_loras(token.text.lower()):
+        if token.kind == "word" and self._settings and self._begins_setting(token.text.lower()):
             self._compared = True
-            return self._about_loras(token)
+            return self._about_setting(token)
         if token.kind == "word" and self._is_compared(token.text):
             self._compared = True
             return self._comparison(token)
@@ -188,62 +194,100 @@ class _Parser:
             return known or self._kind(1) == "number"
         return False
 
-    def _is_about_loras(self, name: str) -> bool:
-        if name == "lora":
-            return self._sees(0, "(") or self._is_compared(name) or self._sees(0, "has")
-        return name.startswith("lora.") and len(name) > len("lora.")
+    def _begins_setting(self, name: str) -> bool:
+        """Whether *name*, in lower case, or what follows it, names a setting beside knobs."""
+        if name in ("lora", "extra"):
+            return self._sees(0, "(") or (
+                name == "lora" and (self._is_compared(name) or self._sees(0, "has"))
+            )
+        return any(name.startswith(kind) and name != kind for kind in (EXTRA, LORA))
 
-    def _about_loras(self, token: _Token) -> str:
-        """Read ``lora.NAME``, ``lora('NAME')`` and what its weight is compared with."""
-        name = token.text[len("lora.") :]
+    def _about_setting(self, token: _Token) -> str:
+        """Read ``extra.NAME``, ``lora.NAME``, ``extra('NAME')`` and what it is compared with."""
+        kind, _, name = token.text.partition(".")
         if not name and self._takes("("):
-            name = self._lora_name(self._next("the name of a LoRA, in quotes"))
+            name = self._name_in_quotes(self._next(f"the name of {_KINDS[kind.lower()]}"))
             self._need(")")
         if not name:
             return self._any_lora(token)
-        self.parameters.append(_stem(name))
-        which = f"{_LORA_NAME} = ?"
-        if not self._is_compared("lora"):
-            return self._loras.format(which)
-        sign = self._next("a comparison such as > or between").text.lower()
-        if sign == "is":
+        if kind.lower() == "lora":
+            return self._compared_setting(f"{_LORA_NAME} = ?", LORA + _stem(name), f"lora.{name}")
+        knob = knob_of_extra(name)
+        if knob is not None and knob in self._columns:
+            if self._is_compared(knob) or self._sees(0, "has"):
+                return self._comparison(_Token(token.kind, knob, token.place))
+            self.named.add(knob)
+            return f'"{knob}" IS NOT NULL'
+        return self._compared_setting("lower(name) = ?", EXTRA + name.lower(), f"extra.{name}")
+
+    def _compared_setting(self, which: str, value: str, name: str) -> str:
+        """Read what the setting for which *which* holds is compared with; it is there, if none."""
+        self.parameters.append(value)
+        if not (self._is_compared(name) or self._sees(0, "has") or self._sees(0, "between")):
+            return self._settings.format(which)
+        sign = self._next("a comparison such as > or between")
+        word = sign.text.lower()
+        if word == "is":
             negated = self._takes("not")
             self._need("missing")
-            return ("" if negated else "NOT ") + self._loras.format(which)
-        if sign == "between":
-            low = self._weight()
+            return ("" if negated else "NOT ") + self._settings.format(which)
+        if word == "has":
+            if name.startswith(LORA):
+                raise self._fault(f"the weight of {name} is a number", sign)
+            token = self._next("a text in quotes")
+            if token.kind == "sign":
+                raise self._fault("expected a text in quotes", token)
+            self.parameters.append(_plain_text(token).lower())
+            return self._settings.format(f"{which} AND contains(lower({_SETTING_TEXT}), ?)")
+        if word == "in":
+            self._need("(")
+            values = [self._setting_value(name, "=")]
+            while self._takes(","):
+                values.append(self._setting_value(name, "="))
+            self._need(")")
+            return self._settings.format(f"{which} AND ({' OR '.join(values)})")
+        if word == "between":
+            low = self._setting_value(name, ">=")
             self._need("and")
-            return self._loras.format(f"{which} AND weight BETWEEN {low} AND {self._weight()}")
-        if sign not in _COMPARISONS:
-            raise self._fault(f"the weight of {name} is a number", self._tokens[self._at - 1])
-        return self._loras.format(f"{which} AND weight {_COMPARISONS[sign]} {self._weight()}")
+            return self._settings.format(f"{which} AND {low} AND {self._setting_value(name, '<=')}")
+        value = self._setting_value(name, _COMPARISONS[word])
+        return self._settings.format(f"{which} AND {value}")
+
+    def _setting_value(self, name: str, sign: str) -> str:
+        """Read a value; settings are of no kind, so that the value says which is meant."""
+        token = self._next("a value")
+        if token.kind == "number":
+            self.parameters.append(float(token.text))
+            return f"number {sign} ?"
+        if token.kind == "sign" or name.startswith(LORA):
+            what = "the weight of a LoRA is a number"
+            if not name.startswith(LORA):
+                what = f"{name} is compared with a number, or a text in quotes"
+            raise self._fault(what, token)
+        self.parameters.append(_plain_text(token))
+        return f"{_SETTING_TEXT} {sign} ?"
 
     def _any_lora(self, token: _Token) -> str:
         sign = self._next("a comparison such as = or has").text.lower()
         if sign == "is":
             negated = self._takes("not")
             self._need("missing")
-            return ("" if negated else "NOT ") + self._loras.format("TRUE")
+            return ("" if negated else "NOT ") + self._settings.format(_ANY_LORA)
         if sign not in ("=", "!=", "<>", "has"):
             raise self._fault("write lora = 'NAME', or lora.NAME > 0.5", token)
-        name = self._lora_name(self._next("the name of a LoRA, in quotes"))
-        self.parameters.append(_stem(name) if sign != "has" else name.lower())
-        found = self._loras.format(
-            "contains(lower(name), ?)" if sign == "has" else f"{_LORA_NAME} = ?"
+        name = self._name_in_quotes(self._next("the name of a LoRA, in quotes"))
+        self.parameters.append(name.lower() if sign == "has" else LORA + _stem(name))
+        found = self._settings.format(
+            f"{_ANY_LORA} AND contains(lower(substr(name, {len(LORA) + 1})), ?)"
+            if sign == "has"
+            else f"{_LORA_NAME} = ?"
         )
         return f"NOT {found}" if sign in ("!=", "<>") else found
 
-    def _lora_name(self, token: _Token) -> str:
+    def _name_in_quotes(self, token: _Token) -> str:
         if token.kind == "sign":
-            raise self._fault("expected the name of a LoRA, in quotes", token)
+            raise self._fault("expected a name in quotes", token)
         return _plain_text(token)
-
-    def _weight(self) -> str:
-        token = self._next("a number")
-        if token.kind != "number":
-            raise self._fault("the weight of a LoRA is a number", token)
-        self.parameters.append(float(token.text))
-        return "?"
 
     def _looked_for(self, token: _Token) -> str:
         name = next((name for name in _SEARCHED if name in self._columns), None)

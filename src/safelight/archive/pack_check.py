@@ -11,15 +11,18 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from safelight.archive.columns import decoded
+from safelight.archive.columns import Batch, decoded
 from safelight.archive.packs import (
     MANIFEST,
     Pack,
     connected,
     file_sha256,
+    forget_tables,
     quoted,
     read_documents,
+    read_pack,
     read_through,
+    take_documents,
     write_manifest,
 )
 from safelight.durable_file import make_folder, sync_folder
@@ -129,7 +132,20 @@ def _runs_without_document(pack: Pack) -> tuple[str, ...]:
 
 
 def readable_tables(pack: Pack) -> str | None:
-    """Return why the tables of *pack* cannot be asked; None when they can."""
+    """Return why the tables of *pack* cannot be asked; None when they can, or can be had otherwise.
+
+    Tables that were made of its documents and are damaged are deleted.
+    """
+    if pack.tables is None:
+        try:
+            take_documents(pack, Batch())
+        except ArchiveError as error:
+            return str(error)
+        return None
+    if pack.tables != pack.path:
+        if not _can_be_read(pack.tables):
+            forget_tables(pack)
+        return None
     for name in pack.files:
         if name != "documents.parquet":
             try:
@@ -138,6 +154,15 @@ def readable_tables(pack: Pack) -> str | None:
             except Exception as error:  # noqa: BLE001 - as above
                 return f"{name} cannot be read: {_first_line(error)}"
     return None
+
+
+def _can_be_read(tables: Path) -> bool:
+    """Return whether *tables*, made by :func:`.packs.renew_tables`, are as they were made."""
+    try:
+        whole = read_pack(tables).sha256
+        return all(file_sha256(tables / name) == digest for name, digest in whole.items())
+    except (ArchiveError, OSError):
+        return False
 
 
 def set_aside(damaged: Path, target: Path) -> None:

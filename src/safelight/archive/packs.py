@@ -1,7 +1,8 @@
 """packs: many records in a few Parquet files, written whole and verified before anything goes.
 
-A pack is a folder: ``runs``, ``images``, ``loras``, ``prompts`` and ``documents`` (``.parquet``,
-zstd, sorted by time) and ``manifest.json``; one of the first layout has no ``prompts``. It is made
+A pack is a folder: ``runs``, ``images``, ``settings``, ``prompts`` and ``documents`` (``.parquet``,
+zstd, sorted by time) and ``manifest.json``. One of an earlier version may lack a table or a column;
+its documents have what they were made of (:func:`take_documents`). It is made
 under a hidden name, read back, and renamed; only then may the loose files that it holds be
 deleted. A crash in between leaves both, and whoever reads counts each run once. Packs are never
 changed, so any number of processes may read and pack at once.
@@ -16,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,39 +40,37 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
-    "FIRST_LAYOUT",
     "MANIFEST",
     "Pack",
     "UnwrittenPack",
     "connected",
     "file_sha256",
+    "forget_tables",
+    "pack_name",
     "quoted",
     "read_documents",
     "read_pack",
     "read_packs",
     "read_through",
+    "renew_tables",
+    "take_documents",
     "write_manifest",
     "write_pack",
 ]
 
-FIRST_LAYOUT = 1
-"""Packs whose pictures have ``lower_prompt`` themselves, and no ``prompts``."""
-
-_SCHEMA = 2
-_IMAGES_BEFORE, _RUNS_BEFORE, _RUNS_WITHOUT_DIGEST = 36, 23, 24
-"""Columns of packs whose manifest does not count them."""
-
-_COLUMN_COUNTS = {table: len(columns) for table, columns in TABLES.items()}
+_SCHEMA = 3
+_COLUMNS = {table: tuple(columns) for table, columns in TABLES.items()}
 _COMPRESSION = dict.fromkeys(TABLES, "zstd, COMPRESSION_LEVEL 1") | {"prompts": "lz4"}
 """Prompts are read whole for every word that is looked for: twice the bytes, half the time."""
 
-_TOGETHER = {"runs": 122_880, "images": 20_480, "loras": 122_880, "prompts": 122_880,
+_TOGETHER = {"runs": 122_880, "images": 20_480, "settings": 122_880, "prompts": 122_880,
              "documents": 2048}  # fmt: skip
 """Rows that are compressed together: one document, or fifty pictures, are found without reading
 all."""
 
 
 MANIFEST = "manifest.json"
+_RENEWED = ".tables"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,43 +82,24 @@ class Pack:
         records: How many it holds.
         first: Timestamp of the earliest of them.
         last: Timestamp of the latest.
-        schema: Number of its layout.
+        files: The names of its Parquet files.
         sha256: File -> SHA-256 of it, hexadecimal; empty in packs of earlier versions.
-        columns: Table -> how many columns it has; empty in packs of earlier versions.
+        columns: Table -> its columns; empty in packs of earlier versions.
+        digest: SHA-256 of its manifest, hexadecimal.
+        tables: The folder of tables that have every column; None when only its documents have.
+            Tables of today that were made of a pack of an earlier version
+            (:func:`renew_tables`) lie beside it, in a folder named after what they were made of.
     """
 
     path: Path
     records: int
     first: str
     last: str
-    schema: int = _SCHEMA
+    files: tuple[str, ...] = tuple(f"{table}.parquet" for table in TABLES)
     sha256: Mapping[str, str] = field(default_factory=dict)
-    columns: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def generation(self) -> tuple[int, ...]:
-        """The same for packs whose tables have the same columns."""
-        return (self.schema, *(self.columns.get(table, 0) for table in TABLES))
-
-    @property
-    def tells_reuse(self) -> bool:
-        """Whether its pictures say who drew them, as ``drawn_by``."""
-        return self.columns.get("images", 0) > _IMAGES_BEFORE
-
-    @property
-    def tells_stated_time(self) -> bool:
-        """Whether its runs have ``stated_time``."""
-        return self.columns.get("runs", 0) > _RUNS_BEFORE
-
-    @property
-    def tells_digest(self) -> bool:
-        """Whether its runs have ``digest``."""
-        return self.columns.get("runs", 0) > _RUNS_WITHOUT_DIGEST
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The names of its Parquet files."""
-        return tuple(f"{table}.parquet" for table in _tables(self.schema))
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    digest: str = ""
+    tables: Path | None = None
 
 
 class _Manifest(msgspec.Struct):
@@ -128,7 +109,7 @@ class _Manifest(msgspec.Struct):
     last: str
     sizes: dict[str, int]
     sha256: dict[str, str] = {}
-    columns: dict[str, int] = {}
+    columns: dict[str, int | list[str]] = {}
     digest: str = ""
 
 
@@ -177,18 +158,26 @@ def read_pack(path: Path) -> Pack:
         raise ArchiveError(f"is a pack of schema {manifest.schema}; this safelight knows {_SCHEMA}")
     if (manifest.sha256 or manifest.digest) and digest != manifest.digest:
         raise ArchiveError(f"has a damaged {MANIFEST}")
-    for table in _tables(manifest.schema):
+    for table, wanted in manifest.sizes.items():
         try:
             size = (path / f"{table}.parquet").stat().st_size
         except FileNotFoundError as error:
             raise ArchiveError(f"lacks {table}.parquet") from error
-        if size != manifest.sizes.get(table):
-            wanted = manifest.sizes.get(table, 0)
+        if size != wanted:
             raise ArchiveError(f"is torn: {table}.parquet has {size:,} bytes, not {wanted:,}")
-    return Pack(
+    columns = {t: names for t, names in manifest.columns.items() if isinstance(names, list)}
+    current = all(set(columns.get(table, ())) >= set(names) for table, names in _COLUMNS.items())
+    pack = Pack(
         path=path, records=manifest.records, first=manifest.first, last=manifest.last,
-        schema=manifest.schema, sha256=manifest.sha256, columns=manifest.columns,
+        files=tuple(f"{table}.parquet" for table in manifest.sizes), sha256=manifest.sha256,
+        columns=columns, digest=hashlib.sha256(text).hexdigest(), tables=path if current else None,
     )  # fmt: skip
+    if current or path.parent.name == _RENEWED:
+        return pack
+    try:
+        return replace(pack, tables=read_pack(_renewed(pack)).tables)
+    except (ArchiveError, OSError):
+        return pack  # none were made yet, or they are no more as they were made
 
 
 def _digest_of(manifest: dict[str, Any]) -> str:
@@ -207,10 +196,6 @@ def file_sha256(path: Path) -> str:
     """Return SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _tables(schema: int) -> tuple[str, ...]:
-    return tuple(name for name in TABLES if schema > FIRST_LAYOUT or name != "prompts")
 
 
 def write_pack(folder: Path, documents: Sequence[bytes]) -> Pack:
@@ -267,41 +252,82 @@ class UnwrittenPack:
 
 
 def _write(folder: Path, batch: Batch, texts: Sequence[tuple[str, str]]) -> Pack:
+    first, last = batch.runs[0].timestamp, batch.runs[-1].timestamp
+    path = folder / f"{compact(first)}_{secrets.token_hex(4)}"
+    _write_folder(path, batch, texts, {"first": first, "last": last})
+    return read_pack(path)
+
+
+def renew_tables(pack: Pack) -> None:
+    """Make tables of today from the documents of a pack of an earlier version, beside it.
+
+    They belong to this machine, as all that is hidden: the pack itself stays as it is, and they may
+    be deleted at any time.
+
+    Raises:
+        ArchiveError: Its documents cannot be read, or the tables not be written whole.
+    """
+    batch = Batch(secrets.randbits(39) << 24)
+    take_documents(pack, batch)
+    batch.sort()
+    forget_tables(pack)
+    _write_folder(_renewed(pack), batch, None, {"first": pack.first, "last": pack.last})
+
+
+def forget_tables(pack: Pack) -> None:
+    """Delete what :func:`renew_tables` made."""
+    shutil.rmtree(_renewed(pack), ignore_errors=True)
+
+
+def pack_name(file: str) -> str:
+    """Return the name of the pack that a file of tables, as DuckDB names it, belongs to."""
+    *_, parent, folder, _ = file.replace("\\", "/").split("/")
+    return folder.rpartition("-")[0] if parent == _RENEWED else folder
+
+
+def _renewed(pack: Pack) -> Path:
+    return pack.path.parent / _RENEWED / f"{pack.path.name}-{pack.digest[:16]}"
+
+
+def _write_folder(
+    path: Path,
+    batch: Batch,
+    texts: Sequence[tuple[str, str]] | None,
+    more: Mapping[str, str],
+) -> None:
+    """Write *batch* as a folder with a manifest, with *texts* as its documents if there are any."""
     import duckdb
 
-    runs = batch.runs
-    first, last = runs[0].timestamp, runs[-1].timestamp
+    sizes = batch.sizes()
+    if texts is None:
+        del sizes["documents"]
     try:
-        with hidden_folder(folder) as hidden:
+        with hidden_folder(path.parent) as hidden:
             with connected() as connection:
                 batch.create_tables(connection, read_once=True)
-                documents = numpy_columns(TABLES["documents"], columns_of(texts))
-                connection.register("batch_documents", documents)
-                write_tables(connection, hidden)
-                verify_tables(connection, hidden, batch.sizes())
-            for path in hidden.iterdir():
-                flush_file(path)
-            manifest: dict[str, Any] = {
-                "schema": _SCHEMA, "records": len(runs), "first": first, "last": last,
-                "sizes": {t: (hidden / f"{t}.parquet").stat().st_size for t in TABLES},
-                "sha256": {f"{t}.parquet": file_sha256(hidden / f"{t}.parquet") for t in TABLES},
-                "columns": _COLUMN_COUNTS,
-            }  # fmt: skip
-            write_manifest(hidden, manifest)
-            name = f"{compact(first)}_{secrets.token_hex(4)}"
-            target = hidden.rename(folder / name)
-            sync_folder(folder)
+                if texts is not None:
+                    documents = numpy_columns(TABLES["documents"], columns_of(texts))
+                    connection.register("batch_documents", documents)
+                write_tables(connection, hidden, tuple(sizes))
+                verify_tables(connection, hidden, sizes)
+            for file in hidden.iterdir():
+                flush_file(file)
+            write_manifest(hidden, {
+                "schema": _SCHEMA, "records": len(batch.runs), **more, "columns": _COLUMNS,
+                "sizes": {t: (hidden / f"{t}.parquet").stat().st_size for t in sizes},
+                "sha256": {f"{t}.parquet": file_sha256(hidden / f"{t}.parquet") for t in sizes},
+            })  # fmt: skip
+            hidden.rename(path)
+            sync_folder(path.parent)
     except (OSError, duckdb.Error) as error:
         raise ArchiveError(f"the pack could not be written: {error}") from error
-    return Pack(
-        path=target, records=len(runs), first=first, last=last, sha256=manifest["sha256"],
-        columns=_COLUMN_COUNTS,
-    )  # fmt: skip
 
 
-def write_tables(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Write ``batch_TABLE`` of every table of a pack into *folder*."""
-    for table in TABLES:
+def write_tables(
+    connection: duckdb.DuckDBPyConnection, folder: Path, tables: Iterable[str]
+) -> None:
+    """Write ``batch_TABLE`` of each of *tables* into *folder*."""
+    for table in tables:
         connection.execute(
             f"COPY (SELECT {_columns(table)} FROM batch_{table})"
             f" TO '{quoted(folder / table)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE"
@@ -329,12 +355,15 @@ def verify_tables(
     Raises:
         ArchiveError: They hold something else.
     """
-    found = connection.execute(
-        "SELECT count(*), count(*) FILTER (WHERE read.run_id = given.run_id AND read.json ="
-        f" given.json) FROM read_parquet('{quoted(folder / 'documents')}.parquet') read"
-        " POSITIONAL JOIN batch_documents given"
-    ).fetchone()
-    if found != (sizes["documents"], sizes["documents"]):
+    found = (
+        "documents" in sizes
+        and connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE read.run_id = given.run_id AND read.json ="
+            f" given.json) FROM read_parquet('{quoted(folder / 'documents')}.parquet') read"
+            " POSITIONAL JOIN batch_documents given"
+        ).fetchone()
+    )
+    if found is not False and found != (sizes["documents"], sizes["documents"]):
         rows, same = found or (0, 0)
         raise ArchiveError(
             f"the pack does not hold every run as it was: of {sizes['documents']} documents {rows}"
@@ -365,6 +394,20 @@ def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
                     yield run_id, text.encode()
     except duckdb.Error as error:
         raise ArchiveError(f"{pack.name} cannot be read: {error}") from error
+
+
+def take_documents(pack: Pack, batch: Batch) -> None:
+    """Add the records of *pack* to *batch*, for a pack whose tables lack a column.
+
+    Raises:
+        ArchiveError: They cannot be read.
+    """
+    try:
+        with paused_collector():
+            for _, document in read_documents(pack.path):
+                batch.add(decoded(document), lambda: pack.last)
+    except RecordError as error:
+        raise ArchiveError(f"{pack.path.name} holds a record that {error}") from error
 
 
 def read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safelight.archive.columns import RATINGS, TABLES, Batch, Run, decoded, run_of
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.loose_records import written_at
-from safelight.archive.packs import Pack, read_packs
+from safelight.archive.packs import Pack, read_packs, take_documents
 from safelight.archive.places import read_places
 from safelight.archive.search import fetched_rows, sorting
 from safelight.archive.views import (
@@ -37,11 +37,12 @@ from safelight.archive_layout import imports_folder, packs_folder, records_folde
 from safelight.errors import RecordError
 from safelight.learning.ratings import ratings_folder
 from safelight.learning.ratings.followed_ratings import FollowedRatings
+from safelight.recorded_settings import LORA
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DAY", "SIZE", "PicturesInMemory"]
+__all__ = ["DAY", "MOST_VALUES", "SIZE", "PicturesInMemory"]
 
 MOST = 2_000_000
 """Pictures; a larger archive is not taken into memory."""
@@ -49,9 +50,13 @@ MOST = 2_000_000
 DAY, SIZE = "day_", "size_"
 """Columns of ``images`` here that the archive's has not: ``2026-01-31`` and ``512×768``."""
 
+MOST_VALUES = 40
+"""A setting with more values is not in ``few_values``, which is what may be counted by value."""
+
 _NEWEST = 20_000
 """Pictures that are asked first, as most questions are for the newest and end with them."""
 
+_GROWN = 1.02
 _COMPRESSED_TOGETHER = 250_000
 _COLUMNS = tuple(name for name in TABLES["images"] if name != "prompt_id")
 _KNOWN: Mapping[str, str] = {**{name: TABLES["images"][name] for name in _COLUMNS}, **RATINGS}
@@ -61,7 +66,7 @@ _NAME = "compressed"
 _log = logging.getLogger(__name__)
 
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM {} WHERE contains(lower_prompt, ?))"
-_LORAS = "row_ IN (SELECT row_ FROM loras WHERE {})"
+_SETTINGS = "row_ IN (SELECT row_ FROM settings WHERE {})"
 _EQUAL = {
     column: f"({key} = hash(?::VARCHAR) AND CASE {key} WHEN 0 THEN {column} = ?"
     f" ELSE {column} = ? END)"
@@ -86,7 +91,7 @@ class PicturesInMemory:
     """The table, in a database of its own.
 
     One thread at a time may change it; any number may ask meanwhile, and each sees it as it was
-    before or after a change. Ask for ``images`` and ``loras`` with :meth:`asked`.
+    before or after a change. Ask for ``images`` and ``settings`` with :meth:`asked`.
 
     Attributes:
         unreadable: Packs that are left alone, and why; whoever finds one puts it here.
@@ -104,10 +109,11 @@ class PicturesInMemory:
         self._trouble: dict[Path, str] = {}
         self._packs: dict[str, Pack] = {}
         self._loose: dict[str, _Loose] = {}
+        self._old_runs: dict[str, Sequence[Run]] = {}
         self._passed_over: set[tuple[str, str]] = set()
         self._places: dict[str, str] = {}
         self._ratings = FollowedRatings(ratings_folder(folder))
-        self._rows = self._prompts = self._uncompressed = 0
+        self._rows = self._prompts = self._uncompressed = self._counted = 0
         self._empty = True
         self._reuse = False
         self._scratch: list[str] = []
@@ -117,7 +123,7 @@ class PicturesInMemory:
 
     @contextmanager
     def asked(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give a connection with the views ``images`` and ``loras`` as they are now."""
+        """Give a connection with the views ``images`` and ``settings`` as they are now."""
         with self._connection.cursor() as cursor:
             cursor.execute(f"USE {_NAME}")
             cursor.begin()
@@ -135,7 +141,7 @@ class PicturesInMemory:
         """
         prompts = "newest_prompts" if newest else "prompts"
         searched = {"prompt": _IN_PROMPTS.format(prompts)}
-        return compile_filter(text, _KNOWN, searched, _EQUAL, _LORAS)
+        return compile_filter(text, _KNOWN, searched, _EQUAL, _SETTINGS)
 
     def rows(
         self,
@@ -329,7 +335,10 @@ class PicturesInMemory:
             cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
             cursor.execute("CREATE TABLE newest (since VARCHAR)")
             cursor.execute("CREATE TABLE newest_prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
-            cursor.execute("CREATE TABLE loras (row_ INTEGER, name VARCHAR, weight DOUBLE)")
+            cursor.execute(
+                "CREATE TABLE settings (row_ INTEGER, name VARCHAR, number DOUBLE, text VARCHAR)"
+            )
+            cursor.execute("CREATE TABLE few_values (name VARCHAR)")
             cursor.execute(f"CREATE TABLE said (hash VARCHAR, {said})")
             cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {said})")
             named = ", ".join(f'r."{name}"' for name in RATINGS)
@@ -373,7 +382,13 @@ class PicturesInMemory:
         loose, doubled = self._read_loose(listed, batch)
         stay = {name for name in loose if loose[name] == self._loose.get(name)}
         runs = [one.run for one in loose.values() if one.run is not None]
-        passed_over = doubled_runs(cursor, tuple(packs.values()), runs)
+        old_runs = {
+            name: self._old_runs[name] if self._packs.get(name) == pack else _runs_of(pack)
+            for name, pack in packs.items()
+            if pack.tables is None
+        }
+        with_tables = tuple(pack for pack in packs.values() if pack.tables is not None)
+        passed_over = doubled_runs(cursor, with_tables, {**old_runs, _LOOSE: runs})
         back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
         # A run that no pack has any more, and one that goes from one of several loose files.
         gone = {o.run.run_id for n, o in self._loose.items() if n not in stay and o.run is not None}
@@ -393,7 +408,13 @@ class PicturesInMemory:
         for name, pack in packs.items():
             if name in old or name not in self._packs:
                 taken.add(name)
-                self._take(cursor, name, (pack,), Batch(), places)
+                if pack.tables is not None:
+                    self._take(cursor, name, (pack,), Batch(), places)
+                    continue
+                batch = Batch(self._prompts)
+                take_documents(pack, batch)
+                self._prompts += batch.sizes()["prompts"]
+                self._take(cursor, name, (), batch, places)
         self._drop_runs(
             cursor, [one for one in passed_over if one not in self._passed_over or one[0] in taken]
         )
@@ -404,7 +425,8 @@ class PicturesInMemory:
             self._move(cursor, moved)
         self._find_newest(cursor)
         self._find_reuse(cursor)
-        self._packs, self._loose = dict(packs), loose
+        self._find_few_values(cursor)
+        self._packs, self._loose, self._old_runs = dict(packs), loose, old_runs
         self._passed_over, self._places = passed_over, dict(places)
 
     def _read_loose(
@@ -460,34 +482,18 @@ class PicturesInMemory:
         cursor.execute(f"CREATE SCHEMA {scratch}")
         cursor.execute(f"USE {scratch}")
         Views(cursor, packs, batch, (), places).show()
-        # Packs of the first layout have their prompts in their pictures.
-        cursor.execute(
-            f"CREATE TABLE own_prompts AS SELECT lower_prompt, -{self._prompts} - row_number()"
-            " OVER () AS own_id FROM (SELECT DISTINCT lower_prompt FROM plain_run_images WHERE"
-            " prompt_id IS NULL AND lower_prompt IS NOT NULL)"
-        )
-        cursor.execute(
-            f"INSERT INTO {main}.prompts SELECT prompt_id, lower_prompt FROM prompts"
-            " UNION ALL SELECT own_id, lower_prompt FROM own_prompts"
-        )
-        own = fetched_rows(cursor, "SELECT count(*) FROM own_prompts", ())[0][0]
-        given = "plain_run_images i"
-        prompt_id = "prompt_id"
-        if own:
-            self._prompts += own
-            given = "plain_run_images i LEFT JOIN own_prompts o USING (lower_prompt)"
-            prompt_id = "coalesce(prompt_id, own_id)"
+        cursor.execute(f"INSERT INTO {main}.prompts SELECT prompt_id, lower_prompt FROM prompts")
         cursor.execute(
             f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"
             " hash(sha256), hash(pixel_sha256), hash(run_id), timestamp[1:10],"
-            f" width || '×' || height, {prompt_id}, {_OWN} FROM {given}",
+            f" width || '×' || height, prompt_id, {_OWN} FROM plain_run_images",
             [source],
         )
-        if fetched_rows(cursor, "SELECT 1 FROM loras LIMIT 1", ()):
+        if fetched_rows(cursor, "SELECT 1 FROM settings LIMIT 1", ()):
             cursor.execute(
-                f"INSERT INTO {main}.loras SELECT h.row_, l.name, l.weight FROM loras l"
-                f" JOIN {main}.held h"
-                " ON h.run_id = l.run_id AND h.place = l.place WHERE h.row_ > ?",
+                f"INSERT INTO {main}.settings SELECT h.row_, s.name, s.number, s.text"
+                f" FROM settings s JOIN {main}.held h"
+                " ON h.run_id = s.run_id AND h.place = s.place WHERE h.row_ > ?",
                 [self._rows],
             )
         rows = fetched_rows(cursor, f"SELECT max(row_) FROM {main}.held", ())[0][0] or 0
@@ -530,7 +536,7 @@ class PicturesInMemory:
     def _sweep(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Forget what belonged to pictures that are gone."""
         main = f"{_NAME}.main"
-        for table, key in (("loras", "row_"), ("rated", "row_"), ("prompts", "prompt_id")):
+        for table, key in (("settings", "row_"), ("rated", "row_"), ("prompts", "prompt_id")):
             cursor.execute(
                 f"DELETE FROM {main}.{table} WHERE {key} NOT IN"
                 f" (SELECT {key} FROM {main}.held WHERE {key} IS NOT NULL)"
@@ -560,6 +566,18 @@ class PicturesInMemory:
                 f" (SELECT since FROM {main}.newest))"
             )
 
+    def _find_few_values(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """List the settings that can be counted by value, and all LoRAs; now and then anew."""
+        if self._counted and self._rows < self._counted * _GROWN:
+            return
+        self._counted = self._rows
+        cursor.execute(f"DELETE FROM {_NAME}.main.few_values")
+        cursor.execute(
+            f"INSERT INTO {_NAME}.main.few_values SELECT name FROM {_NAME}.main.settings GROUP BY"
+            f" name HAVING starts_with(name, '{LORA}') OR count(DISTINCT number) +"
+            f" count(DISTINCT text) <= {MOST_VALUES}"
+        )
+
     def _rate(
         self, cursor: duckdb.DuckDBPyConnection, which: str, parameters: Sequence[Any] = ()
     ) -> None:
@@ -583,6 +601,13 @@ class PicturesInMemory:
             " WHERE m.digest = h.sha256",
             [list(digests), list(paths)],
         )
+
+
+def _runs_of(pack: Pack) -> Sequence[Run]:
+    """Return the runs of a pack of an earlier version, which are known by its documents only."""
+    batch = Batch()
+    take_documents(pack, batch)
+    return batch.runs
 
 
 def _listed(folder: Path) -> dict[str, _Loose]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["KEYS", "Search", "fetched_rows", "sorting"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name")
+    "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name"),
+    "settings": ("run_id", "place", "stage", "name"),
 }  # fmt: skip
 """View -> the columns that tell its rows apart."""
 

@@ -19,9 +19,10 @@ from safelight.archive.columns import (
     numpy_columns,
 )
 from safelight.archive.filters import Filter
-from safelight.archive.packs import FIRST_LAYOUT, Pack
+from safelight.archive.packs import Pack, pack_name
 from safelight.archive.run_copies import Rank, rank_of
 from safelight.learning.ratings import Rating
+from safelight.recorded_settings import LORA
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,13 +41,16 @@ __all__ = [
     "selection",
 ]
 
-VIEWS = ("runs", "images", "loras")
+VIEWS = ("runs", "images", "loras", "settings")
 """What may be asked."""
 
 _FIRST_LOOK = 30_000
 _GROWTH = 8
 
-_IN_TEXT = "contains(lower_prompt, ?)"
+_LORAS = (
+    f"SELECT run_id, place, substr(name, {len(LORA) + 1}) AS name, number AS weight FROM settings"
+    f" WHERE starts_with(name, '{LORA}')"
+)
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_prompt, ?))"
 
 
@@ -59,14 +63,14 @@ class Views:
     ``run_images`` and ``plain_run_images``, where such a picture is there once for each run.
 
     Attributes:
-        packs: All of the archive.
+        packs: All that have tables.
         doubled: Runs of which there are several records.
         reuse: Whether any picture is used again.
 
     Args:
         connection: Where they are made.
-        packs: See above.
-        loose: The records that are in no pack.
+        packs: Those of the archive that have tables of today.
+        loose: The records that are in no such pack.
         ratings: What people say now, joined to pictures by either of their hashes.
         places: SHA-256 of a picture -> where it lies now, when it was met elsewhere.
     """
@@ -81,7 +85,7 @@ class Views:
     ) -> None:
         self._connection = connection
         self.packs = packs
-        passed_over = doubled_runs(connection, packs, loose.runs)
+        passed_over = doubled_runs(connection, packs, {"": loose.runs})
         self.doubled = loose.doubled | {run_id for _, run_id in passed_over}
         self._doubled = {name for name, _ in passed_over}
         columns = {"pack": "VARCHAR", "run_id": "VARCHAR"}
@@ -94,7 +98,7 @@ class Views:
         connection.unregister("given_passed_over")
         loose.create_tables(connection)
         if "" in self._doubled:
-            for table in VIEWS:
+            for table in ("runs", "images", "settings"):
                 connection.execute(
                     f"DELETE FROM batch_{table} WHERE run_id IN"
                     " (SELECT run_id FROM passed_over WHERE pack = '')"
@@ -111,13 +115,14 @@ class Views:
         """
         shown = self.packs if packs is None else packs
         for table, view in (
-            ("prompts", "prompts"), ("runs", "runs"), ("loras", "loras"),
+            ("prompts", "prompts"), ("runs", "runs"), ("settings", "settings"),
             ("images", "plain_run_images"),
         ):  # fmt: skip
             every = self._every(table, shown, loose=loose)
             if table == "images" and self._moved:
                 every = self._moved.format(images=every)
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {every}")
+        self._connection.execute(f"CREATE OR REPLACE VIEW loras AS {_LORAS}")
         once = f" WHERE {SHOWN_ONCE}" if self.reuse else ""
         self._connection.execute(
             f"CREATE OR REPLACE VIEW plain_images AS SELECT * FROM plain_run_images{once}"
@@ -125,38 +130,24 @@ class Views:
         for view in ("images", "run_images"):
             rated = self._rated.format(images=f"plain_{view}")
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {rated}")
-        first = any(pack.schema == FIRST_LAYOUT for pack in shown)
-        later = any(pack.schema != FIRST_LAYOUT for pack in shown)
-        looks = [_IN_TEXT] * first + [_IN_PROMPTS] * later
-        return {"prompt": f"({' OR '.join(looks or [_IN_TEXT])})"}
+        return {"prompt": _IN_PROMPTS}
 
     def _every(self, table: str, packs: Sequence[Pack], *, loose: bool = True) -> str:
         """Return SQL for all rows of *table*, of those of *packs* and of the loose records."""
-        own = (
-            "batch_images LEFT JOIN batch_prompts USING (prompt_id)"
-            if table == "images"
-            else f"batch_{table}"
-        )
-        parts = [f"SELECT * FROM {own}" + ("" if loose else " WHERE FALSE")]
-        alike: dict[tuple[int, ...], list[Pack]] = {}  # files of one read have the same columns
-        for pack in packs:
-            if f"{table}.parquet" in pack.files:
-                alike.setdefault(pack.generation, []).append(pack)
-        for some in alike.values():
-            told = table != "images" or some[0].tells_reuse
-            parts += self._packed(table, some, "" if told else _DRAWN_BY_OLD)
+        parts = [f"SELECT * FROM batch_{table}" + ("" if loose else " WHERE FALSE")]
+        parts += self._packed(table, packs)
         return " UNION ALL BY NAME ".join(parts)
 
-    def _packed(self, table: str, packs: Sequence[Pack], more: str = "") -> Iterator[str]:
-        """Yield SQL for each part of *packs*, which are of one layout."""
+    def _packed(self, table: str, packs: Sequence[Pack]) -> Iterator[str]:
+        """Yield SQL for each part of *packs*."""
         doubled = self._doubled if table != "prompts" else set()
         clean = [_file(pack, table) for pack in packs if pack.path.name not in doubled]
         if clean:
-            yield f"SELECT *{more} FROM read_parquet([{', '.join(clean)}])"
+            yield f"SELECT * FROM read_parquet([{', '.join(clean)}])"
         for pack in packs:
             if pack.path.name in doubled:
                 yield (
-                    f"SELECT *{more} FROM read_parquet({_file(pack, table)})"
+                    f"SELECT * FROM read_parquet({_file(pack, table)})"
                     " WHERE run_id NOT IN (SELECT run_id FROM passed_over"
                     f" WHERE pack = {_text(pack.path.name)})"
                 )
@@ -175,12 +166,6 @@ class Views:
 
 SHOWN_ONCE = "(drawn_by IS NULL OR (run_id, place) IN (SELECT run_id, place FROM shown_reuse))"
 """Keeps one row of each picture, where ``shown_reuse`` is what :func:`find_reuse` made."""
-
-_DRAWN_BY_OLD = (
-    ", CASE WHEN path[1:7] = 'images/' AND path[25:25] = '-' AND path[42:42] = '/'"
-    " AND path[26:41] <> run_id THEN path[26:41] END AS drawn_by"
-)
-"""Packs of earlier versions do not say who drew a picture; the folder that it lies in does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +237,7 @@ def newest_first(
 ) -> Iterator[tuple[list[Pack], str | None]]:
     """Yield *packs* in groups that grow, from the newest on, or from the *oldest*.
 
-    Each group is of one layout. With it comes a time that no record of a later group lies
+    With each comes a time that no record of a later group lies
     beyond, None with the last: who has found enough beyond it needs no further group.
     """
     ordered = sorted(packs, key=lambda pack: pack.first if oldest else pack.last)
@@ -261,13 +246,7 @@ def newest_first(
     start, most = 0, _FIRST_LOOK
     while True:
         end, records = start, 0
-        while end < len(ordered) and (
-            end == start
-            or (
-                records + ordered[end].records <= most
-                and ordered[end].schema == ordered[start].schema
-            )
-        ):
+        while end < len(ordered) and (end == start or records + ordered[end].records <= most):
             records += ordered[end].records
             end += 1
         if end == len(ordered):
@@ -332,16 +311,25 @@ def _load_places(connection: duckdb.DuckDBPyConnection, places: Mapping[str, str
 
 
 def doubled_runs(
-    connection: duckdb.DuckDBPyConnection, packs: Sequence[Pack], loose: Sequence[Run]
+    connection: duckdb.DuckDBPyConnection,
+    packs: Sequence[Pack],
+    taken: Mapping[str, Sequence[Run]],
 ) -> set[tuple[str, str]]:
-    """Return (pack's name, run_id) of every record that does not count; loose is ``""``.
+    """Return (where it is, run_id) of every record that does not count.
 
     Of several records of a run the one of highest rank counts (:func:`.run_copies.rank_of`), of
     equal ones, which are the same, that of the earliest pack, and a loose one last.
 
     A run has one time, so only packs whose times overlap are looked into, which serial packing
     never makes. Records whose time is that of a file are looked for everywhere.
+
+    Args:
+        connection: A database that may read the packs.
+        packs: Those with tables.
+        taken: Where records are that are in no table of a pack -> their runs; loose ones are in
+            ``""``, the last of them.
     """
+    loose = [run for runs in taken.values() for run in runs]
     timely = [run for run in loose if not run.untimely]
     untimely = [run for run in loose if run.untimely]
     times = sorted(run.timestamp for run in timely)
@@ -352,36 +340,32 @@ def doubled_runs(
     if untimely:
         which = "run_id IN (SELECT unnest(?::VARCHAR[]))"
         looks.append((packs, which, [[run.run_id for run in untimely]]))
-    told = [pack for pack in packs if pack.tells_stated_time]
     for some, which in (
         *((cluster, "TRUE") for cluster in _clusters(packs)),
-        (packs, "status = 'imported'"), (told, "stated_time IS NOT NULL"),
+        (packs, "status = 'imported'"), (packs, "stated_time IS NOT NULL"),
     ):  # fmt: skip
         if len(some) > 1:
             several = " GROUP BY run_id HAVING count(*) > 1"
             doubled = f"SELECT run_id FROM {_runs_of(some)} WHERE {which}{several}"
             looks.append((some, f"{which} AND run_id IN ({doubled})", []))
-    own: dict[str, Rank] = {}
-    for run in loose:
-        own[run.run_id] = max(run.rank, own.get(run.run_id, run.rank))
-    place = {pack.path.name: number for number, pack in enumerate(packs)}
+    place = {name: number for number, name in enumerate([*(p.path.name for p in packs), *taken])}
     copies: dict[str, dict[str, Rank]] = {}
+    for name, runs in taken.items():
+        for run in runs:
+            ranks = copies.setdefault(run.run_id, {})
+            ranks[name] = max(run.rank, ranks.get(name, run.rank))
     for some, which, parameters in looks:
         if some:
-            digest = "digest" if any(pack.tells_digest for pack in some) else "NULL"
             for run_id, file, status, pictures, told_digest in connection.execute(
-                f"SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0), {digest}"
+                f"SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0), digest"
                 f" FROM {_runs_of(some)} WHERE {which}",
                 parameters,
             ).fetchall():
                 ranks = copies.setdefault(run_id, {})
-                ranks[_pack_name(file)] = rank_of(status, pictures, told_digest)
+                ranks[pack_name(file)] = rank_of(status, pictures, told_digest)
     found: set[tuple[str, str]] = set()
     for run_id, ranks in copies.items():
         names = sorted(ranks, key=place.__getitem__)
-        if run_id in own:
-            ranks[""] = own[run_id]
-            names.append("")
         counts = max(names, key=ranks.__getitem__)  # the first of those
         found |= {(name, run_id) for name in names if name != counts}
     return found
@@ -404,15 +388,12 @@ def _clusters(packs: Sequence[Pack]) -> Iterator[list[Pack]]:
 
 def _runs_of(packs: Sequence[Pack]) -> str:
     files = ", ".join(_file(pack, "runs") for pack in packs)
-    return f"read_parquet([{files}], filename = true, union_by_name = true)"
-
-
-def _pack_name(file: str) -> str:
-    return file.replace("\\", "/").split("/")[-2]
+    return f"read_parquet([{files}], filename = true)"
 
 
 def _file(pack: Pack, table: str) -> str:
-    return _text(str(pack.path.absolute() / f"{table}.parquet"))
+    assert pack.tables is not None
+    return _text(str(pack.tables.absolute() / f"{table}.parquet"))
 
 
 def quoted_name(column: str) -> str:

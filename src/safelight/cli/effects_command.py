@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from safelight.learning.evidence.effects import Comparison, Effects, KnobEffect
     from safelight.learning.evidence.scores import ImageScores
 
-_MOST_LEVELS = 8
+_MOST_LEVELS, _MOST_UNDONE = 8, 3
 _SIGNS = {
     "small": "no difference that matters",
     "open": "not enough evidence",
@@ -34,6 +34,10 @@ _SIGNS = {
 @click.option("--knob", "knobs", multiple=True, help="Show only this knob; may be repeated.")
 @click.option("--rater", "raters", multiple=True, help="Only ratings by this rater; repeatable.")
 @click.option(
+    "--ignore", "ignored", multiple=True, metavar="extra.NAME",
+    help="A recorded setting that cannot change pixels: pictures that differ in it are alike.",
+)  # fmt: skip
+@click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also draw dots with intervals into this file: .png or .svg.",
@@ -44,6 +48,7 @@ def command(
     archive: Path,
     knobs: tuple[str, ...],
     raters: tuple[str, ...],
+    ignored: tuple[str, ...],
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -57,7 +62,7 @@ def command(
     from safelight.application.rated_pictures import only_knobs, rated_trials
     from safelight.learning.evidence.effects import find_effects
 
-    scores, trials, rated_by = rated_trials(Archive(archive), condition, raters)
+    scores, trials, rated_by = rated_trials(Archive(archive), condition, raters, ignored)
     effects = find_effects(trials)
     if knobs:
         effects = only_knobs(effects, knobs)
@@ -203,6 +208,11 @@ def _verdict(one: Comparison) -> tuple[str, str]:
 def _print_rest(console: Any, effects: Effects) -> None:
     for one in effects.interactions:
         console.print(f"depends: {one.told}", markup=False)
+    for undone in effects.undone[:_MOST_UNDONE]:
+        console.print(
+            f"{undone.message}; if it cannot change pixels: --ignore '{undone.setting}'",
+            markup=False,
+        )
     constant = []
     for knob in effects.knobs:
         if knob.status == "constant" and knob.follows:

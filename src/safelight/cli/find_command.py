@@ -20,6 +20,7 @@ _SHOWN = {
     "runs": ("timestamp", "run_id", "name", "status", "backend", "model", "sampler", "steps",
              "cfg_scale", "pictures"),
     "loras": ("run_id", "place", "name", "weight"),
+    "settings": ("run_id", "place", "stage", "name", "number", "text"),
 }  # fmt: skip
 
 
@@ -31,7 +32,7 @@ _SHOWN = {
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--after", help="Where the page before said that the next one begins.")
 @click.option("--columns", default="", help="Which to show, with commas between them.")
-@click.option("--sql", is_flag=True, help="CONDITION is one SELECT over runs, images and loras.")
+@click.option("--sql", is_flag=True, help="CONDITION is one SELECT over the views.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option
 def command(
@@ -62,7 +63,7 @@ def command(
             condition,
             view=view,
             columns=chosen or (() if everything else _SHOWN[view]),
-            sort=sort or ("-timestamp" if view != "loras" else "run_id"),
+            sort=sort or ("-timestamp" if view in ("runs", "images") else "run_id"),
             limit=limit,
             after=after,
         )

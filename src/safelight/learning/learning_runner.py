@@ -18,6 +18,7 @@ from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.learning.plans.designs import Design, choose_settings
 from safelight.learning.plans.keyword_arguments import accepted
+from safelight.recorded_settings import EXTRA, LORA
 from safelight.value_ranges import values_of
 
 __all__ = [
@@ -176,7 +177,11 @@ class LearningPlan:
             config = plain(self.base_config)
             for path, value in setting.items():
                 stage, _, name = path.partition(".")
-                config.setdefault(stage, {})[name] = value
+                if name.startswith((EXTRA, LORA)):  # one value is a sweep, too
+                    randomizer = config.setdefault("randomizer", {"templates": False})
+                    randomizer.setdefault("sweep", {})[path] = [value]
+                else:
+                    config.setdefault(stage, {})[name] = value
             self._share_seeds(config)
             self._share_prompts(config)
             yield setting, config
@@ -293,10 +298,10 @@ def _swept(sweep: object) -> Iterator[str]:
 
 def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:
     knob = KNOBS.get(variable)
-    if knob is None:
+    if knob is None and not variable.startswith((EXTRA, LORA)):
         return (text,)  # the plan tells that there is no such knob
     try:
-        values = values_of(text, knob.kind)
+        values = _values_of_other(text, variable) if knob is None else values_of(text, knob.kind)
         if len(values) > _MOST_VALUES:
             raise ValueError(
                 f"must stand for at most {_MOST_VALUES:,} values, got {len(values):,} in {text!r}"
@@ -305,6 +310,16 @@ def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:
         fault = ConfigFault(path=f"{stage}.{variable}", message=str(error))
         raise ConfigError([fault]) from error
     return values
+
+
+def _values_of_other(text: str, variable: str) -> Sequence[Any]:
+    """Return the values of a setting that is no knob: numbers where all of them are numbers."""
+    try:
+        return values_of(text, "number")
+    except ValueError:
+        if variable.startswith(LORA):
+            raise
+        return values_of(text, "text")
 
 
 def _variable_faults(
@@ -318,7 +333,8 @@ def _variable_faults(
         message = f"varies a knob of {variable.stage}, which does not run; add it to base_config"
         yield ConfigFault(path=variable.path, message=message)
     own = [knob.name for knob in KNOBS.values() if variable.stage in knob.stages]
-    if variable.name not in own:
+    other = variable.name.startswith((EXTRA, LORA))
+    if variable.name not in own and not other:
         hint = did_you_mean(variable.name, own)
         message = f"{variable.name!r} is not a knob of {variable.stage}{hint}"
         yield ConfigFault(path=variable.path, message=message)
@@ -331,7 +347,7 @@ def _variable_faults(
         return
     if not variable.values:
         yield ConfigFault(path=variable.path, message="must have at least one value")
-    for value in variable.values:
+    for value in () if other else variable.values:
         fault = knob_fault(KNOBS[variable.name], value)
         if fault:
             yield ConfigFault(path=variable.path, message=f"every value {fault}")

@@ -30,11 +30,19 @@ from typing import Any, cast
 from safelight.config import PipelineConfig, inherited_by_img2img, plain
 from safelight.errors import PlanError
 from safelight.knobs import MAX_SEED, Stage
+from safelight.lora_tags import LORA, with_lora
 from safelight.randomizer.draws import DrawnOrder
 from safelight.randomizer.plan import Axis, RandomizerPlanResult, Variant, Variants
 from safelight.randomizer.prompt_rules import PromptRules
 from safelight.randomizer.spaces import Line, Product, Union
-from safelight.randomizer.sweeps import DRAWN_SEEDS, LazyValues, decided_seed, read_sweeps
+from safelight.randomizer.sweeps import (
+    DRAWN_SEEDS,
+    LazyValues,
+    decided_seed,
+    is_lora,
+    read_sweeps,
+    short_name,
+)
 from safelight.randomizer.template_syntax import has_syntax
 from safelight.randomizer.templates import Templates
 from safelight.randomizer.text_spaces import Literal, Moment, Node
@@ -127,7 +135,7 @@ class _Planner:
 
     def _short_names(self) -> dict[str, str]:
         """Return what a label calls each sweep: the knob alone where that says which."""
-        names = {key: key.partition(".")[2] for key in self._sweeps}
+        names = {key: short_name(key) for key in self._sweeps}
         taken = [*names.values(), *(["prompt"] if len(self._pack) > 1 else [])]
         return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
 
@@ -328,12 +336,19 @@ class _Planner:
             stage: {name: plain(value) for name, value in knobs.items()}
             for stage, knobs in self._config.stages.items()
         }
+        loras = {key: value for key, value in swept.items() if is_lora(key)}
         for key, value in (*texts.items(), *swept.items(), *seeds.items()):
+            if key in loras:
+                continue
             stage, *path, name = key.split(".")
             table = stages[cast("Stage", stage)]
             for step in path:
                 table = table.setdefault(step, {})
             table[name] = value
+        for key, weight in loras.items():  # once the prompt is decided
+            before, _, lora = key.partition(LORA)
+            own = stages[cast("Stage", before.rstrip(".") or self._first)]
+            own["prompt"] = with_lora(own.get("prompt", ""), lora, weight)
         if "img2img" in stages:
             stages["img2img"].update(inherited_by_img2img(stages))
         return stages
@@ -369,7 +384,7 @@ class _Planner:
         for key, value in swept.items():
             choices[key] = plain(value)
             shown = _cut(value) if isinstance(value, str) else value
-            labels.append(f"{self._short.get(key, key.partition('.')[2])}={shown}")
+            labels.append(f"{self._short.get(key, short_name(key))}={shown}")
         if (key := f"{self._first}.seed") in seeds:
             choices[key] = seeds[key]
             labels.append(f"seed={seeds[key]}")
@@ -413,7 +428,7 @@ class _Planner:
 
 
 def _setting_text(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in setting.items())
+    return ", ".join(f"{short_name(key)}={value}" for key, value in setting.items())
 
 
 def _cut(prompt: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
-from safelight.knobs import KNOBS
+from safelight.knobs import KNOBS, KnobKind
+from safelight.lora_tags import LORA
 from safelight.randomizer.draws import Dice
 from safelight.value_ranges import values_of
 
-__all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "read_sweeps"]
+__all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "is_lora", "read_sweeps", "short_name"]
 
 DRAWN_SEEDS = 2**32
 """Drawn seeds lie below this, AUTOMATIC1111's limit."""
@@ -30,11 +31,22 @@ def read_sweeps(
     sweeps: dict[str, Sequence[Any]] = {}
     for key, spec in specs.items():
         knob = KNOBS.get(key.partition(".")[2])
-        values = values_of(spec, knob.kind if knob else "text")
+        kind: KnobKind = knob.kind if knob else "number" if is_lora(key) else "text"
+        values = values_of(spec, kind)
         if key in ("txt2img.seed", "img2img.seed"):
             values = _DecidedSeeds(values, seed, key)
         sweeps[key] = _without_repeats(key, values, warnings)
     return sweeps
+
+
+def is_lora(key: str) -> bool:
+    """Return whether a sweep is of a LoRA's weight: ``lora.NAME`` or ``stage.lora.NAME``."""
+    return key.startswith(LORA) or key.partition(".")[2].startswith(LORA)
+
+
+def short_name(key: str) -> str:
+    """Return what a sweep is called without its stage."""
+    return key if key.startswith(LORA) else key.partition(".")[2]
 
 
 def _without_repeats(key: str, values: Sequence[Any], warnings: list[str]) -> Sequence[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.pictures_in_memory import DAY, SIZE
+from safelight.archive.pictures_in_memory import DAY, MOST_VALUES, SIZE
 from safelight.archive.search import fetched_rows
 from safelight.archive.views import Selection
+from safelight.recorded_settings import LORA, changes_no_pixels
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,6 +45,9 @@ class Facet:
     name: str
     values: tuple[FacetValue, ...]
 
+
+_MOST_SETTINGS = 12
+"""So many settings beside knobs are facets, of those that vary and have few values."""
 
 _FACET_SQL = {
     "date": "{day}",
@@ -78,13 +84,19 @@ class Source:
     day: str
     size: str
     picture: str
+    few: str
 
 
-ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "(run_id, place)")
-IN_MEMORY = Source(DAY, SIZE, "row_")
-_LORAS = (
-    "SELECT name, count(DISTINCT {picture}) FROM loras WHERE {picture} IN"
-    " (SELECT {picture} FROM {images} WHERE {where}) GROUP BY name ORDER BY 2 DESC, 1 LIMIT 40"
+ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "(run_id, place)", "TRUE")
+IN_MEMORY = Source(
+    DAY, SIZE, "row_", "(starts_with(name, 'lora.') OR name IN (SELECT name FROM few_values))"
+)
+_SETTINGS = (
+    "SELECT name, CASE WHEN starts_with(name, 'lora.') THEN '' ELSE coalesce(text,"  # noqa: S608
+    " CAST(number AS VARCHAR)) END AS value, any_value(number), count(DISTINCT {picture})"
+    " FROM settings WHERE {few} AND {picture} IN (SELECT {picture} FROM {images} WHERE {where})"
+    " GROUP BY 1, 2 QUALIFY starts_with(name, 'lora.') OR count(*) OVER (PARTITION BY name)"
+    f" <= {MOST_VALUES} ORDER BY 4 DESC, 1, 2"
 )
 
 
@@ -94,7 +106,7 @@ def count_facets(
     """Return how many pictures are *asked* for, and how they part.
 
     Args:
-        connection: With the views of *asked*, and ``loras``.
+        connection: With the views of *asked*, and ``settings``.
         asked: Which pictures.
         most: Values per facet.
         source: What the views are made of.
@@ -105,10 +117,10 @@ def count_facets(
     which = {"images": asked.source, "where": asked.where}
     statement = _FACETS.format(day=source.day, size=source.size, **which)
     rows = fetched_rows(connection, statement, asked.parameters)
-    loras: list[tuple[Any, ...]] = []
-    if fetched_rows(connection, "SELECT 1 FROM loras LIMIT 1", ()):
-        statement = _LORAS.format(picture=source.picture, **which)
-        loras = fetched_rows(connection, statement, asked.parameters)
+    settings: list[tuple[Any, ...]] = []
+    if fetched_rows(connection, "SELECT 1 FROM settings LIMIT 1", ()):
+        statement = _SETTINGS.format(picture=source.picture, few=source.few, **which)
+        settings = fetched_rows(connection, statement, asked.parameters)
     total = 0
     found: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
     for group, count, *values in rows:
@@ -126,12 +138,36 @@ def count_facets(
             values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
         else:
             values_.sort(key=lambda one: (-one.count, one.value))
-    found["lora"] = [
-        FacetValue(value=name, count=count, clause=f"lora({_quoted(name)})")
-        for name, count in loras
-    ]
+    found |= _of_settings(settings, asked.parameters)
     facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
     return total, tuple(facets)
+
+
+def _of_settings(
+    rows: Sequence[tuple[Any, ...]], chosen: Sequence[Any]
+) -> dict[str, list[FacetValue]]:
+    """Return LoRAs as one facet, and of the other settings those that vary, the most used first.
+
+    Args:
+        rows: Name, text, number and count of each value.
+        chosen: The values of the condition, among them the names of settings that it is about.
+    """
+    found: dict[str, list[FacetValue]] = {"lora": []}
+    values = Counter(name for name, *_ in rows)
+    for name, text, number, count in rows:
+        plain = name.partition(".")[2]
+        if name.startswith(LORA):
+            value = FacetValue(value=plain, count=count, clause=f"lora({_quoted(plain)})")
+            found["lora"].append(value)
+        elif (values[name] > 1 or name.lower() in chosen) and not changes_no_pixels(name):
+            whole = f"{number:g}" if text is None or number is not None else _quoted(text)
+            shown = text if number is None else f"{number:g}"
+            clause = f"extra({_quoted(plain)}) = {whole}"
+            if name in found or len(found) <= _MOST_SETTINGS:
+                found.setdefault(name, []).append(
+                    FacetValue(value=shown, count=count, clause=clause)
+                )
+    return found
 
 
 def _clause(name: str, value: object) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from safelight.application.config_text import toml_text
 from safelight.errors import FilterError, PlanError
+from safelight.recorded_settings import EXTRA, LORA
 from safelight.web.table import LONGEST_FILTER, LightTable
 
 if TYPE_CHECKING:
@@ -59,11 +60,15 @@ class _Row:
 def _where(q: str, knob: str, level: str, *, text: bool) -> str | None:
     """Return the address of the pictures with *level*; None where no filter says it."""
     quoted = "'" + level.replace("'", "''") + "'"
-    if knob.startswith(("term:", "lora:")):
-        word = knob.partition(":")[2] if level == "with" or knob[0] == "l" else level
-        if level in ("without", "0") or "|" in word:
+    if knob.startswith((EXTRA, LORA)):
+        kind, _, name = knob.partition(".")
+        knob = f"{kind}('" + name.replace("'", "''") + "')"
+    if knob.startswith("lora(") and level == "0":
+        clause = f"{knob} is missing"
+    elif knob.startswith("term:"):
+        word = knob.partition(":")[2] if level == "with" else level
+        if level == "without" or "|" in word:
             return None
-        word = f"<lora:{word}" if knob[0] == "l" else word
         clause = "prompt has '" + word.replace("'", "''") + "'"
     elif level in ("(none)", "(empty)"):
         clause = f"{knob} is missing" if level == "(none)" else f"{knob} = ''"
@@ -133,13 +138,13 @@ def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about effects."""
 
     @functools.lru_cache(maxsize=8)
-    def told(q: str, model: str, signature: object) -> dict[str, Any]:
+    def told(q: str, model: str, ignored: tuple[str, ...], signature: object) -> dict[str, Any]:
         from safelight.application.rated_pictures import rated_trials
         from safelight.application.suggestions import find_evidence
         from safelight.learning.evidence.effects import find_effects
         from safelight.learning.plans.suggest import suggest
 
-        _, trials, who = rated_trials(table.archive, q)
+        _, trials, who = rated_trials(table.archive, q, (), ignored)
         effects = find_effects(trials)
         models = list(table.archive.models_rated())
         model = model if model in models else (models[0] if models else "")
@@ -162,6 +167,8 @@ def routes(table: LightTable) -> list[Route]:
         if len(q) > LONGEST_FILTER:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
         model = request.query_params.get("model", "")
-        return table.page(request, "learn", q=q, **told(q, model, table.archive.signature()))
+        ignored = tuple(request.query_params.getlist("ignore"))
+        found = told(q, model, ignored, table.archive.signature())
+        return table.page(request, "learn", q=q, ignored=ignored, **found)
 
     return [Route("/learn", learn)]

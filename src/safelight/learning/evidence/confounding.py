@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from safelight.learning.evidence.knob_levels import KnobLevels
 from safelight.learning.evidence.trials import ABSENT
+from safelight.recorded_settings import EXTRA, LORA
 
 __all__ = ["Confounder", "TogetherCounts", "followers"]
 
@@ -78,7 +79,7 @@ class TogetherCounts:
         """Return what this level was only ever used with, of knobs that varied elsewhere."""
         found = []
         for name, other in self._levels.items():
-            if name == knob or other.constant or name.startswith(("term:", "lora:")):
+            if name == knob or other.constant or name.startswith(("term:", LORA)):
                 continue
             table = self.table(knob, name)
             used = np.flatnonzero(table[level])
@@ -96,7 +97,8 @@ def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
 
     An engine tells some knobs only where they apply: ``eta`` with some samplers, ``hires_steps``
     with the hires fix. Such a knob has one value or none, and another says which; it is no
-    cause of its own, and confounds nothing.
+    cause of its own, and confounds nothing. A setting that nobody knows may be one, so that it
+    follows no knob, only others of its kind: the parts of an extension, whether that was used.
     """
     counts = TogetherCounts(levels)
     found: dict[str, str] = {}
@@ -108,9 +110,11 @@ def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
         for other in order:
             two = levels[other]
             leads = ABSENT not in two.names or order.index(other) < order.index(knob)
+            if knob.startswith(EXTRA) and not other.startswith(EXTRA):
+                continue
             if other == knob or other in found or two.constant or not leads:
                 continue
-            if two.different > _MOST_LEADING or other.startswith(("term:", "lora:")):
+            if two.different > _MOST_LEADING or other.startswith(("term:", LORA)):
                 continue
             if (np.count_nonzero(counts.table(other, knob), axis=1) <= 1).all():
                 found[knob] = other

@@ -35,6 +35,7 @@ from safelight.learning.evidence.paired_comparisons import (
     paired_estimates,
 )
 from safelight.learning.evidence.trials import ABSENT, Levels, Trials
+from safelight.learning.evidence.undone_pairs import UndonePairs, undone_pairs
 
 __all__ = [
     "FEWEST_PAIRS",
@@ -137,6 +138,7 @@ class Effects:
         knobs: The clearest first.
         interactions: Pairs of knobs that do not act side by side.
         told: Why nothing can be said at all; empty otherwise.
+        undone: Settings beside knobs that alone undo pairs.
     """
 
     pictures: int
@@ -146,6 +148,7 @@ class Effects:
     knobs: tuple[KnobEffect, ...] = ()
     interactions: tuple[Interaction, ...] = ()
     told: str = ""
+    undone: tuple[UndonePairs, ...] = ()
 
     @property
     def clear(self) -> tuple[KnobEffect, ...]:
@@ -207,6 +210,7 @@ def find_effects(trials: Trials) -> Effects:
         interactions=find_interactions(
             levels, trials.readings, weights, prompts, draws, risk=_INTERACTIONS_RISK
         ),
+        undone=undone_pairs(trials, levels, alike),
     )
 
 

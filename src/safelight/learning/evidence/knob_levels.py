@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.evidence.trials import ABSENT, Levels, Trials, prompt_terms
+from safelight.learning.evidence.trials import ABSENT, Levels, Trials, prompt_terms, value_hashes
+from safelight.recorded_settings import LORA
 
 __all__ = ["MOST_LEVELS", "KnobLevels", "knob_levels", "likeness"]
 
@@ -49,6 +49,10 @@ class KnobLevels:
         """Whether it never varied."""
         return self.different <= 1
 
+    def of_rows(self, rows: Integers) -> KnobLevels:
+        """Return the levels of some rows, numbered as those of all."""
+        return replace(self, codes=self.codes[rows])
+
 
 def knob_levels(trials: Trials) -> Mapping[str, KnobLevels]:
     """Return every knob's levels.
@@ -80,7 +84,7 @@ def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
         codes[~known] = len(names)
         names.append(ABSENT)
         means = np.append(means, np.nan)
-    base = names.index("0") if knob.startswith("lora:") and "0" in names else None
+    base = names.index("0") if knob.startswith(LORA) and "0" in names else None
     different = len(values) + (not known.all())
     return _made(knob, tuple(names), codes, means, base, different)
 
@@ -127,7 +131,8 @@ def _made(
 def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, NDArray[np.uint64]]:
     """Return for each knob a number per row: equal where rows differ in that knob at most.
 
-    Rows are alike when they share prompt, seed, engine and all other knobs. For a LoRA or a
+    Rows are alike when they share prompt, seed, engine, all other knobs and every other recorded
+    setting that may change pixels. For a LoRA or a
     term the prompt is the rest of it. The numbers are sums of 64-bit hashes, so two rows are
     wrongly taken for alike about once in 10**19 pairs.
 
@@ -136,17 +141,20 @@ def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, N
         passed_over: Knobs that may differ, too, because they follow another.
     """
     own = {
-        name: _hashes(name, column)
+        name: value_hashes(name, column)
         for name, column in trials.numbers.items()
         if name not in passed_over
     }
     for name, levels in trials.levels.items():
         if name not in passed_over:
-            own[name] = _hashes(name, levels.codes.astype(np.float64))
-    prompt = _hashes("prompt", trials.prompts.codes.astype(np.float64))
-    rest = _hashes("seed", trials.seeds.codes.astype(np.float64))
+            own[name] = value_hashes(name, levels)
+    prompt = value_hashes("prompt", trials.prompts)
+    rest = value_hashes("seed", trials.seeds)
     if "backend" not in own:
-        rest = rest + _hashes("backend", trials.backends.codes.astype(np.float64))
+        rest = rest + value_hashes("backend", trials.backends)
+    for name, setting in trials.settings.items():
+        if name not in own and name not in passed_over:
+            rest = rest + value_hashes(name, setting)
     for name, column in own.items():
         if not name.startswith("term:"):  # the prompt itself says which terms it has
             rest = rest + column
@@ -165,14 +173,4 @@ def _prompts_without(prompts: Levels, terms: set[str]) -> NDArray[np.uint64]:
     rests = [",".join(t for t in prompt_terms(text) if t not in terms) for text in prompts.names]
     number = {rest: place for place, rest in enumerate(dict.fromkeys(rests))}
     codes = np.array([*(number[rest] for rest in rests), -1], np.float64)
-    return _hashes("prompt", codes[prompts.codes])
-
-
-def _hashes(salt: str, column: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Return 64-bit hashes of the values (splitmix64 of their bits and the salt)."""
-    start = int.from_bytes(blake2b(salt.encode(), digest_size=8).digest(), "little")
-    column = np.where(np.isnan(column), np.inf, column) + 0.0  # one NaN, one zero
-    mixed = column.view(np.uint64) ^ np.uint64(start)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)
+    return value_hashes("prompt", codes[prompts.codes])

@@ -1,8 +1,8 @@
 """trials: what was rated beside what made it, as columns: the table that effects are read from.
 
 Whoever has an archive asks it for the rows of its pictures (``TRIAL_COLUMNS`` of the view
-``images``) and hands them in as plain columns; this module knows no archive. LoRA tags and the
-terms of a prompt become knobs of their own.
+``images``) and hands them in as plain columns; this module knows no archive. LoRAs, the
+terms of a prompt and the other settings that are recorded become knobs of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,17 @@ from numpy.typing import NDArray
 from safelight.knobs import COMPARED
 from safelight.learning.evidence.scores import ImageScores
 from safelight.lora_tags import split_loras
+from safelight.recorded_settings import EXTRA, LORA, changes_no_pixels
 
-__all__ = ["ABSENT", "TRIAL_COLUMNS", "Levels", "Trials", "join_trials", "prompt_terms"]
+__all__ = [
+    "ABSENT",
+    "TRIAL_COLUMNS",
+    "Levels",
+    "Trials",
+    "join_trials",
+    "prompt_terms",
+    "value_hashes",
+]
 
 TRIAL_COLUMNS = (
     "sha256", "pixel_sha256", "prompt", "seed", "backend", "stage",
@@ -32,6 +43,10 @@ ABSENT = "(none)"
 """How the absence of a knob is named among its levels."""
 
 _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
+_FEWEST_REPEATS = 3
+_MOST_EXTRAS = 20
+"""So many settings that nobody knows are compared themselves, those whose values are most even."""
+
 _MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS, _SLOT_TERMS = 40, 5, 3, 6
 _BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
 
@@ -58,11 +73,13 @@ class Trials:
         prompts: Without LoRA tags.
         seeds: As texts.
         backends: Engines.
-        numbers: Knob -> its values, float64[n]; NaN = absent. ``lora:NAME`` is a LoRA's weight,
-            0 where the prompt does not call it.
+        numbers: Knob -> its values, float64[n]; NaN = absent. ``lora.NAME`` is a LoRA's weight,
+            0 where there is none; ``extra.NAME`` any other recorded setting.
         levels: Knob -> its values, for texts. ``term:TEXT`` (levels ``with`` and ``without``)
             is a part of the prompt between commas that three prompts have or more;
             ``term:A|B`` (levels ``A`` and ``B``) are parts of which every prompt has one.
+        settings: Every setting ``extra.NAME`` that varies, whether it is among the knobs or not:
+            pictures are alike in all else only if they agree in it.
         scores: float64[n]; see :class:`~safelight.learning.evidence.scores.ImageScores`.
         deviations: Of the scores, float64[n].
         readings: Scores without the prior, float64[n].
@@ -77,6 +94,7 @@ class Trials:
     backends: Levels
     numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     levels: Mapping[str, Levels] = field(default_factory=dict)
+    settings: Mapping[str, NDArray[np.float64] | Levels] = field(default_factory=dict)
     scores: NDArray[np.float64]
     deviations: NDArray[np.float64]
     readings: NDArray[np.float64]
@@ -93,7 +111,11 @@ class Trials:
         return (*self.numbers, *self.levels)
 
 
-def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) -> Trials:
+def join_trials(
+    columns: Mapping[str, Sequence[object]],
+    scores: ImageScores,
+    settings: Mapping[str, Mapping[int, object]] = MappingProxyType({}),
+) -> Trials:
     """Return the rated rows of *columns*, each picture once: the first row that shows it.
 
     Args:
@@ -102,6 +124,8 @@ def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) ->
             knobs: of numbers where every value is one, else of texts. None, NaN and
             infinity are absent.
         scores: Of the same pictures.
+        settings: ``extra.NAME`` or ``lora.NAME`` -> row -> value, for rows that have it; see
+            :mod:`.recorded_settings`.
 
     Raises:
         ValueError: Columns differ in length, or none says which picture a row is.
@@ -134,6 +158,19 @@ def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) ->
             numbers[name] = column
         else:
             levels[name] = _levels(values)
+    for name, by_row in settings.items():
+        weights = [by_row.get(row, 0.0) for row in kept]
+        if name.startswith(LORA) and name not in loras and any(weights):
+            weight = _numbers(weights)
+            if weight is not None:
+                loras[name] = weight
+    extras = _extras(settings, kept)
+    for name in _evenest(extras, len(kept)):
+        extra = extras[name]
+        if isinstance(extra, Levels):
+            levels[name] = extra
+        else:
+            numbers[name] = extra
     return Trials(
         identities=tuple(scores.identities[place] for place in first),
         prompts=prompts,
@@ -141,6 +178,7 @@ def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) ->
         backends=_levels(given.get("backend", [None] * len(kept))),
         numbers=numbers | loras,
         levels=levels | _terms(prompts),
+        settings=extras,
         scores=scores.scores[at] if len(at) else np.zeros(0),
         deviations=scores.deviations[at] if len(at) else np.zeros(0),
         readings=scores.readings[at] if len(at) else np.zeros(0),
@@ -148,6 +186,44 @@ def join_trials(columns: Mapping[str, Sequence[object]], scores: ImageScores) ->
         gone=len(scores.identities) - len(kept),
         unrated=sum(place is None for place in places),
     )
+
+
+def _extras(
+    settings: Mapping[str, Mapping[int, object]], kept: Sequence[int]
+) -> dict[str, NDArray[np.float64] | Levels]:
+    """Return the settings beside knobs that vary among the rows and may change pixels."""
+    found: dict[str, NDArray[np.float64] | Levels] = {}
+    for name, by_row in settings.items():
+        if not name.startswith(EXTRA) or changes_no_pixels(name):
+            continue
+        values = [by_row.get(row) for row in kept]
+        if len(set(values)) > 1:
+            column = _numbers(values)
+            found[name] = _levels(values) if column is None else column
+    return found
+
+
+def _evenest(extras: Mapping[str, NDArray[np.float64] | Levels], rows: int) -> list[str]:
+    """Return those to compare; not texts that are another one in nearly every row."""
+    evenness: dict[str, int] = {}
+    for name, column in extras.items():
+        codes = column.codes if isinstance(column, Levels) else np.nan_to_num(column, nan=np.inf)
+        _, counts = np.unique(codes, return_counts=True)
+        if not isinstance(column, Levels) or len(counts) <= rows / _FEWEST_REPEATS:
+            evenness[name] = rows - int(counts.max())
+    return sorted(evenness, key=lambda name: (-evenness[name], name))[:_MOST_EXTRAS]
+
+
+def value_hashes(salt: str, column: NDArray[np.float64] | Levels) -> NDArray[np.uint64]:
+    """Return 64-bit hashes of the values (splitmix64 of their bits and the salt)."""
+    start = int.from_bytes(blake2b(salt.encode(), digest_size=8).digest(), "little")
+    if isinstance(column, Levels):
+        column = column.codes.astype(np.float64)
+    column = np.where(np.isnan(column), np.inf, column) + 0.0  # one NaN, one zero
+    mixed = column.view(np.uint64) ^ np.uint64(start)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)
 
 
 def prompt_terms(prompt: str) -> tuple[str, ...]:
@@ -209,7 +285,7 @@ def _without_loras(prompts: Levels) -> tuple[Levels, dict[str, NDArray[np.float6
     found = {}
     for name in names:
         table = np.array([*(each.get(name, 0.0) for each in weights), 0.0])
-        found[f"lora:{name}"] = table[prompts.codes]
+        found[f"{LORA}{name}"] = table[prompts.codes]
     codes = np.append(merged.codes, -1)[prompts.codes]
     return Levels(names=merged.names, codes=codes), found
 

@@ -41,6 +41,7 @@ from safelight.learning.plans.proposals import (
     spread_settings,
 )
 from safelight.learning.plans.surrogate import Surrogate
+from safelight.recorded_settings import LORA
 
 __all__ = [
     "EXPLORED",
@@ -331,7 +332,7 @@ def _space_of(
     found: dict[str, SpaceKnob] = dict(named)
     fixed: dict[str, Any] = {}
     for name in trials.knobs:
-        if name in named or not (name in KNOBS or name.startswith("lora:")):
+        if name in named or not (name in KNOBS or name.startswith(LORA)):
             continue  # what is no setting of the engine, such as the terms of a prompt
         values = _values(trials, name)
         known = [value for value in values if value is not None]

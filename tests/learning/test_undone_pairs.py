@@ -1,0 +1,138 @@
+"""Every recorded setting counts in what is alike; which of them undoes pairs is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from learning.simulated_ratings import digest, star_events
+from safelight.learning.evidence.effects import Effects, find_effects
+from safelight.learning.evidence.knob_levels import knob_levels, likeness
+from safelight.learning.evidence.scores import fit_scores
+from safelight.learning.evidence.trials import Trials, join_trials
+from safelight.learning.evidence.undone_pairs import pair_count
+from safelight.recorded_settings import changes_no_pixels
+
+PROMPTS = 12
+
+
+def trials(settings: Mapping[str, list[Any]], better: str = "Heun") -> Trials:
+    """Return two pictures of each prompt that differ in their sampler, of which one is better."""
+    count = 2 * PROMPTS
+    samplers = ["Euler", "Heun"] * PROMPTS
+    chance = np.random.default_rng(3)
+    stars = {n: int(3 + (samplers[n] == better) + chance.integers(0, 2)) for n in range(count)}
+    columns: dict[str, Any] = {
+        "sha256": [digest(n) for n in range(count)], "sampler": samplers,
+        "prompt": [f"thing {n // 2}" for n in range(count)], "seed": [1] * count,
+    }  # fmt: skip
+    by_row = {
+        name: {row: value for row, value in enumerate(values) if value is not None}
+        for name, values in settings.items()
+    }
+    return join_trials(columns, fit_scores(star_events(stars)), by_row)
+
+
+def pairs_of(effects: Effects, knob: str = "sampler") -> int:
+    (one,) = [effect for effect in effects.knobs if effect.knob == knob]
+    return sum(c.n for c in one.comparisons if c.basis == "pairs")
+
+
+def test_pictures_that_differ_in_an_unknown_setting_are_not_alike() -> None:
+    """It may be the cause; which one it was, and how many pairs it cost, is told."""
+    assert pairs_of(find_effects(trials({}))) == PROMPTS
+    mine = ["a", "b"] * PROMPTS
+    effects = find_effects(trials({"extra.turbo": mine, "extra.same": ["x"] * 24}))
+    assert pairs_of(effects) == 0
+    (undone,) = effects.undone
+    assert (undone.setting, undone.pairs) == ("extra.turbo", PROMPTS)
+    assert undone.knobs == (("sampler", PROMPTS),)
+    assert undone.message == "extra.turbo alone undoes 12 pairs that are alike in all else" \
+        " (sampler 12)"  # fmt: skip
+
+
+def test_what_is_there_in_one_and_not_in_the_other_differs() -> None:
+    effects = find_effects(trials({"extra.turbo": [None, 1.0] * PROMPTS}))
+    assert pairs_of(effects) == 0
+    assert [one.setting for one in effects.undone] == ["extra.turbo"]
+
+
+def test_the_parts_of_an_extension_are_one_setting() -> None:
+    """Each is there whenever the other is: whether it was used can be told, which of both not."""
+    parts: dict[str, list[Any]] = {
+        "extra.ADetailer model": [None, "face"] * 12,
+        "extra.ADetailer blur": [None, 4.0] * 12,
+    }
+    effects = find_effects(trials(parts))
+    assert pairs_of(effects) == 0
+    assert [one.pairs for one in effects.undone] == [PROMPTS]
+
+
+def test_two_settings_that_both_differ_do_not_undo_pairs_alone() -> None:
+    effects = find_effects(trials({"extra.a": ["a", "b"] * 12, "extra.b": [1.0, 2.0] * 12}))
+    assert pairs_of(effects) == 0
+    assert effects.undone == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["extra.Time taken", "extra.time_taken", "extra.user", "extra.job.id", "extra.Model hash",
+     "extra.Created Date", "extra.file-name", "extra.safelight"],
+)  # fmt: skip
+def test_what_cannot_change_pixels_undoes_nothing(name: str) -> None:
+    assert changes_no_pixels(name)
+    effects = find_effects(trials({name: [float(n) for n in range(24)]}))
+    assert pairs_of(effects) == PROMPTS
+    assert effects.undone == ()
+    assert name not in {one.knob for one in effects.knobs}
+
+
+@pytest.mark.parametrize("name", ["extra.turbo", "extra.RNG", "extra.timesteps", "lora.user"])
+def test_what_may_change_pixels_is_not_passed_over(name: str) -> None:
+    assert not changes_no_pixels(name)
+
+
+def test_a_setting_nobody_knows_is_learned_from() -> None:
+    count = 2 * PROMPTS
+    stars = {n: 2 + 2 * (n % 2) + (n // 2) % 2 for n in range(count)}
+    columns: dict[str, Any] = {
+        "sha256": [digest(n) for n in range(count)],
+        "prompt": [f"thing {n // 2}" for n in range(count)], "seed": [1] * count,
+    }  # fmt: skip
+    tiling = {"extra.tiling": {n: ("true" if n % 2 else "false") for n in range(count)}}
+    effects = find_effects(join_trials(columns, fit_scores(star_events(stars)), tiling))
+    (one,) = [effect for effect in effects.knobs if effect.knob == "extra.tiling"]
+    assert one.status == "clear"
+    assert one.comparisons[0].n == PROMPTS
+
+
+def test_a_text_of_its_own_in_every_picture_is_no_knob_but_counts() -> None:
+    found = trials({"extra.note": [f"note {n}" for n in range(24)]})
+    assert "extra.note" not in found.knobs
+    effects = find_effects(found)
+    assert pairs_of(effects) == 0
+    assert [one.setting for one in effects.undone] == ["extra.note"]
+
+
+def test_only_so_many_are_compared_and_all_of_them_count() -> None:
+    many = {f"extra.{n:02d}": [float(n), 2.0] * PROMPTS for n in range(30)}
+    found = trials(many)
+    assert len([knob for knob in found.knobs if knob.startswith("extra.")]) == 20
+    assert len(found.settings) == 29  # one of them never varied
+
+
+def test_a_lora_that_only_a_graph_names_is_a_knob() -> None:
+    found = trials({"lora.Ink": [0.5 if n % 2 else None for n in range(24)]})
+    assert found.numbers["lora.Ink"].tolist() == [0.0, 0.5] * PROMPTS
+
+
+def test_pairs_are_counted_as_they_are_compared() -> None:
+    """With a reference and, where levels are many, against all others together."""
+    found = trials({})
+    levels = knob_levels(found)
+    alike = likeness(found)
+    assert pair_count(levels["sampler"], alike["sampler"]) == PROMPTS
+    assert pair_count(levels["sampler"], np.arange(24, dtype=np.uint64)) == 0

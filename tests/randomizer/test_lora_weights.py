@@ -1,0 +1,90 @@
+"""The weight of a LoRA is varied as a knob is: in sweeps and in settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from randomizer.small_plans import plan_of, prompts_of
+from safelight.config import PipelineConfig
+from safelight.errors import ConfigError
+from safelight.lora_tags import split_loras, with_lora
+from safelight.randomizer import plan_variants
+
+
+def test_a_weight_is_swept_where_the_prompt_names_the_lora_and_where_it_does_not() -> None:
+    plan = plan_of("a <lora:ink:0.2>, b", sweep={"lora.ink": [0.5, 1]})
+    assert prompts_of(plan) == ["a <lora:ink:0.5>, b", "a <lora:ink:1>, b"]
+    plan = plan_of("a", sweep={"lora.my style v1.2": "0-1 (+0.5)"})
+    assert prompts_of(plan) == ["a", "a <lora:my style v1.2:0.5>", "a <lora:my style v1.2:1>"]
+    assert [axis.name for axis in plan.axes] == ["lora.my style v1.2"]
+    assert plan.variants[1].label == "lora.my style v1.2=0.5"
+    assert plan.variants[1].choices == {"lora.my style v1.2": 0.5}
+
+
+def test_at_weight_zero_the_prompt_is_the_one_without_it() -> None:
+    """So that it is the same picture, and is not drawn twice."""
+    (nothing, _) = prompts_of(plan_of("a, <lora:ink>, b", sweep={"lora.ink": [0, 1]}))
+    assert nothing == "a, b"
+
+
+def test_weights_are_set_once_the_prompt_is_decided() -> None:
+    """After templates and lists, and before img2img takes the prompt over."""
+    config = {
+        "txt2img": {"prompt": "a {red|blue} fox", "seed": 1},
+        "img2img": {"denoising_strength": 0.5},
+        "randomizer": {"sweep": {"lora": {"ink": [0.5]}}},
+    }
+    plan = plan_variants(PipelineConfig.from_mapping(config))
+    told = [variant.config for variant in plan.variants]
+    assert [c["txt2img"]["prompt"] for c in told] == [
+        "a red fox <lora:ink:0.5>", "a blue fox <lora:ink:0.5>",
+    ]  # fmt: skip
+    assert all(c["img2img"]["prompt"] == c["txt2img"]["prompt"] for c in told)
+    config["img2img"] |= {"prompt": "more"}  # type: ignore[operator]
+    config["randomizer"] = {"sweep": {"img2img.lora.ink": [0.5]}}
+    (first, _) = plan_variants(PipelineConfig.from_mapping(config)).variants
+    assert first.config["txt2img"]["prompt"] == "a red fox"
+    assert first.config["img2img"]["prompt"] == "more <lora:ink:0.5>"
+
+
+def test_settings_hold_weights_and_what_only_the_engine_knows() -> None:
+    settings = [{"lora.ink": 0.5, "txt2img.extra.deep.er": 2}, {"txt2img.lora.ink": 1}]
+    plan = plan_of("a", settings=settings)
+    assert prompts_of(plan) == ["a <lora:ink:0.5>", "a <lora:ink:1>"]
+    assert plan.variants[0].config["txt2img"]["extra"] == {"deep": {"er": 2}}
+
+
+@pytest.mark.parametrize(
+    ("randomizer", "told"),
+    [
+        ({"sweep": {"lora.ink": ["a"]}}, "every weight must be a number from -100 to 100"),
+        ({"sweep": {"lora.ink": [True]}}, "every weight must be a number"),
+        ({"sweep": {"lora.ink": "101-103"}}, "every weight must be a number from -100 to 100"),
+        ({"sweep": {"lora.a:b": [1]}}, "must name a LoRA, as its tag in a prompt does, got 'a:b'"),
+        ({"sweep": {"upscale.lora.a": [1]}}, "belongs to txt2img or img2img"),
+        ({"settings": [{"lora.ink": "a"}]}, "every weight must be a number"),
+        ({"settings": [{"lora.ink": 1}], "sweep": {"lora.ink": [1]}}, "swept, too"),
+    ],
+)  # fmt: skip
+def test_faults_are_told(randomizer: dict[str, Any], told: str) -> None:
+    config = {"txt2img": {"prompt": "a"}, "upscale": {"scale": 2}, "randomizer": randomizer}
+    with pytest.raises(ConfigError, match=told):
+        PipelineConfig.from_mapping(config)
+
+
+_names = st.text(alphabet="abc v1.2", min_size=1, max_size=8).map(str.strip).filter(bool)
+_weights = st.floats(-3, 3).map(lambda weight: round(weight, 2))
+
+
+@given(st.text(alphabet="abc, <lora:ink:1>()", max_size=40), _names, _weights)
+def test_the_prompt_then_has_it_at_that_weight_and_all_else_as_before(
+    prompt: str, name: str, weight: float
+) -> None:
+    others = [lora for lora in split_loras(prompt)[1] if lora.name != name]
+    found = split_loras(with_lora(prompt, name, weight))[1]
+    assert [lora for lora in found if lora.name != name] == others
+    assert [lora.unet for lora in found if lora.name == name] == ([weight] if weight else [])
