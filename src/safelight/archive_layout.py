@@ -12,6 +12,9 @@
     presets/<name>.toml                     settings that are known to work
     searches.json                           searches that were given a name
     running/<run_id>                        present from a run's start until its record is safe
+    .thumbnails/<side>/                     small pictures of the page
+    packs/.tables/<pack>-<hash>/            tables of today, made of a pack of an earlier version
+    packs/.damaged/, images/.damaged/       what was damaged and has been replaced
 
 Every file is of one kind: it never changes (records, packs, pictures), it grows by lines (ratings,
 journals, logs of imports), or it is replaced as a whole (searches, presets, contact sheets). What
@@ -33,17 +36,21 @@ __all__ = [
     "JOURNAL_NAME",
     "PART",
     "PICTURE_SUFFIXES",
+    "RENEWED_TABLES",
+    "SET_ASIDE",
     "FileKind",
     "files_below",
     "imports_folder",
     "kind_of",
     "packs_folder",
+    "pictures_folder",
     "presets_folder",
     "ratings_folder",
     "records_folder",
     "run_folder",
     "running_folder",
     "searches_file",
+    "thumbnails_folder",
     "without_part",
 ]
 
@@ -59,6 +66,13 @@ CONTACT_SHEET = "contact_sheet"
 PICTURE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".apng", ".jxl", ".bmp", ".tiff")
 )
+SET_ASIDE = ".damaged"
+"""Folder for what was damaged, beside packs and below pictures; nothing reads it."""
+
+RENEWED_TABLES = ".tables"
+"""Folder beside packs for tables that were made of the documents of earlier ones."""
+
+_PICTURES = "images"
 _LINES = ".jsonl"
 
 
@@ -97,7 +111,7 @@ def _kind_of_whole(place: PurePosixPath) -> FileKind | None:
     if not parts or any(part.startswith(".") for part in parts):
         return None
     first, suffix = parts[0], place.suffix.lower()
-    if first == "images" and len(parts) > 1:
+    if first == _PICTURES and len(parts) > 1:
         if place.name == JOURNAL_NAME:
             return FileKind.GROWING
         if place.name.startswith(CONTACT_SHEET) or suffix == ".xmp":
@@ -182,6 +196,16 @@ def records_folder(archive: Path) -> Path:
     return archive / "records"
 
 
+def pictures_folder(archive: Path) -> Path:
+    """Return the folder of the pictures, by day and run."""
+    return archive / _PICTURES
+
+
+def thumbnails_folder(archive: Path) -> Path:
+    """Return the folder of the page's small pictures."""
+    return archive / ".thumbnails"
+
+
 def packs_folder(archive: Path) -> Path:
     """Return the folder of the packs."""
     return archive / "packs"
@@ -220,4 +244,4 @@ def run_folder(timestamp: str, run_id: str) -> PurePosixPath:
     """Return where a run's images are, relative to the archive and never outside of it."""
     day, time = timestamp[:10], timestamp[11:19].replace(":", "")
     name = _NOT_IN_NAME.sub("-", f"{time}-{run_id}")[:200]
-    return PurePosixPath("images", day if _DAY.fullmatch(day) else "undated", name)
+    return PurePosixPath(_PICTURES, day if _DAY.fullmatch(day) else "undated", name)

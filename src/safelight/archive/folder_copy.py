@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from safelight.archive.archive import Archive
-from safelight.archive.pack_check import SET_ASIDE, check_pack, set_aside
+from safelight.archive.pack_check import check_pack, set_aside
 from safelight.archive.packs import MANIFEST, read_pack
 from safelight.archive.transfer import (
     Carried,
@@ -27,6 +27,7 @@ from safelight.archive.transfer import (
 from safelight.archive_layout import (
     JOURNAL_NAME,
     PART,
+    SET_ASIDE,
     files_below,
     packs_folder,
     running_folder,

@@ -29,7 +29,6 @@ from safelight.durable_file import make_folder, sync_folder
 from safelight.errors import ArchiveError, RecordError, sentence_of
 
 __all__ = [
-    "SET_ASIDE",
     "PackCheck",
     "check_pack",
     "readable_tables",
@@ -37,9 +36,6 @@ __all__ = [
     "seal",
     "set_aside",
 ]
-
-SET_ASIDE = ".damaged"
-"""Folder for what was damaged, beside packs and below images; nothing reads it."""
 
 _TOGETHER = 2048
 """Documents that are compressed together."""
@@ -170,7 +166,8 @@ def set_aside(damaged: Path, target: Path) -> None:
 
     Args:
         damaged: A pack, or a picture.
-        target: Where it goes, below a folder :data:`SET_ASIDE`; its name gets an end of chance.
+        target: Where it goes, below a folder :data:`.archive_layout.SET_ASIDE`; its name gets an
+            end of chance.
 
     Raises:
         ArchiveError: It cannot be moved.

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from safelight.archive.columns import TABLES, Batch, columns_of, decoded, numpy_columns
+from safelight.archive_layout import RENEWED_TABLES
 from safelight.durable_file import (
     flush_file,
     hidden_folder,
@@ -70,7 +71,6 @@ all."""
 
 
 MANIFEST = "manifest.json"
-_RENEWED = ".tables"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ def read_pack(path: Path) -> Pack:
         files=tuple(f"{table}.parquet" for table in manifest.sizes), sha256=manifest.sha256,
         columns=columns, digest=hashlib.sha256(text).hexdigest(), tables=path if current else None,
     )  # fmt: skip
-    if current or path.parent.name == _RENEWED:
+    if current or path.parent.name == RENEWED_TABLES:
         return pack
     try:
         return replace(pack, tables=read_pack(_renewed(pack)).tables)
@@ -282,11 +282,11 @@ def forget_tables(pack: Pack) -> None:
 def pack_name(file: str) -> str:
     """Return the name of the pack that a file of tables, as DuckDB names it, belongs to."""
     *_, parent, folder, _ = file.replace("\\", "/").split("/")
-    return folder.rpartition("-")[0] if parent == _RENEWED else folder
+    return folder.rpartition("-")[0] if parent == RENEWED_TABLES else folder
 
 
 def _renewed(pack: Pack) -> Path:
-    return pack.path.parent / _RENEWED / f"{pack.path.name}-{pack.digest[:16]}"
+    return pack.path.parent / RENEWED_TABLES / f"{pack.path.name}-{pack.digest[:16]}"
 
 
 def _write_folder(

@@ -6,11 +6,11 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from safelight.archive.archive import Archive, Fault
 from safelight.archive.loose_records import loose_names
-from safelight.archive.pack_check import SET_ASIDE, check_pack, rescued_documents, set_aside
+from safelight.archive.pack_check import check_pack, rescued_documents, set_aside
 from safelight.archive.packs import (
     Pack,
     connected,
@@ -21,7 +21,12 @@ from safelight.archive.packs import (
     write_pack,
 )
 from safelight.archive.verification import damaged_pictures
-from safelight.archive_layout import packs_folder, records_folder
+from safelight.archive_layout import (
+    SET_ASIDE,
+    packs_folder,
+    pictures_folder,
+    records_folder,
+)
 from safelight.durable_file import TEMPORARY_SUFFIX, remove_abandoned
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import read_document
@@ -90,11 +95,13 @@ def set_pictures_aside(
     """
     aside: list[str] = []
     left: list[Fault] = []
+    pictures = pictures_folder(archive.path)
     for place in damaged_pictures(archive, on_progress):
-        path, below = archive.path / place, PurePosixPath(place).relative_to("images")
+        path = archive.path / place
+        below = path.relative_to(pictures)
         try:
             try:
-                set_aside(path, archive.path / "images" / SET_ASIDE / below)
+                set_aside(path, pictures / SET_ASIDE / below)
             except ArchiveError as error:
                 cause = error.__cause__
                 if not isinstance(cause, OSError) or cause.errno != errno.EXDEV:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safelight.archive import Archive
-from safelight.archive_layout import JOURNAL_NAME, running_folder
+from safelight.archive_layout import JOURNAL_NAME, pictures_folder, running_folder
 from safelight.durable_file import is_held
 from safelight.errors import RecordError, SafelightError, sentence_of
 from safelight.formats.bounded_json import json_object
@@ -49,7 +49,7 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
     """
     known = {row[0] for row in archive.query(view="runs", columns=["run_id"], limit=None).rows}
     lost: dict[str, list[tuple[Mapping[str, Any], Reading, str]]] = {}
-    for path, _, _ in walk_pictures([archive.path / "images"]):
+    for path, _, _ in walk_pictures([pictures_folder(archive.path)]):
         try:
             reading = read_picture(Path(path))
         except (OSError, SafelightError):

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from safelight.archive_layout import JOURNAL_NAME, running_folder
+from safelight.archive_layout import JOURNAL_NAME, running_folder, thumbnails_folder
 from safelight.durable_file import write_new_file
 from safelight.errors import ImageError, RecordError
 from safelight.learning.learning_record import ImageOutput
@@ -89,7 +89,7 @@ class Pictures:
             return None
 
     def _thumbnails(self, digest: str, side: int) -> Path:
-        return self._archive.path / ".thumbnails" / str(side) / digest[:2]
+        return thumbnails_folder(self._archive.path) / str(side) / digest[:2]
 
     def thumbnail(self, digest: str, side: int) -> bytes | None:
         """Return a WebP no larger than *side* pixels, made when it is first asked for.
