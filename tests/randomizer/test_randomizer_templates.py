@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dynamicprompts.commands import Command
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from randomizer.small_plans import DATA, WILDCARDS, labels_of, plan_of, prompts_
 from safelight.config import PipelineConfig
 from safelight.errors import TemplateError
 from safelight.randomizer import plan_variants
-from safelight.randomizer.template_syntax import _Braces, has_syntax
+from safelight.randomizer.template_syntax import _PlainTemplate, has_syntax
 
 CASES = json.loads((DATA / "dynamicprompts_expand.json").read_text("utf-8"))["cases"]
 
@@ -89,17 +90,53 @@ def test_any_nesting_of_braces_is_listed_as_the_library_does(template: str) -> N
 @given(st.lists(st.sampled_from(["{", "}", "|", "a", " ", "\n", ",:(", "2", ".5", "::", "-"])))
 def test_templates_of_braces_alone_parse_as_in_the_library(signs: list[str]) -> None:
     """The quick reader for ``{a|2::b}`` builds the very tree that the library would."""
+    text = "".join(signs)
+    if has_syntax(text):
+        assert _PlainTemplate(text).tree() == library_tree(text)
+
+
+@example(["{", "2::", "__a__", "|", " ", "__a/b-c_d__", " ", "}"])
+@example(["__a__", "(", "x", ")"])
+@example(["_", "__a__"])
+@example(["__a__", "__a__"])
+@given(
+    st.lists(
+        st.sampled_from(
+            ["__a__", "__a/b-c_d__", "__", "_", "a", "{", "}", "|", " ", "\n", "2::", "(", ")",
+             "-", "/", "*", "~", "!", "#", ","]
+        ),
+        max_size=14,
+    )
+)  # fmt: skip
+def test_templates_with_wildcards_parse_as_in_the_library(signs: list[str]) -> None:
+    """Where the quick reader takes a template on, the library would read the same in it."""
+    text = "".join(signs)
+    tree = _PlainTemplate(text).tree() if has_syntax(text) else None
+    if tree is not None:
+        assert tree == library_tree(text)
+
+
+def library_tree(text: str) -> Command | None:
+    """Return what the library's own parser makes of *text*, None when it cannot read it."""
     from dynamicprompts.parser.parse import parse
     from pyparsing import ParseException
 
-    text = "".join(signs)
-    if not has_syntax(text):
-        return
     try:
-        expected = parse(text)
+        return parse(text)
     except ParseException:
-        expected = None
-    assert _Braces(text).tree() == expected
+        return None
+
+
+def test_usual_templates_do_not_import_the_parser() -> None:
+    """Braces, weights and wildcards are most templates; importing pyparsing takes longer."""
+    code = (
+        "import sys\n"
+        "from safelight.randomizer.template_syntax import parse_template\n"
+        "parse_template('a {2::red|__colors/warm__} apple on __surface__, {x|{y|z}}', '')\n"
+        "print('pyparsing' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_an_unknown_wildcard_is_named_with_near_names() -> None:

@@ -1,8 +1,9 @@
 """Template text -> the syntax tree of the ``dynamicprompts`` library.
 
-The library's parser needs about half a millisecond for every option, so templates that hold
-nothing but texts and ``{a|2::b}`` are read here, into the same tree. A text without any template
-syntax never meets a parser, and the library is not even imported for it.
+The library's parser takes a tenth of a second to import and about half a millisecond for every
+option, so templates that hold nothing but texts, ``{a|2::b}`` and plain ``__names__`` are read
+here, into the same tree. A text without any template syntax never meets a parser, and the library
+is not even imported for it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["has_syntax", "parse_template", "unshielded"]
 
 _SYNTAX = re.compile(r"[{#]|__|\$[{$]|%\{")
-_MORE_THAN_BRACES = re.compile(r"[#$%~!@/]|__")
+_BEYOND = re.compile(r"[#$%~!@/]|__")
+"""What makes a text between signs and wildcards a matter for the library."""
 _REAL = r"[+-]?(?:\d+\.\d*|\.\d+)|\d+"
 _WEIGHT = re.compile(rf"[ \t\r\n]*({_REAL})::")
-_SIGNS = re.compile(r"([{|}])")
+_WILDCARD = r"(?<!_)__[A-Za-z0-9]+(?:[-_/][A-Za-z0-9]+)*__(?!_)"
+_SIGNS = re.compile(rf"([{{|}}]|{_WILDCARD})")
 _BLANKS = " \t\r\n"
 _LONE = re.compile(r"(?<!\$)\$(?![{$])|%(?!\{)")
 _SHIELDS = {"$": "\U0010fffc", "%": "\U0010fffd"}
@@ -45,10 +48,9 @@ def parse_template(text: str, where: str) -> Command:
     Raises:
         TemplateError: The text cannot be read; the message has the place.
     """
-    if not _MORE_THAN_BRACES.search(text):
-        tree = _Braces(text).tree()
-        if tree is not None:
-            return tree
+    tree = _PlainTemplate(text).tree()
+    if tree is not None:
+        return tree
     from dynamicprompts.parser.parse import parse
     from pyparsing import ParseBaseException
 
@@ -88,22 +90,23 @@ def _unreadable(text: str, where: str, place: int, *, marks: bool) -> TemplateEr
     )
 
 
-class _Braces:
-    """Reads texts and ``{a|2::b}``, nested; leading blanks of an option are dropped."""
+class _PlainTemplate:
+    """Reads texts, ``__names__`` and ``{a|2::b}``, nested; leading blanks of an option go."""
 
     def __init__(self, text: str) -> None:
-        self._pieces = [piece for piece in _SIGNS.split(text) if piece]
+        self._pieces = _SIGNS.split(text)  # texts, and between them signs and wildcards
+        self._simple = not any(map(_BEYOND.search, self._pieces[::2]))
         self._place = 0
 
     def tree(self) -> Command | None:
-        """Return the tree, or None when a brace is not closed."""
+        """Return the tree, or None when there is more in the text, or a brace is not closed."""
         try:
-            return self._sequence(inside=False)
+            return self._sequence(inside=False) if self._simple else None
         except (IndexError, RecursionError):
             return None
 
     def _sequence(self, *, inside: bool) -> Command:
-        from dynamicprompts.commands import LiteralCommand, SequenceCommand
+        from dynamicprompts.commands import LiteralCommand, SequenceCommand, WildcardCommand
 
         tokens: list[Command] = []
         text = ""
@@ -112,13 +115,15 @@ class _Braces:
             if inside and piece in ("|", "}"):
                 break
             self._place += 1
-            if piece != "{":
+            wildcard = self._place % 2 == 0 and piece.startswith(_WILDCARD_MARK)
+            if piece != "{" and not wildcard:
                 text += piece
                 continue
             if text:
                 tokens.append(LiteralCommand(text))
                 text = ""
-            tokens.append(self._variants())
+            name = piece.removeprefix(_WILDCARD_MARK).removesuffix(_WILDCARD_MARK)
+            tokens.append(WildcardCommand(name) if wildcard else self._variants())
         if text:
             tokens.append(LiteralCommand(text))
         return tokens[0] if len(tokens) == 1 else SequenceCommand(tokens)
