@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from safelight.application.jobs import ready_job
+from safelight.cli.headed_table import (
+    Column,
+    emphasized,
+    headed_table,
+    terminal_width,
+    wrapped,
+)
 from safelight.cli.options import json_option, override_option, seed_option
 from safelight.config import PipelineConfig, plain
 from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
@@ -59,38 +66,32 @@ def print_plan(
     config: PipelineConfig, plan: RandomizerPlanResult, variants: Sequence[Variant]
 ) -> None:
     """Print the size, how it comes about, and a table of *variants*."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
+    width = terminal_width()
     stages = " -> ".join(config.stages)
     noun = "variant" if plan.plan_size == 1 else "variants"
-    console.print(
-        f"{plan.plan_size:,} {noun} through {stages} (mode {plan.mode}, seed {plan.seed})"
-    )
+    size = f"{plan.plan_size:,} {noun} through {stages} (mode {plan.mode}, seed {plan.seed})"
+    _say(emphasized(line) for line in wrapped(size, width))
     factors = [f"{axis.name} x {axis.size:,}" for axis in plan.axes if axis.size > 1]
     if factors:
-        console.print(Text("  " + ", ".join(factors)))
+        _say(wrapped("  " + ", ".join(factors), width))
     repeated = repeated_variants(plan)
     for warning in (*plan.warnings, *([repeated] if repeated else [])):
-        console.print(Text(f"warning: {warning}"))
+        _say(wrapped(f"warning: {warning}", width))
     if not variants:
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("#", justify="right")
-    table.add_column("chosen", overflow="fold", max_width=60)
-    table.add_column("prompt", overflow="fold")
-    table.add_column("seed", justify="right")
-    for variant in variants:
-        drawing = variant.config.get("txt2img") or variant.config.get("img2img") or {}
-        table.add_row(
-            str(variant.index),
-            Text(variant.label or ""),
-            Text(str(drawing.get("prompt", ""))[:300]),
-            str(drawing.get("seed", "")),
-        )
-    console.print(table)
+    columns = [Column("#", right=True), Column("chosen", widest=60), Column("prompt"),
+               Column("seed", right=True)]  # fmt: skip
+    _say(headed_table(columns, list(map(_row, variants)), width))
     if len(variants) < plan.plan_size:
-        console.print(f"... and {plan.plan_size - len(variants):,} more")
+        _say([emphasized(f"... and {plan.plan_size - len(variants):,} more")])
+
+
+def _row(variant: Variant) -> tuple[str, ...]:
+    drawing = variant.config.get("txt2img") or variant.config.get("img2img") or {}
+    prompt = str(drawing.get("prompt", ""))[:300]
+    return str(variant.index), variant.label or "", prompt, str(drawing.get("seed", ""))
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
