@@ -24,7 +24,7 @@ SHORT = {
     "record_writer": ("10",),
     "runner_overhead": ("1",),
     "scale_simulation": (),
-    "startup": ("2",),
+    "startup": ("5",),
     "suggest_truth": ("--repeats", "1", "--ratings", "20"),
     "webui_overhead": ("1",),
 }

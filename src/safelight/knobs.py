@@ -8,7 +8,6 @@ called is in :mod:`safelight.sampler_names`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -345,6 +344,8 @@ def knob_fault(knob: Knob, value: object) -> str | None:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'steps'?"``, or an empty text when nothing is near."""
     lower = {candidate.lower(): candidate for candidate in known}
+    import difflib  # only what is misspelt needs it
+
     near = difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)
     if not near:
         return ""

@@ -18,8 +18,6 @@ stays what was written: ``7`` is an integer, ``7.0`` is not.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +64,9 @@ def values_of(spec: object, kind: Kind) -> Sequence[Any]:
 
 
 def _rows(text: str) -> Iterator[list[str]]:
+    import csv
+    import io
+
     return csv.reader(io.StringIO(text), skipinitialspace=True)
 
 

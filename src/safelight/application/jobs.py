@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -102,7 +102,7 @@ def ready_config(
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
         raise ConfigError(f"seed must be a whole number from 0, got {seed!r}", source=source)
     asked = False
-    plan_seed = secrets.randbits(32) if seed is None else seed
+    plan_seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     try:
         if backend is None:
             options = secret_options(config.backend.options, environ)

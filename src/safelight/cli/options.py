@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any, TypeVar
 
 import click
 
-from safelight.archive_layout import ARCHIVE_FOLDERS
 from safelight.randomizer_config import LARGE_PLAN
 
 __all__ = [
@@ -58,7 +55,13 @@ def archive_words(path: Path) -> str:
 
 
 def _quoted(word: str) -> str:
-    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)
+    if os.name == "nt":
+        import subprocess
+
+        return subprocess.list2cmdline([word])
+    import shlex
+
+    return shlex.quote(word)
 
 
 def check_archive(path: Path) -> Path:
@@ -67,6 +70,8 @@ def check_archive(path: Path) -> Path:
     Raises:
         click.ClickException: It is none: to answer "nothing found" would be wrong.
     """
+    from safelight.archive_layout import ARCHIVE_FOLDERS
+
     if not path.is_dir():
         raise click.ClickException(
             f"there is no archive at {path}; safelight demo, import and run make one,"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, ConfigFault
 from safelight.pipeline.backend import Backend, ListsChoices
-from safelight.sampler_names import name_hint
 
 if TYPE_CHECKING:
     from safelight.pipeline.engine_pool import EnginePool
@@ -34,6 +33,8 @@ def refuse_unknown_choices(
         known = choices.get(knob)
         for value in values if known is not None else ():
             if known is not None and value not in known:
+                from safelight.sampler_names import name_hint  # only a fault needs its table
+
                 hint = name_hint(knob, str(value), known)
                 message = f"{backend.name} does not know {value!r}{hint}"
                 faults.append(ConfigFault(path=path, message=message))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
-
-import msgspec
 
 from safelight.config import RandomizerMode
 from safelight.knobs import Stage
@@ -138,8 +137,8 @@ def repeated_variants(plan: RandomizerPlanResult, most: int = _MOST_COMPARED) ->
     """
     if plan.plan_size > most:
         return None
-    encode = msgspec.json.Encoder(order="sorted").encode
-    repeated = plan.plan_size - len({encode(variant.config) for variant in plan.variants})
+    different = {json.dumps(v.config, sort_keys=True, default=str) for v in plan.variants}
+    repeated = plan.plan_size - len(different)
     if not repeated:
         return None
     equal = "is equal to an earlier one" if repeated == 1 else "are equal to earlier ones"

@@ -6,7 +6,6 @@ things whose words it knows, at one size; every knob it takes truly acts.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +122,8 @@ class BundledBackend:
 
 def _word_warnings(prompt: EncodedPrompt, model: TextToImageModel, where: str) -> list[str]:
     """Return a sentence for each word that had no effect."""
+    import difflib  # only words without effect need it
+
     found = []
     for word in prompt.unknown[:10]:
         near = difflib.get_close_matches(word, model.vocabulary, n=1, cutoff=0.75)

@@ -11,14 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight.backends.file_contents import content_of
-from safelight.backends.input_picture import input_picture
 from safelight.backends.upscalers.ncnn_networks import KNOWN_NETWORKS, NcnnUpscaler, find_networks
 from safelight.backends.upscalers.spandrel_networks import SpandrelUpscaler, find_network_files
 from safelight.errors import BackendError
 from safelight.pipeline.backend import GeneratedImage, Generation, StepCallback, UpscaleRequest
-from safelight.pipeline.images import encode_png
-from safelight.sampler_names import name_hint
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,6 +41,8 @@ def own_upscalers(networks_dir: Path | None = None) -> tuple[str, ...]:
 
 def upscaler_contents(names: Iterable[str], networks_dir: Path | None = None) -> dict[str, str]:
     """Return name -> hash of its files, for those of *names* that are networks here."""
+    from safelight.backends.file_contents import content_of
+
     networks = _networks(networks_dir)
     found = {}
     for name in names:
@@ -86,6 +84,8 @@ def upscale(
         return enlarged
     networks = _networks(networks_dir)
     if name not in networks:
+        from safelight.sampler_names import name_hint
+
         hint = name_hint("upscaler", name, (*_FILTERS, *networks))
         raise BackendError(f"there is no upscaler {name!r} here{hint}{_how_to_get(name)}")
     enlarged = networks[name].enlarge(picture, scale, on_tile)
@@ -102,6 +102,9 @@ def upscaled(
         GenerationCancelled: *on_step* asked to stop.
     """
     import numpy as np
+
+    from safelight.backends.input_picture import input_picture
+    from safelight.pipeline.images import encode_png
 
     name = request.upscaler or DEFAULT_UPSCALER
     scale = _DEFAULT_SCALE if request.scale is None else request.scale
