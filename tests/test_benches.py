@@ -46,10 +46,11 @@ def test_every_bench_is_run_or_said_why_not() -> None:
 @pytest.mark.skipif(not (ROOT / "bench").is_dir(), reason="needs the source tree")
 @pytest.mark.parametrize("name", SHORT)
 def test_a_bench_runs_in_its_short_form(name: str, tmp_path: Path) -> None:
+    path = (str(ROOT / "tests"), os.environ.get("PYTHONPATH"))
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / f"{name}.py"), *SHORT[name]],
         cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip()
