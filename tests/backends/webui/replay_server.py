@@ -42,6 +42,8 @@ class ReplayServer:
         seconds: What a job takes at least.
         previews: Whether progress shows a half-done picture.
         tweak: Changes the answer to a job before it is sent.
+        flow_key: What Forge's text calls ``distilled_cfg_scale`` with the model that is loaded;
+            empty when the model has none, as Stable Diffusion.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ReplayServer:
         self.polls = 0
         self.seconds = 0.0
         self.previews = False
+        self.flow_key = ""
         self.tweak: Callable[[Body], None] = lambda answer: None
         self.state = self._idle()
         self.polled = threading.Semaphore(0)
@@ -263,8 +266,25 @@ class ReplayServer:
             if self.dialect == "forge"
             else body.get("clip_skip", 1),
             "eta": inline.get("sample_params", {}).get("eta") or body.get("eta"),
+            "flow": self._flow(body, inline),
             "denoising_strength": body.get("denoising_strength", 0.75),
         }
+
+    def _flow(self, body: Body, inline: Body) -> Body:
+        """Infotext key -> value, of the settings that came with FLUX.1; as in their sources."""
+        if self.dialect == "sdcpp":
+            told = dict(inline.get("sample_params", {}))
+            return {**told, "cache": inline["cache_mode"]} if "cache_mode" in inline else told
+        if self.dialect == "sdnext":
+            shift = (
+                {"Sampler shift": body["schedulers_shift"]} if "schedulers_shift" in body else {}
+            )
+            return {"CFG rescale": body.get("cfg_rescale", 0.0), **shift}
+        files = body.get("override_settings", {}).get("forge_additional_modules", [])
+        modules = {f"Module {n}": Path(file).stem for n, file in enumerate(files, 1)}
+        if not self.flow_key:
+            return {}
+        return {self.flow_key: body.get("distilled_cfg_scale", 3.5), **modules}
 
     def _side(self, pixels: int) -> int:
         return -(-pixels // 64) * 64 if self.dialect == "sdcpp" else max(8, pixels // 8 * 8)
@@ -296,14 +316,15 @@ class ReplayServer:
         if self.dialect == "forge":
             last = (
                 f"Steps: {used['steps']}, Sampler: {used['sampler']}, Schedule type:"
-                f" {used['scheduler']}, CFG scale: {used['cfg_scale']}, Seed: {used['seed']},"
-                f" Size: {size}, Model: {used['model']}, Version: f2.0.1v1.10.1"
+                f" {used['scheduler']}, CFG scale: {used['cfg_scale']}, {_pairs(used['flow'])}Seed:"
+                f" {used['seed']}, Size: {size}, Model: {used['model']}, Version: f2.0.1v1.10.1"
             )
         elif self.dialect == "sdnext":
             sampler = f"Sampler: {used['sampler']}, " if used["sampler"] else ""
             last = (
                 f"Steps: {used['steps']}, Size: {size}, {sampler}Scheduler: PNDMScheduler, Seed:"
-                f" {used['seed']}, CFG scale: {used['cfg_scale']}, App: SD.Next, Version: unknown,"
+                f" {used['seed']}, CFG scale: {used['cfg_scale']}, {_pairs(used['flow'])}"
+                "App: SD.Next, Version: unknown,"
                 f" Pipeline: StableDiffusionPipeline, Operations: txt2img, Model: {used['model']}"
             )
         else:
@@ -311,10 +332,18 @@ class ReplayServer:
         return "\n".join([*head, last])
 
     def _sdcpp_infotext(self, used: Body, size: str) -> str:
+        flow = used["flow"]
+        distilled = flow.get("guidance", {}).get("distilled_guidance", 3.5)
+        levels = [float(np.float32(level)) for level in flow.get("custom_sigmas", ())]
         sampling: Body = {
             "eta": used["eta"],
-            "guidance": {"txt_cfg": float(np.float32(used["cfg_scale"]))},
+            "flow_shift": flow.get("flow_shift"),
+            "guidance": {
+                "txt_cfg": float(np.float32(used["cfg_scale"])),
+                "distilled_guidance": float(np.float32(distilled)),
+            },
             "steps": used["steps"],
+            "custom_sigmas": levels,
         }
         for key, value in (("method", used["sampler"]), ("scheduler", used["scheduler"])):
             if value and value != "default":
@@ -329,6 +358,8 @@ class ReplayServer:
             "strength": used["denoising_strength"],
             "width": used["width"],
         }
+        if "cache" in flow:
+            told["cache"] = {"requested_mode": flow["cache"], "requested_option": ""}
         sampler = f"{used['sampler'] or 'NONE'} {used['scheduler']}".strip()
         return (
             f"Steps: {used['steps']}, CFG scale: {used['cfg_scale']:.6f}, Eta: inf, Seed:"
@@ -503,6 +534,10 @@ def silence(handler: Handler) -> None:
     """Say nothing until the server ends."""
     handler.server.replay.over.wait(60)
     handler.close_connection = True
+
+
+def _pairs(told: Body) -> str:
+    return "".join(f"{key}: {value}, " for key, value in told.items())
 
 
 def _opened(encoded: str) -> Image.Image | None:

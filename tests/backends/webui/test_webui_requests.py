@@ -153,6 +153,106 @@ def test_sd_server_gets_its_own_names_and_what_only_fits_inline(
         draw(connect(server), seed=2**63)
 
 
+MODULES = [
+    {"model_name": "ae.safetensors", "filename": "/models/VAE/ae.safetensors"},
+    {"model_name": "clip_l.safetensors", "filename": "/models/text_encoder/clip_l.safetensors"},
+    {"model_name": "t5.safetensors", "filename": "/models/text_encoder/t5.safetensors"},
+]
+
+
+def test_forge_draws_with_distilled_guidance_and_text_encoders(
+    serve: Serve, connect: Connect
+) -> None:
+    """FLUX.1 needs them, and Forge has one list for text encoders and VAE."""
+    server = serve("forge")
+    server.recorded["get_sd-modules"]["json"] = MODULES
+    server.flow_key = "Distilled CFG Scale"
+    others = {"guidance": 2.5, "text_encoders": "clip_l, t5.safetensors"}
+    generation = draw(connect(server), vae="ae", others=others)
+    _, body = server.posts[-1]
+    assert body["distilled_cfg_scale"] == 2.5
+    assert body["override_settings"]["forge_additional_modules"] == [
+        module["filename"] for module in MODULES
+    ]
+    effective = generation.images[0].effective
+    assert {knob: effective[knob] for knob in ("vae", *others)} == {"vae": "ae", **others}
+    assert generation.warnings == ()
+    with pytest.raises(BackendError, match="text_encoders 'nope' is unknown to Forge"):
+        draw(connect(server), others={"text_encoders": "nope"})
+    with pytest.raises(BackendError, match="extra.distilled_cfg_scale is the knob guidance"):
+        draw(connect(server), others={"guidance": 2}, extra={"distilled_cfg_scale": 3})
+
+
+def test_what_forge_defaults_is_reported(serve: Serve, connect: Connect) -> None:
+    """The API's 3.5 shapes a picture as much as a stated number."""
+    server = serve("forge")
+    server.recorded["get_sd-modules"]["json"] = MODULES
+    server.flow_key = "Distilled CFG Scale"
+    assert draw(connect(server)).images[0].effective["guidance"] == 3.5
+    generation = draw(connect(server), others={"text_encoders": "t5"})
+    assert generation.images[0].effective["text_encoders"] == "t5"
+    assert any("one list for text encoders and VAE" in w for w in generation.warnings)
+    extra = draw(connect(server), extra={"distilled_cfg_scale": 3})
+    assert extra.images[0].effective["guidance"] == 3, "as before the knob was one"
+
+
+def test_guidance_that_the_model_has_not_is_told(serve: Serve, connect: Connect) -> None:
+    """Forge takes the field with every model, and says nothing of it with most."""
+    generation = draw(connect(serve("forge")), others={"guidance": 2.5})
+    assert "guidance" not in generation.images[0].effective
+    assert any("whether guidance 2.5 had an effect" in w for w in generation.warnings)
+
+
+def test_only_forge_neo_has_a_shift(serve: Serve, connect: Connect) -> None:
+    """There it is the same field as guidance; elsewhere it would be guidance in silence."""
+    neo = serve("forge")
+    neo.recorded["get_options"]["json"]["lumina_t2i_d_cfg"] = 6.0
+    neo.flow_key = "Shift"
+    generation = draw(connect(neo), others={"shift": 3})
+    assert neo.posts[-1][1]["distilled_cfg_scale"] == 3
+    assert generation.images[0].effective["shift"] == 3
+    with pytest.raises(BackendError, match="guidance and shift are one setting on Forge Neo"):
+        draw(connect(neo), others={"guidance": 2, "shift": 3})
+    plain = serve("forge")
+    generation = draw(connect(plain), others={"shift": 3})
+    assert "distilled_cfg_scale" not in plain.posts[-1][1]
+    assert any("Forge has no shift" in w for w in generation.warnings)
+
+
+def test_sdnext_rescales_guidance_and_shifts(serve: Serve, connect: Connect) -> None:
+    """It says both, the rescale always."""
+    server = serve("sdnext")
+    generation = draw(connect(server), others={"cfg_rescale": 0.5, "shift": 3.0, "guidance": 3.5})
+    _, body = server.posts[-1]
+    assert (body["cfg_rescale"], body["schedulers_shift"]) == (0.5, 3.0)
+    effective = generation.images[0].effective
+    assert (effective["cfg_rescale"], effective["shift"]) == (0.5, 3)
+    assert any("SD.Next has no guidance" in w for w in generation.warnings)
+    assert draw(connect(server)).images[0].effective["cfg_rescale"] == 0
+
+
+def test_sd_server_takes_the_settings_of_flow_models_inline(serve: Serve, connect: Connect) -> None:
+    """It has no fields for them; its defaults it tells with models that have no use for them."""
+    server = serve("sdcpp")
+    others = {"guidance": 2.5, "shift": 3.0, "sigmas": "14.6, 2.1, 0", "cache": "EasyCache"}
+    generation = draw(connect(server), eta=0.3, others=others)
+    told = json.loads(server.posts[-1][1]["prompt"].partition("<sd_cpp_extra_args>")[2][:-20])
+    assert told == {
+        "sample_params": {
+            "eta": 0.3, "guidance": {"distilled_guidance": 2.5}, "flow_shift": 3.0,
+            "custom_sigmas": [14.6, 2.1, 0.0],
+        },
+        "cache_mode": "easycache", "cache_option": "",
+    }  # fmt: skip
+    effective = generation.images[0].effective
+    assert {knob: effective[knob] for knob in others} == others
+    assert not {"guidance", "shift", "sigmas", "cache"} & set(
+        draw(connect(server)).images[0].effective
+    )
+    with pytest.raises(BackendError, match="sigmas must be two or more numbers"):
+        draw(connect(server), others={"sigmas": "1, 2"})
+
+
 def test_an_approximate_sampler_is_told(serve: Serve, connect: Connect) -> None:
     """sd-server's DDIM is one of its own."""
     generation = draw(connect(serve("sdcpp")), sampler="DDIM")

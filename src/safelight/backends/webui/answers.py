@@ -11,14 +11,16 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from safelight.backends.engine_server import Answer, EngineServer
+from safelight.backends.noise_levels import noise_levels
 from safelight.backends.webui.dialects import SDCPP, SDNEXT, Abilities, Model
 from safelight.backends.webui.infotext import infotext_knobs
 from safelight.backends.webui.jobs import NotBegun
 from safelight.errors import BackendError, ImageError
-from safelight.formats.infotext import parse_infotext
+from safelight.formats.infotext import Infotext, parse_infotext
 from safelight.formats.png_chunks import png_texts
 from safelight.pipeline.backend import (
     DrawingRequest,
@@ -171,13 +173,15 @@ class _Reading:
 
     def knobs(self, picture: Png, number: int) -> dict[str, Any]:
         """Return knob -> value of picture *number* of the batch."""
-        text = picture.text or _nth(self._info, "infotexts", self._first + number)
-        knobs = infotext_knobs(parse_infotext(str(text or "")))
+        told = picture.text or _nth(self._info, "infotexts", self._first + number)
+        text = parse_infotext(str(told or ""))
+        knobs = infotext_knobs(text)
         self._take_info(knobs, number)
         self._name_the_prompts(knobs)
         self._name_the_model(knobs)
         self._sort_out_strength(knobs)
         self._measure(knobs, picture)
+        self._name_the_others(knobs, text)
         if not self._abilities.dialect.has_schedulers:
             knobs.pop("scheduler", None)
         else:
@@ -237,6 +241,44 @@ class _Reading:
         if _hashes_the_name(knobs):
             del knobs["model_hash"]
 
+    def _name_the_others(self, knobs: dict[str, Any], text: Infotext) -> None:
+        """Report what the server has no own words for as it was asked, where it is the same."""
+        asked, dialect = self._request.others, self._abilities.dialect
+        if dialect is SDCPP:
+            # It tells the defaults of distilled models with every model.
+            for knob in dialect.others:
+                if knob not in asked:
+                    knobs.pop(knob, None)
+            for knob, same in (("sigmas", _same_levels), ("cache", _same_words)):
+                if knob in knobs and same(str(knobs[knob]), str(asked[knob])):
+                    knobs[knob] = asked[knob]
+        if "text_encoders" in dialect.others:
+            self._sort_out_modules(knobs, text)
+
+    def _sort_out_modules(self, knobs: dict[str, Any], text: Infotext) -> None:
+        """Tell Forge's modules apart: which is the VAE, which are text encoders."""
+        told = [v for k, v in text.pairs.items() if re.fullmatch(r"Module \d+", k)]
+        if not told:
+            return
+        asked = [n.strip() for n in str(self._request.others.get("text_encoders", "")).split(",")]
+        encoders = []
+        for name in told:
+            known = [m for m in self._abilities.vaes or () if m.is_called(name)]
+            known = known or [Model(title=name, name=name)]
+            vae = self._request.vae
+            called = next((n for n in asked if n and known[0].is_called(n)), None)
+            if called or "text_encoder" in known[0].filename:
+                encoders.append(called or known[0].name)
+            elif vae is not None and known[0].is_called(vae):
+                knobs["vae"] = vae
+            elif "VAE" in known[0].filename:
+                knobs["vae"] = known[0].name
+        if encoders:
+            in_order = sorted(encoders) == sorted(n for n in asked if n)
+            knobs["text_encoders"] = (
+                self._request.others["text_encoders"] if in_order else ", ".join(encoders)
+            )
+
     def _sort_out_strength(self, knobs: dict[str, Any]) -> None:
         strength = knobs.pop("denoising_strength", None)
         if strength is None:
@@ -282,11 +324,19 @@ class _Reading:
             for knob in _MAYBE_IGNORED
             if getattr(request, knob) is not None and knob not in knobs
         ]
+        others = [knob for knob in request.others if knob not in knobs]
         silent = [k for k in silent if not (k == "scheduler" and not dialect.has_schedulers)]
         silent = [k for k in silent if not (k == "vae" and (not dialect.vae or _is_own(request)))]
         told = [
             f"{dialect.title} does not say whether {knob} {getattr(request, knob)!r} had an effect."
             for knob in silent
+        ]
+        told += [
+            f"{dialect.title} does not say whether {knob} {request.others[knob]!r} had an effect."
+            if knob in dialect.others
+            else f"{dialect.title} has no {knob} that a request can set;"
+            f" {request.others[knob]!r} had no effect."
+            for knob in others
         ]
         sides = (self._sent.get("width"), self._sent.get("height"))
         if (
@@ -318,6 +368,16 @@ def _extra_warnings(abilities: Abilities, request: DrawingRequest, echo: Any) ->
         for name in request.extra
         if name not in known
     ]
+
+
+def _same_levels(told: str, asked: str) -> bool:
+    """Whether the server's noise levels are those that were asked for, to single precision."""
+    pairs = zip_longest(map(float, told.split(",")), noise_levels(asked), fillvalue=-1.0)
+    return all(abs(one - other) <= 1e-4 * max(1.0, abs(other)) for one, other in pairs)
+
+
+def _same_words(told: str, asked: str) -> bool:
+    return told.lower().split() == asked.lower().split()
 
 
 def _is_own(request: DrawingRequest) -> bool:

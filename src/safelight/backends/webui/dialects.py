@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from safelight.sampler_names import SAMPLERS, SCHEDULERS, canonical_name
 __all__ = [
     "A1111",
     "FORGE",
+    "FORGE_NEO",
     "SDCPP",
     "SDNEXT",
     "Abilities",
@@ -48,6 +49,8 @@ class Dialect:
         approximations: Column that says which names are only nearly the same, or empty.
         clip_skip: Where clip skip goes, and under which name.
         eta: Where eta goes, and under which name.
+        others: Knob that has no field of its own in requests -> where it goes, and under which
+            name; for stable-diffusion.cpp the keys of its JSON, joined by dots.
         vae: The option that chooses a VAE; empty when it is fixed at the start.
         switches_models: Whether a request may choose the checkpoint.
         loras_in_prompt: Whether ``<lora:…>`` is understood in a prompt.
@@ -67,6 +70,7 @@ class Dialect:
     approximations: Literal["", "sdcpp", "diffusers"] = ""
     clip_skip: tuple[Place, str] = ("option", "CLIP_stop_at_last_layers")
     eta: tuple[Place, str] = ("field", "eta")
+    others: Mapping[str, tuple[Place, str]] = field(default_factory=lambda: _EMPTY)
     vae: str = "sd_vae"
     switches_models: bool = True
     loras_in_prompt: bool = True
@@ -93,8 +97,20 @@ A1111 = Dialect(name="a1111", title="AUTOMATIC1111")
 FORGE = Dialect(
     name="forge",
     title="Forge",
+    # Not forge_unet_storage_dtype: a request that sets it is told that it holds, but the weights
+    # are only converted when the model is loaded for another reason.
+    others={
+        "guidance": ("field", "distilled_cfg_scale"),
+        "text_encoders": ("option", "forge_additional_modules"),
+    },
     vae="forge_additional_modules",
     hires_always={"hr_additional_modules": []},  # without it: 500, NoneType is not iterable
+)
+FORGE_NEO = replace(
+    FORGE,
+    title="Forge Neo",
+    # One field for both: the model decides whether it is guidance or shift.
+    others={**FORGE.others, "shift": ("field", "distilled_cfg_scale")},
 )
 SDNEXT = Dialect(
     name="sdnext",
@@ -102,6 +118,7 @@ SDNEXT = Dialect(
     approximations="diffusers",
     clip_skip=("field", "clip_skip"),
     eta=("option", "scheduler_eta"),
+    others={"cfg_rescale": ("field", "cfg_rescale"), "shift": ("field", "schedulers_shift")},
     has_schedulers=False,
     hires={**_HIRES, "hires_denoising_strength": "hr_denoising_strength"},
     hires_always={"hr_force": True, "hr_resize_mode": 1},  # without them nothing is enlarged
@@ -113,6 +130,12 @@ SDCPP = Dialect(
     approximations="sdcpp",
     clip_skip=("field", "clip_skip"),
     eta=("sdcpp", "eta"),
+    others={
+        "guidance": ("sdcpp", "sample_params.guidance.distilled_guidance"),
+        "shift": ("sdcpp", "sample_params.flow_shift"),
+        "sigmas": ("sdcpp", "sample_params.custom_sigmas"),
+        "cache": ("sdcpp", "cache_mode"),
+    },
     vae="",
     switches_models=False,
     loras_in_prompt=False,
@@ -197,7 +220,8 @@ def look_around(server: EngineServer) -> Abilities:
     options = settings_of(server) or {}
     progress = _ask(server, "progress")
     dialect = _recognised(options, progress)
-    modules = _ask(server, "sd-modules" if dialect is FORGE else "sd-vae")
+    forge = dialect.vae == "forge_additional_modules"
+    modules = _ask(server, "sd-modules" if forge else "sd-vae")
     schedulers = _ask(server, "schedulers") if dialect.has_schedulers else None
     upscalers = _names(_ask(server, "upscalers"))
     latent = _names(_ask(server, "latent-upscale-modes")) or ()
@@ -234,11 +258,15 @@ def listed_models(server: EngineServer) -> tuple[Model, ...]:
     return _models(_ask(server, "sd-models"))
 
 
+_NEO_OPTION = re.compile(r"(lumina|qwen|wan)_[ti]2i_")
+"""Presets that Forge itself, whose last are those of FLUX.1, never had."""
+
+
 def _recognised(options: Mapping[str, Any], progress: Any) -> Dialect:
     if not isinstance(progress, dict):
         return SDCPP
     if "forge_additional_modules" in options:
-        return FORGE
+        return FORGE_NEO if any(_NEO_OPTION.match(name) for name in options) else FORGE
     return SDNEXT if "id" in progress and "CLIP_stop_at_last_layers" not in options else A1111
 
 

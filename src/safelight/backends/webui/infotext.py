@@ -23,6 +23,8 @@ _TEXT_KEYS = {
     "model": "Model",
     "vae": "VAE",
     "hires_upscaler": "Hires upscaler",
+    "text_encoders": "TE",
+    "weight_dtype": "Diffusion in Low Bits",
 }
 _INTEGER_KEYS = {
     "steps": "Steps",
@@ -35,8 +37,11 @@ _NUMBER_KEYS = {
     "cfg_scale": "CFG scale",
     "denoising_strength": "Denoising strength",
     "hires_scale": "Hires upscale",
+    "guidance": "Distilled CFG Scale",
+    "cfg_rescale": "CFG rescale",
 }
 _ETA_KEYS = ("Eta", "Eta DDIM", "Sampler Eta")
+_SHIFT_KEYS = ("Shift", "Sampler shift")
 
 
 def infotext_knobs(text: Infotext) -> dict[str, Any]:
@@ -52,8 +57,9 @@ def infotext_knobs(text: Infotext) -> dict[str, Any]:
     for names, kind in ((_INTEGER_KEYS, int), (_NUMBER_KEYS, float)):
         for knob, key in names.items():
             _put(knobs, knob, kind, pairs.get(key))
-    for key in _ETA_KEYS:
-        _put(knobs, "eta", float, pairs.get(key))
+    for knob, keys in (("eta", _ETA_KEYS), ("shift", _SHIFT_KEYS)):
+        for key in keys:
+            _put(knobs, knob, float, pairs.get(key))
     size = re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", ""))
     if size:
         knobs["width"], knobs["height"] = int(size[1]), int(size[2])
@@ -97,6 +103,8 @@ def _sdcpp_knobs(told: Mapping[str, Any]) -> dict[str, Any]:
         "steps": sampling.get("steps"),
         "cfg_scale": _rounded(_part(sampling, "guidance").get("txt_cfg")),
         "eta": _rounded(sampling.get("eta")),
+        "guidance": _rounded(_part(sampling, "guidance").get("distilled_guidance")),
+        "shift": _rounded(sampling.get("flow_shift")),
         "seed": told.get("seed"),
         "width": told.get("width"),
         "height": told.get("height"),
@@ -104,6 +112,12 @@ def _sdcpp_knobs(told: Mapping[str, Any]) -> dict[str, Any]:
         "vae": _part(told, "models").get("vae"),
         "denoising_strength": _rounded(told.get("strength")),
     }
+    levels = sampling.get("custom_sigmas")
+    if isinstance(levels, list) and levels and None not in (known := [*map(_rounded, levels)]):
+        knobs["sigmas"] = ", ".join(f"{level:g}" for level in known)
+    cache = _part(told, "cache")
+    if cache.get("requested_mode"):
+        knobs["cache"] = f"{cache['requested_mode']} {cache.get('requested_option') or ''}".strip()
     clip_skip = told.get("clip_skip")
     knobs["clip_skip"] = clip_skip if isinstance(clip_skip, int) and clip_skip > 0 else None
     if hires.get("enabled"):

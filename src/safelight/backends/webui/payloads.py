@@ -7,9 +7,11 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from safelight.backends.input_picture import input_picture
+from safelight.backends.noise_levels import noise_levels
 from safelight.backends.webui.dialects import SDCPP, Abilities, Model
 from safelight.errors import BackendError
 from safelight.lora_tags import Lora, split_loras
@@ -54,6 +56,7 @@ KNOB_OF_FIELD: Mapping[str, str] = {
 }
 """Field or option of the API -> the knob of ours that it is."""
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _OURS = ("send_images", "force_task_id", "override_settings_restore_afterwards", "lora")
 
 
@@ -96,6 +99,7 @@ def drawing_payload(
     _put_seed(payload, request.seed, abilities)
     _put_names(payload, request, abilities)
     _put_model(payload, request, abilities)
+    _put_others(payload, request, abilities)
     for knob, (place, name) in (("clip_skip", dialect.clip_skip), ("eta", dialect.eta)):
         if (value := getattr(request, knob)) is not None:
             {"option": payload.options, "field": body, "sdcpp": payload.inline}[place][name] = value
@@ -107,12 +111,20 @@ def drawing_payload(
     _put_loras(payload, request.prompt, abilities, loras)
     _finish(payload)
     body["prompt"] = body["prompt"] or dialect.empty_prompt
-    with_extra(body, request.extra)
+    stated = {name: knob for knob, (_, name) in dialect.others.items() if knob in request.others}
+    with_extra(body, request.extra, stated)
     return payload
 
 
-def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
+def with_extra(
+    body: dict[str, Any], extra: Mapping[str, Any], stated: Mapping[str, str] = _NOTHING
+) -> None:
     """Merge the knobs that only this server knows into *body*.
+
+    Args:
+        body: What is posted.
+        extra: Field -> value.
+        stated: Fields that the request's knobs have filled -> the knob.
 
     Raises:
         BackendError: One of them is a knob of safelight's, or something that safelight sets.
@@ -123,6 +135,8 @@ def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
     for name in (*extra, *options):
         if name in KNOB_OF_FIELD:
             raise BackendError(f"extra.{name} is the knob {KNOB_OF_FIELD[name]}; set that instead")
+        if name in stated:
+            raise BackendError(f"extra.{name} is the knob {stated[name]}, which is stated, too")
         if name in _OURS:
             raise BackendError(f"extra.{name} is set by safelight; leave it out")
     if options:
@@ -225,6 +239,46 @@ def _put_model(payload: Payload, request: DrawingRequest, abilities: Abilities) 
         payload.options[dialect.vae] = [vae.filename or vae.name] if forge else vae.name
 
 
+def _put_others(payload: Payload, request: DrawingRequest, abilities: Abilities) -> None:
+    """Put the knobs that few servers have; of those that this one has not, the answer is read."""
+    dialect = abilities.dialect
+    filled: dict[str, str] = {}
+    for knob, value in request.others.items():
+        if knob not in dialect.others:
+            continue
+        place, name = dialect.others[knob]
+        if name in filled:
+            raise BackendError(
+                f"{filled[name]} and {knob} are one setting on {dialect.title}, whose model decides"
+                " which of them it is; leave one out"
+            )
+        filled[name] = knob
+        if knob == "text_encoders":
+            _put_text_encoders(payload, value, abilities)
+        elif knob == "cache":
+            mode, _, option = str(value).partition(" ")
+            payload.inline |= {"cache_mode": mode.lower(), "cache_option": option.strip()}
+        else:
+            put = list(noise_levels(value)) if knob == "sigmas" else value
+            {"option": payload.options, "field": payload.body, "sdcpp": payload.inline}[place][
+                name
+            ] = put
+
+
+def _put_text_encoders(payload: Payload, names: str, abilities: Abilities) -> None:
+    """Add text encoders to Forge's list, in which the VAE stands, too."""
+    title, option = abilities.dialect.title, abilities.dialect.vae
+    wanted = [name for part in names.split(",") if (name := part.strip())]
+    found = [_listed("text_encoders", name, abilities.vaes or (), title) for name in wanted]
+    if option not in payload.options:
+        payload.warnings.append(
+            f"{title} has one list for text encoders and VAE; as vae is not stated, it draws with"
+            " the model's own."
+        )
+    files = [module.filename or module.name for module in found]
+    payload.options[option] = [*payload.options.get(option, []), *files]
+
+
 def _listed(knob: str, asked: str, listed: Sequence[Model], title: str) -> Model:
     exact = [m for m in listed if asked in (m.title, m.name)]
     found = exact or [m for m in listed if m.is_called(asked)]
@@ -306,7 +360,11 @@ def _finish(payload: Payload) -> None:
         body["override_settings"] = dict(payload.options)
         body["override_settings_restore_afterwards"] = True
     if payload.inline:
-        told = dict(payload.inline)
-        if "eta" in told:
-            told["sample_params"] = {"eta": told.pop("eta")}
+        told: dict[str, Any] = {}
+        for path, value in payload.inline.items():
+            *outer, last = ("sample_params.eta" if path == "eta" else path).split(".")
+            part = told
+            for key in outer:
+                part = part.setdefault(key, {})
+            part[last] = value
         body["prompt"] += f"<sd_cpp_extra_args>{json.dumps(told)}</sd_cpp_extra_args>"
