@@ -31,6 +31,13 @@ __all__ = ["DATA", "FakeComfyUI", "load_exchange"]
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "engines" / "comfyui"
 _WIDE = 2**64 - 1
+_FLOW_NODES = (
+    ("FluxGuidance", "conditioning", "guidance", 100),
+    ("ModelSamplingAuraFlow", "model", "shift", 100),
+    ("ModelSamplingSD3", "model", "shift", 100),
+    ("RescaleCFG", "model", "multiplier", 1),
+)
+"""Class, link, input and its limit, from ComfyUI's source: they were not recorded."""
 
 
 def load_exchange(name: str) -> list[dict[str, Any]]:
@@ -82,6 +89,9 @@ class FakeComfyUI:
         self.running: _Job | None = None
         self.sockets: list[tuple[str, Any]] = []
         self.object_info = json.loads((DATA / "object_info.json").read_text("utf-8"))
+        for kind, link, name, most in _FLOW_NODES:
+            inputs = {link: [link.upper()], name: ["FLOAT", {"min": 0, "max": most}]}
+            self.object_info[kind] = {"input": {"required": inputs}, "output_node": False}
         lists = {
             ("LoraLoader", "lora_name"): ["bend.safetensors", "people/anna.safetensors"],
             ("VAELoader", "vae_name"): ["pixel_space", "sharp.safetensors"],

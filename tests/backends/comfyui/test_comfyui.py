@@ -295,8 +295,68 @@ def test_separate_loaders_replace_the_checkpoint(server: FakeComfyUI) -> None:
     assert nodes(server, "CLIPTextEncode")[0]["clip"] == ["12", 0]
     assert image.effective["model"] == "flux.safetensors"
     assert image.effective["vae"] == "sharp.safetensors"
+    assert image.effective["weight_dtype"] == "default"
+    assert image.effective["text_encoders"] == "t5.safetensors, l.safetensors"
     assert backend.choices()["model"] == ("flux.safetensors",)
     backend.close()
+
+
+def _with_files(server: FakeComfyUI) -> None:
+    """Give the server a diffusion model and two text encoders."""
+    lists = {
+        ("UNETLoader", "unet_name"): ["big.safetensors"],
+        ("CLIPLoader", "clip_name"): ["one.safetensors", "two.safetensors"],
+        ("DualCLIPLoader", "clip_name1"): ["one.safetensors"],
+        ("DualCLIPLoader", "clip_name2"): ["two.safetensors"],
+    }
+    for (kind, name), values in lists.items():
+        server.object_info[kind]["input"]["required"][name][0] = values
+
+
+@pytest.mark.parametrize(
+    ("clip_type", "kind"), [("sd3", "ModelSamplingSD3"), ("lumina2", "ModelSamplingAuraFlow")]
+)
+def test_models_of_flows_are_shifted_guided_and_rescaled(
+    server: FakeComfyUI, clip_type: str, kind: str
+) -> None:
+    """Each by the node that ComfyUI has for it, told from the graph that ran."""
+    _with_files(server)
+    for loader in ("CLIPLoader", "DualCLIPLoader"):
+        server.object_info[loader]["input"]["required"]["type"][0] = [clip_type]
+    backend = ComfyuiBackend(
+        url=server.url, unet="big.safetensors", clip="one.safetensors", clip_type=clip_type,
+        vae="sharp.safetensors",
+    )  # fmt: skip
+    others = {
+        "guidance": 2.5, "cfg_rescale": 0.5, "shift": 3.0,
+        "text_encoders": "two.safetensors", "weight_dtype": "fp8_e5m2",
+    }  # fmt: skip
+    (image,) = txt2img(backend, others=others).images
+    assert nodes(server, kind) == [{"model": ["4", 0], "shift": 3.0}]
+    assert nodes(server, "RescaleCFG") == [{"model": ["25", 0], "multiplier": 0.5}]
+    assert nodes(server, "FluxGuidance") == [{"conditioning": ["6", 0], "guidance": 2.5}]
+    (sampler,) = nodes(server, "KSampler")
+    assert (sampler["model"], sampler["positive"]) == (["26", 0], ["27", 0])
+    assert {knob: image.effective[knob] for knob in others} == others
+    with pytest.raises(BackendError, match="weight_dtype"):
+        txt2img(backend, others={"weight_dtype": "nope"})
+    (image,) = txt2img(backend, others={"text_encoders": "one.safetensors, two.safetensors"}).images
+    assert image.effective["text_encoders"] == "one.safetensors, two.safetensors"
+    with pytest.raises(BackendError, match="text_encoders must name 1 to 4 files"):
+        txt2img(backend, others={"text_encoders": " , "})
+    backend.close()
+
+
+def test_what_a_checkpoint_cannot_be_asked_is_told(
+    server: FakeComfyUI, backend: ComfyuiBackend
+) -> None:
+    """A shift by the wrong node draws noise, so it is not guessed."""
+    others = {"shift": 3.0, "sigmas": "1, 0", "cache": "TeaCache 0.4", "weight_dtype": "fp8",
+              "text_encoders": "t5"}  # fmt: skip
+    generation = txt2img(backend, others=others)
+    for knob in others:
+        assert any(w.startswith(f"{knob} = ") for w in generation.warnings), knob
+        assert knob not in generation.images[0].effective
 
 
 def test_an_unchanged_graph_is_served_from_the_cache_and_is_a_picture(

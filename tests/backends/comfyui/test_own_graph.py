@@ -121,6 +121,59 @@ def test_any_input_can_be_swept_as_an_extra_knob(server: FakeComfyUI, make: Make
     assert image.effective["extra"] == {"prefix": "mine"}
 
 
+def _flowing(server: FakeComfyUI, **inputs: Any) -> dict[str, Any]:
+    """Return the graph with nodes between model and sampler that are mapped to nothing."""
+    kinds = {"shift": "ModelSamplingSD3", "cache": "TeaCache"}
+    for kind in kinds.values():
+        server.object_info[kind] = {"input": {"required": {}}, "output_node": False}
+    shift = {"class_type": kinds["shift"], "inputs": {"model": ["4", 0], "shift": 3.0, **inputs}}
+    cache = {"class_type": kinds["cache"], "inputs": {"model": ["40", 0], "rel_l1_thresh": 0.4}}
+    sampler = copy.deepcopy(GRAPH["3"])
+    sampler["inputs"]["model"] = ["41", 0]
+    return changed(n40=shift, n41=cache, n3=sampler)
+
+
+def test_nodes_that_bend_the_model_are_reported_though_nothing_is_mapped_to_them(
+    server: FakeComfyUI, make: Make
+) -> None:
+    """They shape the picture; two pictures that differ in them are not alike."""
+    backend = make(MAP, _flowing(server))
+    (image,) = draw(backend).images
+    assert (image.effective["shift"], image.effective["cache"]) == (3, "TeaCache 0.4")
+    mapped = make({**MAP, "txt2img.shift": "40.shift"}, _flowing(server))
+    (image,) = draw(mapped, others={"shift": 5.0}).images
+    assert image.effective["shift"] == 5
+    (image,) = draw(make(MAP, _flowing(server, shift=["4", 1]))).images
+    assert "shift" not in image.effective, "another node decides it"
+
+
+def test_what_two_nodes_say_differently_is_not_reported(server: FakeComfyUI, make: Make) -> None:
+    """Which of them is meant cannot be told."""
+    graph = _flowing(server)
+    graph["41"] = {"class_type": "ModelSamplingSD3", "inputs": {"model": ["40", 0], "shift": 5.0}}
+    (image,) = draw(make(MAP, graph)).images
+    assert "shift" not in image.effective
+
+
+def test_text_encoders_go_into_their_places_one_by_one(server: FakeComfyUI, make: Make) -> None:
+    """A loader of two has an input for each."""
+    lists = {"clip_name1": ["a", "b"], "clip_name2": ["c", "d"]}
+    for name, files in lists.items():
+        server.object_info["DualCLIPLoader"]["input"]["required"][name][0] = files
+    loader = {"class_type": "DualCLIPLoader",
+              "inputs": {"clip_name1": "a", "clip_name2": "c", "type": "flux"}}  # fmt: skip
+    prompt = copy.deepcopy(GRAPH["6"])
+    prompt["inputs"]["clip"] = ["50", 0]
+    mapping = {**MAP, "txt2img.text_encoders": ["50.clip_name1", "50.clip_name2"]}
+    backend = make(mapping, changed(n50=loader, n6=prompt))
+    (image,) = draw(backend, others={"text_encoders": "b, d"}).images
+    assert image.effective["text_encoders"] == "b, d"
+    (image,) = draw(backend).images
+    assert image.effective["text_encoders"] == "a, c"
+    with pytest.raises(BackendError, match="2 text encoders must be named"):
+        draw(backend, others={"text_encoders": "b"})
+
+
 def test_one_knob_may_stand_in_several_places(server: FakeComfyUI, make: Make) -> None:
     """Two samplers, one seed."""
     second = {**copy.deepcopy(GRAPH["3"]), "_meta": {"title": "Second pass"}}

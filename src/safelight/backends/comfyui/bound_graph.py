@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from safelight.backends.comfyui.native_names import named_by_us
+from safelight.formats.comfyui_nodes import node_knobs
 
 __all__ = ["BoundGraph", "Nodes", "Place", "is_link"]
 
@@ -84,10 +86,14 @@ class BoundGraph:
     def effective(self, ran: Nodes) -> dict[str, Any]:
         """Return knob -> value as read from the graph that the server says it ran.
 
-        A knob in several places is reported from the first that is not as it was posted.
+        A knob in several places is reported from the first that is not as it was posted. What the
+        nodes behind the picture say of guidance, shift and their like is reported, too, wherever
+        it stands.
         """
-        used: dict[str, Any] = {}
+        used: dict[str, Any] = _bent(ran, self.output)
         for knob, places in self.places.items():
+            if knob == "text_encoders" and len(places) > 1 and knob in used:
+                continue  # each place holds one of them
             values = [_value(ran, place, knob) for place in places]
             known = [value for value in values if value is not None]
             told = [place.told for place in places]
@@ -95,6 +101,38 @@ class BoundGraph:
                 used[knob] = next((v for v in known if v not in told), known[0])
         extra = {knob[6:]: used.pop(knob) for knob in list(used) if knob.startswith("extra.")}
         return {**used, "extra": extra} if extra else used
+
+
+def _bent(ran: Nodes, output: str) -> dict[str, Any]:
+    """Return what the nodes behind *output* say; what two of them say differently is left out."""
+    found: dict[str, Any] = {}
+    unclear: set[str] = set()
+    seen, todo = set[str](), [output]
+    while todo:
+        node = todo.pop()
+        known = ran.get(node)
+        if node in seen or known is None:
+            continue
+        seen.add(node)
+        inputs: Mapping[str, Any] = known.get("inputs", {})
+        todo.extend(value[0] for value in inputs.values() if is_link(value))
+        kind = str(known.get("class_type", ""))
+        said = node_knobs(kind, inputs, partial(_number, inputs), partial(_text, inputs))
+        for knob, value in said.items():
+            if found.setdefault(knob, value) != value:
+                unclear.add(knob)
+    return {knob: value for knob, value in found.items() if knob not in unclear}
+
+
+def _number(inputs: Mapping[str, Any], name: str) -> float | None:
+    value = inputs.get(name)
+    right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if right else None
+
+
+def _text(inputs: Mapping[str, Any], name: str) -> str | None:
+    value = inputs.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _value(ran: Nodes, place: Place, knob: str) -> Any:

@@ -122,9 +122,10 @@ class GraphMap:
         nodes = copy.deepcopy(self._nodes)
         places: dict[str, tuple[Place, ...]] = {}
         for knob, where in spots.items():
+            entry = f"{request.stage}.{knob}"
+            parts = _apart(entry, values.get(knob), len(where))
             put = [
-                self._put(nodes, f"{request.stage}.{knob}", spot, values.get(knob))
-                for spot in where
+                self._put(nodes, entry, spot, part) for spot, part in zip(where, parts, strict=True)
             ]
             if knob not in ("init_image", "mask"):
                 places[knob] = tuple(put)
@@ -284,6 +285,21 @@ class GraphMap:
             )
         several = ", ".join(self._called(node) for node in found)
         raise BackendError(f"{self._path} gives pictures at {several}; name one in output")
+
+
+def _apart(
+    entry: str, value: tuple[Any, Any] | None, places: int
+) -> Sequence[tuple[Any, Any] | None]:
+    """Return what is put into each place of a knob: the same, but of text encoders one each."""
+    if value is None or places == 1 or not entry.endswith(".text_encoders"):
+        return [value] * places
+    names = [part.strip() for part in str(value[0]).split(",")]
+    if len(names) != places:
+        raise BackendError(
+            f'map."{entry}" has {places} places, so {places} text encoders must be named,'
+            f" got {value[0]!r}"
+        )
+    return [(name, name) for name in names]
 
 
 def _read(path: str) -> dict[str, Any]:

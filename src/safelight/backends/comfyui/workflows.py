@@ -1,8 +1,8 @@
 """Our stages as ComfyUI graphs, in the API format, with the node ids of ComfyUI's default graph.
 
-What KSampler cannot do is not imitated: ``eta`` is left out with a warning, and schedules that
-only custom sampling nodes have (Align Your Steps) are refused; both work in a workflow of the
-user's own.
+What KSampler cannot do is not imitated: ``eta``, ``sigmas`` and ``cache`` are left out with a
+warning, and schedules that only custom sampling nodes have (Align Your Steps) are refused; all
+work in a workflow of the user's own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Loaders:
 
     Attributes:
         unet: A diffusion model loaded apart from its text encoders and VAE.
-        clip: Its text encoders, one or two.
+        clip: Its text encoders, where a request names none, one or two.
         clip_type: What ComfyUI calls their kind.
         vae: The VAE, where a request names none.
     """
@@ -57,6 +57,19 @@ class Loaders:
     clip: tuple[str, ...] = ()
     clip_type: str = "stable_diffusion"
     vae: str = ""
+
+
+_SHIFTING_NODES = {
+    "sd3": "ModelSamplingSD3",
+    "hidream": "ModelSamplingSD3",
+    "wan": "ModelSamplingSD3",
+    "lumina2": "ModelSamplingAuraFlow",
+    "qwen_image": "ModelSamplingAuraFlow",
+}
+"""Kind of text encoder -> the node that shifts the models it comes with, as in ComfyUI's templates.
+
+The two count time from 0 to 1000 and to 1: the wrong one draws noise, so others are not guessed.
+"""
 
 
 class StageWorkflows:
@@ -110,6 +123,7 @@ class StageWorkflows:
         model, clip, vae = self._load(draft, request)
         text, loras = split_loras(request.prompt)
         model, clip, text, prompt = self._bend(draft, model, clip, text, loras, request.prompt)
+        model = self._resample(draft, request, model)
         if request.clip_skip is not None:
             clip = draft.add(
                 "11", "CLIPSetLastLayer", clip=clip, stop_at_clip_layer=-request.clip_skip
@@ -121,6 +135,7 @@ class StageWorkflows:
             "7", "CLIPTextEncode", title="Negative prompt", text=request.negative_prompt, clip=clip
         )
         draft.place("negative_prompt", "7", "text", request.negative_prompt)
+        positive = self._guide(draft, request, positive)
         sampling = self._sampling(draft, request, model, positive, negative)
         if isinstance(request, Txt2ImgRequest):
             latent = draft.add(
@@ -146,9 +161,11 @@ class StageWorkflows:
         vae: Link = ["4", 2]
         if loaders.unet:
             name = request.model or loaders.unet
-            model = draft.add("4", "UNETLoader", unet_name=name, weight_dtype="default")
+            dtype = request.others.get("weight_dtype", "default")
+            model = draft.add("4", "UNETLoader", unet_name=name, weight_dtype=dtype)
             draft.place("model", "4", "unet_name", name)
-            clip = _add_clip_loader(draft, loaders)
+            draft.place("weight_dtype", "4", "weight_dtype", dtype)
+            clip = _add_clip_loader(draft, loaders, request.others.get("text_encoders"))
         else:
             name = request.model or self._first_checkpoint()
             model = draft.add("4", "CheckpointLoaderSimple", ckpt_name=name)
@@ -159,6 +176,47 @@ class StageWorkflows:
             vae = draft.add("10", "VAELoader", vae_name=vae_name)
             draft.place("vae", "10", "vae_name", vae_name)
         return model, clip, vae
+
+    def _resample(
+        self, draft: GraphDraft, request: Txt2ImgRequest | Img2ImgRequest, model: Link
+    ) -> Link:
+        """Chain what changes how the model is sampled; what no node here can do is told."""
+        others = request.others
+        undone = {"sigmas": "KSampler takes none", "cache": "ComfyUI has several"}
+        if not self._loaders.unet:
+            undone["weight_dtype"] = "a checkpoint is loaded as it is; set the option unet"
+            undone["text_encoders"] = "those of the checkpoint are used; set the option unet"
+        kind = _SHIFTING_NODES.get(self._loaders.clip_type)
+        if "shift" in others and kind is not None:
+            model = draft.add("25", kind, model=model, shift=others["shift"])
+            draft.place("shift", "25", "shift", others["shift"])
+        else:
+            kinds = ", ".join(_SHIFTING_NODES)
+            undone["shift"] = f"it is done for models with a clip_type of {kinds}"
+        if "cfg_rescale" in others:
+            model = draft.add("26", "RescaleCFG", model=model, multiplier=others["cfg_rescale"])
+            draft.place("cfg_rescale", "26", "multiplier", others["cfg_rescale"])
+        for knob, why in undone.items():
+            if knob in others:
+                draft.warnings.append(
+                    f"{knob} = {others[knob]!r} was left out: {why}. A workflow of your own can."
+                )
+        return model
+
+    def _guide(
+        self, draft: GraphDraft, request: Txt2ImgRequest | Img2ImgRequest, positive: Link
+    ) -> Link:
+        if "guidance" not in request.others:
+            return positive
+        guidance = request.others["guidance"]
+        positive = draft.add("27", "FluxGuidance", conditioning=positive, guidance=guidance)
+        draft.place("guidance", "27", "guidance", guidance)
+        if not self._loaders.clip_type.startswith("flux"):
+            draft.warnings.append(
+                "ComfyUI does not say whether the model was distilled for guidance;"
+                " most pass over it."
+            )
+        return positive
 
     def _first_checkpoint(self) -> str:
         names = self._listed("CheckpointLoaderSimple", "ckpt_name")
@@ -352,13 +410,23 @@ def _enlarge(
     return grown
 
 
-def _add_clip_loader(draft: GraphDraft, loaders: Loaders) -> Link:
-    if len(loaders.clip) == 1:
-        return draft.add("12", "CLIPLoader", clip_name=loaders.clip[0], type=loaders.clip_type)
-    first, second = loaders.clip
-    return draft.add(
-        "12", "DualCLIPLoader", clip_name1=first, clip_name2=second, type=loaders.clip_type
-    )
+def _add_clip_loader(draft: GraphDraft, loaders: Loaders, asked: str | None) -> Link:
+    names = loaders.clip
+    if asked is not None:
+        names = tuple(name for part in asked.split(",") if (name := part.strip()))
+    kinds = {1: "CLIPLoader", 2: "DualCLIPLoader", 3: "TripleCLIPLoader", 4: "QuadrupleCLIPLoader"}
+    if len(names) not in kinds:
+        raise BackendError(f"text_encoders must name 1 to 4 files, got {asked!r}")
+    inputs = {f"clip_name{place}": name for place, name in enumerate(names, 1)}
+    if len(names) == 1:
+        inputs = {"clip_name": names[0]}
+    if len(names) <= 2:  # the others are told by their files
+        inputs["type"] = loaders.clip_type
+    loaded = draft.add("12", kinds[len(names)], **inputs)
+    for name in inputs:
+        if name != "type":
+            draft.place("text_encoders", "12", name, inputs[name])
+    return loaded
 
 
 def _lora_file(name: str, files: Sequence[str]) -> str | None:
