@@ -187,6 +187,27 @@ class BackendContract:
             height, width, _ = pixels(generation.images[0].png).shape
             assert (width, height) == (2 * used["width"], 2 * used["height"])
 
+    @pytest.mark.parametrize(
+        ("knob", "value"),
+        [
+            ("guidance", 2.5), ("cfg_rescale", 0.5), ("shift", 3.0), ("sigmas", "1.0, 0.5, 0"),
+            ("text_encoders", "no such encoder"), ("weight_dtype", "no such format"),
+            ("cache", "no such cache"),
+        ],
+    )  # fmt: skip
+    def test_no_knob_without_a_field_is_ignored_in_silence(
+        self, backend: Backend, request_fields: dict[str, Any], knob: str, value: Any
+    ) -> None:
+        """They are in the table, so a config may state them; few engines have all of them."""
+        request = Txt2ImgRequest(**request_fields, others={knob: value})
+        try:
+            generation = backend.generate(request, Steps())
+        except BackendError as error:
+            assert knob in str(error)
+            return
+        used = generation.images[0].effective
+        assert knob in used or any(knob in warning for warning in generation.warnings)
+
     def test_a_mask_keeps_what_it_shows_black(
         self, backend: Backend, request_fields: dict[str, Any]
     ) -> None:

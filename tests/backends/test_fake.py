@@ -42,6 +42,24 @@ class TestFakeBackend(BackendContract):
         changed = self.draw(backend, request_fields, **change)
         assert (pixels(plain.png) != pixels(changed.png)).any()
 
+    @pytest.mark.parametrize(
+        ("knob", "one", "other"),
+        [
+            ("guidance", 2.5, 3.5), ("cfg_rescale", 0, 1), ("shift", 1, 3),
+            ("sigmas", "1, 0", "1, 0.5, 0"), ("text_encoders", "a", "b"),
+            ("weight_dtype", "fp8", "default"), ("cache", "TeaCache 0.1", "TeaCache 0.4"),
+        ],
+    )  # fmt: skip
+    def test_knobs_without_a_field_are_used_and_reported(
+        self, backend: FakeBackend, request_fields: dict[str, Any], knob: str, one: Any, other: Any
+    ) -> None:
+        """It pretends to have them all."""
+        first, second = (
+            self.draw(backend, request_fields, others={knob: value}) for value in (one, other)
+        )
+        assert (first.effective[knob], second.effective[knob]) == (one, other)
+        assert (pixels(first.png) != pixels(second.png)).any()
+
     def test_tiny_pictures_work(self, backend: FakeBackend) -> None:
         """The smallest size that a config allows."""
         image = self.draw(backend, {"prompt": "a", "width": 8, "height": 8})

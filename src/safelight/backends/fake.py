@@ -50,6 +50,12 @@ _SIDE = 512
 _UPSCALERS = ("Lanczos", "Nearest")
 
 
+_OTHERS = (
+    "guidance", "cfg_rescale", "shift", "sigmas", "text_encoders", "weight_dtype", "cache",
+)  # fmt: skip
+"""Knobs that requests have no field for; they colour the bars."""
+
+
 class FakeBackend:
     """Draws labelled stand-ins; every option is for rehearsing what real engines do.
 
@@ -223,7 +229,8 @@ def _draw_knob_bars(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: fl
     """Show steps and cfg_scale as the lengths of two bars at the foot of the picture."""
     width, height = knobs["width"], knobs["height"]
     thick = max(2, height // 64)
-    mark = _bytes(knobs.get("sampler"), knobs.get("scheduler"), knobs.get("model"))
+    others = [knobs[name] for name in _OTHERS if name in knobs]
+    mark = _bytes(knobs.get("sampler"), knobs.get("scheduler"), knobs.get("model"), *others)
     shares = (min(1.0, knobs["steps"] / 50), min(1.0, float(knobs["cfg_scale"]) / 20))
     for row, share in enumerate(shares):
         top = height - (2 - row) * thick - row

@@ -58,9 +58,9 @@ def test_a_models_own_flags_do_not_leak_into_another_schedule() -> None:
 def test_a_flow_keeps_its_own_scheduler() -> None:
     """One made for noise draws noise with it."""
     own = diffusers.FlowMatchEulerDiscreteScheduler()
-    assert make_schedule(own, "Euler", None).effective == {"sampler": "Euler"}
+    assert make_schedule(own, "Euler", None).effective == {"sampler": "Euler", "shift": 1.0}
     karras = make_schedule(own, None, "Karras")
-    assert karras.effective == {"sampler": "Euler", "scheduler": "Karras"}
+    assert karras.effective == {"sampler": "Euler", "scheduler": "Karras", "shift": 1.0}
     assert karras.scheduler.config.use_karras_sigmas
     with pytest.raises(BackendError, match="flow-matching"):
         make_schedule(own, "DPM++ 2M", None)

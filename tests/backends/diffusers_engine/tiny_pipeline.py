@@ -68,3 +68,50 @@ def save_tiny_pipeline(folder: Path, seed: int = 0) -> Path:
     )  # fmt: skip
     pipeline.save_pretrained(str(folder / "model"))
     return folder / "model"
+
+
+def save_tiny_flux(folder: Path, *, distilled: bool = True) -> Path:
+    """Write a random FLUX.1 in diffusers' layout to *folder*, and return it.
+
+    Args:
+        folder: Where to.
+        distilled: Whether it takes guidance as FLUX.1-dev does; FLUX.1-schnell takes none.
+    """
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        FluxPipeline,
+        FluxTransformer2DModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+    torch.manual_seed(0)
+    transformer = FluxTransformer2DModel(
+        patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8), guidance_embeds=distilled,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(16,) * 4, norm_num_groups=8, latent_channels=4, layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0609, scaling_factor=1.5,
+    )  # fmt: skip
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=514, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, max_position_embeddings=77, projection_dim=32,
+            bos_token_id=512, eos_token_id=513, pad_token_id=513,
+        )
+    )  # fmt: skip
+    second = T5EncoderModel(
+        T5Config(vocab_size=514, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    )
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=distilled),
+        vae=vae, text_encoder=text_encoder, tokenizer=tiny_tokenizer(folder / "raw"),
+        text_encoder_2=second, tokenizer_2=tiny_tokenizer(folder / "raw_2"),
+        transformer=transformer,
+    )  # fmt: skip
+    pipeline.save_pretrained(str(folder / "model"))
+    return folder / "model"

@@ -13,6 +13,7 @@ from safelight.backends.diffusers_engine.loaded_model import LoadedModel, librar
 from safelight.backends.diffusers_engine.loras import use_loras
 from safelight.backends.diffusers_engine.schedules import Schedule, make_schedule
 from safelight.backends.input_picture import input_picture
+from safelight.backends.noise_levels import noise_levels
 from safelight.backends.upscalers import DEFAULT_UPSCALER, upscale
 from safelight.errors import BackendError, SafelightError
 from safelight.lora_tags import split_loras
@@ -54,6 +55,12 @@ _OURS = frozenset(
     ]
 )
 """Arguments of a pipeline that knobs decide; ``extra`` may not."""
+_ELSEWHERE = {
+    "text_encoders": "diffusers draws with the model's own",
+    "weight_dtype": "set the engine's option dtype",
+    "cache": "the engine turns none on",
+}
+"""Knobs of the table that the engine has no use for, and why."""
 _WEIGHTED = re.compile(r"\([^()]+:\s*\d*\.?\d+\s*\)")
 
 
@@ -93,6 +100,7 @@ class Drawing:
             "true_cfg_scale" if "true_cfg_scale" in self._defaults else "guidance_scale"
         )
         self._prompt = request.prompt
+        self._takes_levels = False
 
     def carry_out(self) -> Generation:
         """Draw every picture.
@@ -160,10 +168,16 @@ class Drawing:
             self._cfg_name: request.cfg_scale,
         }
         arguments = {name: value for name, value in wanted.items() if value is not None}
+        arguments |= self._guidance() | self._levels()
         if "negative_prompt" in has and (request.negative_prompt or self._guided(request)):
             arguments["negative_prompt"] = request.negative_prompt
         for name, value in request.extra.items():
-            if name in has and name not in _OURS and name != self._cfg_name:
+            if (
+                name in has
+                and name not in _OURS
+                and name != self._cfg_name
+                and name not in arguments
+            ):
                 arguments[name] = value
             else:
                 self._warnings.append(
@@ -175,7 +189,63 @@ class Drawing:
             arguments |= self._clip_skip(request.clip_skip)
         if request.negative_prompt and "negative_prompt" not in has:
             self._warnings.append("negative_prompt had no effect: this model has none")
+        if "shift" in request.others and not self._flow():
+            self._warnings.append("shift had no effect: the model is none of flow matching")
+        for knob, why in _ELSEWHERE.items():
+            if knob in request.others:
+                self._warnings.append(f"{knob} had no effect: {why}")
         return arguments
+
+    def _guidance(self) -> dict[str, Any]:
+        """Return distilled guidance and rescale, and warn where the model has none."""
+        others, found = self._request.others, dict[str, Any]()
+        if "guidance" in others:
+            if self._is_distilled():
+                found["guidance_scale"] = others["guidance"]
+            else:
+                self._warnings.append("guidance had no effect: this model takes cfg_scale only")
+        if "cfg_rescale" in others:
+            if "guidance_rescale" not in self._defaults:
+                self._warnings.append(
+                    f"cfg_rescale had no effect: {type(self._pipe).__name__} has none"
+                )
+            else:
+                found["guidance_rescale"] = others["cfg_rescale"]
+                if not self._guided(self._request):
+                    self._warnings.append("cfg_rescale has no effect at cfg_scale 1")
+        return found
+
+    def _is_distilled(self) -> bool:
+        """Whether the pipeline's ``guidance_scale`` is put into the model, beside a true one."""
+        transformer = getattr(self._pipe, "transformer", None)
+        embeds = transformer is not None and getattr(transformer.config, "guidance_embeds", False)
+        return bool(embeds) and {"guidance_scale", "true_cfg_scale"} <= set(self._defaults)
+
+    def _levels(self) -> dict[str, Any]:
+        """Return the noise levels that were asked for, as the scheduler takes them."""
+        request = self._request
+        if "sigmas" not in request.others:
+            return {}
+        levels = list(noise_levels(request.others["sigmas"]))
+        for knob, value in (
+            ("scheduler", request.scheduler),
+            ("shift", request.others.get("shift")),
+        ):
+            if value not in (None, "Automatic"):
+                raise BackendError(
+                    f"sigmas are the noise levels that {knob} would make; leave one of them out"
+                )
+        whole = isinstance(request, Txt2ImgRequest) and request.hires_scale is None
+        if not whole or "sigmas" not in self._defaults:
+            where = type(self._pipe).__name__ if whole else "img2img and hires fix"
+            self._warnings.append(f"sigmas had no effect: {where} can not be given any")
+            return {}
+        self._takes_levels = True
+        if self._flow():  # it adds the 0 by itself, others want it
+            levels = levels[:-1] if levels[-1] == 0 else levels
+        elif levels[-1] != 0:
+            levels.append(0.0)
+        return {"sigmas": levels, "num_inference_steps": len(levels) - (not self._flow())}
 
     def _guided(self, request: DrawingRequest) -> bool:
         scale = request.cfg_scale
@@ -279,6 +349,10 @@ class Drawing:
         pipe = self._model.pipe_for("Image2Image")
         names = inspect.signature(pipe.__call__).parameters
         second = {name: value for name, value in arguments.items() if name in names}
+        if "guidance_rescale" in arguments and "guidance_rescale" not in names:
+            self._warnings.append(
+                f"cfg_rescale had no effect on the second pass: {type(pipe).__name__} has none"
+            )
         second |= {k: v for k, v in _sides(enlarged).items() if k in names}
         second |= {"image": enlarged, "strength": hires.strength}
         second["num_inference_steps"] = hires.schedule_steps
@@ -309,7 +383,14 @@ class Drawing:
         return list(answer.images)
 
     def _schedule(self) -> Schedule:
-        made = make_schedule(self._model.own, self._request.sampler, self._request.scheduler)
+        request = self._request
+        made = make_schedule(
+            self._model.own,
+            request.sampler,
+            None if self._takes_levels else request.scheduler,
+            shift=request.others.get("shift"),
+            levels=self._takes_levels,
+        )
         self._warnings.extend(made.warnings)
         return made
 
@@ -366,6 +447,13 @@ class Drawing:
             told["batch_size"] = request.batch_size
         if self._model.model_hash is not None:
             told["model_hash"] = self._model.model_hash
+        if self._is_distilled():
+            told["guidance"] = arguments.get("guidance_scale", self._defaults["guidance_scale"])
+        if "guidance_rescale" in arguments:
+            told["cfg_rescale"] = arguments["guidance_rescale"]
+        if self._takes_levels:
+            told.pop("scheduler", None)
+            told["sigmas"] = self._used_levels()
         if (scale := self._real_cfg_scale(arguments)) is not None:
             told["cfg_scale"] = scale
             if "negative_prompt" in self._defaults:
@@ -377,6 +465,17 @@ class Drawing:
         if "eta" in inspect.signature(schedule.scheduler.step).parameters:
             told["eta"] = arguments.get("eta", self._defaults.get("eta", 0.0))
         return told
+
+    def _used_levels(self) -> str:
+        """Return the noise levels of the last pass, in the words of the request if they are its."""
+        asked: str = self._request.others["sigmas"]
+        used = [float(level) for level in self._pipe.scheduler.sigmas]
+        wanted = [*noise_levels(asked), *([] if noise_levels(asked)[-1] == 0 else [0.0])]
+        near = len(used) == len(wanted) and all(
+            abs(one - other) <= 1e-4 * max(1.0, other)
+            for one, other in zip(used, wanted, strict=True)
+        )
+        return asked if near else ", ".join(f"{level:g}" for level in used)
 
     def _real_cfg_scale(self, arguments: Mapping[str, Any]) -> float | None:
         """Return the weight that acts: below 1 diffusers does what it does at 1."""

@@ -40,22 +40,32 @@ class Schedule:
 
     Attributes:
         scheduler: The object.
-        effective: ``sampler`` and, where it has a name, ``scheduler``.
+        effective: ``sampler`` and, where it has a name, ``scheduler``; of a flow also ``shift``,
+            where it does not change with the size of the picture.
         warnings: What is only nearly as asked.
     """
 
     scheduler: Any
-    effective: Mapping[str, str]
+    effective: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
 
 
-def make_schedule(own: Any, sampler: str | None, schedule: str | None) -> Schedule:
+def make_schedule(
+    own: Any,
+    sampler: str | None,
+    schedule: str | None,
+    *,
+    shift: float | None = None,
+    levels: bool = False,
+) -> Schedule:
     """Return a fresh scheduler for a model.
 
     Args:
         own: The scheduler that the model came with; it is left as it is.
         sampler: In AUTOMATIC1111's spelling; None is the model's own.
         schedule: In AUTOMATIC1111's spelling; None is the model's own.
+        shift: Of a flow, instead of the model's own; others have none.
+        levels: Whether it will be given noise levels, which it must then take as they are.
 
     Raises:
         BackendError: A name is unknown, or the model or the class cannot do it.
@@ -64,8 +74,10 @@ def make_schedule(own: Any, sampler: str | None, schedule: str | None) -> Schedu
     _refuse_unknown("scheduler", schedule, SCHEDULE_NAMES)
     own_class = type(own).__name__
     if own_class.startswith("FlowMatch"):
-        return _flow_schedule(own, sampler, schedule)
+        return _flow_schedule(own, sampler, schedule, 1.0 if levels else shift, levels=levels)
     cls, options = type(own), dict[str, Any]()
+    if levels:
+        options |= {name: False for name in _SIGMA_FLAGS if name in _parameters(cls)}
     if sampler is not None:
         wanted = SAMPLERS[sampler].diffusers
         assert wanted is not None
@@ -92,7 +104,9 @@ def make_schedule(own: Any, sampler: str | None, schedule: str | None) -> Schedu
     return Schedule(scheduler=scheduler, effective=effective, warnings=warnings)
 
 
-def _flow_schedule(own: Any, sampler: str | None, schedule: str | None) -> Schedule:
+def _flow_schedule(
+    own: Any, sampler: str | None, schedule: str | None, shift: float | None, *, levels: bool
+) -> Schedule:
     """Return the model's own scheduler: one made for noise does not fit a flow."""
     cls = type(own)
     name = _FLOW_SAMPLERS.get(cls.__name__, cls.__name__)
@@ -105,12 +119,25 @@ def _flow_schedule(own: Any, sampler: str | None, schedule: str | None) -> Sched
             f" or use one of: {', '.join(['Automatic', *flags])}"
         )
     options: dict[str, Any] = {}
-    effective = {"sampler": name}
+    effective: dict[str, Any] = {"sampler": name}
+    if shift is not None:
+        if shift <= 0:
+            raise BackendError(f"shift must be above 0 in diffusers, got {shift:g}")
+        # A dynamic shift comes from the picture's size, and the stated one would not be used.
+        wanted = {"shift": shift, "use_dynamic_shifting": False}
+        options |= {n: value for n, value in wanted.items() if n in _parameters(cls)}
+    if levels:
+        options |= {_flag(n): False for n in flags} | {"shift_terminal": None}
     if schedule in flags:
         assert schedule is not None
-        options = {_flag(n): n == schedule for n in flags}
+        options |= {_flag(n): n == schedule for n in flags}
         effective["scheduler"] = schedule
-    return Schedule(scheduler=cls.from_config(own.config, **options), effective=effective)
+    options = {n: value for n, value in options.items() if n in _parameters(cls)}
+    scheduler = cls.from_config(own.config, **options)
+    is_fixed = not scheduler.config.get("use_dynamic_shifting")
+    if not levels and is_fixed and scheduler.config.get("shift") is not None:
+        effective["shift"] = scheduler.config["shift"]
+    return Schedule(scheduler=scheduler, effective=effective)
 
 
 def _flag(schedule: str) -> str:
