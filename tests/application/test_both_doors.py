@@ -259,3 +259,59 @@ def test_pictures_to_rate_come_from_the_whole_archive_at_both_doors(
     told = json.loads(safelight("rate", "--next", "--n", "9", "--json").stdout)["pictures"]
     assert len(told) == 9
     assert not {one["sha256"] for one in told} & gone
+
+
+def test_what_another_tool_calls_a_knob_is_the_knob_and_the_rest_is_shown(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """In the view of a picture, in what is found, and in the config that draws it again."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", (
+        "a cat\nSteps: 20, Sampler: Euler a, Seed: 3, Size: 8x8, Distilled CFG Scale: 3.5,"
+        " RNG: CPU, Version: f2.0.1v1.10.1"
+    ))  # fmt: skip
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png", pnginfo=info)
+    assert safelight("import", "pictures").exit_code == 0
+    (row,) = rows(safelight, "extra.rng = 'CPU' and guidance = 3.5")
+    told = page.get(f"/api/pictures/{row['sha256']}").json()
+    shown = {one["knob"]: one["effective"] for one in told["knobs"]}
+    assert (shown["txt2img.guidance"], shown["txt2img.extra.RNG"]) == ("3.5", "CPU")
+    begin = begins_with(page.get(f"/runs/new?like={row['sha256']}").text)
+    assert begin["txt2img"]["guidance"] == 3.5
+    assert "extra" not in begin["txt2img"]
+
+
+def test_a_picture_of_ours_is_drawn_again_with_what_only_its_engine_knows(
+    safelight: Safelight, page: TestClient
+) -> None:
+    assert safelight("run", "c.toml", "--set", "txt2img.extra.tiling=true").exit_code == 0
+    begin = begins_with(page.get(f"/runs/new?like={rows(safelight)[0]['sha256']}").text)
+    assert begin["txt2img"]["extra"] == {"tiling": True}
+
+
+def test_an_unknown_setting_that_undoes_pairs_is_told_and_left_out_on_request(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """At the command line and on the page; other settings of that name are refused with a hint."""
+    (tmp_path / "c.toml").write_text(SWEPT.replace("{red|blue}", "{a|b|c|d|e|f}"), "utf-8")
+    for sampler, turbo in (("Euler", 1), ("Heun", 2)):
+        one = f'randomizer.sweep."txt2img.sampler"=["{sampler}"]'
+        done = safelight("run", "c.toml", "--set", one, "--set", f"txt2img.extra.turbo={turbo}")
+        assert done.exit_code == 0
+    rate(tmp_path / "safelight", lambda row: 4 if row["sampler"] == "Heun" else 2)
+    told = json.loads(safelight("effects", "--json").stdout)
+    (undone,) = told["undone"]
+    assert (undone["setting"], undone["pairs"]) == ("extra.turbo", 12)
+    assert "--ignore 'extra.turbo'" in safelight("effects").output
+    shown = html.unescape(page.get("/learn").text)
+    assert "extra.turbo alone undoes 12 pairs" in shown
+    again = json.loads(safelight("effects", "--json", "--ignore", "extra.turbo").stdout)
+    assert again["undone"] == []
+    sampler = next(one for one in again["knobs"] if one["knob"] == "sampler")
+    assert [(c["basis"], c["n"]) for c in sampler["comparisons"]] == [("pairs", 12)]
+    left_out = html.unescape(page.get("/learn?ignore=extra.turbo").text)
+    assert "Left out: extra.turbo" in left_out
+    assert "alone undoes" not in left_out
+    wrong = safelight("effects", "--ignore", "extra.trubo")
+    assert (wrong.exit_code, "did you mean 'extra.turbo'" in wrong.output) == (2, True)

@@ -12,12 +12,19 @@ from typing import Any
 from safelight.archive import Archive
 from safelight.backends import backend_names
 from safelight.errors import ArchiveError, RecordError
-from safelight.knobs import FILE_KNOBS, KNOBS, STAGES
+from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning import LearningRecord
 from safelight.pipeline.continuation import stated_config
 from safelight.pipeline.plan_account import FIRST_PART
 
-__all__ = ["config_of_picture", "config_of_run", "engine_of", "replayable", "with_whole_paths"]
+__all__ = [
+    "config_of_picture",
+    "config_of_run",
+    "engine_of",
+    "replayable",
+    "stages_of_picture",
+    "with_whole_paths",
+]
 
 _ENGINE_OF_TOOL: Mapping[str, str] = {
     "a1111": "webui",
@@ -92,6 +99,43 @@ def with_whole_paths(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
+def stages_of_picture(
+    config: Mapping[str, Any], last: str, record: LearningRecord | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return stage -> knobs that led to a picture of stage *last*.
+
+    Extras that a knob stands for are that knob. An import's settings beyond our knobs are the
+    ``extra`` of its stage.
+
+    Args:
+        config: A variant's, effective.
+        last: The stage that made it.
+        record: Of its run; None while that goes on.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for stage in STAGES:
+        own = config.get(stage)
+        if isinstance(own, Mapping):
+            more = _imported_extra(record) if stage == last else {}
+            knobs, extras = knobs_and_extras({**own, "extra": {**more, **_table(own, "extra")}})
+            rest = {name: value for name, value in own.items() if name not in ("extra", *KNOBS)}
+            found[stage] = {**knobs, **rest, **({"extra": extras} if extras else {})}
+        if stage == last:
+            break
+    return found
+
+
+def _imported_extra(record: LearningRecord | None) -> Mapping[str, Any]:
+    if record is None or record.status != "imported":
+        return {}
+    return _table(_table(record.metadata, "import"), "extra")
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = values.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
 def config_of_picture(
     stages: Mapping[str, Mapping[str, Any]], record: LearningRecord | None, name: str = ""
 ) -> dict[str, Any]:
@@ -103,11 +147,15 @@ def config_of_picture(
         name: Of the config.
     """
     config: dict[str, Any] = {"name": name}
+    # What another tool calls its settings no engine of ours may understand.
+    own_words = record is None or record.status != "imported"
     for stage in STAGES:
         if stage in stages:
             own = stages[stage]
             config[stage] = {
-                k: v for k, v in own.items() if k in KNOBS and stage in KNOBS[k].stages
+                k: v
+                for k, v in own.items()
+                if (k in KNOBS and stage in KNOBS[k].stages) or (k == "extra" and own_words)
             }
     return config if record is None else _with_engine(config, record)
 

@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from safelight.application.configs_again import stages_of_picture
 from safelight.archive.paging import cursor
 from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
 from safelight.formats.png_chunks import png_texts
-from safelight.knobs import STAGES
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
 from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
@@ -76,7 +76,7 @@ def known_picture(table: LightTable, digest: str) -> Known:
     return Known(
         row=row,
         output=output,
-        config=_led_to(_config_of(record, output.variant), output.stage),
+        config=stages_of_picture(_config_of(record, output.variant), output.stage, record),
         record=record,
         label=told.get("label"),
         choices=told.get("choices") or {},
@@ -92,7 +92,7 @@ def _made_now(table: LightTable, digest: str) -> Known:
             row = row_of(run_id, entry, output)
             row.pop("path")
             return Known(
-                row=row, output=output, config=_led_to(entry.config, output.stage),
+                row=row, output=output, config=stages_of_picture(entry.config, output.stage),
                 label=entry.label, choices=entry.choices, templates=entry.templates,
             )  # fmt: skip
     raise NotThere(f"no picture has the identity {digest}")
@@ -110,17 +110,6 @@ def _variant_of(record: LearningRecord, variant: int) -> Mapping[str, Any]:
         told = variants[variant]
         return told if isinstance(told, Mapping) else {}
     return {}
-
-
-def _led_to(config: Mapping[str, Any], last: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for stage in STAGES:
-        own = config.get(stage)
-        if isinstance(own, Mapping):
-            found[stage] = dict(own)
-        if stage == last:
-            break
-    return found
 
 
 def flat_knobs(known: Known) -> dict[str, Any]:
