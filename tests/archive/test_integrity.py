@@ -680,7 +680,7 @@ def test_many_doubled_records_are_taken_in_at_once() -> None:
     with duckdb.connect() as first, duckdb.connect() as second:
         for connection, one in ((first, batch), (second, alone)):
             one.create_tables(connection)
-        for rows in (f"SELECT {shown} FROM batch_images", "SELECT * FROM batch_loras",
+        for rows in (f"SELECT {shown} FROM batch_images", "SELECT * FROM batch_settings",
                      "SELECT * FROM batch_prompts"):  # fmt: skip
             ordered = f"{rows} ORDER BY ALL"
             assert first.execute(ordered).fetchall() == second.execute(ordered).fetchall()
