@@ -218,7 +218,7 @@ def test_processes_that_want_one_name_each_get_their_own(tmp_path: Path) -> None
         assert process.stdout is not None
         process.stdout.readline()
     for process in children:
-        process.communicate("go\n", timeout=60)
+        process.communicate("go\n", timeout=120)
         assert process.returncode == 0
     wanted = {f"{name} {n}\n" * 50 for name in ("a", "b", "c") for n in range(30)}
     found = [path.read_text() for path in tmp_path.iterdir()]
@@ -497,7 +497,7 @@ def test_the_lock_holds_across_processes_and_goes_with_kill_9(tmp_path: Path) ->
     with pytest.raises(BlockingIOError):
         AppendOnlyFile(path)
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(120)
     with AppendOnlyFile(path) as file:
         file.append(b"after")
     assert path.read_bytes() == b"from the child\nafter\n"

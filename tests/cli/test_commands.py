@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -277,14 +278,16 @@ def test_the_engines_are_listed_with_what_they_can_do(safelight: Safelight) -> N
     assert safelight("backends", "--words").exit_code == 2
 
 
-def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+def _start(
+    tmp_path: Path, *arguments: str, program: Sequence[str] = ("-m", "safelight")
+) -> subprocess.Popen[str]:
     (tmp_path / "slow.toml").write_text(
         CONFIG.replace('backend = "fake"', 'backend = {name = "fake", seconds_per_step = 0.05}')
         + "\n".join(f'"txt2img.{k}" = {v}' for k, v in {"seed": list(range(50))}.items()),
         "utf-8",
     )
     return subprocess.Popen(
-        [sys.executable, "-m", "safelight", "run", "slow.toml", *arguments],
+        [sys.executable, *program, "run", "slow.toml", *arguments],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -294,7 +297,7 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def _wait_for_picture(tmp_path: Path) -> None:
     """Wait until a variant is finished: its line in the journal comes after its picture."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not any(
         path.read_bytes().count(b"\n") > 1
         for path in tmp_path.glob("safelight/images/*/*/journal.jsonl")
@@ -309,7 +312,7 @@ def test_ctrl_c_cancels_with_the_record_written(tmp_path: Path) -> None:
     process = _start(tmp_path)
     _wait_for_picture(tmp_path)
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert "cancelled:" in out
     (record,) = read_records(tmp_path / "safelight" / "records")
@@ -327,7 +330,7 @@ def test_a_killed_run_is_an_interrupted_record_on_the_next_command(
     process = _start(tmp_path)
     _wait_for_picture(tmp_path)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert not list(read_records(tmp_path / "safelight" / "records"))
     asked = subprocess.run(
         [sys.executable, "-m", "safelight", *words, "--json"],
@@ -394,14 +397,28 @@ def test_a_stop_works_although_nobody_reads_what_is_said(tmp_path: Path) -> None
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 def test_a_second_ctrl_c_stops_at_once_and_still_leaves_a_record(tmp_path: Path) -> None:
     """Even in the middle of a step that takes a minute."""
-    process = _start(tmp_path, "--set", "backend.seconds_per_step=2")
-    time.sleep(1.5)
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-    _, error = process.communicate(timeout=10)
+    began = tmp_path / "began"
+    process = _start(tmp_path, "--set", "backend.seconds_per_step=60", program=["-c", (
+        "from pathlib import Path\n"
+        "from safelight.__main__ import main\n"
+        "from safelight.backends.fake import FakeBackend as Fake\n"
+        "def generate(*given, draw=Fake.generate):\n"
+        f"    Path({str(began)!r}).touch()\n"
+        "    return draw(*given)\n"
+        "Fake.generate = generate\n"
+        "main()"
+    )])  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not began.exists():
+        assert time.monotonic() < deadline, "no step was begun"
+        time.sleep(0.02)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert any("again to stop at once" in line for line in process.stderr)  # it was heard
+    process.send_signal(signal.SIGINT)
+    assert any("stopped at once" in line for line in process.stderr)
+    process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "stopped at once" in error
     (record,) = read_records(tmp_path / "safelight" / "records")
     assert record.status == "cancelled"
 

@@ -80,7 +80,7 @@ def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterato
     server = TableServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
@@ -90,5 +90,5 @@ def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterato
         thread.join(20)
         listening.close()
         controller.cancel()
-        controller.wait(20)
+        controller.wait(60)
         runner.close()

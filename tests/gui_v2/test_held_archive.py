@@ -82,7 +82,7 @@ def write_loose(archive: Path, made: LearningRecord, name: str = "") -> Path:
 def loaded(archive: Path) -> HeldArchive:
     held = HeldArchive(archive)
     held.query()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while held._memory is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert held._memory is not None
@@ -125,7 +125,7 @@ def alike(
     paged: bool = False,
 ) -> None:
     """Check some questions; of ratings the page may know a moment later."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (found := differences(held, questions, paged=paged)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert held._memory is not None

@@ -39,7 +39,7 @@ def test_what_is_missing_is_drawn_and_what_is_there_is_not(tmp_path: Path, page:
         page.goto(f"{address}/runs/{stopped}")
         page.get_by_role("button", name="Go on with this run").click()
         expect(page).to_have_url(f"{address}/runs")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             records = list(read_records(records_folder(archive)))
             if len(records) == 2:

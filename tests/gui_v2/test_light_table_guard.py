@@ -45,7 +45,7 @@ def rows_of(client: TestClient, q: str = "") -> list[dict[str, Any]]:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -477,9 +477,9 @@ seeds_per_variant = 50
     page.click("#start")
     page.wait_for_url("**/runs")
     wait(page, lambda: "of 50" in page.inner_text("#queue"))
-    page.wait_for_selector("#queue .now-strip img", timeout=20_000)
+    page.wait_for_selector("#queue .now-strip img", timeout=60_000)
     page.goto(address)
-    page.wait_for_selector("#now img", timeout=15_000)  # made now, before the record is written
+    page.wait_for_selector("#now img", timeout=60_000)  # made now, before the record is written
     page.goto(f"{address}/runs")
     page.click("#queue button:has-text('Cancel')")
     wait(page, lambda: page.locator("#queue .mark-cancelled").count() == 1)

@@ -31,10 +31,10 @@ def test_it_tells_its_address_answers_and_ends(archive: Path) -> None:
         line = server.stderr.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/", line)
         assert address
-        assert httpx.get(address[0], timeout=30).status_code == 200
+        assert httpx.get(address[0], timeout=120).status_code == 200
         server.send_signal(signal.SIGINT)
         rest = server.stderr.read()
-        assert server.wait(30) == 0
+        assert server.wait(120) == 0
         assert "Traceback" not in rest
 
 
@@ -50,7 +50,7 @@ def test_an_empty_archive_is_served_and_says_how_to_begin(tmp_path: Path) -> Non
         address = re.search(r"http://\S+", server.stderr.readline())
         assert address
         for path in ("", "rate", "learn", "runs", "sheet", "compare", "api/facets", "runs/new"):
-            assert httpx.get(address[0] + path, timeout=30).status_code == 200, path
+            assert httpx.get(address[0] + path, timeout=120).status_code == 200, path
         server.terminate()
         server.stderr.read()
 
@@ -60,7 +60,7 @@ def test_others_are_let_in_only_with_a_token(archive: Path, host: str) -> None:
     with started("--archive", str(archive), "--host", host) as server:
         assert server.stderr is not None
         assert "--token" in server.stderr.read()
-        assert server.wait(30) == 2
+        assert server.wait(120) == 2
 
 
 def test_the_token_is_never_told(archive: Path) -> None:
@@ -70,9 +70,9 @@ def test_the_token_is_never_told(archive: Path) -> None:
         line = server.stderr.readline()
         address = re.search(r"http://\S+", line)
         assert address
-        assert httpx.get(address[0] + "api/pictures", timeout=30).status_code == 401
+        assert httpx.get(address[0] + "api/pictures", timeout=120).status_code == 401
         bearer = {"authorization": f"Bearer {TOKEN}"}
-        answer = httpx.get(address[0] + "api/pictures", headers=bearer, timeout=30)
+        answer = httpx.get(address[0] + "api/pictures", headers=bearer, timeout=120)
         assert answer.status_code == 200
         server.terminate()
         assert TOKEN not in line + server.stderr.read()

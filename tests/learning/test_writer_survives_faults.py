@@ -219,7 +219,7 @@ def test_a_file_size_limit_tears_no_record(tmp_path: Path) -> None:
     assert process.stdout.readline() == "1 1\n"
     assert list(read_records(tmp_path)) == [record("old")]
     assert unfinished(tmp_path) == []
-    rest, _ = process.communicate("go\n", timeout=30)
+    rest, _ = process.communicate("go\n", timeout=120)
     assert rest == "1 0\n"
     new = record("new", metadata={"long": "x" * 9000})
     assert list(read_records(tmp_path)) == [new, record("old")]

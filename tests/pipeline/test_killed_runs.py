@@ -195,7 +195,7 @@ def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
     assert markers(tmp_path) == {run_id}
 
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=120)
     [record] = recover(tmp_path)
     assert (record.run_id, record.status) == (run_id, "interrupted")
     assert len(record.variant_configs) >= 1
@@ -231,7 +231,7 @@ runner(0.02, on_progress=tell).run({**config, "txt2img": {**config["txt2img"], "
     )
     assert wait_for_line(process) == "one is safe\n"
     process.send_signal(signal.SIGINT)
-    _, trouble = process.communicate(timeout=20)
+    _, trouble = process.communicate(timeout=120)
     assert process.returncode != 0
     assert trouble.rstrip().endswith("KeyboardInterrupt")
     [record] = records_by_run(tmp_path).values()
@@ -258,7 +258,7 @@ def test_recoveries_at_once_give_one_record_of_each_run(tmp_path: Path) -> None:
     processes = [child(RECOVERING, tmp_path) for _ in range(3)]
     for process in processes:
         assert wait_for_line(process) == "ready\n"
-    found = [process.communicate("go\n", timeout=60)[0].split("\n") for process in processes]
+    found = [process.communicate("go\n", timeout=120)[0].split("\n") for process in processes]
     assert set().union(*(json.loads(lines[0]) for lines in found)) == runs
     assert [lines[1] for lines in found] == ["0"] * 3
     assert set(records_by_run(tmp_path)) == runs

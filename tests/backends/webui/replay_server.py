@@ -566,7 +566,7 @@ def _base64(image: Image.Image, text: str = "") -> str:
 
 def wait_for(happened: Callable[[], bool]) -> None:
     """Wait until *happened*; a test that waits for nothing fails after ten seconds."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < until, "it never happened"
         time.sleep(0.005)

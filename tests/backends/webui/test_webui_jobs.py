@@ -368,7 +368,7 @@ def test_several_servers_draw_at_the_same_time(serve: Serve, connect: Connect) -
     servers = [serve("forge"), serve("forge")]
     backend = connect(*servers)
     assert backend.lanes == 2
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
     for server in servers:
         server.tweak = lambda answer: (together.wait(), None)[1]
     requests = [Txt2ImgRequest(prompt="a fox", seed=n, steps=1) for n in range(6)]
