@@ -330,3 +330,13 @@ def test_a_rating_of_what_no_record_knows_is_kept_and_said(
     assert safelight("rate", known, "--stars", "4").stderr == ""
     none = safelight("rate", "--where", "steps > 1000", "--stars", "4")
     assert "no picture meets steps > 1000" in none.stderr
+
+
+def test_a_table_that_is_piped_is_not_cut(safelight: Safelight) -> None:
+    """Columns that find no room on a terminal of 80 characters are there for who reads them."""
+    assert safelight("run", "c.toml").exit_code == 0
+    names = ["prompt", "path", "sha256", "pixel_sha256", "model", "sampler", "seed"]
+    lines = safelight("find", "--columns", ",".join(names)).stdout.splitlines()
+    assert lines[1].split() == names
+    assert len(lines[3].split()) >= len(names) - 1
+    assert "…" not in "".join(lines)

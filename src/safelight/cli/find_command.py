@@ -14,6 +14,7 @@ from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
 from safelight.cli.options import existing_archive_option, json_option
 
+_WIDEST = 100_000
 _SHOWN = {
     "images": ("timestamp", "stage", "prompt", "model", "sampler", "steps", "cfg_scale", "seed",
                "path"),
@@ -110,7 +111,11 @@ def _print_table(answer: Answer) -> None:
     for row in answer.rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     if answer.rows:
-        Console().print(table)
+        console = Console()
+        if not console.is_terminal:  # whoever reads it there can do with long lines
+            wide = console.options.update_width(_WIDEST)
+            console.width = max(console.width, console.measure(table, options=wide).maximum)
+        console.print(table)
     _end(answer)
 
 
