@@ -140,7 +140,10 @@ _KNOBS = (
     Knob(
         name="guidance", kind="number", stages=_DRAWING, minimum=0, maximum=1000,
         infotext="Distilled CFG Scale", is_inherited=True,
-        aliases=("guidance", "Distilled CFG Scale", "distilled_cfg_scale", "fluxguidancescale"),
+        aliases=(
+            "guidance", "Distilled CFG Scale", "distilled_cfg_scale", "fluxguidancescale",
+            "guidance_embed",
+        ),
         summary="Distilled guidance that models such as FLUX.1 were trained with; not cfg_scale.",
     ),
     Knob(
@@ -173,6 +176,7 @@ _KNOBS = (
     ),
     Knob(
         name="cache", kind="text", stages=_DRAWING, infotext="Cache", is_inherited=True,
+        aliases=("Cache",),
         summary="What skips steps that change little, and its threshold, such as TeaCache 0.4.",
     ),
     Knob(

@@ -56,6 +56,47 @@ def test_the_plain_graph() -> None:
     assert draft.outcome() == "full"
 
 
+def test_nodes_that_bend_the_model_are_knobs() -> None:
+    """Two pictures that differ in them are not alike; each is read from the chain that has it."""
+    draft = _read(_graph(
+        unet=_node("UNETLoader", unet_name="z.safetensors", weight_dtype="fp8_e4m3fn"),
+        shift=_node("ModelSamplingAuraFlow", shift=["number", 0], model=["unet", 0]),
+        number=_node("PrimitiveFloat", value=3.0),
+        rescale=_node("RescaleCFG", multiplier=0.7, model=["shift", 0]),
+        cache=_node("TeaCacheForImgGen", rel_l1_thresh=0.4, model=["rescale", 0]),
+        guide=_node("FluxGuidance", guidance=2.5, conditioning=["pos", 0]),
+        other=_node("FluxGuidance", guidance=9.0, conditioning=["neg", 0]),
+        clip=_node("DualCLIPLoader", clip_name1="t5", clip_name2="l", type="flux"),
+        pos={"clip": ["clip", 0]},
+        ks={"model": ["cache", 0], "positive": ["guide", 0], "negative": ["other", 0]},
+    ))  # fmt: skip
+    assert {k: draft.knobs[k] for k in (
+        "model", "weight_dtype", "shift", "cfg_rescale", "cache", "guidance", "text_encoders",
+    )} == {
+        "model": "z.safetensors", "weight_dtype": "fp8_e4m3fn", "shift": 3, "cfg_rescale": 0.7,
+        "cache": "TeaCacheForImgGen 0.4", "guidance": 2.5, "text_encoders": "t5, l",
+    }  # fmt: skip
+    assert draft.outcome() == "full"
+
+
+def test_noise_levels_that_were_typed_in_are_the_schedule() -> None:
+    """There is no name for it, and its steps are counted."""
+    graph = _graph(ks=_node(
+        "SamplerCustom", noise_seed=5, cfg=1.0, model=["ckpt", 0], positive=["pos", 0],
+        negative=["neg", 0], sampler=["select", 0], sigmas=["levels", 0],
+        latent_image=["latent", 0],
+    ))  # fmt: skip
+    graph["select"] = _node("KSamplerSelect", sampler_name="euler")
+    graph["levels"] = _node("ManualSigmas", sigmas="1.0, 0.7, 0.2, 0.0")
+    draft = _read(graph)
+    assert (draft.knobs["sigmas"], draft.knobs["steps"]) == ("1.0, 0.7, 0.2, 0.0", 3)
+    assert "scheduler" not in draft.statuses
+    assert draft.outcome() == "full"
+    graph["half"] = _node("SplitSigmas", sigmas=["levels", 0], step=2)
+    graph["ks"]["inputs"]["sigmas"] = ["half", 0]
+    assert "sigmas" not in _read(graph).knobs, "a node in between makes others of them"
+
+
 def test_an_unknown_sampler_node_is_known_by_its_inputs() -> None:
     graph = _graph()
     graph["ks"]["class_type"] = "SomebodysSamplerOfTomorrow"

@@ -94,7 +94,17 @@ def test_values_spread_over_custom_sampling_nodes_are_found() -> None:
     assert (knobs["seed"], knobs["steps"], knobs["scheduler"]) == (219670278747233, 20, "Simple")
     assert (knobs["model"], knobs["vae"]) == ("flux1-dev.safetensors", "ae.safetensors")
     assert reading.fields["txt2img.cfg_scale"] == "defaulted"
-    assert reading.extra["guidance"] == "3.5"
+    assert (knobs["guidance"], knobs["weight_dtype"]) == (3.5, "default")
+    assert knobs["text_encoders"] == "t5xxl_fp16.safetensors, clip_l.safetensors"
+    assert (reading.extra["max_shift"], reading.extra["base_shift"]) == ("1.15", "0.5")
+
+
+def test_the_shift_of_a_flow_is_found_between_model_and_sampler() -> None:
+    """The editor's slider wrote 3.1000000000000005, which is not another shift than 3.1."""
+    path = _OWN / "comfyui/comfyanonymous__c6a05374__qwen_image_basic_example.png"
+    knobs = read_picture(path).config["txt2img"]
+    assert (knobs["shift"], knobs["weight_dtype"]) == (3.1, "default")
+    assert knobs["text_encoders"] == "qwen_2.5_vl_7b_fp8_scaled.safetensors"
 
 
 def test_a_cascade_tells_of_the_stage_that_reads_the_prompt() -> None:

@@ -15,6 +15,11 @@ from safelight.imports.reading import Draft, as_number, as_whole
 __all__ = ["read_infotext"]
 
 _SIZE = re.compile(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*")
+_MODULE = re.compile(r"Module \d+")
+_VAE = re.compile(r"vae|(^|[\W_])ae([\W_]|$)", re.IGNORECASE)
+_TEXT_ENCODER = re.compile(
+    r"clip|t5|qwen|llama|gemma|mistral|gpt[\W_]?oss|text[\W_]?encoder", re.IGNORECASE
+)
 _MODEL_ENDINGS = (".safetensors", ".ckpt", ".gguf", ".pt")
 
 
@@ -36,6 +41,7 @@ def read_infotext(draft: Draft, text: str) -> bool:
     draft.read("seed", pairs.get("Seed"))
     taken |= _read_sampler(draft, pairs)
     taken |= _read_model(draft, pairs)
+    taken |= _read_modules(draft, pairs)
     taken |= _read_passes(draft, pairs)
     taken |= _read_loras(draft, pairs)
     for key, value in pairs.items():
@@ -106,6 +112,26 @@ def _read_model(draft: Draft, pairs: dict[str, str]) -> set[str]:
     if digest:
         draft.add_hash(_hash_kind(digest, model or ""), digest)
     return {"Model", "Model hash", "VAE"} | ({"Unet"} if not pairs.get("Model") else set())
+
+
+def _read_modules(draft: Draft, pairs: dict[str, str]) -> set[str]:
+    """Read Forge's list of VAE and text encoders, which only their names tell apart."""
+    encoders: list[str] = []
+    taken: set[str] = set()
+    for key, name in pairs.items():
+        if not _MODULE.fullmatch(key):
+            continue
+        if _VAE.search(name):
+            if "vae" in draft.knobs:
+                continue
+            draft.read("vae", name)
+        elif _TEXT_ENCODER.search(name):
+            encoders.append(name)
+        else:
+            continue
+        taken.add(key)
+    draft.read("text_encoders", ", ".join(encoders))
+    return taken
 
 
 def _civitai_model(pairs: dict[str, str]) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from safelight.formats.comfyui_nodes import node_knobs
 from safelight.imports.comfyui_loras import node_loras
 from safelight.imports.comfyui_texts import GraphTexts
 from safelight.imports.comfyui_workflow import api_graph
@@ -219,11 +220,14 @@ def _read_pass(graph: Graph, node: str) -> _Pass:
     guider = graph.link(node, "guider")
     sigmas = graph.link(node, "sigmas")
     noise, sampler = graph.link(node, "noise"), graph.link(node, "sampler")
-    one.put(
-        "steps", graph.number(node, "steps") if sigmas is None else _sigma_steps(graph, sigmas[0])
-    )
-    scheduler = graph.text(node, "scheduler") if sigmas is None else _schedule(graph, sigmas[0])
-    one.put("scheduler", scheduler)
+    one.put("sigmas", _levels(graph, sigmas[0]) if sigmas else None, asked=False)
+    if levels := one.knobs.get("sigmas"):  # their number is that of the steps, and one more
+        one.put("steps", max(1, len(re.findall(r"[^,\s]+", levels)) - 1))
+    else:
+        steps = graph.number(node, "steps") if sigmas is None else _sigma_steps(graph, sigmas[0])
+        one.put("steps", steps)
+        scheduler = graph.text(node, "scheduler") if sigmas is None else _schedule(graph, sigmas[0])
+        one.put("scheduler", scheduler)
     one.put("sampler", _sampler(graph, node, sampler))
     seed = graph.number(node, "seed", "noise_seed")
     one.put(
@@ -245,6 +249,25 @@ def _read_pass(graph: Graph, node: str) -> _Pass:
     one.put("end_at_step", graph.number(node, "end_at_step"), asked=False)
     one.put("model", _model(graph, node), asked="model" in inputs or guider is not None)
     return one
+
+
+def _levels(graph: Graph, node: str) -> str | None:
+    """Return noise levels that were typed in, unless a node in between changes them."""
+    if "steps" in graph.nodes.get(node, {}) or graph.link(node, "sigmas"):
+        return None
+    return _said(graph, node).get("sigmas")
+
+
+def _said(graph: Graph, node: str) -> dict[str, Any]:
+    """Return what one node says of guidance, shift and their like."""
+
+    def number(name: str) -> float | None:
+        value = graph.number(node, name)
+        return None if value is None else round(value, 6)  # sliders write 3.1000000000000005
+
+    inputs = graph.nodes.get(node, {})
+    kind = graph.classes.get(node, "")
+    return node_knobs(kind, inputs, number, lambda name: graph.text(node, name))
 
 
 def _sigma_steps(graph: Graph, node: str) -> float | int | None:
@@ -305,10 +328,10 @@ def _read_base(draft: Draft, graph: Graph, chain: list[str], passes: list[_Pass]
         draft.stage = "img2img"
         if image:
             draft.also("init_image", image)
-    for knob in ("steps", "scheduler", "sampler", "seed", "cfg_scale", "model"):
+    for knob in ("sigmas", "steps", "scheduler", "sampler", "seed", "cfg_scale", "model"):
         if knob in first.knobs:
             draft.read(knob, first.knobs[knob], status=first.statuses[knob])
-        else:
+        elif knob != "sigmas" and not (knob == "scheduler" and "sigmas" in first.knobs):
             draft.unresolved(knob)
     if draft.stage == "img2img":
         draft.read("denoising_strength", first.knobs.get("denoising_strength"))
@@ -378,8 +401,7 @@ def _read_around(draft: Draft, graph: Graph, node: str, chain: set[str]) -> None
     if "<lora:" in prompt:
         draft.add_prompt_loras()
     skip = None
-    for place in graph.upstream(node, "positive", "conditioning", "guider", "clip", "cond1",
-                                "conditioning_1", "conditioning_to", "pipe"):  # fmt: skip
+    for place in graph.upstream(node, *_TO_TEXT):
         skip = graph.number(place, "clip_skip", "stop_at_clip_layer")
         raw = graph.nodes[place].get("stop_at_clip_layer", graph.nodes[place].get("clip_skip"))
         if isinstance(raw, int) and not isinstance(raw, bool) and raw < 0:
@@ -395,12 +417,36 @@ def _read_around(draft: Draft, graph: Graph, node: str, chain: set[str]) -> None
         if isinstance(vae, str) and vae not in ("", "Baked VAE", "None"):
             draft.read("vae", vae)
             break
+    _read_bending(draft, graph, node, chain)
     for place in graph.upstream(node):
-        if place not in chain and (guidance := graph.number(place, "guidance")) is not None:
-            draft.also("guidance", guidance)
         control = graph.nodes[place].get("control_net_name")
         if isinstance(control, str):
             draft.also("control_net_name", control)
+
+
+_TO_TEXT = ("positive", "conditioning", "guider", "clip", "cond1", "conditioning_1",
+            "conditioning_to", "pipe")  # fmt: skip
+
+
+def _read_bending(draft: Draft, graph: Graph, node: str, chain: set[str]) -> None:
+    """Read what changes how the model is sampled: each from the chain of nodes that carries it."""
+    ways = (
+        (("cfg_rescale", "shift", "weight_dtype", "cache"), _model_path(graph, node)),
+        (("guidance", "text_encoders"), graph.upstream(node, *_TO_TEXT)),
+    )
+    for wanted, places in ways:
+        for place in places:
+            for knob, value in _said(graph, place).items():
+                if knob in wanted and knob not in draft.statuses:
+                    draft.read(knob, value)
+            for key in ("max_shift", "base_shift"):  # of FLUX.1, from the size of the picture
+                if "ModelSampling" in graph.classes[place]:
+                    draft.also(key, graph.number(place, key))
+    if "guidance" in draft.statuses:
+        return
+    for place in graph.upstream(node):
+        if place not in chain and (guidance := graph.number(place, "guidance")) is not None:
+            draft.also("guidance", guidance)
 
 
 def _read_hires(draft: Draft, graph: Graph, chain: list[str], passes: list[_Pass]) -> None:

@@ -32,7 +32,7 @@ from safelight.version import __version__
 
 __all__ = ["READER", "ImportedPicture", "import_picture", "run_id_of", "shown_path"]
 
-READER = 1
+READER = 2
 """Raised when a picture would be read better than before."""
 
 _MAX_RAW = 2 * 2**20

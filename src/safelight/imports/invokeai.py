@@ -11,6 +11,8 @@ from safelight.imports.reading import Draft, as_number
 
 __all__ = ["read_invokeai"]
 
+_TEXT_ENCODERS = ("clip_embed_model", "clip_l_model", "clip_g_model", "t5_encoder",
+                  "t5_encoder_model", "qwen3_encoder")  # fmt: skip
 _DREAM = re.compile(r"(?<=\s)-([sSWHCAfI])\s*([^\s-][^\s]*)")
 _DREAM_KNOBS = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_scale",
                 "A": "sampler", "f": "denoising_strength"}  # fmt: skip
@@ -45,8 +47,12 @@ def _read_metadata(draft: Draft, metadata: dict[str, Any]) -> None:
     draft.default("negative_prompt", "")
     for knob in ("width", "height", "seed", "steps"):
         draft.read(knob, metadata.get(knob))
-    cfg = metadata.get("cfg_scale")
-    draft.read("cfg_scale", cfg if cfg is not None else metadata.get("guidance"))
+    draft.read("cfg_scale", metadata.get("cfg_scale"))
+    if metadata.get("guidance") is not None:  # distilled; without a true one beside it
+        draft.default("cfg_scale", 1)
+    encoders = [metadata.get(key) for key in _TEXT_ENCODERS]
+    names = [e.get("name", e.get("model_name")) for e in encoders if isinstance(e, dict)]
+    draft.read("text_encoders", ", ".join(name for name in names if isinstance(name, str)))
     draft.read("sampler", metadata.get("scheduler"))
     draft.default("scheduler", "Automatic")
     model = metadata.get("model")

@@ -273,6 +273,7 @@ def _leftover(draft: Draft, texts: Mapping[str, str]) -> None:
 
 
 def _reading(draft: Draft, found: FileTexts, texts: dict[str, str], digest: str) -> Reading:
+    draft.name_extras()
     warnings = list(dict.fromkeys([*found.warnings, *draft.warnings]))[:50]
     stem = re.compile(r"Raw profile type (?:exif|icc|8bim)")
     return Reading(

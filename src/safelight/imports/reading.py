@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from safelight.knobs import KNOBS
+from safelight.knobs import KNOBS, knobs_and_extras
 from safelight.lora_tags import split_loras
 from safelight.sampler_names import SCHEDULERS, canonical_name
 
@@ -172,6 +172,16 @@ class Draft:
         if len(self.extra) < _MAX_EXTRA and key and value not in (None, ""):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             self.extra[key[:100]] = text[:2000]
+
+    def name_extras(self) -> None:
+        """Read each extra that a knob stands for as that knob, unless something was said of it."""
+        if self.stage == "upscale" or not self.knobs:
+            return
+        said = {**dict.fromkeys(self.statuses, "unresolved"), **self.knobs}
+        known, self.extra = knobs_and_extras({**said, "extra": self.extra})
+        for knob, value in known.items():
+            if knob not in said:
+                self.read(knob, value)
 
     def default(self, knob: str, value: object) -> None:
         """Fill in what the tool means by leaving the knob out."""

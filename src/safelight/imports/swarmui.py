@@ -9,11 +9,13 @@ from safelight.imports.reading import Draft, as_number
 
 __all__ = ["read_swarmui"]
 
+_TEXT_ENCODERS = ("cliplmodel", "clipgmodel", "t5xxlmodel", "llavamodel", "llamamodel",
+                  "qwenmodel", "mistralmodel", "gemmamodel")  # fmt: skip
 _TAKEN = frozenset({
     "prompt", "negativeprompt", "model", "vae", "seed", "steps", "cfgscale", "width", "height",
     "sampler", "scheduler", "loras", "loraweights", "initimagecreativity", "refinerupscale",
     "refinerupscalemethod", "refinercontrolpercentage", "refinercontrol", "refinersteps",
-    "clipstopatlayer",
+    "clipstopatlayer", *_TEXT_ENCODERS,
 })  # fmt: skip
 
 
@@ -36,6 +38,8 @@ def read_swarmui(draft: Draft, data: Mapping[str, Any]) -> bool:
     vae = params.get("vae")
     if isinstance(vae, str) and vae not in ("Automatic", "None"):
         draft.read("vae", vae)
+    encoders = [params.get(key) for key in _TEXT_ENCODERS]
+    draft.read("text_encoders", ", ".join(e for e in encoders if isinstance(e, str) and e))
     scale = as_number(params.get("refinerupscale"))
     if scale is not None and scale > 1:
         draft.read("hires_scale", scale)
