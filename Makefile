@@ -18,6 +18,8 @@ BIN    := $(VENV)/bin
 WHEEL_VENV := build/wheel-venv
 READY  := $(VENV)/.ready
 ARGS   ?=
+# As many tests at once as there are processors; make test TOGETHER= runs one after the other.
+TOGETHER ?= -n auto --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -38,7 +40,7 @@ chromium:
 	        "Install it with: sudo apt-get install chromium" >&2
 
 test: $(READY) chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(TOGETHER) $(ARGS)
 
 check: lint types contracts wheel-test
 
@@ -71,7 +73,7 @@ wheel-test: $(READY) chromium
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(WHEEL_VENV)/bin/python -m pip install --quiet build/wheel/*.whl --group dev
-	$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
+	$(WHEEL_VENV)/bin/python -m pytest $(TOGETHER) $(ARGS)
 
 bench: $(READY)
 	for file in $(filter-out bench/mutants.py,$(wildcard bench/*.py)); do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
