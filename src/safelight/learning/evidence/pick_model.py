@@ -1,13 +1,28 @@
 """pick_model: what picks say about pictures, on top of what is believed already.
 
-Of the pictures shown, the winner is chosen with a probability in proportion to ``exp(b s_i)``
-(Plackett-Luce; for two pictures Bradley-Terry). Several winners each win against the losers. A
-tie of all is a tie of each two (Davidson), together counted as one comparison less than there
-are pictures. The beliefs before are normal, the most likely scores are found by Newton's method,
-and the deviations come from the curvature there (Laplace).
+Of the pictures S shown, the winner i is chosen with the first probability (Plackett-Luce); of two
+pictures i and j, with the second, and they tie with the third (Bradley-Terry with ties)::
 
-Sources: Luce 1959, *Individual choice behavior*; Plackett 1975, *The analysis of permutations*;
-Bradley and Terry 1952; Davidson 1970, *On extending the Bradley-Terry model to accommodate ties*.
+    P(i of S)      = exp(b s_i) / sum_(j in S) exp(b s_j)
+    P(i before j)  = exp(b s_i) / Z
+    P(i ties j)    = nu exp(b (s_i + s_j) / 2) / Z
+    Z              = exp(b s_i) + exp(b s_j) + nu exp(b (s_i + s_j) / 2)
+    nu             = 2 (ties + 1/2) / (pairs with a winner + 1/2), by weight; 0 without ties
+
+s (n,) are the scores in units of the spread of taste, b is the sharpness per unit, nu has no unit.
+Several winners each win against the losers. A tie of all m is a tie of each two, of weight 2 / m:
+together m - 1 comparisons. What climbs, with w_c the weight of choice c (1 but for ties) and mu, v
+(n,) the means and variances believed before, is the log posterior::
+
+    F(s) = sum_c w_c log P(c) - sum_i (s_i - mu_i)^2 / (2 v_i)
+
+Newton's method finds its top s*. There the means are s* and the variances those of Laplace, the
+diagonal of H^-1 with H (n, n) the negated Hessian of F.
+
+Sources: Luce 1959, *Individual choice behavior*; Plackett 1975, *The analysis of permutations*,
+of which only the first choice is used, so that several winners are read as choices of their own;
+Bradley and Terry 1952; Davidson 1970, *On extending the Bradley-Terry model to accommodate ties*,
+whose nu is fitted with the scores, where ours is counted beforehand.
 """
 
 from __future__ import annotations
@@ -26,7 +41,8 @@ __all__ = ["Choice", "PickFit", "fit_picks"]
 Floats = NDArray[np.float64]
 
 PICK_SHARPNESS = SHARPNESS / 2**0.5
-"""``b`` where picks are too few to tell it; two pictures' noise is in one comparison."""
+"""``b`` where picks are too few to tell it; two pictures' noise is in one comparison, which makes
+the deviation sqrt(2) times that of one rating."""
 
 _SHARPNESS_GRID = PICK_SHARPNESS * 2.0 ** np.arange(-2.0, 2.1, 0.5)
 _CHOICES_FOR_SHARPNESS = 50
@@ -116,7 +132,7 @@ class _Problem:
         pairs = [c for c in decided if len(c.losers) == 1]
         drawn = sum(c.weight for c in choices if c.tie)
         won = sum(c.weight for c in pairs)
-        # Where scores are equal a tie has the odds nu / 2: counted, half a tie added.
+        # Where scores are equal a tie has the odds nu / 2: counted, half of each added.
         self.nu = 2 * (drawn + 0.5) / (won + 0.5) if drawn else 0.0
         self._warm = self._means.copy()
 
@@ -129,6 +145,7 @@ class _Problem:
         return members, starts, sizes, weights
 
     def _value(self, scores: Floats, sharpness: float) -> float:
+        """Return F of the module at *scores*, float64[n]."""
         off = scores - self._means
         total = -0.5 * float(off @ (self._precisions * off))
         for tied, (members, starts, sizes, weights) in ((False, self._sets), (True, self._ties)):
@@ -146,7 +163,17 @@ class _Problem:
         return total
 
     def _slope(self, scores: Floats, sharpness: float) -> tuple[Floats, Any]:
-        """Return the gradient of the log posterior and the negated Hessian (sparse)."""
+        """Return the gradient of F, (n,), and its negated Hessian H, (n, n) and sparse.
+
+        Each choice c has a statistic T_i per picture in it: 1 for the winner, 1/2 for each of two
+        that tie, else 0. F has E and covariances of T under P(c), all 0 outside c::
+
+            dF / ds_i = b sum_c w_c (T_i - E[T_i]) - (s_i - mu_i) / v_i
+            H_ij      = b^2 sum_c w_c (E[T_i T_j] - E[T_i] E[T_j]) + [i = j] / v_i
+
+        With p_i the chance that i wins and q that two tie, E[T_i] = p_i + q / 2,
+        E[T_i^2] = p_i + q / 4, and E[T_i T_j] = q / 4.
+        """
         from scipy import sparse
 
         count = len(scores)
@@ -190,7 +217,11 @@ class _Problem:
         return gradient, sparse.csc_array(triples, shape=(count, count))
 
     def solve(self, sharpness: float) -> tuple[Floats, Any]:
-        """Return the most likely scores and the negated Hessian there."""
+        """Return the most likely scores, (n,), and the negated Hessian H there, (n, n).
+
+        Newton's steps ``H^-1 dF/ds``, each halved until F does not fall: 60 steps, or until one
+        moves no score by 1e-8.
+        """
         scores = self._warm.copy()
         value = self._value(scores, sharpness)
         for _ in range(_STEPS):
@@ -209,7 +240,12 @@ class _Problem:
         return scores, self._slope(scores, sharpness)[1]
 
     def evidence(self, sharpness: float) -> float:
-        """Return the log evidence of *sharpness*, by Laplace, with its prior."""
+        """Return the log evidence of the sharpness b, by Laplace, with its prior.
+
+        But for what is the same for every b, with b_0 = 2.2 / sqrt(2)::
+
+            F(s*) - log|H| / 2 - (log(b / b_0) / 0.4)^2 / 2
+        """
         self._warm = self._means.copy()
         scores, hessian = self.solve(float(sharpness))
         log_determinant = _log_determinant(hessian)
@@ -218,7 +254,11 @@ class _Problem:
 
 
 def _readings(scores: Floats, hessian: Any) -> Floats:
-    """Return the scores without the standard normal prior.
+    """Return the scores without the standard normal prior, float64[n].
+
+    With s* (n,) the scores and H (n, n) their precision, the prior's 1 in it::
+
+        readings = (H - 0.98 I)^-1 H s*
 
     Picks tell only differences. So that their sum, of which nothing is known, stays at zero, a
     fiftieth of the prior is kept.
@@ -246,7 +286,12 @@ def _solved(matrix: Any, right: Floats) -> Floats:
 
 
 def _log_determinant(hessian: Any) -> float:
-    """Return the logarithm of the determinant; of large problems to the second order."""
+    """Return the logarithm of the determinant; of large problems to the second order.
+
+    With H = D + O (n, n), D its diagonal::
+
+        log|H| ~ sum_i log D_i - sum_ij O_ij^2 / (2 D_i D_j)
+    """
     if hessian.shape[0] <= _EXACT_UP_TO:
         return float(np.linalg.slogdet(hessian.toarray())[1])
     diagonal = hessian.diagonal()
@@ -256,7 +301,12 @@ def _log_determinant(hessian: Any) -> float:
 
 
 def _inverse_diagonal(hessian: Any) -> Floats:
-    """Return the diagonal of the inverse; of large problems to the second order, from below."""
+    """Return the diagonal of the inverse; of large problems to the second order, from below.
+
+    With H = D + O (n, n), D its diagonal; below D_i / 2 the lower side is D_i / 2::
+
+        (H^-1)_ii ~ 1 / (D_i - sum_j O_ij^2 / D_j)
+    """
     count = hessian.shape[0]
     if count <= _EXACT_UP_TO:
         return np.asarray(np.diag(np.linalg.inv(hessian.toarray())), np.float64).copy()

@@ -1,13 +1,23 @@
 """star_model: what stars say about pictures, when every rater uses the scale in a way of his own.
 
-A graded response model: rater r gives picture i at most k stars with probability
-``logistic(b_r (c_rk + d_r t - s_i))``. ``s_i`` is the picture's score, standard normal over the
-pictures; ``c_r1 < ... < c_r4`` are the rater's thresholds, ``b_r`` is how sharply he judges, and
-``d_r`` how his standard drifts between his first (t = -1) and his last stars (t = 1). The raters'
-numbers are fitted with the scores integrated out, so that ten pictures do not bend them.
+A graded response model: the stars x that rater r gives picture i have the probabilities::
 
-Sources: Samejima 1969, *Estimation of latent ability using a response pattern of graded scores*;
-Bock and Aitkin 1981, *Marginal maximum likelihood estimation of item parameters* (the EM).
+    P(x <= k) = logistic(b_r (c_rk + d_r t - s_i))       k = 1 to 4;  P(x <= 0) = 0, P(x <= 5) = 1
+    P(x = k)  = P(x <= k) - P(x <= k - 1)                logistic(u) = 1 / (1 + exp(-u))
+
+``s_i`` is the picture's score, standard normal over the pictures, in units of the spread of taste;
+``c_r1 < ... < c_r4`` are the rater's thresholds, in that unit; ``b_r`` is how sharply he judges,
+per unit; ``d_r``, in that unit, is how his standard drifts between his first (t = -1) and his last
+judgement (t = 1). A flag is read alike of everyone::
+
+    P(reject) = logistic(2.2 (-1.2 - s_i))               P(favourite) = logistic(2.2 (s_i - 1.2))
+
+The raters' numbers are fitted with the scores integrated out, so that ten pictures do not bend
+them; :func:`fit_stars` says how.
+
+Sources: Samejima 1969, *Estimation of latent ability using a response pattern of graded scores*
+(a rater is what an item is there; the drift and the flags are ours); Bock and Aitkin 1981,
+*Marginal maximum likelihood estimation of item parameters* (the EM).
 """
 
 from __future__ import annotations
@@ -44,8 +54,9 @@ class RaterScale:
     """How one rater uses stars.
 
     Attributes:
-        thresholds: Scores at which 2, 3, 4 and 5 stars become likelier than fewer.
-        sharpness: ``b``; the noise of one of his ratings has the deviation 1.81 / ``b``.
+        thresholds: ``c``: scores at which at least 2, 3, 4 and 5 stars become likelier than fewer.
+        sharpness: ``b``; the noise of one of his ratings has the deviation 1.81 / ``b``, that of
+            the logistic distribution being pi / sqrt(3).
         drift: ``d``, in units of the score; 0 where he rated too little to tell.
         shared: He rated too little for a scale of his own and shares one with others.
     """
@@ -64,7 +75,7 @@ class StarEvidence:
         images: Row of the picture, int64[m].
         raters: Number of the rater, int64[m].
         values: 1 to 5 for stars; 0 for a reject, 6 for a favourite, int64[m].
-        times: Place among the rater's own stars, from -1 to 1, float64[m].
+        times: Place among the rater's own stars and flags, from -1 to 1, float64[m].
         image_count: How many pictures there are.
         rater_names: Name of each rater.
     """
@@ -95,7 +106,27 @@ class StarFit:
 
 
 def fit_stars(evidence: StarEvidence) -> StarFit:
-    """Fit the raters' scales and the pictures' scores."""
+    """Fit the raters' scales and the pictures' scores.
+
+    Scores are integrated out on Q = 37 nodes z_q, evenly from -4.5 to 4.5. Judgements that look
+    alike are one cell c of C, of which picture i has n_ic. In turns, for each scale r::
+
+        L_cq = log P(cell c | z_q)                                     as the module has it
+        p_iq = exp(sum_c n_ic L_cq - z_q^2 / 2) / (the same summed over q)
+        E_cq = sum_i n_ic p_iq
+        theta_r: climb  sum_cq E_cq L_cq(theta_r) - sum_j (theta_rj - m_j)^2 / (2 v_j^2)
+
+    n (images, C) counts; p (images, Q) and E (C, Q) without unit; theta (6,) is log b, c_1, the
+    logarithms of c_2 - c_1, c_3 - c_2 and c_4 - c_3, and d; its prior is normal, with the means
+    m = (log 2.2, -1.5, 0, 0, 0, 0) and the deviations v = (0.4, 1, 0.7, 0.7, 0.7, 0.3). The last p
+    gives each picture's moments (:func:`_moments`).
+
+    A rater with fewer than 15 stars shares a scale, as do all but the 39 with the most; one with
+    fewer than 40 has t = 0, others have for t the middle of one of 8 parts of their time.
+
+    Bock and Aitkin's turns maximise a likelihood; these have a prior, for raters of few stars, and
+    climb eight steps, for speed: 60 turns, or until no number of theta moves by 5e-4.
+    """
     from scipy import sparse
 
     starred = (evidence.values >= 1) & (evidence.values <= 5)
@@ -163,12 +194,31 @@ class _Cells:
         self.times = np.where(drifting, middle, 0.0)
 
     def log_likelihood(self, parameters: Floats) -> Floats:
-        """Return the log probability of each cell at each node, float64[cells, nodes]."""
+        """Return L, the log probability of each cell at each node, float64[cells, nodes].
+
+        For x stars, with c_0 and c_5 infinite; a difference below 1e-12 counts as that::
+
+            L_xq = log(logistic(b (c_x + d t - z_q)) - logistic(b (c_(x-1) + d t - z_q)))
+        """
         upper, lower, *_ = self._bounds(parameters)
         return np.log(np.maximum(_logistic(upper) - _logistic(lower), _RAREST))
 
     def fit_and_slope(self, parameters: Floats, expected: Floats) -> tuple[float, Floats]:
-        """Return the sum of *expected* times the log probabilities, and its gradient."""
+        """Return F, the sum of *expected* times the log probabilities, and its gradient.
+
+        With u and l the arguments of both logistic functions, f(u) = logistic(u) (1 - logistic(u))
+        and g = E / (logistic(u) - logistic(l)), all (cells, nodes), summed over both::
+
+            F = sum E L                        dF / d log b = sum g (f(u) u - f(l) l)
+            dF / dd = b sum t g (f(u) - f(l))
+            D_k = b (sum over cells of k stars of g f(u) - sum over those of k + 1 of g f(l))
+            dF / dc_1 = D_1 + D_2 + D_3 + D_4
+            dF / d log(c_k - c_(k-1)) = (c_k - c_(k-1)) (D_k + ... + D_4)         k = 2 to 4
+
+        Args:
+            parameters: theta, (6,), as :func:`fit_stars` has it.
+            expected: E, (cells, nodes).
+        """
         upper, lower, sharpness, steps = self._bounds(parameters)
         above, below = _logistic(upper), _logistic(lower)
         chance = np.maximum(above - below, _RAREST)
@@ -210,7 +260,7 @@ class _Scale:
         self._precision = 1 / np.square(spread)
 
     def improve(self, cells: _Cells, expected: Floats) -> float:
-        """Climb the expected log posterior; return how far the parameters moved."""
+        """Climb the last line of :func:`fit_stars`; return how far the parameters moved."""
         from scipy.optimize import minimize
 
         def loss(parameters: Floats) -> tuple[float, Floats]:
@@ -235,6 +285,7 @@ class _Scale:
 
 
 def _unpacked(parameters: Floats) -> tuple[Floats, float, float]:
+    """Return c (4,), b and d of theta (:func:`fit_stars`): logarithms end where nobody comes."""
     sharpness, first, *gaps, drift = parameters
     steps = np.exp(np.clip(gaps, -8, 3))
     thresholds = first + np.concatenate(([0.0], np.cumsum(steps)))
@@ -259,6 +310,7 @@ def _by_rater(
 
 
 def _posterior(log_likelihood: Floats) -> Floats:
+    """Return p of :func:`fit_stars`, (images, nodes), of sums of log probabilities, as many."""
     total = np.asarray(log_likelihood) + _LOG_PRIOR
     total -= total.max(axis=1, keepdims=True)
     np.exp(total, out=total)
@@ -267,6 +319,12 @@ def _posterior(log_likelihood: Floats) -> Floats:
 
 
 def _moments(posterior: Floats) -> tuple[Floats, Floats]:
+    """Return each picture's mean and variance, float64[images] each.
+
+    With p the posterior, (images, Q), and z the nodes, (Q,), in score units::
+
+        mean_i = sum_q p_iq z_q                  variance_i = sum_q p_iq z_q^2 - mean_i^2
+    """
     means = posterior @ _NODES
     return means, posterior @ _NODES**2 - means**2
 
