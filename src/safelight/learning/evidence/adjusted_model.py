@@ -5,9 +5,33 @@ pictures of a prompt (a random intercept), a weak ridge so that what the data ca
 finite, and errors that allow the pictures of a prompt to be alike. It is weaker evidence than
 pairs: it is right as far as the knobs act side by side, and as far as what matters is a knob.
 
-Sources: random intercepts by quasi-demeaning, Fuller and Battese 1973; cluster-robust errors,
-Liang and Zeger 1986; fewer degrees of freedom for unequal clusters, Carter, Schnepel and
-Steigerwald 2017, *Asymptotic behavior of a t-test robust to cluster heterogeneity*.
+With picture i of prompt g, means over g weighted with w, and pull_g from 0 to 1::
+
+    y*_i = y_i - pull_g mean_g(y)          X*_i = X_i - pull_g mean_g(X)
+    A    = X*' W X* + R                    beta = A^-1 X*' W y*             e = y* - X* beta
+    s2   = sum_i w_i y*_i^2 / n            R = s2 diag(1e-6, 1/9, ..., 1/9)
+
+y (n,) readings and beta (p,) effects in score units, s2 and R in their squares; X (n, p) a column
+of ones, then 0 or 1 per level but each knob's base; W (n, n) = diag(w), w (n,) of mean 1. R is the
+prior that effects are normal of deviation 3, where s2, all of the spread, is taken for the noise.
+:meth:`AdjustedModel._drawn_to_prompt` has pull.
+
+An estimate is a contrast c (p,) of the effects, with r = X* A^-1 c (n,), and k the clusters::
+
+    difference = c' beta = sum_i w_i r_i y*_i
+    G          = (sum_k q_k)^2 / sum_k q_k^2                    q_k = sum_(i in k) w_i r_i^2
+    error^2    = G / (G - 1) sum_k (sum_(i in k) w_i r_i e_i)^2
+    freedom    = G - 1, at least 1
+
+Clusters are prompts. With fewer than :data:`~.paired_comparisons.FEWEST_PROMPTS` they are prompt
+and seed, and pull is 1. With G of 1.5 or less the error is infinite.
+
+Sources: random intercepts by quasi-demeaning, Fuller and Battese 1973, *Transformations for
+estimation of linear models with nested-error structure*; cluster-robust errors, Liang and Zeger
+1986, without the factor of G; G, the effective number of clusters, Carter, Schnepel and
+Steigerwald 2017, *Asymptotic behavior of a t-test robust to cluster heterogeneity*, with pictures
+that are independent in the place of a covariance that nobody knows. They judge by G whether a
+normal distribution will do; here it gives the degrees of freedom.
 """
 
 from __future__ import annotations
@@ -98,6 +122,15 @@ class AdjustedModel:
         return sparse.csr_array((np.ones(len(place[0])), place), shape=(count, width))
 
     def _fit(self, readings: Floats) -> None:
+        """Set beta, e and the factor of A as the module has them, of *readings* y, float64[n].
+
+        X* is dense where X is not, so that its products are made of X and of S, its weighted sums
+        per prompt (prompts, p), with N_g the sum of weights::
+
+            X*' W X* = X' W X - S' diag((2 pull_g - pull_g^2) / N_g) S
+
+        The noise of what is left, in squared score units, is sum_i w_i e_i^2 / (n - p).
+        """
         from scipy import sparse
         from scipy.linalg import cho_factor, cho_solve
 
@@ -145,7 +178,17 @@ class AdjustedModel:
         return np.asarray(self._design.T @ column - pulled, np.float64)
 
     def _drawn_to_prompt(self) -> Floats:
-        """Return how far each prompt's pictures are moved to their mean: 0 not, 1 wholly."""
+        """Return how far each prompt's pictures are moved to their mean: 0 not, 1 wholly.
+
+        From e (n,) of the fit with pull 0, with n_g pictures in prompt g::
+
+            between = sum over pairs i != j of one prompt of e_i e_j / sum_g n_g (n_g - 1), or 0
+            within  = sum_i e_i^2 / n - between
+            pull_g  = 1 - sqrt(within / (within + n_g between))              float64[prompts]
+
+        Fuller and Battese have other estimates of both variances (squared score units), and all
+        weights alike: pull is only about right where pictures tell unequally much.
+        """
         left = self._left
         size = np.bincount(self._prompt)
         total = np.bincount(self._prompt, weights=left)
@@ -158,7 +201,11 @@ class AdjustedModel:
         return np.asarray(1 - np.sqrt(within / (within + size * between)), np.float64)
 
     def estimates(self, knob: str) -> Mapping[int, Estimate]:
-        """Return an estimate for each level of *knob* that the data can tell apart."""
+        """Return an estimate for each level of *knob* that the data can tell apart.
+
+        It can where less than 0.3 of the prior variance of the contrast c is left, as if all of
+        the spread were noise: ``s2 c' A^-1 c / (9 c' c) < 0.3``, the module's symbols.
+        """
         if knob not in self._columns:
             return {}
         one, column = self._levels[knob], self._columns[knob]
@@ -174,6 +221,11 @@ class AdjustedModel:
         return found
 
     def _contrasts(self, one: KnobLevels, column: Integers, part: Sequence[int]) -> Floats:
+        """Return the contrast c of each level in *part*, float64[p, levels].
+
+        It is 1 for the level; and, where there is no reference, -n_l / sum n for every other
+        level l with n_l pictures, of those with five or more. Bases have no column.
+        """
         contrasts = np.zeros((self._design.shape[1], len(part)))
         for place, level in enumerate(part):
             if one.reference is None:
@@ -217,6 +269,12 @@ class AdjustedModel:
     def leanings(self, columns: Floats) -> Floats:
         """Return roughly how many errors each column's coefficient is from zero, or fewer.
 
+        With x a column, the module's w and e, and noise that of what is left (:meth:`_fit`)::
+
+            sum_i w_i e_i x_i / sqrt(noise sum_i w_i x_i^2)
+
+        Fewer, because x is not freed of what the knobs imply.
+
         Args:
             columns: float64[n, k].
         """
@@ -226,8 +284,20 @@ class AdjustedModel:
     def coefficient(self, column: Floats) -> Estimate | None:
         """Return the coefficient of one more column beside all knobs; None when they imply it.
 
+        With x* the column less pull_g times its mean per prompt, and the module's symbols::
+
+            u          = x* - X* A^-1 X*' W x*                  what knobs leave of it, (n,)
+            difference = sum_i w_i u_i e_i / sum_i w_i u_i^2
+            error      of sum_i a_i (e_i - difference u_i),     a_i = w_i u_i / sum_i w_i u_i^2
+
+        in score units per unit of the column; the error is that of :meth:`_larger_error`, and G
+        has q_k = sum_(i in k) w_i u_i^2. Nothing is told where the sum of w u^2 is below 0.02 of
+        that of x* about its mean, or G below 2.
+
+        Source: Frisch and Waugh 1933, Lovell 1963; exact but for the weak ridge.
+
         Args:
-            column: float64[n].
+            column: x, float64[n].
         """
         from scipy.linalg import cho_solve
 
@@ -252,13 +322,24 @@ class AdjustedModel:
         )
 
     def _robust_error(self, pull: Floats, left: Floats, effective: float) -> float:
-        """Return the error of a sum with weights *pull*, whose prompts may be alike."""
+        """Return the error of a sum with weights *pull*, whose prompts may be alike.
+
+        With a the weights, e what is left and G the effective number of clusters k::
+
+            error = sqrt(G / (G - 1) sum_k (sum_(i in k) a_i e_i)^2)
+
+        Args:
+            pull: a, float64[n].
+            left: e, float64[n], in score units.
+            effective: G, above 1.
+        """
         off = np.bincount(self._cluster, weights=pull * left)
         return float(np.sqrt(np.square(off).sum() * effective / (effective - 1)))
 
     def _larger_error(self, pull: Floats, left: Floats, effective: float) -> float:
         """Return the robust error, or the model's if that is larger.
 
+        The model's is sqrt(noise sum_i a_i^2 / w_i), noise that of what is left (:meth:`_fit`).
         The best of many looks is found where the robust one happens to be too small.
         """
         model = self._left_noise * float(pull @ (pull / self._weights))

@@ -24,7 +24,8 @@ class Agreement:
     Attributes:
         alpha: Krippendorff's alpha of stars, ordinal: 1 is full agreement, 0 as by chance.
         alpha_pictures: Pictures with stars of two raters or more, on which it rests.
-        tau: Mean Kendall's tau-b between two raters' scores of the pictures that both judged.
+        tau: Mean Kendall's tau-b between two raters' scores of the pictures that both judged:
+            1 is the same order, 0 as by chance.
         tau_pairs: Pairs of raters on which it rests, each with at least 5 shared pictures.
         tau_pictures: Shared pictures, summed over those pairs.
     """
@@ -42,7 +43,15 @@ def rater_agreement(
 ) -> Agreement:
     """Return the agreement of stars, and of each rater's (rows, scores).
 
-    Of more than 200 pairs of raters, those who judged most are taken.
+    Of more than 200 pairs of raters, those who judged most are taken. Between two raters who
+    share at least 5 pictures, of the pairs of which P are in the same order for both, Q in
+    opposite orders, T alike for the one only and U for the other only::
+
+        tau_b = (P - Q) / sqrt((P + Q + T) (P + Q + U))
+
+    tau is the plain mean of these.
+
+    Source: Kendall 1945, *The treatment of ties in ranking problems*; ``scipy.stats.kendalltau``.
     """
     stars = (evidence.values >= 1) & (evidence.values <= 5)
     alpha, pictures = krippendorff_alpha(evidence.images[stars], evidence.values[stars])
@@ -71,6 +80,15 @@ def krippendorff_alpha(
     units: NDArray[np.int64], values: NDArray[np.int64]
 ) -> tuple[float | None, int]:
     """Return Krippendorff's alpha with the ordinal metric, and on how many units it rests.
+
+    With n_uc times the value c for unit u, m_u = sum_c n_uc at least 2, and c, k from 1 to 5::
+
+        o_ck  = sum_u n_uc (n_uk - [c = k]) / (m_u - 1)             coincidences
+        n_c   = sum_k o_ck,    n = sum_c n_c
+        D_ck  = (sum of n from c to k - (n_c + n_k) / 2)^2          squared distance of ranks
+        alpha = 1 - (n - 1) sum_ck o_ck D_ck / sum_ck n_c n_k D_ck
+
+    o and D are (5, 5); nothing has a unit.
 
     Args:
         units: What was judged, int64[m].

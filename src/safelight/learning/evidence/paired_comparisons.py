@@ -6,7 +6,7 @@ knob differs. Nothing else can be the cause of such a difference, whatever else 
 The differences of one prompt are not independent of each other, so the interval is that of the
 prompts' sums (cluster-robust): Liang and Zeger 1986, *Longitudinal data analysis using
 generalized linear models*; the degrees of freedom count unequal prompts as fewer, as in Kish
-1965, *Survey Sampling*.
+1965, *Survey Sampling*. :func:`clustered_mean` has the formulae.
 """
 
 from __future__ import annotations
@@ -55,6 +55,14 @@ def paired_estimates(
     prompts: Integers,
 ) -> Mapping[int, Estimate]:
     """Return an estimate for each level that has pairs with what it is compared with.
+
+    In each group of alike rows where level l and something to compare with it occur, with y the
+    readings, w the weights, and means over the group's rows weighted with w::
+
+        d = mean of y where the level is l - mean of y where it is the reference
+
+    or, without a reference, where it is any other level. The estimate is :func:`clustered_mean`
+    of these differences: a group counts once, however many rows it has.
 
     Args:
         levels: The knob.
@@ -108,7 +116,23 @@ def paired_estimates(
 
 
 def clustered_mean(differences: Floats, prompts: Integers) -> Estimate:
-    """Return the mean of *differences* with the error of a mean over prompts."""
+    """Return the mean of *differences* with the error of a mean over prompts.
+
+    With n differences d, n_k of them in cluster k::
+
+        difference = sum d / n
+        G          = (sum_k n_k)^2 / sum_k n_k^2
+        error^2    = G / (G - 1) sum_k (sum_(d in k) (d - difference))^2 / n^2
+        freedom    = G - 1, at least 1
+
+    Clusters are prompts; with fewer than :data:`FEWEST_PROMPTS` every difference is one. G is
+    Kish's effective number; Liang and Zeger's error is without the factor of G, which allows for
+    few clusters. With G of 1.5 or less the error is infinite.
+
+    Args:
+        differences: d, float64[n], in score units.
+        prompts: Number of each one's prompt, int64[n].
+    """
     names, cluster = np.unique(prompts, return_inverse=True)
     count = len(names)
     if count < FEWEST_PROMPTS:
