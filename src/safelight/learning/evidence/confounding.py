@@ -52,7 +52,15 @@ class TogetherCounts:
         return self._tables[knob, other]
 
     def confounders(self, knob: str, level: int) -> tuple[Confounder, ...]:
-        """Return the knobs without a value in common between *level* and what it is against."""
+        """Return the knobs without a value in common between *level* and what it is against.
+
+        With m_j and t_j how often the other knob's level j went with *level* and with what that
+        is compared with, of all M and T rows, in common is::
+
+            sum_j min(m_j / M, t_j / T)
+
+        from 0 to 1; below 0.02 is as good as nothing. It is 1 less the total variation distance.
+        """
         one = self._levels[knob]
         found = []
         for name, other in self._levels.items():

@@ -4,6 +4,21 @@ Each pair of knobs is one more column (or a few) beside all knobs in the regress
 :mod:`.adjusted_model`: the product of both. Numbers enter by their value,
 texts with at most five levels by level. The chances are corrected by Holm's method for all pairs
 that were looked at.
+
+With a and b columns (n,) of two knobs (:func:`_parts`, 0 before a change and 1 after), and L such
+columns for the pair (a *look* each)::
+
+    z = (a - mean a) (b - mean b)
+    p = L min over looks of 2 F(-|difference| / error; freedom)            Bonferroni
+
+where the estimate is :meth:`.AdjustedModel.coefficient` of z and F Student's t distribution. Looks
+of which :meth:`.AdjustedModel.leanings` are 2 or less count in L and are never the smallest. The
+K pairs in the order of their p, from 1, are named while::
+
+    chance_j = (K - j + 1) p_j <= risk
+
+Source: Holm 1979, *A simple sequentially rejective multiple test procedure*. His corrected chances
+never fall along that order; these may, which alters no decision.
 """
 
 from __future__ import annotations
@@ -181,11 +196,18 @@ def _enough(one: _Part, two: _Part) -> bool:
 
 
 def _product(one: _Part, two: _Part) -> Floats:
+    """Return z of the module, float64[n]."""
     centred = one.column - one.column.mean()
     return np.asarray(centred * (two.column - two.column.mean()), np.float64)
 
 
 def _parts(one: KnobLevels) -> list[_Part]:
+    """Return the columns of a knob, float64[n] each, without unit.
+
+    Numbers have one, (v - low) / (high - low), with v the mean value of a row's level, low and
+    high the 10 % and 90 % quantiles of v, or least and greatest where those are one. Texts have
+    one per level but the reference, 1 where the level is used, else 0.
+    """
     if one.values is not None and np.isfinite(one.values).all():
         column = one.values[one.codes]
         low, high = np.quantile(column, (0.1, 0.9))
