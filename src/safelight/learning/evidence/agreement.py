@@ -43,9 +43,9 @@ def rater_agreement(
 ) -> Agreement:
     """Return the agreement of stars, and of each rater's (rows, scores).
 
-    Of more than 200 pairs of raters, those who judged most are taken. Between two raters who
-    share at least 5 pictures, of the pairs of which P are in the same order for both, Q in
-    opposite orders, T alike for the one only and U for the other only::
+    Of more than 200 pairs of raters, those who judged most are taken. For two raters who share
+    at least 5 pictures, P of the pairs of these are in the same order, Q in opposite orders, T
+    alike for the one rater only and U for the other only::
 
         tau_b = (P - Q) / sqrt((P + Q + T) (P + Q + U))
 

@@ -8,8 +8,11 @@ is most where the two are close and little is known of their difference.
 Settings play no part in what comes back: pictures are named by their place in the pool, and the
 two of a pair are in random order.
 
-Source: Lindley 1956 (expected information); Houlsby et al. 2011, arXiv:1112.5745 (of a probit
-comparison, in closed form).
+The formulae stand at :func:`rating_pool` (what is known), :func:`next_pictures` (what stars tell)
+and :func:`next_pairs` (what picks tell).
+
+Source: Lindley 1956, *On a measure of the information provided by an experiment*; Houlsby et al.
+2011, arXiv:1112.5745 (of a probit comparison, nearly, in closed form).
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ _RATING_VARIANCE = 0.64
 """Variance of one star rating about the picture's score."""
 
 _PICK_SD = 1.0
+"""Deviation of a pick's own noise, of a difference of two scores; it is read as a probit here."""
+
 _HALF_LOG = math.sqrt(math.pi * math.log(2) / 2)
 
 
@@ -51,11 +56,11 @@ class RatingPool:
 
     Attributes:
         means: Expected score of each, float64[n].
-        own: Variance of each score that is not that of its knobs' effects, float64[n].
+        own: Variance of each score, its knobs' effects taken as known, float64[n].
         prompts: Pictures of one prompt, side by side.
         seeds: Pictures of one prompt and seed, side by side.
         columns: (n, knobs) places in the regression, int64; -1 where the knob is absent.
-        covariance: Of the effects of all values of all knobs.
+        covariance: Of the effects of all values of all knobs, float64[width, width].
         scored: Places of the pictures that somebody judged already.
     """
 
@@ -76,6 +81,22 @@ def rating_pool(
     columns: Mapping[str, Sequence[object]], scores: ImageScores | None = None
 ) -> RatingPool:
     """Return the pool of all rows of *columns*; made once, asked many times.
+
+    The score of picture i, in units of the spread of taste, is what its knobs do and a part of
+    its own, with x_i (width,) 1 where a knob has that value, else 0::
+
+        s_i = x_i' beta + u_i                  beta ~ N(0, 0.25 I), u_i ~ N(0, 0.5)
+        r_i = 1 / (1 / sd_i^2 - 1)             variance of what was read of s_i
+        covariance = (X' W X + I / 0.25)^-1    W = diag(1 / (0.5 + r_i)), of those scored
+        effects    = covariance X' W m
+        own_i = 1 / (1 / 0.5 + 1 / r_i)        0.5 where none is scored
+
+    m and sd (n,) are the scores and their deviations, X (n, width); the mean of a picture without
+    a score is x_i' effects. r_i is of readings, while m is drawn towards 0 already, so that
+    effects come out somewhat too small; and both parts of a score are from here on taken for
+    independent, which those of a rated picture are not.
+
+    Source: Rasmussen and Williams 2006, section 2.1 (Bayesian linear regression).
 
     Args:
         columns: Name -> values, all of one length, one row per picture: ``sha256`` or
@@ -129,7 +150,15 @@ def next_pictures(
     """Return the places of the *count* pictures whose stars would teach most, in random order.
 
     Each is chosen given that those before it will be rated. Of a large pool a random sample is
-    looked at, and all of a small one.
+    looked at, and all of a small one. It is the picture of largest::
+
+        gain_i = log(1 + own_i / v) + log(1 + h_i / (own_i + v)) = log(1 + (own_i + h_i) / v)
+
+    with v = 0.64 the variance of a rating and h_i = x_i' S x_i that of what the knobs do, S the
+    covariance (width, width): twice the information, in nats, of the rating about effects and
+    own part (Lindley 1956). With i chosen, as if it were rated already::
+
+        S <- S - S x_i x_i' S / (own_i + v + h_i)
 
     Args:
         pool: The pictures.
@@ -168,7 +197,17 @@ def next_pairs(
 ) -> tuple[tuple[int, int], ...]:
     """Return the *count* pairs that a pick between would teach most about; each is shuffled.
 
-    Two of a pair share their prompt, and mostly their seed, as long as there are such pairs.
+    Two of a pair share their prompt, and mostly their seed, as long as there are such pairs. For
+    two pictures i and j the difference of scores is believed normal, with the mean mu and the
+    variance v, D = x_i - x_j (width,) and S the covariance (width, width)::
+
+        mu   = m_i - m_j                       v = own_i + own_j + D' S D
+        gain = I(mu, v) / (1 + how often i and j are in pairs chosen before)
+
+    with I from :func:`_information_of_pick`. The largest is chosen, and then counts as a reading
+    of the difference with the noise 2 (a probit comparison of equals is worth one of pi / 2)::
+
+        S <- S - S D D' S / (own_i + own_j + 2 + D' S D)
 
     Args:
         pool: The pictures.
@@ -209,7 +248,18 @@ def next_pairs(
 
 
 def _information_of_pick(mean: Floats, variance: Floats) -> Floats:
-    """Return what a pick tells of a difference, in bits: entropy of the pick less its own noise."""
+    """Return what a pick tells of a difference, in bits: entropy of the pick less its own noise.
+
+    The pick is Bernoulli with Phi(x), the difference x normal with mean mu and variance v, both
+    (pairs,), in units of :data:`_PICK_SD` and of its square::
+
+        I    = h(Phi(mu / sqrt(1 + v))) - C / sqrt(v + C^2) exp(-mu^2 / (2 (v + C^2)))
+        h(p) = -p log2 p - (1 - p) log2(1 - p)                       C = sqrt(pi log(2) / 2)
+
+    The second part is the mean of h(Phi(x)), for which exp(-x^2 / (pi log 2)) stands.
+
+    Source: Houlsby et al. 2011, arXiv:1112.5745.
+    """
     from scipy.special import ndtr
 
     chance = np.clip(ndtr(mean / np.sqrt(1 + variance)), 1e-12, 1 - 1e-12)
@@ -355,6 +405,6 @@ def _dense(places: Codes, width: int) -> Floats:
 
 
 def _reading_variance(deviations: Floats) -> Floats:
-    """Return the variance of what was read of each score, the prior's part taken out."""
+    """Return r of :func:`rating_pool`: variances of what was read, the prior's part taken out."""
     known = np.clip(deviations, 1e-3, 0.999)
     return np.asarray(1 / (1 / known**2 - 1))

@@ -75,7 +75,8 @@ class ImageScores:
         deviations: Standard deviation of each score, float64[n]; 1 would be no evidence.
         readings: What the evidence says without the prior, float64[n]: noisier than the scores,
             but not drawn towards 0. Differences of means are to be taken of these, weighted
-            with ``1 - deviations**2``.
+            with ``1 - deviations**2``: one over the variance of a reading, in which the score's
+            own 1 is counted.
         ratings: How many judgements bear on the picture, int64[n].
         raters: Each rater's own fit, by name, sorted.
         pick_sharpness: How sharply picks tell scores apart: b of Bradley-Terry.
@@ -109,6 +110,9 @@ def is_automatic(event: RatingEvent) -> bool:
 @one_blas_thread()
 def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) -> ImageScores:
     """Return the scores of all pictures that *events* judge.
+
+    :mod:`.star_model` has the model of stars and flags, :mod:`.pick_model` that of picks, whose
+    beliefs before are what stars and flags say. Scores and readings are then moved to mean 0.
 
     Args:
         events: From any number of stores, in any order, also several times. Per rater, picture
@@ -158,8 +162,13 @@ def _readings(
 ) -> NDArray[np.float64]:
     """Return the means without the prior.
 
-    How far the prior draws is taken alike for all pictures with as many judgements: five stars
-    tell less than three, and undoing each by itself would favour the extremes.
+    Of a picture i with k > 0 judgements, all in score units, and 0 for one with none::
+
+        reading_i = mean_i / max(1 - mean of variances of all pictures with k judgements, 0.02)
+
+    The prior has mean 0 and variance 1: with a normal likelihood a mean is 1 - variance times
+    what is read. How far the prior draws is taken alike for all pictures with as many judgements:
+    five stars tell less than three, and undoing each by itself would favour the extremes.
     """
     size = np.bincount(ratings)
     mean = np.bincount(ratings, weights=variances) / np.maximum(size, 1)
@@ -183,6 +192,7 @@ class _Pick:
         return (*self.won, *self.lost)
 
     def choices(self, row_of: Mapping[Key, int]) -> Iterator[Choice]:
+        """Yield each winner's choice among the losers; of a tie of m each pair, weighing 2 / m."""
         won = [row_of[key] for key in self.won]
         lost = tuple(row_of[key] for key in self.lost)
         if lost:
@@ -247,6 +257,7 @@ def _columns(
     row_of: Mapping[Key, int],
     names: Sequence[str],
 ) -> StarEvidence:
+    """Return *judgements* as columns; the j-th of a rater's n has time 2 (j - 1) / (n - 1) - 1."""
     number = {name: place for place, name in enumerate(names)}
     raters = np.array([number[rater] for rater, _, _ in judgements], np.int64)
     moments = np.array([moment for _, _, (_, moment) in judgements], np.int64)
