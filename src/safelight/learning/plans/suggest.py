@@ -232,7 +232,17 @@ def suggest(
 
 @one_blas_thread()
 def verdict(trials: Trials) -> Verdict | str:
-    """Return the best known setting and whether it may be recommended; a text if none is known."""
+    """Return the best known setting and whether it may be recommended; a text if none is known.
+
+    With gain and sd the mean and deviation of the best's score less that of all settings, by
+    their pictures, in score units, N pictures, and N_best of the best itself::
+
+        interval = gain -+ 1.96 sd
+        enough   = gain > 2.4 sd and N_best >= 3
+        missing  = max(3 - N_best, ceil(N clip((2.4 sd / gain)^2 - 1, 0.1, 20))), 0 if enough
+
+    since sd falls about with the root of the ratings; with a gain of 0.05 or less it is 20 N.
+    """
     space, fixed, _ = _space_of(trials, ())
     tried = _gathered(trials, space)
     pictures = sum(one.pictures for one in tried)
@@ -258,7 +268,10 @@ def verdict(trials: Trials) -> Verdict | str:
 
 
 def _best(space: KnobSpace, model: Surrogate, tried: Sequence[Tried]) -> Known:
-    """Return the tried setting that is best for sure: highest mean less one deviation."""
+    """Return the tried setting that is best for sure: highest mean less one deviation.
+
+    Its interval is mean -+ 1.96 deviations, in score units, as is every one here.
+    """
     inside = [one for one in tried if np.isfinite(space.point(one.setting)).all()]
     means, deviations = model.predict(np.array([space.point(one.setting) for one in inside]))
     place = int(np.argmax(means - deviations))
@@ -368,8 +381,13 @@ def _values(trials: Trials, name: str) -> list[Any]:
 def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
     """Return each setting once, with the mean score of its pictures.
 
-    What a prompt and a seed do to all their pictures is taken out: a two-way fit by turns, both
-    shrunk towards nothing (BLUP, Henderson 1975), so that a setting is not praised for its prompt.
+    What a prompt and a seed do to all their pictures is taken out
+    (:func:`_of_prompts_and_seeds`), so that a setting is not praised for its prompt. With y the
+    readings, w their weights and z that part, over the pictures i of a setting::
+
+        score = sum_i w_i (y_i - z_i) / sum_i w_i               variance = 1 / sum_i w_i
+
+    in score units and their square; the variance leaves out that z is not known for sure.
     """
     if not len(trials) or any(knob.name not in trials.knobs for knob in space.knobs):
         return ()
@@ -401,7 +419,11 @@ def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
 
 
 def _weights(deviations: Floats) -> Floats:
-    """Return how much each reading tells: one over its variance, the prior's part taken out."""
+    """Return how much each reading tells: one over its variance, the prior's part taken out.
+
+    ``w = 1 / deviation^2 - 1``, from 0.001 to 10,000, float64[n], per squared score unit. The
+    noise of one rating is in it, the score's own spread is not.
+    """
     precision = 1 / np.clip(deviations, 1e-3, 0.999) ** 2 - 1
     return np.asarray(np.clip(precision, 1e-3, 1e4))
 
@@ -409,7 +431,20 @@ def _weights(deviations: Floats) -> Floats:
 def _of_prompts_and_seeds(
     trials: Trials, rows: NDArray[np.intp], cells: NDArray[Any], readings: Floats, weights: Floats
 ) -> Floats:
-    """Return what prompt and seed do to each reading, as far as that can be told."""
+    """Return what prompt and seed do to each reading, as far as that can be told, float64[n].
+
+    Of reading i, with its setting s, its prompt p and its seed q within that prompt::
+
+        y_i = mean + a_s + b_p + c_q + e_i      mean = sum_i w_i y_i / sum_i w_i
+        a ~ N(0, 1), b ~ N(0, 0.25), c ~ N(0, 0.25), e_i ~ N(0, 1 / w_i)
+
+    in score units. 25 times over, each of a, b and c is set from the two others, here b::
+
+        b_p = sum_(i in p) w_i (y_i - mean - a_s - c_q) / (sum_(i in p) w_i + 1 / 0.25)
+
+    and b + c comes back. At rest that is the BLUP of Henderson 1975, *Best linear unbiased
+    estimation and prediction under a selection model*, but that the mean is not fitted with it.
+    """
     prompts = trials.prompts.codes[rows] + 1
     _, seeds = np.unique(
         np.column_stack([prompts, trials.seeds.codes[rows]]), axis=0, return_inverse=True
