@@ -113,7 +113,16 @@ def _to_learn(sizes: Sequence[int]) -> int:
 
 
 def _fewest_runs(sizes: Sequence[int]) -> int:
-    """Return the fewest runs in which all values, and if possible all pairs, come equally often."""
+    """Return the fewest runs in which all values, and if possible all pairs, come equally often.
+
+    With s_k values of knob k, at most prod_k s_k, and E runs in which that is so::
+
+        F = max(1 + sum_k (s_k - 1), 2)                         numbers to learn
+        N = E ceil(F / E)                                       E = lcm of s_a s_b of all pairs
+
+    Where E is above 2 F and above every s_a s_b, it is the lcm of all s_k, for values alone; and
+    where that is above 2 F, the largest s_k, and nothing but that knob is surely even.
+    """
     whole = math.prod(sizes)
     pairs = [a * b for a, b in itertools.combinations([s for s in sizes if s > 1], 2)]
     fewest = max(_to_learn(sizes), 2)
@@ -127,9 +136,12 @@ def _fraction(sizes: Sequence[int], runs: int, seed: int) -> NDArray[np.int64]:
     """Return (runs, knobs) places of values, balanced in every knob and every pair of knobs.
 
     Each column holds its values equally often; columns are then reordered, swap by swap, while
-    that makes the pairs of values more even. Where an orthogonal array exists it is mostly found.
+    that makes the pairs of values more even (:func:`_improve`), from up to 12 random starts.
+    Where an orthogonal array exists it is mostly found.
 
-    Source: the J2 criterion and columnwise interchange of Xu 2002, Technometrics 44(4).
+    Source: the J2 criterion and interchange of Xu 2002, *An algorithm for constructing orthogonal
+    and nearly-orthogonal arrays with mixed levels and small runs*, Technometrics 44(4). He adds
+    column after column; here all are there from the start and improved in turns.
     """
     best: NDArray[np.int64] | None = None
     least = math.inf
@@ -148,8 +160,26 @@ def _fraction(sizes: Sequence[int], runs: int, seed: int) -> NDArray[np.int64]:
 def _improve(rows: NDArray[np.int64], sizes: Sequence[int]) -> float:
     """Swap values within columns of *rows* while that helps; return how uneven pairs still are.
 
-    Two runs agree in a knob where they share its value. The sum over all pairs of runs of their
-    squared weighted agreement is least when the pairs of values are even.
+    With x_ik the value of knob k in run i of N, and s_k how many values it has, swaps lower::
+
+        J2 = sum over pairs of runs i < j of (sum_k s_k [x_ik = x_jk])^2
+
+    which is least when the pairs of values are even. A swap of i and j in column c alters J2 by
+    2 s_c times, with O_ij = sum_(k not c) s_k [x_ik = x_jk] and A_ij the sum of O_il over the runs
+    l with x_lc = x_jc::
+
+        A_ij + A_ji - A_ii - A_jj + O_ii + O_jj - 2 O_ij
+
+    The largest fall is taken. How uneven pairs are, n_uv runs having u of knob a and v of b, is::
+
+        sum over pairs of knobs a < b of sum_uv (n_uv - N / (s_a s_b))^2
+
+    Source: Xu 2002, with his natural weights s_k: J2 is then a constant and N times the sum of the
+    chi squares of all pairs of knobs, each of which weighs its unevenness with s_a s_b / N.
+
+    Args:
+        rows: Places of values, int64[N, knobs]; changed in place.
+        sizes: s.
     """
     held = [(rows[:, [k]] == np.arange(size)).astype(float) for k, size in enumerate(sizes)]
     improved = True

@@ -44,7 +44,9 @@ class NumberKnob:
         name: ``stage.knob``, or whatever the trials call it.
         low: Least value.
         high: Greatest value, above *low*.
-        step: Values are multiples of this.
+        step: Values are multiples of this, or one of both ends. Of numbers on a logarithmic scale
+            that are not whole, the step is instead a tenth of the value, rounded down to 1, 2 or
+            5 times a power of ten.
         logarithmic: Ratios count, not differences; *low* is above 0.
         integer: Values are whole numbers.
     """
@@ -58,11 +60,17 @@ class NumberKnob:
 
     @property
     def size(self) -> float:
-        """How many values there are to try."""
+        """How many values there are to try: floor((high - low) / step) + 1.
+
+        On a logarithmic scale of numbers that are not whole, where steps grow, only roughly.
+        """
         return math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
     def place(self, value: Any) -> float:
-        """Return where *value* lies: 0 at *low*, 1 at *high*; NaN for what is no number."""
+        """Return where *value* v lies: 0 at *low*, 1 at *high*; NaN for what is no number.
+
+        ``(v - low) / (high - low)``; on a logarithmic scale ``log(v / low) / log(high / low)``.
+        """
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return math.nan
         if self.logarithmic:
@@ -72,7 +80,10 @@ class NumberKnob:
         return (value - self.low) / (self.high - self.low)
 
     def value(self, place: float) -> Any:
-        """Return the round value nearest to *place*."""
+        """Return the round value nearest to *place* p, a number from 0 to 1.
+
+        ``low + p (high - low)``, or ``low (high / low)^p`` on a logarithmic scale, then rounded.
+        """
         place = min(1.0, max(0.0, place))
         if self.logarithmic:
             exact = self.low * (self.high / self.low) ** place
@@ -152,6 +163,9 @@ def _is_setting(value: float) -> bool:
 def widened(knob: NumberKnob) -> NumberKnob:
     """Return *knob* with a tenth more room at both ends, as far as its rule allows.
 
+    A tenth of ``high - low``, or on a logarithmic scale the factor ``(high / low)^0.1``, in whole
+    steps; and never below half of *low* where that is not negative.
+
     The best value may lie just outside of what was tried.
     """
     rule = KNOBS.get(knob.name.rpartition(".")[2])
@@ -187,7 +201,7 @@ def _number_knob(name: str, levels: Sequence[float]) -> NumberKnob:
 
 
 def _round_step(size: float) -> float:
-    """Return the 1, 2 or 5 times a power of ten just below *size*."""
+    """Return the largest 1, 2 or 5 times a power of ten that is not above *size*."""
     power = 10.0 ** math.floor(math.log10(size))
     return next((float(f * power) for f in (5, 2, 1) if f * power <= size * 1.000001), power)
 

@@ -2,7 +2,8 @@
 
 A picture's seconds are taken to be a fixed part and a part that grows with steps and pixels,
 fitted to the pictures that are most like it: same engine, model and sampler; else same engine
-and model; else same engine. The answer always says how many timings it rests on.
+and model; else same engine. The answer always says how many timings it rests on. :class:`_Fit`
+has the formulae.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class PlanCost:
     Attributes:
         pictures: How many pictures.
         seconds: How long they will take in all; None when no picture of the engine was timed.
-        low: A tenth of the timed pictures took less than that for their kind; None as above.
+        low: A tenth of the timed pictures took less than that for their kind; None as above. All
+            pictures of a kind are taken to be off alike: chance would even out, a busy machine not.
         high: A tenth took more; None as above.
         timings: How many timed pictures this rests on.
         alike: In what the timed pictures are like the planned ones; empty when there are none.
@@ -91,7 +93,11 @@ def timings_of(rows: Iterable[Sequence[Any]]) -> tuple[Timing, ...]:
 
 
 def plan_cost(planned: Sequence[Timing], timings: Sequence[Timing]) -> PlanCost:
-    """Return what *planned* pictures will take, judged by *timings* of earlier ones."""
+    """Return what *planned* pictures will take, judged by *timings* of earlier ones.
+
+    With t(x) of :class:`_Fit` in seconds and q its 10 % or 90 % quantile, of each picture's own
+    kind: ``seconds = sum_x t(x)``; ``low`` and ``high`` are ``sum_x q t(x)``.
+    """
     groups: list[dict[tuple[Any, ...], list[Timing]]] = []
     for _, names in _TIERS:
         group = defaultdict(list)
@@ -134,7 +140,16 @@ def _best_key(
 
 
 class _Fit:
-    """Seconds of pictures of one kind: a fixed part, and one that grows with the work."""
+    """Seconds of pictures of one kind: a fixed part, and one that grows with the work.
+
+    With T the timings' seconds, W work (:meth:`_work`), and t(x) the seconds of picture x::
+
+        t(x) = a + c W(x)                           a and c from :func:`_line`
+        t(x) = W(x) median(T) / median(W)           where all timings have one W
+        t(x) = median(T)                            where W is not known
+
+    low and high are the 10 % and 90 % quantiles of T / t over the timings.
+    """
 
     def __init__(self, timings: Sequence[Timing]) -> None:
         seconds = np.array([float(t.seconds or 0) for t in timings])
@@ -159,7 +174,10 @@ class _Fit:
         return self._usual if not np.isfinite(work) else self._fixed + self._per_work * work
 
     def _work(self, picture: Timing) -> float:
-        """Return steps times megapixels, what is not stated as in most pictures; NaN if none."""
+        """Return W = steps width height / 10^6, steps times megapixels.
+
+        What is not stated is as in most pictures; NaN if it is in none.
+        """
         work = 1e-6
         for name, usual in self._size.items():
             work *= getattr(picture, name) or usual or math.nan
@@ -167,7 +185,16 @@ class _Fit:
 
 
 def _line(work: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, float]:
-    """Return (fixed, per work), neither below 0, that fit best."""
+    """Return (fixed, per work), neither below 0, that fit best.
+
+    a (seconds) and c (seconds per W) minimise ``sum_i (seconds_i - a - c W_i)^2``.
+
+    Source: Lawson and Hanson 1974, *Solving least squares problems*; ``scipy.optimize.nnls``.
+
+    Args:
+        work: W, float64[n].
+        seconds: float64[n].
+    """
     from scipy.optimize import nnls
 
     fixed, slope = nnls(np.column_stack([np.ones_like(work), work]), seconds)[0]
