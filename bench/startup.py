@@ -1,12 +1,14 @@
-"""How long a cold command takes: ``safelight --help`` and ``safelight plan``.
+"""How long a cold command takes: ``safelight --help``, ``plan`` and ``suggest``.
 
-Each is a process of its own, in turns with two floors: the bare interpreter (``python -c pass``)
-and the command-line library that safelight is built on (``python -c "import click"``). Counted
-is processor time, the best of 15 rounds, because wall time is the neighbours' too; modules have
-their bytecode, as those of an installed program have.
+Each is a process of its own, in turns with floors: the bare interpreter (``python -c pass``), the
+command-line library that safelight is built on (``import click``), and, for suggestions from 30
+rated pictures, the libraries that hold and calculate what was rated (``import click, duckdb,
+numpy`` and one query). Counted is processor time, the best of 15 rounds, because wall time is the
+neighbours' too; modules have their bytecode, as those of an installed program have.
 
-Bars: ``safelight plan`` of a small config takes at most 4 times ``import click``, and
-``import safelight`` at most 1.3 times the bare interpreter.
+Bars: ``safelight plan`` of a small config takes at most 4 times ``import click``,
+``safelight suggest`` at most 2.5 times its floor, and ``import safelight`` at most 1.3 times the
+bare interpreter.
 
 Usage: ``python bench/startup.py [ROUNDS]``
 """
@@ -14,14 +16,18 @@ Usage: ``python bench/startup.py [ROUNDS]``
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-PLAN_BAR = 4.0
-IMPORT_BAR = 1.3
+import safelight
+from safelight.archive import Archive
+from safelight.learning.ratings import Identity, RatingEvent
+
+PLAN_BAR, SUGGEST_BAR, IMPORT_BAR = 4.0, 2.5, 1.3
 ROUNDS = 15
 CONFIG = """
 [txt2img]
@@ -36,6 +42,18 @@ wildcards_dir = "wildcards"
 [randomizer.sweep]
 "txt2img.cfg_scale" = [3, 5, 7]
 """
+RATED = {
+    "backend": "fake",
+    "txt2img": {"prompt": "a fox", "seed": 7, "width": 64, "height": 64},
+    "randomizer": {
+        "mode": "fanout",
+        "sweep": {
+            "txt2img.steps": [4, 8, 12, 20, 30],
+            "txt2img.sampler": ["Euler", "Heun", "LMS"],
+            "txt2img.cfg_scale": [3, 7],
+        },
+    },
+}
 
 
 def milliseconds(command: list[str], environ: dict[str, str]) -> tuple[float, float]:
@@ -49,43 +67,76 @@ def milliseconds(command: list[str], environ: dict[str, str]) -> tuple[float, fl
     return (used.ru_utime + used.ru_stime) * 1e3, wall * 1e3
 
 
+def small_config(folder: Path) -> Path:
+    """Write a config with a template, a wildcard and a sweep, and return its path."""
+    config = folder / "config.toml"
+    config.write_text(CONFIG, "utf-8")
+    (folder / "wildcards").mkdir()
+    (folder / "wildcards" / "surface.txt").write_text("wood\nstone\n", "utf-8")
+    return config
+
+
+def rated_archive(folder: Path) -> Path:
+    """Draw and rate 30 pictures in an archive below *folder*: Heun is liked, and more steps."""
+    path = folder / "rated"
+    safelight.run(RATED, path, seed=1)
+    archive = Archive(path)
+    columns = ["sha256", "pixel_sha256", "steps", "sampler"]
+    chance = random.Random(1)
+    events = []
+    for sha256, pixels, steps, sampler in archive.query(columns=columns, limit=None).rows:
+        score = 1.2 + 0.08 * steps + 1.3 * (sampler == "Heun") + chance.gauss(0, 0.4)
+        picture = Identity(sha256=sha256, pixel_sha256=pixels)
+        stars = min(5, max(1, round(score)))
+        events.append(RatingEvent.now("stars", picture, value=stars, rater="ann"))
+    assert len(events) == 30
+    with archive.ratings() as store:
+        store.add(*events)
+    return path
+
+
 def main() -> None:
     """Print the times and their ratios to the floors, and check the bars."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "config.toml")
-        config.write_text(CONFIG, "utf-8")
-        Path(folder, "wildcards").mkdir()
-        Path(folder, "wildcards", "surface.txt").write_text("wood\nstone\n", "utf-8")
-        environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(folder, "bytecode"))}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        safelight = [sys.executable, "-c", "from safelight.cli import main; main()"]
+        python = [sys.executable, "-c"]
+        command = [*python, "from safelight.cli import main; main()"]
+        config, rated = str(small_config(folder)), str(rated_archive(folder))
+        query = "import click, duckdb, numpy; duckdb.sql('SELECT 1').fetchall()"
         commands = {
-            "python -c pass": [sys.executable, "-c", "pass"],
-            'python -c "import click"': [sys.executable, "-c", "import click"],
-            'python -c "import safelight"': [sys.executable, "-c", "import safelight"],
-            "safelight --help": [*safelight, "--help"],
-            "safelight plan": [*safelight, "plan", str(config)],
-            "safelight plan --json": [*safelight, "plan", str(config), "--json"],
+            "python -c pass": [*python, "pass"],
+            "import safelight": [*python, "import safelight"],
+            "import click": [*python, "import click"],
+            "safelight --help": [*command, "--help"],
+            "safelight plan": [*command, "plan", config],
+            "safelight plan --json": [*command, "plan", config, "--json"],
+            "click, duckdb, numpy, 1 query": [*python, query],
+            "safelight suggest": [*command, "suggest", "--archive", rated],
         }
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-        for command in commands.values():
-            milliseconds(command, environ)  # bytecode and the disk's cache are there from here on
+        for each in commands.values():
+            milliseconds(each, environ)  # bytecode and the disk's cache are there from here on
         for _ in range(rounds):
-            for name, command in commands.items():
-                times[name].append(milliseconds(command, environ))
+            for name, each in commands.items():
+                times[name].append(milliseconds(each, environ))
     best = {name: min(processor for processor, _ in each) for name, each in times.items()}
-    bare, click, imported, *_ = best.values()
+    bare, imported, click, _, plan, plan_json, floor, suggest = best.values()
     print(f"processor time of a process, best of {rounds}; beside it the median wall time")
     for name, processor in best.items():
         wall = statistics.median(wall for _, wall in times[name])
-        print(
-            f"  {name:29} {processor:6.1f} ms, {processor / bare:5.2f} x python,"
-            f" {processor / click:5.2f} x click; wall {wall:6.1f} ms"
-        )
-    planned = max(best["safelight plan"], best["safelight plan --json"]) / click
-    assert planned <= PLAN_BAR, f"safelight plan takes {planned:.2f} x import click"
-    assert imported / bare <= IMPORT_BAR, f"import safelight takes {imported / bare:.2f} x python"
+        print(f"  {name:30} {processor:6.1f} ms; wall {wall:6.1f} ms")
+    ratios = {
+        "import safelight / python -c pass": (imported / bare, IMPORT_BAR),
+        "safelight plan / import click": (max(plan, plan_json) / click, PLAN_BAR),
+        "safelight suggest / its libraries and one query": (suggest / floor, SUGGEST_BAR),
+    }
+    for name, (ratio, bar) in ratios.items():
+        print(f"{name}: {ratio:.2f} (bar {bar})")
+    for name, (ratio, bar) in ratios.items():
+        assert ratio <= bar, f"{name}: {ratio:.2f} is above {bar}"
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 
-from safelight.learning.plans.plan_cost import Timing, plan_cost, timings_of
+from safelight.learning.plans.plan_cost import Timing, _line, plan_cost, timings_of
 
 
 def timed(steps: int, seconds: float, **more: object) -> Timing:
@@ -69,3 +71,16 @@ def test_any_archive_gives_a_cost_that_is_no_nonsense(rows: list[tuple[object, .
     assert cost.pictures == 3
     assert cost.seconds is None or 0 <= cost.seconds < 1e9
     assert "3 pictures" in cost.sentence()
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 50), st.floats(0, 100)), min_size=2, max_size=20))
+def test_the_line_of_timings_is_that_of_least_squares(pairs: list[tuple[float, float]]) -> None:
+    """Neither part below nothing, as SciPy's solver has it."""
+    work, seconds = np.array(pairs).T
+    if np.ptp(work) < 1e-3:
+        return
+    basis = np.column_stack([np.ones_like(work), work])
+    wanted = float(nnls(basis, seconds)[1])
+    fixed, slope = _line(work, seconds)
+    assert min(fixed, slope) >= 0
+    assert np.linalg.norm(basis @ [fixed, slope] - seconds) == pytest.approx(wanted, abs=1e-6)

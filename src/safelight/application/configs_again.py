@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
-from safelight.backends import backend_names
+from safelight.backends import has_backend
 from safelight.errors import ArchiveError, RecordError
 from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning import LearningRecord
-from safelight.pipeline.continuation import stated_config
-from safelight.pipeline.plan_account import FIRST_PART
 
 __all__ = [
     "config_of_picture",
@@ -47,7 +45,7 @@ def engine_of(tool: object) -> str | None:
         tool: An engine's name, or that of the tool that made an imported picture.
     """
     name = _ENGINE_OF_TOOL.get(str(tool), str(tool))
-    return name if name in backend_names() else None
+    return name if has_backend(name) else None
 
 
 def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
@@ -56,6 +54,8 @@ def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
     What records of earlier versions do not hold is made of what they do: the base config, and the
     randomizer's settings as far as they are told.
     """
+    from safelight.pipeline.continuation import stated_config
+
     noted: tuple[dict[str, Any], Path] | None = None
     with suppress(RecordError):
         noted = stated_config(record, archive.path)
@@ -162,6 +162,8 @@ def config_of_picture(
 
 def _first_and_own(record: LearningRecord, archive: Archive) -> list[LearningRecord]:
     """Return the record whose account is that of the whole plan, if there is one, and *record*."""
+    from safelight.pipeline.plan_account import FIRST_PART
+
     first = record.plan.get(FIRST_PART)
     with suppress(ArchiveError):
         return [*(archive.records([first]) if isinstance(first, str) else ()), record]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safelight.archive import Archive
 from safelight.errors import RequestError
 from safelight.knobs import did_you_mean
-from safelight.learning.evidence.effects import Effects
 from safelight.learning.evidence.scores import ImageScores, fit_scores, is_automatic
 from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
 from safelight.learning.ratings.rating_event import Identity, RatingEvent
 from safelight.recorded_settings import EXTRA, LORA
+
+if TYPE_CHECKING:
+    from safelight.learning.evidence.effects import Effects
 
 __all__ = ["only_knobs", "rated_settings", "rated_trials", "whose"]
 

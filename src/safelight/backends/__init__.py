@@ -19,7 +19,7 @@ from safelight.errors import BackendError, BackendNotInstalled, SafelightError
 from safelight.knobs import did_you_mean
 from safelight.pipeline.backend import Backend
 
-__all__ = ["GROUP", "backend_names", "create_backend"]
+__all__ = ["GROUP", "backend_names", "create_backend", "has_backend"]
 
 GROUP = "safelight.backends"
 """The entry point group."""
@@ -38,6 +38,11 @@ def backend_names() -> tuple[str, ...]:
     from importlib.metadata import entry_points
 
     return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+
+
+def has_backend(name: str) -> bool:
+    """Return whether an engine of that *name* is installed."""
+    return name in _BUILT_IN or name in backend_names()
 
 
 def create_backend(

@@ -161,7 +161,7 @@ class Effects:
         return tuple(knob for knob in self.knobs if knob.status == "clear")
 
 
-@one_blas_thread()
+@one_blas_thread("scipy.linalg")
 def find_effects(trials: Trials) -> Effects:
     """Return what each knob does to the scores of *trials*.
 

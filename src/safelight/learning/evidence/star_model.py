@@ -24,9 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from safelight.learning.evidence.descent import least
 
 __all__ = ["SHARPNESS", "RaterScale", "StarEvidence", "StarFit", "fit_stars"]
 
@@ -46,6 +49,8 @@ _TIME_BINS, _STARS_FOR_DRIFT = 8, 40
 _STARS_FOR_OWN_SCALE, _MOST_SCALES = 15, 40
 _MOST_ROUNDS, _SETTLED = 60, 5e-4
 _RAREST = 1e-12
+_FEW_JUDGEMENTS = 5_000
+"""Judgements up to which sums are formed sooner than a sparse matrix is imported."""
 _FLAG_SHARPNESS, _FLAG_THRESHOLD = 2.2, 1.2
 
 
@@ -127,8 +132,6 @@ def fit_stars(evidence: StarEvidence) -> StarFit:
     Bock and Aitkin's turns maximise a likelihood; these have a prior, for raters of few stars, and
     climb eight steps, for speed: 60 turns, or until no number of theta moves by 5e-4.
     """
-    from scipy import sparse
-
     starred = (evidence.values >= 1) & (evidence.values <= 5)
     counts = np.bincount(evidence.raters[starred], minlength=len(evidence.rater_names))
     owner = _scale_of_rater(counts)
@@ -142,7 +145,7 @@ def fit_stars(evidence: StarEvidence) -> StarFit:
     keys += evidence.values
     cells, cell_of = np.unique(keys, return_inverse=True)
     size = (evidence.image_count, len(cells))
-    seen = sparse.csr_array((np.ones(len(keys)), (evidence.images, cell_of)), shape=size)
+    seen = _Seen(evidence.images, cell_of, size)
     scales = {int(number): _Scale() for number in np.unique(owner[counts > 0])}
     plan = [_Cells(number, cells) for number in scales]
     log_likelihood = np.zeros((len(cells), len(_NODES)))
@@ -151,13 +154,13 @@ def fit_stars(evidence: StarEvidence) -> StarFit:
     for _ in range(_MOST_ROUNDS if scales else 0):
         for own in plan:
             log_likelihood[own.rows] = own.log_likelihood(scales[own.number].parameters)
-        expected = seen.T @ _posterior(seen @ log_likelihood)
+        expected = seen.per_cell(_posterior(seen.per_image(log_likelihood)))
         moved = [scales[own.number].improve(own, expected[own.rows]) for own in plan]
         if max(moved) < _SETTLED:
             break
     for own in plan:
         log_likelihood[own.rows] = own.log_likelihood(scales[own.number].parameters)
-    means, variances = _moments(_posterior(seen @ log_likelihood))
+    means, variances = _moments(_posterior(seen.per_image(log_likelihood)))
     shared = np.bincount(owner[counts > 0]) if scales else np.zeros(0)
     return StarFit(
         means=means,
@@ -249,6 +252,42 @@ class _Cells:
         return upper, lower, sharpness, np.diff(thresholds)
 
 
+class _Seen:
+    """Which cells each picture's judgements are, for sums over either.
+
+    Pictures with the same judgements get the same sums to the bit, in whatever order they came.
+    """
+
+    def __init__(self, images: Integers, cells: Integers, size: tuple[int, int]) -> None:
+        order = np.lexsort((cells, images))
+        self._images, self._cells, self._size = images[order], cells[order], size
+        self._matrix: Any = None
+        if len(images) > _FEW_JUDGEMENTS:
+            from scipy import sparse  # a tenth of a second to import
+
+            self._matrix = sparse.csr_array((np.ones(len(images)), (images, cells)), shape=size)
+
+    def per_image(self, values: Floats) -> Floats:
+        """Return for each picture the sum over its cells, of *values* float64[cells, nodes]."""
+        if self._matrix is not None:
+            return np.asarray(self._matrix @ values)
+        return _sums(values, self._cells, self._images, self._size[0])
+
+    def per_cell(self, values: Floats) -> Floats:
+        """Return for each cell the sum over its pictures, of *values* float64[images, nodes]."""
+        if self._matrix is not None:
+            return np.asarray(self._matrix.T @ values)
+        return _sums(values, self._images, self._cells, self._size[1])
+
+
+def _sums(values: Floats, rows: Integers, places: Integers, count: int) -> Floats:
+    """Return the sums of those *rows* of *values* that have the same place, for each place."""
+    total = np.empty((count, values.shape[1]))  # row by row: equal rows have equal products
+    for node in range(values.shape[1]):
+        total[:, node] = np.bincount(places, values[rows, node], count)
+    return total
+
+
 class _Scale:
     """One scale while it is fitted."""
 
@@ -258,19 +297,20 @@ class _Scale:
         self._prior = self.parameters.copy()
         spread = [_SHARPNESS_SPREAD, _THRESHOLD_SPREAD, *[_GAP_SPREAD] * 3, _DRIFT_SPREAD]
         self._precision = 1 / np.square(spread)
+        self._curvature: Floats | None = None
 
     def improve(self, cells: _Cells, expected: Floats) -> float:
         """Climb the last line of :func:`fit_stars`; return how far the parameters moved."""
-        from scipy.optimize import minimize
 
         def loss(parameters: Floats) -> tuple[float, Floats]:
             off = parameters - self._prior
             fit, slope = cells.fit_and_slope(parameters, expected)
             return 0.5 * float(off @ (self._precision * off)) - fit, self._precision * off - slope
 
+        if self._curvature is None:  # each judgement bends the log posterior by about 1
+            self._curvature = np.diag(1 / (self._precision + expected.sum()))
         before = self.parameters
-        result = minimize(loss, before, method="L-BFGS-B", jac=True, options={"maxiter": 8})
-        self.parameters = np.asarray(result.x, np.float64)
+        self.parameters, self._curvature = least(loss, before, rounds=8, curvature=self._curvature)
         return float(np.abs(self.parameters - before).max())
 
     def told(self, *, shared: bool) -> RaterScale:
@@ -295,17 +335,14 @@ def _unpacked(parameters: Floats) -> tuple[Floats, float, float]:
 def _by_rater(
     evidence: StarEvidence, cell_of: Integers, log_likelihood: Floats
 ) -> Mapping[str, tuple[Integers, Floats, Floats]]:
-    from scipy import sparse
-
     found = {}
     order = np.argsort(evidence.raters, kind="stable")
     bounds = np.searchsorted(evidence.raters[order], np.arange(len(evidence.rater_names) + 1))
     for number, name in enumerate(evidence.rater_names):
         own = order[bounds[number] : bounds[number + 1]]
         rows, place = np.unique(evidence.images[own], return_inverse=True)
-        size = (len(rows), len(log_likelihood))
-        seen = sparse.csr_array((np.ones(len(own)), (place, cell_of[own])), shape=size)
-        found[name] = (rows, *_moments(_posterior(seen @ log_likelihood)))
+        seen = _Seen(place, cell_of[own], (len(rows), len(log_likelihood)))
+        found[name] = (rows, *_moments(_posterior(seen.per_image(log_likelihood))))
     return found
 
 
@@ -330,9 +367,7 @@ def _moments(posterior: Floats) -> tuple[Floats, Floats]:
 
 
 def _logistic(x: Floats) -> Floats:
-    from scipy.special import expit
-
-    return np.asarray(expit(x), np.float64)
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x), np.float64)
 
 
 def _log_logistic(x: Floats | Sequence[float]) -> Floats:

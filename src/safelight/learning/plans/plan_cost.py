@@ -189,16 +189,20 @@ def _line(work: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[floa
 
     a (seconds) and c (seconds per W) minimise ``sum_i (seconds_i - a - c W_i)^2``.
 
-    Source: Lawson and Hanson 1974, *Solving least squares problems*; ``scipy.optimize.nnls``.
+    In closed form: where the free line has a negative part, the best one has 0 there.
 
     Args:
         work: W, float64[n].
         seconds: float64[n].
     """
-    from scipy.optimize import nnls
-
-    fixed, slope = nnls(np.column_stack([np.ones_like(work), work]), seconds)[0]
-    return float(fixed), float(slope)
+    usual, middle = float(seconds.mean()), float(work.mean())
+    apart = work - middle
+    slope = float(apart @ seconds) / float(apart @ apart)
+    if slope <= 0:
+        return usual, 0.0
+    if slope * middle > usual:
+        return 0.0, float(work @ seconds) / float(work @ work)
+    return usual - slope * middle, slope
 
 
 def _most_common(values: Sequence[int | None]) -> int | None:

@@ -33,6 +33,7 @@ __all__ = [
     "MOST_SETTINGS",
     "Proposal",
     "Tried",
+    "all_alike",
     "expected",
     "model_of",
     "most_telling",
@@ -47,6 +48,8 @@ _STARTS, _MOVES = 8, 24
 _ROUNDS = 2
 _DARING = 3.0
 """Deviations above the mean by which a setting is judged."""
+_ALIKE = 1e-6
+"""Scores closer than this are the same; the spread of taste is 1."""
 MOST_SETTINGS = 800
 """Settings that a model rests on."""
 
@@ -142,11 +145,17 @@ def most_telling(tried: Sequence[Tried]) -> Sequence[Tried]:
     return [tried[place] for place in sorted(by_pictures[:MOST_SETTINGS])]
 
 
+def all_alike(tried: Sequence[Tried]) -> bool:
+    """Return whether no two scores differ by more than what rounding makes of equal ratings."""
+    scores = [one.score for one in tried]
+    return not scores or max(scores) - min(scores) < _ALIKE
+
+
 def model_of(space: KnobSpace, tried: Sequence[Tried]) -> Surrogate | None:
     """Return the model of *tried*, or None when there is too little, or all are rated alike."""
     rows = [(space.point(one.setting), one) for one in most_telling(tried)]
     rows = [(p, one) for p, one in rows if np.isfinite(p).all() and np.isfinite(one.score)]
-    if len(rows) < fewest_ratings(space) or len({one.score for _, one in rows}) < 2:
+    if len(rows) < fewest_ratings(space) or all_alike([one for _, one in rows]):
         return None
     return fit_surrogate(
         np.array([point for point, _ in rows]),

@@ -35,6 +35,7 @@ from safelight.learning.plans.knob_space import (
 )
 from safelight.learning.plans.proposals import (
     Tried,
+    all_alike,
     model_of,
     most_telling,
     propose,
@@ -327,7 +328,7 @@ def _why_exploring(trials: Trials, tried: Sequence[Tried], pictures: int) -> str
             f"not enough evidence: {pictures} {noun} rated, at least {FEWEST_PICTURES} are"
             f" needed{gone}; this plan explores"
         )
-    if len(tried) > 1 and len({one.score for one in tried}) < 2:
+    if len(tried) > 1 and all_alike(tried):
         return (
             f"all {pictures:,} rated pictures have the same score, so nothing tells settings"
             f" apart{gone}; this plan explores"

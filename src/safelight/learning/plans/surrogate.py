@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.evidence.blas_threads import one_blas_thread
+from safelight.learning.evidence.descent import least
 
 __all__ = ["Surrogate", "fit_surrogate"]
 
@@ -72,7 +73,8 @@ class Surrogate:
     spread: float
     noise_sd: float
     _scales: _Scales
-    _factor: Floats
+    _wanted: Floats
+    _whitener: Floats
     _weights: Floats
 
     def predict(self, points: Floats) -> tuple[Floats, Floats]:
@@ -81,11 +83,9 @@ class Surrogate:
         The deviation is that of the setting's own score; a single picture varies by
         :attr:`noise_sd` more.
         """
-        from scipy.linalg import solve_triangular
-
         cross = _kernel(points, self.points, self.choices, self._scales)
         mean = cross @ self._weights
-        within = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        within = self._whitener @ cross.T
         prior = self._scales.prior
         variance = np.maximum(prior - np.einsum("ij,ij->j", within, within), 1e-12)
         return self.mean + self.spread * mean, self.spread * np.sqrt(variance)
@@ -102,13 +102,11 @@ class Surrogate:
             others: (n, knobs), of which the mean is taken.
             counts: (n,) weights of that mean; equal when not given.
         """
-        from scipy.linalg import solve_triangular
-
         points = np.vstack([one, others])
         weights = -np.ones(len(others)) if counts is None else -counts
         contrast = np.append(1.0, weights / abs(weights.sum()))
         cross = _kernel(points, self.points, self.choices, self._scales)
-        within = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        within = self._whitener @ cross.T
         left = _kernel(points, points, self.choices, self._scales) - within.T @ within
         mean = float(contrast @ (cross @ self._weights))
         variance = max(float(contrast @ left @ contrast), 1e-12)
@@ -125,20 +123,18 @@ class Surrogate:
         points = np.vstack([self.points, point])
         cross = _kernel(point[None, :], self.points, self.choices, self._scales)[0]
         mean = float(cross @ self._weights)
-        from scipy.linalg import cho_solve, solve_triangular
-
-        row = solve_triangular(self._factor, cross, lower=True, check_finite=False)
+        row = self._whitener @ cross
         prior = self._scales.prior
         noise = math.exp(2 * self._scales.noise)
         corner = math.sqrt(max(prior + noise + _JITTER - float(row @ row), _JITTER))
         size = len(self.points)
-        factor = np.zeros((size + 1, size + 1))
-        factor[:size, :size], factor[size, :size], factor[size, size] = self._factor, row, corner
-        known = self._factor @ (self._factor.T @ self._weights)
-        weights = cho_solve((factor, True), np.append(known, mean), check_finite=False)
+        whitener = np.zeros((size + 1, size + 1))
+        whitener[:size, :size] = self._whitener
+        whitener[size] = np.append(-row @ self._whitener, 1.0) / corner
+        wanted = np.append(self._wanted, mean)
         return Surrogate(
             points, self.choices, self.mean, self.spread, self.noise_sd,
-            self._scales, factor, weights,
+            self._scales, wanted, whitener, whitener.T @ (whitener @ wanted),
         )  # fmt: skip
 
 
@@ -170,12 +166,10 @@ def fit_surrogate(
     noise = math.exp(2 * scales.noise) / counts + known
     total = _kernel(points, points, choices, scales)
     total[np.diag_indices_from(total)] += noise + _JITTER
-    from scipy.linalg import cho_solve, cholesky
-
-    factor = cholesky(total, lower=True, check_finite=False)
-    weights = cho_solve((factor, True), wanted, check_finite=False)
+    whitener = np.tril(np.linalg.inv(np.linalg.cholesky(total)))
+    weights = whitener.T @ (whitener @ wanted)
     noise_sd = math.exp(scales.noise) * spread
-    return Surrogate(points, choices, mean, spread, noise_sd, scales, factor, weights)
+    return Surrogate(points, choices, mean, spread, noise_sd, scales, wanted, whitener, weights)
 
 
 def _most_told(counts: Floats) -> NDArray[np.intp]:
@@ -188,8 +182,6 @@ def _fitted_scales(
     points: Floats, wanted: Floats, choices: NDArray[np.bool_], counts: Floats, known: Floats
 ) -> _Scales:
     """Return the scales of highest posterior probability; the same for the same ratings."""
-    from scipy.optimize import minimize
-
     knobs = points.shape[1]
     centre = np.append(np.where(choices, _CHOICE_SCALE, _NUMBER_SCALE), [-0.7, -0.7, -0.7])
     width = np.append(np.where(choices, 1.0, 0.7), [0.7, 0.7, 0.7])
@@ -201,10 +193,8 @@ def _fitted_scales(
         off = (vector - centre) / width
         return value + 0.5 * float(off @ off), gradient + off / width
 
-    bounds = [(-3.0, 3.0)] * knobs + [(-4.0, 2.0)] * 3
-    found = minimize(cost, centre, jac=True, method="L-BFGS-B", bounds=bounds,
-                     options={"maxiter": 60})  # fmt: skip
-    return _Scales.of(np.asarray(found.x, float))
+    low, high = np.repeat([-3.0, -4.0], [knobs, 3]), np.repeat([3.0, 2.0], [knobs, 3])
+    return _Scales.of(least(cost, centre, low=low, high=high).point)
 
 
 def _negative_log_likelihood(
@@ -265,16 +255,21 @@ def _kernel(left: Floats, right: Floats, choices: NDArray[np.bool_], scales: _Sc
     """Return how much the score at each of *left* tells about that at each of *right*."""
     total = np.zeros((len(left), len(right)))
     product = np.ones((len(left), len(right)))
-    for column in range(left.shape[1]):
-        apart = np.abs(left[:, None, column] - right[None, :, column])[:, :, None]
-        if choices[column]:
-            apart = (apart > 0.5).astype(float)
-        one = slice(column, column + 1)
-        each = _each_knob(apart, choices[one], scales.knobs[one])[0][:, :, 0]
+    for column, (is_choice, log) in enumerate(zip(choices, scales.knobs, strict=True)):
+        apart = np.abs(left[:, None, column] - right[None, :, column])
+        if is_choice:
+            each = np.where(apart > 0.5, math.exp(-math.exp(-log)), 1.0)
+        else:
+            apart *= _SQRT5 / math.exp(log)
+            each = np.exp(-apart)
+            each *= 1.0 + apart + apart * apart / 3.0
         total += each
         product *= each
-    additive = math.exp(2 * scales.additive) / left.shape[1]
-    return np.asarray(_LEVEL + additive * total + math.exp(2 * scales.joint) * product)
+    total *= math.exp(2 * scales.additive) / left.shape[1]
+    product *= math.exp(2 * scales.joint)
+    total += product
+    total += _LEVEL
+    return total
 
 
 def _each_knob(
