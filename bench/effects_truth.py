@@ -39,7 +39,7 @@ WORTH: Mapping[str, Mapping[Any, float]] = {
     "sampler": {"Euler a": 0.0, "DPM++ 2M": 0.45, "DDIM": -0.2},
     "steps": {8: -0.6, 16: 0.0, 30: 0.1},
     "cfg_scale": {3.0: -0.3, 6.0: 0.0, 9.0: -0.5},
-    "lora:ink": {0.0: 0.0, 0.5: 0.2, 1.0: -0.1},
+    "lora.ink": {0.0: 0.0, 0.5: 0.2, 1.0: -0.1},
     "vae": {"a": 0.0, "b": 0.0},
 }
 """True worth of every value, before it is divided by the spread of scores."""
@@ -80,12 +80,12 @@ def columns(rows: list[tuple[int, int, dict[str, Any]]]) -> Columns:
     made: Columns = {"sha256": [], "prompt": [], "seed": []}
     for number, (prompt, seed, knobs) in enumerate(rows):
         made["sha256"].append(f"{number:064x}")
-        lora = float(knobs["lora:ink"])
+        lora = float(knobs["lora.ink"])
         tag = f" <lora:ink:{lora}>" if lora else ""
         made["prompt"].append(f"subject {prompt}{tag}")
         made["seed"].append(seed)
         for knob, value in knobs.items():
-            if knob != "lora:ink":
+            if knob != "lora.ink":
                 plain = str(value) if isinstance(value, str) else float(value)
                 made.setdefault(knob, []).append(plain)
     return made
@@ -97,7 +97,7 @@ def knob_values(made: Columns) -> dict[str, list[Any]]:
         float(text.rpartition(":")[2].rstrip(">")) if "<" in text else 0.0
         for text in made["prompt"]
     ]
-    return {"lora:ink": weights, **{k: made[k] for k in WORTH if k != "lora:ink"}}
+    return {"lora.ink": weights, **{k: made[k] for k in WORTH if k != "lora.ink"}}
 
 
 def true_scores(
