@@ -15,10 +15,9 @@ where the estimate is :meth:`.AdjustedModel.coefficient` of z and F Student's t 
 of which :meth:`.AdjustedModel.leanings` are 2 or less count in L and are never the smallest. The
 K pairs in the order of their p, from 1, are named while::
 
-    chance_j = (K - j + 1) p_j <= risk
+    chance_j = max over i <= j of (K - i + 1) p_i <= risk
 
-Source: Holm 1979, *A simple sequentially rejective multiple test procedure*. His corrected chances
-never fall along that order; these may, which alters no decision.
+Source: Holm 1979, *A simple sequentially rejective multiple test procedure*.
 """
 
 from __future__ import annotations
@@ -167,8 +166,10 @@ def find_interactions(
             tried.append(_Tried(best[0], knob, other, looks[best[1]], best[2]))
     tried.sort(key=lambda one: one.chance)
     found = []
+    corrected = 0.0
     for place, look in enumerate(tried):
-        corrected, estimate = look.chance * (len(tried) - place), look.estimate
+        corrected = max(corrected, look.chance * (len(tried) - place))
+        estimate = look.estimate
         if corrected > risk or estimate is None:
             break
         one, two = look.parts

@@ -169,7 +169,7 @@ def next_pictures(
     rng = np.random.default_rng(seed)
     candidates = _sample(_allowed(pool, leave_out), rng)
     design = _dense(pool.columns[candidates], len(pool.covariance))
-    covariance, own = pool.covariance, pool.own[candidates].copy()
+    covariance, own = pool.covariance, pool.own[candidates]
     chosen: list[int] = []
     for _ in range(min(count, len(candidates))):
         through = np.einsum("ij,ij->i", design @ covariance, design)
@@ -182,7 +182,6 @@ def next_pictures(
         toward = covariance @ row
         noise = float(own[best]) + _RATING_VARIANCE
         covariance = covariance - np.outer(toward, toward) / (noise + float(row @ toward))
-        own[best] = own[best] * _RATING_VARIANCE / noise
     return tuple(chosen[place] for place in rng.permutation(len(chosen)))
 
 

@@ -58,14 +58,6 @@ class NumberKnob:
     logarithmic: bool = False
     integer: bool = False
 
-    @property
-    def size(self) -> float:
-        """How many values there are to try: floor((high - low) / step) + 1.
-
-        On a logarithmic scale of numbers that are not whole, where steps grow, only roughly.
-        """
-        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
-
     def place(self, value: Any) -> float:
         """Return where *value* v lies: 0 at *low*, 1 at *high*; NaN for what is no number.
 
@@ -109,11 +101,6 @@ class ChoiceKnob:
 
     name: str
     levels: tuple[Any, ...]
-
-    @property
-    def size(self) -> float:
-        """How many values there are to try."""
-        return len(self.levels)
 
     def place(self, value: Any) -> float:
         """Return which level *value* is; NaN for none of them."""
@@ -246,11 +233,6 @@ class KnobSpace:
     def choices(self) -> NDArray[np.bool_]:
         """Which of the knobs are choices."""
         return np.array([isinstance(knob, ChoiceKnob) for knob in self.knobs])
-
-    @property
-    def size(self) -> float:
-        """How many settings there are."""
-        return math.prod(knob.size for knob in self.knobs)
 
     def point(self, setting: Mapping[str, Any]) -> list[float]:
         """Return where *setting* lies; NaN where it has no such knob or value."""
