@@ -28,6 +28,7 @@ __all__ = [
     "knob_of_extra",
     "knobs_and_extras",
     "primary_knobs",
+    "reading_rules",
 ]
 
 Stage = Literal["txt2img", "img2img", "upscale"]
@@ -265,6 +266,13 @@ COMPARED = tuple(knob.name for knob in _KNOBS if knob.is_compared and knob.has_c
 _ALIASES: Mapping[str, Knob] = {alias.lower(): knob for knob in _KNOBS for alias in knob.aliases}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LONGEST_NUMBER = 64
+
+
+def reading_rules() -> str:
+    """Return by which rules :func:`knobs_and_extras` reads, for whoever keeps what it returned."""
+    return repr(sorted(
+        (alias, knob.name, knob.rule) for alias, knob in _ALIASES.items()
+    ))  # fmt: skip
 
 
 def knob_of_extra(name: str) -> str | None:

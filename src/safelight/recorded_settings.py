@@ -33,7 +33,7 @@ _NO_PIXELS = frozenset({
     "user", "username", "user id", "user email", "creator", "author", "created by", "client id",
     # Where it lay or was asked for.
     "url", "uri", "file", "filename", "file name", "path", "directory", "image name", "image url",
-    "board id", "id", "uuid", "guid", "job id", "job_id", "request id", "session id", "prompt id",
+    "board id", "id", "uuid", "guid", "job id", "request id", "session id", "prompt id",
     "queue id", "batch id", "index", "safelight",
     # The content of what a knob or a tag names already.
     "model hash", "vae hash", "lora hashes", "lora hash", "ti hashes", "hashes", "refiner hash",

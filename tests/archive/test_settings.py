@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 from archive.test_archive import record
+from safelight import knobs
 from safelight.archive import Archive
+from safelight.archive import packs as packs_module
 from safelight.archive.packs import read_packs
 from safelight.archive_layout import packs_folder
 from safelight.errors import FilterError
+from safelight.knobs import KNOBS, reading_rules
 from safelight.learning import LearningRecord
 from safelight.web.held_archive import HeldArchive
 
@@ -100,8 +103,8 @@ def test_settings_are_columns_of_an_answer(archive: Path) -> None:
         "stage = 'txt2img'", columns=columns, sort="prompt", limit=2, after=answer.after
     )
     assert [row[1] for row in following.rows] == ["c", "d"]
-    with pytest.raises(FilterError, match="ask for the column guidance"):
-        Archive(archive).query("", columns=["extra.guidance"])
+    knob = Archive(archive).query("prompt = 'b'", columns=["extra.guidance", "prompt"], limit=1)
+    assert (knob.columns, knob.rows) == (("extra.guidance", "prompt"), ((3.5, "b"),))
 
 
 def test_the_view_has_a_row_for_each_setting(archive: Path) -> None:
@@ -181,3 +184,28 @@ def test_settings_that_vary_are_facets(archive: Path) -> None:
             assert again.values == (value,)
     finally:
         held.close()
+
+
+def test_a_new_name_for_a_knob_reaches_what_is_packed_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables that were made by other rules of reading are tables of before."""
+    with Archive(tmp_path).writer() as writer:
+        writer.write(with_extra(0, {"sugar": 4.5}))
+    with monkeypatch.context() as before:
+        before.setattr(packs_module, "_ROWS", "the rules before the name was known")
+        Archive(tmp_path).pack()
+    (pack,) = read_packs(packs_folder(tmp_path))[0]
+    assert pack.tables is None
+    before_it = Archive(tmp_path).query("extra.sugar > 4", limit=None)
+    assert len(before_it.rows) == 2
+    Archive(tmp_path).pack()
+    (pack,) = read_packs(packs_folder(tmp_path))[0]
+    assert pack.tables is not None
+    assert Archive(tmp_path).query("extra.sugar > 4", limit=None) == before_it
+
+
+def test_the_rules_of_reading_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = reading_rules()
+    monkeypatch.setitem(knobs._ALIASES, "sugar", KNOBS["shift"])
+    assert reading_rules() != rules

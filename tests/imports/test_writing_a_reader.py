@@ -30,7 +30,7 @@ def texts_of(key: str, text: str) -> FileTexts:
 
 def test_the_tool_of_the_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     text = PAGE.read_text("utf-8")
-    (told,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    told, _ = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     function, line = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {"Reader": Reader}
     exec(compile(function, str(PAGE), "exec"), names)

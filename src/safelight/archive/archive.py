@@ -225,10 +225,16 @@ class Archive:
         name, down = sort.removeprefix("-"), sort.startswith("-")
         settings = [c for c in columns if view == "images" and c.startswith((EXTRA, LORA))]
         if settings:
-            own = [column for column in columns if column not in settings]
+            knobs = {
+                name: knob
+                for name in settings
+                if name.startswith(EXTRA) and (knob := knob_of_extra(name[len(EXTRA) :]))
+            }
+            own = [knobs.get(column, column) for column in columns if column not in settings
+                   or column in knobs]  # fmt: skip
             keys = dict.fromkeys((*own, "run_id", "place"))
             answer = self.query(condition, columns=[*keys], sort=sort, limit=limit, after=after)
-            return self._with_settings(answer, columns, settings)
+            return self._with_settings(answer, columns, settings, knobs)
         for column in (*columns, name):
             if column not in known:
                 hint = did_you_mean(column, known) or f"; there are: {', '.join(known)}"
@@ -265,9 +271,16 @@ class Archive:
         )
 
     def _with_settings(
-        self, answer: Answer, columns: Sequence[str], settings: Sequence[str]
+        self,
+        answer: Answer,
+        columns: Sequence[str],
+        settings: Sequence[str],
+        knobs: Mapping[str, str],
     ) -> Answer:
-        """Return *answer*, which has run and place, with *columns*, some of them *settings*."""
+        """Return *answer*, which has run and place, with *columns*, some of them *settings*.
+
+        Those for which a knob stands, which are in *knobs*, are its column.
+        """
         rows = list(answer.dicts())
         wanted = {name.lower(): name for name in settings}
         found: dict[tuple[str, int], dict[str, Any]] = {}
@@ -275,12 +288,11 @@ class Archive:
             if name.lower() in wanted:  # of several stages the last one counts
                 own = found.setdefault((run_id, place), {})
                 own[wanted[name.lower()]] = number if text is None else text
-        for name in settings:
-            knob = knob_of_extra(name.removeprefix(EXTRA)) if name.startswith(EXTRA) else None
-            if knob is not None:
-                raise FilterError(f"{name} is the knob {knob}: ask for the column {knob}")
         kept = (
-            tuple({**row, **found.get((row["run_id"], row["place"]), {})}.get(c) for c in columns)
+            tuple(
+                {**row, **found.get((row["run_id"], row["place"]), {})}.get(knobs.get(c, c))
+                for c in columns
+            )
             for row in rows
         )
         return replace(answer, columns=tuple(columns), rows=tuple(kept))

@@ -1,8 +1,8 @@
 """columns: what of a record is always asked for, as rows of flat tables.
 
 One table, :data:`TABLES`, says which columns there are; packing, queries, the filter language
-and the documentation all read it. A column is added at the end, never changed: packs of
-earlier versions lack it, and read as NULL.
+and the documentation all read it. A column is added at the end; packs that lack it are answered
+from their documents until their tables are made anew.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "LORAS",
     "OF_THE_RUN",
     "RATINGS",
+    "ROWS",
     "TABLES",
     "Batch",
     "Decoded",
@@ -47,6 +48,9 @@ _RUNS = {
     "failures": "BIGINT", "warnings": "BIGINT", "seconds": "DOUBLE", "error": "VARCHAR",
     "stated_time": "VARCHAR", "digest": "VARCHAR",
 }  # fmt: skip
+
+ROWS = 1
+"""Raised when a column comes to hold something else, or a setting becomes a row otherwise."""
 
 _KINDS: Mapping[str, str] = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
 _OF_PICTURES = frozenset({"seed", "width", "height"})

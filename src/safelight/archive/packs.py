@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from safelight.archive.columns import TABLES, Batch, columns_of, decoded, numpy_columns
+from safelight.archive.columns import ROWS, TABLES, Batch, columns_of, decoded, numpy_columns
 from safelight.archive_layout import RENEWED_TABLES
 from safelight.durable_file import (
     flush_file,
@@ -34,6 +34,7 @@ from safelight.durable_file import (
     sync_folder,
 )
 from safelight.errors import ArchiveError, RecordError
+from safelight.knobs import reading_rules
 from safelight.paused_collector import paused_collector
 from safelight.timestamps import compact, utc_timestamp
 
@@ -61,6 +62,8 @@ __all__ = [
 
 _SCHEMA = 3
 _COLUMNS = {table: tuple(columns) for table, columns in TABLES.items()}
+_ROWS = hashlib.sha256(f"{ROWS} {reading_rules()}".encode()).hexdigest()[:16]
+"""Names the rules by which records become rows: an alias that a knob gets is a change of them."""
 _COMPRESSION = dict.fromkeys(TABLES, "zstd, COMPRESSION_LEVEL 1") | {"prompts": "lz4"}
 """Prompts are read whole for every word that is looked for: twice the bytes, half the time."""
 
@@ -110,6 +113,7 @@ class _Manifest(msgspec.Struct):
     sizes: dict[str, int]
     sha256: dict[str, str] = {}
     columns: dict[str, int | list[str]] = {}
+    rows: str = ""
     digest: str = ""
 
 
@@ -166,7 +170,9 @@ def read_pack(path: Path) -> Pack:
         if size != wanted:
             raise ArchiveError(f"is torn: {table}.parquet has {size:,} bytes, not {wanted:,}")
     columns = {t: names for t, names in manifest.columns.items() if isinstance(names, list)}
-    current = all(set(columns.get(table, ())) >= set(names) for table, names in _COLUMNS.items())
+    current = manifest.rows == _ROWS and all(
+        set(columns.get(table, ())) >= set(names) for table, names in _COLUMNS.items()
+    )
     pack = Pack(
         path=path, records=manifest.records, first=manifest.first, last=manifest.last,
         files=tuple(f"{table}.parquet" for table in manifest.sizes), sha256=manifest.sha256,
@@ -314,6 +320,7 @@ def _write_folder(
                 flush_file(file)
             write_manifest(hidden, {
                 "schema": _SCHEMA, "records": len(batch.runs), **more, "columns": _COLUMNS,
+                "rows": _ROWS,
                 "sizes": {t: (hidden / f"{t}.parquet").stat().st_size for t in sizes},
                 "sha256": {f"{t}.parquet": file_sha256(hidden / f"{t}.parquet") for t in sizes},
             })  # fmt: skip

@@ -12,11 +12,13 @@ import io
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
+from safelight.knobs import KNOBS
 from safelight.pipeline.backend import (
     BackendDescription,
     EngineSetup,
@@ -26,6 +28,7 @@ from safelight.pipeline.backend import (
     Img2ImgRequest,
     Named,
     StepCallback,
+    Txt2ImgRequest,
     UpscaleRequest,
     requested_knobs,
 )
@@ -50,10 +53,10 @@ _SIDE = 512
 _UPSCALERS = ("Lanczos", "Nearest")
 
 
-_OTHERS = (
-    "guidance", "cfg_rescale", "shift", "sigmas", "text_encoders", "weight_dtype", "cache",
-)  # fmt: skip
-"""Knobs that requests have no field for; they colour the bars."""
+def _others(knobs: Mapping[str, Any]) -> list[Any]:
+    """Return the values of knobs that requests have no field for; they colour the bars."""
+    own = {field.name for kind in (Txt2ImgRequest, Img2ImgRequest) for field in fields(kind)}
+    return [knobs[name] for name in KNOBS if name in knobs and name not in own]
 
 
 class FakeBackend:
@@ -229,8 +232,8 @@ def _draw_knob_bars(draw: ImageDraw.ImageDraw, knobs: Mapping[str, Any], hue: fl
     """Show steps and cfg_scale as the lengths of two bars at the foot of the picture."""
     width, height = knobs["width"], knobs["height"]
     thick = max(2, height // 64)
-    others = [knobs[name] for name in _OTHERS if name in knobs]
-    mark = _bytes(knobs.get("sampler"), knobs.get("scheduler"), knobs.get("model"), *others)
+    models = (knobs.get(name) for name in ("sampler", "scheduler", "model"))
+    mark = _bytes(*models, *_others(knobs))
     shares = (min(1.0, knobs["steps"] / 50), min(1.0, float(knobs["cfg_scale"]) / 20))
     for row, share in enumerate(shares):
         top = height - (2 - row) * thick - row
