@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from safelight import __version__
 from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
 from safelight.formats.png_chunks import png_texts
-from safelight.pipeline.images import embed_metadata, identify
+from safelight.pipeline.images import embed_metadata, identify, identify_pixels
 
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 """How AUTOMATIC1111 and everybody after it reads the last line of an infotext."""
@@ -90,6 +92,28 @@ def test_an_image_is_known_by_its_pixels_when_its_file_has_changed() -> None:
     assert identify(first).pixel_sha256 == second.pixel_sha256
     assert (second.width, second.height) == (8, 4)
     assert identify(picture(size=(4, 8))).pixel_sha256 != second.pixel_sha256
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (300, 700), (70_000, 2)])
+def test_samples_are_those_of_the_whole_picture(
+    mode: str, transparent: bool, size: tuple[int, int]
+) -> None:
+    """They are hashed band by band; any picture keeps the identity that records have of it."""
+    drawn = Image.linear_gradient("L").resize(size).rotate(90)
+    image = Image.merge("RGBA", (drawn, drawn.rotate(90), drawn.rotate(180), drawn)).convert(
+        {"I;16": "L"}.get(mode, mode)
+    )
+    image = image.convert("I;16") if mode == "I;16" else image
+    keyed: dict[str, Any] = {"transparency": 3} if transparent and mode in "LP" else {}
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **keyed)
+    with Image.open(io.BytesIO(buffer.getvalue())) as read:
+        kind = "RGBA" if read.has_transparency_data else "RGB"
+        whole = read.convert(kind)
+    said = f"{size[0]}x{size[1]} {kind}\n".encode() + whole.tobytes()
+    assert identify_pixels(buffer.getvalue()).pixel_sha256 == hashlib.sha256(said).hexdigest()
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", picture()[:60], picture()[:-30] + b"x" * 9])

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ImageIdentity",
+    "PixelIdentity",
     "embed_metadata",
     "encode_png",
     "identify",
+    "identify_pixels",
     "open_rgb",
 ]
 
@@ -34,22 +36,35 @@ _FOREIGN_KEYS = ("parameters", "prompt", "workflow")
 ComfyUI's graph makes ComfyUI open a rebuilt graph instead of the stored one."""
 
 
+_BAND = 65_536
+"""Pixels that are turned into samples at once: so many stay in a processor's cache."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageIdentity:
-    r"""What makes an image the same image wherever its file goes.
+class PixelIdentity:
+    r"""What makes a picture the same picture, whatever its file says beside it.
 
     Attributes:
-        sha256: SHA-256 of the file's bytes, hex.
         pixel_sha256: SHA-256 over ``"{width}x{height} RGB\n"`` (``RGBA`` where the picture
             has transparency) in ASCII, then the rows of 8-bit samples from the top left.
         width: In pixels.
         height: In pixels.
     """
 
-    sha256: str
     pixel_sha256: str
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageIdentity(PixelIdentity):
+    """What makes an image the same image wherever its file goes.
+
+    Attributes:
+        sha256: SHA-256 of the file's bytes, hex.
+    """
+
+    sha256: str
 
 
 def identify(data: bytes) -> ImageIdentity:
@@ -58,17 +73,31 @@ def identify(data: bytes) -> ImageIdentity:
     Raises:
         ImageError: The bytes are no image, or a damaged one.
     """
-    with _opened(data) as image:
-        mode = "RGBA" if image.has_transparency_data else "RGB"
-        pixels = image.convert(mode)
-    digest = hashlib.sha256(f"{pixels.width}x{pixels.height} {mode}\n".encode("ascii"))
-    digest.update(pixels.tobytes())
+    pixels = identify_pixels(data)
     return ImageIdentity(
         sha256=hashlib.sha256(data).hexdigest(),
-        pixel_sha256=digest.hexdigest(),
+        pixel_sha256=pixels.pixel_sha256,
         width=pixels.width,
         height=pixels.height,
     )
+
+
+def identify_pixels(data: bytes) -> PixelIdentity:
+    """Decode an image file and return the identity of its picture, band by band.
+
+    Raises:
+        ImageError: The bytes are no image, or a damaged one.
+    """
+    with _opened(data) as image:
+        image.load()
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        width, height = image.size
+        digest = hashlib.sha256(f"{width}x{height} {mode}\n".encode("ascii"))
+        rows = max(1, _BAND // width)
+        for top in range(0, height, rows):
+            band = image.crop((0, top, width, min(top + rows, height)))
+            digest.update((band if band.mode == mode else band.convert(mode)).tobytes())
+    return PixelIdentity(pixel_sha256=digest.hexdigest(), width=width, height=height)
 
 
 def open_rgb(data: bytes) -> Image.Image:

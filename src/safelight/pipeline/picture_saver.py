@@ -22,9 +22,9 @@ from safelight.learning.learning_record import (
 from safelight.learning.snapshot import plain_snapshot
 from safelight.pipeline.backend import ImageRequest
 from safelight.pipeline.images import (
-    ImageIdentity,
+    PixelIdentity,
     embed_metadata,
-    identify,
+    identify_pixels,
 )
 from safelight.pipeline.journal import VariantEntry
 from safelight.pipeline.stages import mismatches
@@ -146,7 +146,7 @@ class PictureSaver:
         try:
             for picture in drawn.pictures:
                 stage = picture.request.stage
-                identity = identify(picture.png)
+                identity = identify_pixels(picture.png)
                 effective = _with_size(picture, identity)
                 if picture.number == 0 and (picture.parent or 0) == 0:
                     config[stage] = {**picture.config[stage], **effective}
@@ -166,7 +166,7 @@ class PictureSaver:
     def _save_picture(
         self,
         picture: Picture,
-        identity: ImageIdentity,
+        identity: PixelIdentity,
         effective: Mapping[str, Any],
         drawn: DrawnVariant,
         before: Sequence[RunImage],
@@ -226,7 +226,7 @@ def _fail_on_mismatch(drawn: DrawnVariant, images: Sequence[RunImage]) -> None:
             return
 
 
-def _with_size(picture: Picture, identity: ImageIdentity) -> Mapping[str, Any]:
+def _with_size(picture: Picture, identity: PixelIdentity) -> Mapping[str, Any]:
     """Return what was really used: of the size the file is the better witness."""
     if picture.request.stage == "upscale":
         return picture.effective

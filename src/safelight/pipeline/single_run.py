@@ -125,6 +125,7 @@ class SingleRun:
         self._twins = 0
         self._drawn_already: dict[str, VariantEntry] = {}
         self._settings_of: dict[int, str] = {}
+        self._variants: dict[int, Variant] = {}
         self._config = config
         self._plan = plan
         self._places = places
@@ -247,7 +248,7 @@ class SingleRun:
     def _ask_setups(self) -> Mapping[str, EngineSetup]:
         if self._archive is None or not isinstance(self._pool, TellsSetups):
             return {}
-        variants = (self._plan.variants[place] for place in self._places)
+        variants = map(self._variant, range(len(self._places)))
         try:
             return self._pool.setups(named_files(variant.config for variant in variants))
         except Exception as problem:  # noqa: BLE001 - it costs a picture drawn twice, no run
@@ -341,11 +342,17 @@ class SingleRun:
         return VariantQueue(missing, self._weights if several else None, self._drawn)
 
     def _weights(self, position: int) -> tuple[Any, ...]:
-        config = self._plan.variants[self._places[position]].config
+        config = self._variant(position).config
         return tuple(knobs.get(name) for knobs in config.values() for name in ("model", "vae"))
 
+    def _variant(self, position: int) -> Variant:
+        """Return the variant at *position*; each is made once, a run has 1,000 at most."""
+        if position not in self._variants:
+            self._variants[position] = self._plan.variants[self._places[position]]
+        return self._variants[position]
+
     def _drawn(self, position: int) -> DrawnVariant:
-        variant = self._plan.variants[self._places[position]]
+        variant = self._variant(position)
         return DrawnVariant(variant=variant, position=position)
 
     def _identity(self, drawn: DrawnVariant) -> str:
@@ -357,7 +364,7 @@ class SingleRun:
         """Return what is equal for equal variants; empty where that cannot be told."""
         assert self._identities is not None
         if position not in self._settings_of:
-            config = self._plan.variants[self._places[position]].config
+            config = self._variant(position).config
             self._settings_of[position] = self._identities.settings(config)
         return self._settings_of[position]
 
@@ -459,7 +466,7 @@ class SingleRun:
         assert self._identities is not None
         wanted = {}
         for position in positions:
-            config = self._plan.variants[self._places[position]].config
+            config = self._variant(position).config
             if identities := self._identities.everywhere(config):
                 wanted[position] = [*identities, self._identities.earlier(config)]
         return wanted
@@ -488,7 +495,7 @@ class SingleRun:
         self._images.extend(images)
         if entry.finished and entry.outputs and not entry.failures:
             self._drawn_already.setdefault(self._settings(entry.position), entry)
-        variant = self._plan.variants[self._places[entry.position]]
+        variant = self._variant(entry.position)
         if entry.failures:
             failure = entry.failures[0]
             self._tell("failure", variant, stage=failure.stage, message=failure.error)
