@@ -164,7 +164,7 @@ def counted_flushes() -> Iterator[list[Any]]:
         flushed.append(handle)
         fsync(handle)
 
-    os.fsync = counting
+    os.fsync = counting  # type: ignore[assignment]
     try:
         yield flushed
     finally:
