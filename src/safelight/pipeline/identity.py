@@ -86,18 +86,22 @@ class Identities:
         self._silent: set[str] = set()
         self._files = files
 
-    def of(self, config: Config, worker: str) -> str:
-        """Return the identity of a variant that *worker* draws; empty when it has none."""
+    def of(self, config: Config, worker: str, settings: str) -> str:
+        """Return the identity of a variant that *worker* draws; empty when it has none.
+
+        Args:
+            config: The variant's.
+            worker: Who draws it.
+            settings: :meth:`settings` of the same.
+        """
         if worker not in self._setups and worker not in self._silent:
             self._setups = {**self._ask(), **self._setups}
             self._silent.add(worker)  # if it does not tell now, it never will
         setup = self._setups.get(worker)
-        settings = self.settings(config)
         return _identity(settings, config, setup) if setup is not None and settings else ""
 
-    def everywhere(self, config: Config) -> tuple[str, ...]:
+    def everywhere(self, config: Config, settings: str) -> tuple[str, ...]:
         """Return every identity that the variant may have been drawn with, on these engines."""
-        settings = self.settings(config)
         if not settings:
             return ()
         found = (_identity(settings, config, setup) for setup in self._setups.values())

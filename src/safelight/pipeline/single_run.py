@@ -358,7 +358,8 @@ class SingleRun:
     def _identity(self, drawn: DrawnVariant) -> str:
         if self._identities is None or self._archive is None:
             return ""
-        return self._identities.of(drawn.variant.config, drawn.worker)
+        settings = self._settings(drawn.position)
+        return self._identities.of(drawn.variant.config, drawn.worker, settings)
 
     def _settings(self, position: int) -> str:
         """Return what is equal for equal variants; empty where that cannot be told."""
@@ -467,7 +468,7 @@ class SingleRun:
         wanted = {}
         for position in positions:
             config = self._variant(position).config
-            if identities := self._identities.everywhere(config):
+            if identities := self._identities.everywhere(config, self._settings(position)):
                 wanted[position] = [*identities, self._identities.earlier(config)]
         return wanted
 

@@ -73,11 +73,17 @@ def mismatches(
     are no mismatch; nor is the seed of a picture that is not the first of its batch, nor the
     schedule type that an engine chose because it was asked to (``Automatic``).
     """
+    differing = {
+        knob: asked
+        for knob, asked in requested_knobs(request).items()
+        if knob in effective and effective[knob] != asked
+    }
+    if not differing:
+        return ()
     return tuple(
         Mismatch(knob=f"{request.stage}.{knob}", requested=asked, effective=effective[knob])
-        for knob, asked in plain_values(requested_knobs(request)).items()
-        if knob in effective
-        and effective[knob] != asked
+        for knob, asked in plain_values(differing).items()
+        if effective[knob] != asked
         and not (knob == "seed" and batch_place > 0)
         and not (knob == "scheduler" and asked == "Automatic")
     )

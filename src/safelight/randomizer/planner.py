@@ -83,6 +83,7 @@ class _Planner:
         self._mode = self._options.mode
         self._seed = seed if self._options.seed is None else self._options.seed
         self._warnings: list[str] = []
+        self._stages: dict[Stage, dict[str, Any]] = {s: plain(k) for s, k in config.stages.items()}
         self._first = next((s for s in config.stages if s != "upscale"), None)
         self._sweeps: dict[str, Sequence[Any]] = {}
         if self._mode != "off":
@@ -333,8 +334,8 @@ class _Planner:
         self, texts: Mapping[str, str], swept: Mapping[str, Any], seeds: Mapping[str, int]
     ) -> dict[Stage, dict[str, Any]]:
         stages: dict[Stage, dict[str, Any]] = {
-            stage: {name: plain(value) for name, value in knobs.items()}
-            for stage, knobs in self._config.stages.items()
+            stage: {n: plain(v) if isinstance(v, (dict, list)) else v for n, v in knobs.items()}
+            for stage, knobs in self._stages.items()
         }
         loras = {key: value for key, value in swept.items() if is_lora(key)}
         for key, value in (*texts.items(), *swept.items(), *seeds.items()):
