@@ -325,3 +325,12 @@ def test_stages_run_in_their_order_whatever_the_file_says() -> None:
     """The order of tables in a file carries no meaning."""
     config = PipelineConfig.from_mapping({"upscale": {}, "img2img": {}, **MINIMAL})
     assert tuple(config.stages) == STAGES
+
+
+def test_a_config_as_stated_holds_what_was_said() -> None:
+    """What a run's journal keeps, so that the run can be gone on with."""
+    data = {"txt2img": {"prompt": "a", "steps": 4}}
+    config = PipelineConfig.as_stated(data, folder=Path("there"), continues="r1")
+    assert config == PipelineConfig.from_mapping(data, folder=Path("there"))
+    assert (config.stated, config.continues) == (data, "r1")
+    assert PipelineConfig.from_mapping(data).stated == {}

@@ -98,6 +98,24 @@ class PipelineConfig:
         )
 
     @staticmethod
+    def as_stated(
+        data: Mapping[str, Any], *, folder: Path = Path(), source: str = "", continues: str = ""
+    ) -> PipelineConfig:
+        """Check *data* and return it as a config that also holds what was :attr:`stated`.
+
+        Args:
+            data: As in :meth:`from_mapping`; it is kept as it is.
+            folder: As there.
+            source: As there.
+            continues: The run whose plan it goes on with.
+
+        Raises:
+            ConfigError: As :meth:`from_mapping`.
+        """
+        config = PipelineConfig.from_mapping(data, folder=folder, source=source)
+        return replace(config, stated=data, continues=continues)
+
+    @staticmethod
     def from_file(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
         """Read a TOML file, or a JSON file when its name ends in ``.json``.
 
@@ -111,7 +129,7 @@ class PipelineConfig:
         """
         data = _load(path)
         _override(data, overrides)
-        config = PipelineConfig.from_mapping(data, folder=path.parent, source=str(path))
+        config = PipelineConfig.as_stated(data, folder=path.parent, source=str(path))
         missing = [
             ConfigFault(path=f"{stage}.{knob}", message=f"no such file: {config.folder / name}")
             for stage, knobs in config.stages.items()
@@ -120,7 +138,7 @@ class PipelineConfig:
         ]
         if missing:
             raise ConfigError(missing, source=str(path))
-        return replace(config, stated=data)
+        return config
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the stages as plain, freshly made dicts: the record's ``base_config``."""

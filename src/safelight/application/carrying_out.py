@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ class EngineRunner:
             SafelightError: It could not begin.
         """
         if not isinstance(config, PipelineConfig):
-            config = replace(PipelineConfig.from_mapping(config), stated=config)
+            config = PipelineConfig.as_stated(config)
         continues = None
         if config.continues:
             continues = continuation_of(self._archive, config.continues, only_failed=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +70,8 @@ def job_of_run(
             f" secret); give it as well: safelight run CONFIG --resume {record.run_id}"
         )
     source = f"the journal of run {record.run_id}"
-    config = PipelineConfig.from_mapping(stated[0], folder=stated[1], source=source)
-    return ready_config(
-        replace(config, stated=stated[0]), source, record.plan_seed, environ, ask=ask
-    )
+    config = PipelineConfig.as_stated(stated[0], folder=stated[1], source=source)
+    return ready_config(config, source, record.plan_seed, environ, ask=ask)
 
 
 def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continuation:

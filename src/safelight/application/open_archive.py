@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -344,7 +344,7 @@ def run(
         if not isinstance(config, (PipelineConfig, Mapping)):
             raise RequestError(f"a config must be a file, a mapping or a config, got {config!r}")
         if not isinstance(config, PipelineConfig):
-            config = replace(PipelineConfig.from_mapping(config), stated=config)
+            config = PipelineConfig.as_stated(config)
         job = ready_config(config, config.name or "the config", seed, environ)
     try:
         results = [

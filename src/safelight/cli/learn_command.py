@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -116,11 +115,9 @@ def command(
     try:
         plan = learning_plan(stated, knobs, design=design, runs=runs, prompts=prompts, seeds=seeds)
         whole = learning_config(stated, plan)
-        checked = PipelineConfig.from_mapping(
-            whole, folder=stated.config.folder, source=str(config)
-        )
+        checked = PipelineConfig.as_stated(whole, folder=stated.config.folder, source=str(config))
         job = ready_config(
-            replace(checked, stated=whole), str(config), plan.first_seed, os.environ, ask=ask,
+            checked, str(config), plan.first_seed, os.environ, ask=ask,
             backend=stated.backend,
         )  # fmt: skip
         cost = cost_of(plan_timings(plan, job.backend.name), request.archive)

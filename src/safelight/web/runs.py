@@ -6,7 +6,6 @@ import itertools
 import json
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -59,7 +58,7 @@ def _read(given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"is not TOML: {error}") from error
     try:
-        return replace(PipelineConfig.from_mapping(data), stated=data), data
+        return PipelineConfig.as_stated(data), data
     except RecursionError as error:
         raise ConfigError("the config nests too deep") from error
 
@@ -154,9 +153,7 @@ def _config_to_go_on(table: LightTable, run_id: str) -> PipelineConfig:
     if record.status not in _UNFINISHED or stated is None or record.plan_seed is None:
         raise NotThere(f"run {record.run_id} cannot go on from here")
     config, folder = stated
-    return replace(
-        PipelineConfig.from_mapping(config, folder=folder), stated=config, continues=record.run_id
-    )
+    return PipelineConfig.as_stated(config, folder=folder, continues=record.run_id)
 
 
 def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
