@@ -26,7 +26,7 @@ from safelight.pipeline.progress import CancelToken, ProgressCallback
 from safelight.pipeline.retry import NEVER, RetryPolicy
 from safelight.pipeline.run_hooks import LearningRecordSink, RunHooks
 from safelight.pipeline.run_result import RunResult, joined
-from safelight.pipeline.single_run import SingleRun
+from safelight.pipeline.single_run import RunEnvironment, RunSpec, SingleRun
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
 __all__ = [
@@ -174,30 +174,23 @@ class PipelineRunner:
         listeners = [hook for hook in (self._on_progress, on_progress) if hook]
         writers = [one for one in (self._writer, learning_record_writer) if one is not None]
         on_records = [hook for hook in (self._on_record, on_learning_record) if hook]
+        environment = RunEnvironment(
+            pool=self._pool, archive=self._archive, cancel=cancel, strict=self._strict,
+            retry=self._retry, library=self._library,
+        )  # fmt: skip
         with held_plan(self._archive, plan_id, utc_timestamp(self._clock())):
             for part, start in enumerate(starts, start=1):
                 places = range(start, min(start + self._per_run, plan.plan_size))
                 left = None if continues is None else continues.left(part, places)
                 if left is not None and not left.missing:
                     continue
-                run = SingleRun(
-                    pool=self._pool,
-                    config=config,
-                    plan=plan,
-                    places=places,
+                spec = RunSpec(
+                    config=config, plan=plan, places=places,
                     whole={"plan_id": plan_id, "part": part, "parts": len(starts)},
-                    timestamp=utc_timestamp(self._clock()),
-                    archive=self._archive,
-                    hooks=RunHooks(writers, on_records, listeners),
-                    cancel=cancel,
-                    strict=self._strict,
-                    retry=self._retry,
-                    library=self._library,
-                    continues=continues.run_id if continues else None,
-                    left=left,
-                    resume=resume,
-                    account=account,
-                )
+                    timestamp=utc_timestamp(self._clock()), left=left, resume=resume,
+                    continues=continues.run_id if continues else None, account=account,
+                )  # fmt: skip
+                run = SingleRun(spec, environment, RunHooks(writers, on_records, listeners))
                 account = account if FIRST_PART in account else {FIRST_PART: run.run_id}
                 yield run.carry_out()
                 if cancel.cancelled:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ from safelight.pipeline.variant_drawer import Step
 from safelight.randomizer import RandomizerPlanResult, Variant
 from safelight.version import __version__
 
-__all__ = ["SingleRun"]
+__all__ = ["RunEnvironment", "RunSpec", "SingleRun"]
 
 _BACKLOG = 4
 """Variants that may wait for the disk at once."""
@@ -66,58 +66,69 @@ _log = logging.getLogger(__name__)
 _Saved = tuple[VariantEntry, tuple[RunImage, ...], bool]
 
 
-class SingleRun:
-    """One run: a stretch of a plan on one engine.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What a run is: a stretch of a plan.
 
-    Args:
-        pool: Where variants are drawn.
+    Attributes:
         config: What the user asked for.
         plan: What it amounts to.
         places: The variants of the plan that are this run's.
         whole: ``plan_id``, ``part`` and ``parts``.
         timestamp: When the run begins, UTC.
-        archive: The archive folder, or None.
-        hooks: Who wants to hear of it.
-        cancel: Obeyed between and within stages.
-        strict: Whether a picture that was made otherwise than asked for fails its variant.
-        retry: What to do when an engine does not answer.
-        library: What was drawn before and need not be drawn again.
         continues: The run that this one goes on from.
         left: What earlier runs of the plan have left.
         resume: What it takes to go on with the plan when only the journal is left.
         account: Of the plan, or the name of the run that has it.
     """
 
-    def __init__(
-        self,
-        *,
-        pool: EnginePool,
-        config: PipelineConfig,
-        plan: RandomizerPlanResult,
-        places: range,
-        whole: Mapping[str, Any],
-        timestamp: str,
-        archive: Path | None,
-        hooks: RunHooks,
-        cancel: CancelToken,
-        strict: bool = False,
-        retry: RetryPolicy = NEVER,
-        library: PictureLibrary | None = None,
-        continues: str | None = None,
-        left: PartLeft | None = None,
-        resume: Mapping[str, Any] | None = None,
-        account: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._strict = strict
-        self._pool = pool
-        self._retry = retry
-        self._library = library
-        self._continues = continues
-        self._left = left
-        self._resume = resume
-        self._account = account or {}
+    config: PipelineConfig
+    plan: RandomizerPlanResult
+    places: range
+    whole: Mapping[str, Any]
+    timestamp: str
+    continues: str | None = None
+    left: PartLeft | None = None
+    resume: Mapping[str, Any] | None = None
+    account: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnvironment:
+    """Where and how runs are carried out; the same for every part of a plan.
+
+    Attributes:
+        pool: Where variants are drawn.
+        archive: The archive folder, or None.
+        cancel: Obeyed between and within stages.
+        strict: Whether a picture that was made otherwise than asked for fails its variant.
+        retry: What to do when an engine does not answer.
+        library: What was drawn before and need not be drawn again.
+    """
+
+    pool: EnginePool
+    archive: Path | None
+    cancel: CancelToken
+    strict: bool = False
+    retry: RetryPolicy = NEVER
+    library: PictureLibrary | None = None
+
+
+class SingleRun:
+    """One run, carried out.
+
+    Args:
+        spec: What it is.
+        environment: Where, and how.
+        hooks: Who wants to hear of it.
+    """
+
+    def __init__(self, spec: RunSpec, environment: RunEnvironment, hooks: RunHooks) -> None:
+        self._spec, self._environment, self._hooks = spec, environment, hooks
+        self._pool, self._archive = environment.pool, environment.archive
+        self._variants: dict[int, Variant] = {}
         self._engine: BackendDescription | None = None
-        self._files = InputFiles(config.folder)
+        self._files = InputFiles(spec.config.folder)
         self._identities: Identities | None = None
         self._facts: dict[str, Any] = {}
         self._shares: dict[str, WorkerShare] = {}
@@ -125,15 +136,6 @@ class SingleRun:
         self._twins = 0
         self._drawn_already: dict[str, VariantEntry] = {}
         self._settings_of: dict[int, str] = {}
-        self._variants: dict[int, Variant] = {}
-        self._config = config
-        self._plan = plan
-        self._places = places
-        self._whole = whole
-        self._timestamp = timestamp
-        self._archive = archive
-        self._hooks = hooks
-        self._cancel = cancel
         self._run_id = new_run_id()
         self._journal = RunJournal(self._header())
         self._folder: Path | None = None
@@ -181,27 +183,27 @@ class SingleRun:
     # -- what the run is -----------------------------------------------------------------
 
     def _header(self) -> dict[str, Any]:
-        plan = self._plan
+        plan = self._spec.plan
         header: dict[str, Any] = plain_snapshot(
             {
                 "schema": SCHEMA,
                 "run_id": self._run_id,
-                "timestamp": self._timestamp,
-                "name": self._config.name,
-                "base_config": self._config.to_mapping(),
+                "timestamp": self._spec.timestamp,
+                "name": self._spec.config.name,
+                "base_config": self._spec.config.to_mapping(),
                 "randomizer_mode": plan.mode,
                 "randomizer_plan_size": plan.plan_size,
                 "plan_seed": plan.seed,
-                "first_variant": self._places.start,
+                "first_variant": self._spec.places.start,
                 "warnings": list(plan.warnings),
                 "backend": {"name": self._pool.name},
-                "metadata": self._config.metadata,
-                "plan": self._account,
-                **self._whole,
+                "metadata": self._spec.config.metadata,
+                "plan": self._spec.account,
+                **self._spec.whole,
             }
         )
-        if self._resume is not None:
-            header["resume"] = self._resume
+        if self._spec.resume is not None:
+            header["resume"] = self._spec.resume
         return header
 
     def _describe(self) -> None:
@@ -210,9 +212,9 @@ class SingleRun:
         self._describe_in_header(self._engine)
 
     def _describe_in_header(self, description: BackendDescription) -> None:
-        template: dict[str, Any] = {"wildcard_files": dict(self._plan.wildcard_files)}
-        if self._continues is not None:
-            template["continues"] = self._continues
+        template: dict[str, Any] = {"wildcard_files": dict(self._spec.plan.wildcard_files)}
+        if self._spec.continues is not None:
+            template["continues"] = self._spec.continues
         self._journal.header |= plain_snapshot(
             {
                 "backend": {"name": description.name, "version": description.version},
@@ -237,8 +239,8 @@ class SingleRun:
         for difference in setup_differences(setups):
             self._warn(f"the engines of the pool differ: {difference}")
         for change in self._changes():
-            self._warn(f"the engine is not as it was for run {self._continues}: {change}")
-        wanted = self._library is not None and self._archive is not None
+            self._warn(f"the engine is not as it was for run {self._spec.continues}: {change}")
+        wanted = self._environment.library is not None and self._archive is not None
         if wanted and (self._identities.untold or not setups):
             what = ", ".join(self._identities.untold) or "what its pictures depend on"
             self._warn(
@@ -248,7 +250,7 @@ class SingleRun:
     def _ask_setups(self) -> Mapping[str, EngineSetup]:
         if self._archive is None or not isinstance(self._pool, TellsSetups):
             return {}
-        variants = map(self._variant, range(len(self._places)))
+        variants = map(self._variant, range(len(self._spec.places)))
         try:
             return self._pool.setups(named_files(variant.config for variant in variants))
         except Exception as problem:  # noqa: BLE001 - it costs a picture drawn twice, no run
@@ -257,7 +259,7 @@ class SingleRun:
 
     def _changes(self) -> Iterator[str]:
         """Yield in what the engine is not as it was when the continued run began."""
-        before = self._left.environment if self._left is not None else {}
+        before = self._spec.left.environment if self._spec.left is not None else {}
         for name, value in self._facts.items():
             if name in before and before[name] != value:
                 yield f"{name} is {value!r}, and was {before[name]!r}"
@@ -276,8 +278,10 @@ class SingleRun:
 
     def _open_folder(self) -> PictureSaver:
         if self._archive is None:
-            return PictureSaver(self._run_id, self._timestamp, None, "", strict=self._strict)
-        relative = run_folder(self._timestamp, self._run_id)
+            return PictureSaver(
+                self._run_id, self._spec.timestamp, None, "", strict=self._environment.strict
+            )
+        relative = run_folder(self._spec.timestamp, self._run_id)
         folder = self._archive / relative
         try:
             make_folder(folder.parent)
@@ -288,7 +292,11 @@ class SingleRun:
         self._folder = folder
         self._journal.open_file(self._archive, folder, recorded=self._hooks.has_writer)
         return PictureSaver(
-            self._run_id, self._timestamp, folder, str(relative), strict=self._strict
+            self._run_id,
+            self._spec.timestamp,
+            folder,
+            str(relative),
+            strict=self._environment.strict,
         )
 
     # -- drawing -------------------------------------------------------------------------
@@ -307,7 +315,7 @@ class SingleRun:
         job = DrawingJob(
             run_id=self._run_id,
             files=self._files,
-            cancel=self._cancel,
+            cancel=self._environment.cancel,
             on_step=self._on_step,
             most=len(places),
         )
@@ -324,8 +332,8 @@ class SingleRun:
                     dispatch(
                         lanes,
                         self._queue(places),
-                        retry=self._retry,
-                        cancel=self._cancel,
+                        retry=self._environment.retry,
+                        cancel=self._environment.cancel,
                         shares=self._shares,
                         on_ended=save,
                         on_retry=self._tell_retry,
@@ -338,7 +346,9 @@ class SingleRun:
 
         Loading other weights costs an engine seconds; the order of the account is the plan's.
         """
-        several = any(axis.name.endswith(_WEIGHTS) and axis.size > 1 for axis in self._plan.axes)
+        several = any(
+            axis.name.endswith(_WEIGHTS) and axis.size > 1 for axis in self._spec.plan.axes
+        )
         return VariantQueue(missing, self._weights if several else None, self._drawn)
 
     def _weights(self, position: int) -> tuple[Any, ...]:
@@ -348,7 +358,7 @@ class SingleRun:
     def _variant(self, position: int) -> Variant:
         """Return the variant at *position*; each is made once, a run has 1,000 at most."""
         if position not in self._variants:
-            self._variants[position] = self._plan.variants[self._places[position]]
+            self._variants[position] = self._spec.plan.variants[self._spec.places[position]]
         return self._variants[position]
 
     def _drawn(self, position: int) -> DrawnVariant:
@@ -393,7 +403,7 @@ class SingleRun:
                 identity=before.identity,
             ),
         )
-        twins = [i for i in self._images if i.variant == self._places[before.position]]
+        twins = [i for i in self._images if i.variant == self._spec.places[before.position]]
         images = tuple(
             replace(image, variant=drawn.variant.index, label=drawn.variant.label)
             for image in twins
@@ -415,12 +425,12 @@ class SingleRun:
 
     def _take_over(self) -> list[int]:
         """Put what was drawn before into the account; return the positions that are missing."""
-        everything = range(len(self._places))
-        if self._archive is None or (self._library is None and self._left is None):
+        everything = range(len(self._spec.places))
+        if self._archive is None or (self._environment.library is None and self._spec.left is None):
             return list(everything)
         wanted = set(everything)
-        if self._left is not None and self._left.only_failed:
-            wanted = {place - self._places.start for place in self._left.missing}
+        if self._spec.left is not None and self._spec.left.only_failed:
+            wanted = {place - self._spec.places.start for place in self._spec.left.missing}
         made = {place: self._drawn(place) for place in everything}
         known = self._known(made)
         missing = []
@@ -438,17 +448,17 @@ class SingleRun:
     def _known(self, made: Mapping[int, DrawnVariant]) -> dict[int, DrawnBefore]:
         """Return position -> what was drawn there before, by the plan or by anybody."""
         known: dict[int, DrawnBefore] = {}
-        if self._left is not None:  # of the same plan: whoever goes on takes what it drew
+        if self._spec.left is not None:  # of the same plan: whoever goes on takes what it drew
             for position, drawn in made.items():
-                if (before := self._left.drawn.get(drawn.variant.index)) is not None:
+                if (before := self._spec.left.drawn.get(drawn.variant.index)) is not None:
                     known[position] = before
-        if self._library is None or self._engine is None or self._identities is None:
+        if self._environment.library is None or self._engine is None or self._identities is None:
             return known
         if not (wanted := self._wanted(position for position in made if position not in known)):
             return known
         try:
             asked = dict.fromkeys(one for identities in wanted.values() for one in identities)
-            found = self._library.find(list(asked), self._engine)
+            found = self._environment.library.find(list(asked), self._engine)
         except Exception as problem:  # noqa: BLE001 - a damaged archive costs a picture, no run
             _log.warning("what was drawn before cannot be found: %s", sentence_of(problem))
             return known
@@ -473,7 +483,7 @@ class SingleRun:
         return wanted
 
     def _may_reuse(self, before: DrawnBefore) -> bool:
-        if self._strict and any(output.mismatches for output in before.outputs):
+        if self._environment.strict and any(output.mismatches for output in before.outputs):
             return False
         return self._archive is not None and outputs_are_whole(self._archive, before.outputs)
 
@@ -515,7 +525,7 @@ class SingleRun:
                     run_id=self._run_id,
                     event=event,
                     variant=variant.index + 1,
-                    variants=self._plan.plan_size,
+                    variants=self._spec.plan.plan_size,
                     label=variant.label,
                     **details,
                 )
@@ -556,7 +566,7 @@ class SingleRun:
             images=tuple(sorted(self._images, key=lambda image: image.variant)),
             failures=tuple(
                 RunFailure(
-                    variant=self._places[entry.position],
+                    variant=self._spec.places[entry.position],
                     label=entry.label,
                     stage=failure.stage,
                     error=failure.error,
@@ -572,9 +582,9 @@ class SingleRun:
             learning_record=record,
             recording_failures=self._hooks.failures,
             recoverable=self._journal.recoverable,
-            plan_size=self._plan.plan_size,
-            part=self._whole["part"],
-            parts=self._whole["parts"],
+            plan_size=self._spec.plan.plan_size,
+            part=self._spec.whole["part"],
+            parts=self._spec.whole["parts"],
             reused=self._reused,
             workers=dict(self._shares),
         )
