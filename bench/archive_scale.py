@@ -225,7 +225,7 @@ def against_sqlite(place: Path, count: int, pictures: int) -> None:
     print(f"SQLite {sqlite3.sqlite_version}, {count:,} records: {took:.0f} s to fill,"
           f" {size / count:,.0f} bytes a record")  # fmt: skip
     newest = "SELECT * FROM images WHERE {} ORDER BY timestamp DESC LIMIT 50"
-    found = "rowid IN (SELECT rowid FROM words WHERE words MATCH ?)"
+    matching = "rowid IN (SELECT rowid FROM words WHERE words MATCH ?)"
     asked: list[tuple[str, Callable[[], Any], str, tuple[str, ...]]] = [
         ("filter, newest 50", lambda: archive.query(FILTER),
          newest.format("cfg_scale BETWEEN 5 AND 8 AND model = 'model-3'"), ()),
@@ -236,7 +236,7 @@ def against_sqlite(place: Path, count: int, pictures: int) -> None:
     for name, words in SEARCHES.items():
         asked.append((
             name, lambda words=words: archive.query(f"prompt has '{words}'"),  # type: ignore[misc]
-            newest.format(found), (f'"{words}"',),
+            newest.format(matching), (f'"{words}"',),
         ))  # fmt: skip
     for name, ours, theirs, values in asked:
         mine = median_ms(ours)
@@ -266,7 +266,7 @@ def against_tinydb(place: Path, texts: list[bytes]) -> None:
             test = (tinydb.where("primary_model") == "model-3") & tinydb.where(
                 "primary_cfg_scale"
             ).test(lambda value: 5 <= value <= 8)
-            return sorted(base.search(test), key=lambda found: str(found["timestamp"]))[-50:]
+            return sorted(base.search(test), key=lambda row: str(row["timestamp"]))[-50:]
 
     archive = Archive(place)
     mine, peer = median_ms(lambda: archive.query(FILTER)), median_ms(ask, 3)

@@ -43,7 +43,7 @@ def kill(trials: int, seed: int, word: str) -> int:
                     trial = killed_once(name, Path(folder), seed + number)
                 ended += trial.before
                 acknowledged += trial.acknowledged
-                bad += bool(_told(name, seed + number, trial.faults))
+                bad += bool(_report(name, seed + number, trial.faults))
             lost += bad
             print(
                 f"| {name} | {trials} | {trials - ended} | {acknowledged:,} | {bad} |", flush=True
@@ -78,14 +78,18 @@ def power(trials: int, seed: int, word: str) -> int:
     print("|---|---:|---:|---:|---:|")
     lost = 0
     for name in _matching(WORKS, word):
-        times = cuts = told = bad = 0
+        times = cuts = acknowledged = bad = 0
         while cuts < trials:
             with tempfile.TemporaryDirectory(prefix="breaking-") as folder:
                 outcome = cut_through(name, Path(folder), trials, seed + times)
-            bad += _told(name, seed + times, outcome.faults)
-            times, cuts, told = times + 1, cuts + outcome.cuts, told + outcome.told
+            bad += _report(name, seed + times, outcome.faults)
+            times, cuts, acknowledged = (
+                times + 1,
+                cuts + outcome.cuts,
+                acknowledged + outcome.acknowledged,
+            )
         lost += bad
-        print(f"| {name} | {times} | {cuts:,} | {told:,} | {bad} |", flush=True)
+        print(f"| {name} | {times} | {cuts:,} | {acknowledged:,} | {bad} |", flush=True)
     return lost
 
 
@@ -95,14 +99,17 @@ def flips(trials: int, seed: int, word: str) -> int:
     print("|---|---:|---:|")
     unseen = 0
     with tempfile.TemporaryDirectory(prefix="breaking-") as folder:
-        for found in chain(
+        for flips_made in chain(
             flip_unchanging(Path(folder), trials, seed), flip_lines(Path(folder), lines=3)
         ):
-            if word in found.what:
-                print(f"| {found.what} | {found.made:,} | {len(found.unseen)} |", flush=True)
-                for place in found.unseen:
+            if word in flips_made.what:
+                print(
+                    f"| {flips_made.what} | {flips_made.made:,} | {len(flips_made.unseen)} |",
+                    flush=True,
+                )
+                for place in flips_made.unseen:
                     print(f"NOT FOUND {place}", file=sys.stderr)
-                unseen += len(found.unseen)
+                unseen += len(flips_made.unseen)
     return unseen
 
 
@@ -110,7 +117,7 @@ def _matching(names: Iterable[str], word: str) -> list[str]:
     return [name for name in names if word in name]
 
 
-def _told(name: str, seed: int, faults: Sequence[str]) -> int:
+def _report(name: str, seed: int, faults: Sequence[str]) -> int:
     """Print *faults*, and return how many there are."""
     for fault in faults:
         print(f"LOST {name}, seed {seed}: {fault}", file=sys.stderr)

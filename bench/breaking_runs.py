@@ -46,12 +46,12 @@ def main(number: int, seed: int, word: str) -> int:
         own = [finding for finding in findings if finding.name == name]
         made = [finding for finding in own if not finding.skipped]
         ended = Counter(finding.status or "no record" for finding in made)
-        told = ", ".join(f"{status} {n}" for status, n in ended.most_common())
+        summary = ", ".join(f"{status} {n}" for status, n in ended.most_common())
         if own and not made:
-            told = f"not made: {own[0].skipped}"
+            summary = f"not made: {own[0].skipped}"
         faults = sum(bool(finding.faults) for finding in own)
         acknowledged = sum(finding.acknowledged for finding in made)
-        print(f"| {name} | {len(made)} | {acknowledged:,} | {told} | {faults} |")
+        print(f"| {name} | {len(made)} | {acknowledged:,} | {summary} | {faults} |")
     made = [finding for finding in findings if not finding.skipped]
     lost = sum(bool(finding.faults) for finding in made)
     print(f"\n{len(made)} trials, {lost} with a loss, {sum(f.seconds for f in made):.0f} s")

@@ -36,7 +36,7 @@ def trials_of(rows: Sequence[dict[str, str]], opinion: str) -> Trials:
     noise = np.array([float(row[f"std_{opinion}"]) for row in rows]) / PEOPLE**0.5
     scores = (mean - mean.mean()) / mean.std()
     digests = tuple(row["name"] for row in rows)
-    found = ImageScores(
+    fitted = ImageScores(
         identities=digests,
         scores=scores,
         deviations=np.minimum(noise / mean.std(), 0.9),
@@ -50,25 +50,25 @@ def trials_of(rows: Sequence[dict[str, str]], opinion: str) -> Trials:
         "model": [row["model"] for row in rows],
         "config": [row["config"] for row in rows],
     }
-    return join_trials(columns, found)
+    return join_trials(columns, fitted)
 
 
 def figures(effects: Effects) -> dict[tuple[str, str, str], Comparison]:
     """Return every comparison that has a figure."""
     return {
-        (knob.knob, one.level, one.against): one
+        (knob.knob, comparison.level, comparison.against): comparison
         for knob in effects.knobs
-        for one in knob.comparisons
-        if one.difference is not None
+        for comparison in knob.comparisons
+        if comparison.difference is not None
     }
 
 
-def interval(one: Comparison) -> tuple[float, float, float]:
+def interval(comparison: Comparison) -> tuple[float, float, float]:
     """Return difference, low and high of a comparison that has them."""
-    assert one.difference is not None
-    assert one.low is not None
-    assert one.high is not None
-    return one.difference, one.low, one.high
+    assert comparison.difference is not None
+    assert comparison.low is not None
+    assert comparison.high is not None
+    return comparison.difference, comparison.low, comparison.high
 
 
 def main() -> None:
@@ -80,23 +80,23 @@ def main() -> None:
         whole = find_effects(trials_of(rows, opinion))
         print(f"{opinion}: {len(rows):,} pictures, {len(whole.clear)} knobs clear in all of them")
         for knob in whole.clear:
-            print(f"  {knob.told}")
-        for one in whole.interactions:
-            print(f"  depends: {one.told}")
-        tell_halves(rows, opinion, splits)
+            print(f"  {knob.summary}")
+        for interaction in whole.interactions:
+            print(f"  depends: {interaction.summary}")
+        compare_halves(rows, opinion, splits)
         if len(sys.argv) > 3 and opinion == "quality":
             title = "AGIQA-3K: what people called good quality"
             drawing = draw_effects(whole, title=title, rated_by="21 people or more each")
             Path(sys.argv[3]).write_bytes(drawing.png())
 
 
-def tell_halves(rows: Sequence[dict[str, str]], opinion: str, splits: int) -> None:
+def compare_halves(rows: Sequence[dict[str, str]], opinion: str, splits: int) -> None:
     """Print what becomes of one half's claims in the other."""
     by_prompt = defaultdict(list)
     for row in rows:
         by_prompt[row["prompt"]].append(row)
     prompts = sorted(by_prompt)
-    told: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     by_basis: Counter[tuple[str, bool]] = Counter()
     for split in range(splits):
         order = np.random.default_rng(split).permutation(len(prompts))
@@ -105,30 +105,30 @@ def tell_halves(rows: Sequence[dict[str, str]], opinion: str, splits: int) -> No
             for part in (order[: len(order) // 2], order[len(order) // 2 :])
         ]
         there = figures(halves[1])
-        for key, one in figures(halves[0]).items():
-            if one.status != "clear" or key not in there:
-                told["not in the other half"] += one.status == "clear"
+        for key, level in figures(halves[0]).items():
+            if level.status != "clear" or key not in there:
+                outcomes["not in the other half"] += level.status == "clear"
                 continue
             other = there[key]
-            mine, yours = interval(one), interval(other)
+            mine, yours = interval(level), interval(other)
             sign = mine[0] * yours[0] > 0
             overlaps = mine[1] <= yours[2] and yours[1] <= mine[2]
             apart = abs(mine[0] - yours[0])
             both = math.hypot(mine[2] - mine[1], yours[2] - yours[1]) / 2
-            told["claims"] += 1
-            told["sign"] += sign
-            told["holds"] += sign and overlaps
-            told["excludes zero"] += sign and yours[1] * yours[2] > 0
-            told["differ less"] += apart <= both
-            by_basis[one.basis, sign and overlaps] += 1
-    claims = max(told["claims"], 1)
-    parts = {name: f"{told[name] / claims:.1%}" for name in told}
+            outcomes["claims"] += 1
+            outcomes["sign"] += sign
+            outcomes["holds"] += sign and overlaps
+            outcomes["excludes zero"] += sign and yours[1] * yours[2] > 0
+            outcomes["differ less"] += apart <= both
+            by_basis[level.basis, sign and overlaps] += 1
+    claims = max(outcomes["claims"], 1)
+    parts = {name: f"{outcomes[name] / claims:.1%}" for name in outcomes}
     print(
         f"  {claims:,} claims in {splits} halves of {len(prompts)} prompts:"
         f" {parts['holds']} have the same sign and intervals that overlap; same sign"
         f" {parts['sign']}; the other interval alone excludes zero {parts['excludes zero']};"
         f" the difference of both is within its interval {parts['differ less']};"
-        f" without counterpart {told['not in the other half']}"
+        f" without counterpart {outcomes['not in the other half']}"
     )
     for basis in ("pairs", "adjusted"):
         held, lost = by_basis[basis, True], by_basis[basis, False]

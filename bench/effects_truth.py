@@ -168,19 +168,19 @@ def coverage_run(kind: str, run: int) -> list[tuple[str, bool, float, float]]:
     if kind.startswith("scatter"):
         made = scatter(chance, prompts=15 if kind == "scatter of few prompts" else 60)
     scores, spread = true_scores(chance, made, WORTH)
-    said = picks(chance, scores, made) if kind == "picks" else stars(chance, scores)
-    effects = find_effects(join_trials(made, fit_scores(said)))
-    found: list[tuple[str, bool, float, float]] = []
+    events = picks(chance, scores, made) if kind == "picks" else stars(chance, scores)
+    effects = find_effects(join_trials(made, fit_scores(events)))
+    rows: list[tuple[str, bool, float, float]] = []
     for knob in effects.knobs:
         worth = {str(value).removesuffix(".0"): w for value, w in WORTH[knob.knob].items()}
-        for one in knob.comparisons:
-            if one.difference is None or one.low is None or one.high is None:
+        for comparison in knob.comparisons:
+            if comparison.difference is None or comparison.low is None or comparison.high is None:
                 continue
-            truth = (worth[one.level] - worth[one.against]) / spread
-            held = one.low <= truth <= one.high
-            half = (one.high - one.low) / 2
-            found.append((one.basis, held, one.difference - truth, half))
-    return found
+            truth = (worth[comparison.level] - worth[comparison.against]) / spread
+            held = comparison.low <= truth <= comparison.high
+            half = (comparison.high - comparison.low) / 2
+            rows.append((comparison.basis, held, comparison.difference - truth, half))
+    return rows
 
 
 def null_run(run: int) -> list[str]:
@@ -204,14 +204,14 @@ def confounder_run(run: int) -> tuple[bool, bool]:
     effects = find_effects(join_trials(made, fit_scores(stars(chance, scores))))
     named, clear = False, False
     for knob in effects.knobs:
-        for one in knob.comparisons:
-            if knob.knob == "sampler" and "DPM++ 2M" in (one.level, one.against):
-                text = "; ".join(one.notes)
+        for comparison in knob.comparisons:
+            if knob.knob == "sampler" and "DPM++ 2M" in (comparison.level, comparison.against):
+                text = "; ".join(comparison.notes)
                 named |= "sampler DPM++ 2M was only ever used with model X" in text or (
                     "sampler DPM++ 2M only with model X" in text
                 )
-                clear |= one.status == "clear"
-            clear |= knob.knob == "model" and one.status == "clear"
+                clear |= comparison.status == "clear"
+            clear |= knob.knob == "model" and comparison.status == "clear"
     return named, clear
 
 
@@ -226,7 +226,9 @@ def interaction_run(run: int) -> tuple[bool, bool]:
     scores = scores + 1.5 * (np.where(high == other, 0.5, -0.5))
     scores = (scores - scores.mean()) / scores.std()
     effects = find_effects(join_trials(made, fit_scores(stars(chance, scores, share=1 / 3))))
-    pairs = {frozenset((one.knob, one.other)) for one in effects.interactions}
+    pairs = {
+        frozenset((interaction.knob, interaction.other)) for interaction in effects.interactions
+    }
     planted = frozenset(("cfg_scale", "vae"))
     return planted in pairs, bool(pairs - {planted})
 
@@ -241,25 +243,25 @@ def main() -> None:
             return list(pool.map(run, range(runs), chunksize=4))
 
         for kind in (kind for kind in KINDS if kind in wanted):
-            every = [row for one in each(partial(coverage_run, kind)) for row in one]
+            every = [row for result in each(partial(coverage_run, kind)) for row in result]
             for basis in ("pairs", "adjusted"):
                 if rows := [row for row in every if row[0] == basis]:
                     print_coverage(kind, basis, rows, runs)
-        found: list[Any]
+        counts: list[Any]
         if "null" in wanted:
             named = [names for names in each(null_run) if names]
             print(f"null: {len(named) / runs:.1%} of {runs} runs name something: {named[:5]}")
         if "confounder" in wanted:
-            found = each(confounder_run)
+            counts = each(confounder_run)
             print(
-                f"confounder: named in {np.mean([n for n, _ in found]):.1%} of {runs} runs,"
-                f" called clear in {np.mean([c for _, c in found]):.1%}"
+                f"confounder: named in {np.mean([n for n, _ in counts]):.1%} of {runs} runs,"
+                f" called clear in {np.mean([c for _, c in counts]):.1%}"
             )
         if "interaction" in wanted:
-            found = each(interaction_run)
+            counts = each(interaction_run)
             print(
-                f"interaction: found in {np.mean([n for n, _ in found]):.1%} of {runs} runs with"
-                f" 400 ratings, a false one in {np.mean([f for _, f in found]):.1%}"
+                f"interaction: found in {np.mean([n for n, _ in counts]):.1%} of {runs} runs with"
+                f" 400 ratings, a false one in {np.mean([f for _, f in counts]):.1%}"
             )
 
 

@@ -113,13 +113,13 @@ def _seeds() -> tuple[list[bytes], list[bytes], list[tuple[str, str]]]:
         if path.suffix not in (".png", ".jpg", ".webp"):
             continue
         files.append(path.read_bytes())
-        found = file_texts(io.BytesIO(files[-1])).texts
-        for place, text in found.items():
+        chunks = file_texts(io.BytesIO(files[-1])).texts
+        for place, text in chunks.items():
             if place in _PLACES:
                 number = _PLACES.index(place)
                 texts.append(bytes([number]) + text.encode("utf-8", "replace"))
-        if "prompt" in found and "workflow" in found:
-            graphs.append((found["prompt"], found["workflow"]))
+        if "prompt" in chunks and "workflow" in chunks:
+            graphs.append((chunks["prompt"], chunks["workflow"]))
     return files, texts, graphs
 
 

@@ -121,7 +121,7 @@ def processor_seconds(process: int) -> float:
 
 def change_filter(page: Page, text: str) -> tuple[float, float]:
     """Return the milliseconds to the new tiles, and to the new counts."""
-    found: list[float] = page.evaluate(
+    seconds: list[float] = page.evaluate(
         """async (text) => {
           const field = document.querySelector("#q"), count = document.querySelector("#count");
           const before = count.textContent, begun = performance.now();
@@ -139,7 +139,7 @@ def change_filter(page: Page, text: str) -> tuple[float, float]:
         }""",
         text,
     )
-    return found[0], found[1]
+    return seconds[0], seconds[1]
 
 
 def in_browser(address: str) -> None:
@@ -154,8 +154,8 @@ def in_browser(address: str) -> None:
         print(f"  page to first thumbnail   {time.perf_counter() - begun:8.2f} s, in Chromium")
         while not page.inner_text("#count"):
             page.wait_for_timeout(20)
-        told = [change_filter(page, text) for text in FILTERS]
-        for text, (tiles, counts) in zip(FILTERS, told, strict=True):
+        timings = [change_filter(page, text) for text in FILTERS]
+        for text, (tiles, counts) in zip(FILTERS, timings, strict=True):
             print(f"  filter {text:40.40} {tiles:6.0f} ms to tiles, {counts:6.0f} ms to counts")
         page.goto(address)
         page.wait_for_selector(".tile img.there")

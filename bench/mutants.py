@@ -87,8 +87,8 @@ def _place(seed: int, name: str) -> bytes:
 def _copy_tree() -> None:
     """Copy what git tracks, as it stands now, to below ``build``."""
     shutil.rmtree(COPY, ignore_errors=True)
-    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
-    for name in filter(None, told.stdout.decode().split("\0")):
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
         source, target = ROOT / name, COPY / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,10 @@ def _copy_tree() -> None:
 def _outcomes(children: int, names: Sequence[str]) -> dict[str, int | None]:
     """Run the mutants called *names*; return mutant -> exit status of its tests, of all."""
     _mutmut("run", "--max-children", str(children), *names)
-    found: dict[str, int | None] = {}
+    exit_codes: dict[str, int | None] = {}
     for path in (COPY / "mutants").rglob("*.meta"):
-        found |= json.loads(path.read_bytes())["exit_code_by_key"]
-    return found
+        exit_codes |= json.loads(path.read_bytes())["exit_code_by_key"]
+    return exit_codes
 
 
 def _mutmut(*arguments: str) -> str:

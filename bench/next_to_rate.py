@@ -79,7 +79,7 @@ def worth(picks: int, repeats: int) -> None:
     """Print how well scores are known after *picks* of chosen and of random pairs."""
     errors: dict[str, list[float]] = {"chosen": [], "random": []}
     for repeat in range(repeats):
-        for how, found in errors.items():
+        for how, error in errors.items():
             rng = np.random.default_rng(repeat)
             columns = archive(240, rng, prompts=12)
             effect = {name: rng.normal(0, 0.6) for name in SAMPLERS}
@@ -100,7 +100,7 @@ def worth(picks: int, repeats: int) -> None:
                 for pair in pairs:
                     compared.add(frozenset(pair))
                     better = truth[pair[0]] - truth[pair[1]] + rng.normal(0, 1) > 0
-                    shown = tuple(Identity(sha256=columns["sha256"][one]) for one in pair)
+                    shown = tuple(Identity(sha256=columns["sha256"][picture]) for picture in pair)
                     events.append(
                         RatingEvent(
                             event_id=f"{repeat}-{len(events)}", timestamp="2026-01-01T00:00:00Z",
@@ -108,15 +108,15 @@ def worth(picks: int, repeats: int) -> None:
                         )
                     )  # fmt: skip
                 pool = rating_pool(columns, fit_scores(events))
-            said = np.array([
+            means = np.array([
                 pool.means[[s == name for s in columns["sampler"]]].mean() for name in SAMPLERS
             ])  # fmt: skip
             true = np.array([effect[name] for name in SAMPLERS])
-            found.append(float(np.corrcoef(said, true)[0, 1]))
-    for how, found in errors.items():
+            error.append(float(np.corrcoef(means, true)[0, 1]))
+    for how, error in errors.items():
         print(
             f"{picks} picks of {how:6} pairs: samplers told in the right order, correlation"
-            f" {np.mean(found):.2f} (mean of {repeats})"
+            f" {np.mean(error):.2f} (mean of {repeats})"
         )
 
 

@@ -76,10 +76,10 @@ def traps(rng: np.random.Generator) -> Truth:
         sampler, scheduler = points[:, 3].astype(int), points[:, 4].astype(int)
         far = np.exp(-0.5 * (((points[:, :3] - centre) / 0.8) ** 2).sum(axis=1))
         near = np.exp(-0.5 * (((points[:, :3] - own) / 0.6) ** 2).sum(axis=1))
-        found = 1.2 + 1.8 * far
-        found = np.where(sampler == trap, 2.0 + 1.8 * far, found)
-        found = np.where(sampler == best, 1.2 + 3.4 * near, found)
-        return np.asarray(found + np.where(scheduler == good, 0.2, 0.0))
+        worth = 1.2 + 1.8 * far
+        worth = np.where(sampler == trap, 2.0 + 1.8 * far, worth)
+        worth = np.where(sampler == best, 1.2 + 3.4 * near, worth)
+        return np.asarray(worth + np.where(scheduler == good, 0.2, 0.0))
 
     return score
 
@@ -129,12 +129,12 @@ class Course:
     """One method's way through one landscape.
 
     Attributes:
-        found: Ratings until the recommended setting was good enough; the limit + 1 if never.
+        reached: Ratings until the recommended setting was good enough; the limit + 1 if never.
         tried: Ratings until any tried setting was.
         end: How far the last recommendation is from the best, in percent.
     """
 
-    found: int
+    reached: int
     tried: int
     end: float
 
@@ -143,7 +143,7 @@ def random_search(truth: Truth, ratings: int, rng: np.random.Generator) -> list[
     """Return (place of the recommended setting, ...) after each rating, with true scores."""
     settings = [SPACE.setting(p) for p in SPACE.of_unit(rng.random((ratings, 5)))]
     true = truth(np.array([SPACE.point(s) for s in settings]))
-    given = [stars(float(one), rng) for one in true]
+    given = [stars(float(score), rng) for score in true]
     return [(int(np.argmax(given[: n + 1])), float(true[n])) for n in range(ratings)]
 
 
@@ -152,23 +152,23 @@ def random_modelled(
 ) -> list[tuple[int, float]]:
     """Return the same of random search whose recommendation is our model's, every 8 ratings."""
     tried: list[Tried] = []
-    said: list[tuple[int, float]] = []
+    steps: list[tuple[int, float]] = []
     for point in SPACE.of_unit(rng.random((ratings, 5))):
         setting = SPACE.setting(point)
         score = float(truth(np.array([SPACE.point(setting)]))[0])
         tried.append(Tried(setting=setting, score=stars(score, rng)))
-        place = said[-1][0] if said else 0
+        place = steps[-1][0] if steps else 0
         if len(tried) % 8 == 0:
             place = recommended(tried, model_of(SPACE, tried))
-        said.append((place, score))
-    return said
+        steps.append((place, score))
+    return steps
 
 
 def recommended(tried: Sequence[Tried], model: Surrogate | None) -> int:
     """Return the place of the setting that our model holds for the best."""
     if model is None:
-        return int(np.argmax([one.score for one in tried]))
-    means, _ = model.predict(np.array([SPACE.point(one.setting) for one in tried]))
+        return int(np.argmax([rated.score for rated in tried]))
+    means, _ = model.predict(np.array([SPACE.point(rated.setting) for rated in tried]))
     return int(np.argmax(means))
 
 
@@ -179,7 +179,7 @@ def tpe(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int,
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    said: list[tuple[int, float]] = []
+    steps: list[tuple[int, float]] = []
     for _ in range(ratings):
         trial = study.ask()
         setting = {
@@ -191,8 +191,8 @@ def tpe(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int,
         }
         score = float(truth(np.array([SPACE.point(setting)]))[0])
         study.tell(trial, stars(score, rng))
-        said.append((study.best_trial.number, score))
-    return said
+        steps.append((study.best_trial.number, score))
+    return steps
 
 
 def safelight(batch: int) -> Callable[[Truth, int, np.random.Generator], list[tuple[int, float]]]:
@@ -200,33 +200,33 @@ def safelight(batch: int) -> Callable[[Truth, int, np.random.Generator], list[tu
 
     def method(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
         tried: list[Tried] = []
-        said: list[tuple[int, float]] = []
+        steps: list[tuple[int, float]] = []
         model = None
         while len(tried) < ratings:
             asked = propose(SPACE, tried, batch, model=model, seed=int(rng.integers(2**31)))
-            true = truth(np.array([SPACE.point(one.setting) for one in asked]))
+            true = truth(np.array([SPACE.point(proposal.setting) for proposal in asked]))
             tried += [
-                Tried(setting=one.setting, score=stars(float(score), rng))
-                for one, score in zip(asked, true, strict=True)
+                Tried(setting=proposal.setting, score=stars(float(score), rng))
+                for proposal, score in zip(asked, true, strict=True)
             ]
             model = model_of(SPACE, tried)
             place = recommended(tried, model)
-            said += [(said[-1][0] if said else 0, float(score)) for score in true[:-1]]
-            said.append((place, float(true[-1])))
-        return said[:ratings]
+            steps += [(steps[-1][0] if steps else 0, float(score)) for score in true[:-1]]
+            steps.append((place, float(true[-1])))
+        return steps[:ratings]
 
     return method
 
 
-def course(said: Sequence[tuple[int, float]], best: float) -> Course:
+def course(steps: Sequence[tuple[int, float]], best: float) -> Course:
     """Return how that went."""
     enough = 0.95 * best
-    true = [score for _, score in said]
-    never = len(said) + 1
+    true = [score for _, score in steps]
+    never = len(steps) + 1
     return Course(
-        found=next((n + 1 for n, (p, _) in enumerate(said) if true[p] >= enough), never),
+        reached=next((n + 1 for n, (p, _) in enumerate(steps) if true[p] >= enough), never),
         tried=next((n + 1 for n, score in enumerate(true) if score >= enough), never),
-        end=100 * (best - true[said[-1][0]]) / best,
+        end=100 * (best - true[steps[-1][0]]) / best,
     )
 
 
@@ -237,10 +237,10 @@ def nothing(archives: int) -> None:
         for seed in range(archives):
             trials = _of_chance(levels, each, np.random.default_rng(seed))
             rows = len(trials)
-            said = verdict(trials)
-            kept += isinstance(said, Verdict) and said.enough
+            outcome = verdict(trials)
+            kept += isinstance(outcome, Verdict) and outcome.enough
             if seed < archives // 4:
-                gains = [one.gain_low for one in suggest(trials, 4).suggestions]
+                gains = [suggestion.gain_low for suggestion in suggest(trials, 4).suggestions]
                 asked += len(gains)
                 better += sum(gain is not None and gain > 0 for gain in gains)
         print(
@@ -271,8 +271,8 @@ def coverage(repeats: int) -> None:
             means, deviations = model.predict(others)
             new.append(float(np.mean(np.abs(truth(others) - means) < 1.96 * deviations)))
             best = model.points[[int(np.argmax(model.predict(model.points)[0]))]]
-            for one in propose(SPACE, tried, 4, model=model, seed=repeat):
-                point = np.array(SPACE.point(one.setting))
+            for proposal in propose(SPACE, tried, 4, model=model, seed=repeat):
+                point = np.array(SPACE.point(proposal.setting))
                 gain, deviation = model.difference(point, best)
                 true = float(truth(point[None, :])[0] - truth(best)[0])
                 gains.append(abs(true - gain) < 1.96 * deviation)
@@ -354,10 +354,10 @@ def main() -> None:
                 count = given.ratings * (4 if title == "random" else 1)
                 courses.append(course(method(truth, count, rng), best))
             seconds = (time.perf_counter() - started) / given.repeats
-            off = np.median([one.end for one in courses])
+            off = np.median([each.end for each in courses])
             print(
-                f"{name:18} {title:26} {_quartiles([one.found for one in courses]):>16}"
-                f" {_quartiles([one.tried for one in courses]):>16} {off:9.1f} % {seconds:6.1f}",
+                f"{name:18} {title:26} {_quartiles([each.reached for each in courses]):>16}"
+                f" {_quartiles([each.tried for each in courses]):>16} {off:9.1f} % {seconds:6.1f}",
                 flush=True,
             )
 

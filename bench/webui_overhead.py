@@ -170,13 +170,13 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     servers = [start(), start()]
     urls = [url for _, url in servers]
-    one, two = WebuiBackend(url=urls[0]), WebuiBackend(urls=urls)
+    alone, two = WebuiBackend(url=urls[0]), WebuiBackend(urls=urls)
     floor, single, double, begun = [], [], [], []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for _ in range(rounds):
             floor.append(bare(urls[0], folder))
-            single.append(ours(one, folder))
+            single.append(ours(alone, folder))
             double.append(ours(two, folder))
             begun.append(first_request(urls[0], folder))
     low, mid, fast = (statistics.median(times) for times in (floor, single, double))
@@ -187,7 +187,7 @@ def main() -> None:
           "   (bar 1.02 or 5 ms)")  # fmt: skip
     print(f"two servers    {fast:6.2f} s   {mid / fast:.2f} times one   (bar 1.8)")
     print(f"first request  {statistics.median(begun):6.2f} s after the start   (bar 0.40)")
-    for backend in (one, two):
+    for backend in (alone, two):
         backend.close()
     for process, _ in servers:
         process.terminate()

@@ -10,6 +10,6 @@ __all__ = ["verified"]
 
 def verified(archive: Archive) -> tuple[int, list[Fault]]:
     """Return how many records are whole, and what is not as it was written."""
-    found = verify_archive(archive)
-    assert len(found.faults) == found.fault_count
-    return found.records, found.faults
+    report = verify_archive(archive)
+    assert len(report.faults) == report.fault_count
+    return report.records, report.faults

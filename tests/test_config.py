@@ -76,7 +76,7 @@ def test_json_means_the_same_as_toml(tmp_path: Path) -> None:
 
 def test_every_fault_is_reported_at_once_with_its_path() -> None:
     """Nobody should have to run a config six times to hear of six mistakes."""
-    found = faults(
+    reported = faults(
         {
             "txt2img": {"prompt": 3, "stpes": 20, "scale": 2, "width": 65, "steps": "20 "},
             "img2img": {"denoising_strength": 1.5, "seed": True},
@@ -98,7 +98,7 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
             },
         }
     )
-    assert found.keys() == {
+    assert reported.keys() == {
         "upsacle", "txt2img.prompt", "txt2img.stpes", "txt2img.scale", "txt2img.width",
         "txt2img.steps", "img2img.denoising_strength", "img2img.seed", "backend.name", "metadata",
         "randomizer.mode", "randomizer.draws", "randomizer.prompt_sr.rules[0].serach",
@@ -107,13 +107,13 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
         "randomizer.sweep.txt2img.cfg", "randomizer.sweep.upscale.scale",
         "randomizer.sweep.steps", "randomizer.sweep.txt2img.cfg_scale",
     }  # fmt: skip
-    assert found["txt2img.stpes"] == "is not a knob of txt2img; did you mean 'steps'?"
-    assert found["txt2img.scale"] == "is not a knob of txt2img; it belongs to upscale"
-    assert found["txt2img.steps"] == "must be an integer from 1 to 10000, got '20 '"
-    assert found["txt2img.width"] == "must be an integer multiple of 8 from 8 to 16384, got 65"
-    assert found["upsacle"] == "is not a known stage or key; did you mean 'upscale'?"
-    assert "did you mean 'fanout'?" in found["randomizer.mode"]
-    assert "does not run" in found["randomizer.sweep.upscale.scale"]
+    assert reported["txt2img.stpes"] == "is not a knob of txt2img; did you mean 'steps'?"
+    assert reported["txt2img.scale"] == "is not a knob of txt2img; it belongs to upscale"
+    assert reported["txt2img.steps"] == "must be an integer from 1 to 10000, got '20 '"
+    assert reported["txt2img.width"] == "must be an integer multiple of 8 from 8 to 16384, got 65"
+    assert reported["upsacle"] == "is not a known stage or key; did you mean 'upscale'?"
+    assert "did you mean 'fanout'?" in reported["randomizer.mode"]
+    assert "does not run" in reported["randomizer.sweep.upscale.scale"]
 
 
 def test_a_value_of_any_size_is_told_in_a_message_that_can_be_read() -> None:
@@ -180,9 +180,9 @@ def test_a_prompt_of_a_megabyte_is_a_prompt(tmp_path: Path) -> None:
 
 def test_a_later_stage_must_not_name_its_input() -> None:
     """It starts from the picture before it; a file that is silently ignored would be a lie."""
-    found = faults({**MINIMAL, "img2img": {"init_image": "x.png"}})
-    assert found.keys() == {"img2img.init_image"}
-    assert "has no effect" in found["img2img.init_image"]
+    reported = faults({**MINIMAL, "img2img": {"init_image": "x.png"}})
+    assert reported.keys() == {"img2img.init_image"}
+    assert "has no effect" in reported["img2img.init_image"]
 
 
 def test_an_input_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:

@@ -221,8 +221,8 @@ def test_processes_that_want_one_name_each_get_their_own(tmp_path: Path) -> None
         process.communicate("go\n", timeout=120)
         assert process.returncode == 0
     wanted = {f"{name} {n}\n" * 50 for name in ("a", "b", "c") for n in range(30)}
-    found = [path.read_text() for path in tmp_path.iterdir()]
-    assert (len(found), set(found)) == (90, wanted)
+    contents = [path.read_text() for path in tmp_path.iterdir()]
+    assert (len(contents), set(contents)) == (90, wanted)
 
 
 # -- copy_new_file ---------------------------------------------------------------------

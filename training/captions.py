@@ -111,13 +111,13 @@ class Vocabulary:
     def of_concepts(cls, concepts: Iterable[Concept]) -> Vocabulary:
         """Collect every word a caption about *concepts* can contain."""
         fixed = (*SPECIAL_WORDS, "on", "background", *STYLES, *COLOURS)
-        found = {
+        words = {
             word
             for concept in concepts
             for title in concept.titles
             for word in caption_words(title)
         }
-        return cls((*fixed, *sorted(found.difference(fixed))))
+        return cls((*fixed, *sorted(words.difference(fixed))))
 
     def encode(self, words: Sequence[str]) -> list[int]:
         """Return MAX_TOKENS ids: BEGIN, the known *words* in order, padding; unknown ones go."""
@@ -138,8 +138,8 @@ def wanted_concept(prompt: str, concepts: Sequence[Concept]) -> Concept | None:
         words = words[:-3]
     owner = {caption_words(title): concept for concept in concepts for title in concept.titles}
     plain = tuple(word for word in words if word not in COLOURS)
-    if found := owner.get(tuple(words)) or owner.get(plain):
-        return found
+    if concept := owner.get(tuple(words)) or owner.get(plain):
+        return concept
     colourless = {
         tuple(word for word in title if word not in COLOURS): concept
         for title, concept in owner.items()

@@ -146,11 +146,11 @@ def ask(
         wanted.append(scores.names.index(concept.name))
     names = [scores.names[number] for number in wanted]
     artwork = np.array([scores.detail[name] for name in names])
-    found = scores.log_probabilities(images)
-    best = found.argmax(-1)
+    likelihoods = scores.log_probabilities(images)
+    best = likelihoods.argmax(-1)
     return Verdicts(
         hits=best == np.array(wanted),
-        log_probabilities=found[np.arange(len(wanted)), wanted],
+        log_probabilities=likelihoods[np.arange(len(wanted)), wanted],
         first=tuple(scores.names[number] for number in best),
         detail=np.log2(np.maximum(fine_detail(images), 1e-6) / artwork),
     )

@@ -215,8 +215,8 @@ def train_judge(pictures: Pictures, settings: JudgeSettings) -> tuple[Judge, flo
     judge.eval()
     images, classes = pictures.batch(HELD_OUT, np.random.default_rng((settings.seed, -1 % 2**32)))
     with torch.no_grad():
-        found = torch.cat([judge(part) for part in torch.split(images, 100)]).argmax(-1)
-    return judge, float((found == classes).float().mean())
+        answers = torch.cat([judge(part) for part in torch.split(images, 100)]).argmax(-1)
+    return judge, float((answers == classes).float().mean())
 
 
 class Scores:
@@ -261,11 +261,11 @@ def fine_detail(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def artwork_detail(dataset: Dataset) -> dict[str, float]:
     """Return concept -> the mean fine detail of its drawings, on white."""
-    found: dict[str, list[float]] = {concept.name: [] for concept in dataset.concepts}
+    details: dict[str, list[float]] = {concept.name: [] for concept in dataset.concepts}
     for entry, drawing in zip(dataset.entries, dataset.artwork, strict=True):
         flat = over(drawing).round().astype(np.uint8)
-        found[str(entry["concept"])].append(float(fine_detail(flat[None])[0]))
-    return {name: round(sum(values) / len(values), 2) for name, values in found.items()}
+        details[str(entry["concept"])].append(float(fine_detail(flat[None])[0]))
+    return {name: round(sum(values) / len(values), 2) for name, values in details.items()}
 
 
 def main() -> None:

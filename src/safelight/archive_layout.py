@@ -174,9 +174,9 @@ def files_below(
                 on_fault(f"{prefix}{entry.name}", f"cannot be looked at: {error}")
                 continue
             if is_folder:
-                found = links if is_link else below
+                group = links if is_link else below
                 inside = above | {real}
-                found.append(
+                group.append(
                     (f"{prefix}{entry.name}/", path / entry.name, behind + is_link, inside)
                 )
             elif is_file:

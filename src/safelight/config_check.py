@@ -329,8 +329,8 @@ class _Reader:
         for place, entry in enumerate(entries):
             where = f"{path}.{key}[{place}]"
             if isinstance(entry, str):
-                head, found, tail = entry.partition(separator)
-                if not found:
+                head, present, tail = entry.partition(separator)
+                if not present:
                     self._fault(where, f"must look like 'name {separator} a | b', got {entry!r}")
                     continue
                 values = tuple(part.strip() for part in tail.split("|") if part.strip())

@@ -155,8 +155,8 @@ def copy_new_file(
                 status = _copied(source, handle, digest)
                 modified = status.st_mtime_ns if modified is None else modified
             if sha256s and digest.hexdigest() not in sha256s:
-                told = " or ".join(sorted(sha256s))
-                raise ContentError(f"its SHA-256 is {digest.hexdigest()}, not {told}")
+                wanted = " or ".join(sorted(sha256s))
+                raise ContentError(f"its SHA-256 is {digest.hexdigest()}, not {wanted}")
             if modified is not None:
                 os.utime(temporary, ns=(modified, modified))
             if not _named(temporary, target):
@@ -245,9 +245,9 @@ def held_file(path: Path, about: bytes) -> Iterator[None]:
             if _is_still(handle, path):
                 break
         except BlockingIOError:
-            told = os.read(handle, 4096).decode("utf-8", "replace")
+            holder = os.read(handle, 4096).decode("utf-8", "replace")
             os.close(handle)
-            raise BlockingIOError(told) from None
+            raise BlockingIOError(holder) from None
         except BaseException:
             os.close(handle)
             raise

@@ -391,7 +391,7 @@ def primary_knobs(configs: Sequence[Mapping[str, Any]]) -> PrimaryKnobs:
 
     Values of another type than the knob's are passed over: a record never fails on them.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for config in configs:
         for stage in STAGES:
             knobs = config.get(stage)
@@ -399,9 +399,9 @@ def primary_knobs(configs: Sequence[Mapping[str, Any]]) -> PrimaryKnobs:
                 continue
             for name in ("model", "sampler", "scheduler", "steps", "cfg_scale"):
                 value = knobs.get(name)
-                if name not in found and value is not None and not _wrong_type(name, value):
-                    found[name] = value
-    return PrimaryKnobs(**found)
+                if name not in values and value is not None and not _wrong_type(name, value):
+                    values[name] = value
+    return PrimaryKnobs(**values)
 
 
 def _wrong_type(name: str, value: object) -> bool:

@@ -60,19 +60,19 @@ def with_lora(prompt: str, name: str, weight: float) -> str:
     A tag of that name keeps its place and gets the weight; else one is added at the end.
     """
     tag = f"<lora:{name}:{weight:g}>" if weight else ""
-    found = False
+    replaced = False
 
     def change(match: re.Match[str]) -> str:
-        nonlocal found
+        nonlocal replaced
         if match[1].strip() != name:
             return match[0]
-        again, found = found, True
+        again, replaced = replaced, True
         return "" if again else tag
 
     changed = _TAG.sub(change, prompt)
-    if found and not tag:
+    if replaced and not tag:
         changed = re.sub(r"(\s*,)+", ",", re.sub(r"[ \t]{2,}", " ", changed)).strip(" ,")
-    return changed if found or not tag else f"{changed} {tag}".lstrip()
+    return changed if replaced or not tag else f"{changed} {tag}".lstrip()
 
 
 def _lora(name: str, parts: list[str]) -> Lora | None:

@@ -193,17 +193,19 @@ class StoreCopy:
 
     def current(self, key: str, names: Sequence[str]) -> Version | None:
         """Return the newest version; that of before versions has the time of its object."""
-        found: list[Version] = []
+        versions: list[Version] = []
         for name in names:
             load = partial(self.read, name)
-            told = version_of(name)
-            if told is not None:
-                found.append(Version(digest=told[0], modified=told[1], load=load))
+            digest_and_time = version_of(name)
+            if digest_and_time is not None:
+                versions.append(
+                    Version(digest=digest_and_time[0], modified=digest_and_time[1], load=load)
+                )
             elif name == key:
                 digest = hashlib.sha256(load()).hexdigest()[:12]
                 modified = self._entries[name].modified
-                found.append(Version(digest=digest, modified=modified, load=load))
-        return max(found, key=lambda one: (one.modified, one.digest), default=None)
+                versions.append(Version(digest=digest, modified=modified, load=load))
+        return max(versions, key=lambda each: (each.modified, each.digest), default=None)
 
     def keep(self, key: str, data: bytes, modified: int) -> bool:
         """Put a version."""

@@ -46,10 +46,10 @@ def compact(timestamp: str) -> str:
 
 def read_compact(name: str) -> str | None:
     """Return the moment that *name* begins with, as :func:`compact` wrote it; None without one."""
-    found = _COMPACT.match(name)
-    if found is None:
+    match = _COMPACT.match(name)
+    if match is None:
         return None
-    year, month, day, hour, minute, second, fraction = found.groups()
+    year, month, day, hour, minute, second, fraction = match.groups()
     return as_utc(f"{year}-{month}-{day}T{hour}:{minute}:{second}{fraction or ''}Z")
 
 

@@ -59,23 +59,23 @@ def page(safelight: Safelight, tmp_path: Path) -> Iterator[TestClient]:
 
 
 def rows(safelight: Safelight, *more: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(safelight("find", "--json", *more).stdout)["rows"]
-    return found
+    listed: list[dict[str, Any]] = json.loads(safelight("find", "--json", *more).stdout)["rows"]
+    return listed
 
 
 def rate(archive: Path, score: Callable[[dict[str, Any]], int]) -> None:
-    found = Archive(archive)
-    with found.ratings() as store:
-        for row in found.query(limit=None).dicts():
+    opened = Archive(archive)
+    with opened.ratings() as store:
+        for row in opened.query(limit=None).dicts():
             image = Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
             store.add(RatingEvent.now("stars", image, value=score(row), rater="ann"))
 
 
 def begins_with(text: str) -> dict[str, Any]:
     """Return the config that the page's form begins with."""
-    found = re.search(r'<script[^>]*id="first"[^>]*>(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    begin: dict[str, Any] = json.loads(found[1])["config"]
+    match = re.search(r'<script[^>]*id="first"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert match is not None
+    begin: dict[str, Any] = json.loads(match[1])["config"]
     return begin
 
 
@@ -83,8 +83,8 @@ def test_a_run_is_shown_as_it_was_stated(safelight: Safelight, page: TestClient)
     """Its randomizer and its engine's options with it; run again, it is the same plan."""
     assert safelight("run", "c.toml").exit_code == 0
     (run,) = rows(safelight, "--view", "runs")
-    told = page.get(f"/runs/{run['run_id']}").text
-    shown = re.search(r'<pre class="toml"[^>]*>(.*?)</pre>', told, re.DOTALL)
+    text = page.get(f"/runs/{run['run_id']}").text
+    shown = re.search(r'<pre class="toml"[^>]*>(.*?)</pre>', text, re.DOTALL)
     assert shown is not None
     toml = html.unescape(shown[1])
     assert tomllib.loads(toml) == tomllib.loads(SWEPT)
@@ -142,20 +142,20 @@ def test_a_suggestion_is_the_same_config_at_both_doors(
         )  # fmt: skip
         assert done.exit_code == 0, done.output
     rate(tmp_path / "safelight", lambda row: 5 if "1.0" in row["prompt"] else 2)
-    told = json.loads(safelight("suggest", "--n", "4", "--seeds", "2", "--json").stdout)
+    answer = json.loads(safelight("suggest", "--n", "4", "--seeds", "2", "--json").stdout)
     shown = re.findall(r"<summary>Write as config</summary><pre[^>]*>(.*?)</pre>",
                        page.get("/learn").text, re.DOTALL)  # fmt: skip
     configs = [tomllib.loads(html.unescape(text)) for text in shown]
-    assert len(configs) == len(told["suggestions"])
-    for one, config in zip(told["suggestions"], configs, strict=True):
+    assert len(configs) == len(answer["suggestions"])
+    for suggestion, config in zip(answer["suggestions"], configs, strict=True):
         PipelineConfig.from_mapping(config)
-        assert config["backend"] == told["config"]["backend"]
+        assert config["backend"] == answer["config"]["backend"]
         assert config["randomizer"] == {
             "mode": "fanout", "templates": False, "seeds_per_variant": 2,
         }  # fmt: skip
-        assert config["txt2img"]["seed"] == told["config"]["txt2img"]["seed"] == 5
+        assert config["txt2img"]["seed"] == answer["config"]["txt2img"]["seed"] == 5
         assert config["txt2img"]["steps"] == 2
-        if weight := one["setting"].get("lora.ink"):
+        if weight := suggestion["setting"].get("lora.ink"):
             assert f"<lora:ink:{weight:g}>" in config["txt2img"]["prompt"]
             assert config["txt2img"]["prompt"].startswith("a fox {deep|pale}")
 
@@ -235,11 +235,11 @@ def test_pictures_to_rate_come_from_the_whole_archive_at_both_doors(
     for number in range(4):
         more = ("--set", f"txt2img.seed={100 * number}", "--set", "txt2img.steps=1")
         assert safelight("run", "c.toml", *more).exit_code == 0
-    found = Archive(tmp_path / "safelight").query(sort="timestamp", limit=None)
-    everything = {row["sha256"]: row for row in found.dicts()}
+    newest = Archive(tmp_path / "safelight").query(sort="timestamp", limit=None)
+    everything = {row["sha256"]: row for row in newest.dicts()}
     assert len(everything) == 32
-    old = {row["sha256"] for row in list(found.dicts())[:16]}
-    gone = {row["sha256"] for row in list(found.dicts())[::4]}
+    old = {row["sha256"] for row in list(newest.dicts())[:16]}
+    gone = {row["sha256"] for row in list(newest.dicts())[::4]}
     for digest in gone:
         (tmp_path / "safelight" / everything[digest]["path"]).unlink()
     met = set[str]()
@@ -249,16 +249,16 @@ def test_pictures_to_rate_come_from_the_whole_archive_at_both_doors(
             Archive(tmp_path / "safelight"), events, together=2, count=4, seed=seed, most=12
         )
         assert sets
-        met |= {row["sha256"] for one in sets for row in one}
+        met |= {row["sha256"] for group in sets for row in group}
     assert met & old
     assert not met & gone
     for mode, size in (("one", 1), ("pair", 2), ("four", 4)):
         shown = page.get(f"/api/next-to-rate?mode={mode}").json()["sets"]
-        assert {len(one) for one in shown} == {size}
-        assert not {one["sha256"] for some in shown for one in some} & gone
-    told = json.loads(safelight("rate", "--next", "--n", "9", "--json").stdout)["pictures"]
-    assert len(told) == 9
-    assert not {one["sha256"] for one in told} & gone
+        assert {len(identity) for identity in shown} == {size}
+        assert not {picture["sha256"] for some in shown for picture in some} & gone
+    listed = json.loads(safelight("rate", "--next", "--n", "9", "--json").stdout)["pictures"]
+    assert len(listed) == 9
+    assert not {picture["sha256"] for picture in listed} & gone
 
 
 def test_what_another_tool_calls_a_knob_is_the_knob_and_the_rest_is_shown(
@@ -274,8 +274,8 @@ def test_what_another_tool_calls_a_knob_is_the_knob_and_the_rest_is_shown(
     Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png", pnginfo=info)
     assert safelight("import", "pictures").exit_code == 0
     (row,) = rows(safelight, "extra.rng = 'CPU' and guidance = 3.5")
-    told = page.get(f"/api/pictures/{row['sha256']}").json()
-    shown = {one["knob"]: one["effective"] for one in told["knobs"]}
+    answer = page.get(f"/api/pictures/{row['sha256']}").json()
+    shown = {knob["knob"]: knob["effective"] for knob in answer["knobs"]}
     assert (shown["txt2img.guidance"], shown["txt2img.extra.RNG"]) == ("3.5", "CPU")
     begin = begins_with(page.get(f"/runs/new?like={row['sha256']}").text)
     assert begin["txt2img"]["guidance"] == 3.5
@@ -300,15 +300,15 @@ def test_an_unknown_setting_that_undoes_pairs_is_told_and_left_out_on_request(
         done = safelight("run", "c.toml", "--set", one, "--set", f"txt2img.extra.turbo={turbo}")
         assert done.exit_code == 0
     rate(tmp_path / "safelight", lambda row: 4 if row["sampler"] == "Heun" else 2)
-    told = json.loads(safelight("effects", "--json").stdout)
-    (undone,) = told["undone"]
+    answer = json.loads(safelight("effects", "--json").stdout)
+    (undone,) = answer["undone"]
     assert (undone["setting"], undone["pairs"]) == ("extra.turbo", 12)
     assert "--ignore 'extra.turbo'" in safelight("effects").output
     shown = html.unescape(page.get("/learn").text)
     assert "extra.turbo alone undoes 12 pairs" in shown
     again = json.loads(safelight("effects", "--json", "--ignore", "extra.turbo").stdout)
     assert again["undone"] == []
-    sampler = next(one for one in again["knobs"] if one["knob"] == "sampler")
+    sampler = next(knob for knob in again["knobs"] if knob["knob"] == "sampler")
     assert [(c["basis"], c["n"]) for c in sampler["comparisons"]] == [("pairs", 12)]
     left_out = html.unescape(page.get("/learn?ignore=extra.turbo").text)
     assert "Left out: extra.turbo" in left_out

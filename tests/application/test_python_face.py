@@ -52,10 +52,10 @@ def test_answers_are_frames_of_the_right_kinds(tmp_path: Path, package: str) -> 
     archive = safelight.open(tmp_path)
     assert isinstance(safelight.run(CONFIG, archive), RunResult)
     for condition, size in (("", 2), ("steps > 99", 0)):
-        found = archive.find(condition, columns=["prompt", "steps", "seed", "stars", "favourite"])
-        frame = found.arrow() if package == "pyarrow" else getattr(found, package)()
+        rows = archive.find(condition, columns=["prompt", "steps", "seed", "stars", "favourite"])
+        frame = rows.arrow() if package == "pyarrow" else getattr(rows, package)()
         names = frame.column_names if package == "pyarrow" else frame.columns
-        assert list(names) == list(found.columns)
+        assert list(names) == list(rows.columns)
         assert len(frame) == size
     kinds = {"pandas": "int64", "polars": "Int64", "pyarrow": "int64"}
     steps = frame.schema.field("steps").type if package == "pyarrow" else frame["steps"].dtype
@@ -88,7 +88,7 @@ def test_configs_and_archives_may_be_given_as_one_has_them(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         (lambda a: a.rate("a" * 64, stars=9), "stars"),
         (lambda a: a.rate("a" * 64, stars=True), "stars"),
@@ -100,10 +100,10 @@ def test_configs_and_archives_may_be_given_as_one_has_them(tmp_path: Path) -> No
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_done(
-    tmp_path: Path, wrong: Any, told: str
+    tmp_path: Path, wrong: Any, message: str
 ) -> None:
     """By an error of ours, which says what is right."""
-    with pytest.raises(SafelightError, match=told):
+    with pytest.raises(SafelightError, match=message):
         wrong(safelight.open(tmp_path / "a"))
     assert not (tmp_path / "a" / "images").exists()
 

@@ -253,8 +253,8 @@ def test_what_is_damaged_or_foreign_is_told_passed_over_and_kept(tmp_path: Path)
     assert {fault.path.name for fault in faults} == {
         torn.path.name, "2026_empty.json", "notes", "notes.txt"
     }  # fmt: skip
-    found = run_ids(archive)
-    assert f"{50:016x}" in found
+    known = run_ids(archive)
+    assert f"{50:016x}" in known
     assert {path: path.read_bytes() for path in before} == before
     report = archive.pack()
     assert [fault.path.name for fault in report.left] == ["2026_empty.json"]
@@ -440,7 +440,7 @@ def test_two_records_of_one_run_do_not_stop_packing(tmp_path: Path) -> None:
     other = first.with_name("20270101T000000.000000Z_other.json")
     other.write_text(edited(second.read_text("utf-8"), '"name":""', '"name":"x"'), "utf-8")
     report = archive.pack()
-    assert [(fault.path, fault.told) for fault in report.left] == [
+    assert [(fault.path, fault.reason) for fault in report.left] == [
         (other, f"is another record of run {1:016x}")
     ]
     assert list(records_folder(tmp_path).iterdir()) == [other]
@@ -466,9 +466,9 @@ def test_what_cannot_be_deleted_is_told(tmp_path: Path) -> None:
         file.write_text("{}", "utf-8")
     files[4].unlink()
     files[4].mkdir()
-    ((stays, told),) = delete_files(tmp_path, [file.name for file in files])
+    ((stays, faults),) = delete_files(tmp_path, [file.name for file in files])
     assert stays == files[4]
-    assert "is packed but cannot be deleted" in told
+    assert "is packed but cannot be deleted" in faults
     assert list(tmp_path.iterdir()) == [files[4]]
 
 
@@ -488,16 +488,16 @@ def test_packing_by_several_processes_is_packing(tmp_path: Path) -> None:
     before = archive.query(limit=None)
     names = sorted(os.listdir(records_folder(tmp_path)))
     batches = [names[start : start + 8] for start in range(0, len(names), 8)]
-    told: list[int] = []
+    reports: list[int] = []
     results = pack_in_batches(
         packs_folder(tmp_path),
         records_folder(tmp_path),
         batches,
-        lambda packed: told.append(packed.records),
+        lambda packed: reports.append(packed.records),
         processes=2,
     )
     assert [result.records for result in results] == [8, 8, 8, 6]
-    assert sorted(told) == [6, 8, 8, 8]
+    assert sorted(reports) == [6, 8, 8, 8]
     assert [path.name for result in results for path, _ in result.left] == ["2026_empty.json"]
     assert [path.name for path in records_folder(tmp_path).iterdir()] == ["2026_empty.json"]
     assert archive.query(limit=None) == before

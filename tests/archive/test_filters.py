@@ -95,7 +95,7 @@ def test_words_are_looked_for_in_the_text_that_a_view_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("stpes = 1", "no column 'stpes'; did you mean 'steps'., at 'stpes' \\(character 1\\)"),
         ("lighthouse = 1", 'often asked: prompt, steps, cfg_scale; .* in quotes: "lighthouse"'),
@@ -115,9 +115,9 @@ def test_words_are_looked_for_in_the_text_that_a_view_has() -> None:
         ("not " * 80 + "steps=1", "nest 50 deep"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_place(text: str, told: str) -> None:
+def test_what_cannot_be_read_is_said_with_its_place(text: str, message: str) -> None:
     """The rule, the value, and where it stands."""
-    with pytest.raises(FilterError, match=told):
+    with pytest.raises(FilterError, match=message):
         compile_filter(text, COLUMNS)
 
 
@@ -179,21 +179,21 @@ def test_loras_are_asked_by_name_and_weight_at_both_doors(
         held.query("")
         while held.is_loading:
             time.sleep(0.01)
-        found = held.query(text, columns=["prompt"], limit=None)
-        assert sorted(found.rows) == sorted(answer.rows)
+        rows = held.query(text, columns=["prompt"], limit=None)
+        assert sorted(rows.rows) == sorted(answer.rows)
     finally:
         held.close()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("lora.ink > 'a'", "is a number"), ("lora.ink has 'a'", "is a number"),
         ("lora > 0.5", "lora.NAME > 0.5"), ("lora(ink", "')' is expected"), ("lora(", "ends where"),
     ],
 )  # fmt: skip
-def test_what_is_no_condition_about_loras_is_told(text: str, told: str) -> None:
-    with pytest.raises(FilterError, match=re.escape(told)):
+def test_what_is_no_condition_about_loras_is_told(text: str, message: str) -> None:
+    with pytest.raises(FilterError, match=re.escape(message)):
         compile_filter(text, columns_of_view("images"))
 
 

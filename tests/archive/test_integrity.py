@@ -102,10 +102,10 @@ def test_a_damaged_document_is_told_with_its_run(tmp_path: Path) -> None:
     (pack.path / "manifest.json").write_text(json.dumps(manifest))
     whole, (fault,) = verified(archive)
     assert whole == 2
-    assert f"1 records are damaged: {1:016x}" in fault.told
+    assert f"1 records are damaged: {1:016x}" in fault.reason
     assert len(archive.query(limit=None).rows) == 6
-    told = call("show", f"{1:016x}", "--archive", str(tmp_path))
-    assert (told.exit_code, "is damaged; another copy" in told.output) == (1, True)
+    result = call("show", f"{1:016x}", "--archive", str(tmp_path))
+    assert (result.exit_code, "is damaged; another copy" in result.output) == (1, True)
     assert archive.record(f"{2:016x}") == record(2)
     report = recover_archive(archive)
     assert (report.repaired, len(report.left)) == ([], 1)
@@ -151,13 +151,13 @@ def test_a_damaged_pack_costs_itself_only_and_is_made_again(tmp_path: Path, dama
     assert asked.sql("SELECT count(*) FROM runs").rows == ((3,),)
     assert ArchivedPictures(asked).find(["x"], FakeBackend().describe()) == {}
     assert asked.record(f"{4:016x}") == record(4)
-    found = call("find", "--archive", str(tmp_path), "--json")
-    assert len(json.loads(found.stdout)["rows"]) == 6
+    result = call("find", "--archive", str(tmp_path), "--json")
+    assert len(json.loads(result.stdout)["rows"]) == 6
     for command in (("archive", "stats"), ("effects",), ("rate", "--next", "--json"), ("show",)):
         call(*command, "--archive", str(tmp_path))
     with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
-        told = page.get("/api/pictures").json()
-        assert (len(told["rows"]), told["left_out"]) == (6, 1)
+        response = page.get("/api/pictures").json()
+        assert (len(response["rows"]), response["left_out"]) == (6, 1)
         assert page.get("/api/facets").json()["total"] == 6
         for path in ("/", "/runs", "/learn", "/rate", "/sheet"):
             shown = page.get(path, headers={"accept": "text/html"})
@@ -195,7 +195,7 @@ def test_a_recovery_that_was_killed_in_between_is_finished_by_the_next(tmp_path:
 def test_of_a_rotten_pack_what_is_whole_is_saved(tmp_path: Path) -> None:
     """A table and some documents: the other documents go into a pack of their own."""
     documents = [record(number, prompt=os.urandom(600).hex()) for number in range(4500)]
-    write_pack(packs_folder(tmp_path), [one.to_json().encode() for one in documents])
+    write_pack(packs_folder(tmp_path), [document.to_json().encode() for document in documents])
     (pack,) = packs_of(tmp_path)
     rot(pack.path / "runs.parquet")
     file = pack.path / "documents.parquet"
@@ -212,10 +212,10 @@ def test_of_a_rotten_pack_what_is_whole_is_saved(tmp_path: Path) -> None:
 def test_packs_of_before_are_told_and_sealed(tmp_path: Path) -> None:
     """They read; from then on rot is found in them, too."""
     archive = Archive(shutil.copytree(BEFORE, tmp_path / "old"))
-    told = call("archive", "verify", "--archive", str(archive.path)).stdout
-    assert "4 records are whole" in told
-    assert "4 of them are from before there were hashes, of 1 packs" in told
-    assert "--seal" in told
+    output = call("archive", "verify", "--archive", str(archive.path)).stdout
+    assert "4 records are whole" in output
+    assert "4 of them are from before there were hashes, of 1 packs" in output
+    assert "--seal" in output
     sealed = json.loads(
         call("archive", "verify", "--seal", "--json", "--archive", str(archive.path)).stdout
     )
@@ -238,9 +238,9 @@ def test_an_archive_of_before_opens_and_answers(tmp_path: Path) -> None:
         )
     assert event.after == 1
     assert len(archive.query("stars = 5", limit=None).rows) == 1
-    found = verify_archive(archive, pictures=True)
-    assert (found.faults, found.pictures, found.pictures_away) == ([], 6, 1)
-    assert (found.unchecked_lines, found.lines) == (21, 22)
+    report = verify_archive(archive, pictures=True)
+    assert (report.faults, report.pictures, report.pictures_away) == ([], 6, 1)
+    assert (report.unchecked_lines, report.lines) == (21, 22)
     archive.pack()
     assert len(archive.query(limit=None).rows) == 7
     new = filled(tmp_path / "new", range(3))
@@ -267,11 +267,11 @@ def test_pictures_are_compared_with_their_records(tmp_path: Path) -> None:
     flip(changed, 100)
     plain = call("archive", "verify", "--archive", str(tmp_path))
     assert (plain.exit_code, "1 records are whole" in plain.stdout) == (0, True)
-    told = call("archive", "verify", "--pictures", "--archive", str(tmp_path))
-    assert told.exit_code == 1
-    assert "2 pictures are those of their records" in told.stdout
+    result = call("archive", "verify", "--pictures", "--archive", str(tmp_path))
+    assert result.exit_code == 1
+    assert "2 pictures are those of their records" in result.stdout
     for path, why in ((gone, "is not there"), (cut, "is not the"), (changed, "is not the")):
-        assert f"{path}: {why}" in told.stdout
+        assert f"{path}: {why}" in result.stdout
 
 
 # -- records ---------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_a_picture_that_is_used_again_counts_once(tmp_path: Path, packed: str) -
         archive.query(view="runs", columns=["timestamp", "run_id"], limit=None).rows
     )
 
-    def found(condition: str, total: int) -> None:
+    def paths_and_users(condition: str, total: int) -> None:
         for limit in (None, 50, 1):
             rows = archive.query(condition, columns=["path", "run_id"], limit=limit).rows
             assert len(rows) == (total if limit is None else min(total, limit)), condition
@@ -466,15 +466,15 @@ def test_a_picture_that_is_used_again_counts_once(tmp_path: Path, packed: str) -
                 page.app.state.table.archive._loader.join()  # type: ignore[attr-defined]
 
     assert len(list(tmp_path.rglob("0*.png"))) == 4
-    found("", 4)
-    found("steps = 2", 2)
-    found("not steps = 3", 2)
-    found("name = 'first'", 2)
-    found("name = 'second'", 4)
-    found(f"run_id = '{third[1]}'", 4)
-    found("name in ('second', 'third') and steps = 2", 2)
-    found("status = 'completed'", 4)
-    found("name = 'third' or steps = 2", 4)
+    paths_and_users("", 4)
+    paths_and_users("steps = 2", 2)
+    paths_and_users("not steps = 3", 2)
+    paths_and_users("name = 'first'", 2)
+    paths_and_users("name = 'second'", 4)
+    paths_and_users(f"run_id = '{third[1]}'", 4)
+    paths_and_users("name in ('second', 'third') and steps = 2", 2)
+    paths_and_users("status = 'completed'", 4)
+    paths_and_users("name = 'third' or steps = 2", 4)
     owners = archive.query("steps = 2", columns=["run_id"]).rows
     assert {row[0] for row in owners} == {first[1]}
     stats = json.loads(call("archive", "stats", "--archive", str(tmp_path), "--json").stdout)
@@ -482,8 +482,8 @@ def test_a_picture_that_is_used_again_counts_once(tmp_path: Path, packed: str) -
     assert archive.sql("SELECT count(*) FROM images").rows == ((4,),)
     other = Archive(tmp_path / "other")
     with other.writer() as writer:
-        for one in archive.records([second[1], third[1]]):
-            writer.write(one)
+        for record in archive.records([second[1], third[1]]):
+            writer.write(record)
     assert len(other.query(limit=None).rows) == 4
     assert {row[0] for row in other.query("steps = 2", columns=["run_id"]).rows} == {second[1]}
 
@@ -551,11 +551,11 @@ def test_the_record_that_came_further_counts_and_the_other_is_told(
     assert len(whole.outputs) == 2
     archive = Archive(tmp_path)
     with TestClient(create_app(tmp_path), base_url="http://127.0.0.1") as page:
-        for number, (one, in_pack) in enumerate(
+        for number, (copy, in_pack) in enumerate(
             zip((whole, cut_short(whole))[:: -1 if turned else 1], packed, strict=True)
         ):
             with LearningRecordWriter(records_folder(tmp_path)) as writer:
-                writer.write(one)
+                writer.write(copy)
             if in_pack:
                 archive.pack()
             shown = 2 if number or not turned else 1
@@ -564,19 +564,19 @@ def test_the_record_that_came_further_counts_and_the_other_is_told(
     assert (run["status"], run["pictures"]) == (whole.status, 2)
     assert len(archive.query(limit=None).rows) == 2
     assert archive.record("last").status == whole.status
-    (found,) = archive.records([whole.run_id])
-    assert found == whole
+    (records,) = archive.records([whole.run_id])
+    assert records == whole
     verification = verify_archive(archive)
     assert (verification.records, verification.faults, verification.differing_count) == (2, [], 1)
-    (told,) = verification.differing
-    assert f"run {whole.run_id} has 2 records that differ" in told
-    assert f"counts is {whole.status}, with 2 pictures" in told
+    (sentences,) = verification.differing
+    assert f"run {whole.run_id} has 2 records that differ" in sentences
+    assert f"counts is {whole.status}, with 2 pictures" in sentences
     other = Archive(tmp_path / "other")
     merged = merge_archives(other.path, tmp_path)
-    assert (merged.differing, merged.differing_count) == ([told], 1)
+    assert (merged.differing, merged.differing_count) == ([sentences], 1)
     shown = call("archive", "verify", "--archive", str(tmp_path))
     assert shown.exit_code == 0
-    assert told in shown.output
+    assert sentences in shown.output
 
 
 def test_imports_of_the_same_pictures_from_two_places_are_no_fault(tmp_path: Path) -> None:
@@ -584,11 +584,11 @@ def test_imports_of_the_same_pictures_from_two_places_are_no_fault(tmp_path: Pat
     first = dataclasses.replace(record(1), status="imported")
     second = dataclasses.replace(
         first, timestamp="2026-02-02T00:00:00.000000Z",
-        outputs=tuple(msgspec.structs.replace(one, path="/x.png") for one in first.outputs),
+        outputs=tuple(msgspec.structs.replace(each, path="/x.png") for each in first.outputs),
     )  # fmt: skip
-    for one in (first, second):
+    for each in (first, second):
         with LearningRecordWriter(records_folder(tmp_path)) as writer:
-            writer.write(one)
+            writer.write(each)
     assert verified(Archive(tmp_path))[1] == []
     Archive(tmp_path).pack()
     Archive(tmp_path).pack()
@@ -612,11 +612,11 @@ def test_a_pack_that_lacks_what_ranks_its_records_is_asked(tmp_path: Path) -> No
             f" FROM '{file}') TO '{empty}'"
         )
         empty.rename(file)
-        told = json.loads(manifest.read_bytes())
-        told["sizes"]["runs"] = file.stat().st_size
-        told.pop("sha256")
-        told.pop("digest")
-        manifest.write_text(json.dumps(told))
+        content = json.loads(manifest.read_bytes())
+        content["sizes"]["runs"] = file.stat().st_size
+        content.pop("sha256")
+        content.pop("digest")
+        manifest.write_text(json.dumps(content))
     assert sorted(run_ids(archive)) == [f"{number:016x}" for number in range(3)]
 
 
@@ -644,21 +644,21 @@ def test_of_equal_records_the_same_counts_everywhere(
     for folder, status, name in zip((one, two), statuses, "ab", strict=True):
         with LearningRecordWriter(records_folder(folder)) as writer:
             writer.write(dataclasses.replace(record(1), status=status, name=name))
-    said = set()
+    digests = set()
     for _ in range(2):
         merge_archives(two, one)
         merge_archives(one, two)
         for folder in (one, two):
             archive = Archive(folder)
             (row,) = archive.query(view="runs", columns=["name", "status"]).rows
-            found = archive.record("last")
-            assert (found.name, found.status) == row
-            assert archive.records([found.run_id]) == [found]
-            said.add(row)
+            counting = archive.record("last")
+            assert (counting.name, counting.status) == row
+            assert archive.records([counting.run_id]) == [counting]
+            digests.add(row)
         Archive(one).pack()
         Archive(one).pack()
-    assert len(said) == 1
-    assert said.pop()[1] == "completed"
+    assert len(digests) == 1
+    assert digests.pop()[1] == "completed"
 
 
 def test_many_doubled_records_are_taken_in_at_once() -> None:
@@ -678,8 +678,8 @@ def test_many_doubled_records_are_taken_in_at_once() -> None:
     assert batch.sizes() == alone.sizes()
     shown = "run_id, place, timestamp, stage, path, sha256, prompt, seed"
     with duckdb.connect() as first, duckdb.connect() as second:
-        for connection, one in ((first, batch), (second, alone)):
-            one.create_tables(connection)
+        for connection, folder in ((first, batch), (second, alone)):
+            folder.create_tables(connection)
         for rows in (f"SELECT {shown} FROM batch_images", "SELECT * FROM batch_settings",
                      "SELECT * FROM batch_prompts"):  # fmt: skip
             ordered = f"{rows} ORDER BY ALL"
@@ -692,9 +692,9 @@ def test_a_page_that_has_seen_a_run_sees_its_better_record(tmp_path: Path) -> No
     whole = record(1)
     outputs = [msgspec.structs.replace(o, sha256=f"{n:064x}") for n, o in enumerate(whole.outputs)]
     whole = dataclasses.replace(whole, outputs=tuple(outputs))
-    for folder, one in ((here, cut_short(whole)), (there, whole)):
+    for folder, where in ((here, cut_short(whole)), (there, whole)):
         with LearningRecordWriter(records_folder(folder)) as writer:
-            writer.write(one)
+            writer.write(where)
     with TestClient(create_app(here), base_url="http://127.0.0.1") as page:
         asked = f"/api/records/{whole.run_id}"
         assert page.get(asked).json()["status"] == "interrupted"
@@ -737,9 +737,9 @@ def test_a_damaged_picture_makes_room_for_a_whole_one(tmp_path: Path) -> None:
     shutil.copytree(archive, tmp_path / "b")
     good = picture.read_bytes()
     flip(picture, len(good) // 2)
-    told = call("archive", "verify", "--pictures", "--archive", str(archive))
-    assert told.exit_code == 1
-    assert "safelight archive recover --pictures" in told.output
+    result = call("archive", "verify", "--pictures", "--archive", str(archive))
+    assert result.exit_code == 1
+    assert "safelight archive recover --pictures" in result.output
     done = call("archive", "recover", "--pictures", "--archive", str(archive), "--json")
     place = str(picture.relative_to(archive))
     assert json.loads(done.stdout)["pictures_aside"] == [place]
@@ -770,9 +770,9 @@ def test_damaged_pictures_on_another_disk_are_set_aside_there(
 
     monkeypatch.setattr(Path, "rename", across)
     done = call("archive", "recover", "--pictures", "--archive", str(tmp_path), "--json")
-    told = json.loads(done.stdout)
-    assert told["pictures_aside"] == [str(p.relative_to(tmp_path)) for p in (there, here)]
-    assert [one["path"] for one in told["left"]] == [str(stuck)]
+    answer = json.loads(done.stdout)
+    assert answer["pictures_aside"] == [str(p.relative_to(tmp_path)) for p in (there, here)]
+    assert [fault["path"] for fault in answer["left"]] == [str(stuck)]
     assert len(list(there.parent.glob(".damaged/*.png-*"))) == 1
     assert len(list(tmp_path.glob("images/.damaged/*/*/*.png-*"))) == 1
     assert stuck.exists()
@@ -781,7 +781,7 @@ def test_damaged_pictures_on_another_disk_are_set_aside_there(
 @pytest.mark.parametrize("path", ["records/x.json", "images\\a.png", "images/../ratings/a.jsonl"])
 def test_only_pictures_are_set_aside(tmp_path: Path, path: str) -> None:
     """A record may name any file."""
-    outputs = tuple(msgspec.structs.replace(one, path=path) for one in record(1).outputs)
+    outputs = tuple(msgspec.structs.replace(output, path=path) for output in record(1).outputs)
     with LearningRecordWriter(records_folder(tmp_path)) as writer:
         writer.write(dataclasses.replace(record(1), outputs=outputs))
     (tmp_path / "ratings").mkdir()
@@ -858,8 +858,8 @@ def test_links_to_one_another_are_not_walked_in_every_order(tmp_path: Path) -> N
     for folder in folders:
         for other in folders:
             (folder / f"to-{other.name}").symlink_to(other)
-    told: list[str] = []
-    found = [key for key, _ in files_below(tmp_path, lambda place, _: told.append(place))]
-    assert found[:8] == [f"{number}/a.png" for number in range(8)]
-    assert found[8:] == [f"{a}/to-{b}/a.png" for a in range(8) for b in range(8) if a != b]
-    assert len(told) == 8 + 56 * 8
+    faults: list[str] = []
+    keys = [key for key, _ in files_below(tmp_path, lambda place, _: faults.append(place))]
+    assert keys[:8] == [f"{number}/a.png" for number in range(8)]
+    assert keys[8:] == [f"{a}/to-{b}/a.png" for a in range(8) for b in range(8) if a != b]
+    assert len(faults) == 8 + 56 * 8

@@ -87,8 +87,8 @@ def test_settings_are_asked_by_name_at_both_doors(archive: Path, text: str, prom
         held.query("")
         while held.is_loading:
             time.sleep(0.01)
-        found = held.query(text, columns=["prompt"], limit=None)
-        assert sorted(found.rows) == sorted(answer.rows)
+        rows = held.query(text, columns=["prompt"], limit=None)
+        assert sorted(rows.rows) == sorted(answer.rows)
     finally:
         held.close()
 
@@ -169,15 +169,15 @@ def test_settings_that_vary_are_facets(archive: Path) -> None:
         held.query("")
         for total, facets in (on_disk, held.facets("")):
             assert total == 8
-            found = {facet.name: facet.values for facet in facets}
-            assert {name for name in found if name.startswith("extra.")} == {
+            values_of = {facet.name: facet.values for facet in facets}
+            assert {name for name in values_of if name.startswith("extra.")} == {
                 "extra.RNG", "extra.tiling",
             }  # fmt: skip
-            assert [(v.value, v.count, v.clause) for v in found["extra.RNG"]] == [
+            assert [(v.value, v.count, v.clause) for v in values_of["extra.RNG"]] == [
                 ("CPU", 1, "extra('RNG') = 'CPU'"), ("GPU", 1, "extra('RNG') = 'GPU'"),
             ]  # fmt: skip
-            assert "lora" not in found
-        for value in found["extra.tiling"]:
+            assert "lora" not in values_of
+        for value in values_of["extra.tiling"]:
             total, facets = held.facets(value.clause)
             assert total == value.count == 2
             (again,) = [facet for facet in facets if facet.name == "extra.tiling"]

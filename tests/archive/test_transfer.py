@@ -221,9 +221,9 @@ class TransferContract(ABC):
         data[30] ^= 1
         file.write_bytes(data)
         (first, *_) = self.carry(one, two)
-        ((name, told),) = first.bad
+        ((name, why),) = first.bad
         assert name == f"packs/{bad.path.name}"
-        assert "images.parquet is not what was written" in told
+        assert "images.parquet is not what was written" in why
         assert [p.path.name for p in read_packs(packs_folder(two))[0]] == [good.path.name]
         assert len(run_ids(Archive(two))) == 2
 
@@ -304,9 +304,9 @@ class TransferContract(ABC):
         (picture,) = one.glob("images/*/*/0*.png")
         good = picture.read_bytes()
         picture.write_bytes(good[:-30] + bytes(30))
-        told = [bad for step in self.carry(one, two) for bad in step.bad]
-        assert told
-        assert all("is not the picture of its record" in why for _, why in told)
+        passed_over = [bad for step in self.carry(one, two) for bad in step.bad]
+        assert passed_over
+        assert all("is not the picture of its record" in why for _, why in passed_over)
         assert not (two / picture.relative_to(one)).exists()
         assert len(Archive(two).query(view="runs").rows) == 1
         picture.write_bytes(good)
@@ -344,9 +344,9 @@ class TransferContract(ABC):
         write(one / "packs", b"no folder")
         for name in "abc":
             write(one / "images" / f"{name}.png", b"png")
-        told = self.carry(one, two)[0]
-        ((name, why),) = told.bad
-        assert (name, told.bad_count) == ("records", 1)
+        carried = self.carry(one, two)[0]
+        ((name, why),) = carried.bad
+        assert (name, carried.bad_count) == ("records", 1)
         assert "cannot be asked" in why
         assert why.endswith("; pictures are carried unread")
         assert len(list(two.glob("images/*.png"))) == 3
@@ -356,9 +356,9 @@ class TransferContract(ABC):
         data = b"png"
         digest = hashlib.sha256(data).hexdigest()
         with LearningRecordWriter(records_folder(one)) as writer:
-            for number, said in enumerate(("0" * 64, digest, "f" * 64)):
+            for number, recorded in enumerate(("0" * 64, digest, "f" * 64)):
                 (output, _) = record(number).outputs
-                output = msgspec.structs.replace(output, sha256=said, path="images/a.png")
+                output = msgspec.structs.replace(output, sha256=recorded, path="images/a.png")
                 writer.write(replace(record(number), outputs=(output,)))
         write(one / "images" / "a.png", data)
         self.whole(one, two)
@@ -452,8 +452,8 @@ class TransferContract(ABC):
         assert self.whole(one, two) == 0
         (one / "images" / "gone.png").symlink_to(one / "nowhere.png")
         (one / "images" / "again").symlink_to(one / "images")
-        told = {key: why for step in self.carry(one, two) for key, why in step.bad}
-        assert told == {
+        reasons = {key: why for step in self.carry(one, two) for key, why in step.bad}
+        assert reasons == {
             "images/gone.png": "leads nowhere",
             "images/again/": "is a link to a folder that has another name here",
         }
@@ -540,7 +540,7 @@ class TestMerge(TransferContract):
         done = carry(Late(one), FolderCopy(two))
         assert len(rounds) > 1
         assert sorted(key for key, _ in done.bad) == sorted(gone)
-        assert all(told.startswith("is not there any more: ") for _, told in done.bad)
+        assert all(reason.startswith("is not there any more: ") for _, reason in done.bad)
         assert (two / "images" / "a.png").read_bytes() == b"png"
 
     def test_an_archive_that_cannot_be_asked_afterwards_is_told_so(
@@ -667,9 +667,9 @@ class TestMerge(TransferContract):
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        told = [int(process.communicate(timeout=120)[0]) for process in merges]
+        counts = [int(process.communicate(timeout=120)[0]) for process in merges]
         assert [process.returncode for process in merges] == [0, 0, 0]
-        assert sum(told) >= 20
+        assert sum(counts) >= 20
         assert self.whole(one, two) == 0
         assert verified(Archive(two)) == (25, [])
         assert [p.name for p in two.rglob(".*.tmp")] == []
@@ -818,10 +818,10 @@ def test_packed_while_it_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     listed = FolderCopy.entries
 
     def entries(self: FolderCopy) -> Any:
-        found = listed(self)
+        before = listed(self)
         if self.path == there and list(records_folder(there).iterdir()):
             archive.pack()
-        return found
+        return before
 
     monkeypatch.setattr(FolderCopy, "entries", entries)
     done = merge_archives(here, there)
@@ -830,11 +830,11 @@ def test_packed_while_it_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 _pictures = st.sampled_from([Identity(sha256=letter * 64) for letter in "abc"])
-_said = st.lists(st.tuples(_pictures, st.integers(0, 5)), max_size=4)
+_rated = st.lists(st.tuples(_pictures, st.integers(0, 5)), max_size=4)
 
 
 @settings(max_examples=30)
-@given(mine=st.lists(_said, max_size=3), theirs=st.lists(_said, max_size=3), steps=st.data())
+@given(mine=st.lists(_rated, max_size=3), theirs=st.lists(_rated, max_size=3), steps=st.data())
 def test_any_to_and_fro_ends_in_the_union(
     tmp_path_factory: pytest.TempPathFactory,
     mine: list[list[tuple[Identity, int]]],
@@ -863,8 +863,8 @@ def test_any_to_and_fro_ends_in_the_union(
         pull_archive(archive, store)
     for archive in archives:
         assert ids(archive) == {event.event_id for event in given_}
-        found = RatingStore(ratings_folder(archive)).events()
-        assert dict(current_ratings(found)) == dict(current_ratings(given_))
+        events = RatingStore(ratings_folder(archive)).events()
+        assert dict(current_ratings(events)) == dict(current_ratings(given_))
         assert push_archive(archive, store).files == pull_archive(archive, store).files == 0
     assert merge_archives(archives[0], archives[1]).files == 0
 

@@ -55,13 +55,13 @@ def run(
     resume: bool = False,
 ) -> RunResult:
     made = PipelineConfig.from_mapping(CONFIG if config is None else config, folder=folder)
-    found = Archive(archive)
+    opened = Archive(archive)
     with LearningRecordWriter(records_folder(archive)) as writer:
         runner = PipelineRunner(
             backend, archive_dir=archive, learning_record_writer=writer, pool=pool,
-            library=ArchivedPictures(found),
+            library=ArchivedPictures(opened),
         )  # fmt: skip
-        continues = continuation_of(found, "last", only_failed=False) if resume else None
+        continues = continuation_of(opened, "last", only_failed=False) if resume else None
         return runner.run(made, continues=continues)
 
 
@@ -129,7 +129,7 @@ def test_a_workflow_is_read_again_for_every_run(comfyui: FakeComfyUI, tmp_path: 
     path.write_text(json.dumps(wide))
     second = run(backend, tmp_path / "a", config)
     backend.close()
-    assert [one.images[0].output.width for one in (first, second)] == [64, 128]
+    assert [result.images[0].output.width for result in (first, second)] == [64, 128]
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "argument", "address"])
@@ -327,16 +327,16 @@ class Silent:
         return self._fake.generate(request, on_step)
 
 
-class Told(FakeBackend):
+class SetUpBackend(FakeBackend):
     """An engine with a setup of the test's."""
 
-    def __init__(self, told: EngineSetup) -> None:
+    def __init__(self, setup: EngineSetup) -> None:
         super().__init__()
-        self.told = told
+        self.given_setup = setup
 
     def setup(self, named: Named) -> EngineSetup:
         self.named = named
-        return self.told
+        return self.given_setup
 
 
 def test_an_engine_that_tells_nothing_is_never_known_to_have_drawn_it(tmp_path: Path) -> None:
@@ -364,27 +364,27 @@ def test_each_part_of_a_setup_counts(tmp_path: Path, change: EngineSetup) -> Non
     """Facts, what stands in for knobs, contents, the address, and what is not known."""
     config = {"txt2img": {"prompt": "a <lora:ink:1>", **SMALL}}
     before = EngineSetup(facts={"precision": "full"}, contents={"lora": {"ink": "1"}})
-    engine = Told(before)
+    engine = SetUpBackend(before)
     assert run(engine, tmp_path, config).reused == 0
     assert run(engine, tmp_path, config).reused == 1
     assert engine.named == {"lora": ("ink",)}
-    assert run(Told(change), tmp_path, config).reused == 0
+    assert run(SetUpBackend(change), tmp_path, config).reused == 0
 
 
 def test_contents_of_files_that_are_not_used_do_not_count(tmp_path: Path) -> None:
     """A folder with another LoRA in it is the same folder to this picture."""
     contents = {"lora": {"ink": "1", "oil": "1"}, "model": {"m": "1"}}
     config = {"txt2img": {"prompt": "a <lora:ink:1>", **SMALL}}
-    assert run(Told(EngineSetup(contents=contents)), tmp_path, config).reused == 0
+    assert run(SetUpBackend(EngineSetup(contents=contents)), tmp_path, config).reused == 0
     contents = {"lora": {"ink": "1", "oil": "2"}, "model": {"m": "2"}}
-    assert run(Told(EngineSetup(contents=contents)), tmp_path, config).reused == 1
+    assert run(SetUpBackend(EngineSetup(contents=contents)), tmp_path, config).reused == 1
 
 
 def test_engines_of_a_pool_that_differ_are_told_and_kept_apart(tmp_path: Path) -> None:
     """Two servers with other settings do not draw the same pictures."""
     config = {**CONFIG, "randomizer": {"mode": "fanout", "seeds_per_variant": 6}}
     one, two = (EngineSetup(facts={"RNG": rng, "address": rng}) for rng in ("GPU", "CPU"))
-    engines = [Told(one), Told(two)]
+    engines = [SetUpBackend(one), SetUpBackend(two)]
     first = run(engines[0], tmp_path, config, pool=LocalPool(engines, ["a", "b"]))
     assert "the engines of the pool differ: RNG is 'CPU' on b, and 'GPU' on a" in first.warnings
     assert newest(tmp_path).environment["RNG"] == ["GPU", "CPU"]
@@ -397,7 +397,7 @@ def test_engines_of_a_pool_that_differ_are_told_and_kept_apart(tmp_path: Path) -
 
 def test_equal_engines_at_other_addresses_are_a_pool(tmp_path: Path) -> None:
     """What one of them drew is reused by both, and nothing is told."""
-    engines = [Told(EngineSetup(facts={"address": name})) for name in ("a", "b")]
+    engines = [SetUpBackend(EngineSetup(facts={"address": name})) for name in ("a", "b")]
     first = run(engines[0], tmp_path)
     assert first.reused == 0
     both = run(engines[1], tmp_path, pool=LocalPool([engines[1], engines[0]], ["b", "a"]))
@@ -409,13 +409,13 @@ def test_equal_engines_at_other_addresses_are_a_pool(tmp_path: Path) -> None:
 def test_a_run_that_goes_on_is_told_what_changed_at_its_engine(tmp_path: Path) -> None:
     """It takes what it drew all the same."""
     config = {**CONFIG, "randomizer": {"mode": "fanout", "seeds_per_variant": 2}}
-    run(Told(EngineSetup(facts={"RNG": "GPU"})), tmp_path, config)
+    run(SetUpBackend(EngineSetup(facts={"RNG": "GPU"})), tmp_path, config)
     run_id = newest(tmp_path).run_id
     left_one_out(tmp_path)
-    resumed = run(Told(EngineSetup(facts={"RNG": "CPU"})), tmp_path, config, resume=True)
+    resumed = run(SetUpBackend(EngineSetup(facts={"RNG": "CPU"})), tmp_path, config, resume=True)
     assert resumed.reused == 1
-    told = f"the engine is not as it was for run {run_id}: RNG is 'CPU', and was 'GPU'"
-    assert told in resumed.warnings
+    sentence = f"the engine is not as it was for run {run_id}: RNG is 'CPU', and was 'GPU'"
+    assert sentence in resumed.warnings
 
 
 # -- pictures that a config names --------------------------------------------------------
@@ -487,11 +487,11 @@ def with_the_first_rules_identity(archive: Path, engine: BackendDescription) -> 
         journal.unlink()
 
 
-class Modelled(Told):
+class Modelled(SetUpBackend):
     """An engine that says in its description which model it has."""
 
     def describe(self) -> BackendDescription:
-        facts = dict(self.told.facts)
+        facts = dict(self.given_setup.facts)
         return BackendDescription(name="fake", version="1", environment=facts)
 
 

@@ -117,10 +117,10 @@ def test_a_password_is_nowhere_in_what_a_run_leaves(
                         backend, archive_dir=tmp_path / "archive", learning_record_writer=writer
                     )
                     try:
-                        told = repr(runner.run(config))
+                        text = repr(runner.run(config))
                     except BackendError as error:
-                        told = str(error)
-                assert canary not in told + repr(backend)
+                        text = str(error)
+                assert canary not in text + repr(backend)
     left = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
     assert any(path.suffix == ".png" for path in left)
     assert any(path.suffix == ".json" for path in left)

@@ -124,9 +124,9 @@ def test_without_eta_ancestral_steps_are_euler_steps() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_every_step_is_told_once_and_the_result_is_finite(name: str, steps: int) -> None:
     """Few steps are rough, never nonsense."""
-    told: list[int] = []
-    x = run(name, steps, on_step=lambda step, denoised: told.append(step))
-    assert told == list(range(1, steps + 1))
+    steps_told: list[int] = []
+    x = run(name, steps, on_step=lambda step, denoised: steps_told.append(step))
+    assert steps_told == list(range(1, steps + 1))
     assert np.isfinite(x).all()
     assert x.dtype == np.float32
 

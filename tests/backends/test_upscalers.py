@@ -154,10 +154,10 @@ def test_a_network_of_the_users_own_enlarges(tiny_network: Path) -> None:
     assert own_upscalers(tiny_network)[3:5] == ("tiny", "torn")
     small = drawing(40, 30)
     assert upscale(small, "tiny", 3, networks_dir=tiny_network).size == (120, 90)
-    told: list[tuple[int, int]] = []
+    steps_told: list[tuple[int, int]] = []
     large = drawing(300, 140)
-    upscale(large, "tiny", 2, networks_dir=tiny_network, on_tile=lambda *at: told.append(at))
-    assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
-    assert len(told) > 1
+    upscale(large, "tiny", 2, networks_dir=tiny_network, on_tile=lambda *at: steps_told.append(at))
+    assert steps_told == [(number, len(steps_told)) for number in range(1, len(steps_told) + 1)]
+    assert len(steps_told) > 1
     with pytest.raises(BackendError, match="upscaler torn.safetensors cannot be loaded"):
         upscale(small, "torn", 2, networks_dir=tiny_network)

@@ -24,8 +24,8 @@ from breaking.killed import (
     make_other,
     make_pictures,
     record,
+    reported_variants,
     small_config,
-    told_variants,
     write_records,
 )
 from breaking.power_cuts import Cut, PowerCuts
@@ -48,13 +48,13 @@ class Outcome:
     Attributes:
         flushes: Calls of ``fsync`` that the work made.
         cuts: How often the power was cut, at the end included.
-        told: What was acknowledged in the end.
+        acknowledged: What was acknowledged in the end.
         faults: What must not be.
     """
 
     flushes: int = 0
     cuts: int = 0
-    told: int = 0
+    acknowledged: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -88,10 +88,10 @@ def cut_through(name: str, folder: Path, cuts: int, seed: int) -> Outcome:
         live = folder / turn
         shutil.copytree(kept, live, symlinks=True)
         with PowerCuts(live, folder / f"{turn}-cuts", random.Random(seed), odds) as power:
-            work.carry_out(live / "a", power.told)
+            work.carry_out(live / "a", power.acknowledged)
         outcome.flushes = power.flushes
         odds = min(1.0, cuts / max(1, power.flushes))
-    outcome.cuts, outcome.told = len(power.cuts), len(power.told)
+    outcome.cuts, outcome.acknowledged = len(power.cuts), len(power.acknowledged)
     before = _held(kept / "a")
     for cut in power.cuts:
         outcome.faults += [f"cut at flush {cut.number}: {it}" for it in _faults(work, cut, before)]
@@ -103,21 +103,23 @@ def _faults(work: Work, cut: Cut, before: Counter[str]) -> list[str]:
     archive = cut.folder / "a"
     faults = []
     if archive.exists():
-        found = Archive(archive)
-        with found.writer() as writer:
+        opened = Archive(archive)
+        with opened.writer() as writer:
             recover_interrupted_runs(archive, writer)
-        recover_archive(found)
+        recover_archive(opened)
         faults += [
-            f"{fault.path.name}: {fault.told}"
-            for fault in verify_archive(found, pictures=True).faults
+            f"{fault.path.name}: {fault.reason}"
+            for fault in verify_archive(opened, pictures=True).faults
         ]
     now = _held(archive)
     if gone := before - now:
         faults.append(f"{len(gone)} that were there before are gone: {sorted(gone)[:3]}")
     if doubled := [name for name, many in now.items() if many > max(1, before[name])]:
         faults.append(f"doubled: {doubled[:3]}")
-    if lost := work.missing(archive, cut.told):
-        faults.append(f"{len(lost)} of {len(cut.told)} that were told are gone: {sorted(lost)[:3]}")
+    if lost := work.missing(archive, cut.acknowledged):
+        faults.append(
+            f"{len(lost)} of {len(cut.acknowledged)} that were told are gone: {sorted(lost)[:3]}"
+        )
     return faults
 
 
@@ -125,45 +127,47 @@ def _held(archive: Path) -> Counter[str]:
     """Return the runs, ratings and files with names of people that *archive* holds."""
     if not archive.exists():
         return Counter()
-    found = Archive(archive)
-    rows = found.query(view="runs", columns=["run_id"], limit=None).rows
+    opened = Archive(archive)
+    rows = opened.query(view="runs", columns=["run_id"], limit=None).rows
     held = Counter(f"run {row[0]}" for row in rows)
     with RatingStore(ratings_folder(archive)) as store:
         held.update(f"rating {event.event_id}" for event in store.events())
     return held
 
 
-def _missing_of_held(archive: Path, told: frozenset[str]) -> set[str]:
-    return set(told) - set(_held(archive))
+def _missing_of_held(archive: Path, acknowledged: frozenset[str]) -> set[str]:
+    return set(acknowledged) - set(_held(archive))
 
 
 # -- works -------------------------------------------------------------------------------
 
 
-def _write(archive: Path, told: set[str]) -> None:
+def _write(archive: Path, acknowledged: set[str]) -> None:
     with LearningRecordWriter(records_folder(archive)) as writer:
         for number in range(500, 516):
             made = record(number)
             writer.write(made)
             if not writer.pending:
-                told.add(f"run {made.run_id}")
+                acknowledged.add(f"run {made.run_id}")
 
 
-def _rate(archive: Path, told: set[str]) -> None:
+def _rate(archive: Path, acknowledged: set[str]) -> None:
     for rater in ("a", "b"):
         with RatingStore(ratings_folder(archive)) as store:
             for number in range(12):
                 image = Identity(sha256=f"{number:064x}")
                 event = RatingEvent.now("stars", image=image, value=2, rater=rater)
                 store.add(event)
-                told.add(f"rating {event.event_id}")
+                acknowledged.add(f"rating {event.event_id}")
 
 
-def _run(archive: Path, told: set[str]) -> None:
+def _run(archive: Path, acknowledged: set[str]) -> None:
     class Told(io.StringIO):
         def write(self, text: str) -> int:
             written = super().write(text)
-            told.update(f"{run} {variant}" for run, variant in told_variants(self.getvalue()))
+            acknowledged.update(
+                f"{run} {variant}" for run, variant in reported_variants(self.getvalue())
+            )
             return written
 
     config = str(archive.parent / "few.toml")
@@ -175,16 +179,16 @@ def _prepare_run(archive: Path) -> None:
     (archive.parent / "few.toml").write_text(small_config(5))
 
 
-def _variants_missing(archive: Path, told: frozenset[str]) -> set[str]:
+def _variants_missing(archive: Path, acknowledged: frozenset[str]) -> set[str]:
     rows = Archive(archive).query(columns=["run_id", "variant"], limit=None).rows
-    return set(told) - {f"{run_id} {variant}" for run_id, variant in rows}
+    return set(acknowledged) - {f"{run_id} {variant}" for run_id, variant in rows}
 
 
-def _import(archive: Path, told: set[str]) -> None:
+def _import(archive: Path, acknowledged: set[str]) -> None:
     command_quietly(
         "import", str(archive.parent / "pictures"), "--archive", str(archive), "--jobs", "1"
     )
-    told.add("all imported")
+    acknowledged.add("all imported")
 
 
 def _import_again(archive: Path) -> None:
@@ -197,9 +201,9 @@ def _prepare_import(archive: Path) -> None:
     make_pictures(archive.parent / "pictures", 12)
 
 
-def _imported_missing(archive: Path, told: frozenset[str]) -> set[str]:
+def _imported_missing(archive: Path, acknowledged: frozenset[str]) -> set[str]:
     """Import again, whatever was told: what a log says is imported must be."""
-    ended = "all imported" in told
+    ended = "all imported" in acknowledged
     wanted = (17, 4)  # five were there before; every third is rated
     if ended and _pictures_and_ratings(archive) != wanted:
         return {"all imported"}
@@ -215,18 +219,18 @@ def _pictures_and_ratings(archive: Path) -> tuple[int, int]:
         return len(pictures), len(store.events())
 
 
-def _pack(archive: Path, told: set[str]) -> None:
+def _pack(archive: Path, acknowledged: set[str]) -> None:
     Archive(archive).pack(per_pack=15)
-    told.update(f"run {number:016x}" for number in range(40))
+    acknowledged.update(f"run {number:016x}" for number in range(40))
 
 
 def _prepare_pack(archive: Path) -> None:
     write_records(archive, 40)
 
 
-def _merge(archive: Path, told: set[str]) -> None:
+def _merge(archive: Path, acknowledged: set[str]) -> None:
     command_quietly("archive", "merge", str(archive.parent / "other"), "--archive", str(archive))
-    told.update(_held(archive.parent / "other"))
+    acknowledged.update(_held(archive.parent / "other"))
 
 
 def _prepare_merge(archive: Path) -> None:
@@ -234,9 +238,9 @@ def _prepare_merge(archive: Path) -> None:
     make_other(archive.parent / "other")
 
 
-def _pull(archive: Path, told: set[str]) -> None:
+def _pull(archive: Path, acknowledged: set[str]) -> None:
     pull_archive(archive, FolderStore(archive.parent / "store"))
-    told.update(_held(archive.parent / "other"))
+    acknowledged.update(_held(archive.parent / "other"))
 
 
 def _prepare_pull(archive: Path) -> None:
@@ -244,23 +248,23 @@ def _prepare_pull(archive: Path) -> None:
     push_archive(archive.parent / "other", FolderStore(archive.parent / "store"))
 
 
-def _export(archive: Path, told: set[str]) -> None:
+def _export(archive: Path, acknowledged: set[str]) -> None:
     for number in range(6):
         name = f"out-{number}.csv"
         command_quietly("export", str(archive.parent / name), "", "--archive", str(archive))
-        told.add(name)
+        acknowledged.add(name)
 
 
-def _export_missing(archive: Path, told: frozenset[str]) -> set[str]:
+def _export_missing(archive: Path, acknowledged: frozenset[str]) -> set[str]:
     """A file that nobody was told of may be there as well; it is whole."""
     there = {path.name: path.read_text() for path in archive.parent.glob("out-*.csv")}
     torn = {name for name, text in there.items() if text.count("\n") != 41}
-    return (set(told) - set(there)) | torn
+    return (set(acknowledged) - set(there)) | torn
 
 
-def _recover(archive: Path, told: set[str]) -> None:
+def _recover(archive: Path, acknowledged: set[str]) -> None:
     recover_archive(Archive(archive))
-    told.update(f"run {number:016x}" for number in range(40))
+    acknowledged.update(f"run {number:016x}" for number in range(40))
 
 
 def _prepare_recover(archive: Path) -> None:
@@ -271,7 +275,7 @@ def _prepare_recover(archive: Path) -> None:
     table.write_bytes(table.read_bytes()[:-40] + bytes(40))
 
 
-def _page(archive: Path, told: set[str]) -> None:
+def _page(archive: Path, acknowledged: set[str]) -> None:
     from starlette.testclient import TestClient
 
     from safelight.web.app import create_app
@@ -280,15 +284,15 @@ def _page(archive: Path, told: set[str]) -> None:
         for number in range(4):
             mine = {"searches": [{"name": f"mine {number}", "q": "seed = 1"}]}
             assert page.put("/api/searches", json=mine).status_code == 200
-            told.clear()
-            told.add(f"search mine {number}")
+            acknowledged.clear()
+            acknowledged.add(f"search mine {number}")
 
 
-def _searches_missing(archive: Path, told: frozenset[str]) -> set[str]:
+def _searches_missing(archive: Path, acknowledged: frozenset[str]) -> set[str]:
     """A later one that nobody was told of may be there as well."""
-    if not told:
+    if not acknowledged:
         return set()
-    (name,) = told
+    (name,) = acknowledged
     with contextlib.suppress(OSError, ValueError):
         there = json.loads((archive / "searches.json").read_bytes())[0]["name"]
         if f"search {there}" >= name:

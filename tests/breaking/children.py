@@ -38,13 +38,13 @@ class Child:
     Args:
         work: A function of a module, called with *arguments*.
         arguments: Plain values.
-        said: A file that takes what the process prints.
+        output: A file that takes what the process prints.
     """
 
-    def __init__(self, work: Callable[..., object], arguments: Sequence[Any], said: Path) -> None:
-        self.said = said
+    def __init__(self, work: Callable[..., object], arguments: Sequence[Any], output: Path) -> None:
+        self.output = output
         _FORKS.set_forkserver_preload([*_PRELOADED, __name__])
-        self._process = _FORKS.Process(target=_work, args=(work, tuple(arguments), str(said)))
+        self._process = _FORKS.Process(target=_work, args=(work, tuple(arguments), str(output)))
         self._process.start()
 
     @property
@@ -72,7 +72,7 @@ class Child:
 
     def text(self) -> str:
         """Return what it has printed so far."""
-        return self.said.read_text("utf-8", "replace") if self.said.exists() else ""
+        return self.output.read_text("utf-8", "replace") if self.output.exists() else ""
 
 
 @contextlib.contextmanager
@@ -100,9 +100,9 @@ def began(child: Child, holds: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.001)
 
 
-def _work(work: Callable[..., object], arguments: tuple[Any, ...], said: str) -> None:
+def _work(work: Callable[..., object], arguments: tuple[Any, ...], output: str) -> None:
     os.setsid()
-    handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)

@@ -175,8 +175,8 @@ class Bench:
         if not (self.folder / "few").exists():
             make_pictures(self.folder / "few", 8)
         self._fresh()
-        said, self.counts, status = self._carried_out(None)
-        assert status == 0, said
+        output, self.counts, status = self._carried_out(None)
+        assert status == 0, output
         self._wanted = self._state()
         self._out = self._output()
 
@@ -196,9 +196,9 @@ class Bench:
         faults: list[str] = []
         self._fresh()
         before = self._state()
-        said, _, status = self._carried_out(injection)
-        if "Traceback" in said:
-            faults.append(f"a traceback: {said.strip().splitlines()[-1][:200]}")
+        output, _, status = self._carried_out(injection)
+        if "Traceback" in output:
+            faults.append(f"a traceback: {output.strip().splitlines()[-1][:200]}")
         now = self._state()
         if now.pictures < before.pictures or now.ratings < before.ratings:
             faults.append(f"lost: {before} -> {now}")
@@ -207,12 +207,12 @@ class Bench:
             if not (status and fault.endswith("is not there"))  # it says that some are missing
         ]  # fmt: skip
         complete = (now, self._output()) == (self._wanted, self._out)
-        told = "left out" in said or "NOT WRITTEN" in said
-        if status == 0 and not complete and not told and self.name != "run":
+        admitted = "left out" in output or "NOT WRITTEN" in output
+        if status == 0 and not complete and not admitted and self.name != "run":
             faults.append(f"it says that all is well, and has {now} of {self._wanted}")
-        said, _, status = self._carried_out(None)
+        output, _, status = self._carried_out(None)
         if status:
-            faults.append(f"the same again ends with {status}: {said.strip()[-200:]}")
+            faults.append(f"the same again ends with {status}: {output.strip()[-200:]}")
         after = self._state()
         if self._wanted is not None and not self._is_complete(after):
             faults.append(f"the same again has {after} of {self._wanted}")
@@ -255,16 +255,16 @@ class Bench:
         with children(self.folder) as begin:
             child = begin(failing, str(self._archive), injection, str(counts), *words)
             status = child.wait()
-            said = child.text()
-            child.said.unlink()
-        return said, json.loads(counts.read_text() or "{}"), status
+            output = child.text()
+            child.output.unlink()
+        return output, json.loads(counts.read_text() or "{}"), status
 
     def _state(self) -> State:
         if not self._archive.exists():
             return State(pictures=0, ratings=0, runs=0)
-        found = Archive(self._archive)
-        pictures = len(found.query(limit=None, columns=["sha256"]).rows)
-        runs = len(found.query(view="runs", limit=None, columns=["run_id"]).rows)
+        opened = Archive(self._archive)
+        pictures = len(opened.query(limit=None, columns=["sha256"]).rows)
+        runs = len(opened.query(view="runs", limit=None, columns=["run_id"]).rows)
         with RatingStore(ratings_folder(self._archive)) as store:
             return State(pictures=pictures, ratings=len(store.events()), runs=runs)
 
@@ -277,15 +277,15 @@ class Bench:
     def _torn(self, what: str) -> list[str]:
         if not self._archive.exists():
             return []
-        found = verify_archive(Archive(self._archive), pictures=True)
-        return [f"{what}: {fault.path.name}: {fault.told[:120]}" for fault in found.faults]
+        report = verify_archive(Archive(self._archive), pictures=True)
+        return [f"{what}: {fault.path.name}: {fault.reason[:120]}" for fault in report.faults]
 
     def _recover(self) -> None:
         if self._archive.exists():
-            found = Archive(self._archive)
-            with found.writer() as writer:
+            opened = Archive(self._archive)
+            with opened.writer() as writer:
                 recover_interrupted_runs(self._archive, writer)
-            recover_archive(found)
+            recover_archive(opened)
 
     def _unfinished(self) -> list[str]:
         return [path.name for path in self._archive.rglob(f".*{TEMPORARY_SUFFIX}")]

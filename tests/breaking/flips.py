@@ -41,7 +41,7 @@ def flip_unchanging(folder: Path, many: int, seed: int) -> Iterator[Flips]:
     for what, first, pictures in (
         ("packs", "packs", False), ("loose records", "records", False), ("pictures", "images", True)
     ):  # fmt: skip
-        found = Flips(what)
+        result = Flips(what)
         paths = [
             Path(entry.path) for key, entry in files_below(archive)
             if key.startswith(first) and kind_of(PurePosixPath(key)) is FileKind.UNCHANGING
@@ -51,11 +51,11 @@ def flip_unchanging(folder: Path, many: int, seed: int) -> Iterator[Flips]:
             path = chance.choices(paths, weights)[0]
             bit = chance.randrange(path.stat().st_size * 8)
             with _Flipped(path, bit):
-                found.made += 1
+                result.made += 1
                 about = verify_archive(Archive(archive), pictures=pictures)
                 if not any(fault.path in (path, path.parent) for fault in about.faults):
-                    found.unseen.append(f"{path.name}, bit {bit}")
-        yield found
+                    result.unseen.append(f"{path.name}, bit {bit}")
+        yield result
 
 
 def flip_lines(folder: Path, lines: int) -> Iterator[Flips]:
@@ -63,19 +63,19 @@ def flip_lines(folder: Path, lines: int) -> Iterator[Flips]:
     archive = _archive(folder)
     kinds = {"ratings": "ratings", "imports": "logs of imports", "images": "journals"}
     for first, what in kinds.items():
-        found = Flips(what)
+        result = Flips(what)
         for key, entry in files_below(archive):
             place, path = PurePosixPath(key), Path(entry.path)
             if place.parts[0] != first or kind_of(place) is not FileKind.GROWING:
                 continue
-            if found.made:
+            if result.made:
                 break
             alone = folder / f"{first}-alone"
-            _flip_each(alone, place, b"".join(path.read_bytes().splitlines(True)[-lines:]), found)
-        yield found
+            _flip_each(alone, place, b"".join(path.read_bytes().splitlines(True)[-lines:]), result)
+        yield result
 
 
-def _flip_each(archive: Path, place: PurePosixPath, data: bytes, found: Flips) -> None:
+def _flip_each(archive: Path, place: PurePosixPath, data: bytes, result: Flips) -> None:
     path = archive / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -84,11 +84,11 @@ def _flip_each(archive: Path, place: PurePosixPath, data: bytes, found: Flips) -
     assert not verify_archive(Archive(archive)).fault_count
     for bit in range(len(data) * 8):
         with _Flipped(path, bit):
-            found.made += 1
+            result.made += 1
             if not verify_archive(Archive(archive)).fault_count:
-                found.unseen.append(f"{place}, bit {bit}")
+                result.unseen.append(f"{place}, bit {bit}")
             elif is_rating and any(sound.get(e.event_id) != e for e in _events(archive)):
-                found.unseen.append(f"{place}, bit {bit}: read as another rating")
+                result.unseen.append(f"{place}, bit {bit}: read as another rating")
 
 
 def _events(archive: Path) -> list[RatingEvent]:

@@ -158,7 +158,7 @@ class Scene:
     def end(self, process: subprocess.Popen[str], seconds: float = 90) -> int:
         return process.wait(timeout=seconds)
 
-    def told(self) -> list[dict[str, Any]]:
+    def log_events(self) -> list[dict[str, Any]]:
         """Return what the driver's log says, whole lines only."""
         events = []
         for line in (self.folder / "log").read_text("utf-8").splitlines():
@@ -460,7 +460,7 @@ def trial(name: str, seed: int, host: RayHost | None = None) -> Finding:
 def _check_broken(scene: Scene, finding: Finding) -> None:
     acknowledged = {
         (event["run_id"], event["variant"])
-        for event in scene.told()
+        for event in scene.log_events()
         if event["event"] == "variant" and event.get("recorded", True)
     }
     firsts: dict[str, int] = {}
@@ -484,12 +484,12 @@ def _check_broken(scene: Scene, finding: Finding) -> None:
     records = list(read_records(scene.archive / "records"))
     finding.status = records[-1].status if records else ""
     _check_records(scene.archive, records, finding)
-    found = {
+    recorded = {
         (record.run_id, record.first_variant + _place(record, output.variant))
         for record in records
         for output in record.outputs
     }
-    missing = acknowledged - found
+    missing = acknowledged - recorded
     if missing:
         finding.faults.append(f"acknowledged and in no record: {sorted(missing)}")
     _check_files(scene.archive, finding)
@@ -548,7 +548,9 @@ def _check_resumed(scene: Scene, finding: Finding) -> None:
     more = ("--resume", before[-1].run_id) if before else ()
     status = scene.end(scene.driver(*more))
     if status:
-        finding.faults.append(f"the run could not go on: exit status {status}: {scene.told()[-3:]}")
+        finding.faults.append(
+            f"the run could not go on: exit status {status}: {scene.log_events()[-3:]}"
+        )
         return
     records = list(read_records(scene.archive / "records"))
     _check_records(scene.archive, records, finding)

@@ -90,13 +90,13 @@ class Scene:
     def check_sound(self, archive: Path | None = None) -> None:
         """Demand that everything is as it was written, and that nothing unfinished stays."""
         archive = archive or self.archive
-        found = Archive(archive)
-        with found.writer() as writer:
+        opened = Archive(archive)
+        with opened.writer() as writer:
             recover_interrupted_runs(archive, writer)
-        recover_archive(found)
-        sound = verify_archive(found, pictures=True)
+        recover_archive(opened)
+        sound = verify_archive(opened, pictures=True)
         for fault in sound.faults:
-            self.fault(f"not as it was written: {fault.path.name}: {fault.told}")
+            self.fault(f"not as it was written: {fault.path.name}: {fault.reason}")
         left = [p for p in archive.rglob(f".*{TEMPORARY_SUFFIX}") if ".safelight" not in p.parts]
         if left:
             self.fault(f"unfinished and not removed: {[p.name for p in left][:3]}")
@@ -166,15 +166,15 @@ def acknowledged(child: Child) -> set[str]:
 def writer(scene: Scene) -> None:
     child = scene.begin(write_for_ever, str(scene.archive))
     scene.kill(child, 0.08, holds=lambda: bool(acknowledged(child)))
-    told = acknowledged(child)
-    scene.trial.acknowledged = len(told)
-    whole = Counter(one.run_id for one in read_records(records_folder(scene.archive)))
-    if lost := told - set(whole):
+    run_ids = acknowledged(child)
+    scene.trial.acknowledged = len(run_ids)
+    whole = Counter(each.run_id for each in read_records(records_folder(scene.archive)))
+    if lost := run_ids - set(whole):
         scene.fault(f"{len(lost)} acknowledged records are lost")
     if doubled := [name for name, n in whole.items() if n > 1]:
         scene.fault(f"{len(doubled)} records are doubled")
     scene.check_sound()
-    if set(scene.runs()) < told:
+    if set(scene.runs()) < run_ids:
         scene.fault("an acknowledged record is not found")
 
 
@@ -262,7 +262,7 @@ def rating_over_the_page(scene: Scene) -> None:
     child = scene.begin(serve, str(scene.archive))
     began(child, lambda: "http://" in child.text())
     port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", child.text())[1])  # type: ignore[index]
-    told: list[str] = []
+    event_ids: list[str] = []
     over = threading.Event()
 
     def rate(rater: int) -> None:
@@ -285,7 +285,7 @@ def rating_over_the_page(scene: Scene) -> None:
                 )
                 answer = connection.getresponse()
                 if answer.status == 200 and event.event_id.encode() in answer.read():
-                    told.append(event.event_id)
+                    event_ids.append(event.event_id)
             except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
             finally:
@@ -294,12 +294,12 @@ def rating_over_the_page(scene: Scene) -> None:
     raters = [threading.Thread(target=rate, args=(n,)) for n in range(4)]
     for rater in raters:
         rater.start()
-    scene.kill(child, 0.3, holds=lambda: bool(told))
+    scene.kill(child, 0.3, holds=lambda: bool(event_ids))
     over.set()
     for rater in raters:
         rater.join()
-    scene.trial.acknowledged = len(told)
-    scene.check_ratings(set(told))
+    scene.trial.acknowledged = len(event_ids)
+    scene.check_ratings(set(event_ids))
     scene.check_sound()
 
 
@@ -338,12 +338,12 @@ def command_quietly(*words: str, out: io.StringIO | None = None) -> None:
     """
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    said = out or io.StringIO()
+    output = out or io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             command(*words)
     except SystemExit as ended:
-        assert not ended.code, said.getvalue()
+        assert not ended.code, output.getvalue()
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -417,30 +417,30 @@ def resumed_twice(scene: Scene) -> None:
     config = scene.folder / "c.toml"
     config.write_text(small_config(variants, 0.008))
     words: tuple[str, ...] = (str(config), str(scene.archive))
-    told: set[tuple[str, int]] = set()
+    reported: set[tuple[str, int]] = set()
     for turn in range(4):
         child = scene.begin(run, *words)
         if turn < 3:
             scene.kill(child, 0.25, holds=lambda: _drawn(scene.archive) > 0)
         elif child.wait():
             scene.fault(f"it could not go on: {child.text()[-400:]}")
-        told |= told_variants(child.text())
+        reported |= reported_variants(child.text())
         with Archive(scene.archive).writer() as late:
             recover_interrupted_runs(scene.archive, late)
         records = list(read_records(records_folder(scene.archive)))
         words = (str(config), str(scene.archive))
         words += ("--resume", records[-1].run_id) if records else ()
-    scene.trial.acknowledged = len(told)
+    scene.trial.acknowledged = len(reported)
     records = list(read_records(records_folder(scene.archive)))
     drawn: Counter[int] = Counter()
-    held = {(one.run_id, int(about.get("place", 0)))
-            for one in records for about in one.template["variants"]}  # fmt: skip
-    for one in records:
-        for output in one.outputs:
-            about = one.template["variants"][output.variant]
+    held = {(each.run_id, int(about.get("place", 0)))
+            for each in records for about in each.template["variants"]}  # fmt: skip
+    for each in records:
+        for output in each.outputs:
+            about = each.template["variants"][output.variant]
             if not about.get("drawn_by"):
                 drawn[int(about["place"])] += 1
-    if lost := told - held:
+    if lost := reported - held:
         scene.fault(f"{len(lost)} acknowledged variants are in no record")
     if set(drawn) != set(range(variants)):
         scene.fault(f"missing in the end: {set(range(variants)) - set(drawn)}")
@@ -449,16 +449,16 @@ def resumed_twice(scene: Scene) -> None:
     scene.check_sound()
 
 
-def told_variants(said: str) -> set[tuple[str, int]]:
+def reported_variants(output: str) -> set[tuple[str, int]]:
     """Return (run, variant) of what ``--log-json`` told as recorded; whole lines only."""
-    found = set()
-    for line in said.split("\n")[:-1]:
+    variants = set()
+    for line in output.split("\n")[:-1]:
         with contextlib.suppress(ValueError):
             event = json.loads(line)
-            told = isinstance(event, dict) and event.get("event") == "variant"
-            if told and event.get("recorded", True):
-                found.add((str(event["run_id"]), int(event["variant"])))
-    return found
+            is_variant = isinstance(event, dict) and event.get("event") == "variant"
+            if is_variant and event.get("recorded", True):
+                variants.add((str(event["run_id"]), int(event["variant"])))
+    return variants
 
 
 def _drawn(archive: Path) -> int:

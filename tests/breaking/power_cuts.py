@@ -28,12 +28,12 @@ class Cut:
     Attributes:
         number: Of the call of ``fsync`` that it was cut at, from 1; 0 is the end.
         folder: What the disk holds.
-        told: What had been acknowledged before.
+        acknowledged: What had been acknowledged before.
     """
 
     number: int
     folder: Path
-    told: frozenset[str]
+    acknowledged: frozenset[str]
 
 
 class PowerCuts:
@@ -42,7 +42,7 @@ class PowerCuts:
     Attributes:
         flushes: Calls of ``fsync`` in *folder* so far.
         cuts: The power was cut then.
-        told: What has been acknowledged; whoever carries out the work adds to it.
+        acknowledged: What has been acknowledged; whoever carries out the work adds to it.
 
     Args:
         folder: Everything in it is on the disk now.
@@ -59,7 +59,7 @@ class PowerCuts:
         self._lock = threading.RLock()
         self._fsync = os.fsync
         self.flushes = 0
-        self.told: set[str] = set()
+        self.acknowledged: set[str] = set()
         self.cuts: list[Cut] = []
 
     def __enter__(self) -> Self:
@@ -106,11 +106,11 @@ class PowerCuts:
     # -- without power -------------------------------------------------------------------
 
     def _cut(self, number: int) -> None:
-        told = frozenset(self.told)
+        acknowledged = frozenset(self.acknowledged)
         target = self._copies / f"cut-{len(self.cuts)}"
         present = {path.stat().st_ino: path for path in [self._folder, *_all(self._folder)]}
         self._restore(self._folder.stat().st_ino, target, present)
-        self.cuts.append(Cut(number, target, told))
+        self.cuts.append(Cut(number, target, acknowledged))
 
     def _restore(self, folder: int, target: Path, present: dict[int, Path]) -> None:
         target.mkdir(parents=True)
@@ -142,10 +142,10 @@ class PowerCuts:
 
 
 def _all(folder: Path) -> list[Path]:
-    found = []
+    paths = []
     for path, folders, files in os.walk(folder):
-        found += [Path(path, name) for name in (*folders, *files)]
-    return [path for path in found if path.exists()]
+        paths += [Path(path, name) for name in (*folders, *files)]
+    return [path for path in paths if path.exists()]
 
 
 def _listing(folder: Path) -> dict[str, int]:

@@ -46,10 +46,10 @@ def _below(parent: int) -> set[int]:
             with contextlib.suppress(OSError, IndexError, ValueError):
                 stat = (path / "stat").read_text()
                 above[int(path.name)] = int(stat.rpartition(")")[2].split()[1])
-    found = {parent}
-    while more := {pid for pid, owner in above.items() if owner in found} - found:
-        found |= more
-    return found
+    processes = {parent}
+    while more := {pid for pid, owner in above.items() if owner in processes} - processes:
+        processes |= more
+    return processes
 
 
 def _name(pid: int) -> str:

@@ -20,5 +20,5 @@ def test_file_and_folder_are_flushed_before_it_is_told(name: str, tmp_path: Path
     """Twenty cuts, as the seed decides, and one at the end."""
     outcome = cut_through(name, tmp_path, 20, seed=20261129)
     assert outcome.faults == []
-    assert outcome.told
+    assert outcome.acknowledged
     assert outcome.cuts >= 2

@@ -26,8 +26,8 @@ AT_MOST = 60
 
 
 def _held(archive: Path) -> Counter[str]:
-    found = Archive(archive)
-    rows = found.query(columns=["sha256"], limit=None).rows
+    opened = Archive(archive)
+    rows = opened.query(columns=["sha256"], limit=None).rows
     with RatingStore(ratings_folder(archive)) as store:
         return Counter([*(f"picture {row[0]}" for row in rows),
                         *(f"rating {event.event_id}" for event in store.events())])  # fmt: skip
@@ -73,7 +73,7 @@ def test_nothing_is_torn_and_in_the_end_all_is_there(
             # Every third time will do: verifying takes ten times as long as syncing.
             if archive.exists() and (ended_well or not told_bad % 3):
                 faults = verify_archive(Archive(archive), pictures=True).faults
-                torn = [it for it in faults if it.told != "is not there" or ended_well]
+                torn = [it for it in faults if it.reason != "is not there" or ended_well]
                 assert torn == []  # it has said that something is missing
                 assert not set(_held(archive)) - set(wanted)
             if ended_well:

@@ -8,13 +8,13 @@ from breaking.flips import flip_lines, flip_unchanging
 
 
 def test_bits_of_packs_records_and_pictures(tmp_path: Path) -> None:
-    for found in flip_unchanging(tmp_path, 20, seed=20261128):
-        assert found.made == 20
-        assert found.unseen == [], found.what
+    for flips in flip_unchanging(tmp_path, 20, seed=20261128):
+        assert flips.made == 20
+        assert flips.unseen == [], flips.what
 
 
 def test_every_bit_of_new_lines(tmp_path: Path) -> None:
     """Of two lines of each kind of file."""
-    for found in flip_lines(tmp_path, 2):
-        assert found.made > 1000, found.what
-        assert found.unseen == [], found.what
+    for flips in flip_lines(tmp_path, 2):
+        assert flips.made > 1000, flips.what
+        assert flips.unseen == [], flips.what

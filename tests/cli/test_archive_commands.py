@@ -42,8 +42,8 @@ def safelight(command: Safelight, tmp_path: Path) -> Safelight:
 
 def test_a_picture_is_found_by_what_it_was_made_with(safelight: Safelight) -> None:
     """The first line of each is its file, which is there."""
-    found = safelight("find", "prompt has 'GREEN' and cfg_scale > 5")
-    (path, knobs, *_) = found.stdout.splitlines()
+    result = safelight("find", "prompt has 'GREEN' and cfg_scale > 5")
+    (path, knobs, *_) = result.stdout.splitlines()
     assert Path(path).is_file()
     assert "a green lighthouse, 灯台 · fake · Euler · 2 steps · cfg 7 · seed 7" in knobs
     assert safelight("find", "cfg_scale > 50").stdout == "nothing found\n"
@@ -51,15 +51,15 @@ def test_a_picture_is_found_by_what_it_was_made_with(safelight: Safelight) -> No
 
 def test_a_plain_word_finds_pictures_at_both_doors(safelight: Safelight, tmp_path: Path) -> None:
     """A person types what they remember, not a language."""
-    for text, found in (
+    for text, count in (
         ("LIGHTHOUSE", 4), ("green", 2), ('"green lighthouse" cfg_scale > 5', 1), ("ship", 0)
     ):  # fmt: skip
         rows = json.loads(safelight("find", text, "--json").stdout)["rows"]
         with TestClient(create_app(tmp_path / "safelight"), base_url="http://127.0.0.1") as page:
             shown = page.get("/api/pictures", params={"q": text}).json()["rows"]
-            assert page.get("/api/facets", params={"q": text}).json()["total"] == found
+            assert page.get("/api/facets", params={"q": text}).json()["total"] == count
         assert [row["sha256"] for row in rows] == [row["sha256"] for row in shown]
-        assert len(rows) == found
+        assert len(rows) == count
         assert safelight("find", text, "--view", "runs").exit_code == 0
 
 
@@ -91,12 +91,12 @@ def test_a_question_says_what_it_left_out(safelight: Safelight, tmp_path: Path) 
     for number in range(7):
         (records / f"torn{number}.json").write_text('{"run_id": "x"', "utf-8")
     for command, of in (("find", "rows"), ("stats", "groups")):
-        told = json.loads(safelight(command, "--json").stdout)
-        assert told[of]
-        assert [Path(left["path"]).name for left in told["left_out"]] == [
+        answer = json.loads(safelight(command, "--json").stdout)
+        assert answer[of]
+        assert [Path(left["path"]).name for left in answer["left_out"]] == [
             f"torn{number}.json" for number in range(7)
         ]
-        assert all(left["told"] for left in told["left_out"])
+        assert all(left["told"] for left in answer["left_out"])
 
 
 def test_packing_changes_no_answer(safelight: Safelight, tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_packing_changes_no_answer(safelight: Safelight, tmp_path: Path) -> None
     assert (stats["runs"], stats["pictures"], stats["groups"][0]["backend"]) == (1, 4, "fake")
     assert "1 runs, 4 pictures" in safelight("archive", "stats").stdout
     (tmp_path / "safelight" / "records" / "x.json").write_text("{}", "utf-8")
-    told = safelight("archive", "verify")
-    assert told.exit_code == 1
-    assert "x.json" in told.stdout
+    result = safelight("archive", "verify")
+    assert result.exit_code == 1
+    assert "x.json" in result.stdout
 
 
 def test_many_loose_records_are_packed_by_themselves(
@@ -125,8 +125,8 @@ def test_many_loose_records_are_packed_by_themselves(
     monkeypatch.setattr(carrying_out, "PACK_FROM", 3)
     safelight("run", "c.toml")
     assert len(list((tmp_path / "safelight" / "records").glob("*.json"))) == 2
-    told = safelight("run", "c.toml")
-    assert "3 records packed" in told.stderr
+    result = safelight("run", "c.toml")
+    assert "3 records packed" in result.stderr
     assert json.loads(safelight("archive", "stats", "--json").stdout)["runs"] == 3
     (tmp_path / "safelight" / "packs").rename(tmp_path / "elsewhere")
     (tmp_path / "safelight" / "packs").write_text("in the way", "utf-8")
@@ -141,15 +141,15 @@ def test_one_difference_is_evidence_and_two_are_not(safelight: Safelight) -> Non
     """So that nobody credits the wrong knob."""
     (first,) = csv_column(safelight("find", "--view", "runs", "--columns", "run_id", "--csv"))
     safelight("run", "c.toml", "--set", "txt2img.steps=3", "--seed", "1")
-    told = safelight("diff", first, "last").stdout
-    assert told == "txt2img.steps  2 -> 3\nexactly one thing differs: txt2img.steps\n"
+    output = safelight("diff", first, "last").stdout
+    assert output == "txt2img.steps  2 -> 3\nexactly one thing differs: txt2img.steps\n"
     same = safelight("diff", first, first).stdout
     assert same == "nothing differs but the runs themselves\n"
     differences = json.loads(safelight("diff", first, "last", "--json").stdout)
     assert {"what": "txt2img.steps", "first": 2, "second": 3} in differences
     safelight("run", "c.toml", "--set", "txt2img.steps=3")
-    told = safelight("diff", first, "last").stdout
-    assert "exactly one thing differs: txt2img.steps" in told, "nothing hung on the plan's seed"
+    output = safelight("diff", first, "last").stdout
+    assert "exactly one thing differs: txt2img.steps" in output, "nothing hung on the plan's seed"
     safelight("run", "c.toml", "--set", "txt2img.seed=-1", "--seed", "8")
     safelight("run", "c.toml", "--set", "txt2img.seed=-1", "--seed", "9")
     runs = csv_column(safelight("find", "--view", "runs", "--columns", "run_id", "--csv"))
@@ -208,8 +208,8 @@ def test_what_is_found_is_exported(safelight: Safelight, tmp_path: Path) -> None
     assert [row["path"] for row in listed] == [row["path"] for row in rows]
     safelight("export", "a.parquet", "cfg_scale = 3")
     with duckdb.connect() as connection:
-        found = connection.execute("SELECT path, seed FROM read_parquet('a.parquet')").fetchall()
-    assert found == [(row["path"], row["seed"]) for row in rows]
+        exported = connection.execute("SELECT path, seed FROM read_parquet('a.parquet')").fetchall()
+    assert exported == [(row["path"], row["seed"]) for row in rows]
     assert safelight("export", "a.xlsx").exit_code == 2
 
 
@@ -217,8 +217,8 @@ def test_preference_pairs_are_exported_with_a_card(safelight: Safelight, tmp_pat
     """Only within one prompt and size; the card says what they rest on."""
     safelight("rate", "--where", "cfg_scale = 3", "--stars", "2", "--rater", "ann")
     safelight("rate", "--where", "cfg_scale = 7", "--stars", "5", "--rater", "ann")
-    told = safelight("export", "pairs.jsonl", "--pairs", "pickapic").stdout
-    assert "2 rows from 2 pairs" in told
+    output = safelight("export", "pairs.jsonl", "--pairs", "pickapic").stdout
+    assert "2 rows from 2 pairs" in output
     rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
     assert len({row["caption"] for row in rows}) == 2
     assert "2" in (tmp_path / "pairs.md").read_text("utf-8")
@@ -251,8 +251,8 @@ def test_ratings_are_mirrored_only_when_asked_and_never_over_others(
     ratings = sorted(path.read_text("utf-8").split('xmp:Rating="')[1][:2] for path in sidecars)
     assert ratings == ["-1", "-1", '4"', '4"']
     sidecars[0].write_text('<x:xmpmeta x:xmptk="darktable" xmp:Rating="1"/>')
-    told = safelight("export", "a.csv", "--xmp").stdout
-    assert "3 XMP sidecars written, 1 of other programs left alone" in told
+    output = safelight("export", "a.csv", "--xmp").stdout
+    assert "3 XMP sidecars written, 1 of other programs left alone" in output
     assert "darktable" in sidecars[0].read_text()
 
 
@@ -271,8 +271,8 @@ def test_lost_records_are_made_again_from_their_journal_or_pictures(
     for record in (tmp_path / "safelight" / "records").iterdir():
         record.unlink()
     assert json.loads(safelight(*asked).stdout)["rows"] == []
-    told = json.loads(safelight("archive", "recover", "--json").stdout)
-    assert len(told["rebuilt"]) == len({row["run_id"] for row in before})
+    answer = json.loads(safelight("archive", "recover", "--json").stdout)
+    assert len(answer["rebuilt"]) == len({row["run_id"] for row in before})
     after = json.loads(safelight(*asked).stdout)["rows"]
     kept = ("run_id", "timestamp", "variant", "stage", "path", "sha256", "seed", "width", "prompt",
             "model", "sampler", "steps", "cfg_scale", "parent")  # fmt: skip
@@ -308,9 +308,12 @@ def test_an_archive_that_is_not_there_is_said(safelight: Safelight, tmp_path: Pa
         ("find",), ("show", "last"), ("diff", "a", "b"), ("effects",), ("suggest",),
         ("export", "x.csv"),
     ):  # fmt: skip
-        for place, told in (("nowhere", "there is no archive at"), ("pictures", "is no archive")):
+        for place, message in (
+            ("nowhere", "there is no archive at"),
+            ("pictures", "is no archive"),
+        ):
             done = safelight(*words, "--archive", place)
-            assert (done.exit_code, told in done.output) == (1, True), (words, done.output)
+            assert (done.exit_code, message in done.output) == (1, True), (words, done.output)
     done = safelight("archive", "merge", "pictures")
     assert (done.exit_code, "is no archive" in done.output) == (1, True)
     (tmp_path / "empty").mkdir()

@@ -49,12 +49,12 @@ def test_a_run_ends_by_saying_where_everything_is(safelight: Safelight, tmp_path
     """Pictures, contact sheet and record are where the last lines say."""
     result = safelight("run", "c.toml")
     assert result.exit_code == 0
-    told = dict(re.findall(r"^  (pictures|sheet|record) +(.+)$", result.stdout, re.MULTILINE))
-    assert len(list(Path(told["pictures"]).glob("0*.png"))) == 4
-    with Image.open(told["sheet"]) as sheet:
+    places = dict(re.findall(r"^  (pictures|sheet|record) +(.+)$", result.stdout, re.MULTILINE))
+    assert len(list(Path(places["pictures"]).glob("0*.png"))) == 4
+    with Image.open(places["sheet"]) as sheet:
         assert sheet.width > 300
-    assert [record.name for record in read_records(Path(told["record"]).parent)] == ["towers"]
-    assert Path(told["record"]).is_relative_to("safelight/records")
+    assert [record.name for record in read_records(Path(places["record"]).parent)] == ["towers"]
+    assert Path(places["record"]).is_relative_to("safelight/records")
 
 
 def test_json_output_is_one_object_per_run(safelight: Safelight) -> None:
@@ -157,9 +157,9 @@ def test_the_doctor_tells_what_works(safelight: Safelight) -> None:
     assert ill.exit_code == 1
     report = json.loads(ill.stdout)
     assert report["engine"] == "fake"
-    told = {finding["question"]: finding for finding in report["findings"]}
-    assert "refuses prompts with 'apple'" in told["txt2img"]["told"]
-    assert told["img2img"]["told"].startswith("not tried")
+    findings = {finding["question"]: finding for finding in report["findings"]}
+    assert "refuses prompts with 'apple'" in findings["txt2img"]["told"]
+    assert findings["img2img"]["told"].startswith("not tried")
     nobody = safelight("doctor", "http://me:canary@127.0.0.1:9")
     assert nobody.exit_code == 1
     assert "127.0.0.1:9 does not answer" in nobody.output
@@ -269,8 +269,8 @@ def test_the_version_is_told(safelight: Safelight) -> None:
 def test_the_engines_are_listed_with_what_they_can_do(safelight: Safelight) -> None:
     """Which there are, which samplers one has, and which words the model in the box knows."""
     assert re.search(r"^bundled +\S+  ready$", safelight("backends").stdout, re.MULTILINE)
-    one = json.loads(safelight("backends", "bundled", "--json").stdout)
-    assert {"DPM++ 2M", "Euler a"} <= set(one["choices"]["sampler"])
+    bundled = json.loads(safelight("backends", "bundled", "--json").stdout)
+    assert {"DPM++ 2M", "Euler a"} <= set(bundled["choices"]["sampler"])
     words = safelight("backends", "bundled", "--words").stdout.split()
     assert {"apple", "rocket"} <= set(words)
     assert words == sorted(words)

@@ -31,8 +31,8 @@ def safelight(command: Safelight) -> Safelight:
 
 def drawn(safelight: Safelight, backend: str, prompts: int, steps: list[int]) -> None:
     names = ["cat", "dog", "pizza", "car", "tree", "house", "rocket", "banana", "guitar", "burger"]
-    told = CONFIG.format(backend=backend, prompts="|".join(names[:prompts]), steps=steps)
-    Path("c.toml").write_text(told, "utf-8")
+    config = CONFIG.format(backend=backend, prompts="|".join(names[:prompts]), steps=steps)
+    Path("c.toml").write_text(config, "utf-8")
     assert safelight("run", "c.toml", "--seed", "1").exit_code == 0
 
 
@@ -57,9 +57,9 @@ def test_a_sweep_that_somebody_rated_shows_what_steps_do(safelight: Safelight) -
         assert picture.format == "PNG"
     document = json.loads(safelight("effects", "--json", "--plot", "e.svg").stdout)
     (steps,) = (knob for knob in document["knobs"] if knob["knob"] == "steps")
-    (one,) = steps["comparisons"]
-    assert (one["status"], one["basis"], one["n"]) == ("clear", "pairs", 10)
-    assert one["low"] <= one["difference"] <= one["high"]
+    (comparison,) = steps["comparisons"]
+    assert (comparison["status"], comparison["basis"], comparison["n"]) == ("clear", "pairs", 10)
+    assert comparison["low"] <= comparison["difference"] <= comparison["high"]
     assert Path("e.svg").read_text("utf-8").startswith("<svg")
 
 
@@ -107,9 +107,9 @@ def test_the_fidelity_measure_rates_what_it_knows(safelight: Safelight) -> None:
     drawn(safelight, "bundled", 2, [1, 8])
     ((lost,),) = Archive(Path("safelight")).query(columns=["path"], limit=1).rows
     (Path("safelight") / lost).unlink()
-    told = safelight("rate", "--by", "fidelity").stdout
-    assert "3 pictures rated by a program, as 'fidelity' (automatic:fidelity)" in told
-    assert "1 passed over: the file is not there" in told
+    output = safelight("rate", "--by", "fidelity").stdout
+    assert "3 pictures rated by a program, as 'fidelity' (automatic:fidelity)" in output
+    assert "1 passed over: the file is not there" in output
     again = safelight("rate", "--by", "fidelity").stdout
     assert "3 passed over: rated before" in again
     events = Archive(Path("safelight")).ratings().events()

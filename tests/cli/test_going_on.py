@@ -187,7 +187,7 @@ def without_its_plan(folder: Path) -> None:
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("txt2img.steps=9", "txt2img.steps is 9, and was 2"),
         (
@@ -199,7 +199,7 @@ def without_its_plan(folder: Path) -> None:
     ],
 )
 def test_a_config_of_another_plan_is_refused(
-    safelight: Safelight, tmp_path: Path, change: str, told: str, old: bool
+    safelight: Safelight, tmp_path: Path, change: str, message: str, old: bool
 ) -> None:
     """Half of one plan and half of another would be neither; what differs is told."""
     (tmp_path / "wild").mkdir()
@@ -215,8 +215,8 @@ def test_a_config_of_another_plan_is_refused(
     other = safelight("run", "c.toml", *overrides, "--resume", run_id)
     assert other.exit_code == 1
     assert f"the config is not that of run {run_id}:" in other.output
-    if not old or ("swept" not in told and "seeds" not in told):
-        assert told in other.output
+    if not old or ("swept" not in message and "seeds" not in message):
+        assert message in other.output
     assert newest(tmp_path).run_id == run_id
 
 
@@ -321,19 +321,19 @@ rules = ["cat => cat | dog | bird", "dog => dog | cat | bird"]
 def test_equal_variants_of_a_plan_are_drawn_once(safelight: Safelight, tmp_path: Path) -> None:
     """Each place has its picture, each picture is one file, and is counted once."""
     (tmp_path / "t.toml").write_text(TWINS)
-    told = json.loads(safelight("run", "t.toml", "--json").stdout.splitlines()[-1])
+    answer = json.loads(safelight("run", "t.toml", "--json").stdout.splitlines()[-1])
     record = newest(tmp_path)
     prompts = [config["txt2img"]["prompt"] for config in record.variant_configs]
     assert len(prompts) == record.randomizer_plan_size > len(set(prompts))
     assert len(files(tmp_path)) == len(set(prompts))
-    assert len(told["images"]) == len(prompts)
+    assert len(answer["images"]) == len(prompts)
     by_prompt = {prompts[o.variant]: o.sha256 for o in record.outputs}
     assert all(by_prompt[prompts[o.variant]] == o.sha256 for o in record.outputs)
     twins = len(prompts) - len(set(prompts))
     assert origins(record).count(record.run_id) == twins
-    assert f"{twins} variants are equal to others of the plan" in " ".join(told["warnings"])
-    found = json.loads(safelight("find", "--json").stdout)["rows"]
-    assert sorted(row["prompt"] for row in found) == sorted(set(prompts))
+    assert f"{twins} variants are equal to others of the plan" in " ".join(answer["warnings"])
+    rows = json.loads(safelight("find", "--json").stdout)["rows"]
+    assert sorted(row["prompt"] for row in rows) == sorted(set(prompts))
     assert json.loads(safelight("stats", "--json").stdout)["pictures"] == len(set(prompts))
     assert safelight("archive", "pack").exit_code == 0
     assert json.loads(safelight("stats", "--json").stdout)["pictures"] == len(set(prompts))
@@ -347,11 +347,13 @@ def test_twins_of_one_that_failed_are_tried_themselves(
     """Nothing is left out because another one failed."""
     (tmp_path / "t.toml").write_text(TWINS)
     refuse = 'backend={name="fake", fail_on=["a cat and a cat"]}'
-    told = json.loads(safelight("run", "t.toml", "--json", "--set", refuse).stdout.splitlines()[-1])
+    answer = json.loads(
+        safelight("run", "t.toml", "--json", "--set", refuse).stdout.splitlines()[-1]
+    )
     record = newest(tmp_path)
-    assert told["status"] == "partial"
-    assert len(told["failures"]) > 1
-    assert len(told["images"]) + len(told["failures"]) == record.randomizer_plan_size
+    assert answer["status"] == "partial"
+    assert len(answer["failures"]) > 1
+    assert len(answer["images"]) + len(answer["failures"]) == record.randomizer_plan_size
 
 
 def test_a_large_plan_is_drawn_when_somebody_says_so(safelight: Safelight, tmp_path: Path) -> None:
@@ -371,8 +373,8 @@ def test_a_config_with_a_secret_is_in_no_journal(safelight: Safelight, tmp_path:
     (tmp_path / "w.toml").write_text(CONFIG + '[metadata]\napi_key = "hunter2"')
     assert safelight("run", "w.toml").exit_code == 0
     record = newest(tmp_path)
-    found = [path for path in tmp_path.rglob("*.json*") if b"hunter2" in path.read_bytes()]
-    assert not found
+    leaks = [path for path in tmp_path.rglob("*.json*") if b"hunter2" in path.read_bytes()]
+    assert not leaks
     going_on = safelight("run", "--resume", record.run_id)
     assert (going_on.exit_code, "does not hold its config" in going_on.output) == (2, True)
 
@@ -398,15 +400,15 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     process.wait(timeout=120)
     result = safelight("run", "--resume", "last", "--json")
     assert result.exit_code == 0, result.output
-    told: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    assert told["status"] == "completed"
-    assert len(told["images"]) == 40
-    assert told["reused"] >= 4
+    answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    assert answer["status"] == "completed"
+    assert len(answer["images"]) == 40
+    assert answer["reused"] >= 4
     record = newest(tmp_path)
     interrupted = next(read_records(tmp_path / "safelight" / "records"))
     assert interrupted.status == ("interrupted" if how == signal.SIGKILL else "cancelled")
     assert record.template["continues"] == interrupted.run_id
-    assert origins(record).count(interrupted.run_id) == told["reused"]
+    assert origins(record).count(interrupted.run_id) == answer["reused"]
     seeds = [(c["txt2img"]["prompt"], c["txt2img"]["cfg_scale"], c["txt2img"]["seed"])
              for c in record.variant_configs]  # fmt: skip
     assert len(set(seeds)) == 40

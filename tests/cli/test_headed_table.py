@@ -55,8 +55,8 @@ def test_a_table_is_laid_out_as_that_of_rich(rows: list[tuple[str, ...]], width:
 @pytest.mark.parametrize("width", [1, 5, 20])
 def test_a_narrow_terminal_gets_a_table_all_the_same(width: int) -> None:
     """Wider than it is, but with every letter."""
-    told = shown([("0", "a=b", "apple", "1")], width)
-    assert sorted("".join(told.split()).replace("─", "")) == sorted("#chosenpromptseed0a=bapple1")
+    lines = shown([("0", "a=b", "apple", "1")], width)
+    assert sorted("".join(lines.split()).replace("─", "")) == sorted("#chosenpromptseed0a=bapple1")
 
 
 def test_the_width_is_the_stated_one(monkeypatch: pytest.MonkeyPatch) -> None:

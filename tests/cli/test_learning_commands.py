@@ -36,16 +36,16 @@ def safelight(command: Safelight, tmp_path: Path) -> Safelight:
 def rate_everything(archive: Path, seed: int = 1) -> int:
     """Heun is liked, and more steps; one person, noisy stars."""
     rng = random.Random(seed)
-    found = Archive(archive)
+    opened = Archive(archive)
     columns = ["sha256", "pixel_sha256", "steps", "sampler", "cfg_scale"]
-    rows = found.query(columns=columns, sort="timestamp", limit=None).rows
+    rows = opened.query(columns=columns, sort="timestamp", limit=None).rows
     events = []
     for sha256, pixel, steps, sampler, _ in rows:
         score = 1.2 + 0.5 * steps + 1.3 * (sampler == "Heun") + rng.gauss(0, 0.4)
         picture = Identity(sha256=sha256, pixel_sha256=pixel)
         stars = min(5, max(1, round(score)))
         events.append(RatingEvent.now("stars", picture, value=stars, rater="ann"))
-    with found.ratings() as store:
+    with opened.ratings() as store:
         store.add(*events)
     return len(events)
 
@@ -81,8 +81,8 @@ def test_what_was_written_draws_what_was_planned(safelight: Safelight) -> None:
     assert safelight(*arguments, "--write", "plan.toml").exit_code == 0
     assert "12 variants" in safelight("plan", "plan.toml").stdout
     assert safelight("run", "plan.toml").exit_code == 0
-    told = safelight(*arguments, "--dry-run").stdout
-    assert "from 12 timed pictures" in told or "from 6 timed pictures" in told
+    output = safelight(*arguments, "--dry-run").stdout
+    assert "from 12 timed pictures" in output or "from 6 timed pictures" in output
     again = safelight(*arguments, "--write", "plan.toml")
     assert again.exit_code == 1
     assert "is there already" in again.output
@@ -94,10 +94,10 @@ def test_a_plan_is_a_run_and_tells_what_each_combination_came_to(safelight: Safe
         done = safelight("learn", "c.toml", "--knob", f"steps={values}", "--seeds", "1", "--json")
         assert done.exit_code == 0, done.output
         page = json.loads(done.stdout)
-        assert ",".join(str(one["setting"]["txt2img.steps"]) for one in page) == values
-        assert [one["pictures"] for one in page] == [3] * len(page)
-        assert [one["error"] for one in page] == [None] * len(page)
-        assert len({run_id for one in page for run_id in one["run_ids"]}) == 1
+        assert ",".join(str(entry["setting"]["txt2img.steps"]) for entry in page) == values
+        assert [entry["pictures"] for entry in page] == [3] * len(page)
+        assert [entry["error"] for entry in page] == [None] * len(page)
+        assert len({run_id for entry in page for run_id in entry["run_ids"]}) == 1
         assert len(json.loads(safelight("find", "--json").stdout)["rows"]) == drawn
     assert len(json.loads(safelight("find", "--view", "runs", "--json").stdout)["rows"]) == 3
 
@@ -111,8 +111,8 @@ def test_what_fails_in_a_plan_is_told_with_its_reason_and_tried_again(safelight:
     assert "steps=1: 1 failed: #4 in txt2img: " in refused.output
     assert "4 pictures of 2 combinations" in refused.output
     page = json.loads(safelight(*plan, *option, 'backend.fail_on=["boat"]', "--json").stdout)
-    assert [one["pictures"] for one in page] == [2, 2]
-    assert all("txt2img" in one["error"] for one in page)
+    assert [entry["pictures"] for entry in page] == [2, 2]
+    assert all("txt2img" in entry["error"] for entry in page)
     assert safelight("run", "--retry-failed", "last").exit_code == 3
     silent = safelight(
         *plan, *option, 'backend.unavailable_on=["fox", "boat"]', "--retries", "0", "--again"
@@ -129,20 +129,20 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
     Path("c.toml").write_text(swept)
     plan = ("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1", "--prompts", "1")
     page = json.loads(safelight(*plan, "--json").stdout)
-    assert [tuple(one["setting"].values()) for one in page] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert [tuple(entry["setting"].values()) for entry in page] == [(1, 1), (1, 2), (2, 1), (2, 2)]
     rows = json.loads(safelight("find", "--json").stdout)["rows"]
     assert sorted((row["steps"], row["cfg_scale"]) for row in rows) == [
         (1, 1), (1, 2), (2, 1), (2, 2),
     ]  # fmt: skip
     Path("c.toml").write_text(CONFIG + 'sweep = { "txt2img.extra.tiling" = ["x", "y"] }\n')
     page = json.loads(safelight(*plan[:2], "--knob", "lora.ink=0,0.5", *plan[4:], "--json").stdout)
-    assert [one["setting"] for one in page] == [
+    assert [entry["setting"] for entry in page] == [
         {"txt2img.lora.ink": weight, "txt2img.extra.tiling": tiling}
         for weight in (0, 0.5) for tiling in "xy"
     ]  # fmt: skip
-    assert all(one["pictures"] == 1 for one in page)
-    found = safelight("find", "lora.ink = 0.5 and extra.tiling = 'y'", "--json")
-    assert len(json.loads(found.stdout)["rows"]) == 1
+    assert all(entry["pictures"] == 1 for entry in page)
+    result = safelight("find", "lora.ink = 0.5 and extra.tiling = 'y'", "--json")
+    assert len(json.loads(result.stdout)["rows"]) == 1
     Path("c.toml").write_text(swept)
     twice = safelight(*plan, "--knob", "cfg_scale=3,4")
     assert (twice.exit_code, "is swept by the config, too" in twice.output) == (2, True)
@@ -152,19 +152,19 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ('sweep = { "txt2img.seed" = [1, 2, 3] }', "shares its seeds"),
         ('sweep = { "txt2img.negative_prompt" = ["{x|y}", "z"] }', "over templates"),
     ],
 )
 def test_what_cannot_be_shared_by_all_is_refused(
-    safelight: Safelight, more: str, told: str
+    safelight: Safelight, more: str, message: str
 ) -> None:
     """Nothing that the config draws is left out without a word."""
     Path("c.toml").write_text(CONFIG + more, "utf-8")
     done = safelight("learn", "c.toml", "--knob", "steps=1,2", "--dry-run")
-    assert (done.exit_code, told in done.output) == (2, True), done.output
+    assert (done.exit_code, message in done.output) == (2, True), done.output
 
 
 def test_the_texts_beside_the_prompt_are_drawn_not_sent_as_templates(
@@ -209,7 +209,7 @@ def test_the_cost_of_a_plan_counts_pictures(safelight: Safelight) -> None:
 
 
 @pytest.mark.parametrize(
-    ("knob", "told"),
+    ("knob", "message"),
     [
         ("stesp=1", "did you mean 'steps'"),
         ("steps", "must look like steps=4,8,16"),
@@ -220,11 +220,13 @@ def test_the_cost_of_a_plan_counts_pictures(safelight: Safelight) -> None:
         ("sampler=Eulre", "did you mean 'Euler'"),
     ],
 )
-def test_a_knob_that_cannot_be_varied_is_told(safelight: Safelight, knob: str, told: str) -> None:
+def test_a_knob_that_cannot_be_varied_is_told(
+    safelight: Safelight, knob: str, message: str
+) -> None:
     """Before anything is drawn, with exit status 2."""
     wrong = safelight("learn", "c.toml", "--knob", *knob.split(" "))
     assert wrong.exit_code == 2
-    assert told in wrong.output
+    assert message in wrong.output
     assert not Path("safelight").exists()
 
 
@@ -241,11 +243,11 @@ def rated(safelight: Safelight) -> Safelight:
 
 def test_suggestions_come_with_their_evidence_and_can_be_run(rated: Safelight) -> None:
     """Each with n and an interval; the file passes plan and run, and nothing ran before."""
-    found = rated("suggest", "--n", "4", "--write", "next.toml")
-    assert found.exit_code == 0, found.output
-    assert "24 rated pictures of 12 settings, rated by ann" in found.stdout
-    assert found.stdout.count("95 %") == 5
-    assert "nothing was drawn" in found.stdout
+    result = rated("suggest", "--n", "4", "--write", "next.toml")
+    assert result.exit_code == 0, result.output
+    assert "24 rated pictures of 12 settings, rated by ann" in result.stdout
+    assert result.stdout.count("95 %") == 5
+    assert "nothing was drawn" in result.stdout
     assert len(json.loads(rated("find", "--json").stdout)["rows"]) == 24
     planned = rated("plan", "next.toml")
     assert planned.exit_code == 0
@@ -301,8 +303,8 @@ def test_without_ratings_an_exploring_plan_is_proposed(safelight: Safelight) -> 
     assert empty.exit_code == 0, empty.output
     assert "not enough evidence: 0 pictures are rated" in empty.stdout
     assert safelight("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1").exit_code == 0
-    found = safelight("suggest", "--write", "next.toml")
-    assert "explores" in found.stdout
+    result = safelight("suggest", "--write", "next.toml")
+    assert "explores" in result.stdout
     assert safelight("plan", "next.toml").exit_code == 0
     refused = safelight("suggest", "--preset", "x")
     assert refused.exit_code == 1
@@ -310,7 +312,7 @@ def test_without_ratings_an_exploring_plan_is_proposed(safelight: Safelight) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--model", "fakke"), "did you mean 'fake'"),
         (("--knob", "steps=5"), "at least two values"),
@@ -320,20 +322,20 @@ def test_without_ratings_an_exploring_plan_is_proposed(safelight: Safelight) -> 
     ],
 )
 def test_a_question_that_cannot_be_answered_is_told(
-    rated: Safelight, arguments: tuple[str, ...], told: str
+    rated: Safelight, arguments: tuple[str, ...], message: str
 ) -> None:
     """A sentence, and no trace."""
     wrong = rated("suggest", *arguments)
     assert wrong.exit_code in (1, 2)
-    assert told in wrong.output
+    assert message in wrong.output
 
 
 def test_ratings_whose_record_is_gone_are_told(rated: Safelight) -> None:
     """They are counted, not silently dropped."""
     for path in Path("safelight/records").iterdir():
         path.unlink()
-    found = rated("suggest")
-    assert "24 more were rated whose record is gone" in found.stdout
+    result = rated("suggest")
+    assert "24 more were rated whose record is gone" in result.stdout
 
 
 def test_a_lora_has_its_weight_suggested_and_a_preset_of_its_own(safelight: Safelight) -> None:
@@ -345,11 +347,11 @@ def test_a_lora_has_its_weight_suggested_and_a_preset_of_its_own(safelight: Safe
         file.write(sweep)
     assert safelight("run", "l.toml").exit_code == 0
     assert rate_everything(Path("safelight")) == 30
-    found = safelight("suggest", "--lora", "ink", "--n", "3", "--write", "next.toml")
-    assert found.exit_code == 0, found.output
-    assert "fake with the LoRA ink: 24 rated pictures of 12 settings" in found.stdout
+    result = safelight("suggest", "--lora", "ink", "--n", "3", "--write", "next.toml")
+    assert result.exit_code == 0, result.output
+    assert "fake with the LoRA ink: 24 rated pictures of 12 settings" in result.stdout
     planned = json.loads(safelight("plan", "next.toml", "--json").stdout)
-    prompts = {one["config"]["txt2img"]["prompt"] for one in planned["variants"]}
+    prompts = {variant["config"]["txt2img"]["prompt"] for variant in planned["variants"]}
     assert all(prompt.startswith("a fox <lora:ink:") for prompt in prompts)
     assert safelight("run", "next.toml").exit_code == 0
     kept = safelight("suggest", "--lora", "ink", "--preset", "ink")
@@ -368,11 +370,11 @@ def test_what_to_rate_next_hides_how_it_was_made(rated: Safelight) -> None:
     page = json.loads(rated("rate", "--next", "--pairs", "--n", "3", "--json").stdout)
     assert len(page["pairs"]) == 3
     for pair in page["pairs"]:
-        assert [one["label"] for one in pair] == ["A", "B"]
-        assert all(set(one) == {"label", "path", "sha256", "pixel_sha256"} for one in pair)
-        assert all(Path(one["path"]).is_file() for one in pair)
+        assert [picture["label"] for picture in pair] == ["A", "B"]
+        assert all(set(picture) == {"label", "path", "sha256", "pixel_sha256"} for picture in pair)
+        assert all(Path(picture["path"]).is_file() for picture in pair)
     page = json.loads(rated("rate", "--next", "--rater", "bob", "--json").stdout)
-    assert [one["label"] for one in page["pictures"]] == list("ABCDEFGHIJ")
+    assert [picture["label"] for picture in page["pictures"]] == list("ABCDEFGHIJ")
 
 
 def test_stars_are_asked_for_by_letter_and_can_be_taken_back(safelight: Safelight) -> None:
@@ -410,8 +412,8 @@ def test_pairs_are_asked_for_until_the_input_ends(safelight: Safelight) -> None:
         picks = [event for event in store.events() if event.kind == "pick"]
     assert sorted(len(pick.won) for pick in picks) == [1, 2]
     page = json.loads(safelight("rate", "--next", "--pairs", "--n", "9", "--json").stdout)
-    seen = {frozenset(one.sha256 for one in pick.shown) for pick in picks}
-    assert not seen & {frozenset(one["sha256"] for one in pair) for pair in page["pairs"]}
+    seen = {frozenset(identity.sha256 for identity in pick.shown) for pick in picks}
+    assert not seen & {frozenset(picture["sha256"] for picture in pair) for pair in page["pairs"]}
 
 
 def test_nothing_to_rate_is_told(safelight: Safelight) -> None:

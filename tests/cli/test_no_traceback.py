@@ -38,7 +38,7 @@ def ended(folder: Path, error: str, *words: str, what: str = "broken") -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         ("OSError(24, 'Too many open files', 'a')", "OSError: [Errno 24] Too many open files"),
         ("RecursionError('maximum recursion depth')", "RecursionError: maximum recursion depth"),
@@ -46,21 +46,21 @@ def ended(folder: Path, error: str, *words: str, what: str = "broken") -> tuple[
         ("KeyError('prompt')", "KeyError: 'prompt'"),
     ],
 )
-def test_a_command_ends_in_a_sentence(tmp_path: Path, error: str, told: str) -> None:
+def test_a_command_ends_in_a_sentence(tmp_path: Path, error: str, message: str) -> None:
     """Also where nobody foresaw the error; ``-v`` tells where it was."""
-    status, said = ended(tmp_path, error)
+    status, output = ended(tmp_path, error)
     assert status == 1
-    assert f"Error: {told}" in said
-    assert "Traceback" not in said
+    assert f"Error: {message}" in output
+    assert "Traceback" not in output
 
-    status, said = ended(tmp_path, error, "-v")
+    status, output = ended(tmp_path, error, "-v")
     assert status == 1
-    assert "Traceback" in said
-    assert f"Error: {told}" in said
+    assert "Traceback" in output
+    assert f"Error: {message}" in output
 
 
 def test_a_thread_ends_in_a_sentence(tmp_path: Path) -> None:
     """Python would print where it died, whoever is looking."""
-    _, said = ended(tmp_path, "ValueError('no')", what="broken_in_a_thread")
-    assert "ERROR: asker ended early: ValueError: no" in said
-    assert "Traceback" not in said
+    _, output = ended(tmp_path, "ValueError('no')", what="broken_in_a_thread")
+    assert "ERROR: asker ended early: ValueError: no" in output
+    assert "Traceback" not in output

@@ -33,8 +33,8 @@ seeds_per_variant = 6
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReplayServer]]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.toml").write_text(CONFIG)
-    with ReplayServer("forge") as one, ReplayServer("forge") as two:
-        yield [one, two]
+    with ReplayServer("forge") as first, ReplayServer("forge") as two:
+        yield [first, two]
 
 
 def test_servers_share_the_work_and_one_that_is_off_costs_nothing(
@@ -61,7 +61,7 @@ def test_servers_share_the_work_and_one_that_is_off_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--on", "mars"], "--on must be local, ray or ray:ADDRESS, got 'mars'"),
         (["--ray-actors", "2"], "need --on ray"),
@@ -72,12 +72,12 @@ def test_servers_share_the_work_and_one_that_is_off_costs_nothing(
     ],
 )
 def test_a_choice_that_is_none_is_told(
-    words: list[str], told: str, servers: list[ReplayServer]
+    words: list[str], message: str, servers: list[ReplayServer]
 ) -> None:
     """With what to do instead, and nothing is drawn."""
     result = CliRunner().invoke(main, ["run", "c.toml", *words])
     assert result.exit_code == 2
-    assert told in result.output
+    assert message in result.output
     assert not Path("safelight").exists()
 
 

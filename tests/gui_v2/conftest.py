@@ -32,8 +32,8 @@ def archive(drawn: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def address(archive: Path) -> Iterator[str]:
     """Where that archive is served."""
-    with served(archive) as found:
-        yield found
+    with served(archive) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +65,14 @@ def page(browser: Browser) -> Iterator[Page]:
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("dialog", lambda dialog: faults.append(dialog.message))
-    opened.on("console", lambda said: faults.append(said.text) if _is_refused(said.text) else None)
+    opened.on(
+        "console",
+        lambda message: faults.append(message.text) if _is_refused(message.text) else None,
+    )
     yield opened
     context.close()
     assert faults == []
 
 
-def _is_refused(said: str) -> bool:
-    return "Content Security Policy" in said or "Refused to" in said
+def _is_refused(message: str) -> bool:
+    return "Content Security Policy" in message or "Refused to" in message

@@ -40,15 +40,15 @@ def imports(place: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("place", HEADLESS)
 def test_no_gui_module_is_imported(place: str) -> None:
     """Not even inside a function."""
-    found = [pair for pair in imports(place) if pair[1].partition(".")[0] in GUI]
-    assert found == []
+    faults = [pair for pair in imports(place) if pair[1].partition(".")[0] in GUI]
+    assert faults == []
 
 
 @pytest.mark.parametrize("place", OFFLINE)
 def test_no_network_module_is_imported(place: str) -> None:
     """Learning happens on the user's own machine, from the user's own files."""
-    found = [pair for pair in imports(place) if pair[1].partition(".")[0] in NETWORK]
-    assert found == []
+    faults = [pair for pair in imports(place) if pair[1].partition(".")[0] in NETWORK]
+    assert faults == []
 
 
 def test_the_layers_work_where_no_gui_can_be_imported() -> None:

@@ -95,17 +95,17 @@ def differences(
     """Return those of *questions* that are answered otherwise than from the disk."""
     disk, untaken = Archive(held.path), HeldArchive(held.path)
     untaken._load_from = float("inf")  # it counts by the archive's own views
-    found = []
+    differing = []
     for condition, sort in questions:
         whole = disk.query(condition, sort=sort, limit=None)
         if held.query(condition, sort=sort, limit=None) != whole:
-            found.append(f"{condition} by {sort}")
+            differing.append(f"{condition} by {sort}")
         if held.query(condition, sort=sort, limit=3).rows != whole.rows[:3]:
-            found.append(f"{condition} by {sort}, first page")
+            differing.append(f"{condition} by {sort}, first page")
         if [asdict(f) for f in held.facets(condition)[1]] != [
             asdict(f) for f in untaken.facets(condition)[1]
         ] or held.facets(condition)[0] != len(whole.rows):
-            found.append(f"facets of {condition}")
+            differing.append(f"facets of {condition}")
         if paged:
             rows, after = list[Any](), None
             while (page := held.query(condition, sort=sort, limit=4, after=after)).rows:
@@ -114,8 +114,8 @@ def differences(
                     break
             first = disk.query(condition, sort=sort, limit=4)
             if tuple(rows) != whole.rows or held.query(condition, sort=sort, limit=4) != first:
-                found.append(f"pages of {condition} by {sort}")
-    return found
+                differing.append(f"pages of {condition} by {sort}")
+    return differing
 
 
 def alike(
@@ -126,10 +126,10 @@ def alike(
 ) -> None:
     """Check some questions; of ratings the page may know a moment later."""
     deadline = time.monotonic() + 60
-    while (found := differences(held, questions, paged=paged)) and time.monotonic() < deadline:
+    while (differing := differences(held, questions, paged=paged)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert held._memory is not None
-    assert found == []
+    assert differing == []
 
 
 def rate(archive: Path, chance: random.Random, numbers: int) -> None:
@@ -250,11 +250,11 @@ def test_readers_see_no_run_twice_and_none_missing_while_others_pack(tmp_path: P
 
 def test_a_record_comes_from_its_pack(tmp_path: Path) -> None:
     wanted = [record(number) for number in range(6)]
-    write_pack(packs_folder(tmp_path), [one.to_json().encode() for one in wanted[:4]])
-    for one in wanted[4:]:
-        write_loose(tmp_path, one)
+    write_pack(packs_folder(tmp_path), [run_id.to_json().encode() for run_id in wanted[:4]])
+    for run_id in wanted[4:]:
+        write_loose(tmp_path, run_id)
     held = loaded(tmp_path)
-    assert [held.record(one.run_id) for one in wanted] == wanted
+    assert [held.record(run_id.run_id) for run_id in wanted] == wanted
     assert held.record("last").run_id == Archive(tmp_path).record("last").run_id
     held.close()
 
@@ -266,9 +266,9 @@ def test_faults_of_a_filter_are_told_alike(tmp_path: Path, condition: str) -> No
     with pytest.raises(FilterError) as from_disk:
         Archive(tmp_path).query(condition)
     for ask in (held.query, held.facets):
-        with pytest.raises(FilterError) as told:
+        with pytest.raises(FilterError) as raised:
             ask(condition)
-        assert str(told.value) == str(from_disk.value)
+        assert str(raised.value) == str(from_disk.value)
     held.close()
 
 

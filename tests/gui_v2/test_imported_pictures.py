@@ -30,8 +30,8 @@ def test_an_imported_picture_is_shown_from_where_it_lies(archive: Path, tmp_path
         assert client.get(f"/thumbnails/{digest}").status_code == 200
         assert client.get(f"/look/{digest}").status_code == 200
         Image.new("RGB", (30, 20), "blue").save(place)
-        told = client.get(f"/pictures/{digest}")
-        assert told.status_code == 404, "another picture took its place"
+        response = client.get(f"/pictures/{digest}")
+        assert response.status_code == 404, "another picture took its place"
 
 
 def test_a_record_cannot_lead_to_a_file_that_is_not_its_picture(
@@ -73,12 +73,12 @@ def test_all_imported_pictures_are_served_to_rate(imports_only: Path) -> None:
     with TestClient(create_app(imports_only), base_url=BASE) as client:
 
         def sets(mode: str) -> list[list[str]]:
-            told = client.get("/api/next-to-rate", params={"mode": mode, "rater": "ann"}).json()
-            return [[row["sha256"] for row in one] for one in told["sets"]]
+            answer = client.get("/api/next-to-rate", params={"mode": mode, "rater": "ann"}).json()
+            return [[row["sha256"] for row in group] for group in answer["sets"]]
 
-        assert len({digest for one in sets("one") for digest in one}) == 9
-        assert {len(one) for one in sets("pair")} == {2}
-        assert {len(one) for one in sets("four")} == {4}
+        assert len({digest for group in sets("one") for digest in group}) == 9
+        assert {len(group) for group in sets("pair")} == {2}
+        assert {len(group) for group in sets("four")} == {4}
         left = 9
         while served := sets("one"):
             assert len(served) == left
@@ -102,5 +102,5 @@ def test_a_picture_that_was_imported_twice_is_served_once(
             image = Identity(sha256=digest, pixel_sha256="ab" * 32)
             ratings.add(RatingEvent.now("favourite", image, value=True, rater="bob"))
     with TestClient(create_app(imports_only), base_url=BASE) as client:
-        told = client.get("/api/next-to-rate", params={"mode": "one", "rater": "ann"}).json()
-    assert len(told["sets"]) == 8
+        answer = client.get("/api/next-to-rate", params={"mode": "one", "rater": "ann"}).json()
+    assert len(answer["sets"]) == 8

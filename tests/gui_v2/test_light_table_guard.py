@@ -52,14 +52,14 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def elements(text: str) -> list[tuple[str, dict[str, str | None]]]:
-    found = []
+    seen = []
 
     class Reader(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            found.append((tag, dict(attrs)))
+            seen.append((tag, dict(attrs)))
 
     Reader().feed(text)
-    return found
+    return seen
 
 
 def stars(sha256: str, value: Any = 4, **fields: Any) -> dict[str, Any]:
@@ -188,8 +188,10 @@ def test_the_token_opens_by_header_and_by_form(
         client.cookies.clear()
         client.cookies.set(COOKIE, "0" * 64)
         assert client.get("/api/pictures").status_code == 401
-    told = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
-    assert not any(TOKEN in line for line in told)
+    messages = [
+        r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))
+    ]
+    assert not any(TOKEN in line for line in messages)
 
 
 def test_every_name_is_let_through_only_behind_a_token(archive: Path) -> None:
@@ -298,12 +300,12 @@ def test_a_clock_that_is_ahead_is_kept_and_not_believed(client: TestClient, arch
     for event in (wrong, stars(sha256, 2, timestamp=soon), stars(sha256, 5)):
         answer = client.post("/api/ratings", json={"events": [event]})
         assert answer.json()["accepted"] == [event["event_id"]]
-    kept = {one.event_id: one for one in Archive(archive).ratings().events()}
+    kept = {each.event_id: each for each in Archive(archive).ratings().events()}
     taken = kept[wrong["event_id"]]
     assert taken.client_timestamp == wrong["timestamp"]
     assert taken.timestamp <= utc_timestamp()
-    assert soon in {one.timestamp for one in kept.values()}
-    assert sorted(one.after for one in kept.values()) == [1, 2, 3]
+    assert soon in {each.timestamp for each in kept.values()}
+    assert sorted(each.after for each in kept.values()) == [1, 2, 3]
     assert current_ratings(kept.values())[Identity(sha256=sha256)].stars == 5
 
 
@@ -364,7 +366,7 @@ def test_saying_the_same_twice_is_harmless(client: TestClient, archive: Path) ->
     event = stars(rows_of(client)[0]["sha256"])
     for _ in range(3):
         client.post("/api/ratings", json={"events": [event]})
-    assert [one.event_id for one in Archive(archive).ratings().events()] == [event["event_id"]]
+    assert [each.event_id for each in Archive(archive).ratings().events()] == [event["event_id"]]
 
 
 def test_one_bad_event_does_not_hold_up_the_others(client: TestClient) -> None:
@@ -395,16 +397,16 @@ def test_fair_mode_tells_nothing_about_a_picture(client: TestClient) -> None:
     for mode in ("one", "pair", "four"):
         sets = client.get("/api/next-to-rate", params={"mode": mode}).json()["sets"]
         assert sets
-        for one in sets:
-            for row in one:
+        for group in sets:
+            for row in group:
                 assert set(row) == {"sha256", "pixel_sha256", "width", "height", "after"}
 
 
 def test_sets_to_choose_from_share_prompt_and_size(client: TestClient) -> None:
     sets = client.get("/api/next-to-rate", params={"mode": "four", "fair": "0"}).json()["sets"]
-    for one in sets:
-        assert len({(row["prompt"], row["width"], row["height"]) for row in one}) == 1
-        assert len({row["sha256"] for row in one}) == 4
+    for group in sets:
+        assert len({(row["prompt"], row["width"], row["height"]) for row in group}) == 1
+        assert len({row["sha256"] for row in group}) == 4
 
 
 def test_facets_count_and_their_clauses_find_what_they_counted(client: TestClient) -> None:
@@ -412,28 +414,28 @@ def test_facets_count_and_their_clauses_find_what_they_counted(client: TestClien
     client.post("/api/ratings", json={"events": [stars(sha256, 4)]})
     client.app.state.table.archive._rest_until = 0  # type: ignore[attr-defined]
     for q in ("", "width = 64", "steps = 2 or steps = 4"):
-        told = client.get("/api/facets", params={"q": q}).json()
-        assert told["total"] == len(rows_of(client, q))
-        for facet in told["facets"]:
+        answer = client.get("/api/facets", params={"q": q}).json()
+        assert answer["total"] == len(rows_of(client, q))
+        for facet in answer["facets"]:
             for value in facet["values"]:
                 assert value["on"] is False
-                found = client.get("/api/pictures", params={"q": value["q"]}).json()["rows"]
-                assert len(found) == value["count"], value
+                rows = client.get("/api/pictures", params={"q": value["q"]}).json()["rows"]
+                assert len(rows) == value["count"], value
                 again = client.get("/api/facets", params={"q": value["q"]}).json()["facets"]
                 back = [v for f in again for v in f["values"] if v["clause"] == value["clause"]]
                 assert back[0]["on"]
 
 
 def test_pages_follow_each_other_without_gap_or_double(client: TestClient) -> None:
-    found, after = [], None
+    seen, after = [], None
     while True:
         asked = {"limit": 3, "sort": "cfg_scale"} | ({"after": after} if after else {})
         page = client.get("/api/pictures", params=asked).json()
-        found += [row["sha256"] for row in page["rows"]]
+        seen += [row["sha256"] for row in page["rows"]]
         after = page["after"]
         if after is None:
             break
-    assert len(found) == len(set(found)) == len(rows_of(client))
+    assert len(seen) == len(set(seen)) == len(rows_of(client))
 
 
 def test_neighbours_are_those_of_the_grid(client: TestClient) -> None:
@@ -473,8 +475,8 @@ def test_equal_variants_are_told_before_they_are_drawn(client: TestClient) -> No
         "txt2img": {"prompt": ["a", "b"]},
         "randomizer": {"mode": "fanout", "prompt_sr": rules},
     }
-    told = client.post("/api/plan", json={"config": config}).json()["warnings"]
-    assert "1 of 3 variants is equal to an earlier one: each is drawn once" in told
+    warnings = client.post("/api/plan", json={"config": config}).json()["warnings"]
+    assert "1 of 3 variants is equal to an earlier one: each is drawn once" in warnings
 
 
 def test_without_a_controller_nothing_can_be_run(client: TestClient) -> None:

@@ -20,7 +20,7 @@ def test_no_request_is_too_strange(archive: Path) -> None:
     """Schemathesis makes requests out of the description, fitting ones and others."""
     app = create_app(archive, hosts=("testserver", "localhost", "127.0.0.1"))
     described = schemathesis.openapi.from_asgi("/api/openapi.json", app)
-    operations: list[Any] = [found.ok() for found in described.get_all_operations()]  # type: ignore[union-attr]
+    operations: list[Any] = [each.ok() for each in described.get_all_operations()]  # type: ignore[union-attr]
     assert len(operations) > 12
     modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
     for operation in operations:

@@ -23,18 +23,18 @@ SWEEP_Q = "name = 'sweep'"
 
 def eventually(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
     deadline = time.monotonic() + seconds
-    while not (found := holds()) and time.monotonic() < deadline:
+    while not (outcome := holds()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert found
-    return found
+    assert outcome
+    return outcome
 
 
 def wait(page: Page, holds: Callable[[], Any], seconds: float = 10.0) -> Any:
     deadline = time.monotonic() + seconds
-    while not (found := holds()) and time.monotonic() < deadline:
+    while not (outcome := holds()) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
-    assert found
-    return found
+    assert outcome
+    return outcome
 
 
 def ratings(archive: Path) -> dict[str, Rating]:
@@ -50,17 +50,17 @@ def opened(page: Page, address: str, q: str = "") -> None:
 
 def shown(page: Page) -> list[str]:
     """Return the identities of the tiles, in reading order."""
-    found: list[str] = page.evaluate(
+    names: list[str] = page.evaluate(
         """[...document.querySelectorAll('.line:not([hidden]) .cell-box:not([hidden])')]
         .map((box) => [box.getBoundingClientRect(), box.querySelector('a').pathname.slice(6)])
         .sort(([a], [b]) => a.top - b.top || a.left - b.left).map(([, name]) => name)"""
     )
-    return found
+    return names
 
 
 def at(page: Page) -> str:
-    found: str = page.evaluate("document.activeElement.pathname.slice(6)")
-    return found
+    path: str = page.evaluate("document.activeElement.pathname.slice(6)")
+    return path
 
 
 # -- browse ------------------------------------------------------------------------------
@@ -349,9 +349,9 @@ def test_nothing_is_lost_when_the_server_restarts(
         other.goto(f"http://127.0.0.1:{port}/rate")
         eventually(lambda: len(ratings(archive)) == 5)
     kept = ratings(archive)
-    assert [kept[one].stars for one in order[:2]] == [5, 3]
+    assert [kept[digest].stars for digest in order[:2]] == [5, 3]
     assert kept[order[2]].rejected
-    assert [kept[one].stars for one in order[3:5]] == [1, 2]
+    assert [kept[digest].stars for digest in order[3:5]] == [1, 2]
 
 
 def test_fair_mode_rates_without_names_in_any_order(
@@ -442,8 +442,8 @@ def test_a_run_is_planned_started_and_found(page: Page, address: str, archive: P
     page.click("#start")
     page.wait_for_url("**/runs")
     wait(page, lambda: page.locator("#queue .mark-completed").count() == 1)
-    found = Archive(archive).query("prompt has 'hats'", columns=["cfg_scale"]).rows
-    assert sorted(row[0] for row in found) == [2, 2, 4, 4, 8, 8]
+    rows = Archive(archive).query("prompt has 'hats'", columns=["cfg_scale"]).rows
+    assert sorted(row[0] for row in rows) == [2, 2, 4, 4, 8, 8]
     page.click("#queue h3 a")
     page.wait_for_selector(".strip img")
     assert page.locator(".strip img").count() == 6
@@ -548,7 +548,7 @@ def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
 @pytest.mark.parametrize("width", [390, 1440])
 def test_axe_finds_no_violation(browser: Browser, archive: Path, scheme: Any, width: int) -> None:
     """Contrast, names of buttons, order of headings: for screen readers and tired eyes."""
-    told = []
+    violations = []
     with served(archive) as address:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True,
@@ -556,19 +556,21 @@ def test_axe_finds_no_violation(browser: Browser, archive: Path, scheme: Any, wi
         )  # fmt: skip
         page = context.new_page()
         row = Archive(archive).query(columns=["sha256", "run_id"], limit=2).rows
-        both = ",".join(one[0] for one in row)
+        both = ",".join(violation[0] for violation in row)
         for path in ("/", "/?group=run", f"/look/{row[0][0]}", f"/compare?pictures={both}",
                      f"/sheet?q={quote(SWEEP_Q)}", "/rate", "/rate?mode=pair", "/runs",
                      "/runs/new", f"/runs/{row[0][1]}", "/learn"):  # fmt: skip
             page.goto(address + path)
             page.wait_for_timeout(400)
             page.evaluate(AXE)
-            found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-            told += [
-                (path, one["id"], node["html"][:140]) for one in found for node in one["nodes"][:2]
+            faults = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+            violations += [
+                (path, violation["id"], node["html"][:140])
+                for violation in faults
+                for node in violation["nodes"][:2]
             ]
         context.close()
-    assert told == []
+    assert violations == []
 
 
 @pytest.mark.parametrize("width", [360, 1280, 3840])

@@ -39,11 +39,11 @@ def differences(reading: Reading, values: Mapping[str, Any]) -> Iterator[str]:
         yield f"hash: {reading.hashes!r}, expected {values['model_hash']!r}"
 
 
-def _same(found: object, expected: object) -> bool:
-    if isinstance(expected, str) and isinstance(found, str):
-        return _lines(found) == _lines(expected)
+def _same(actual: object, expected: object) -> bool:
+    if isinstance(expected, str) and isinstance(actual, str):
+        return _lines(actual) == _lines(expected)
     exact = as_whole(expected) if as_whole(expected) is not None else as_number(expected)
-    return found == exact
+    return actual == exact
 
 
 def _lines(text: str) -> list[str]:

@@ -36,18 +36,18 @@ _AWAY = pytest.param(None, marks=pytest.mark.skip(reason="the real texts are not
 def test_real_texts_read_as_the_web_ui_reads_them_or_better(case: dict[str, Any]) -> None:
     info = parse_infotext(case["text"])
     expected = {**case["fields"], **case.get("a_careful_importer_should_give", {})}
-    found = {**info.pairs, "Prompt": info.prompt, "Negative prompt": info.negative_prompt or ""}
-    for key, value in list(found.items()):
+    actual = {**info.pairs, "Prompt": info.prompt, "Negative prompt": info.negative_prompt or ""}
+    for key, value in list(actual.items()):
         if key not in ("Prompt", "Negative prompt") and re.fullmatch(r"\d+x\d+", value):
-            found[f"{key}-1"], found[f"{key}-2"] = value.split("x")
+            actual[f"{key}-1"], actual[f"{key}-2"] = value.split("x")
     for key, value in expected.items():
         if key in case.get("baseline_truncates_json_in", ()):
-            assert found[key].startswith(value)
-            json.loads(found[key])
+            assert actual[key].startswith(value)
+            json.loads(actual[key])
         elif key == "Negative prompt" and "Template" in info.pairs:
-            assert _lines(value)[: len(_lines(found[key]))] == _lines(found[key])
+            assert _lines(value)[: len(_lines(actual[key]))] == _lines(actual[key])
         else:
-            assert _lines(found[key]) == _lines(str(value)), key
+            assert _lines(actual[key]) == _lines(str(value)), key
 
 
 def test_values_with_commas_are_quoted_as_json() -> None:

@@ -241,10 +241,10 @@ def test_a_preview_does_not_hide_what_was_saved() -> None:
 @pytest.mark.parametrize("path", sorted((_DATA / "comfyui").iterdir()), ids=lambda p: p.name[:30])
 def test_the_editors_graph_alone_says_the_same(path: Path) -> None:
     with path.open("rb") as file:
-        found = file_texts(file)
-    size = (found.width, found.height)
-    both = _read(json.loads(found.texts["prompt"]), size=size)
-    alone = _read(None, json.loads(found.texts["workflow"]), size=size)
+        metadata = file_texts(file)
+    size = (metadata.width, metadata.height)
+    both = _read(json.loads(metadata.texts["prompt"]), size=size)
+    alone = _read(None, json.loads(metadata.texts["workflow"]), size=size)
     comment = "/* テスト */"  # the editor strips comments when it queues
     for knob, value in both.knobs.items():
         other = alone.knobs.get(knob)

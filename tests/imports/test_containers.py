@@ -130,12 +130,12 @@ def test_a_text_that_inflates_to_a_gigabyte_is_refused(kind: bytes, bomb: bytes)
     body = b"parameters\0\0" + bomb if kind == b"zTXt" else b"parameters\0\1\0\0\0" + bomb
     data = _png(_chunk(kind, body), _chunk(b"tEXt", b"parameters\0" + _TEXT.encode()))
     tracemalloc.start()
-    found = _texts(data)
+    metadata = _texts(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert "parameters" not in found.texts
+    assert "parameters" not in metadata.texts
     assert peak < 200 * 2**20, "the reader inflates no more than a file may say in all"
-    assert any("too large" in told for told in found.warnings)
+    assert any("too large" in warning for warning in metadata.warnings)
 
 
 def test_many_texts_together_stay_within_the_allowance() -> None:
@@ -154,8 +154,8 @@ def test_a_file_cut_anywhere_or_with_flipped_bits_is_read_or_refused(path: Path)
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
         cut = bytes(damaged[: chance.randrange(len(damaged) + 1)])
         try:
-            found = _texts(cut)
-            read_texts(found, "")
+            metadata = _texts(cut)
+            read_texts(metadata, "")
         except ImageError as error:
             assert str(error)
 

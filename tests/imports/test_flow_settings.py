@@ -25,8 +25,8 @@ _FORGE_VERSION = "Version: f2.0.1v1.10.1-previous-669-gdfdcbab6"
 
 
 def _read(**texts: str) -> Reading:
-    found = FileTexts(texts=texts, width=64, height=64)
-    return read_texts(found, "0" * 64)
+    metadata = FileTexts(texts=texts, width=64, height=64)
+    return read_texts(metadata, "0" * 64)
 
 
 def _swarm(**params: Any) -> str:

@@ -115,7 +115,7 @@ def test_a_copy_is_not_where_the_picture_went(
     summary = import_folders([tmp_path / "backup"], archive)
     assert (summary.imported, summary.known) == (0, 5)
     shutil.rmtree(tmp_path / "backup")
-    assert {Path(str(one["path"])).parent for one in _images(archive)} == {folder}
+    assert {Path(str(image["path"])).parent for image in _images(archive)} == {folder}
 
 
 def test_pictures_that_an_earlier_version_lost_sight_of_are_found_again(
@@ -127,9 +127,9 @@ def test_pictures_that_an_earlier_version_lost_sight_of_are_found_again(
     log = ImportLog(archive.path / "imports")
     log.add_places([(str(lost["sha256"]), str(tmp_path / "backup" / "1.png"))])
     log.close()
-    assert lost["path"] not in {one["path"] for one in _images(archive)}
+    assert lost["path"] not in {image["path"] for image in _images(archive)}
     assert mend_places(archive) == 1
-    assert lost["path"] in {one["path"] for one in _images(archive)}
+    assert lost["path"] in {image["path"] for image in _images(archive)}
     assert mend_places(archive) == 0
 
 
@@ -145,7 +145,7 @@ def test_a_place_that_may_not_be_looked_at_is_one_where_nothing_is(
     shutil.copytree(folder, tmp_path / "backup")
     assert import_folders([tmp_path / "backup"], archive).known == 5
     assert str(tmp_path / "backup" / Path(str(lost["path"])).name) in {
-        one["path"] for one in _images(archive)
+        image["path"] for image in _images(archive)
     }
     shutil.rmtree(tmp_path / "backup")
     assert mend_places(archive) == 1
@@ -155,8 +155,8 @@ def test_a_fresh_archive_makes_the_same_record_and_a_merge_counts_it_once(
     archive: Archive, folder: Path, tmp_path: Path
 ) -> None:
     other = Archive(tmp_path / "other")
-    for one in (archive, other):
-        import_folders([folder], one)
+    for each in (archive, other):
+        import_folders([folder], each)
     merge_archives(archive.path, other.path)
     archive.pack()
     assert len(_images(archive)) == 5
@@ -185,11 +185,11 @@ def test_ratings_of_other_programs_come_along_once(archive: Archive, tmp_path: P
     for _ in range(2):
         summary = import_folders([tmp_path / "p"], archive, again=True)
         assert summary.ratings == 4
-    said = {Path(str(i["path"])).name: (i["stars"], i["rejected"]) for i in _images(archive)}
-    assert said["inside.png"][0] == 4
-    assert said["adobe.png"][1] is True
-    assert said["darktable.png"][0] == 2
-    assert said["windows.jpg"][0] == 3
+    ratings = {Path(str(i["path"])).name: (i["stars"], i["rejected"]) for i in _images(archive)}
+    assert ratings["inside.png"][0] == 4
+    assert ratings["adobe.png"][1] is True
+    assert ratings["darktable.png"][0] == 2
+    assert ratings["windows.jpg"][0] == 3
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_imported(
@@ -202,11 +202,11 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_imported(
     (folder / "gone.png").symlink_to(folder / "nowhere")
     summary = import_folders([folder], archive)
     assert summary.imported == 5
-    told = {Path(fault.path).name: fault.told for fault in summary.faults}
-    assert told["empty.png"] == "the file is empty"
-    assert "no" in told["text.jpg"]
-    assert {"cut.webp", "gone.png"} <= told.keys()
-    assert "pipe.png" not in told, "a pipe would block for ever; it is no picture"
+    reasons = {Path(fault.path).name: fault.reason for fault in summary.faults}
+    assert reasons["empty.png"] == "the file is empty"
+    assert "no" in reasons["text.jpg"]
+    assert {"cut.webp", "gone.png"} <= reasons.keys()
+    assert "pipe.png" not in reasons, "a pipe would block for ever; it is no picture"
 
 
 def test_a_name_that_is_no_text_is_kept(archive: Archive, tmp_path: Path) -> None:
@@ -230,23 +230,23 @@ def test_links_that_loop_and_previews_are_passed_over(folder: Path) -> None:
     _picture(folder / "x.swarmpreview.png", 1)
     _picture(folder / "archive" / "own.png", 1)
     (folder / "notes.txt").write_text("no picture")
-    found = walk_pictures([folder, folder / "1.png"], without=folder / "archive")
-    names = [Path(path).name for path, _, _ in found]
+    walked = walk_pictures([folder, folder / "1.png"], without=folder / "archive")
+    names = [Path(path).name for path, _, _ in walked]
     assert names == ["0.png", "1.png", "2.png", "3.png", "4.png", "again.png", "1.png"]
 
 
 def test_a_folder_that_may_not_be_read_is_told(folder: Path) -> None:
     if os.geteuid() == 0:
-        told: list[tuple[str, str]] = []
-        list(walk_pictures([folder / "missing"], on_fault=lambda *fault: told.append(fault)))
-        assert told == [(str(folder / "missing"), "No such file or directory")]
+        faults: list[tuple[str, str]] = []
+        list(walk_pictures([folder / "missing"], on_fault=lambda *fault: faults.append(fault)))
+        assert faults == [(str(folder / "missing"), "No such file or directory")]
         return
     closed = folder / "closed"
     closed.mkdir(mode=0)
-    told = []
-    found = list(walk_pictures([folder], on_fault=lambda *fault: told.append(fault)))
-    assert len(found) == 5
-    assert told == [(str(closed), "Permission denied")]
+    faults = []
+    walked = list(walk_pictures([folder], on_fault=lambda *fault: faults.append(fault)))
+    assert len(walked) == 5
+    assert faults == [(str(closed), "Permission denied")]
 
 
 def test_pictures_of_safelight_itself_are_known(tmp_path: Path) -> None:
@@ -272,10 +272,10 @@ def test_nothing_of_the_users_is_changed(archive: Archive, folder: Path) -> None
 def test_progress_is_told(archive: Archive, folder: Path) -> None:
     met: list[int] = []
 
-    def tell(summary: ImportSummary) -> None:
+    def on_progress(summary: ImportSummary) -> None:
         met.append(summary.files)
 
-    import_folders([folder], archive, on_progress=tell)
+    import_folders([folder], archive, on_progress=on_progress)
     assert met[-1] == 5
 
 
@@ -283,10 +283,10 @@ def test_the_command_tells_what_was_read_and_what_not(folder: Path, tmp_path: Pa
     _picture(folder / "partly.png", 8, model="")
     (folder / "empty.png").write_bytes(b"")
     asked = ["import", str(folder), str(_DATA), "--archive", str(tmp_path / "a"), "--jobs", "1"]
-    told = CliRunner().invoke(main, asked)
-    assert told.exit_code == 0, told.output
-    assert "model unresolved" in told.output
-    assert "the file is empty" in told.output
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.output
+    assert "model unresolved" in result.output
+    assert "the file is empty" in result.output
     answer = json.loads(CliRunner().invoke(main, [*asked, "--json"]).output)
     assert (answer["unchanged"], answer["fault_count"]) == (answer["files"] - 1, 1)
 

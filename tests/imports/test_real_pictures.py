@@ -42,8 +42,10 @@ def test_a_real_picture_reads_as_expected(path: Path, entry: dict[str, Any]) -> 
     values = entry.get("expected", {}).get("values")
     wrong = _WRONG.get(entry["file"])
     if isinstance(values, dict):
-        found = [d for d in differences(reading, values) if not wrong or not d.startswith(wrong)]
-        assert found == []
+        differing = [
+            d for d in differences(reading, values) if not wrong or not d.startswith(wrong)
+        ]
+        assert differing == []
     elif isinstance(values, str) and values.startswith("no metadata"):
         assert reading.outcome == "none"
     if entry["tool"] in ("no-generation-metadata", "c2pa-only"):

@@ -30,15 +30,15 @@ def texts_of(key: str, text: str) -> FileTexts:
 
 def test_the_tool_of_the_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     text = PAGE.read_text("utf-8")
-    told, _ = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    listings, _ = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     function, line = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {"Reader": Reader}
     exec(compile(function, str(PAGE), "exec"), names)
     reader = eval(line, names)
-    found = texts_of("pixelloom", told)
-    assert picture_reader.read_texts(found, "0" * 64).outcome == "none"
+    metadata = texts_of("pixelloom", listings)
+    assert picture_reader.read_texts(metadata, "0" * 64).outcome == "none"
     monkeypatch.setattr(picture_reader, "FILE_READERS", (reader, *picture_reader.FILE_READERS))
-    reading = picture_reader.read_texts(found, "0" * 64)
+    reading = picture_reader.read_texts(metadata, "0" * 64)
     assert reading.generator == "pixelloom"
     assert reading.config == {
         "txt2img": {

@@ -60,10 +60,10 @@ def test_one_more_column_has_its_coefficient_of_least_squares(prompts: int) -> N
     root = np.sqrt(mixed.weights)
     whole = np.column_stack([mixed.design, mixed.column]) * root[:, None]
     wanted = np.linalg.lstsq(whole, mixed.readings * root)[0][-1]
-    found = mixed.model.coefficient(mixed.column)
-    assert found is not None
-    assert found.difference == pytest.approx(wanted, rel=0.01)
-    assert (found.comparisons, found.prompts) == (mixed.used.sum(), prompts)
+    coefficient = mixed.model.coefficient(mixed.column)
+    assert coefficient is not None
+    assert coefficient.difference == pytest.approx(wanted, rel=0.01)
+    assert (coefficient.comparisons, coefficient.prompts) == (mixed.used.sum(), prompts)
 
 
 @pytest.mark.parametrize("prompts", [4, 400])
@@ -89,13 +89,15 @@ def test_a_column_that_the_knobs_imply_has_no_coefficient(prompts: int) -> None:
     assert mixed.model.coefficient(np.ones(len(mixed.sampler))) is None
 
 
-def told(rows: Sequence[Row], knob: str, readings: Floats) -> dict[str, tuple[float, float]]:
+def estimates_of(
+    rows: Sequence[Row], knob: str, readings: Floats
+) -> dict[str, tuple[float, float]]:
     """Return difference and error of each level of *knob* that has them, by its name."""
     levels, count = levels_of(rows), len(rows)
     model = AdjustedModel(levels, readings, np.ones(count), one_each(count), one_each(count))
     return {
-        levels[knob].names[level]: (one.difference, one.error)
-        for level, one in model.estimates(knob).items()
+        levels[knob].names[level]: (estimate.difference, estimate.error)
+        for level, estimate in model.estimates(knob).items()
     }
 
 
@@ -109,8 +111,8 @@ def test_what_values_are_called_does_not_matter() -> None:
     chance = np.random.default_rng(8)
     readings = np.array([0.1 * ord(row["sampler"]) % 1 for row in rows])
     readings = readings + chance.normal(0, 0.5, len(rows))
-    plain = told(rows, "sampler", readings)
-    other = told([{"sampler": turned[row["sampler"]]} for row in rows], "sampler", readings)
+    plain = estimates_of(rows, "sampler", readings)
+    other = estimates_of([{"sampler": turned[row["sampler"]]} for row in rows], "sampler", readings)
     assert len(plain) == len(names)
     for name, figures in plain.items():
         assert other[turned[name]] == pytest.approx(figures, rel=1e-9)
@@ -122,8 +124,11 @@ def test_how_rare_values_were_rated_moves_no_other() -> None:
     rows: list[Row] = [{"sampler": "a"}] * 41 + [{"sampler": "b"}] * 40 + rare
     readings = np.random.default_rng(2).normal(0, 0.5, len(rows))
     better = readings + np.array([row["sampler"] in "cd" for row in rows])
-    assert set(told(rows, "sampler", readings)) == {"b"}
-    before, after = told(rows, "sampler", readings)["b"], told(rows, "sampler", better)["b"]
+    assert set(estimates_of(rows, "sampler", readings)) == {"b"}
+    before, after = (
+        estimates_of(rows, "sampler", readings)["b"],
+        estimates_of(rows, "sampler", better)["b"],
+    )
     assert after == pytest.approx(before, abs=0.01)
 
 
@@ -151,6 +156,6 @@ def test_an_estimate_says_of_how_many_prompts_its_pictures_are() -> None:
     ])  # fmt: skip
     levels, readings = levels_of(rows), np.random.default_rng(1).normal(size=len(rows))
     model = AdjustedModel(levels, readings, np.ones(len(rows)), prompts, one_each(len(rows)))
-    found = {levels["sampler"].names[n]: e for n, e in model.estimates("sampler").items()}
-    assert (found["b"].comparisons, found["b"].prompts) == (40, 10)
-    assert (found["c"].comparisons, found["c"].prompts) == (40, 1)
+    estimates = {levels["sampler"].names[n]: e for n, e in model.estimates("sampler").items()}
+    assert (estimates["b"].comparisons, estimates["b"].prompts) == (40, 10)
+    assert (estimates["c"].comparisons, estimates["c"].prompts) == (40, 1)

@@ -31,13 +31,13 @@ def test_a_bowl_ends_at_its_lowest_point_within_bounds(seed: int, count: int, he
         off = point - middle
         return 0.5 * float(off @ shape @ off), shape @ off
 
-    found = least(cost, np.zeros(count), low=-bound, high=bound).point
+    lowest = least(cost, np.zeros(count), low=-bound, high=bound).point
     wanted = minimize(
         cost, np.zeros(count), jac=True, method="L-BFGS-B", bounds=[(-bound, bound)] * count,
         options={"ftol": 1e-14, "gtol": 1e-10, "maxiter": 2000},
     )  # fmt: skip
-    assert np.abs(found).max() <= bound
-    assert cost(found)[0] <= wanted.fun + 1e-5 * max(1.0, abs(wanted.fun))
+    assert np.abs(lowest).max() <= bound
+    assert cost(lowest)[0] <= wanted.fun + 1e-5 * max(1.0, abs(wanted.fun))
 
 
 def test_a_bent_valley_is_followed_to_its_end() -> None:

@@ -85,7 +85,7 @@ def test_one_knob_at_a_time_starts_from_where_one_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "design", "runs", "told"),
+    ("levels", "design", "runs", "message"),
     [
         ({}, "grid", None, "at least one knob"),
         ({"steps": []}, "lhs", None, "at least one value"),
@@ -95,8 +95,8 @@ def test_one_knob_at_a_time_starts_from_where_one_is() -> None:
     ],
 )
 def test_what_cannot_be_designed_is_told(
-    levels: dict[str, Any], design: Design, runs: int | None, told: str
+    levels: dict[str, Any], design: Design, runs: int | None, message: str
 ) -> None:
     """In a sentence with the number."""
-    with pytest.raises(PlanError, match=told):
+    with pytest.raises(PlanError, match=message):
         choose_settings(levels, design, runs=runs)

@@ -71,8 +71,8 @@ def scatter(count: int, **knobs: list[Any]) -> list[Row]:
 
 
 def comparisons(effects: Effects, knob: str) -> Mapping[str, Comparison]:
-    (found,) = (one for one in effects.knobs if one.knob == knob)
-    return {one.level: one for one in found.comparisons}
+    (effect,) = (each for each in effects.knobs if each.knob == knob)
+    return {comparison.level: comparison for comparison in effect.comparisons}
 
 
 def better_with_steps(row: Row) -> float:
@@ -82,13 +82,13 @@ def better_with_steps(row: Row) -> float:
 def test_a_sweep_is_read_in_pairs() -> None:
     """Each pair differs in the one knob only; what matters is clear, and has the right size."""
     effects = effects_of(sweep(steps=[8, 20, 30], sampler=["a", "b"]), better_with_steps)
-    assert [one.knob for one in effects.clear] == ["steps"]
-    found = comparisons(effects, "steps")["20"]
-    assert (found.basis, found.n, found.prompts) == ("pairs", 24, 12)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < 0.8 < found.high
-    assert found.low > 0
+    assert [effect.knob for effect in effects.clear] == ["steps"]
+    comparison = comparisons(effects, "steps")["20"]
+    assert (comparison.basis, comparison.n, comparison.prompts) == ("pairs", 24, 12)
+    assert comparison.low is not None
+    assert comparison.high is not None
+    assert comparison.low < 0.8 < comparison.high
+    assert comparison.low > 0
     sampler = next(iter(comparisons(effects, "sampler").values()))
     assert sampler.status in ("open", "small")
     assert "24" not in sampler.against
@@ -98,7 +98,7 @@ def test_pictures_with_seeds_of_their_own_are_adjusted() -> None:
     """No two are alike in all else; the other knobs are held in mind."""
     rows = scatter(300, steps=[8, 20, 30], sampler=["a", "b"], cfg_scale=[3.0, 7.0])
     effects = effects_of(rows, lambda row: better_with_steps(row) + 0.5 * (row["sampler"] == "b"))
-    assert {one.knob for one in effects.clear} == {"steps", "sampler"}
+    assert {effect.knob for effect in effects.clear} == {"steps", "sampler"}
     assert comparisons(effects, "steps")["8"].basis == "adjusted"
 
 
@@ -109,7 +109,7 @@ def test_a_mix_up_that_can_be_undone_is_undone() -> None:
     for row in rows:
         row["sampler"] = "b" if chance.random() < (0.85 if row["steps"] == 8 else 0.15) else "a"
     effects = effects_of(rows, better_with_steps)
-    assert [one.knob for one in effects.clear] == ["steps"]
+    assert [effect.knob for effect in effects.clear] == ["steps"]
 
 
 def test_a_confounder_is_named() -> None:
@@ -119,12 +119,12 @@ def test_a_confounder_is_named() -> None:
         row["model"] = "X" if row["sampler"] == "DPM++ 2M" else "Y"
     effects = effects_of(rows, lambda row: 1.0 * (row["model"] == "X"))
     for knob in ("sampler", "model"):
-        (one,) = comparisons(effects, knob).values()
-        assert one.status == "confounded"
-        assert one.difference is None
-    (told,) = (one.told for one in effects.knobs if one.knob == "sampler")
-    assert "sampler DPM++ 2M" in told
-    assert "with model X" in told
+        (comparison,) = comparisons(effects, knob).values()
+        assert comparison.status == "confounded"
+        assert comparison.difference is None
+    (summary,) = (effect.summary for effect in effects.knobs if effect.knob == "sampler")
+    assert "sampler DPM++ 2M" in summary
+    assert "with model X" in summary
 
 
 def test_a_confounder_of_one_of_many_values_is_named() -> None:
@@ -132,12 +132,15 @@ def test_a_confounder_of_one_of_many_values_is_named() -> None:
     rows = scatter(300, sampler=list("abcdefghijklmn"))
     for row in rows:
         row["model"] = "X" if row["sampler"] == "c" else "Y"
-    found = comparisons(effects_of(rows, lambda row: 1.0 * (row["model"] == "X")), "sampler")
-    assert found["c"].status == "confounded"
-    assert found["c"].notes == (
+    compared = comparisons(effects_of(rows, lambda row: 1.0 * (row["model"] == "X")), "sampler")
+    assert compared["c"].status == "confounded"
+    assert compared["c"].notes == (
         "sampler c was only ever used with model X, and sampler everything else only with model Y",
     )
-    assert {one.status for level, one in found.items() if level != "c"} <= {"open", "small"}
+    assert {comparison.status for level, comparison in compared.items() if level != "c"} <= {
+        "open",
+        "small",
+    }
 
 
 @pytest.mark.parametrize(("shared", "named"), [(0, True), (1, True), (2, False), (9, False)])
@@ -146,8 +149,8 @@ def test_what_shares_nearly_no_picture_is_a_confounder(shared: int, named: bool)
     rows: list[Row] = [{"sampler": "a", "model": "X" if n < shared else "Y"} for n in range(100)]
     rows += [{"sampler": "b", "model": "X"}] * 99
     levels = knob_levels(trials_of(rows, lambda row: 0.0))
-    found = TogetherCounts(levels).confounders("sampler", levels["sampler"].names.index("b"))
-    assert [one.knob for one in found] == ["model"] * named
+    confounders = TogetherCounts(levels).confounders("sampler", levels["sampler"].names.index("b"))
+    assert [confounder.knob for confounder in confounders] == ["model"] * named
 
 
 def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_prompt() -> None:
@@ -159,10 +162,10 @@ def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_pro
         row["prompt"] += ", golden hour" * (row["sampler"] == "c" or number % 2)
         row["prompt"] += " <lora:ink:0.5>" * (row["sampler"] == "c" or number % 3 > 0)
     effects = effects_of(rows, lambda row: 0.5 * (row["sampler"] == "b"))
-    assert {"term:golden hour", "lora.ink"} < {one.knob for one in effects.knobs}
-    found = comparisons(effects, "sampler")
-    assert found["c"].notes == ("sampler c was only ever used with model X",)
-    assert [one.notes for level, one in found.items() if level != "c"] == [()]
+    assert {"term:golden hour", "lora.ink"} < {effect.knob for effect in effects.knobs}
+    compared = comparisons(effects, "sampler")
+    assert compared["c"].notes == ("sampler c was only ever used with model X",)
+    assert [comparison.notes for level, comparison in compared.items() if level != "c"] == [()]
 
 
 def test_pairs_see_through_a_confounder_elsewhere() -> None:
@@ -171,8 +174,8 @@ def test_pairs_see_through_a_confounder_elsewhere() -> None:
     for row in mixed:
         row["sampler"] = "a" if row["steps"] == 8 else "b"
     effects = effects_of(mixed + sweep(prompts=16, steps=[8, 20], sampler=["a"]), better_with_steps)
-    (one,) = comparisons(effects, "steps").values()
-    assert (one.status, one.basis) == ("clear", "pairs")
+    (comparison,) = comparisons(effects, "steps").values()
+    assert (comparison.status, comparison.basis) == ("clear", "pairs")
 
 
 def test_a_knob_that_only_some_samplers_have_is_counted_with_the_sampler() -> None:
@@ -182,8 +185,8 @@ def test_a_knob_that_only_some_samplers_have_is_counted_with_the_sampler() -> No
         if row["sampler"] == "Euler a":
             row["eta"] = 1.0
     effects = effects_of(rows, lambda row: 0.8 * (row["sampler"] == "Euler a"))
-    assert [one.knob for one in effects.clear] == ["sampler"]
-    (eta,) = (one for one in effects.knobs if one.knob == "eta")
+    assert [effect.knob for effect in effects.clear] == ["sampler"]
+    (eta,) = (effect for effect in effects.knobs if effect.knob == "eta")
     assert (eta.status, eta.follows) == ("constant", "sampler")
 
 
@@ -193,31 +196,36 @@ def test_an_interaction_is_found() -> None:
     effects = effects_of(
         rows, lambda row: 0.6 * (2 * ((row["cfg_scale"] > 5) == (row["sampler"] == "a")) - 1)
     )
-    (found,) = effects.interactions
-    assert {found.knob, found.other} == {"cfg_scale", "sampler"}
-    assert abs(found.difference) == pytest.approx(2.4, abs=0.5)
-    both = [row for row in rows
-            if row["cfg_scale"] == 9.0 and row["sampler"] == found.other_change[1]]  # fmt: skip
-    assert (found.knob, found.n, found.pictures) == ("cfg_scale", len(both), 400)
-    assert f"(n = {len(both)} of 400 pictures)" in found.told
+    (interaction,) = effects.interactions
+    assert {interaction.knob, interaction.other} == {"cfg_scale", "sampler"}
+    assert abs(interaction.difference) == pytest.approx(2.4, abs=0.5)
+    both = [
+        row
+        for row in rows
+        if row["cfg_scale"] == 9.0 and row["sampler"] == interaction.other_change[1]
+    ]
+    assert (interaction.knob, interaction.n, interaction.pictures) == ("cfg_scale", len(both), 400)
+    assert f"(n = {len(both)} of 400 pictures)" in interaction.summary
 
 
 @pytest.mark.parametrize(("worth", "word"), [(0.8, "better"), (-0.8, "worse")])
 def test_what_is_clear_is_told_in_a_sentence(worth: float, word: str) -> None:
     """What is compared with what, which way, by how much, and what that rests on."""
     effects = effects_of(sweep(steps=[8, 20]), lambda row: worth * (row["steps"] == 20))
-    one = comparisons(effects, "steps")["20"]
-    figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
+    comparison = comparisons(effects, "steps")["20"]
+    figure = f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]"
     wanted = f"steps 20 against 8 is {word}: {figure}, 12 pairs alike in all else"
-    assert [one.told for one in effects.clear] == [wanted]
+    assert [effect.summary for effect in effects.clear] == [wanted]
 
 
 def test_each_of_many_values_is_compared_with_all_others() -> None:
     """And says so; of few each is compared with the one used most."""
     rows = scatter(600, sampler=list("abcdefghijklmn"), vae=["x", "x", "y", "z"])
     effects = effects_of(rows, lambda row: 0.0)
-    assert {one.against for one in comparisons(effects, "sampler").values()} == {"all others"}
-    assert {one.against for one in comparisons(effects, "vae").values()} == {"x"}
+    assert {comparison.against for comparison in comparisons(effects, "sampler").values()} == {
+        "all others"
+    }
+    assert {comparison.against for comparison in comparisons(effects, "vae").values()} == {"x"}
 
 
 def test_a_picture_drawn_again_is_no_further_evidence() -> None:
@@ -253,11 +261,13 @@ def test_an_interval_of_pairs_is_students(prompts: int) -> None:
     values = scores_of(rows, better_with_steps).reshape(prompts, 2)
     wanted = stats.ttest_rel(values[:, 1], values[:, 0])
     low, high = wanted.confidence_interval(0.95)
-    ((level, one),) = comparisons(effects_of(rows, better_with_steps), "steps").items()
+    ((level, comparison),) = comparisons(effects_of(rows, better_with_steps), "steps").items()
     sign = 1 if level == "20" else -1
-    assert one.difference == pytest.approx(sign * (values[:, 1] - values[:, 0]).mean())
-    assert sorted((sign * low, sign * high)) == pytest.approx([one.low, one.high])
-    assert one.chance == pytest.approx(wanted.pvalue)  # one knob, one comparison: nothing to mend
+    assert comparison.difference == pytest.approx(sign * (values[:, 1] - values[:, 0]).mean())
+    assert sorted((sign * low, sign * high)) == pytest.approx([comparison.low, comparison.high])
+    assert comparison.chance == pytest.approx(
+        wanted.pvalue
+    )  # one knob, one comparison: nothing to mend
 
 
 def spread_of_effects(squares: list[float], noise: list[float]) -> float:
@@ -282,38 +292,44 @@ def test_what_is_expected_is_drawn_to_nothing_as_far_as_the_spread_says(
     worth = dict(zip("abcdefghij", np.linspace(-1, 1, 10), strict=True))
     rows = scatter(count, sampler=list(worth))
     effects = effects_of(rows, lambda row: size * worth[row["sampler"]], noise=1.0)
-    told = [one for one in comparisons(effects, "sampler").values() if one.difference is not None]
-    assert len(told) >= 8
+    with_figure = [
+        comparison
+        for comparison in comparisons(effects, "sampler").values()
+        if comparison.difference is not None
+    ]
+    assert len(with_figure) >= 8
     errors = []
-    for one in told:
-        assert one.low is not None
-        assert one.high is not None
-        assert one.chance is not None
-        errors.append((one.high - one.low) / 2 / 1.96)  # many pictures: nearly normal
-    squares = [(one.difference or 0) ** 2 for one in told]
+    for comparison in with_figure:
+        assert comparison.low is not None
+        assert comparison.high is not None
+        assert comparison.chance is not None
+        errors.append((comparison.high - comparison.low) / 2 / 1.96)  # many pictures: nearly normal
+    squares = [(comparison.difference or 0) ** 2 for comparison in with_figure]
     spread = spread_of_effects(squares, [error**2 for error in errors])
-    for one, error in zip(told, errors, strict=True):
-        shrunk = (one.difference or 0) * spread / (spread + error**2)
-        assert one.expected == pytest.approx(shrunk, rel=0.03, abs=1e-4)
-        assert abs(one.expected or 0) < 0.99 * abs(one.difference or 0)
+    for comparison, error in zip(with_figure, errors, strict=True):
+        shrunk = (comparison.difference or 0) * spread / (spread + error**2)
+        assert comparison.expected == pytest.approx(shrunk, rel=0.03, abs=1e-4)
+        assert abs(comparison.expected or 0) < 0.99 * abs(comparison.difference or 0)
 
 
 def test_of_many_looks_the_best_is_no_find() -> None:
     """Holm's correction: the least of k chances counts k times, the next k - 1 times."""
     rows = sweep(10, steps=[8, 20], cfg_scale=[4.0, 7.0], sampler=["a", "b"])
     effects = effects_of(rows, lambda row: 0.25 * (row["steps"] == 20), noise=0.6)
-    plain, told = [], []
+    plain, corrected = [], []
     for knob in ("steps", "cfg_scale", "sampler"):
-        (one,) = comparisons(effects, knob).values()
-        assert one.low is not None
-        assert one.high is not None
-        reach = stats.t.ppf(0.975, one.prompts - 1)
-        error = (one.high - one.low) / 2 / reach
-        plain.append(2 * stats.t.sf(abs(one.difference or 0) / error, one.prompts - 1))
-        told.append(one.chance)
+        (comparison,) = comparisons(effects, knob).values()
+        assert comparison.low is not None
+        assert comparison.high is not None
+        reach = stats.t.ppf(0.975, comparison.prompts - 1)
+        error = (comparison.high - comparison.low) / 2 / reach
+        plain.append(
+            2 * stats.t.sf(abs(comparison.difference or 0) / error, comparison.prompts - 1)
+        )
+        corrected.append(comparison.chance)
     order = np.argsort(plain)
     wanted = np.maximum.accumulate([plain[p] * (3 - i) for i, p in enumerate(order)])
-    np.testing.assert_allclose([told[p] for p in order], np.minimum(wanted, 1), rtol=1e-6)
+    np.testing.assert_allclose([corrected[p] for p in order], np.minimum(wanted, 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0.0, 0.8, 1.7])
@@ -324,35 +340,37 @@ def test_the_ratings_that_are_lacking_are_the_textbooks_sample_size(size: float)
     """
     rows = sweep(8, sampler=list("abcdefgh"))
     effects = effects_of(rows, lambda row: -size * (row["sampler"] == "a"), noise=0.8)
-    found = comparisons(effects, "sampler").values()
-    clear = stats.norm.isf(0.03 / 2 / len(found)) + stats.norm.ppf(0.8)
+    compared = comparisons(effects, "sampler").values()
+    clear = stats.norm.isf(0.03 / 2 / len(compared)) + stats.norm.ppf(0.8)
     lacking = []
-    for one in found:
-        assert (one.status == "open") is (one.more is not None)
-        if one.more is not None:
-            assert one.low is not None
-            assert one.high is not None
-            error = (one.high - one.low) / 2 / stats.t.ppf(0.975, one.prompts - 1)
-            target = max(abs(one.expected or 0), MATTERS)
-            wanted = max(2 * one.n * ((clear * error / target) ** 2 - 1), 2)
-            assert wanted - 0.01 <= one.more <= 1.1 * wanted + 1
-            lacking.append(one.more)
+    for comparison in compared:
+        assert (comparison.status == "open") is (comparison.more is not None)
+        if comparison.more is not None:
+            assert comparison.low is not None
+            assert comparison.high is not None
+            error = (
+                (comparison.high - comparison.low) / 2 / stats.t.ppf(0.975, comparison.prompts - 1)
+            )
+            target = max(abs(comparison.expected or 0), MATTERS)
+            wanted = max(2 * comparison.n * ((clear * error / target) ** 2 - 1), 2)
+            assert wanted - 0.01 <= comparison.more <= 1.1 * wanted + 1
+            lacking.append(comparison.more)
     assert lacking
     assert (min(lacking) == 2) is (size == 1.7)  # some are so near that a pair settles them
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ([], "no rated pictures"),
         (scatter(1, steps=[8, 20]), "only one rated picture"),
         (scatter(30, steps=[8, 20]), "all 30 rated pictures have the same score"),
     ],
 )
-def test_where_nothing_can_be_said_it_says_why(rows: list[Row], told: str) -> None:
+def test_where_nothing_can_be_said_it_says_why(rows: list[Row], message: str) -> None:
     """A sentence, and no figure."""
     effects = effects_of(rows, lambda row: 0.25, noise=0.0)
-    assert told in effects.told
+    assert message in effects.reason
     assert effects.knobs == ()
 
 
@@ -362,10 +380,10 @@ def test_a_constant_knob_and_one_with_a_thousand_values_are_told_so() -> None:
     for number, row in enumerate(rows):
         row["vae"], row["cfg_scale"] = f"vae {number}", 1 + number * 7 % 1000 / 50
     effects = effects_of(rows, better_with_steps)
-    assert [one.knob for one in effects.clear] == ["steps"]
-    by_name = {one.knob: one for one in effects.knobs}
-    assert by_name["model"].told == "model was always only: nothing to compare"
-    assert by_name["vae"].told.startswith("not enough evidence about vae: 1000 values")
+    assert [effect.knob for effect in effects.clear] == ["steps"]
+    by_name = {effect.knob: effect for effect in effects.knobs}
+    assert by_name["model"].summary == "model was always only: nothing to compare"
+    assert by_name["vae"].summary.startswith("not enough evidence about vae: 1000 values")
     assert by_name["vae"].unused == 800
     assert by_name["steps"].unused == by_name["cfg_scale"].unused == 0  # all are in a range
 
@@ -373,8 +391,8 @@ def test_a_constant_knob_and_one_with_a_thousand_values_are_told_so() -> None:
 def test_few_pairs_have_no_figure() -> None:
     """One pair less than the threshold, and nothing else to go by."""
     effects = effects_of(sweep(prompts=FEWEST_PAIRS - 1, steps=[8, 20]), better_with_steps)
-    (one,) = comparisons(effects, "steps").values()
-    assert (one.status, one.difference) == ("few", None)
+    (comparison,) = comparisons(effects, "steps").values()
+    assert (comparison.status, comparison.difference) == ("few", None)
 
 
 def test_the_plot_shows_every_figure_with_its_n() -> None:

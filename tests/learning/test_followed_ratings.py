@@ -19,14 +19,14 @@ def hashed(kind: str, number: int) -> str:
     return f"{kind}{number:063x}"
 
 
-def said(chance: random.Random, number: int, earlier: list[str]) -> RatingEvent:
+def event_about(chance: random.Random, number: int, earlier: list[str]) -> RatingEvent:
     """Return an event about one of few pictures, known by one hash, the other, or both."""
 
     def image() -> Identity:
-        one = chance.randrange(6)
+        picture = chance.randrange(6)
         both = {
-            "sha256": hashed("b", one),
-            "pixel_sha256": hashed("f", chance.choice([one, one // 2])),
+            "sha256": hashed("b", picture),
+            "pixel_sha256": hashed("f", chance.choice([picture, picture // 2])),
         }
         return Identity(**chance.choice([both, *({name: both[name]} for name in both)]))
 
@@ -54,7 +54,9 @@ def said(chance: random.Random, number: int, earlier: list[str]) -> RatingEvent:
 
 
 def by_hash(ratings: Any) -> dict[str, Rating]:
-    return {digest: one for one in ratings for digest in (*one.sha256s, *one.pixel_sha256s)}
+    return {
+        digest: rating for rating in ratings for digest in (*rating.sha256s, *rating.pixel_sha256s)
+    }
 
 
 @settings(max_examples=100, deadline=None)
@@ -73,7 +75,7 @@ def test_every_step_adds_up_to_the_whole(
     torn = folder / "torn.jsonl"
     for step in steps:
         for _ in range(step):
-            event = said(chance, number, earlier)
+            event = event_about(chance, number, earlier)
             number += 1
             earlier.append(event.event_id)
             line = event.to_json()
@@ -108,12 +110,12 @@ def test_nothing_new_costs_nothing(tmp_path: Path) -> None:
     with RatingStore(tmp_path) as store:
         store.add(RatingEvent.now("stars", Identity(sha256="a" * 64), value=3))
         followed = FollowedRatings(tmp_path)
-        assert [one.stars for one in followed.news().ratings] == [3]
+        assert [rating.stars for rating in followed.news().ratings] == [3]
         assert followed.news().hashes == frozenset()
         store.add(RatingEvent.now("stars", Identity(sha256="b" * 64), value=5))
         change = followed.news()
         assert change.hashes == frozenset({"b" * 64})
-        assert [one.stars for one in change.ratings] == [5]
+        assert [rating.stars for rating in change.ratings] == [5]
 
 
 def test_damaged_lines_are_told_as_by_who_reads_everything(tmp_path: Path) -> None:
@@ -128,13 +130,13 @@ def test_damaged_lines_are_told_as_by_who_reads_everything(tmp_path: Path) -> No
         segment.write_bytes(whole.replace(b"stars", b"stirs", 1) + b"{half")
         assert len(followed.news().ratings) == 2
         rotten = whole.splitlines(keepends=True)[-1].replace(b"stars", b"stirs")
-        for line, told in ((b" of it\n", "1 line is"), (rotten, "2 lines are")):
+        for line, message in ((b" of it\n", "1 line is"), (rotten, "2 lines are")):
             with segment.open("ab") as file:
                 file.write(line)
             followed.news()
             store.events()
             assert followed.trouble == store.passed_over
-            assert f"{told} no rating" in followed.trouble[segment]
+            assert f"{message} no rating" in followed.trouble[segment]
         with segment.open("ab") as file:
             file.write(rotten.rstrip())
         followed.news()

@@ -25,29 +25,29 @@ def test_many_numbers_are_cut_into_five_ranges_of_as_many_pictures(count: int) -
     """Nobody compares guidance 6.98 with 7.02; each range is named by its ends."""
     chance = np.random.default_rng(count)
     column = chance.permutation(np.exp(chance.normal(size=count)))
-    found = levels_of("steps", column.tolist())
-    assert len(found.names) == 5
-    assert found.counts.sum() == count
-    assert np.ptp(found.counts) <= 1
-    assert found.different == count
-    parts = [column[found.codes == level] for level in range(5)]
+    levels = levels_of("steps", column.tolist())
+    assert len(levels.names) == 5
+    assert levels.counts.sum() == count
+    assert np.ptp(levels.counts) <= 1
+    assert levels.different == count
+    parts = [column[levels.codes == level] for level in range(5)]
     assert all(one.max() < other.min() for one, other in pairwise(parts))
-    assert found.values is not None
-    for level, name in enumerate(found.names):
+    assert levels.values is not None
+    for level, name in enumerate(levels.names):
         inside = parts[level]
         assert name == f"{inside.min():.4g} to {inside.max():.4g}"
-        assert found.values[level] == pytest.approx(inside.mean())
+        assert levels.values[level] == pytest.approx(inside.mean())
 
 
 @given(st.lists(st.none() | st.integers(0, 30), min_size=1, max_size=60))
 def test_every_picture_is_counted_in_the_level_of_its_number(values: list[int | None]) -> None:
     """Be they few or many, equal or missing; what is missing is a level of its own."""
-    found = levels_of("steps", values)
+    levels = levels_of("steps", values)
     known = {value for value in values if value is not None}
-    assert found.different == len(known) + (None in values)
-    assert found.counts.tolist() == np.bincount(found.codes).tolist()
-    for value, code in zip(values, found.codes, strict=True):
-        name = found.names[code]
+    assert levels.different == len(known) + (None in values)
+    assert levels.counts.tolist() == np.bincount(levels.codes).tolist()
+    for value, code in zip(values, levels.codes, strict=True):
+        name = levels.names[code]
         if value is None or len(known) <= 8:
             assert name == ("(none)" if value is None else f"{value}")
         else:
@@ -73,17 +73,17 @@ def test_of_values_used_alike_the_first_of_the_alphabet_are_looked_at() -> None:
     names = [f"v{number:03}" for number in range(300)]
     often = names[1::7]
     values = np.random.default_rng(5).permutation([*names, *often]).tolist()
-    found = levels_of("steps", values)
+    levels = levels_of("steps", values)
     rest = [name for name in names if name not in often]
-    assert found.names == tuple(sorted([*often, *rest[: MOST_LEVELS - len(often)]]))
-    assert found.different == 300
+    assert levels.names == tuple(sorted([*often, *rest[: MOST_LEVELS - len(often)]]))
+    assert levels.different == 300
 
 
 def test_where_nothing_was_rated_knobs_have_no_levels() -> None:
     """Nor any trace: an archive begins so."""
-    found = knob_levels(trials_of([{"steps": 8, "prompt": "a boat"}], lambda row: None))["steps"]
-    assert (found.names, found.counts.tolist(), found.reference) == ((), [], None)
-    assert found.constant
+    levels = knob_levels(trials_of([{"steps": 8, "prompt": "a boat"}], lambda row: None))["steps"]
+    assert (levels.names, levels.counts.tolist(), levels.reference) == ((), [], None)
+    assert levels.constant
 
 
 def test_pictures_are_alike_but_for_a_term_where_the_rest_of_the_prompt_is_the_same() -> None:

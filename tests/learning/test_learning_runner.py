@@ -108,16 +108,16 @@ def test_every_fault_of_a_plan_is_reported() -> None:
 
 def test_a_combination_that_cannot_run_is_noted_and_the_others_go_on() -> None:
     """A night's plan does not end at its first bad value."""
-    told: list[tuple[LearningOutcome, int, int]] = []
+    outcomes: list[tuple[LearningOutcome, int, int]] = []
     runner = LearningRunner(
-        recording_runner().run, on_outcome=lambda *arguments: told.append(arguments)
+        recording_runner().run, on_outcome=lambda *arguments: outcomes.append(arguments)
     )
     plan = LearningPlan.single(BASE, stage="txt2img", variable="sampler", values=["Nope", "Heun"])
     result = runner.run(plan)
     assert "does not know 'Nope'" in (result.outcomes[0].error or "")
     assert result.outcomes[0].images == ()
     assert len(result.outcomes[1].images) == 1
-    assert [(done, of) for _, done, of in told] == [(1, 2), (2, 2)]
+    assert [(done, of) for _, done, of in outcomes] == [(1, 2), (2, 2)]
 
 
 @dataclass(frozen=True)
@@ -289,8 +289,8 @@ def test_a_runner_without_hooks_makes_records_all_the_same() -> None:
         PipelineController(PipelineRunner(FakeBackend())).run,
     ):
         outcomes = LearningRunner(run).run(plan).outcomes
-        assert [one.error for one in outcomes] == [None, None]
-        assert [one.record.primary_steps for one in outcomes if one.record] == [1, 2]
+        assert [outcome.error for outcome in outcomes] == [None, None]
+        assert [outcome.record.primary_steps for outcome in outcomes if outcome.record] == [1, 2]
 
 
 def test_a_wrapper_that_takes_anything_is_given_nothing_it_does_not_name() -> None:

@@ -136,8 +136,8 @@ def test_what_a_pick_tells_is_the_information_of_the_book(mean: float, variance:
     weights /= weights.sum()
     chances = stats.norm.cdf(differences)
     wanted = entropy(weights @ chances) - weights @ entropy(chances)
-    told = _information_of_pick(np.array([mean, -mean]), np.array([variance, variance]))
-    assert told == pytest.approx(np.full(2, wanted), abs=0.02)
+    information = _information_of_pick(np.array([mean, -mean]), np.array([variance, variance]))
+    assert information == pytest.approx(np.full(2, wanted), abs=0.02)
 
 
 @pytest.mark.parametrize("mean", [-60.0, -9.0, 9.0, 60.0])

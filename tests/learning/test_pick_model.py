@@ -37,8 +37,8 @@ def log_posterior(choices: Sequence[Choice], scores: Floats, b: float, nu: float
         shown = (choice.winner, *choice.losers)
         worth = [math.exp(b * scores[place]) for place in shown]
         tie = nu * math.sqrt(worth[0] * worth[1]) if len(shown) == 2 else 0.0
-        said = tie if choice.tie else worth[0]
-        total += choice.weight * math.log(said / (sum(worth) + tie))
+        won = tie if choice.tie else worth[0]
+        total += choice.weight * math.log(won / (sum(worth) + tie))
     return total
 
 

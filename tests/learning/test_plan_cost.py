@@ -47,8 +47,8 @@ def test_the_nearest_kind_that_was_timed_counts() -> None:
 
 def test_the_sentence_says_how_many_timings_it_rests_on() -> None:
     """With the range in which a tenth to nine tenths of them lie."""
-    told = plan_cost([timed(40, 0) for _ in range(200)], EARLIER).sentence()
-    assert told == (
+    sentence = plan_cost([timed(40, 0) for _ in range(200)], EARLIER).sentence()
+    assert sentence == (
         "200 pictures, about 15 min (15 min to 15 min), from 4 timed pictures of the same"
         " engine, model and sampler"
     )

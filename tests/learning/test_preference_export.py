@@ -46,19 +46,19 @@ def _picture(letter: str, prompt: str = "a lighthouse", width: int = 512) -> Rat
 A, B, C = (_picture(letter) for letter in "abc")
 
 
-def _stars(one: RatedPicture, value: int, rater: str = "ann") -> RatingEvent:
-    return RatingEvent.now("stars", one.identity, value=value, rater=rater, timestamp=NOON)
+def _stars(picture: RatedPicture, value: int, rater: str = "ann") -> RatingEvent:
+    return RatingEvent.now("stars", picture.identity, value=value, rater=rater, timestamp=NOON)
 
 
 def _pick(shown: tuple[RatedPicture, ...], *won: int, rater: str = "ann") -> RatingEvent:
-    identities = tuple(one.identity for one in shown)
+    identities = tuple(identity.identity for identity in shown)
     name = f"{next(_numbers):06d}"
     return RatingEvent(
         event_id=name, timestamp=NOON, kind="pick", shown=identities, won=won, rater=rater
     )
 
 
-def _said(pairs: list[PreferencePair]) -> list[tuple[str, str, float]]:
+def _preferences(pairs: list[PreferencePair]) -> list[tuple[str, str, float]]:
     return sorted((pair.first.path, pair.second.path, pair.preference) for pair in pairs)
 
 
@@ -70,9 +70,12 @@ def _pairs(
 
 def test_a_pick_pairs_winners_with_losers_and_never_losers_with_each_other() -> None:
     """Nobody said which of the two losers is better."""
-    assert _said(_pairs(_pick((C, B, A), 0))) == [("a.png", "c.png", 0.0), ("b.png", "c.png", 0.0)]
+    assert _preferences(_pairs(_pick((C, B, A), 0))) == [
+        ("a.png", "c.png", 0.0),
+        ("b.png", "c.png", 0.0),
+    ]
     tied = _pairs(_pick((A, B, C), 0, 1))
-    assert _said(tied) == [
+    assert _preferences(tied) == [
         ("a.png", "b.png", 0.5),
         ("a.png", "c.png", 1.0),
         ("b.png", "c.png", 1.0),
@@ -83,7 +86,7 @@ def test_a_pick_pairs_winners_with_losers_and_never_losers_with_each_other() -> 
 def test_stars_pair_what_one_rater_rated() -> None:
     """Ann's four stars are not Bob's."""
     events = [_stars(A, 5), _stars(B, 3), _stars(C, 3), _stars(A, 1, "bob"), _stars(B, 0, "cy")]
-    assert _said(_pairs(*events)) == [
+    assert _preferences(_pairs(*events)) == [
         ("a.png", "b.png", 1.0),
         ("a.png", "c.png", 1.0),
         ("b.png", "c.png", 0.5),
@@ -271,7 +274,7 @@ def test_a_published_set_of_ratings_gives_the_pairs_it_implies(
             )
         )
     scores = {row["name"]: 1 + min(4, int(float(row["mos_quality"]))) for row in rows}
-    events = [_stars(one, scores[one.path]) for one in pictures]
+    events = [_stars(picture, scores[picture.path]) for picture in pictures]
     pairs = list(preference_pairs(events, pictures))
     per_prompt: dict[str, int] = {}
     for row in rows:

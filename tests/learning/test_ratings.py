@@ -178,7 +178,8 @@ def test_picks_count_wins_losses_and_ties_and_a_skip_counts_nothing() -> None:
     outcomes = ((0,), (0, 1), (0, 1, 2), ())
     ratings = current_ratings([RatingEvent.now("pick", shown=shown, won=won) for won in outcomes])
     counts = [
-        (ratings[one].picks_won, ratings[one].picks_lost, ratings[one].picks_tied) for one in shown
+        (ratings[identity].picks_won, ratings[identity].picks_lost, ratings[identity].picks_tied)
+        for identity in shown
     ]
     assert counts == [(2, 0, 1), (1, 1, 1), (0, 2, 1)]
 
@@ -308,14 +309,14 @@ def test_a_rating_of_another_program_counts_by_its_time(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 59)), min_size=1))
 def test_who_has_read_everything_has_the_last_word(
-    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[int, int, int]]
+    tmp_path_factory: pytest.TempPathFactory, triples: list[tuple[int, int, int]]
 ) -> None:
     """Whatever the clocks: each writer opens the archive, looks, and rates."""
     folder = tmp_path_factory.mktemp("ratings")
-    for number, (picture, value, second) in enumerate(said):
+    for number, (picture, value, second) in enumerate(triples):
         with RatingStore(folder) as store:
             store.add(_stars((A, B, C)[picture], value, second, event_id=str(number)))
-    last = {picture: value for picture, value, _ in said}
+    last = {picture: value for picture, value, _ in triples}
     ratings = current_ratings(RatingStore(folder).events())
     for picture, value in last.items():
         assert (ratings[(A, B, C)[picture]].stars or 0) == value
@@ -494,16 +495,18 @@ def test_a_pixel_hash_that_is_computed_later_makes_no_second_event() -> None:
 def test_exif_stars_and_stars_of_generators_are_read() -> None:
     """Half the tools know only a star, and a star is a favourite, never 5 of 5."""
 
-    def said(events: tuple[RatingEvent, ...]) -> list[tuple[str, object, str]]:
+    def values_of(events: tuple[RatingEvent, ...]) -> list[tuple[str, object, str]]:
         return [(event.kind, event.value, event.source) for event in events]
 
-    assert said(ratings_from_exif(3, image=A, timestamp=NOON)) == [("stars", 3, "imported:exif")]
-    assert said(ratings_from_exif(None, 99, image=A, timestamp=NOON))[0][1] == 5
+    assert values_of(ratings_from_exif(3, image=A, timestamp=NOON)) == [
+        ("stars", 3, "imported:exif")
+    ]
+    assert values_of(ratings_from_exif(None, 99, image=A, timestamp=NOON))[0][1] == 5
     assert ratings_from_exif(b"3", 7000, image=A, timestamp=NOON) == ()
     swarm = ratings_from_swarmui({"is_starred": True}, A, timestamp=NOON)
-    assert said(swarm) == [("favourite", True, "imported:swarmui")]
+    assert values_of(swarm) == [("favourite", True, "imported:swarmui")]
     invoke = ratings_from_invokeai({"starred": 1}, A, timestamp=NOON)
-    assert said(invoke) == [("favourite", True, "imported:invokeai")]
+    assert values_of(invoke) == [("favourite", True, "imported:invokeai")]
     assert ratings_from_swarmui({"is_starred": False}, A, timestamp=NOON) == ()
     assert ratings_from_invokeai({}, A, timestamp=NOON) == ()
 

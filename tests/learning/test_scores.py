@@ -65,11 +65,13 @@ events = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(events, st.randoms(use_true_random=False))
-def test_the_same_events_give_the_same_bits(said: list[RatingEvent], chance: random.Random) -> None:
+def test_the_same_events_give_the_same_bits(
+    judgements: list[RatingEvent], chance: random.Random
+) -> None:
     """In any order, and met twice; every figure is a number."""
-    shuffled = said + said[:3]
+    shuffled = judgements + judgements[:3]
     chance.shuffle(shuffled)
-    one, other = fit_scores(said), fit_scores(shuffled)
+    one, other = fit_scores(judgements), fit_scores(shuffled)
     assert one.identities == other.identities
     for name in ("scores", "deviations", "readings", "ratings"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
@@ -80,9 +82,9 @@ def test_the_same_events_give_the_same_bits(said: list[RatingEvent], chance: ran
 
 def test_more_stars_are_a_higher_score_and_more_raters_a_surer_one() -> None:
     """The plainest thing that a score must do."""
-    said = [stars(n, 1 + n // 4, rater) for n in range(20) for rater in ("ann", "bob")]
-    said += [stars(n, 1 + n // 4, "cem") for n in range(0, 20, 4)]
-    scores = fit_scores(said)
+    judgements = [stars(n, 1 + n // 4, rater) for n in range(20) for rater in ("ann", "bob")]
+    judgements += [stars(n, 1 + n // 4, "cem") for n in range(0, 20, 4)]
+    scores = fit_scores(judgements)
     assert of(scores, 0) < of(scores, 4) < of(scores, 9) < of(scores, 13) < of(scores, 18)
     assert scores.scores.mean() == pytest.approx(0, abs=1e-9)
     twice, thrice = scores.place(f"{1:064x}"), scores.place(f"{0:064x}")
@@ -98,9 +100,9 @@ def test_a_stingy_rater_is_read_on_his_own_scale() -> None:
     chance = np.random.default_rng(0)
     taste = chance.normal(size=80)
     order = np.argsort(np.argsort(taste)) * 5 // 80
-    said = [stars(n, 1 + int(order[n]), "generous") for n in range(40)]
-    said += [stars(n, 1 + min(int(order[n]) // 2, 2), "stingy") for n in range(40, 80)]
-    scores = fit_scores(said)
+    judgements = [stars(n, 1 + int(order[n]), "generous") for n in range(40)]
+    judgements += [stars(n, 1 + min(int(order[n]) // 2, 2), "stingy") for n in range(40, 80)]
+    scores = fit_scores(judgements)
     places = [scores.place(f"{n:064x}") or 0 for n in range(80)]
     generous, stingy = scores.scores[places[:40]], scores.scores[places[40:]]
     assert abs(generous.mean() - stingy.mean()) < 0.35
@@ -139,8 +141,8 @@ def test_a_tie_of_all_counts_as_one_comparison_less_than_there_are_pictures(coun
 
 def test_a_picture_that_a_thousand_people_rated_has_a_score() -> None:
     """However unlikely all that they said is together."""
-    said = [stars(0, 1 + number % 5, f"r{number:04}") for number in range(1000)]
-    scores = fit_scores([*said, stars(1, 5, "r0000")])
+    judgements = [stars(0, 1 + number % 5, f"r{number:04}") for number in range(1000)]
+    scores = fit_scores([*judgements, stars(1, 5, "r0000")])
     assert np.isfinite(scores.scores).all()
     assert 0 < scores.deviations[scores.place(f"{0:064x}") or 0] < 0.1
 
@@ -161,12 +163,12 @@ def test_readings_are_not_drawn_to_zero() -> None:
     """The slope of scores on the truth is below one, that of readings about one."""
     chance = np.random.default_rng(1)
     taste = chance.normal(size=600)
-    said = []
+    judgements = []
     for rater in ("ann", "bob"):
         felt = taste + chance.logistic(size=600) / 2.2
         values = 1 + np.searchsorted([-1.5, -0.5, 0.5, 1.5], felt)
-        said += [stars(n, int(values[n]), rater) for n in range(600)]
-    scores = fit_scores(said)
+        judgements += [stars(n, int(values[n]), rater) for n in range(600)]
+    scores = fit_scores(judgements)
     truth = taste[[int(name, 16) for name in scores.identities]]
     assert np.polyfit(truth, scores.scores, 1)[0] < 0.85
     assert np.polyfit(truth, scores.readings, 1)[0] == pytest.approx(1, abs=0.08)
@@ -176,14 +178,14 @@ def test_readings_are_not_drawn_to_zero() -> None:
 def test_picks_of_two_read_as_far_apart_as_they_are() -> None:
     """Only differences are known of pairs; they are neither halved nor doubled."""
     chance = np.random.default_rng(2)
-    said = []
+    judgements = []
     for pair in range(300):
         better = chance.random(4) < 1 / (1 + np.exp(-1.5))
-        said += [
+        judgements += [
             pick(f"{pair}-{turn}", (2 * pair, 2 * pair + 1), (0 if won else 1,))
             for turn, won in enumerate(better)
         ]
-    scores = fit_scores(said)
+    scores = fit_scores(judgements)
     order = np.argsort([int(name, 16) for name in scores.identities])
     readings = scores.readings[order]
     assert np.mean(readings[0::2] - readings[1::2]) * scores.pick_sharpness == pytest.approx(
@@ -218,8 +220,8 @@ def test_alpha_is_krippendorffs() -> None:
         [0, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, 0],
         [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, 0],
     ]
-    said = [(unit, value) for row in table for unit, value in enumerate(row) if value]
-    units, values = np.array(said).T
+    judgements = [(unit, value) for row in table for unit, value in enumerate(row) if value]
+    units, values = np.array(judgements).T
     alpha, pictures = krippendorff_alpha(units, values)
     assert alpha == pytest.approx(0.815, abs=0.001)
     assert pictures == 11

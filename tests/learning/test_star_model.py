@@ -40,12 +40,12 @@ def test_the_slope_is_that_of_differences(seed: int) -> None:
     shape = (len(cells.rows), len(_NODES))
     expected = np.random.default_rng(seed).exponential(size=shape)
     vector = some_parameters(seed)
-    told = cells.fit_and_slope(vector, expected)[1]
+    slope = cells.fit_and_slope(vector, expected)[1]
     for place, step in enumerate(1e-5 * np.eye(len(vector))):
         above = cells.fit_and_slope(vector + step, expected)[0]
         below = cells.fit_and_slope(vector - step, expected)[0]
-        near = 1e-6 * np.abs(told).max()
-        assert told[place] == pytest.approx((above - below) / 2e-5, abs=near)
+        near = 1e-6 * np.abs(slope).max()
+        assert slope[place] == pytest.approx((above - below) / 2e-5, abs=near)
 
 
 def test_one_of_the_five_is_always_given() -> None:
@@ -75,9 +75,9 @@ def test_a_flag_alone_is_the_posterior_of_the_book() -> None:
         times=np.zeros(2), image_count=3, rater_names=("ann",),
     )  # fmt: skip
     fit = fit_stars(flags)
-    told = list(zip(fit.means, fit.variances, strict=True))
+    estimates = list(zip(fit.means, fit.variances, strict=True))
     for row, wanted in enumerate((moments_of(1), moments_of(-1), (0.0, 1.0))):
-        assert told[row] == pytest.approx(wanted, abs=1e-3)
+        assert estimates[row] == pytest.approx(wanted, abs=1e-3)
     assert fit.scales == {}
 
 

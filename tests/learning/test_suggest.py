@@ -58,19 +58,19 @@ def archive(noise: float = 0.4, seed: int = 1) -> Trials:
 
 def test_suggestions_follow_the_evidence() -> None:
     """What is known to be good is found, and what is suggested stays near it."""
-    found = suggest(archive(), 6)
-    assert not found.exploring
-    assert found.best is not None
-    assert found.best.setting["sampler"] == "Heun"
-    assert found.best.setting["steps"] >= 20
-    assert (found.pictures, found.settings) == (48, 24)
-    assert sum(one.setting["sampler"] == "Heun" for one in found.suggestions) >= 4
-    for one in found.suggestions:
-        assert one.low is not None
-        assert one.high is not None
-        assert one.mean is not None
-        assert one.low < one.mean < one.high
-        assert one.why
+    result = suggest(archive(), 6)
+    assert not result.exploring
+    assert result.best is not None
+    assert result.best.setting["sampler"] == "Heun"
+    assert result.best.setting["steps"] >= 20
+    assert (result.pictures, result.settings) == (48, 24)
+    assert sum(suggestion.setting["sampler"] == "Heun" for suggestion in result.suggestions) >= 4
+    for suggestion in result.suggestions:
+        assert suggestion.low is not None
+        assert suggestion.high is not None
+        assert suggestion.mean is not None
+        assert suggestion.low < suggestion.mean < suggestion.high
+        assert suggestion.why
 
 
 def test_the_same_evidence_gives_the_same_suggestions() -> None:
@@ -80,8 +80,8 @@ def test_the_same_evidence_gives_the_same_suggestions() -> None:
 
 def test_nothing_is_suggested_twice() -> None:
     """Every one is another picture."""
-    found = suggest(archive(), 12)
-    assert len({repr(one.setting) for one in found.suggestions}) == 12
+    result = suggest(archive(), 12)
+    assert len({repr(suggestion.setting) for suggestion in result.suggestions}) == 12
 
 
 def test_the_best_known_one_is_told_with_its_interval() -> None:
@@ -117,30 +117,32 @@ def without_the_best() -> Trials:
 
 def suggested(trials: Trials) -> Iterator[tuple[Mapping[str, Any], Suggestion]]:
     """Yield the best known setting and, beside it, each that is suggested."""
-    found = suggest(trials, 8)
-    assert found.best is not None
-    for one in found.suggestions:
-        yield found.best.setting, one
+    result = suggest(trials, 8)
+    assert result.best is not None
+    for suggestion in result.suggestions:
+        yield result.best.setting, suggestion
 
 
 def test_each_suggestion_is_as_sure_as_its_interval() -> None:
     """Surely better is what gains at the lower end of it, too; and it says what to change."""
     surely, unsure = [], []
-    for known, one in [*suggested(archive()), *suggested(without_the_best())]:
-        assert one.gain is not None
-        assert one.gain_low is not None
+    for known, suggestion in [*suggested(archive()), *suggested(without_the_best())]:
+        assert suggestion.gain is not None
+        assert suggestion.gain_low is not None
         changes = [
             f"{name} {known[name]} to {value}"
-            for name, value in one.setting.items()
+            for name, value in suggestion.setting.items()
             if value != known[name]
         ]
-        assert one.why.startswith("surely better than the best known one") is (one.gain_low > 0)
-        if one.why.startswith(("surely", "likely", "may")):
-            assert ", ".join(changes) in one.why
-        if one.why.startswith(("nothing like it", "may")):
-            assert one.why.startswith("nothing like it") is (one.pictures == 0)
-            unsure.append(one.pictures)
-        surely.append(one.gain_low > 0)
+        assert suggestion.why.startswith("surely better than the best known one") is (
+            suggestion.gain_low > 0
+        )
+        if suggestion.why.startswith(("surely", "likely", "may")):
+            assert ", ".join(changes) in suggestion.why
+        if suggestion.why.startswith(("nothing like it", "may")):
+            assert suggestion.why.startswith("nothing like it") is (suggestion.pictures == 0)
+            unsure.append(suggestion.pictures)
+        surely.append(suggestion.gain_low > 0)
     assert any(surely)
     assert not all(surely)
     assert unsure
@@ -154,28 +156,30 @@ def test_a_reason_names_four_changes_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rated", "told"),
+    ("rated", "message"),
     [
         (lambda row: None, "0 pictures are rated, at least 12"),
         (lambda row: 4 if row["steps"] == 5 and row["cfg_scale"] == 3 else None, "not enough"),
         (lambda row: 3, "have the same score"),
     ],
 )
-def test_without_evidence_it_says_so_and_explores(rated: Any, told: str) -> None:
+def test_without_evidence_it_says_so_and_explores(rated: Any, message: str) -> None:
     """No ratings, few, and all alike: no number is made up."""
     rows = [
         {"steps": s, "sampler": "Euler" if s % 2 else "Heun", "cfg_scale": c, "prompt": "p"}
         for s, c in itertools.product(range(5, 25), (3, 7))
     ]
-    found = suggest(trials_of(rows, rated), 5)
-    assert found.exploring
-    assert told in found.notes[0]
-    assert len(found.suggestions) == 5
-    assert all(one.mean is None and one.gain is None for one in found.suggestions)
+    result = suggest(trials_of(rows, rated), 5)
+    assert result.exploring
+    assert message in result.notes[0]
+    assert len(result.suggestions) == 5
+    assert all(
+        suggestion.mean is None and suggestion.gain is None for suggestion in result.suggestions
+    )
 
 
 @pytest.mark.parametrize(
-    ("rated", "told"),
+    ("rated", "message"),
     [
         (1, "not enough evidence: 1 picture is rated, at least 12 are needed; this plan explores"),
         (11, "not enough evidence: 11 pictures are rated, at least 12 are needed;"
@@ -183,7 +187,7 @@ def test_without_evidence_it_says_so_and_explores(rated: Any, told: str) -> None
         (20, "not enough evidence: only 2 different settings were rated; this plan explores"),
     ],
 )  # fmt: skip
-def test_the_reason_to_explore_is_told_in_a_sentence(rated: int, told: str) -> None:
+def test_the_reason_to_explore_is_told_in_a_sentence(rated: int, message: str) -> None:
     """With the number that is lacking, and the verb that goes with it."""
     drawn = [
         {"steps": 10 + 10 * (n % 2), "cfg_scale": 7.0, "sampler": "Euler", "prompt": "p", "n": n}
@@ -192,25 +196,25 @@ def test_the_reason_to_explore_is_told_in_a_sentence(rated: int, told: str) -> N
     trials = trials_of(
         drawn, lambda row: 2 + row["n"] % 2 if row["n"] < rated else None, hidden="n"
     )
-    assert suggest(trials, 2).notes[0] == verdict(trials) == told
+    assert suggest(trials, 2).notes[0] == verdict(trials) == message
 
 
 @pytest.mark.parametrize(
-    ("sampler", "told"),
+    ("sampler", "message"),
     [
         ("Euler", "not enough evidence: only one setting was rated; this plan explores"),
         ("UniPC", "not enough evidence: 0 pictures are rated, at least 12 are needed; 30 more have"
          " settings that cannot be compared; this plan explores"),
     ],
 )  # fmt: skip
-def test_one_setting_alone_is_not_told_as_equal_scores(sampler: str, told: str) -> None:
+def test_one_setting_alone_is_not_told_as_equal_scores(sampler: str, message: str) -> None:
     """Its pictures have all stars from 1 to 5; nor are they told as none."""
     drawn = [
         {"steps": 20, "cfg_scale": 7.0, "sampler": sampler, "prompt": "p", "n": n}
         for n in range(30)
     ]
     trials = trials_of(drawn, lambda row: 1 + row["n"] % 5, hidden="n")
-    assert suggest(trials, 2).notes[0] == told
+    assert suggest(trials, 2).notes[0] == message
 
 
 def test_three_lucky_pictures_are_no_recommendation() -> None:
@@ -220,20 +224,20 @@ def test_three_lucky_pictures_are_no_recommendation() -> None:
         {"steps": steps, "sampler": sampler, "prompt": "p", "seed": seed}
         for steps in (8, 16, 24) for sampler in ("Euler", "Heun") for seed in range(3)
     ]  # fmt: skip
-    said = verdict(trials_of(rows, lambda row: rng.randint(1, 5)))
-    assert isinstance(said, Verdict)
-    assert not said.enough
-    assert said.missing > 0
+    outcome = verdict(trials_of(rows, lambda row: rng.randint(1, 5)))
+    assert isinstance(outcome, Verdict)
+    assert not outcome.enough
+    assert outcome.missing > 0
 
 
 def test_what_is_surely_better_may_be_recommended() -> None:
     """With its interval and how many pictures it rests on."""
-    said = verdict(archive(0.3))
-    assert isinstance(said, Verdict)
-    if said.best.pictures >= 3:
-        assert said.enough
-    assert said.gain_low > 0
-    assert said.best.setting["sampler"] == "Heun"
+    outcome = verdict(archive(0.3))
+    assert isinstance(outcome, Verdict)
+    if outcome.best.pictures >= 3:
+        assert outcome.enough
+    assert outcome.gain_low > 0
+    assert outcome.best.setting["sampler"] == "Heun"
 
 
 def test_a_preset_is_rarely_kept_where_nothing_matters() -> None:
@@ -246,8 +250,8 @@ def test_a_preset_is_rarely_kept_where_nothing_matters() -> None:
             for steps in (8, 16, 24) for sampler in ("Euler", "Heun") for number in range(5)
         ]  # fmt: skip
         trials = trials_of(rows, lambda row: int(row["no"]), hidden="no")
-        said = verdict(trials)
-        kept += isinstance(said, Verdict) and said.enough
+        outcome = verdict(trials)
+        kept += isinstance(outcome, Verdict) and outcome.enough
     assert kept <= 4
 
 
@@ -264,9 +268,9 @@ def test_a_prompt_that_people_like_is_no_merit_of_the_setting() -> None:
         score: float = 2.2 + 1.6 * (row["prompt"] == "a fox") + 0.8 * (row["sampler"] == "Heun")
         return min(5, max(1, round(score + rng.gauss(0, 0.4))))
 
-    found = suggest(trials_of(rows, stars), 2)
-    assert found.best is not None
-    assert found.best.setting["sampler"] == "Heun"
+    result = suggest(trials_of(rows, stars), 2)
+    assert result.best is not None
+    assert result.best.setting["sampler"] == "Heun"
 
 
 def test_what_prompts_and_seeds_do_is_told_by_the_equations_of_the_book() -> None:
@@ -279,7 +283,7 @@ def test_what_prompts_and_seeds_do_is_told_by_the_equations_of_the_book() -> Non
     trials = trials_of(rows, lambda row: 3)
     readings, weights = chance.normal(size=len(rows)), chance.uniform(0.3, 2, len(rows))
     cells = np.array([row["steps"] for row in rows])
-    found = _of_prompts_and_seeds(trials, np.arange(len(rows)), cells, readings, weights)
+    shifts = _of_prompts_and_seeds(trials, np.arange(len(rows)), cells, readings, weights)
     parts, variances = [], []
     for column, variance in (
         (cells.tolist(), 1.0),
@@ -294,15 +298,15 @@ def test_what_prompts_and_seeds_do_is_told_by_the_equations_of_the_book() -> Non
     mean = np.average(readings, weights=weights)
     effects = np.linalg.solve(left, design.T @ (weights * (readings - mean)))
     both = slice(parts[0].shape[1], None)
-    np.testing.assert_allclose(found, design[:, both] @ effects[both], atol=0.01)
+    np.testing.assert_allclose(shifts, design[:, both] @ effects[both], atol=0.01)
 
 
 def test_a_knob_with_a_thousand_values_is_cut_and_said() -> None:
     """The most drawn values stay."""
     rows = [{"sampler": f"s{n}", "steps": 5 + n % 7, "prompt": "p"} for n in range(1000)]
-    found = suggest(trials_of(rows, lambda row: 1 + row["steps"] % 5), 2)
-    assert any("sampler has 1,000 values" in note for note in found.notes)
-    assert len(found.suggestions) == 2
+    result = suggest(trials_of(rows, lambda row: 1 + row["steps"] % 5), 2)
+    assert any("sampler has 1,000 values" in note for note in result.notes)
+    assert len(result.suggestions) == 2
 
 
 def test_constant_and_missing_knobs_are_fixed_not_varied() -> None:
@@ -312,16 +316,16 @@ def test_constant_and_missing_knobs_are_fixed_not_varied() -> None:
          "clip_skip": None, "model": "m"}
         for n in range(40)
     ]  # fmt: skip
-    found = suggest(trials_of(rows, lambda row: 1 + row["steps"] % 5), 3)
-    assert set(found.suggestions[0].setting) == {"steps"}
-    assert found.fixed == {"cfg_scale": 7, "eta": 0.5, "model": "m"}
+    result = suggest(trials_of(rows, lambda row: 1 + row["steps"] % 5), 3)
+    assert set(result.suggestions[0].setting) == {"steps"}
+    assert result.fixed == {"cfg_scale": 7, "eta": 0.5, "model": "m"}
 
 
 def test_texts_among_numbers_are_choices() -> None:
     """Mixed types stop nothing."""
     rows = [{"steps": [8, "many", 16.5, True][n % 4], "prompt": "p"} for n in range(40)]
-    found = suggest(trials_of(rows, lambda row: 5 if row["steps"] == "many" else 2), 2)
-    assert found.suggestions
+    result = suggest(trials_of(rows, lambda row: 5 if row["steps"] == "many" else 2), 2)
+    assert result.suggestions
 
 
 @settings(max_examples=25, deadline=None)
@@ -339,10 +343,10 @@ def test_any_column_gives_suggestions_or_says_why_not(
 ) -> None:
     """Never a trace, never a NaN."""
     rows = [{"steps": value, "prompt": "p", "n": n} for n, value in enumerate(values)]
-    found = suggest(trials_of(rows, lambda row: stars[row["n"]]), 3)
-    for one in found.suggestions:
-        assert one.why
-        assert one.mean is None or math.isfinite(one.mean)
+    result = suggest(trials_of(rows, lambda row: stars[row["n"]]), 3)
+    for suggestion in result.suggestions:
+        assert suggestion.why
+        assert suggestion.mean is None or math.isfinite(suggestion.mean)
 
 
 # -- the space and the model behind it ---------------------------------------------------
@@ -405,7 +409,7 @@ def test_a_proposal_looks_where_little_is_known() -> None:
     model = model_of(space, tried)
     assert model is not None
     every = [{"c": c, "x": x} for c in "abcde" for x in range(11)]
-    means, deviations = model.predict(np.array([space.point(one) for one in every]))
+    means, deviations = model.predict(np.array([space.point(proposal) for proposal in every]))
     (asked,) = propose(space, tried, 1, seed=1)
     assert asked.setting == every[int(np.argmax(means + 3 * deviations))]
     assert asked.setting != every[int(np.argmax(means))]  # or it would tell nothing
@@ -443,5 +447,5 @@ def test_a_proposal_goes_uphill() -> None:
         for x in range(8) for c in "ab"
     ]  # fmt: skip
     asked = propose(space, tried, 6, seed=1)
-    assert sum(one.setting["c"] == "b" for one in asked) >= 4
-    assert any(abs(one.setting["x"] - 0.85) < 0.1 for one in asked)
+    assert sum(proposal.setting["c"] == "b" for proposal in asked) >= 4
+    assert any(abs(proposal.setting["x"] - 0.85) < 0.1 for proposal in asked)

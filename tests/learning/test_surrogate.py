@@ -40,23 +40,23 @@ def covariance(left: Any, right: Any, scales: _Scales) -> Any:
     Numbers: Matern 5/2 (Rasmussen and Williams, equation 4.17); choices: exp(-1 / scale) when they
     differ; their mean adds up, their product acts together.
     """
-    found = np.empty((len(left), len(right)))
-    for i, one in enumerate(left):
+    matrix = np.empty((len(left), len(right)))
+    for i, point in enumerate(left):
         for j, other in enumerate(right):
             each = []
             for knob, is_choice in enumerate(CHOICES):
                 length = math.exp(scales.knobs[knob])
                 if is_choice:
-                    each.append(1.0 if one[knob] == other[knob] else math.exp(-1 / length))
+                    each.append(1.0 if point[knob] == other[knob] else math.exp(-1 / length))
                 else:
-                    r = math.sqrt(5) * abs(one[knob] - other[knob]) / length
+                    r = math.sqrt(5) * abs(point[knob] - other[knob]) / length
                     each.append((1 + r + r * r / 3) * math.exp(-r))
-            found[i, j] = (
+            matrix[i, j] = (
                 _LEVEL
                 + math.exp(2 * scales.additive) * sum(each) / len(each)
                 + math.exp(2 * scales.joint) * math.prod(each)
             )
-    return found
+    return matrix
 
 
 def likelihood_of(given: dict[str, Any], vector: Any) -> tuple[float, Any]:
@@ -73,9 +73,9 @@ def test_the_gradient_is_that_of_differences(seed: int) -> None:
     """Of every scale, wherever one stands."""
     vector = np.random.default_rng(seed).normal(-0.3, 0.5, len(CHOICES) + 3)
     given = problem()
-    told = likelihood_of(given, vector)[1]
+    slope = likelihood_of(given, vector)[1]
     measured = approx_fprime(vector, lambda v: likelihood_of(given, v)[0], 1e-6)
-    np.testing.assert_allclose(told, measured, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(slope, measured, rtol=2e-4, atol=2e-4)
 
 
 def test_the_likelihood_is_that_of_a_normal_distribution() -> None:

@@ -102,19 +102,19 @@ def test_terms_of_which_each_prompt_has_one_are_one_knob() -> None:
     prompts = [f"thing {n % 6}, {'oil' if n // 6 % 2 else 'ink'}" for n in range(48)]
     trials = join_trials({"sha256": digests(48), "prompt": prompts}, scores_of(48))
     assert trials.levels["term:ink|oil"].names == ("ink", "oil")
-    (one,) = find_effects(trials).knobs[0].comparisons
-    assert (one.level, one.against, one.pictures) == ("oil", "ink", 24)
+    (comparison,) = find_effects(trials).knobs[0].comparisons
+    assert (comparison.level, comparison.against, comparison.pictures) == ("oil", "ink", 24)
 
 
 def test_values_of_no_plain_type_are_told_apart_by_how_they_are_written() -> None:
     """Two resolutions that an importer left as pairs are two."""
     sizes = [(512, 512), (768, 512), None, (512, 512), "large"]
     trials = join_trials({"sha256": digests(5), "size": sizes}, scores_of(5))
-    found = trials.levels["size"]
-    assert set(found.names) == {"(512, 512)", "(768, 512)", "large"}
-    assert found.codes[0] == found.codes[3]
-    assert found.codes[2] == -1, "what is not there is no value"
-    assert len(set(found.codes.tolist())) == 4
+    levels = trials.levels["size"]
+    assert set(levels.names) == {"(512, 512)", "(768, 512)", "large"}
+    assert levels.codes[0] == levels.codes[3]
+    assert levels.codes[2] == -1, "what is not there is no value"
+    assert len(set(levels.codes.tolist())) == 4
 
 
 def test_a_picture_without_a_prompt_has_none_and_calls_no_lora() -> None:
@@ -154,8 +154,14 @@ def test_whatever_stands_in_a_column_there_is_an_answer(data: st.DataObject, cou
     }  # fmt: skip
     effects = find_effects(join_trials(columns, scores_of(count)))
     for knob in effects.knobs:
-        assert knob.told
-        for one in knob.comparisons:
-            figures = (one.difference, one.low, one.high, one.expected, one.chance)
+        assert knob.summary
+        for comparison in knob.comparisons:
+            figures = (
+                comparison.difference,
+                comparison.low,
+                comparison.high,
+                comparison.expected,
+                comparison.chance,
+            )
             assert len({figure is None for figure in figures}) == 1
             assert all(figure is None or np.isfinite(figure) for figure in figures)

@@ -40,6 +40,6 @@ def test_a_confounder_is_named_and_never_clear() -> None:
 
 def test_an_interaction_is_found_and_no_other() -> None:
     """With 400 ratings."""
-    found = [interaction_run(run) for run in range(8)]
-    assert all(planted for planted, _ in found)
-    assert sum(false for _, false in found) <= 1
+    outcomes = [interaction_run(run) for run in range(8)]
+    assert all(planted for planted, _ in outcomes)
+    assert sum(false for _, false in outcomes) <= 1

@@ -37,8 +37,8 @@ def trials(settings: Mapping[str, list[Any]], better: str = "Heun") -> Trials:
 
 
 def pairs_of(effects: Effects, knob: str = "sampler") -> int:
-    (one,) = [effect for effect in effects.knobs if effect.knob == knob]
-    return sum(c.n for c in one.comparisons if c.basis == "pairs")
+    (effect,) = [effect for effect in effects.knobs if effect.knob == knob]
+    return sum(c.n for c in effect.comparisons if c.basis == "pairs")
 
 
 def test_pictures_that_differ_in_an_unknown_setting_are_not_alike() -> None:
@@ -57,7 +57,7 @@ def test_pictures_that_differ_in_an_unknown_setting_are_not_alike() -> None:
 def test_what_is_there_in_one_and_not_in_the_other_differs() -> None:
     effects = find_effects(trials({"extra.turbo": [None, 1.0] * PROMPTS}))
     assert pairs_of(effects) == 0
-    assert [one.setting for one in effects.undone] == ["extra.turbo"]
+    assert [undone.setting for undone in effects.undone] == ["extra.turbo"]
 
 
 def test_the_parts_of_an_extension_are_one_setting() -> None:
@@ -68,7 +68,7 @@ def test_the_parts_of_an_extension_are_one_setting() -> None:
     }
     effects = find_effects(trials(parts))
     assert pairs_of(effects) == 0
-    assert [one.pairs for one in effects.undone] == [PROMPTS]
+    assert [undone.pairs for undone in effects.undone] == [PROMPTS]
 
 
 def test_two_settings_that_both_differ_do_not_undo_pairs_alone() -> None:
@@ -87,7 +87,7 @@ def test_what_cannot_change_pixels_undoes_nothing(name: str) -> None:
     effects = find_effects(trials({name: [float(n) for n in range(24)]}))
     assert pairs_of(effects) == PROMPTS
     assert effects.undone == ()
-    assert name not in {one.knob for one in effects.knobs}
+    assert name not in {effect.knob for effect in effects.knobs}
 
 
 @pytest.mark.parametrize("name", ["extra.turbo", "extra.RNG", "extra.timesteps", "lora.user"])
@@ -104,35 +104,35 @@ def test_a_setting_nobody_knows_is_learned_from() -> None:
     }  # fmt: skip
     tiling = {"extra.tiling": {n: ("true" if n % 2 else "false") for n in range(count)}}
     effects = find_effects(join_trials(columns, fit_scores(star_events(stars)), tiling))
-    (one,) = [effect for effect in effects.knobs if effect.knob == "extra.tiling"]
-    assert one.status == "clear"
-    assert one.comparisons[0].n == PROMPTS
+    (effect,) = [effect for effect in effects.knobs if effect.knob == "extra.tiling"]
+    assert effect.status == "clear"
+    assert effect.comparisons[0].n == PROMPTS
 
 
 def test_a_text_of_its_own_in_every_picture_is_no_knob_but_counts() -> None:
-    found = trials({"extra.note": [f"note {n}" for n in range(24)]})
-    assert "extra.note" not in found.knobs
-    effects = find_effects(found)
+    given = trials({"extra.note": [f"note {n}" for n in range(24)]})
+    assert "extra.note" not in given.knobs
+    effects = find_effects(given)
     assert pairs_of(effects) == 0
-    assert [one.setting for one in effects.undone] == ["extra.note"]
+    assert [undone.setting for undone in effects.undone] == ["extra.note"]
 
 
 def test_only_so_many_are_compared_and_all_of_them_count() -> None:
     many = {f"extra.{n:02d}": [float(n), 2.0] * PROMPTS for n in range(30)}
-    found = trials(many)
-    assert len([knob for knob in found.knobs if knob.startswith("extra.")]) == 20
-    assert len(found.settings) == 29  # one of them never varied
+    given = trials(many)
+    assert len([knob for knob in given.knobs if knob.startswith("extra.")]) == 20
+    assert len(given.settings) == 29  # one of them never varied
 
 
 def test_a_lora_that_only_a_graph_names_is_a_knob() -> None:
-    found = trials({"lora.Ink": [0.5 if n % 2 else None for n in range(24)]})
-    assert found.numbers["lora.Ink"].tolist() == [0.0, 0.5] * PROMPTS
+    given = trials({"lora.Ink": [0.5 if n % 2 else None for n in range(24)]})
+    assert given.numbers["lora.Ink"].tolist() == [0.0, 0.5] * PROMPTS
 
 
 def test_pairs_are_counted_as_they_are_compared() -> None:
     """With a reference and, where levels are many, against all others together."""
-    found = trials({})
-    levels = knob_levels(found)
-    alike = likeness(found)
+    given = trials({})
+    levels = knob_levels(given)
+    alike = likeness(given)
     assert pair_count(levels["sampler"], alike["sampler"]) == PROMPTS
     assert pair_count(levels["sampler"], np.arange(24, dtype=np.uint64)) == 0

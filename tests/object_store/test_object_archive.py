@@ -175,8 +175,8 @@ def test_ratings_that_are_given_later_arrive_with_the_next_sync(
             there = RatingStore(tmp_path / "two" / "ratings").events()
             assert there == table.events()
             assert len(there) == 4 * (turn + 1)
-    told = json.loads(synced.stdout)
-    assert (told["fetched"]["files"], told["fetched"]["lines"]) == (1, 4)
+    answer = json.loads(synced.stdout)
+    assert (answer["fetched"]["files"], answer["fetched"]["lines"]) == (1, 4)
 
 
 class _BreakingProxy(http.server.BaseHTTPRequestHandler):
@@ -238,7 +238,7 @@ def test_a_store_that_breaks_what_passes_tears_nothing(
                 assert done.exception is None or isinstance(done.exception, SystemExit)
                 if folder.exists():
                     faults = verify_archive(Archive(folder), pictures=True).faults
-                    assert [f for f in faults if f.told != "is not there"] == []
+                    assert [f for f in faults if f.reason != "is not there"] == []
                 if done.exit_code == 0:
                     break
             else:
@@ -286,11 +286,11 @@ def test_a_store_that_is_away_costs_no_run(
 
 def test_a_url_that_is_none_is_told(tmp_path: Path) -> None:
     """With what is wrong with it, and what to write instead."""
-    for url, told in (
+    for url, message in (
         ("nonsense://x", "cannot be opened"),
         ("nonsense", "write s3://bucket/folder, or file:///folder"),
         (f"file://{tmp_path}/gone", "there is no folder .*gone"),
     ):
-        with pytest.raises(StorageError, match=told):
+        with pytest.raises(StorageError, match=message):
             open_store(url)
     assert list(open_store(f"file://{tmp_path}").entries()) == []

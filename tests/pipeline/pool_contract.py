@@ -103,10 +103,10 @@ class PoolContract(ABC):
 
     def test_several_draw_at_once_and_tell_in_the_callers_thread(self, tmp_path: Path) -> None:
         """Three engines of a second each are done in about a second."""
-        told: list[tuple[str, int, str]] = []
+        reports: list[tuple[str, int, str]] = []
 
         def listen(progress: RunProgress) -> None:
-            told.append((progress.event, threading.get_ident(), progress.worker))
+            reports.append((progress.event, threading.get_ident(), progress.worker))
 
         config = {**CONFIG, "randomizer": {"seeds_per_variant": WORKERS, "templates": False}}
         with self.pool(seconds_per_step=0.5) as pool:
@@ -116,9 +116,9 @@ class PoolContract(ABC):
             spent = time.monotonic() - began
         assert result.status == "completed"
         assert spent < 1.5 * WORKERS * 0.8, "they took turns"
-        assert {thread for _, thread, _ in told} == {threading.get_ident()}
-        assert [event for event, _, _ in told].count("variant") == WORKERS
-        assert len({worker for event, _, worker in told if event == "step"}) == WORKERS
+        assert {thread for _, thread, _ in reports} == {threading.get_ident()}
+        assert [event for event, _, _ in reports].count("variant") == WORKERS
+        assert len({worker for event, _, worker in reports if event == "step"}) == WORKERS
         assert sum(share.variants for share in result.workers.values()) == WORKERS
 
     def warm(self, pool: EnginePool) -> None:

@@ -114,16 +114,16 @@ def test_every_variant_ends_once_or_is_told_as_missing(
     except GenerationCancelled:
         stopped = True
         missing = len(queue)
-    counts = Counter(one.position for one in ended)
+    counts = Counter(end.position for end in ended)
     assert set(counts.values()) <= {1}
     assert len(counts) + missing == variants
     tries = Counter(place for _, place in lanes.begun)
     assert all(number <= retries + 1 for number in tries.values())
-    for one in ended:
-        if one.failure is not None:
-            assert tries[one.position] == retries + 1
+    for end in ended:
+        if end.failure is not None:
+            assert tries[end.position] == retries + 1
         elif not stopped:
-            assert one.unavailable is None
+            assert end.unavailable is None
     if (
         0.0 in odds
         and not stopped
@@ -166,7 +166,7 @@ def test_what_others_could_not_finish_goes_to_those_who_are_well() -> None:
         lanes, queue, retry=RetryPolicy(retries=2, first_wait=1e-6), cancel=CancelToken(),
         shares={}, on_ended=ended.append, on_retry=lambda *_: None,
     )  # fmt: skip
-    assert [one.failure for one in ended] == [None] * 30
+    assert [end.failure for end in ended] == [None] * 30
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -25,9 +25,9 @@ def verdicts(backend: Any) -> dict[str, str]:
 
 def test_a_whole_engine_passes() -> None:
     """Every question is answered by the engine that does everything."""
-    found = verdicts(FakeBackend())
-    assert set(found.values()) == {"works"}
-    assert len(found) == 11
+    answers = verdicts(FakeBackend())
+    assert set(answers.values()) == {"works"}
+    assert len(answers) == 11
 
 
 class Sloppy(FakeBackend):
@@ -51,16 +51,16 @@ def test_what_fails_is_told_and_the_rest_is_asked_all_the_same() -> None:
     class Renamed(Sloppy):
         choices = None  # type: ignore[assignment]
 
-    found = verdicts(Renamed())
-    assert found["upscale"] == "fails"
-    assert found["stop"] == "fails"
-    assert found["txt2img"] == "works"
+    answers = verdicts(Renamed())
+    assert answers["upscale"] == "fails"
+    assert answers["stop"] == "fails"
+    assert answers["txt2img"] == "works"
 
 
 def test_a_substitution_is_seen() -> None:
     """Replacing an unknown sampler is worse than refusing it, and better than hiding it."""
-    found = verdicts(FakeBackend(substitute={"sampler": "DPM++ 2M"}))
-    assert found["unknown names"] == "works", "it refuses before it substitutes"
+    answers = verdicts(FakeBackend(substitute={"sampler": "DPM++ 2M"}))
+    assert answers["unknown names"] == "works", "it refuses before it substitutes"
 
 
 @pytest.mark.parametrize("answers", [False, True])
@@ -78,7 +78,7 @@ def test_an_engine_that_is_gone_is_asked_nothing_more(answers: bool) -> None:
 
     findings = list(check_engine(Gone()))
     assert findings[-1].verdict == "fails"
-    assert findings[-1].told == "nobody there"
+    assert findings[-1].message == "nobody there"
     assert len(findings) == (3 if answers else 1)
 
 
@@ -99,4 +99,4 @@ def test_a_stop_is_obeyed_and_the_next_picture_drawn() -> None:
 
     findings = {finding.question: finding for finding in check_engine(Dies())}
     assert findings["stop"].verdict == "fails"
-    assert "still interrupted" in findings["stop"].told
+    assert "still interrupted" in findings["stop"].message

@@ -52,21 +52,21 @@ def read_infotext(text: str) -> tuple[str, str, dict[str, str]]:
 def test_any_text_is_embedded_and_read_back(text: str) -> None:
     """Ours and Pillow's reader agree, in every script, and the pixels stay the same file bytes."""
     png = picture()
-    told = embed_metadata(png, text, {"run_id": text})
-    assert png_texts(told)["parameters"] == text
-    assert json.loads(png_texts(told)["safelight"]) == {"run_id": text}
-    with Image.open(io.BytesIO(told)) as image:
+    embedded = embed_metadata(png, text, {"run_id": text})
+    assert png_texts(embedded)["parameters"] == text
+    assert json.loads(png_texts(embedded)["safelight"]) == {"run_id": text}
+    with Image.open(io.BytesIO(embedded)) as image:
         assert image.info["parameters"] == text
-    assert identify(told).pixel_sha256 == identify(png).pixel_sha256
-    assert png[png.index(b"IDAT") :] == told[told.index(b"IDAT") :]
+    assert identify(embedded).pixel_sha256 == identify(png).pixel_sha256
+    assert png[png.index(b"IDAT") :] == embedded[embedded.index(b"IDAT") :]
 
 
 def test_what_the_engine_wrote_is_kept_and_not_doubled() -> None:
     """A1111 text beside ComfyUI's graph would make ComfyUI open another graph."""
     for key in ("parameters", "prompt", "workflow"):
-        told = embed_metadata(picture(texts={key: "the engine's own"}), "ours", {"schema": 1})
-        assert png_texts(told).keys() == {key, "safelight"}
-        assert png_texts(told)[key] == "the engine's own"
+        embedded = embed_metadata(picture(texts={key: "the engine's own"}), "ours", {"schema": 1})
+        assert png_texts(embedded).keys() == {key, "safelight"}
+        assert png_texts(embedded)[key] == "the engine's own"
 
 
 def test_texts_behind_the_pixels_are_found_and_compressed_ones_read() -> None:

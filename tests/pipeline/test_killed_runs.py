@@ -258,9 +258,9 @@ def test_recoveries_at_once_give_one_record_of_each_run(tmp_path: Path) -> None:
     processes = [child(RECOVERING, tmp_path) for _ in range(3)]
     for process in processes:
         assert wait_for_line(process) == "ready\n"
-    found = [process.communicate("go\n", timeout=120)[0].split("\n") for process in processes]
-    assert set().union(*(json.loads(lines[0]) for lines in found)) == runs
-    assert [lines[1] for lines in found] == ["0"] * 3
+    printed = [process.communicate("go\n", timeout=120)[0].split("\n") for process in processes]
+    assert set().union(*(json.loads(lines[0]) for lines in printed)) == runs
+    assert [lines[1] for lines in printed] == ["0"] * 3
     assert set(records_by_run(tmp_path)) == runs
     assert markers(tmp_path) == set()
 
@@ -501,5 +501,5 @@ def test_what_was_never_finished_leaves_no_gap_in_the_record() -> None:
     }  # fmt: skip
     record = fold(header, entries, "interrupted", None)
     assert [config["txt2img"]["steps"] for config in record.variant_configs] == [0, 2, 3]
-    assert [(one.variant, one.path) for one in record.outputs] == [(1, "images/c.png")]
-    assert [one.variant for one in record.failures] == [2]
+    assert [(each.variant, each.path) for each in record.outputs] == [(1, "images/c.png")]
+    assert [each.variant for each in record.failures] == [2]

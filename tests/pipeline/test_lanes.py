@@ -59,16 +59,16 @@ def test_variants_are_drawn_at_the_same_time_and_recorded_in_their_order(tmp_pat
     """Three requests meet at a barrier: one after another they would wait for ever."""
     backend = Servers(meet=threading.Barrier(3))
     records: list[LearningRecord] = []
-    told: list[tuple[str, int]] = []
+    reports: list[tuple[str, int]] = []
 
     def listen(progress: RunProgress) -> None:
-        told.append((progress.event, threading.get_ident()))
+        reports.append((progress.event, threading.get_ident()))
 
     result = runner(backend, tmp_path, records).run(CONFIG, on_progress=listen)
     assert len(backend.threads) == 3
     assert threading.get_ident() not in backend.threads
-    assert {thread for _, thread in told} == {threading.get_ident()}, "listeners need no locks"
-    assert [event for event, _ in told if event != "step"].count("variant") == 5
+    assert {thread for _, thread in reports} == {threading.get_ident()}, "listeners need no locks"
+    assert [event for event, _ in reports if event != "step"].count("variant") == 5
     (record,) = records
     assert (result.status, record.status) == ("partial", "partial")
     scales = [config["txt2img"]["cfg_scale"] for config in record.variant_configs]

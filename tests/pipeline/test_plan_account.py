@@ -79,9 +79,9 @@ def test_the_config_is_there_as_it_was_written_without_its_secrets() -> None:
         "backend": {"name": "webui", "url": "http://me:hunter2@host/", "password": "hunter3"},
         "randomizer": {"mode": "fanout", "sweep": {"txt2img.steps": [2], "txt2img.eta": [0]}},
     }
-    told = account(data)
-    assert "hunter" not in json.dumps(told)
-    kept = json.loads(told["config"])
+    stated = account(data)
+    assert "hunter" not in json.dumps(stated)
+    kept = json.loads(stated["config"])
     assert list(kept) == ["txt2img", "backend", "randomizer"]
     assert list(kept["randomizer"]["sweep"]) == ["txt2img.steps", "txt2img.eta"]
     assert kept["backend"]["url"] == "http://host/"
@@ -109,13 +109,13 @@ def test_a_large_plan_is_told_by_counts_and_hashes() -> None:
 @pytest.mark.parametrize("size", [3000, 10**9])
 def test_values_beyond_number_are_counted(size: int) -> None:
     """A sweep of a billion seeds is not listed."""
-    told = account(
+    stated = account(
         {
             "txt2img": {"prompt": "a", **SMALL},
             "randomizer": {"mode": "fanout", "sweep": {"txt2img.seed": f"1-{size}"}},
         }
     )
-    assert told["axes"] == [{"name": "txt2img.seed", "size": size}]
+    assert stated["axes"] == [{"name": "txt2img.seed", "size": size}]
 
 
 def test_what_does_not_choose_variants_is_no_difference() -> None:

@@ -192,8 +192,8 @@ def test_an_engine_that_does_not_answer_leaves_a_record(tmp_path: Path) -> None:
 def test_a_picture_of_another_size_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     """Labels must not lie: 64 px was asked for, 32 px came."""
     result, record = run_in(tmp_path, TroubledBackend(answering(png=png_of(32))))
-    said = [*result.warnings, *(failure.error for failure in result.failures)]
-    assert any("32" in sentence and "64" in sentence for sentence in said)
+    sentences = [*result.warnings, *(failure.error for failure in result.failures)]
+    assert any("32" in sentence and "64" in sentence for sentence in sentences)
     assert {output.variant for output in record.outputs} >= {0, 2}
     assert_whole(tmp_path, record)
 
@@ -538,7 +538,7 @@ class TellingBackend(TroubledBackend):
 def test_no_secret_reaches_any_file_of_a_run(tmp_path: Path) -> None:
     """Pictures, journal and record are all shared; each of them is looked through."""
 
-    def tell(generation: Generation) -> Generation:
+    def reveal(generation: Generation) -> Generation:
         image = dataclasses.replace(
             generation.images[0], effective={"extra": {"api_key": CANARY}, "password": CANARY}
         )
@@ -551,7 +551,7 @@ def test_no_secret_reaches_any_file_of_a_run(tmp_path: Path) -> None:
         "metadata": {"secret": CANARY, "link": f"https://{CANARY}@host/x"},
         "backend": {"name": "fake", "options": {"password": CANARY}},
     }
-    for backend in (TellingBackend(tell), TellingBackend(raising(refusal))):
+    for backend in (TellingBackend(reveal), TellingBackend(raising(refusal))):
         with LearningRecordWriter(tmp_path / "records") as writer:
             PipelineRunner(backend, archive_dir=tmp_path, learning_record_writer=writer).run(config)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

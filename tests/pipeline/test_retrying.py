@@ -49,12 +49,12 @@ class Flaky(FakeBackend):
 def test_a_server_that_comes_back_costs_no_variant(tmp_path: Path) -> None:
     """The stage that was lost is drawn again, the ones before it are not."""
     backend = Flaky(lambda stage, number: stage == "upscale" and number in (2, 3))
-    told: list[RunProgress] = []
-    runner = PipelineRunner(backend, archive_dir=tmp_path, retry=QUICK, on_progress=told.append)
+    reports: list[RunProgress] = []
+    runner = PipelineRunner(backend, archive_dir=tmp_path, retry=QUICK, on_progress=reports.append)
     result = runner.run(CONFIG)
     assert (result.status, len(result.images)) == ("completed", 8)
     assert backend.asked == {"txt2img": 4, "upscale": 6}
-    waits = [progress.message for progress in told if progress.event == "retry"]
+    waits = [progress.message for progress in reports if progress.event == "retry"]
     assert waits == [
         "the server is away; trying again in 0.001 s",
         "the server is away; trying again in 0.002 s",

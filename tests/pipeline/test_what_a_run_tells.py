@@ -76,8 +76,8 @@ def test_every_picture_of_a_batch_is_redrawn_and_remembers_its_own_past() -> Non
         assert result.images[child].output.parent == result.images[parent].output.sha256
         png = result.images[child].png
         assert png is not None
-        told = json.loads(png_texts(png)["safelight"])
-        assert told["config"]["txt2img"]["seed"] == 10 + parent
+        chunk = json.loads(png_texts(png)["safelight"])
+        assert chunk["config"]["txt2img"]["seed"] == 10 + parent
     assert record.variant_configs[0]["txt2img"]["seed"] == 10
     assert [output.mismatches for output in record.outputs] == [()] * 4
 

@@ -81,11 +81,11 @@ def test_equal_variants_are_told_beforehand() -> None:
     """Two ways to the same prompt are one picture."""
     rules = {"prompt_sr": {"rules": ["cat => cat | dog | bird", "dog => dog | cat | bird"]}}
     made = plan(rules, prompt="a cat and a dog")
-    told = repeated_variants(made)
+    repeats = repeated_variants(made)
     different = {str(v.config) for v in made.variants}
     repeated = made.plan_size - len(different)
     assert repeated > 1
-    assert told == (
+    assert repeats == (
         f"{repeated} of {made.plan_size} variants are equal to earlier ones: each is drawn once"
     )
     assert repeated_variants(made, most=made.plan_size - 1) is None

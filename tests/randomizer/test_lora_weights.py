@@ -39,11 +39,11 @@ def test_weights_are_set_once_the_prompt_is_decided() -> None:
         "randomizer": {"sweep": {"lora": {"ink": [0.5]}}},
     }
     plan = plan_variants(PipelineConfig.from_mapping(config))
-    told = [variant.config for variant in plan.variants]
-    assert [c["txt2img"]["prompt"] for c in told] == [
+    configs = [variant.config for variant in plan.variants]
+    assert [c["txt2img"]["prompt"] for c in configs] == [
         "a red fox <lora:ink:0.5>", "a blue fox <lora:ink:0.5>",
     ]  # fmt: skip
-    assert all(c["img2img"]["prompt"] == c["txt2img"]["prompt"] for c in told)
+    assert all(c["img2img"]["prompt"] == c["txt2img"]["prompt"] for c in configs)
     config["img2img"] |= {"prompt": "more"}  # type: ignore[operator]
     config["randomizer"] = {"sweep": {"img2img.lora.ink": [0.5]}}
     (first, _) = plan_variants(PipelineConfig.from_mapping(config)).variants
@@ -59,7 +59,7 @@ def test_settings_hold_weights_and_what_only_the_engine_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("randomizer", "told"),
+    ("randomizer", "message"),
     [
         ({"sweep": {"lora.ink": ["a"]}}, "every weight must be a number from -100 to 100"),
         ({"sweep": {"lora.ink": [True]}}, "every weight must be a number"),
@@ -70,9 +70,9 @@ def test_settings_hold_weights_and_what_only_the_engine_knows() -> None:
         ({"settings": [{"lora.ink": 1}], "sweep": {"lora.ink": [1]}}, "swept, too"),
     ],
 )  # fmt: skip
-def test_faults_are_told(randomizer: dict[str, Any], told: str) -> None:
+def test_faults_are_told(randomizer: dict[str, Any], message: str) -> None:
     config = {"txt2img": {"prompt": "a"}, "upscale": {"scale": 2}, "randomizer": randomizer}
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         PipelineConfig.from_mapping(config)
 
 
@@ -85,6 +85,6 @@ def test_the_prompt_then_has_it_at_that_weight_and_all_else_as_before(
     prompt: str, name: str, weight: float
 ) -> None:
     others = [lora for lora in split_loras(prompt)[1] if lora.name != name]
-    found = split_loras(with_lora(prompt, name, weight))[1]
-    assert [lora for lora in found if lora.name != name] == others
-    assert [lora.unet for lora in found if lora.name == name] == ([weight] if weight else [])
+    loras = split_loras(with_lora(prompt, name, weight))[1]
+    assert [lora for lora in loras if lora.name != name] == others
+    assert [lora.unet for lora in loras if lora.name == name] == ([weight] if weight else [])

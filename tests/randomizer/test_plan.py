@@ -57,8 +57,8 @@ def test_a_plan_is_as_large_as_it_says_and_nothing_comes_twice(
     assert list(reversed(plan.variants)) == listed[::-1]
     assert [variant.index for variant in listed] == list(range(plan.plan_size))
     if options["mode"] == "fanout":
-        told = {(json.dumps(v.config, sort_keys=True), v.label) for v in listed}
-        assert len(told) == plan.plan_size
+        labelled = {(json.dumps(v.config, sort_keys=True), v.label) for v in listed}
+        assert len(labelled) == plan.plan_size
     assert plan_of(pack, seed=seed, **options) == RandomizerPlanResultLike(plan)
 
 
@@ -84,9 +84,9 @@ def test_random_mode_draws_nothing_twice_while_there_is_something_new(
     options = {**options, "mode": "random", "max_variants": 0, "seeds_per_variant": 1}
     everything = plan_of(pack, **{**options, "mode": "fanout"})
     plan = plan_of(pack, seed=seed, **options)
-    told = [(json.dumps(v.config["txt2img"]["prompt"]), v.label) for v in plan.variants]
+    labelled = [(json.dumps(v.config["txt2img"]["prompt"]), v.label) for v in plan.variants]
     new = min(plan.plan_size, everything.plan_size)
-    assert len(set(told[:new])) == new
+    assert len(set(labelled[:new])) == new
 
 
 def test_the_order_of_loops_is_the_order_of_the_documentation() -> None:
@@ -159,15 +159,15 @@ def test_rotate_gives_every_prompt_the_next_combination() -> None:
 def test_draws_beyond_the_last_combination_come_with_other_seeds_and_say_so() -> None:
     """Eight draws of two combinations are eight pictures, not two pictures four times."""
     plan = plan_of("{r|b}", mode="random", draws=8)
-    told = [(v.config["txt2img"]["prompt"], v.config["txt2img"]["seed"]) for v in plan.variants]
-    assert sorted(told[:2]) == [("b", 1), ("r", 1)]
-    assert [seed for _, seed in told[2:]] == [2, 3, 4, 5, 6, 7]
+    labelled = [(v.config["txt2img"]["prompt"], v.config["txt2img"]["seed"]) for v in plan.variants]
+    assert sorted(labelled[:2]) == [("b", 1), ("r", 1)]
+    assert [seed for _, seed in labelled[2:]] == [2, 3, 4, 5, 6, 7]
     assert labels_of(plan) == [
-        *(f"{{1}}={prompt}" for prompt, _ in told[:2]),
-        *(f"{{1}}={prompt}; seed={seed}" for prompt, seed in told[2:]),
+        *(f"{{1}}={prompt}" for prompt, _ in labelled[:2]),
+        *(f"{{1}}={prompt}; seed={seed}" for prompt, seed in labelled[2:]),
     ]
     assert "txt2img.seed" not in plan.variants[1].choices
-    assert plan.variants[2].choices == {"txt2img.prompt{1}": told[2][0], "txt2img.seed": 2}
+    assert plan.variants[2].choices == {"txt2img.prompt{1}": labelled[2][0], "txt2img.seed": 2}
     assert plan.warnings == (
         "there are only 2 combinations for 8 draws (randomizer.draws), so some come again, "
         "with other seeds",

@@ -107,8 +107,8 @@ def test_once_all_have_come_every_draw_goes_by_weight_alone(weights: list[float]
     assert chi_square([later.count(place) for place in range(3)], expected) < CHI_SQUARE_999[2]
     pairs = Counter(pairwise(later))
     ideal = [e * f / 3000 for e in expected for f in expected]
-    found = [pairs[before, after] for before in range(3) for after in range(3)]
-    assert chi_square(found, ideal) < CHI_SQUARE_999[9]
+    counts = [pairs[before, after] for before in range(3) for after in range(3)]
+    assert chi_square(counts, ideal) < CHI_SQUARE_999[9]
 
 
 def test_a_draw_after_all_have_come_is_known_by_its_place_alone() -> None:
@@ -175,6 +175,6 @@ def test_selections_are_numbered_without_gaps(sizes: list[int], data: st.DataObj
     low = data.draw(st.integers(0, high))
     space = Selection([Line(size) for size in sizes], [1.0] * len(sizes), low, high)
     if space.size <= 3000:
-        found = [space.locate(rank) for rank in range(space.size)]
-        assert len({(tuple(places), tuple(ranks)) for places, ranks in found}) == space.size
-        assert [space._rank(*each) for each in found] == list(range(space.size))
+        located = [space.locate(rank) for rank in range(space.size)]
+        assert len({(tuple(places), tuple(ranks)) for places, ranks in located}) == space.size
+        assert [space._rank(*each) for each in located] == list(range(space.size))

@@ -70,11 +70,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "told"), WRONG)
-def test_a_setting_that_breaks_a_rule_is_told_with_its_place(settings: Any, told: str) -> None:
+@pytest.mark.parametrize(("settings", "message"), WRONG)
+def test_a_setting_that_breaks_a_rule_is_told_with_its_place(settings: Any, message: str) -> None:
     """The schema refuses it, too."""
     data = config(settings, prompt="a")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         PipelineConfig.from_mapping(data)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(data, config_schema())

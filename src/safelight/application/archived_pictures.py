@@ -46,19 +46,19 @@ class ArchivedPictures:
         parameters = [list(identities), engine.name, engine.version, engine.version]
         rows = self._archive.rows(statement, parameters)
         newest = {identity: run_id for identity, run_id, _ in rows}
-        found: dict[str, DrawnBefore] = {}
+        drawn: dict[str, DrawnBefore] = {}
         for record in self._archive.records(newest.values()):
             for _, entry, drawn_by in finished_entries(record, self._archive.path):
                 wanted = newest.get(entry.identity) == record.run_id
                 if wanted and entry.outputs and not entry.failures:
-                    found[entry.identity] = DrawnBefore(
+                    drawn[entry.identity] = DrawnBefore(
                         run_id=drawn_by,
                         config=entry.config,
                         outputs=entry.outputs,
                         identity=entry.identity,
                         environment=record.environment,
                     )
-        return found
+        return drawn
 
 
 def _holds_anything(archive: Path) -> bool:

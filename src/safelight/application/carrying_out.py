@@ -64,16 +64,16 @@ class RunSettings:
     retries: int = RetryPolicy().retries
 
 
-def recover(archive: Archive, tell: Callable[[str], object] = _log.info) -> None:
+def recover(archive: Archive, on_message: Callable[[str], object] = _log.info) -> None:
     """Give runs that were killed their record.
 
     Args:
         archive: Where they were drawn into.
-        tell: Told of each, in a sentence.
+        on_message: Told of each, in a sentence.
     """
     with archive.writer() as writer:
         for recovered in recover_interrupted_runs(archive.path, writer):
-            tell(f"recovered run {recovered.run_id}: {recovered.status}")
+            on_message(f"recovered run {recovered.run_id}: {recovered.status}")
 
 
 def carry_out(
@@ -86,7 +86,7 @@ def carry_out(
     listeners: tuple[ProgressCallback, ...] = (),
     cancel: CancelToken | None = None,
     continues: Continuation | None = None,
-    tell: Callable[[str], object] = _log.info,
+    on_message: Callable[[str], object] = _log.info,
 ) -> Iterator[tuple[RunResult, Path | None]]:
     """Draw what *job* asks for; yield each part of the plan as it ends, and its contact sheet.
 
@@ -99,13 +99,13 @@ def carry_out(
         listeners: Told of progress.
         cancel: Set it from another thread to stop.
         continues: What an earlier run of this plan has left.
-        tell: Told in a sentence of what happens beside: recovered runs, packed records.
+        on_message: Told in a sentence of what happens beside: recovered runs, packed records.
 
     Raises:
         ConfigError: A value that the engine does not know.
         PlanError: *continues* is about another plan.
     """
-    recover(archive, tell)
+    recover(archive, on_message)
     with nullcontext(writer) if writer is not None else archive.writer() as written:
         runner = PipelineRunner(
             job.backend,
@@ -127,18 +127,18 @@ def carry_out(
             resume=resume_note(job.config),
         ):
             yield result, write_contact_sheet(result, job.config, job.plan)
-    _pack_if_many(archive, tell)
+    _pack_if_many(archive, on_message)
 
 
 def _all_of(listeners: tuple[ProgressCallback, ...]) -> ProgressCallback | None:
-    def tell_all(progress: Any) -> None:
+    def call_all(progress: Any) -> None:
         for listener in listeners:
             listener(progress)
 
-    return tell_all if listeners else None
+    return call_all if listeners else None
 
 
-def _pack_if_many(archive: Archive, tell: Callable[[str], object]) -> None:
+def _pack_if_many(archive: Archive, on_message: Callable[[str], object]) -> None:
     """Pack the loose records when they have become many; trouble is told and harms nothing."""
     folder = records_folder(archive.path)
     try:
@@ -146,10 +146,10 @@ def _pack_if_many(archive: Archive, tell: Callable[[str], object]) -> None:
             return
         report = archive.pack(at_least=PACK_FROM)
     except (SafelightError, OSError) as error:
-        tell(f"the records were not packed: {error}")
+        on_message(f"the records were not packed: {error}")
         return
     if report.records:
-        tell(f"{report.records:,} records packed")
+        on_message(f"{report.records:,} records packed")
 
 
 class EngineRunner:

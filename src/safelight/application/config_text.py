@@ -51,17 +51,17 @@ def toml_text(config: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     return "\n".join([*lines, "", text]).lstrip("\n")
 
 
-def _on_one_line(found: re.Match[str]) -> str:
+def _on_one_line(match: re.Match[str]) -> str:
     """Return a list of values on one line, where it fits there: tomli-w gives each its own."""
-    items = [line.strip().removesuffix(",") for line in found[1].rstrip("\n").split("\n")]
+    items = [line.strip().removesuffix(",") for line in match[1].rstrip("\n").split("\n")]
     line = f"[{', '.join(items)}]"
-    return found[0] if len(line) > _LONGEST_LIST or items[0][0] in "[{" else line
+    return match[0] if len(line) > _LONGEST_LIST or items[0][0] in "[{" else line
 
 
 def _stated(value: Any) -> Any:
     """Return *value* without what is None, which TOML cannot say."""
     if isinstance(value, Mapping):
-        return {key: _stated(one) for key, one in value.items() if one is not None}
+        return {key: _stated(each) for key, each in value.items() if each is not None}
     if isinstance(value, (list, tuple)):
-        return [_stated(one) for one in value if one is not None]
+        return [_stated(each) for each in value if each is not None]
     return value

@@ -61,8 +61,8 @@ def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
         noted = stated_config(record, archive.path)
     if noted is not None:
         return with_whole_paths(*noted)
-    for one in _first_and_own(record, archive):
-        stated = one.plan.get("config")
+    for run in _first_and_own(record, archive):
+        stated = run.plan.get("config")
         if isinstance(stated, str):
             with suppress(ValueError):
                 config = json.loads(stated)
@@ -86,17 +86,17 @@ def with_whole_paths(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             return str((folder / value).resolve())
         return value
 
-    found: dict[str, Any] = dict(config)
+    whole_config: dict[str, Any] = dict(config)
     for stage in STAGES:
-        if isinstance(own := found.get(stage), Mapping):
-            found[stage] = {k: whole(v) if k in FILE_KNOBS else v for k, v in own.items()}
-    if isinstance(randomizer := found.get("randomizer"), Mapping):
-        found["randomizer"] = {
+        if isinstance(own := whole_config.get(stage), Mapping):
+            whole_config[stage] = {k: whole(v) if k in FILE_KNOBS else v for k, v in own.items()}
+    if isinstance(randomizer := whole_config.get("randomizer"), Mapping):
+        whole_config["randomizer"] = {
             k: whole(v) if k == "wildcards_dir" else v for k, v in randomizer.items()
         }
-    if isinstance(backend := found.get("backend"), Mapping):
-        found["backend"] = {k: v if k == "name" else whole(v) for k, v in backend.items()}
-    return found
+    if isinstance(backend := whole_config.get("backend"), Mapping):
+        whole_config["backend"] = {k: v if k == "name" else whole(v) for k, v in backend.items()}
+    return whole_config
 
 
 def stages_of_picture(
@@ -112,17 +112,17 @@ def stages_of_picture(
         last: The stage that made it.
         record: Of its run; None while that goes on.
     """
-    found: dict[str, dict[str, Any]] = {}
+    recorded: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
         own = config.get(stage)
         if isinstance(own, Mapping):
             more = _imported_extra(record) if stage == last else {}
             knobs, extras = knobs_and_extras({**own, "extra": {**more, **_table(own, "extra")}})
             rest = {name: value for name, value in own.items() if name not in ("extra", *KNOBS)}
-            found[stage] = {**knobs, **rest, **({"extra": extras} if extras else {})}
+            recorded[stage] = {**knobs, **rest, **({"extra": extras} if extras else {})}
         if stage == last:
             break
-    return found
+    return recorded
 
 
 def _imported_extra(record: LearningRecord | None) -> Mapping[str, Any]:

@@ -84,16 +84,16 @@ class EngineChoice:
 def _amounts(texts: Sequence[str]) -> dict[str, float]:
     amounts = {}
     for text in texts:
-        name, found, amount = text.partition("=")
+        name, separator, amount = text.partition("=")
         number = -1.0
         with suppress(ValueError):
             number = float(amount)
-        if not (found and name and number > 0):
+        if not (separator and name and number > 0):
             raise ConfigError(f"--ray-resource must look like name=1, got {text!r}")
         amounts[name] = number
     return amounts
 
 
 def _without_login(url: str) -> str:
-    scheme, found, rest = url.partition("://")
-    return f"{scheme}{found}{rest.rpartition('@')[2]}"
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -134,8 +134,8 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
     written = left = 0
     columns = ["path", "stars", "rejected"]
     for row in archive.query(condition, columns=columns, limit=None).dicts():
-        said = xmp_packet(row["stars"], rejected=bool(row["rejected"]))
-        if row["path"] is None or said is None:
+        packet = xmp_packet(row["stars"], rejected=bool(row["rejected"]))
+        if row["path"] is None or packet is None:
             continue
         picture = archive.path / row["path"]
         sidecar = picture.with_name(f"{picture.name}.xmp")
@@ -144,7 +144,7 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
         if sidecar.exists() and not is_own_packet(sidecar.read_bytes()):
             left += 1
             continue
-        replace_file(sidecar, said)
+        replace_file(sidecar, packet)
         written += 1
     return written, left
 

@@ -58,7 +58,7 @@ def rate_by_fidelity(
     from safelight.backends.bundled.fidelity import FidelityScorer
 
     columns = ["sha256", "pixel_sha256", "path", "prompt"]
-    told: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     rows = list(archive.query(condition, columns=columns, limit=None).dicts())
     scorer = FidelityScorer()
     with archive.ratings() as store:
@@ -71,19 +71,19 @@ def rate_by_fidelity(
         events: list[RatingEvent] = []
         for number, row in enumerate(rows, start=1):
             if row["sha256"] in done:
-                told["rated before"] += 1
-            elif (event := _event(archive, scorer, row, told)) is not None:
+                outcomes["rated before"] += 1
+            elif (event := _event(archive, scorer, row, outcomes)) is not None:
                 events.append(event)
             if len(events) >= _BATCH:
                 store.add(*events)
                 events = []
             on_progress(number, len(rows))
         store.add(*events)
-    return {"rated": 0, **told}
+    return {"rated": 0, **outcomes}
 
 
 def _event(
-    archive: Archive, scorer: object, row: dict[str, str | None], told: Counter[str]
+    archive: Archive, scorer: object, row: dict[str, str | None], outcomes: Counter[str]
 ) -> RatingEvent | None:
     from safelight.backends.bundled.fidelity import FidelityScorer
 
@@ -92,15 +92,15 @@ def _event(
         image = (archive.path / (row["path"] or "")).read_bytes()
         fidelity = scorer.score(image, row["prompt"] or "")
     except OSError:
-        told["the file is not there"] += 1
+        outcomes["the file is not there"] += 1
         return None
     except ImageError:
-        told["the file is no image"] += 1
+        outcomes["the file is no image"] += 1
         return None
     if fidelity is None:
-        told["the prompt names nothing that the measure knows"] += 1
+        outcomes["the prompt names nothing that the measure knows"] += 1
         return None
-    told["rated"] += 1
+    outcomes["rated"] += 1
     identity = Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
     return RatingEvent.now(
         "stars", identity, value=fidelity_stars(fidelity), rater=RATER, source=SOURCE

@@ -94,7 +94,7 @@ def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continu
             raise
         raise ArchiveError(going) from None
     whole = str(record.plan.get(FIRST_PART, ""))
-    accounts = [one.plan for one in archive.records([whole])] if whole else []
+    accounts = [part.plan for part in archive.records([whole])] if whole else []
     return Continuation.of(
         record, _by_part(archive, record), archive.path,
         plan=next(iter(accounts), {}) if whole else None, only_failed=only_failed,

@@ -130,8 +130,8 @@ def engine_options(texts: Sequence[str], environ: Mapping[str, str]) -> dict[str
     """
     options: dict[str, Any] = {}
     for text in texts:
-        key, found, value = text.partition("=")
-        if not found or not key.strip():
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
             raise ConfigError(f"--option must look like key=value, got {text!r}")
         try:
             options[key.strip()] = tomllib.loads(f"value = {value}")["value"]

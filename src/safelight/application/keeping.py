@@ -56,7 +56,7 @@ def mend(
         StorageError: The same of the imports' log.
     """
     with archive.writer() as writer:
-        interrupted = [one.run_id for one in recover_interrupted_runs(archive.path, writer)]
+        interrupted = [record.run_id for record in recover_interrupted_runs(archive.path, writer)]
     done = recover_archive(archive)
     rebuilt = [record.run_id for record in rebuild_lost_records(archive)]
     places = mend_places(archive)
@@ -99,6 +99,6 @@ def sync_with(
         recover_interrupted_runs(archive.path, writer)  # a store has no journals to go on from
     for wanted, move, word in ((push, push_archive, "put"), (pull, pull_archive, "fetched")):
         if wanted:
-            with showing(word) as tell:
-                carried = move(archive.path, store, on_progress=tell)
+            with showing(word) as on_progress:
+                carried = move(archive.path, store, on_progress=on_progress)
             yield word, carried

@@ -89,7 +89,7 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
     variables: list[LearningVariable] = []
     for text in knobs:
         variable = _variable(text, stages)
-        if any(variable.path == one.path for one in variables):
+        if any(variable.path == other.path for other in variables):
             raise ConfigError(f"--knob: {variable.path} is varied twice; name all its values once")
         variables.append(variable)
     randomizer = job.config.randomizer
@@ -100,7 +100,7 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
             "[[randomizer.settings]] of the config cannot be crossed with --knob: leave it out, or"
             " name its values with --knob"
         )
-    named = {one.path for one in variables}
+    named = {other.path for other in variables}
     for path, values in randomizer.sweep.items():
         stage, _, knob = path.partition(".")
         if path.startswith(LORA):
@@ -137,7 +137,7 @@ def _share_other_prompts(job: Job, stages: dict[str, Any]) -> None:
             swept = f"{stage}.{knob}" in job.config.randomizer.sweep
             if (number == 0 and knob == "prompt") or swept or knob not in stages[stage]:
                 continue
-            texts = {str(dict(one.config[stage]).get(knob, "")) for one in variants}  # type: ignore[index]
+            texts = {str(dict(variant.config[stage]).get(knob, "")) for variant in variants}  # type: ignore[index]
             if len(texts) > 1:
                 some = ", ".join(repr(text) for text in sorted(texts)[:3])
                 raise ConfigError(
@@ -148,9 +148,9 @@ def _share_other_prompts(job: Job, stages: dict[str, Any]) -> None:
 
 
 def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
-    name, found, values = text.partition("=")
+    name, separator, values = text.partition("=")
     name = name.strip()
-    if not found or not name or not values.strip():
+    if not separator or not name or not values.strip():
         raise ConfigError(f"--knob must look like steps=4,8,16, got {text!r}")
     stage, dot, knob = name.partition(".")
     if name.startswith((LORA, EXTRA)):
@@ -285,16 +285,16 @@ class Combinations:
         for image in result.images:
             self._of(image.variant, result).pictures += 1
         for failure in result.failures:
-            told = f"#{failure.variant} in {failure.stage}: {failure.error}"
-            self._of(failure.variant, result).errors.append(told)
+            message = f"#{failure.variant} in {failure.stage}: {failure.error}"
+            self._of(failure.variant, result).errors.append(message)
         self.error = self.error or result.error
 
     def _of(self, variant: int, result: RunResult) -> Combination:
         choices = self._job.plan.variants[variant].choices
-        found = self._known[tuple(choices[path] for path in self._paths)]
-        if result.run_id not in found.run_ids:
-            found.run_ids.append(result.run_id)
-        return found
+        combination = self._known[tuple(choices[path] for path in self._paths)]
+        if result.run_id not in combination.run_ids:
+            combination.run_ids.append(result.run_id)
+        return combination
 
     def __iter__(self) -> Iterator[Combination]:
         return iter(self._known.values())

@@ -162,8 +162,8 @@ class OpenArchive:
         from safelight.application.rating import rate
         from safelight.learning.ratings import Identity
 
-        one = isinstance(pictures, (str, Path, Identity))
-        given: Sequence[Any] = [pictures] if one else pictures  # type: ignore[assignment]
+        single = isinstance(pictures, (str, Path, Identity))
+        given: Sequence[Any] = [pictures] if single else pictures  # type: ignore[assignment]
         return rate(
             self.archive, [_identity(each) for each in given], stars=stars, favourite=favourite,
             reject=reject, note=note, tags=(tags,) if isinstance(tags, str) else tags, rater=rater,
@@ -270,11 +270,11 @@ class OpenArchive:
         evidence = find_evidence(
             self.archive, model=model, lora=lora, condition=condition, raters=raters
         )
-        found = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
-        settings = [one.setting for one in found.suggestions]
+        result = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
+        settings = [suggestion.setting for suggestion in result.suggestions]
         return Suggested(
-            suggestions=found,
-            config=suggestion_config(evidence, settings, found.fixed, prompts, seeds),
+            suggestions=result,
+            config=suggestion_config(evidence, settings, result.fixed, prompts, seeds),
             model=evidence.model,
             rated_by=evidence.rated_by,
         )

@@ -83,12 +83,12 @@ def rated_settings(
         for row, (key, pair) in enumerate(zip(keys, digests, strict=True))
         if scores.place(*pair) is not None
     }
-    found: dict[str, dict[int, object]] = {}
+    values_of: dict[str, dict[int, object]] = {}
     for run_id, place, _, name, number, text in archive.settings(run for run, _ in row_of):
         row = row_of.get((run_id, place))
         if row is not None:  # of several stages the last one counts
-            found.setdefault(name, {})[row] = number if text is None else text
-    return found
+            values_of.setdefault(name, {})[row] = number if text is None else text
+    return values_of
 
 
 def whose(
@@ -100,18 +100,18 @@ def whose(
         RequestError: Nobody of that name rated, or people are to be mixed with programs.
     """
     undone = [event for event in events if event.kind == "undo"]
-    said = [event for event in events if event.kind not in ("undo", "note", "tags")]
-    people = [event for event in said if not is_automatic(event)]
+    judgements = [event for event in events if event.kind not in ("undo", "note", "tags")]
+    people = [event for event in judgements if not is_automatic(event)]
     if raters:
-        known = {event.rater for event in said}
+        known = {event.rater for event in judgements}
         for rater in raters:
             if rater not in known:
                 there = ", ".join(repr(name) for name in sorted(known)) or "nobody"
                 hint = did_you_mean(rater, known) or f"; there are: {there}"
                 raise RequestError(f"nobody called {rater!r} rated here{hint}")
-        chosen = [event for event in said if event.rater in raters]
+        chosen = [event for event in judgements if event.rater in raters]
     else:
-        chosen = people or said
+        chosen = people or judgements
     kinds = {is_automatic(event) for event in chosen}
     if len(kinds) > 1:
         raise RequestError(
@@ -136,11 +136,11 @@ def only_knobs(effects: Effects, knobs: Iterable[str]) -> Effects:
     """
     # Effects of before called a LoRA lora:NAME.
     wanted = {LORA + k[len("lora:") :] if k.startswith("lora:") else k for k in knobs}
-    known = {one.knob: one for one in effects.knobs}
+    known = {effect.knob: effect for effect in effects.knobs}
     for knob in wanted:
-        if knob not in known and not effects.told:
+        if knob not in known and not effects.reason:
             hint = did_you_mean(knob, known) or f"; there are: {', '.join(sorted(known))}"
             raise RequestError(f"no knob {knob!r} among the rated pictures{hint}")
-    chosen = tuple(one for one in effects.knobs if one.knob in wanted)
+    chosen = tuple(effect for effect in effects.knobs if effect.knob in wanted)
     pairs = tuple(i for i in effects.interactions if {i.knob, i.other} & wanted)
     return replace(effects, knobs=chosen, interactions=pairs)

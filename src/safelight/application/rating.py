@@ -46,8 +46,8 @@ def rate(
         ArchiveError: There is no rating to undo, or several.
         StorageError: They could not be written.
     """
-    said = {"stars": stars, "favourite": favourite, "reject": reject, "note": note}
-    values = {kind: value for kind, value in said.items() if value is not None}
+    given = {"stars": stars, "favourite": favourite, "reject": reject, "note": note}
+    values = {kind: value for kind, value in given.items() if value is not None}
     if not values and not tags and undo is None:
         raise RequestError("say something: stars, favourite, reject, note, tags, or undo")
     if any(not isinstance(tag, str) or not tag.strip() for tag in tags):
@@ -81,16 +81,16 @@ def rating_called(archive: Archive, begins: str) -> RatingEvent:
         ArchiveError: There is none, or more than one.
     """
     events = archive.ratings().events()
-    found = [event for event in events if event.event_id == begins] or [
+    candidates = [event for event in events if event.event_id == begins] or [
         event for event in events if event.event_id.startswith(begins)
     ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
         raise ArchiveError(
             f"no rating here has an id that begins with {begins!r}; each rating prints its own"
         )
-    raise ArchiveError(f"{len(found):,} ratings have ids that begin with {begins!r}")
+    raise ArchiveError(f"{len(candidates):,} ratings have ids that begin with {begins!r}")
 
 
 def identity_of_file(path: Path) -> Identity:
@@ -116,12 +116,12 @@ def without_record(archive: Archive, pictures: Sequence[Identity]) -> list[Ident
     Raises:
         ArchiveError: The archive cannot answer.
     """
-    hashes = [one for picture in pictures for _, one in picture.keys]
+    hashes = [digest for picture in pictures for _, digest in picture.keys]
     rows = archive.rows(
         "SELECT sha256, pixel_sha256 FROM run_images WHERE sha256 IN (SELECT"
         " unnest(?::VARCHAR[])) OR pixel_sha256 IN (SELECT unnest(?::VARCHAR[]))",
         [hashes, hashes],
         rated=False,
     )
-    known = {one for row in rows for one in row}
-    return [one for one in pictures if not known & {digest for _, digest in one.keys}]
+    known = {digest for row in rows for digest in row}
+    return [picture for picture in pictures if not known & {digest for _, digest in picture.keys}]

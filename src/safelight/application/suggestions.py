@@ -165,7 +165,7 @@ def find_evidence(
         model=model,
         lora=lora,
         prompts=_prompts([_text(row, at) for row in like]),
-        seed=min(seeds, key=lambda one: (-seeds[one], one), default=1),
+        seed=min(seeds, key=lambda seed: (-seeds[seed], seed), default=1),
         base=_base(archive, like[0][at["run_id"]], like[0][at["variant"]], stage) if like else {},
         stage=stage,
         backend=str(like[0][at["backend"]] or _BOX) if like else _BOX,
@@ -211,11 +211,11 @@ def knob_to_vary(text: str) -> SpaceKnob:
     Raises:
         ConfigError: It cannot be read, or has one value only.
     """
-    name, found, spec = text.partition("=")
+    name, separator, spec = text.partition("=")
     name = name.strip()
     if name.startswith("lora:"):  # as suggestions of before called it
         name = LORA + name[len("lora:") :]
-    if not found or not name:
+    if not separator or not name:
         raise ConfigError(f"--knob must look like steps=4,40, got {text!r}")
     knob = KNOBS.get(name)
     if knob is None and not name.startswith(LORA):
@@ -275,9 +275,9 @@ def suggestion_config(
             listed += [{f"{first}.prompt": text + tags, **knobs} for text in texts]
         else:
             listed.append(knobs)
-    if not any(f"{first}.prompt" in one for one in listed):
+    if not any(f"{first}.prompt" in each for each in listed):
         base[first]["prompt"] = texts if len(texts) > 1 else texts[0]
-    varied = {path for one in listed for path in one}
+    varied = {path for each in listed for path in each}
     for path in varied:
         stage, _, name = path.partition(".")
         base[stage].pop(name, None)
@@ -314,20 +314,22 @@ def _number(value: float | None) -> str:
     return "?" if value is None else f"{value:+.2f}"
 
 
-def comments_of(evidence: Evidence, found: Suggestions, cost: PlanCost) -> list[str]:
+def comments_of(evidence: Evidence, result: Suggestions, cost: PlanCost) -> list[str]:
     """Return what a config of suggestions says of itself, in lines."""
     lines = [
-        f"Settings worth trying with {evidence.title}, from {found.pictures:,} rated pictures of"
-        f" {found.settings:,} settings, rated by {evidence.rated_by}. Nothing runs by itself.",
+        f"Settings worth trying with {evidence.title}, from {result.pictures:,} rated pictures of"
+        f" {result.settings:,} settings, rated by {evidence.rated_by}. Nothing runs by itself.",
         cost.sentence(),
-        *found.notes,
+        *result.notes,
     ]
     if engine_of(evidence.backend) is None:
         lines.append(f"No engine here draws what {evidence.backend} did: add one, backend = NAME.")
-    if found.best is not None:
-        lines.append(f"best known: {setting_text(found.best.setting)} ({score_text(found.best)})")
-    for number, one in enumerate(found.suggestions, start=1):
-        lines.append(f"{number}. {setting_text(one.setting)}: {one.why}{gain_text(one)}")
+    if result.best is not None:
+        lines.append(f"best known: {setting_text(result.best.setting)} ({score_text(result.best)})")
+    for number, suggestion in enumerate(result.suggestions, start=1):
+        lines.append(
+            f"{number}. {setting_text(suggestion.setting)}: {suggestion.why}{gain_text(suggestion)}"
+        )
     return lines
 
 
@@ -339,28 +341,28 @@ def score_text(best: Known) -> str:
     )
 
 
-def gain_text(one: Suggestion) -> str:
+def gain_text(suggestion: Suggestion) -> str:
     """Return what a suggestion is believed to gain; empty where nothing is known."""
-    if one.gain is None:
+    if suggestion.gain is None:
         return ""
     return (
-        f"; {_number(one.gain)} over the best known, 95 % {_number(one.gain_low)} to"
-        f" {_number(one.gain_high)}, n = {one.pictures} like it"
+        f"; {_number(suggestion.gain)} over the best known, 95 % {_number(suggestion.gain_low)} to"
+        f" {_number(suggestion.gain_high)}, n = {suggestion.pictures} like it"
     )
 
 
-def _evidence_of(evidence: Evidence, found: Verdict) -> dict[str, Any]:
+def _evidence_of(evidence: Evidence, result: Verdict) -> dict[str, Any]:
     return {
         "model": evidence.model,
         "rated_by": evidence.rated_by,
         **({"lora": evidence.lora} if evidence.lora else {}),
-        "setting": dict(found.best.setting),
-        "gain": round(found.gain, 4),
-        "gain_low": round(found.gain_low, 4),
-        "gain_high": round(found.gain_high, 4),
-        "rated_pictures_of_this_setting": found.best.pictures,
-        "rated_pictures": found.pictures,
-        "settings": found.settings,
+        "setting": dict(result.best.setting),
+        "gain": round(result.gain, 4),
+        "gain_low": round(result.gain_low, 4),
+        "gain_high": round(result.gain_high, 4),
+        "rated_pictures_of_this_setting": result.best.pictures,
+        "rated_pictures": result.pictures,
+        "settings": result.settings,
     }
 
 
@@ -383,45 +385,45 @@ def keep_preset(
         raise PlanError(
             f"a preset's name must be letters, digits, blanks and . + - _, got {name!r}"
         )
-    found = verdict(evidence.trials)
-    if isinstance(found, str):
+    result = verdict(evidence.trials)
+    if isinstance(result, str):
         raise PlanError(
-            f"no preset for {evidence.title}: {found.replace('; this plan explores', '')}"
+            f"no preset for {evidence.title}: {result.replace('; this plan explores', '')}"
         )
-    if not found.enough:
+    if not result.enough:
         raise PlanError(
             f"no preset for {evidence.title}: not enough evidence. The best setting so far,"
-            f" {setting_text(found.best.setting)}, is {_number(found.gain)} over what was"
-            f" usually drawn (95 % {_number(found.gain_low)} to {_number(found.gain_high)},"
-            f" n = {found.best.pictures} of {found.pictures:,}); about {found.missing:,} more"
+            f" {setting_text(result.best.setting)}, is {_number(result.gain)} over what was"
+            f" usually drawn (95 % {_number(result.gain_low)} to {_number(result.gain_high)},"
+            f" n = {result.best.pictures} of {result.pictures:,}); about {result.missing:,} more"
             " ratings would settle it"
         )
-    told = _evidence_of(evidence, found)
+    facts = _evidence_of(evidence, result)
     config = suggestion_config(
-        evidence, [found.best.setting], found.fixed, prompts[:1] or evidence.prompts[:1], 1,
-        name=name, metadata={"preset": name, "evidence": told},
+        evidence, [result.best.setting], result.fixed, prompts[:1] or evidence.prompts[:1], 1,
+        name=name, metadata={"preset": name, "evidence": facts},
     )  # fmt: skip
     path = presets_folder(archive.path) / f"{name}.toml"
     make_folder(path.parent)
-    said = (
-        f"What is known to work best with {evidence.title}: {_number(found.gain)} over what was"
-        f" usually drawn, 95 % {_number(found.gain_low)} to {_number(found.gain_high)},",
-        f"from {found.best.pictures} rated pictures of this setting, {found.pictures:,} in all,"
+    comments = (
+        f"What is known to work best with {evidence.title}: {_number(result.gain)} over what was"
+        f" usually drawn, 95 % {_number(result.gain_low)} to {_number(result.gain_high)},",
+        f"from {result.best.pictures} rated pictures of this setting, {result.pictures:,} in all,"
         f" rated by {evidence.rated_by}.",
     )
-    write_config(path, config, said)
-    return Preset(path=path, setting=found.best.setting, summary=said, evidence=told)
+    write_config(path, config, comments)
+    return Preset(path=path, setting=result.best.setting, summary=comments, evidence=facts)
 
 
 def cost_of_suggestions(
-    evidence: Evidence, found: Suggestions, prompts: Sequence[str], seeds: int
+    evidence: Evidence, result: Suggestions, prompts: Sequence[str], seeds: int
 ) -> PlanCost:
-    """Return what drawing *found* will take, arguments as those of :func:`suggestion_config`."""
+    """Return what drawing *result* will take, arguments as those of :func:`suggestion_config`."""
     each = seeds * max(1, len(prompts or evidence.prompts[:2]))
     planned = [
         Timing(backend=evidence.backend, model=evidence.model or None,
                sampler=s.setting.get("sampler"), steps=s.setting.get("steps"))
-        for s in found.suggestions
+        for s in result.suggestions
         for _ in range(each)
     ]  # fmt: skip
     return plan_cost(planned, timings_of(evidence.timings))

@@ -67,29 +67,31 @@ def next_to_rate(
     if together not in (1, 2, _FOUR):
         raise RequestError(f"together must be 1, 2 or {_FOUR}, got {together!r}")
     chance = random.Random(seed)
-    found = _results([row for row in _looked_at(archive, condition, most, chance) if row["path"]])
-    if not found:
+    rows = _results([row for row in _looked_at(archive, condition, most, chance) if row["path"]])
+    if not rows:
         raise NothingToRate(
             f"there is no picture to rate in {archive.path}"
             + (" that meets the filter" if condition else "; draw some with: safelight run CONFIG")
         )
-    said = [event for event in events if not is_automatic(event)]
-    known = Pictures([*map(identity_of, found), *(one for event in said for one in _seen(event))])
+    judgements = [event for event in events if not is_automatic(event)]
+    known = Pictures(
+        [*map(identity_of, rows), *(identity for event in judgements for identity in _seen(event))]
+    )
     # The same picture may lie in several runs; one of them is enough. Pixels alone do not tell:
     # those of imported pictures are not known.
-    found = list({known.key(identity_of(row)): row for row in found}.values())
-    identities = [identity_of(row) for row in found]
+    rows = list({known.key(identity_of(row)): row for row in rows}.values())
+    identities = [identity_of(row) for row in rows]
     place_of = {known.key(identity): place for place, identity in enumerate(identities)}
     judged, compared = set[int](), set[frozenset[int]]()
-    for event in events_in_force(said):
+    for event in events_in_force(judgements):
         if event.rater == rater:
-            places = {place_of.get(known.key(one), -1) for one in _seen(event)} - {-1}
+            places = {place_of.get(known.key(identity), -1) for identity in _seen(event)} - {-1}
             if event.kind in ("stars", "reject") and event.value:
                 judged |= places
             elif event.kind == "pick":
                 compared |= {frozenset((a, b)) for a in places for b in places if a < b}
-    columns = {name: [row[name] for row in found] for name in _KNOBS}
-    pool = rating_pool(columns, fit_scores(said, identities))
+    columns = {name: [row[name] for row in rows] for name in _KNOBS}
+    pool = rating_pool(columns, fit_scores(judgements, identities))
     gone: set[int] = set()
     for _ in range(_TRIES):  # a file that was moved or deleted cannot be shown; choose another
         sets: Sequence[tuple[int, ...]]
@@ -99,20 +101,22 @@ def next_to_rate(
         elif together == 2:
             sets = next_pairs(pool, count, leave_out=gone, compared=compared, seed=seed)
         else:
-            sets = _fours(found, gone, count, chance)
-        missing = {place for one in sets for place in one if not _is_there(archive, found[place])}
+            sets = _fours(rows, gone, count, chance)
+        missing = {
+            place for group in sets for place in group if not _is_there(archive, rows[place])
+        }
         if not missing:
             break
         gone |= missing
-    whole = [one for one in sets if not missing.intersection(one)]
+    whole = [group for group in sets if not missing.intersection(group)]
     if not whole:
         what = "picture that you have not rated" if together == 1 else (
             "two pictures to compare" if together == 2 else "four pictures to choose from"
         )  # fmt: skip
         raise NothingToRate(
-            f"there is no {what} among the {len(found):,} in {archive.path} whose files are there"
+            f"there is no {what} among the {len(rows):,} in {archive.path} whose files are there"
         )
-    return [tuple(found[place] for place in one) for one in whole]
+    return [tuple(rows[place] for place in group) for group in whole]
 
 
 def identity_of(row: Row) -> Identity:
@@ -131,7 +135,7 @@ def _looked_at(
     if most is None or newest.after is None:
         return list(newest.dicts())
     own = f"({condition}) and " if condition.strip() else ""
-    found = {row["sha256"]: row for row in list(newest.dicts())[: most // _WINDOWS]}
+    rows = {row["sha256"]: row for row in list(newest.dicts())[: most // _WINDOWS]}
     # Hashes are even: the first ones beyond any are pictures drawn by chance.
     start = f"{chance.getrandbits(32):08x}"
     anchors: list[str] = []
@@ -146,8 +150,8 @@ def _looked_at(
         window = archive.query(
             f"{own}timestamp <= '{anchor}'", columns=POOL_COLUMNS, limit=most // _WINDOWS
         )
-        found |= {row["sha256"]: row for row in window.dicts()}
-    return list(found.values())
+        rows |= {row["sha256"]: row for row in window.dicts()}
+    return list(rows.values())
 
 
 def _results(rows: Sequence[Row]) -> list[Row]:
@@ -176,7 +180,7 @@ def _is_there(archive: Archive, row: Row) -> bool:
 
 
 def _fours(
-    found: Sequence[Row], gone: set[int], count: int, chance: random.Random
+    rows: Sequence[Row], gone: set[int], count: int, chance: random.Random
 ) -> list[tuple[int, ...]]:
     """Return places of pictures, four at a time: of one prompt and size as long as there are any.
 
@@ -185,7 +189,7 @@ def _fours(
     sets: list[tuple[int, ...]] = []
     for alike in (("prompt", "width", "height"), ("width", "height"), ()):
         groups: dict[object, list[int]] = {}
-        for place, row in enumerate(found):
+        for place, row in enumerate(rows):
             if place not in gone:
                 groups.setdefault(tuple(row[name] for name in alike), []).append(place)
         for places in groups.values():

@@ -32,7 +32,7 @@ from safelight.archive.packing import Packed, pack_in_batches, share_out, worthw
 from safelight.archive.packs import Pack, read_packs, renew_tables, take_documents, write_pack
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
-from safelight.archive.run_copies import that_count, what_it_says
+from safelight.archive.run_copies import comparable_content, that_count
 from safelight.archive.search import KEYS, Search, fetched_rows
 from safelight.archive.views import VIEWS, Views, quoted_name
 from safelight.archive_layout import (
@@ -69,7 +69,7 @@ _TOGETHER = 2000
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
-_TOLD_OF = 5
+_MOST_NAMED = 5
 """Files by name; the others are counted."""
 
 
@@ -79,11 +79,11 @@ class Fault:
 
     Attributes:
         path: Where.
-        told: Why.
+        reason: Why.
     """
 
     path: Path
-    told: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ class Archive:
         self.path = Path(path)
         self._unreadable: dict[Path, str] = {}
         self._left_out: dict[Path, str] = {}
-        self._told: set[Path] = set()
+        self._warned: set[Path] = set()
 
     def writer(self) -> LearningRecordWriter:
         """Return a writer of records into this archive."""
@@ -243,7 +243,7 @@ class Archive:
         page = page_condition(order, down, after)
         shown = tuple(dict.fromkeys(columns)) or tuple(known)
         fetched = dict.fromkeys((*shown, *order))
-        rows = self._found(
+        rows = self._rows_of(
             tuple(fetched), condition, page, view=view, order=order, down=down, after=after,
             limit=None if limit is None else limit + 1,
         )  # fmt: skip
@@ -283,21 +283,21 @@ class Archive:
         """
         rows = list(answer.dicts())
         wanted = {name.lower(): name for name in settings}
-        found: dict[tuple[str, int], dict[str, Any]] = {}
+        settings_of: dict[tuple[str, int], dict[str, Any]] = {}
         for run_id, place, _, name, number, text in self.settings(row["run_id"] for row in rows):
             if name.lower() in wanted:  # of several stages the last one counts
-                own = found.setdefault((run_id, place), {})
+                own = settings_of.setdefault((run_id, place), {})
                 own[wanted[name.lower()]] = number if text is None else text
         kept = (
             tuple(
-                {**row, **found.get((row["run_id"], row["place"]), {})}.get(knobs.get(c, c))
+                {**row, **settings_of.get((row["run_id"], row["place"]), {})}.get(knobs.get(c, c))
                 for c in columns
             )
             for row in rows
         )
         return replace(answer, columns=tuple(columns), rows=tuple(kept))
 
-    def _found(
+    def _rows_of(
         self,
         columns: Sequence[str],
         condition: str,
@@ -423,13 +423,13 @@ class Archive:
         Raises:
             ArchiveError: The archive cannot be asked.
         """
-        told: list[str] = []
+        sentences: list[str] = []
         count = 0
         for sentence in itertools.chain.from_iterable(map(_differing, self._copies())):
             count += 1
             if count <= most:
-                told.append(sentence)
-        return told, count
+                sentences.append(sentence)
+        return sentences, count
 
     def hashes_in_copies(self) -> dict[str, set[str]]:
         """Return path of a picture -> the SHA-256s that records of runs that have several say.
@@ -439,14 +439,14 @@ class Archive:
         Raises:
             ArchiveError: The archive cannot be asked.
         """
-        said: dict[str, set[str]] = {}
+        sha256s: dict[str, set[str]] = {}
         for _, document in itertools.chain.from_iterable(self._copies()):
             with contextlib.suppress(RecordError):
                 for output in read_document(document).outputs:
                     digest = output.sha256.lower()
                     if output.path is not None and _SHA256.fullmatch(digest):
-                        said.setdefault(output.path, set()).add(digest)
-        return said
+                        sha256s.setdefault(output.path, set()).add(digest)
+        return sha256s
 
     def _copies(self) -> Iterator[list[tuple[str, bytes]]]:
         """Yield (run_id, document) of every record of the runs that have several, in groups."""
@@ -464,10 +464,10 @@ class Archive:
 
     def _documents(self, where: str, parameters: Sequence[Any]) -> list[tuple[str, bytes]]:
         """Return (run_id, document) of the packed records for which *where* holds."""
-        found: list[tuple[str, bytes]] = []
+        documents: list[tuple[str, bytes]] = []
         files = [str(pack.path.absolute() / "documents.parquet") for pack in self._packs()]
         if not files:
-            return found
+            return documents
         statement = f"SELECT run_id, json FROM read_parquet(?) WHERE {where}"
         with self._database() as connection:
             try:
@@ -528,23 +528,25 @@ class Archive:
             Whether there are more of them than before, or other packs.
         """
         packs = self._packs()
-        found = {p.path: told for p in packs if (told := readable_tables(p)) is not None}
-        self._unreadable |= found
-        return bool(found) or self._packs() != packs
+        unreadable = {p.path: reason for p in packs if (reason := readable_tables(p)) is not None}
+        self._unreadable |= unreadable
+        return bool(unreadable) or self._packs() != packs
 
     def left_out(self) -> tuple[Fault, ...]:
         """Return what the last question could not ask, and why; ``verify`` tells more."""
-        return tuple(Fault(path=path, told=told) for path, told in sorted(self._left_out.items()))
+        return tuple(
+            Fault(path=path, reason=reason) for path, reason in sorted(self._left_out.items())
+        )
 
     def _leave_out(self, trouble: Mapping[Path, str]) -> None:
         self._left_out |= trouble
-        for path in [path for path in trouble if path not in self._told][:_TOLD_OF]:
+        for path in [path for path in trouble if path not in self._warned][:_MOST_NAMED]:
             _log.warning("%s %s; it is left out", path.name, trouble[path])
-        if not self._told.issuperset(trouble):
+        if not self._warned.issuperset(trouble):
             many = len(trouble)
             what = f"{many:,} files are" if many > 1 else "one file is"
             _log.warning("%s left out of what follows; see: safelight archive verify", what)
-        self._told.update(trouble)
+        self._warned.update(trouble)
 
     def _database(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """Return a database that sees no file but the packs; it has no views yet."""
@@ -563,7 +565,7 @@ class Archive:
 
     def _packs(self) -> list[Pack]:
         packs, trouble = read_packs(packs_folder(self.path))
-        self._unreadable = {p: told for p, told in self._unreadable.items() if p.exists()}
+        self._unreadable = {p: reason for p, reason in self._unreadable.items() if p.exists()}
         self._leave_out({**trouble, **self._unreadable})
         return [pack for pack in packs if pack.path not in self._unreadable]
 
@@ -666,17 +668,19 @@ class Archive:
         batches = share_out(loose, per_pack, processes)
         done = 0
 
-        def tell(packed: Packed) -> None:
+        def on_pack(packed: Packed) -> None:
             nonlocal done
             done += packed.records
             on_progress(done, len(loose))
 
         packs, records = packs_folder(self.path), records_folder(self.path)
-        results = pack_in_batches(packs, records, batches, tell, processes=processes)
+        results = pack_in_batches(packs, records, batches, on_pack, processes=processes)
         return PackReport(
             records=sum(result.records for result in results),
             packs=tuple(result.pack for result in results if result.pack is not None),
-            left=tuple(Fault(path=p, told=told) for result in results for p, told in result.left),
+            left=tuple(
+                Fault(path=p, reason=reason) for result in results for p, reason in result.left
+            ),
         )
 
 
@@ -695,14 +699,16 @@ def _needed(package: str) -> Any:
 
 
 def _differing(copies: Sequence[tuple[str, bytes]]) -> Iterator[str]:
-    said: dict[str, set[object]] = {}
+    contents: dict[str, set[object]] = {}
     for run_id, document in copies:
         with contextlib.suppress(RecordError):
-            said.setdefault(run_id, set()).add(what_it_says(read_document(document), document))
-    several = {run_id for run_id, told in said.items() if len(told) > 1}
-    for run_id, counts in that_count(one for one in copies if one[0] in several).items():
+            contents.setdefault(run_id, set()).add(
+                comparable_content(read_document(document), document)
+            )
+    several = {run_id for run_id, versions in contents.items() if len(versions) > 1}
+    for run_id, counts in that_count(copy for copy in copies if copy[0] in several).items():
         yield (
-            f"run {run_id} has {len(said[run_id])} records that differ: the one that counts is"
+            f"run {run_id} has {len(contents[run_id])} records that differ: the one that counts is"
             f" {counts.status}, with {len(counts.outputs)} pictures"
         )
 

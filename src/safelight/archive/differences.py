@@ -36,20 +36,20 @@ def differences(first: LearningRecord, second: LearningRecord) -> tuple[Differen
     """
     alone = len(first.variant_configs) == len(second.variant_configs) == 1
     knobs = [dict(_flat(r.variant_configs[0] if alone else r.base_config)) for r in (first, second)]
-    found = [*_between(knobs[0], knobs[1])]
+    differing = [*_between(knobs[0], knobs[1])]
     if not alone:
         plans = [
             {"mode": r.randomizer_mode, "plan_size": r.randomizer_plan_size, "seed": r.plan_seed}
             for r in (first, second)
         ]
-        if _same_draws(first, second, {one.what for one in found}):
+        if _same_draws(first, second, {difference.what for difference in differing}):
             for plan in plans:
                 del plan["seed"]
-        found += _between(dict(_flat(plans[0], "plan.")), dict(_flat(plans[1], "plan.")))
+        differing += _between(dict(_flat(plans[0], "plan.")), dict(_flat(plans[1], "plan.")))
     for name in ("backend", "environment"):
-        one, other = (dict(_flat(getattr(r, name), f"{name}.")) for r in (first, second))
-        found += _between(one, other)
-    return tuple(found)
+        mine, other = (dict(_flat(getattr(r, name), f"{name}.")) for r in (first, second))
+        differing += _between(mine, other)
+    return tuple(differing)
 
 
 def _same_draws(first: LearningRecord, second: LearningRecord, passed_over: set[str]) -> bool:
@@ -86,9 +86,9 @@ def _prefixed(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
     for name in dict.fromkeys([*first, *second]):
-        one, other = first.get(name, _MISSING), second.get(name, _MISSING)
-        if one != other:
-            yield Difference(what=name, first=one, second=other)
+        value, other = first.get(name, _MISSING), second.get(name, _MISSING)
+        if value != other:
+            yield Difference(what=name, first=value, second=other)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -142,9 +142,9 @@ class _Parser:
 
     def _both(self, depth: int) -> str:
         """Read ``a and b``; what stands side by side must hold as well."""
-        parts = [self._one(depth)]
+        parts = [self._operand(depth)]
         while self._takes("and") or self._another():
-            parts.append(self._one(depth))
+            parts.append(self._operand(depth))
         return parts[0] if len(parts) == 1 else "(" + " AND ".join(parts) + ")"
 
     def _another(self) -> bool:
@@ -158,12 +158,12 @@ class _Parser:
         # ``steps = 10 20`` is more likely a slip than a search for "20".
         return not (self._compared and token.kind == before.kind == "number")
 
-    def _one(self, depth: int) -> str:
+    def _operand(self, depth: int) -> str:
         self._compared = False
         if self._takes("not"):
             if depth > _DEEPEST:
                 raise FilterError(f"a filter may nest {_DEEPEST} deep at most")
-            return f"(NOT coalesce({self._one(depth + 1)}, FALSE))"
+            return f"(NOT coalesce({self._operand(depth + 1)}, FALSE))"
         if self._takes("("):
             inner = self.condition(depth + 1)
             self._need(")")
@@ -277,12 +277,12 @@ class _Parser:
             raise self._fault("write lora = 'NAME', or lora.NAME > 0.5", token)
         name = self._name_in_quotes(self._next("the name of a LoRA, in quotes"))
         self.parameters.append(name.lower() if sign == "has" else LORA + _stem(name))
-        found = self._settings.format(
+        has_lora = self._settings.format(
             f"{_ANY_LORA} AND contains(lower(substr(name, {len(LORA) + 1})), ?)"
             if sign == "has"
             else f"{_LORA_NAME} = ?"
         )
-        return f"NOT {found}" if sign in ("!=", "<>") else found
+        return f"NOT {has_lora}" if sign in ("!=", "<>") else has_lora
 
     def _name_in_quotes(self, token: _Token) -> str:
         if token.kind == "sign":

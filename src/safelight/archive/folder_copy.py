@@ -90,17 +90,17 @@ class FolderCopy:
     def entries(self) -> Mapping[str, Entry]:
         """Return every file that is not hidden."""
         self._unlisted = []
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         for key, entry in files_below(self.path, lambda *fault: self._unlisted.append(fault)):
             try:
                 status = entry.stat()
             except FileNotFoundError:
                 continue
-            found[key] = Entry(status.st_size, status.st_mtime_ns)
-        for place, told in self._unlisted:
+            entries[key] = Entry(status.st_size, status.st_mtime_ns)
+        for place, reason in self._unlisted:
             if not place:
-                raise StorageError(f"{self.path} {told}")
-        return found
+                raise StorageError(f"{self.path} {reason}")
+        return entries
 
     def unlisted(self) -> Sequence[tuple[str, str]]:
         """Return the folders that could not be listed, and why."""
@@ -108,7 +108,7 @@ class FolderCopy:
 
     def going_on(self) -> frozenset[str]:
         """Return the folders of runs whose journal a process holds."""
-        found = set()
+        folders = set()
         try:
             markers = list(running_folder(self.path).iterdir())
         except OSError:
@@ -117,10 +117,10 @@ class FolderCopy:
             try:
                 place = PurePosixPath(marker.read_text("utf-8"))
                 if is_held(self.path / place / JOURNAL_NAME):
-                    found.add(str(place))
+                    folders.add(str(place))
             except (OSError, ValueError):
                 continue
-        return frozenset(found)
+        return frozenset(folders)
 
     def read(self, key: str) -> bytes:
         """Return what *key* holds."""
@@ -139,12 +139,12 @@ class FolderCopy:
         """Return what the records say; they are all asked when the first picture is."""
         if self._pictures is None:
             try:
-                self._pictures = said_of_pictures(Archive(self.path))
+                self._pictures = recorded_sha256s(Archive(self.path))
             except ArchiveError as error:
                 raise StorageError(f"cannot be asked: {error}") from error
-        said = self._pictures.get(key, b"")
+        digests = self._pictures.get(key, b"")
         size = hashlib.sha256().digest_size
-        return frozenset(said[at : at + size].hex() for at in range(0, len(said), size))
+        return frozenset(digests[at : at + size].hex() for at in range(0, len(digests), size))
 
     def add(
         self, key: str, content: Path | bytes, modified: int, *, sha256s: Collection[str] = ()
@@ -272,7 +272,7 @@ class FolderCopy:
             raise StorageError(f"{self.path} cannot be flushed: {error}") from error
 
 
-def said_of_pictures(archive: Archive) -> dict[str, bytes]:
+def recorded_sha256s(archive: Archive) -> dict[str, bytes]:
     """Return path below ``images`` -> the SHA-256s that any record says of it, one after another.
 
     Raises:
@@ -284,10 +284,10 @@ def said_of_pictures(archive: Archive) -> dict[str, bytes]:
         " GROUP BY path",
         rated=False,
     )
-    said = {path: bytes.fromhex(digests) for path, digests in rows}
+    sha256s = {path: bytes.fromhex(digests) for path, digests in rows}
     for path, hashes in archive.hashes_in_copies().items():
-        said[path] = said.get(path, b"") + bytes.fromhex("".join(hashes))
-    return said
+        sha256s[path] = sha256s.get(path, b"") + bytes.fromhex("".join(hashes))
+    return sha256s
 
 
 def _lines_of_family(path: Path) -> set[bytes]:

@@ -65,9 +65,9 @@ def may_hold_copies(folder: Path) -> bool:
 
 def written_at(path: str) -> str:
     """Return when the record in *path* was written: as its name tells, else as the disk does."""
-    told = read_compact(os.path.basename(path))  # noqa: PTH119 - as in packing
-    if told is not None:
-        return told
+    moment = read_compact(os.path.basename(path))  # noqa: PTH119 - as in packing
+    if moment is not None:
+        return moment
     try:
         seconds = os.stat(path).st_mtime  # noqa: PTH116
         return utc_timestamp(datetime.fromtimestamp(seconds, UTC))
@@ -104,7 +104,7 @@ def loose_documents(
     Only what is whole. Files that are named as the writer names them are looked at when they are
     named after the runs that are asked for, and the others of them only where that was not enough.
     """
-    wanted, found = set(run_ids), set[str]()
+    wanted, read = set(run_ids), set[str]()
 
     def asked(run_id: str) -> bool:
         return run_id in wanted or (bool(prefix) and run_id.startswith(prefix))
@@ -116,14 +116,14 @@ def loose_documents(
         is_likely = own is None or asked(own[1]) or asked(_NUMBER.sub("", own[1]))
         (likely if is_likely else others).append(name)
     for number, name in enumerate((*likely, *others)):
-        if number == len(likely) and (found >= wanted if wanted else found):
+        if number == len(likely) and (read >= wanted if wanted else read):
             return
         try:
             document = (folder / name).read_bytes()
             run_id = _name_decoder.decode(document).run_id
             if asked(run_id):
                 read_document(document)
-                found.add(run_id)
+                read.add(run_id)
                 yield run_id, document
         except (OSError, ValueError, RecursionError, RecordError):
             continue  # told by whoever reads all of them

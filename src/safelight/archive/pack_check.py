@@ -79,11 +79,11 @@ def check_pack(pack: Pack, *, only_hashes: bool = False) -> PackCheck:
         except Exception as error:  # noqa: BLE001 - whatever a torn file makes a reader say
             damaged[table] = f"{name} cannot be read: {_first_line(error)}"
     lost: tuple[str, ...] = ()
-    told = damaged.get("documents")
-    if told is None and not (only_hashes and pack.sha256):
-        told = _wrong_with_documents(pack)
-    if told is not None:
-        damaged["documents"] = told
+    reason = damaged.get("documents")
+    if reason is None and not (only_hashes and pack.sha256):
+        reason = _wrong_with_documents(pack)
+    if reason is not None:
+        damaged["documents"] = reason
         lost = _runs_without_document(pack)
         if lost:
             some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
@@ -192,7 +192,7 @@ def rescued_documents(pack: Path) -> dict[str, bytes]:
 
     file = f"'{quoted(pack / 'documents')}.parquet'"
     each = _TOGETHER
-    found: dict[str, bytes] = {}
+    documents: dict[str, bytes] = {}
     with connected() as connection:
         try:
             (rows,) = connection.execute(
@@ -212,8 +212,8 @@ def rescued_documents(pack: Path) -> dict[str, bytes]:
             for (text,) in texts:
                 with contextlib.suppress(RecordError):
                     document = str(text).encode()
-                    found[decoded(document).run_id] = document
-    return found
+                    documents[decoded(document).run_id] = document
+    return documents
 
 
 def seal(pack: Pack) -> None:

@@ -202,12 +202,12 @@ class _OtherProcess:
     def __enter__(self) -> Self:
         source = str(Path(__file__).parents[2])
         search = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
-        self._said = tempfile.TemporaryFile("w+b")
+        self._errors = tempfile.TemporaryFile("w+b")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "safelight.archive.packing"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._errors,
             env={**os.environ, "PYTHONPATH": search},
         )
         return self
@@ -215,24 +215,24 @@ class _OtherProcess:
     def __exit__(self, *_: object) -> None:
         with suppress(BrokenPipeError):
             self._process.communicate()
-        self._said.close()
+        self._errors.close()
 
     def pack(self, packs: Path, folder: Path, names: Sequence[str]) -> Packed:
         """Do :func:`pack_files` there."""
-        given, said = self._process.stdin, self._process.stdout
+        given, answers = self._process.stdin, self._process.stdout
         assert given is not None
-        assert said is not None
+        assert answers is not None
         with suppress(BrokenPipeError):
             given.write(json.dumps([str(packs), str(folder), *names]).encode() + b"\n")
             given.flush()
-        line = said.readline()
+        line = answers.readline()
         if not line:
             code = self._process.wait()
-            self._said.seek(0)
-            told = self._said.read().decode(errors="replace")[-500:].strip()
+            self._errors.seek(0)
+            errors = self._errors.read().decode(errors="replace")[-500:].strip()
             raise ArchiveError(
                 f"the process that packed ended with {code}; what it had not packed is still"
-                f" loose: {told}"
+                f" loose: {errors}"
             )
         answer = json.loads(line)
         if "error" in answer:
@@ -244,11 +244,11 @@ def _packed_from(answer: Mapping[str, Any]) -> Packed:
     return Packed(
         records=answer["records"],
         pack=Path(answer["pack"]) if answer["pack"] else None,
-        left=tuple((Path(path), told) for path, told in answer["left"]),
+        left=tuple((Path(path), reason) for path, reason in answer["left"]),
     )
 
 
-def _tell(answer: Mapping[str, Any]) -> None:
+def _answer(answer: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
@@ -259,11 +259,11 @@ def _main() -> None:
         try:
             done = pack_files(Path(packs), Path(folder), names)
         except ArchiveError as error:
-            _tell({"error": str(error)})
+            _answer({"error": str(error)})
             continue
-        left = [(str(path), told) for path, told in done.left]
+        left = [(str(path), reason) for path, reason in done.left]
         pack = str(done.pack) if done.pack else None
-        _tell({"records": done.records, "pack": pack, "left": left})
+        _answer({"records": done.records, "pack": pack, "left": left})
 
 
 if __name__ == "__main__":

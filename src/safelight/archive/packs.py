@@ -362,7 +362,7 @@ def verify_tables(
     Raises:
         ArchiveError: They hold something else.
     """
-    found = (
+    counted = (
         "documents" in sizes
         and connection.execute(
             "SELECT count(*), count(*) FILTER (WHERE read.run_id = given.run_id AND read.json ="
@@ -370,8 +370,8 @@ def verify_tables(
             " POSITIONAL JOIN batch_documents given"
         ).fetchone()
     )
-    if found is not False and found != (sizes["documents"], sizes["documents"]):
-        rows, same = found or (0, 0)
+    if counted is not False and counted != (sizes["documents"], sizes["documents"]):
+        rows, same = counted or (0, 0)
         raise ArchiveError(
             f"the pack does not hold every run as it was: of {sizes['documents']} documents {rows}"
             f" read back, {same} to the letter; nothing is deleted"

@@ -179,18 +179,18 @@ class PicturesInMemory:
                     [*asked.parameters, *page.parameters],
                 )
             # First which, then all their columns: rows are wide, and few are shown.
-            found: list[int] = []
+            numbers: list[int] = []
             if order[0] == "timestamp" and down:
-                found = self._first(cursor, condition, page, by, order, limit, newest=True)
-            if len(found) < limit:
-                found = self._first(cursor, condition, page, by, order, limit)
-            if not found:
+                numbers = self._first(cursor, condition, page, by, order, limit, newest=True)
+            if len(numbers) < limit:
+                numbers = self._first(cursor, condition, page, by, order, limit)
+            if not numbers:
                 return []
             return fetched_rows(
                 cursor,
                 f"SELECT {shown} FROM run_images WHERE row_ BETWEEN ? AND ?"
                 f" AND row_ IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}",
-                [min(found), max(found), found],
+                [min(numbers), max(numbers), numbers],
             )
 
     def selection(
@@ -254,13 +254,13 @@ class PicturesInMemory:
                 return None
             file = str(pack.path.absolute() / "documents.parquet")
             statement = "SELECT json FROM read_parquet(?) WHERE run_id = ?"
-            found = fetched_rows(cursor, statement, [file, run_id])
-        return found[0][0].encode() if found else None
+            rows = fetched_rows(cursor, statement, [file, run_id])
+        return rows[0][0].encode() if rows else None
 
     def left_out(self) -> dict[Path, str]:
         """Return what cannot be used, and why."""
         folder = records_folder(self._folder)
-        loose = {folder / name: one.fault for name, one in self._loose.items() if one.fault}
+        loose = {folder / name: file.fault for name, file in self._loose.items() if file.fault}
         return {**self._trouble, **loose, **self._ratings.trouble}
 
     # -- keeping up ----------------------------------------------------------------------
@@ -309,12 +309,12 @@ class PicturesInMemory:
                     self._rate(cursor, "TRUE")
                 elif gone:
                     keys = "(SELECT hash(unnest(?::VARCHAR[])))"
-                    found = cursor.execute(
+                    numbers = cursor.execute(
                         f"SELECT row_ FROM {main}.held WHERE sha_key_ IN {keys}"
                         f" UNION SELECT row_ FROM {main}.held WHERE pixel_key_ IN {keys}",
                         [gone, gone],
                     ).fetchall()
-                    rows_ = [row for (row,) in found]
+                    rows_ = [row for (row,) in numbers]
                     these = "row_ IN (SELECT unnest(?::INTEGER[]))"
                     cursor.execute(f"DELETE FROM {main}.rated WHERE {these}", [rows_])
                     self._rate(cursor, f"h.{these}", [rows_])
@@ -326,7 +326,7 @@ class PicturesInMemory:
         with self._connection.cursor() as cursor:
             cursor.execute(f"USE {_NAME}")
             own = ", ".join(f'"{name}" {TABLES["images"][name]}' for name in _COLUMNS)
-            said = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
+            columns = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
             cursor.execute(
                 "CREATE TABLE held (row_ INTEGER, source_ VARCHAR, sha_key_ UBIGINT,"
                 f" pixel_key_ UBIGINT, run_key_ UBIGINT, {DAY} VARCHAR, {SIZE} VARCHAR,"
@@ -339,8 +339,8 @@ class PicturesInMemory:
                 "CREATE TABLE settings (row_ INTEGER, name VARCHAR, number DOUBLE, text VARCHAR)"
             )
             cursor.execute("CREATE TABLE few_values (name VARCHAR)")
-            cursor.execute(f"CREATE TABLE said (hash VARCHAR, {said})")
-            cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {said})")
+            cursor.execute(f"CREATE TABLE said (hash VARCHAR, {columns})")
+            cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {columns})")
             named = ", ".join(f'r."{name}"' for name in RATINGS)
             cursor.execute("CREATE TABLE shown_reuse (run_id VARCHAR, place BIGINT)")
             cursor.execute(
@@ -366,7 +366,7 @@ class PicturesInMemory:
 
     def _packs_now(self) -> dict[str, Pack]:
         packs, trouble = read_packs(packs_folder(self._folder))
-        self.unreadable = {p: told for p, told in self.unreadable.items() if p.exists()}
+        self.unreadable = {p: reason for p, reason in self.unreadable.items() if p.exists()}
         self._trouble = {**trouble, **self.unreadable}
         return {pack.path.name: pack for pack in packs if pack.path not in self.unreadable}
 
@@ -381,7 +381,7 @@ class PicturesInMemory:
         batch = Batch(self._prompts)
         loose, doubled = self._read_loose(listed, batch)
         stay = {name for name in loose if loose[name] == self._loose.get(name)}
-        runs = [one.run for one in loose.values() if one.run is not None]
+        runs = [file.run for file in loose.values() if file.run is not None]
         old_runs = {
             name: self._old_runs[name] if self._packs.get(name) == pack else _runs_of(pack)
             for name, pack in packs.items()
@@ -392,8 +392,8 @@ class PicturesInMemory:
         back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
         # A run that no pack has any more, and one that goes from one of several loose files.
         gone = {o.run.run_id for n, o in self._loose.items() if n not in stay and o.run is not None}
-        for name, one in loose.items():
-            if one.run is not None and one.run.run_id in back | gone | doubled:
+        for name, file in loose.items():
+            if file.run is not None and file.run.run_id in back | gone | doubled:
                 with suppress(FileNotFoundError):
                     self._read_again(name, batch)
         self._drop_runs(cursor, [(_LOOSE, run_id) for run_id in gone | doubled])
@@ -416,7 +416,12 @@ class PicturesInMemory:
                 self._prompts += batch.sizes()["prompts"]
                 self._take(cursor, name, (), batch, places)
         self._drop_runs(
-            cursor, [one for one in passed_over if one not in self._passed_over or one[0] in taken]
+            cursor,
+            [
+                passed
+                for passed in passed_over
+                if passed not in self._passed_over or passed[0] in taken
+            ],
         )
         if gone or doubled or old or passed_over != self._passed_over:
             self._sweep(cursor)
@@ -441,14 +446,14 @@ class PicturesInMemory:
             known = self._loose.get(name)
             if known is not None and (known.size, known.changed) == (seen.size, seen.changed):
                 loose[name] = known
-        old = {one.run.run_id for one in loose.values() if one.run is not None}
+        old = {file.run.run_id for file in loose.values() if file.run is not None}
         doubled: set[str] = set()
         for name, seen in listed.items():
             if name not in loose:
                 with suppress(FileNotFoundError):  # packed meanwhile
                     read = self._read_again(name, batch, old)
-                    told = (None, read) if isinstance(read, str) else (read, "")
-                    loose[name] = _Loose(seen.size, seen.changed, *told)
+                    run_and_fault = (None, read) if isinstance(read, str) else (read, "")
+                    loose[name] = _Loose(seen.size, seen.changed, *run_and_fault)
                     if isinstance(read, Run) and read.run_id in old:
                         doubled.add(read.run_id)
         return dict(sorted(loose.items())), doubled
@@ -611,7 +616,7 @@ def _runs_of(pack: Pack) -> Sequence[Run]:
 
 
 def _listed(folder: Path) -> dict[str, _Loose]:
-    found = []
+    listed = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -619,7 +624,7 @@ def _listed(folder: Path) -> dict[str, _Loose]:
                     with suppress(FileNotFoundError):
                         status = entry.stat()
                         seen = _Loose(status.st_size, status.st_mtime_ns)
-                        found.append((entry.name, seen))
+                        listed.append((entry.name, seen))
     except FileNotFoundError:
         return {}
-    return dict(sorted(found))
+    return dict(sorted(listed))

@@ -108,7 +108,7 @@ def set_pictures_aside(
                     raise
                 set_aside(path, path.parent / SET_ASIDE / path.name)
         except ArchiveError as error:
-            left.append(Fault(path=path, told=str(error)))
+            left.append(Fault(path=path, reason=str(error)))
         else:
             aside.append(place)
     return aside, left
@@ -121,18 +121,18 @@ def _repair_packs(archive: Path, done: Recovery) -> None:
         if check.tables:
             trouble[pack.path] = "; ".join(check.faults)
         elif check.documents:  # what is asked for most is whole: it stays where it is
-            told = "; ".join(check.faults)
+            reason = "; ".join(check.faults)
             done.left.append(
-                Fault(path=pack.path, told=f"{told}; merge another copy of the archive")
+                Fault(path=pack.path, reason=f"{reason}; merge another copy of the archive")
             )
     held = _run_ids([pack for pack in packs if pack.path not in trouble]) if trouble else set()
-    for path, told in trouble.items():
+    for path, reason in trouble.items():
         if not _is_damaged(path):
-            done.left.append(Fault(path=path, told=told))
+            done.left.append(Fault(path=path, reason=reason))
             continue
         documents = rescued_documents(path) if path.is_dir() else {}
         if not documents:
-            done.left.append(Fault(path=path, told=told))
+            done.left.append(Fault(path=path, reason=reason))
             continue
         # A crash may have come between the new pack and the move of the old one.
         missing = [document for run_id, document in documents.items() if run_id not in held]
@@ -154,13 +154,13 @@ def _is_damaged(path: Path) -> bool:
 
 def _run_ids(packs: Sequence[Pack]) -> set[str]:
     """Return the runs that *packs* hold, by their tables, which are whole."""
-    found: set[str] = set()
+    run_ids: set[str] = set()
     with connected() as connection:
         for pack in packs:
             file = quoted(pack.path / "runs.parquet")
             rows = connection.execute(f"SELECT run_id FROM read_parquet('{file}')").fetchall()
-            found.update(run_id for (run_id,) in rows)
-    return found
+            run_ids.update(run_id for (run_id,) in rows)
+    return run_ids
 
 
 def _remove_doubled(archive: Path, done: Recovery) -> None:
@@ -181,4 +181,4 @@ def _remove_doubled(archive: Path, done: Recovery) -> None:
                         path.unlink(missing_ok=True)
                         done.doubled += 1
         except ArchiveError as error:
-            done.left.append(Fault(path=pack.path, told=str(error)))
+            done.left.append(Fault(path=pack.path, reason=str(error)))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from safelight.errors import RecordError
 from safelight.learning.learning_record import LearningRecord, read_document
 
-__all__ = ["Rank", "rank_of", "that_count", "what_it_says"]
+__all__ = ["Rank", "comparable_content", "rank_of", "that_count"]
 
 Rank = tuple[bool, int, bool, str]
 
@@ -30,16 +30,16 @@ def rank_of(status: str, pictures: int, digest: str | None) -> Rank:
 
 def that_count(documents: Iterable[tuple[str, bytes]]) -> dict[str, LearningRecord]:
     """Return run_id -> the one of its whole records that counts; of equal ones the first."""
-    found: dict[str, LearningRecord] = {}
+    counting: dict[str, LearningRecord] = {}
     for run_id, document in documents:
         with contextlib.suppress(RecordError):
             record = read_document(document)
-            if run_id not in found or _rank(record) > _rank(found[run_id]):
-                found[run_id] = record
-    return found
+            if run_id not in counting or _rank(record) > _rank(counting[run_id]):
+                counting[run_id] = record
+    return counting
 
 
-def what_it_says(record: LearningRecord, document: bytes) -> object:
+def comparable_content(record: LearningRecord, document: bytes) -> object:
     """Return what is equal for records that say the same of their run.
 
     Imports of the same pictures from two places do, although they tell other places and times.

@@ -61,22 +61,22 @@ class Search:
             return self._ask(columns, limit, self.views.show(), rated=True)
         # First which rows, then all their columns: rows are wide, and few are shown.
         keys = tuple(dict.fromkeys((*self.order, "timestamp", *KEYS[self.view])))
-        found = self._first_keys(keys, limit)
-        if not found:
+        first_keys = self._first_keys(keys, limit)
+        if not first_keys:
             return []
-        times = sorted({row[keys.index("timestamp")] for row in found})
+        times = sorted({row[keys.index("timestamp")] for row in first_keys})
         self.views.show(packs_at(self.views.packs, times))
         source = "run_images" if self.view == "images" else self.view
-        one = "(" + ", ".join("?" * len(KEYS[self.view])) + ")"
+        placeholders = "(" + ", ".join("?" * len(KEYS[self.view])) + ")"
         names = ", ".join(map(quoted_name, KEYS[self.view]))
         places = [keys.index(name) for name in KEYS[self.view]]
         return fetched_rows(
             self.connection,
             f"SELECT {', '.join(map(quoted_name, columns))} FROM {source}"
             f" WHERE timestamp IN ({', '.join('?' * len(times))})"
-            f" AND ({names}) IN ({', '.join([one] * len(found))})"
+            f" AND ({names}) IN ({', '.join([placeholders] * len(first_keys))})"
             f" ORDER BY {sorting(self.order, self.down)}",
-            [*times, *(row[place] for row in found for place in places)],
+            [*times, *(row[place] for row in first_keys for place in places)],
         )
 
     def _first_keys(self, keys: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
@@ -86,15 +86,15 @@ class Search:
         by_run = self.views.reuse and self.view == "images" and wanted.columns & OF_THE_RUN
         if self.order[0] != "timestamp" or by_run:
             return self._ask(keys, limit, self.views.show(), rated=rated)
-        found: list[tuple[Any, ...]] = []
+        first: list[tuple[Any, ...]] = []
         groups = newest_first(self._packs_of_page(), oldest=not self.down)
         for number, (packs, bound) in enumerate(groups):
             searched = self.views.show(packs, loose=number == 0)
-            found += self._ask(keys, limit, searched, rated=rated)
-            found = sorted(found, reverse=self.down)[:limit]
-            if bound is None or (len(found) == limit and self._beyond(found[-1][0], bound)):
+            first += self._ask(keys, limit, searched, rated=rated)
+            first = sorted(first, reverse=self.down)[:limit]
+            if bound is None or (len(first) == limit and self._beyond(first[-1][0], bound)):
                 break
-        return found
+        return first
 
     def _packs_of_page(self) -> Sequence[Pack]:
         """Return the packs that can hold rows behind the cursor."""

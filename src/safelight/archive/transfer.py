@@ -54,7 +54,7 @@ __all__ = [
 
 PackState = Literal["absent", "whole", "damaged"]
 
-_MOST_TOLD = 100
+_MOST_LISTED = 100
 """Names of each kind; the others are counted."""
 
 _PATIENCE = 20
@@ -256,8 +256,8 @@ class _Transfer:
         done.going_on = len(going_on)
         done.unknown, done.unknown_count, done.conflicts = [], 0, []
         done.bad, done.bad_count = [], 0
-        for key, told in source.unlisted():
-            self._bad(key, told)
+        for key, reason in source.unlisted():
+            self._bad(key, reason)
         self._families: dict[str, list[str]] = {}
         for key in self._here:
             if not oddity_of(key):
@@ -265,7 +265,7 @@ class _Transfer:
                 self._families.setdefault(whole, []).append(key)
         self._failing = 0
         self._vanished = False
-        self._records_tell = True
+        self._records_readable = True
 
     def carry_out(self) -> bool:
         """Carry; return whether something was gone in between, so that another round helps."""
@@ -286,8 +286,8 @@ class _Transfer:
         families: dict[tuple[FileKind, str], list[str]] = {}
         packs: dict[str, dict[str, str]] = {}
         for key in sorted(self._there):
-            if told := oddity_of(key):
-                self._bad(key, told)
+            if reason := oddity_of(key):
+                self._bad(key, reason)
                 continue
             place = PurePosixPath(key)
             if any(key.startswith(f"{folder}/") for folder in self._busy):
@@ -298,7 +298,7 @@ class _Transfer:
                     visible.append((key, partial(self._add, key)))
             elif kind is None:
                 self._done.unknown_count += 1
-                self._done.unknown += [key] if len(self._done.unknown) < _MOST_TOLD else []
+                self._done.unknown += [key] if len(self._done.unknown) < _MOST_LISTED else []
             elif kind is FileKind.GROWING or kind_of(without_part(place)) is FileKind.REPLACED:
                 family = str(without_part(place))
                 whole_kind = kind_of(without_part(place)) or kind
@@ -349,10 +349,10 @@ class _Transfer:
         else:
             self._failing = 0
 
-    def _bad(self, key: str, told: str) -> None:
+    def _bad(self, key: str, reason: str) -> None:
         self._done.bad_count += 1
-        if len(self._done.bad) < _MOST_TOLD:
-            self._done.bad.append((key, told))
+        if len(self._done.bad) < _MOST_LISTED:
+            self._done.bad.append((key, reason))
 
     def _wrote(self, size: int) -> None:
         self._done.files += 1
@@ -375,12 +375,12 @@ class _Transfer:
 
     def _sha256s_of(self, key: str) -> frozenset[str]:
         """Return what a picture must be; nothing where the records cannot be asked."""
-        if not key.startswith("images/") or not self._records_tell:
+        if not key.startswith("images/") or not self._records_readable:
             return frozenset()
         try:
             return self._source.picture_sha256s(key)
         except StorageError as error:
-            self._records_tell = False
+            self._records_readable = False
             self._bad("records", f"{sentence_of(error)}; pictures are carried unread")
             return frozenset()
 
@@ -441,26 +441,32 @@ class _Transfer:
         near = all(copy.file(key) is not None for copy in (self._source, self._target))
         if sizes[0] == sizes[1] and not (near and key.startswith("ratings/")):
             return
-        known = self._lines(self._target, ours, told=False)
-        lines = [line for line in self._lines(self._source, names, told=True) if line not in known]
+        known = self._lines(self._target, ours, report_damage=False)
+        lines = [
+            line
+            for line in self._lines(self._source, names, report_damage=True)
+            if line not in known
+        ]
         if lines:
             self._target.extend(key, lines)
             self._done.lines += len(lines)
             self._wrote(sum(len(line) + 1 for line in lines))
 
-    def _lines(self, copy: ArchiveCopy, names: Sequence[str], *, told: bool) -> dict[bytes, None]:
+    def _lines(
+        self, copy: ArchiveCopy, names: Sequence[str], *, report_damage: bool
+    ) -> dict[bytes, None]:
         """Return the whole lines of some files, each once, in order."""
-        found: dict[bytes, None] = {}
+        lines: dict[bytes, None] = {}
         damaged = 0
         for name in sorted(names, key=lambda name: (PART in name, name)):
             for line in _whole_lines(copy.read(name)):
                 if line_state(line) == "damaged":
                     damaged += 1
                 elif _is_object(line):
-                    found[line] = None
-        if damaged and told:
+                    lines[line] = None
+        if damaged and report_damage:
             self._bad(names[0], f"{damaged:,} lines are not what was written; they are left out")
-        return found
+        return lines
 
     # -- what is replaced as a whole --------------------------------------------------------
 
@@ -478,9 +484,9 @@ class _Transfer:
         kept = not PurePosixPath(key).name.startswith(CONTACT_SHEET)
         newer = ours is None or (theirs.modified, theirs.digest) > (ours.modified, ours.digest)
         if kept and ours is not None:
-            one = (ours.load(), ours.modified) if newer else (data, theirs.modified)
-            if self._target.keep(key, *one):
-                self._wrote(len(one[0]))
+            newer_one = (ours.load(), ours.modified) if newer else (data, theirs.modified)
+            if self._target.keep(key, *newer_one):
+                self._wrote(len(newer_one[0]))
         if newer and self._target.replace(key, data, theirs.modified):
             self._wrote(len(data))
 
@@ -495,9 +501,9 @@ def check_files(manifest: bytes, files: Mapping[str, Path | bytes]) -> None:
         StorageError: They are not; the message says which.
     """
     try:
-        said = json.loads(manifest)
-        hashes = {str(name): str(digest) for name, digest in said.get("sha256", {}).items()}
-        sizes = {f"{table}.parquet": int(size) for table, size in said["sizes"].items()}
+        written = json.loads(manifest)
+        hashes = {str(name): str(digest) for name, digest in written.get("sha256", {}).items()}
+        sizes = {f"{table}.parquet": int(size) for table, size in written["sizes"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(f"has a damaged {MANIFEST}: {error!r}") from error
     for name in {**sizes, **hashes}:
@@ -531,8 +537,8 @@ def version_key(key: str, data: bytes, modified: int) -> str:
 
 def version_of(name: str) -> tuple[str, int] | None:
     """Return digest and time, in ns of 1970, of what :func:`version_key` named; else None."""
-    told = PurePosixPath(name).stem.partition(PART)[2]
-    moment, digest = read_compact(told), told.rpartition("-")[2]
+    version = PurePosixPath(name).stem.partition(PART)[2]
+    moment, digest = read_compact(version), version.rpartition("-")[2]
     if moment is None or not re.fullmatch(r"[0-9a-f]{12}", digest):
         return None
     return digest, round(datetime.fromisoformat(moment).timestamp()) * 10**9
@@ -542,9 +548,9 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
 
 
-def _beside(key: str, told: str) -> str:
+def _beside(key: str, part: str) -> str:
     place = PurePosixPath(key)
-    return str(place.with_name(f"{place.stem}{PART}{told}{place.suffix}"))
+    return str(place.with_name(f"{place.stem}{PART}{part}{place.suffix}"))
 
 
 def oddity_of(key: str) -> str | None:

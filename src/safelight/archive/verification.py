@@ -77,11 +77,11 @@ class Verification:
     faults: list[Fault] = field(default_factory=list)
     fault_count: int = 0
 
-    def add_fault(self, path: Path, told: str) -> None:
+    def add_fault(self, path: Path, reason: str) -> None:
         """Note that something is not as it was written."""
         self.fault_count += 1
         if len(self.faults) < _MOST_FAULTS:
-            self.faults.append(Fault(path=path, told=told))
+            self.faults.append(Fault(path=path, reason=reason))
 
 
 def verify_archive(
@@ -103,40 +103,40 @@ def verify_archive(
     Raises:
         ArchiveError: The pictures cannot be asked for.
     """
-    found = Verification()
-    _verify_packs(archive.path, found, sealing, on_progress)
-    _verify_loose(archive.path, found)
+    report = Verification()
+    _verify_packs(archive.path, report, sealing, on_progress)
+    _verify_loose(archive.path, report)
     try:
-        found.differing, found.differing_count = archive.differing_runs()
+        report.differing, report.differing_count = archive.differing_runs()
     except ArchiveError as error:
-        found.add_fault(archive.path, str(error))
-    _verify_lines(archive.path, found)
+        report.add_fault(archive.path, str(error))
+    _verify_lines(archive.path, report)
     if pictures:
-        found.pictures = 0
-        _read_pictures(archive, partial(_note, found, archive.path), on_progress)
-    return found
+        report.pictures = 0
+        _read_pictures(archive, partial(_note, report, archive.path), on_progress)
+    return report
 
 
 def _verify_packs(
-    archive: Path, found: Verification, sealing: bool, on_progress: Callable[[str, int, int], None]
+    archive: Path, report: Verification, sealing: bool, on_progress: Callable[[str, int, int], None]
 ) -> None:
     try:
         packs, trouble = read_packs(packs_folder(archive))
     except ArchiveError as error:
-        found.add_fault(packs_folder(archive), str(error))
+        report.add_fault(packs_folder(archive), str(error))
         return
-    for path, told in trouble.items():
-        found.add_fault(path, told)
+    for path, reason in trouble.items():
+        report.add_fault(path, reason)
     for number, pack in enumerate(packs):
         on_progress("packs", number, len(packs))
         check = check_pack(pack)
-        found.packs += 1
+        report.packs += 1
         if not check.documents:
-            found.records += pack.records
+            report.records += pack.records
         elif check.lost:
-            found.records += pack.records - len(check.lost)
-        for told in check.faults:
-            found.add_fault(pack.path, told)
+            report.records += pack.records - len(check.lost)
+        for reason in check.faults:
+            report.add_fault(pack.path, reason)
         if check.sealed:
             continue
         if sealing and not check.faults:
@@ -144,20 +144,20 @@ def _verify_packs(
                 seal(pack)
                 continue
             except ArchiveError as error:
-                found.add_fault(pack.path, str(error))
-        found.unsealed_packs += 1
-        found.unchecked_records += pack.records
+                report.add_fault(pack.path, str(error))
+        report.unsealed_packs += 1
+        report.unchecked_records += pack.records
     on_progress("packs", len(packs), len(packs))
 
 
-def _verify_loose(archive: Path, found: Verification) -> None:
+def _verify_loose(archive: Path, report: Verification) -> None:
     folder = records_folder(archive)
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return
     except OSError as error:
-        found.add_fault(folder, f"cannot be listed: {error}")
+        report.add_fault(folder, f"cannot be listed: {error}")
         return
     for name in names:
         if name.startswith("."):
@@ -171,43 +171,43 @@ def _verify_loose(archive: Path, found: Verification) -> None:
         except FileNotFoundError:
             continue  # packed meanwhile
         except (OSError, RecordError) as error:
-            found.add_fault(path, str(error))
+            report.add_fault(path, str(error))
             continue
-        found.records += 1
-        found.unchecked_records += not was_checked
+        report.records += 1
+        report.unchecked_records += not was_checked
 
 
-def _verify_lines(archive: Path, found: Verification) -> None:
+def _verify_lines(archive: Path, report: Verification) -> None:
     faults: list[tuple[str, str]] = []
     for key, entry in files_below(archive, lambda *fault: faults.append(fault)):
         place, path = PurePosixPath(key), Path(entry.path)
         kind = kind_of(place)
         if kind is None and place.parts[0] not in ("running", "packs", "records"):
-            found.foreign += 1
+            report.foreign += 1
         if kind is FileKind.GROWING:
             try:
-                _verify_file_of_lines(path, found)
+                _verify_file_of_lines(path, report)
             except OSError as error:
-                found.add_fault(path, f"cannot be read: {error}")
-    for key, told in faults:
-        found.add_fault(archive / key, told)
+                report.add_fault(path, f"cannot be read: {error}")
+    for key, reason in faults:
+        report.add_fault(archive / key, reason)
 
 
-def _verify_file_of_lines(path: Path, found: Verification) -> None:
+def _verify_file_of_lines(path: Path, report: Verification) -> None:
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             line = raw.rstrip(b"\r\n")
             if not line.strip():
                 continue
             if is_torn(line):
-                found.torn_lines += 1
+                report.torn_lines += 1
                 continue
             state = line_state(line)
             if state == "damaged" or line_state(line[:-1]) == "whole":
-                found.add_fault(path, f"line {number} is not what was written")
+                report.add_fault(path, f"line {number} is not what was written")
                 continue
-            found.lines += 1
-            found.unchecked_lines += state == "unchecked"
+            report.lines += 1
+            report.unchecked_lines += state == "unchecked"
 
 
 def damaged_pictures(
@@ -218,14 +218,14 @@ def damaged_pictures(
     Raises:
         ArchiveError: The pictures cannot be asked for.
     """
-    found = []
+    paths = []
 
-    def note(path: str, told: str | None) -> None:
-        if told == _OTHER and path.startswith("images/") and not oddity_of(path):
-            found.append(path)
+    def note(path: str, reason: str | None) -> None:
+        if reason == _OTHER and path.startswith("images/") and not oddity_of(path):
+            paths.append(path)
 
     _read_pictures(archive, note, on_progress)
-    return found
+    return paths
 
 
 def _read_pictures(
@@ -240,9 +240,9 @@ def _read_pictures(
 
     def look(pool: ThreadPoolExecutor, known: Sequence[tuple[str, Collection[str]]]) -> None:
         nonlocal done
-        checks = pool.map(lambda one: (one[0], _wrong_with(archive.path, *one)), known)
-        for path, told in checks:
-            note(path, told)
+        checks = pool.map(lambda picture: (picture[0], _wrong_with(archive.path, *picture)), known)
+        for path, reason in checks:
+            note(path, reason)
         done += len(known)
         on_progress("pictures", done, max(total, done))
 
@@ -261,14 +261,14 @@ def _read_pictures(
     archive.asked(read, rated=False)
 
 
-def _note(found: Verification, archive: Path, path: str, told: str | None) -> None:
-    if told is None:
-        found.pictures = (found.pictures or 0) + 1
-    elif told == _AWAY and Path(path).is_absolute():
-        found.pictures_away += 1
+def _note(report: Verification, archive: Path, path: str, reason: str | None) -> None:
+    if reason is None:
+        report.pictures = (report.pictures or 0) + 1
+    elif reason == _AWAY and Path(path).is_absolute():
+        report.pictures_away += 1
     else:
-        found.damaged_pictures += told == _OTHER
-        found.add_fault(archive / path, told)
+        report.damaged_pictures += reason == _OTHER
+        report.add_fault(archive / path, reason)
 
 
 _OTHER = "is not the picture of its record: its SHA-256 differs"

@@ -158,10 +158,10 @@ class Views:
             f"CREATE TEMP VIEW every_image AS {self._every('images', self.packs)}"
         )
         self._connection.execute(f"CREATE TEMP VIEW every_run AS {self._every('runs', self.packs)}")
-        found = find_reuse(self._connection, "every_image", "every_run")
+        reuse = find_reuse(self._connection, "every_image", "every_run")
         self._connection.execute("DROP VIEW every_image")
         self._connection.execute("DROP VIEW every_run")
-        return found
+        return reuse
 
 
 SHOWN_ONCE = "(drawn_by IS NULL OR (run_id, place) IN (SELECT run_id, place FROM shown_reuse))"
@@ -197,11 +197,11 @@ def selection(wanted: Filter, *, reuse: bool, once: str, every: str) -> Selectio
     """
     if not reuse or not wanted.columns & OF_THE_RUN:
         return Selection(once, wanted.sql, wanted.parameters)
-    found = f"SELECT * FROM {every} WHERE {wanted.sql}"
+    chosen = f"SELECT * FROM {every} WHERE {wanted.sql}"
     source = (
-        f"({found} AND drawn_by IS NULL UNION ALL SELECT * FROM ({found} AND drawn_by IS NOT NULL"
+        f"({chosen} AND drawn_by IS NULL UNION ALL SELECT * FROM ({chosen} AND drawn_by IS NOT NULL"
         " QUALIFY row_number() OVER (PARTITION BY sha256, path ORDER BY timestamp, run_id, place)"
-        f" = 1) again WHERE NOT EXISTS (SELECT 1 FROM ({found} AND drawn_by IS NULL) first"
+        f" = 1) again WHERE NOT EXISTS (SELECT 1 FROM ({chosen} AND drawn_by IS NULL) first"
         " WHERE first.run_id = again.drawn_by AND first.sha256 = again.sha256))"
     )
     return Selection(source, "TRUE", wanted.parameters * 3)
@@ -272,9 +272,9 @@ def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Ratin
     with registered_ratings(connection, ratings) as rows:
         connection.execute(f"CREATE TABLE rated AS {rows}")
     # A hash of bytes is never one of pixels, so one table serves for both.
-    said = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
+    rating_columns = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
     return (
-        f"SELECT {own}, {said} FROM {{images}} i LEFT JOIN rated b ON b.hash = i.sha256"
+        f"SELECT {own}, {rating_columns} FROM {{images}} i LEFT JOIN rated b ON b.hash = i.sha256"
         " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
     )
 
@@ -356,19 +356,19 @@ def doubled_runs(
             ranks[name] = max(run.rank, ranks.get(name, run.rank))
     for some, which, parameters in looks:
         if some:
-            for run_id, file, status, pictures, told_digest in connection.execute(
+            for run_id, file, status, pictures, own_digest in connection.execute(
                 f"SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0), digest"
                 f" FROM {_runs_of(some)} WHERE {which}",
                 parameters,
             ).fetchall():
                 ranks = copies.setdefault(run_id, {})
-                ranks[pack_name(file)] = rank_of(status, pictures, told_digest)
-    found: set[tuple[str, str]] = set()
+                ranks[pack_name(file)] = rank_of(status, pictures, own_digest)
+    passed_over: set[tuple[str, str]] = set()
     for run_id, ranks in copies.items():
         names = sorted(ranks, key=place.__getitem__)
         counts = max(names, key=ranks.__getitem__)  # the first of those
-        found |= {(name, run_id) for name in names if name != counts}
-    return found
+        passed_over |= {(name, run_id) for name in names if name != counts}
+    return passed_over
 
 
 def _clusters(packs: Sequence[Pack]) -> Iterator[list[Pack]]:

@@ -203,8 +203,8 @@ class EngineServer:
                 f"{self} wants another user name or password (401 on {answer.path});"
                 " set user and password in the backend's table"
             )
-        told = (explain(answer) if explain else None) or _excerpt(answer)
-        message = f"{self} refused {answer.path} ({answer.status}{': ' + told if told else ''})"
+        reason = (explain(answer) if explain else None) or _excerpt(answer)
+        message = f"{self} refused {answer.path} ({answer.status}{': ' + reason if reason else ''})"
         if answer.status in (502, 503, 504):
             raise BackendUnavailable(f"{message}; it may still be starting")
         if answer.status == 429:

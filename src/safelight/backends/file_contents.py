@@ -26,8 +26,8 @@ def content_of(path: Path) -> str | None:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(name for name in names if not name.startswith(".")):
                 place = Path(folder, name)
-                told = f"{place.relative_to(path).as_posix()}\0{_file_content(place)}\n"
-                digest.update(told.encode("utf-8", "surrogateescape"))
+                line = f"{place.relative_to(path).as_posix()}\0{_file_content(place)}\n"
+                digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     except OSError:
         return None

@@ -130,7 +130,7 @@ class RayPool:
     @property
     def name(self) -> str:
         """What learning records call the engine."""
-        return next((one.name for one in self._descriptions.values()), self._engine)
+        return next((description.name for description in self._descriptions.values()), self._engine)
 
     def describe(self) -> BackendDescription:
         """Return the description of the first actor that is there.
@@ -185,7 +185,11 @@ class RayPool:
         except self._ray.exceptions.RayError:
             self._ask_again(name)
             return False
-        others = {one.version for one in self._descriptions.values() if one.version}
+        others = {
+            description.version
+            for description in self._descriptions.values()
+            if description.version
+        }
         del self._pings[name]
         if described.version and others and described.version not in others:
             raise BackendError(
@@ -205,13 +209,13 @@ class RayPool:
                     asked[name] = self._actors[name].setup.remote(names)
         if asked:
             self._ray.wait(list(asked.values()), num_returns=len(asked), timeout=self._patience)
-        found = {}
+        setups = {}
         for name, answer in asked.items():
             if self._ray.wait([answer], timeout=0)[0]:
                 with suppress(self._ray.exceptions.RayError):
                     if (setup := self._ray.get(answer)) is not None:
-                        found[name] = setup
-        return found
+                        setups[name] = setup
+        return setups
 
     def open_lanes(self, job: DrawingJob) -> Lanes:
         """Return the actors for one run."""
@@ -246,7 +250,7 @@ class _RayLanes:
         self.workers: Sequence[str] = tuple(self._actors)
         self._running: dict[Any, tuple[str, DrawnVariant]] = {}
         self._asked: dict[str, Any] = {}
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
         self._files: dict[str, Any] = {}
         self._stopped = False
 
@@ -286,7 +290,7 @@ class _RayLanes:
                 return self._ended(done[0])
             if self._job.cancel.cancelled:
                 self.stop()
-            self._tell_steps()
+            self._report_steps()
             if until is not None and time.monotonic() >= until:
                 return None
 
@@ -300,7 +304,7 @@ class _RayLanes:
     def _ended(self, reference: Any) -> Ended:
         worker, sent = self._running.pop(reference)
         self._asked.pop(worker, None)
-        self._told.pop(worker, None)
+        self._reported.pop(worker, None)
         try:
             drawn, stopped = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -310,15 +314,16 @@ class _RayLanes:
         except self._ray.exceptions.RayError as error:
             self._pool.lost(worker)
             stage = stages_of(sent.variant.config)[0]
-            told = f"{worker} was lost ({type(error).__name__})"
+            reason = f"{worker} was lost ({type(error).__name__})"
             return Ended(
-                worker=worker, drawn=replace(sent, tries=sent.tries + 1, unavailable=(stage, told))
+                worker=worker,
+                drawn=replace(sent, tries=sent.tries + 1, unavailable=(stage, reason)),
             )
         if stopped:
             return Ended(worker=worker, drawn=drawn, stopped=GenerationCancelled(stopped))
         return Ended(worker=worker, drawn=drawn)
 
-    def _tell_steps(self) -> None:
+    def _report_steps(self) -> None:
         for worker, drawn in list(self._running.values()):
             asked = self._asked.get(worker)
             if asked is None:
@@ -332,9 +337,9 @@ class _RayLanes:
                 if (
                     step is not None
                     and step[0] == drawn.position
-                    and step != self._told.get(worker)
+                    and step != self._reported.get(worker)
                 ):
-                    self._told[worker] = step
+                    self._reported[worker] = step
                     self._job.on_step(drawn, step[1], step[2])
 
     def _control(self, worker: str) -> _Control:
@@ -377,9 +382,13 @@ class _Worker:
 
     def describe(self) -> dict[str, Any]:
         """Return the fields of the engine's description."""
-        found = self._backend.describe()
-        environment = dict(found.environment)
-        return {"name": found.name, "version": found.version, "environment": environment}
+        description = self._backend.describe()
+        environment = dict(description.environment)
+        return {
+            "name": description.name,
+            "version": description.version,
+            "environment": environment,
+        }
 
     def setup(self, named: Named) -> EngineSetup | None:
         """Return what the engine's pictures depend on; None when it cannot tell."""

@@ -112,13 +112,13 @@ class _Sentences(logging.Formatter):
 
 
 @contextlib.contextmanager
-def _dead_threads_are_told() -> Iterator[None]:
-    def tell(args: threading.ExceptHookArgs) -> None:
+def _dead_threads_logged() -> Iterator[None]:
+    def log_dead_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
             what = args.thread.name if args.thread else "a thread"
             _log.error("%s ended early", what, exc_info=args.exc_value)
 
-    before, threading.excepthook = threading.excepthook, tell
+    before, threading.excepthook = threading.excepthook, log_dead_thread
     try:
         yield
     finally:
@@ -143,4 +143,4 @@ def main(ctx: click.Context, verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Sentences(verbose))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
-    ctx.with_resource(_dead_threads_are_told())
+    ctx.with_resource(_dead_threads_logged())

@@ -35,12 +35,12 @@ def pack(archive: Path, as_json: bool) -> None:
     """Move loose records into packs: smaller, and found faster."""
     with click.progressbar(length=1, label="packing", file=None, hidden=as_json) as bar:
 
-        def tell(done: int, total: int) -> None:
+        def show_progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done - bar.pos)
 
-        report = Archive(archive).pack(on_progress=tell)
-    left = [{"path": str(fault.path), "told": fault.told} for fault in report.left]
+        report = Archive(archive).pack(on_progress=show_progress)
+    left = [{"path": str(fault.path), "told": fault.reason} for fault in report.left]
     if as_json:
         packs = [str(path) for path in report.packs]
         click.echo(json.dumps({"records": report.records, "packs": packs, "left": left}))
@@ -64,52 +64,52 @@ def verify(archive: Path, pictures: bool, seal: bool, as_json: bool) -> None:
     """
     from safelight.archive.verification import verify_archive
 
-    with progress_of("verifying", hidden=as_json) as tell:
-        found = verify_archive(
+    with progress_of("verifying", hidden=as_json) as show_progress:
+        report = verify_archive(
             Archive(archive), pictures=pictures, sealing=seal,
-            on_progress=lambda _what, done, total: tell(done, total),
+            on_progress=lambda _what, done, total: show_progress(done, total),
         )  # fmt: skip
-    faults = [{"path": str(fault.path), "told": fault.told} for fault in found.faults]
+    faults = [{"path": str(fault.path), "told": fault.reason} for fault in report.faults]
     if as_json:
-        told = dataclasses.asdict(found) | {"whole": found.records, "faults": faults}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        document = dataclasses.asdict(report) | {"whole": report.records, "faults": faults}
+        click.echo(json.dumps(document, ensure_ascii=False))
     else:
-        _print_verification(found)
-    if found.fault_count:
+        _print_verification(report)
+    if report.fault_count:
         raise SystemExit(1)
 
 
-def _print_verification(found: Verification) -> None:
-    click.echo(f"{found.records:,} records are whole")
-    if found.unchecked_records:
-        of_packs = f", of {found.unsealed_packs:,} packs" if found.unsealed_packs else ""
-        seal = "; --seal gives packs hashes from now on" if found.unsealed_packs else ""
+def _print_verification(report: Verification) -> None:
+    click.echo(f"{report.records:,} records are whole")
+    if report.unchecked_records:
+        of_packs = f", of {report.unsealed_packs:,} packs" if report.unsealed_packs else ""
+        seal = "; --seal gives packs hashes from now on" if report.unsealed_packs else ""
         click.echo(
-            f"  {found.unchecked_records:,} of them are from before there were hashes{of_packs}:"
+            f"  {report.unchecked_records:,} of them are from before there were hashes{of_packs}:"
             f" they read, and no more can be said{seal}"
         )
-    click.echo(f"{found.lines:,} lines of ratings, journals and logs are whole")
-    if found.unchecked_lines:
+    click.echo(f"{report.lines:,} lines of ratings, journals and logs are whole")
+    if report.unchecked_lines:
         click.echo(
-            f"  {found.unchecked_lines:,} of them are from before there were checksums: they read,"
+            f"  {report.unchecked_lines:,} of them are from before there were checksums: they read,"
             " and no more can be said"
         )
-    if found.torn_lines:
-        click.echo(f"  {found.torn_lines:,} pieces of lines that a crash cut short; none was told")
-    if found.pictures is not None:
-        click.echo(f"{found.pictures:,} pictures are those of their records")
-    if found.pictures_away:
-        click.echo(f"  {found.pictures_away:,} imported pictures are not where they were")
-    if found.foreign:
-        click.echo(f"{found.foreign:,} files are of no known kind")
-    print_differing(found.differing, found.differing_count)
-    for fault in found.faults:
-        click.echo(f"  {fault.path}: {fault.told}")
-    if found.fault_count > len(found.faults):
-        click.echo(f"  ... and {found.fault_count - len(found.faults):,} more")
-    if found.fault_count:
+    if report.torn_lines:
+        click.echo(f"  {report.torn_lines:,} pieces of lines that a crash cut short; none was told")
+    if report.pictures is not None:
+        click.echo(f"{report.pictures:,} pictures are those of their records")
+    if report.pictures_away:
+        click.echo(f"  {report.pictures_away:,} imported pictures are not where they were")
+    if report.foreign:
+        click.echo(f"{report.foreign:,} files are of no known kind")
+    print_differing(report.differing, report.differing_count)
+    for fault in report.faults:
+        click.echo(f"  {fault.path}: {fault.reason}")
+    if report.fault_count > len(report.faults):
+        click.echo(f"  ... and {report.fault_count - len(report.faults):,} more")
+    if report.fault_count:
         click.echo("what can be repaired, is by: safelight archive recover; or merge another copy")
-    if found.damaged_pictures:
+    if report.damaged_pictures:
         click.echo(
             "damaged pictures stay until: safelight archive recover --pictures; then merge another"
             " copy, or draw them again with: safelight run --resume RUN"
@@ -130,8 +130,8 @@ def merge(other: Path, archive: Path, as_json: bool) -> None:
     from safelight.archive.folder_copy import merge_archives
 
     check_archive(other)
-    with progress_of("merging", hidden=as_json) as tell:
-        carried = merge_archives(archive, other, on_progress=tell)
+    with progress_of("merging", hidden=as_json) as show_progress:
+        carried = merge_archives(archive, other, on_progress=show_progress)
     if as_json:
         click.echo(carried_as_json({"copied": carried}))
     else:
@@ -156,9 +156,9 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
     """
     from safelight.application.keeping import mend
 
-    with progress_of("reading pictures", hidden=as_json or not pictures) as tell:
-        done = mend(Archive(archive), pictures=pictures, on_progress=tell)
-    left = [{"path": str(fault.path), "told": fault.told} for fault in done.left]
+    with progress_of("reading pictures", hidden=as_json or not pictures) as show_progress:
+        done = mend(Archive(archive), pictures=pictures, on_progress=show_progress)
+    left = [{"path": str(fault.path), "told": fault.reason} for fault in done.left]
     packs = done.archive
     if as_json:
         answer = {
@@ -190,18 +190,18 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
 def stats(archive: Path, as_json: bool) -> None:
     """Count runs and pictures, by engine, model and sampler."""
     finish_killed_runs(archive)
-    found = Archive(archive)
-    totals = found.sql(
+    opened = Archive(archive)
+    totals = opened.sql(
         "SELECT count(*) AS runs, (SELECT count(*) FROM images) AS pictures,"
         " sum(failures) AS failures, min(timestamp) AS first, max(timestamp) AS last FROM runs"
     )
-    groups = found.sql(
+    groups = opened.sql(
         "SELECT backend, model, sampler, count(*) AS pictures, round(avg(seconds), 3) AS"
         " seconds FROM images GROUP BY ALL ORDER BY pictures DESC, 1, 2, 3 LIMIT 30"
     )
     (total,) = totals.dicts()
     if as_json:
-        left_out = [{"path": str(fault.path), "told": fault.told} for fault in totals.left_out]
+        left_out = [{"path": str(fault.path), "told": fault.reason} for fault in totals.left_out]
         document = {**total, "groups": list(groups.dicts()), "left_out": left_out}
         click.echo(json.dumps(document, ensure_ascii=False))
         return

@@ -43,8 +43,8 @@ def _show_all(as_json: bool) -> None:
         return
     width = max(map(len, states), default=0)
     for name, state in states.items():
-        told = state.get("error") or f"{state['version']}  ready"
-        click.echo(f"{name:{width}}  {told}")
+        summary = state.get("error") or f"{state['version']}  ready"
+        click.echo(f"{name:{width}}  {summary}")
 
 
 def _state(name: str) -> dict[str, Any]:

@@ -22,11 +22,11 @@ def progress_of(label: str, *, hidden: bool) -> Iterator[Callable[[int, int], No
     """Show a bar on standard error, and give the function that moves it."""
     with click.progressbar(length=1, label=label, file=sys.stderr, hidden=hidden) as bar:
 
-        def tell(done: int, total: int) -> None:
+        def show_progress(done: int, total: int) -> None:
             bar.length = max(total, 1)
             bar.update(done - bar.pos)
 
-        yield tell
+        yield show_progress
 
 
 def print_carried(carried: Carried, word: str) -> None:
@@ -41,8 +41,8 @@ def print_carried(carried: Carried, word: str) -> None:
     for name in carried.conflicts[:_MOST]:
         click.echo(f"  differs on the other side, both left as they are: {name}")
     print_differing(carried.differing, carried.differing_count)
-    for name, told in carried.bad[:_MOST]:
-        click.echo(f"  not carried: {_shown(name)}: {told}")
+    for name, reason in carried.bad[:_MOST]:
+        click.echo(f"  not carried: {_shown(name)}: {reason}")
     more = carried.bad_count - len(carried.bad[:_MOST])
     if more > 0:
         click.echo(f"  ... and {more:,} more that were not carried")
@@ -50,8 +50,8 @@ def print_carried(carried: Carried, word: str) -> None:
 
 def print_differing(runs: Sequence[str], count: int) -> None:
     """Print the runs that have several records, and how many more there are."""
-    for told in runs[:_MOST]:
-        click.echo(f"  {told}")
+    for sentence in runs[:_MOST]:
+        click.echo(f"  {sentence}")
     if count > len(runs[:_MOST]):
         click.echo(f"  ... and {count - len(runs[:_MOST]):,} more runs have records that differ")
 
@@ -62,4 +62,4 @@ def _shown(name: str) -> str:
 
 def carried_as_json(carried: Mapping[str, Carried]) -> str:
     """Return it for programs."""
-    return json.dumps({word: dataclasses.asdict(one) for word, one in carried.items()})
+    return json.dumps({word: dataclasses.asdict(counts) for word, counts in carried.items()})

@@ -23,17 +23,17 @@ def command(first: str, second: str, archive: Path, as_json: bool) -> None:
 
     FIRST and SECOND are run ids, or the beginnings of some, or ``last``.
     """
-    found = Archive(archive)
-    told = differences(found.record(first), found.record(second))
+    opened = Archive(archive)
+    differing = differences(opened.record(first), opened.record(second))
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(told), ensure_ascii=False, default=str))
+        click.echo(json.dumps(msgspec.to_builtins(differing), ensure_ascii=False, default=str))
         return
-    width = max((len(difference.what) for difference in told), default=0)
-    for difference in told:
+    width = max((len(difference.what) for difference in differing), default=0)
+    for difference in differing:
         click.echo(f"{difference.what:{width}}  {difference.first!r} -> {difference.second!r}")
-    if not told:
+    if not differing:
         click.echo("nothing differs but the runs themselves")
-    elif len(told) == 1:
-        click.echo(f"exactly one thing differs: {told[0].what}")
+    elif len(differing) == 1:
+        click.echo(f"exactly one thing differs: {differing[0].what}")
     else:
-        click.echo(f"{len(told)} things differ, so neither run is evidence about one of them")
+        click.echo(f"{len(differing)} things differ, so neither run is evidence about one of them")

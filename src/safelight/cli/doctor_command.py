@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 import click
-import msgspec
 
 from safelight.application.engine_at import engine_at
 from safelight.application.jobs import engine_options
@@ -37,15 +36,19 @@ def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> 
         if not as_json:
             click.echo(_line(finding))
     if as_json:
-        report = {"engine": backend.name, "findings": msgspec.to_builtins(findings)}
+        shown = [
+            {"question": f.question, "verdict": f.verdict, "told": f.message, "seconds": f.seconds}
+            for f in findings
+        ]
+        report = {"engine": backend.name, "findings": shown}
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     if any(finding.verdict == "fails" for finding in findings):
         raise SystemExit(1)
 
 
 def _line(finding: Finding) -> str:
-    told = f"  {finding.told}" if finding.told else ""
-    return f"{_SIGNS[finding.verdict]:>2}  {finding.question:14}{finding.seconds:7.2f} s{told}"
+    message = f"  {finding.message}" if finding.message else ""
+    return f"{_SIGNS[finding.verdict]:>2}  {finding.question:14}{finding.seconds:7.2f} s{message}"
 
 
 def _backend(engine: str, options: Sequence[str]) -> Backend:

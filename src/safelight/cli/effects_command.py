@@ -90,11 +90,18 @@ def _draw(effects: Effects, plot: Path, condition: str, rated_by: str) -> None:
 
 def _document(effects: Effects, scores: ImageScores, rated_by: str) -> Mapping[str, Any]:
     raters = {
-        name: {"stars": one.stars, "picks": one.picks, "contradictions": one.contradictions}
-        for name, one in scores.raters.items()
+        name: {"stars": rater.stars, "picks": rater.picks, "contradictions": rater.contradictions}
+        for name, rater in scores.raters.items()
     }
     agreement = asdict(scores.agreement)
-    return {**asdict(effects), "rated_by": rated_by, "raters": raters, "agreement": agreement}
+    document = _keyed(asdict(effects), "reason")
+    document["knobs"] = [_keyed(knob, "summary") for knob in document["knobs"]]
+    return {**document, "rated_by": rated_by, "raters": raters, "agreement": agreement}
+
+
+def _keyed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return *values* with *name* under the key that ``--json`` has for it."""
+    return {"told" if key == name else key: value for key, value in values.items()}
 
 
 def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level: bool) -> None:
@@ -107,15 +114,15 @@ def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level:
         markup=False,
     )
     _print_agreement(console, scores)
-    if effects.told:
-        click.echo(effects.told)
+    if effects.reason:
+        click.echo(effects.reason)
         return
     if effects.gone:
         console.print(
             f"{effects.gone:,} rated pictures are not counted: they have no record here, or the"
             " filter leaves them out"
         )
-    shown = [one for one in effects.knobs if one.status != "constant"]
+    shown = [effect for effect in effects.knobs if effect.status != "constant"]
     if shown:
         console.print(_table(shown, every_level=every_level))
     else:
@@ -136,12 +143,12 @@ def _print_agreement(console: Any, scores: ImageScores) -> None:
             f" n = {agreement.tau_pairs:,} pairs of raters,"
             f" {agreement.tau_pictures:,} shared pictures)"
         )
-    for one in scores.raters.values():
-        if one.contradictions:
-            name = one.rater or "one without a name"
+    for rater in scores.raters.values():
+        if rater.contradictions:
+            name = rater.rater or "one without a name"
             console.print(
-                f"{name} picked {one.contradictions:,} pairs both ways round"
-                f" (n = {one.picks:,} picks); both count, and cancel out",
+                f"{name} picked {rater.contradictions:,} pairs both ways round"
+                f" (n = {rater.picks:,} picks); both count, and cancel out",
                 markup=False,
             )
 
@@ -161,21 +168,28 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
         chosen = _chosen(knob, every_level=every_level)
         head = Text(knob.knob, style="bold")
         table.add_row(head.append(f" against {knob.comparisons[0].against}", style="not bold dim"))
-        for one in chosen:
-            sign, style = _verdict(one)
+        for comparison in chosen:
+            sign, style = _verdict(comparison)
             figure, expected = "", ""
-            if one.difference is not None and one.low is not None and one.high is not None:
-                figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
-                expected = f"{one.expected:+.2f}"
-            unit = "pairs" if one.basis == "pairs" else "pictures"
+            if (
+                comparison.difference is not None
+                and comparison.low is not None
+                and comparison.high is not None
+            ):
+                figure = (
+                    f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]"
+                )
+                expected = f"{comparison.expected:+.2f}"
+            unit = "pairs" if comparison.basis == "pairs" else "pictures"
             table.add_row(
-                Text(f"  {one.level}"), Text(figure, style=style), Text(expected, style=style),
-                Text(f"{one.n:,} {unit}"), Text(sign, style=style),
+                Text(f"  {comparison.level}"), Text(figure, style=style),
+                Text(expected, style=style),
+                Text(f"{comparison.n:,} {unit}"), Text(sign, style=style),
             )  # fmt: skip
         left = len(knob.comparisons) - len(chosen) + knob.unused
         if left > 0:
-            told = "used too rarely" if every_level else "more with --knob"
-            table.add_row(Text(f"  and {left:,} values"), "", "", "", Text(told, style="dim"))
+            hint = "used too rarely" if every_level else "more with --knob"
+            table.add_row(Text(f"  and {left:,} values"), "", "", "", Text(hint, style="dim"))
         table.add_section()
     return table
 
@@ -190,24 +204,24 @@ def _chosen(knob: KnobEffect, *, every_level: bool) -> Sequence[Comparison]:
     return by_worth[:_MOST_LEVELS]
 
 
-def _verdict(one: Comparison) -> tuple[str, str]:
-    if one.status == "clear":
-        better = (one.difference or 0) > 0
-        notes = f"; {'; '.join(one.notes)}" if one.notes else ""
+def _verdict(comparison: Comparison) -> tuple[str, str]:
+    if comparison.status == "clear":
+        better = (comparison.difference or 0) > 0
+        notes = f"; {'; '.join(comparison.notes)}" if comparison.notes else ""
         return f"{'better' if better else 'worse'}{notes}", "green" if better else "red"
-    sign = _SIGNS[one.status]
-    if one.status == "confounded":
-        return f"{sign}: {'; '.join(one.notes)}", "yellow"
-    if one.more is not None:
-        sign += f", about {one.more:,} more ratings"
-    if one.notes:
-        sign += f"; {'; '.join(one.notes)}"
+    sign = _SIGNS[comparison.status]
+    if comparison.status == "confounded":
+        return f"{sign}: {'; '.join(comparison.notes)}", "yellow"
+    if comparison.more is not None:
+        sign += f", about {comparison.more:,} more ratings"
+    if comparison.notes:
+        sign += f"; {'; '.join(comparison.notes)}"
     return sign, "dim"
 
 
 def _print_rest(console: Any, effects: Effects) -> None:
-    for one in effects.interactions:
-        console.print(f"depends: {one.told}", markup=False)
+    for interaction in effects.interactions:
+        console.print(f"depends: {interaction.summary}", markup=False)
     for undone in effects.undone[:_MOST_UNDONE]:
         console.print(
             f"{undone.message}; if it cannot change pixels: --ignore '{undone.setting}'",
@@ -216,7 +230,7 @@ def _print_rest(console: Any, effects: Effects) -> None:
     constant = []
     for knob in effects.knobs:
         if knob.status == "constant" and knob.follows:
-            console.print(knob.told, markup=False, style="dim")
+            console.print(knob.summary, markup=False, style="dim")
         elif knob.status == "constant":
             constant.append(knob.knob)
     if constant:

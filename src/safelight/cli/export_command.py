@@ -37,20 +37,20 @@ def command(target: Path, condition: str, archive: Path, pairs: str | None, xmp:
     another program wrote is left alone.
     """
     try:
-        found = Archive(archive)
+        opened = Archive(archive)
         if xmp:
-            written, left = mirror_ratings(found, condition)
+            written, left = mirror_ratings(opened, condition)
             click.echo(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
         if pairs == "kohya":
-            files, made, missing = copy_pairs(found, condition, target)
+            files, made, missing = copy_pairs(opened, condition, target)
             click.echo(f"{files:,} pictures of {made:,} pairs copied to {target}")
             if missing:
                 click.echo(f"{missing:,} pictures are no longer where the archive knows them")
         elif pairs is None:
-            count = write_table(found, condition, target)
+            count = write_table(opened, condition, target)
             click.echo(f"{count:,} pictures written to {target}")
         else:
-            count, made = write_pairs(found, condition, target, pairs)
+            count, made = write_pairs(opened, condition, target, pairs)
             click.echo(f"{count:,} rows from {made:,} pairs written to {target}")
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error

@@ -56,11 +56,11 @@ def command(
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
     everything = as_json or as_csv
     finish_killed_runs(archive)
-    found = Archive(archive)
+    opened = Archive(archive)
     if sql:
-        answer = found.sql(condition)
+        answer = opened.sql(condition)
     else:
-        answer = found.query(
+        answer = opened.query(
             condition,
             view=view,
             columns=chosen or (() if everything else _SHOWN[view]),
@@ -69,7 +69,7 @@ def command(
             after=after,
         )
     if as_json:
-        left_out = [{"path": str(fault.path), "told": fault.told} for fault in answer.left_out]
+        left_out = [{"path": str(fault.path), "told": fault.reason} for fault in answer.left_out]
         page = {"rows": list(answer.dicts()), "after": answer.after, "left_out": left_out}
         click.echo(json.dumps(page, ensure_ascii=False, indent=2))
     elif as_csv:

@@ -48,10 +48,10 @@ def command(
     """
     from safelight.imports.folder_import import import_folders
 
-    with _progress(hidden=as_json) as tell:
+    with _progress(hidden=as_json) as show_summary:
         summary = import_folders(
             folders, Archive(archive), jobs=jobs or min(8, os.cpu_count() or 1), again=again,
-            rater=rater, on_progress=tell,
+            rater=rater, on_progress=show_summary,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
@@ -72,13 +72,13 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("looking for pictures")
 
-        def tell(summary: ImportSummary) -> None:
-            told = f"{summary.files:,} pictures met, {summary.imported:,} imported"
+        def show_summary(summary: ImportSummary) -> None:
+            line = f"{summary.files:,} pictures met, {summary.imported:,} imported"
             if summary.unchanged:
-                told += f", {summary.unchanged:,} unchanged"
-            bar.update(task, description=told)
+                line += f", {summary.unchanged:,} unchanged"
+            bar.update(task, description=line)
 
-        yield tell
+        yield show_summary
 
 
 def _print(summary: ImportSummary, archive: Path) -> None:
@@ -97,7 +97,7 @@ def _print(summary: ImportSummary, archive: Path) -> None:
         click.echo(f"{summary.fault_count:,} could not be read:")
         for fault in summary.faults[:_MOST_FAULTS]:
             path = fault.path.encode("utf-8", "backslashreplace").decode()
-            click.echo(f"  {path}: {fault.told}")
+            click.echo(f"  {path}: {fault.reason}")
         if summary.fault_count > _MOST_FAULTS:
             click.echo(f"  ... and {summary.fault_count - _MOST_FAULTS:,} more (--json has them)")
 
@@ -115,9 +115,9 @@ def _print_readers(summary: ImportSummary) -> None:
     table.add_column("what is missing")
     for name, counts in sorted(summary.read.items(), key=lambda item: (not item[0], item[0])):
         missing = summary.missing.get(name, Counter[str]())
-        told = ", ".join(f"{what} in {n:,}" for what, n in sorted(missing.items()))
+        lacking = ", ".join(f"{what} in {n:,}" for what, n in sorted(missing.items()))
         cells = [f"{counts[o]:,}" if counts[o] else "" for o in _OUTCOMES]
-        table.add_row(name or "nobody says", *cells, told)
+        table.add_row(name or "nobody says", *cells, lacking)
     totals = [sum(c[o] for c in summary.read.values()) for o in _OUTCOMES]
     table.add_section()
     table.add_row("all", *(f"{total:,}" for total in totals), "")

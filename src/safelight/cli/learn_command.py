@@ -124,8 +124,10 @@ def command(
         if dry_run or written is not None:
             if written is not None:
                 elsewhere = written.parent.resolve() != stated.config.folder.resolve()
-                told = with_whole_paths(whole, stated.config.folder) if elsewhere else whole
-                write_config(written, told, [describe_plan(plan), cost.sentence()])
+                written_config = (
+                    with_whole_paths(whole, stated.config.folder) if elsewhere else whole
+                )
+                write_config(written, written_config, [describe_plan(plan), cost.sentence()])
             _show(plan, cost, written, request.as_json)
             return
         if not request.as_json:
@@ -177,10 +179,11 @@ def _run(job: Job, plan: LearningPlan, request: Request) -> int:
     if request.as_json:
         page = [
             {
-                "setting": dict(one.setting), "run_ids": one.run_ids, "pictures": one.pictures,
-                "error": "; ".join(one.errors) or outcomes.error, "errors": one.errors,
+                "setting": dict(outcome.setting), "run_ids": outcome.run_ids,
+                "pictures": outcome.pictures,
+                "error": "; ".join(outcome.errors) or outcomes.error, "errors": outcome.errors,
             }
-            for one in outcomes
+            for outcome in outcomes
         ]  # fmt: skip
         click.echo(json.dumps(page, ensure_ascii=False, indent=2))
     else:
@@ -192,14 +195,14 @@ def _run(job: Job, plan: LearningPlan, request: Request) -> int:
 
 def _report(outcomes: Combinations, archive: Path) -> None:
     """Print which combinations lack pictures and why, and what to do next."""
-    good = [one for one in outcomes if one.pictures]
-    failed = [one for one in outcomes if one.errors]
-    for one in failed[:_MOST_SHOWN]:
-        setting = ", ".join(f"{path.partition('.')[2]}={v}" for path, v in one.setting.items())
-        click.echo(f"  {setting}: {len(one.errors):,} failed: {one.errors[0]}")
+    good = [outcome for outcome in outcomes if outcome.pictures]
+    failed = [outcome for outcome in outcomes if outcome.errors]
+    for outcome in failed[:_MOST_SHOWN]:
+        setting = ", ".join(f"{path.partition('.')[2]}={v}" for path, v in outcome.setting.items())
+        click.echo(f"  {setting}: {len(outcome.errors):,} failed: {outcome.errors[0]}")
     if len(failed) > _MOST_SHOWN:
         click.echo(f"  ... and {len(failed) - _MOST_SHOWN:,} more combinations with failures")
-    pictures = sum(one.pictures for one in good)
+    pictures = sum(outcome.pictures for outcome in good)
     where = archive_words(archive)
     if not good:
         click.echo("nothing was drawn, so there is nothing to rate")

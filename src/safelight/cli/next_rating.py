@@ -57,8 +57,10 @@ def rate_next(
             rater=rater, seed=secrets.randbits(32) if seed is None else seed,
         )  # fmt: skip
     groups = [
-        tuple(_Picture(path=archive.path / row["path"], identity=identity_of(row)) for row in one)
-        for one in sets
+        tuple(
+            _Picture(path=archive.path / row["path"], identity=identity_of(row)) for row in pictures
+        )
+        for pictures in sets
     ]
     if not pairs:
         groups = [tuple(picture for group in groups for picture in group)]
@@ -71,7 +73,7 @@ def rate_next(
 
 
 def _as_json(groups: Sequence[Sequence[_Picture]], pairs: bool) -> dict[str, Any]:
-    told = [
+    pages = [
         [
             {
                 "label": _label(place),
@@ -83,7 +85,7 @@ def _as_json(groups: Sequence[Sequence[_Picture]], pairs: bool) -> dict[str, Any
         ]
         for group in groups
     ]
-    return {"pairs": told} if pairs else {"pictures": told[0] if told else []}
+    return {"pairs": pages} if pairs else {"pictures": pages[0] if pages else []}
 
 
 def _label(place: int) -> str:
@@ -125,7 +127,7 @@ def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> No
         place = 0
         while place < len(pictures):
             picture = pictures[place]
-            others = tuple(one for one in beside if one != picture.identity)
+            others = tuple(identity for identity in beside if identity != picture.identity)
             key = _key(_label(place), ("1", "2", "3", "4", "5", "r", "f", "s", "u", "q"))
             if key == "q":
                 break
@@ -182,10 +184,10 @@ def _key(question: str, keys: Sequence[str]) -> str:
     """Return one of *keys*; at the end of the input, ``q``."""
     while True:
         try:
-            said = click.prompt(question, default="", show_default=False).strip().lower()
+            key = click.prompt(question, default="", show_default=False).strip().lower()
         except click.Abort:
             click.echo()
             return "q"
-        if said in keys:
-            return str(said)
-        click.echo(f"  type one of {' '.join(keys)}, got {said[:20]!r}")
+        if key in keys:
+            return str(key)
+        click.echo(f"  type one of {' '.join(keys)}, got {key[:20]!r}")

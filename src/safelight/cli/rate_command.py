@@ -102,22 +102,22 @@ def command(
 
         if images or rater or undo or tags or (stars, favourite, reject, note) != (None,) * 4:
             raise click.UsageError("--by rates by itself: give it --where, and nothing else")
-        with progress_of("rating", hidden=False) as tell:
-            told = rate_by_fidelity(Archive(archive), condition or "", tell)
-        click.echo(f"{told['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
-        for reason in sorted(set(told) - {"rated"}):
-            click.echo(f"{told[reason]:,} passed over: {reason}")
+        with progress_of("rating", hidden=False) as show_progress:
+            outcomes = rate_by_fidelity(Archive(archive), condition or "", show_progress)
+        click.echo(f"{outcomes['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
+        for reason in sorted(set(outcomes) - {"rated"}):
+            click.echo(f"{outcomes[reason]:,} passed over: {reason}")
         return
     values = (stars, favourite, reject, note)
     if values == (None,) * 4 and not tags and not undo:
         raise click.UsageError("say something: --stars, --favourite, --reject, --tag or --note")
     if not images and condition is None and not undo:
         raise click.UsageError("name pictures, or choose them with --where")
-    found = Archive(archive)
+    opened = Archive(archive)
     named = [*map(identity_of_file, images)]
-    pictures = [*named, *(matching(found, condition) if condition is not None else [])]
+    pictures = [*named, *(matching(opened, condition) if condition is not None else [])]
     events = rate(
-        found, pictures, stars=stars, favourite=favourite, reject=reject, note=note, tags=tags,
+        opened, pictures, stars=stars, favourite=favourite, reject=reject, note=note, tags=tags,
         undo=undo, rater=rater,
     )  # fmt: skip
     for event in events[:10]:
@@ -126,7 +126,7 @@ def command(
         click.echo(f"... {len(events):,} events in all")
     if not events:
         click.echo(f"no picture meets {condition}: nothing was rated", err=True)
-    _tell_unknown(found, images, named)
+    _print_unknown(opened, images, named)
 
 
 def _words_of(event: RatingEvent) -> str:
@@ -137,7 +137,7 @@ def _words_of(event: RatingEvent) -> str:
     return f"{event.kind} {event.value}"
 
 
-def _tell_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[Identity]) -> None:
+def _print_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[Identity]) -> None:
     """Say which of *images* no record of *archive* knows."""
     if not pictures:
         return
@@ -146,7 +146,7 @@ def _tell_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[I
     except ArchiveError as error:  # the ratings are safe
         _log.warning("whether these pictures have records cannot be said: %s", error)
         return
-    unknown = [path for path, one in zip(images, pictures, strict=True) if one in gone]
+    unknown = [path for path, picture in zip(images, pictures, strict=True) if picture in gone]
     if unknown:
         names = ", ".join(str(path) for path in unknown[:3]) + (", ..." if unknown[3:] else "")
         click.echo(

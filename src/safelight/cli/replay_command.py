@@ -41,7 +41,7 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
             PipelineConfig.from_mapping(replayable(config)), f"variant {place}", None, os.environ,
             backend=backend,
         )  # fmt: skip
-        for result, _ in carry_out(job, Archive(archive), RunSettings(again=True), tell=_say):
+        for result, _ in carry_out(job, Archive(archive), RunSettings(again=True), on_message=_say):
             for image in result.images:
                 output = image.output
                 equal = before.get((place, output.stage)) == output.pixel_sha256

@@ -34,7 +34,7 @@ class RunLog(logging.Handler):
         if progress.event == "step":
             return
         details = {"stage": progress.stage, "message": progress.message, "worker": progress.worker}
-        self.tell(
+        self.write_event(
             progress.event,
             run_id=progress.run_id,
             variant=progress.variant - 1,
@@ -46,7 +46,7 @@ class RunLog(logging.Handler):
     def ended(self, result: RunResult) -> None:
         """Tell how a run ended."""
         seconds = max(result.total_seconds, 1e-9)
-        self.tell(
+        self.write_event(
             "run",
             run_id=result.run_id,
             status=result.status,
@@ -60,7 +60,7 @@ class RunLog(logging.Handler):
             recording_failures=result.recording_failures,
         )
 
-    def tell(self, event: str, **details: Any) -> None:
+    def write_event(self, event: str, **details: Any) -> None:
         """Write one line; a standard error that is gone must not end a run."""
         line = json.dumps(
             {"time": utc_timestamp(), "event": event, **details}, ensure_ascii=False, default=str
@@ -72,7 +72,7 @@ class RunLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write what the program's logger says."""
         message = record.getMessage()
-        self.tell("log", level=record.levelname.lower(), logger=record.name, message=message)
+        self.write_event("log", level=record.levelname.lower(), logger=record.name, message=message)
 
     def __enter__(self) -> Self:
         self._logger.addHandler(self)

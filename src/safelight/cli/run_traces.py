@@ -80,8 +80,8 @@ class RunTraces:
                 open_.span.add_event("stage", {"stage": progress.stage})
         else:
             if progress.event == "failure":
-                told = f"{progress.stage}: {progress.message}"
-                open_.span.set_status(Status(StatusCode.ERROR, told))
+                description = f"{progress.stage}: {progress.message}"
+                open_.span.set_status(Status(StatusCode.ERROR, description))
             open_.span.end(now)
             del run.variants[progress.variant]
             run.free[progress.worker] = now

@@ -172,7 +172,7 @@ def _run_on(
         for result, sheet in carry_out(
             job, request.archive, request.settings, pool=pool, cancel=cancel,
             listeners=(view,) if traces is None else (view, traces),
-            continues=continues, tell=beside.append,
+            continues=continues, on_message=beside.append,
         ):  # fmt: skip
             statuses.append(result.status)
             if on_part is not None:

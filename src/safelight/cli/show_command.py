@@ -45,8 +45,8 @@ def _folder(record: LearningRecord, archive: Path) -> str:
 def _place(record: LearningRecord, variant: int) -> int:
     """Return the place in the plan of one of ``variant_configs``."""
     about = record.template.get("variants", [])
-    told = about[variant].get("place") if variant < len(about) else None
-    return told if isinstance(told, int) else record.first_variant + variant
+    place = about[variant].get("place") if variant < len(about) else None
+    return place if isinstance(place, int) else record.first_variant + variant
 
 
 def _axes(plan: Mapping[str, Any]) -> Iterator[str]:
@@ -55,8 +55,8 @@ def _axes(plan: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(axis, dict):
             continue
         values = axis.get("values") or ()
-        told = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-        yield f"{axis.get('name')}: {told or str(axis.get('size')) + ' values'}"
+        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        yield f"{axis.get('name')}: {shown or str(axis.get('size')) + ' values'}"
 
 
 def print_record(record: LearningRecord, archive: Path) -> None:
@@ -99,7 +99,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         table.add_column(column, overflow="fold")
     about = record.template.get("variants", [])
     labels = [variant.get("label") for variant in about]
-    reused = sorted({str(one["drawn_by"]) for one in about if one.get("drawn_by")})
+    reused = sorted({str(variant["drawn_by"]) for variant in about if variant.get("drawn_by")})
     if reused:
         console.print(Text(f"drawn before, by: {', '.join(reused[:5])}"))
     for output in record.outputs[:50]:

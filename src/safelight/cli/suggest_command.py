@@ -59,10 +59,10 @@ def command(
     from safelight.application.suggestions import find_evidence, keep_preset
     from safelight.archive import Archive
 
-    found = Archive(archive)
-    evidence = find_evidence(found, model=model, lora=lora, condition=condition, raters=raters)
+    opened = Archive(archive)
+    evidence = find_evidence(opened, model=model, lora=lora, condition=condition, raters=raters)
     if preset is not None:
-        _print_preset(keep_preset(found, evidence, preset, prompts), as_json)
+        _print_preset(keep_preset(opened, evidence, preset, prompts), as_json)
     else:
         _suggest(evidence, prompts, count, seeds, knobs, written, archive, as_json)
 
@@ -100,38 +100,38 @@ def _suggest(
     )
     from safelight.learning.plans.suggest import suggest
 
-    found = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
-    settings = [one.setting for one in found.suggestions]
-    config = suggestion_config(evidence, settings, found.fixed, prompts, seeds)
-    cost = cost_of_suggestions(evidence, found, prompts, seeds)
+    result = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
+    settings = [suggestion.setting for suggestion in result.suggestions]
+    config = suggestion_config(evidence, settings, result.fixed, prompts, seeds)
+    cost = cost_of_suggestions(evidence, result, prompts, seeds)
     if written is not None:
-        write_config(written, config, comments_of(evidence, found, cost))
+        write_config(written, config, comments_of(evidence, result, cost))
     if as_json:
-        page = _as_json(evidence, found, cost, config, written)
+        page = _as_json(evidence, result, cost, config, written)
         click.echo(json.dumps(page, ensure_ascii=False, indent=2))
     else:
-        _print(evidence, found, cost, written, archive)
+        _print(evidence, result, cost, written, archive)
 
 
 def _print(
-    evidence: Evidence, found: Suggestions, cost: PlanCost, written: Path | None, archive: Path
+    evidence: Evidence, result: Suggestions, cost: PlanCost, written: Path | None, archive: Path
 ) -> None:
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
     click.echo(
-        f"{evidence.title}: {found.pictures:,} rated pictures of {found.settings:,} settings,"
+        f"{evidence.title}: {result.pictures:,} rated pictures of {result.settings:,} settings,"
         f" rated by {evidence.rated_by}"
     )
-    for note in found.notes:
+    for note in result.notes:
         click.echo(f"  {note}")
-    if found.best is not None:
-        click.echo(f"best known  {setting_text(found.best.setting)}")
-        click.echo(f"            {score_text(found.best)}")
-    click.echo("worth trying" if not found.exploring else "to explore")
-    for number, one in enumerate(found.suggestions, start=1):
-        click.echo(f"{number:3}. {setting_text(one.setting)}")
-        click.echo(f"     {one.why}{gain_text(one)}")
-    if not found.suggestions:
+    if result.best is not None:
+        click.echo(f"best known  {setting_text(result.best.setting)}")
+        click.echo(f"            {score_text(result.best)}")
+    click.echo("worth trying" if not result.exploring else "to explore")
+    for number, suggestion in enumerate(result.suggestions, start=1):
+        click.echo(f"{number:3}. {setting_text(suggestion.setting)}")
+        click.echo(f"     {suggestion.why}{gain_text(suggestion)}")
+    if not result.suggestions:
         click.echo("  nothing new: every setting between these values was tried")
     click.echo(cost.sentence())
     if written is not None:
@@ -143,7 +143,7 @@ def _print(
 
 def _as_json(
     evidence: Evidence,
-    found: Suggestions,
+    result: Suggestions,
     cost: PlanCost,
     config: Mapping[str, Any],
     written: Path | None,
@@ -154,7 +154,7 @@ def _as_json(
         "model": evidence.model,
         "lora": evidence.lora,
         "rated_by": evidence.rated_by,
-        **asdict(found),
+        **asdict(result),
         "cost": asdict(cost),
         "config": config,
         "written": None if written is None else str(written),

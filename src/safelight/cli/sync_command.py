@@ -26,15 +26,15 @@ def command(url: str, push: bool, pull: bool, archive: Path, as_json: bool) -> N
     from safelight.application.keeping import sync_with
     from safelight.archive import Archive
 
-    told = {}
+    moved = {}
     for word, carried in sync_with(
         Archive(archive), url, push=push, pull=pull,
         showing=lambda word: progress_of(word, hidden=as_json),
     ):  # fmt: skip
-        told[word] = carried
+        moved[word] = carried
         if not as_json:
             print_carried(carried, word)
     if as_json:
-        click.echo(carried_as_json(told))
-    if any(one.bad_count or one.conflicts for one in told.values()):
+        click.echo(carried_as_json(moved))
+    if any(side.bad_count or side.conflicts for side in moved.values()):
         raise SystemExit(1)

@@ -142,8 +142,8 @@ class PipelineController:
         self._forwarded: set[str] = set()
         self._writes = False
         self._error: BaseException | None = None
-        self._untold: deque[ControllerState] = deque()
-        self._telling = False
+        self._unannounced: deque[ControllerState] = deque()
+        self._announcing = False
 
     # -- asking --------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class PipelineController:
                 self._enter("stopping")
         for ticket in withdrawn:
             ticket._future.set_result(RunResult(run_id="", status="cancelled"))
-        self._tell()
+        self._announce()
 
     def _refuse_to_wait(self, what: str) -> None:
         if threading.current_thread() is self._thread:
@@ -282,8 +282,8 @@ class PipelineController:
                     self._changed.notify_all()
                     return None
                 self._enter("idle")  # whatever waited was withdrawn
-            self._tell()
-        self._tell()
+            self._announce()
+        self._announce()
         return ticket
 
     def _carry_out(self, ticket: RunTicket) -> None:
@@ -311,7 +311,7 @@ class PipelineController:
             self._error = ended if isinstance(ended, BaseException) else None
             self._enter("running" if self._queue else "failed" if failed else "idle")
         try:
-            self._tell()
+            self._announce()
         finally:
             if isinstance(ended, BaseException):
                 ticket._future.set_exception(ended)
@@ -371,32 +371,32 @@ class PipelineController:
         _call(self._on_progress, progress)
 
     def _enter(self, state: ControllerState) -> None:
-        """Enter *state*, with the lock held; :meth:`_tell` tells of it once it is released."""
+        """Enter *state*, with the lock held; :meth:`_announce` tells of it once it is released."""
         if state != self._state:
             self._state = state
-            self._untold.append(state)
+            self._unannounced.append(state)
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         """Tell of every new state, in order; a thread that tells already tells these, too."""
         while True:
             with self._changed:
-                if self._telling or not self._untold:
+                if self._announcing or not self._unannounced:
                     return
-                self._telling = True
-                state = self._untold.popleft()
+                self._announcing = True
+                state = self._unannounced.popleft()
             try:
                 _call(self._on_state, state)
             finally:
                 with self._changed:
-                    self._telling = False
+                    self._announcing = False
 
 
 def _records_of(ended: object) -> Sequence[LearningRecord]:
     """Return the records in what a run returned, whatever that is."""
     if isinstance(ended, RunResult):
         return ended.records
-    one = ended if isinstance(ended, LearningRecord) else getattr(ended, "learning_record", None)
-    return (one,) if isinstance(one, LearningRecord) else ()
+    record = ended if isinstance(ended, LearningRecord) else getattr(ended, "learning_record", None)
+    return (record,) if isinstance(record, LearningRecord) else ()
 
 
 def _call(hook: Callable[[Any], object] | None, value: object) -> None:

@@ -46,25 +46,25 @@ def node_knobs(
         number: Input -> its number, through its links as far as the caller follows them.
         text: Input -> its text, in the same way.
     """
-    found: dict[str, Any] = {}
+    knobs: dict[str, Any] = {}
     if _GUIDES.search(kind):
-        found["guidance"] = number("guidance")
+        knobs["guidance"] = number("guidance")
     if _RESCALES.search(kind):
-        found["cfg_rescale"] = number("multiplier" if "multiplier" in inputs else "cfg_rescale")
+        knobs["cfg_rescale"] = number("multiplier" if "multiplier" in inputs else "cfg_rescale")
     if _SHIFTS.match(kind):
-        found["shift"] = number("shift")
+        knobs["shift"] = number("shift")
     if kind.endswith("Sigmas") and "sigmas" in inputs:
-        found["sigmas"] = text("sigmas")
+        knobs["sigmas"] = text("sigmas")
     if "weight_dtype" in inputs:
-        found["weight_dtype"] = text("weight_dtype")
+        knobs["weight_dtype"] = text("weight_dtype")
     if "CLIP" in kind and (names := [key for key in inputs if re.fullmatch(r"clip_name\d*", key)]):
-        told = [text(name) for name in sorted(names)]
-        found["text_encoders"] = ", ".join(n for n in told if n) if all(told) else None
+        encoders = [text(name) for name in sorted(names)]
+        knobs["text_encoders"] = ", ".join(n for n in encoders if n) if all(encoders) else None
     if _CACHES.search(kind):
         limit = next((number(key) for key in _THRESHOLDS if key in inputs), None)
-        found["cache"] = kind if limit is None else f"{kind} {limit:g}"
+        knobs["cache"] = kind if limit is None else f"{kind} {limit:g}"
     return {
         knob: value
-        for knob, value in found.items()
+        for knob, value in knobs.items()
         if value not in (None, "") and knob_fault(KNOBS[knob], value) is None
     }

@@ -31,12 +31,12 @@ _MAX_ENTRIES = 2000
 _GRAPH = re.compile(r"\s*(prompt|workflow)\s*:\s*(?=\{)", re.IGNORECASE)
 
 
-def exif_texts(found: FileTexts, data: bytes) -> None:
-    """Add the texts of an EXIF block, with or without its ``Exif`` mark, to *found*."""
+def exif_texts(metadata: FileTexts, data: bytes) -> None:
+    """Add the texts of an EXIF block, with or without its ``Exif`` mark, to *metadata*."""
     data = data.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
-        found.warnings.append("the EXIF block is damaged")
+        metadata.warnings.append("the EXIF block is damaged")
         return
     pending, seen = [struct.unpack_from(f"{order}I", data, 4)[0]], set[int]()
     while pending and len(seen) < 16:
@@ -48,9 +48,11 @@ def exif_texts(found: FileTexts, data: bytes) -> None:
             if tag == _EXIF_DIRECTORY and len(value) == 4:
                 pending.append(struct.unpack(f"{order}I", value)[0])
             elif tag in _RATINGS and kind == 3 and len(value) >= 2:
-                found.ratings.setdefault(_RATINGS[tag], struct.unpack_from(f"{order}H", value)[0])
+                metadata.ratings.setdefault(
+                    _RATINGS[tag], struct.unpack_from(f"{order}H", value)[0]
+                )
             elif tag in _NAMES or 0x0100 <= tag <= 0x010F:
-                _add(found, tag, kind, value)
+                _add(metadata, tag, kind, value)
 
 
 def _entries(data: bytes, order: str, place: int) -> list[tuple[int, int, bytes]]:
@@ -74,7 +76,7 @@ def _entries(data: bytes, order: str, place: int) -> list[tuple[int, int, bytes]
     return entries
 
 
-def _add(found: FileTexts, tag: int, kind: int, value: bytes) -> None:
+def _add(metadata: FileTexts, tag: int, kind: int, value: bytes) -> None:
     if kind not in (1, 2, 7):
         return
     if tag == 0x9286:
@@ -85,14 +87,19 @@ def _add(found: FileTexts, tag: int, kind: int, value: bytes) -> None:
         text = decoded(value.rstrip(b"\0"))
     text = text.strip("\0")
     if graph := _GRAPH.match(text):
-        found.add(graph[1].lower(), text[graph.end() :])
+        metadata.add(graph[1].lower(), text[graph.end() :])
         return
-    if tag == 0x9286 and text.startswith("{") and '"workflow"' in text and _add_graphs(found, text):
+    if (
+        tag == 0x9286
+        and text.startswith("{")
+        and '"workflow"' in text
+        and _add_graphs(metadata, text)
+    ):
         return
-    found.add(_NAMES.get(tag, f"exif:0x{tag:04x}"), text)
+    metadata.add(_NAMES.get(tag, f"exif:0x{tag:04x}"), text)
 
 
-def _add_graphs(found: FileTexts, text: str) -> bool:
+def _add_graphs(metadata: FileTexts, text: str) -> bool:
     """Take ``{"prompt": graph, "workflow": graph}``, as some ComfyUI save nodes write it."""
     value = json_object(text)
     if not isinstance(value.get("prompt"), dict | str) or "sui_image_params" in value:
@@ -100,10 +107,10 @@ def _add_graphs(found: FileTexts, text: str) -> bool:
     for key in ("prompt", "workflow"):
         graph = value.get(key)
         if isinstance(graph, dict):
-            found.add(key, json.dumps(graph, ensure_ascii=False))
+            metadata.add(key, json.dumps(graph, ensure_ascii=False))
         elif isinstance(graph, str) and graph.lstrip().startswith("{"):
-            found.add(key, graph)
-    return "prompt" in found.texts
+            metadata.add(key, graph)
+    return "prompt" in metadata.texts
 
 
 def user_comment(value: bytes) -> str:

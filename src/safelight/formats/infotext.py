@@ -82,10 +82,10 @@ def _parameter_line(lines: list[str]) -> tuple[int, dict[str, str]]:
 def _split_inline(lines: list[str]) -> tuple[list[str], dict[str, str]]:
     """Find parameters that some tools glue to the prompt's last line."""
     last = lines[-1] if lines else ""
-    found = list(_INLINE_STEPS.finditer(last)) if len(last) <= _LONGEST_LINE else []
-    if not found:
+    steps = list(_INLINE_STEPS.finditer(last)) if len(last) <= _LONGEST_LINE else []
+    if not steps:
         return lines, {}
-    start = found[-1].start()
+    start = steps[-1].start()
     return [*lines[:-1], last[:start]], _pairs(last[start:])
 
 

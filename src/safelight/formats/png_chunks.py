@@ -25,16 +25,16 @@ def read_png(file: BinaryIO) -> FileTexts:
     Raises:
         ImageError: The header is missing or damaged.
     """
-    found = FileTexts()
+    metadata = FileTexts()
     file.seek(len(PNG_SIGNATURE))
     header = file.read(25)
     if len(header) < 25 or header[4:8] != b"IHDR":
         raise ImageError("a PNG file must begin with its header chunk, and this one does not")
-    found.width, found.height = struct.unpack_from(">II", header, 8)
+    metadata.width, metadata.height = struct.unpack_from(">II", header, 8)
     for _ in range(_MAX_CHUNKS):
         start = file.read(8)
         if len(start) < 8:
-            found.warnings.append("the PNG file ends before its end chunk")
+            metadata.warnings.append("the PNG file ends before its end chunk")
             break
         length, kind = struct.unpack(">I4s", start)
         if kind == b"IEND":
@@ -42,19 +42,19 @@ def read_png(file: BinaryIO) -> FileTexts:
         if kind not in _READERS:
             file.seek(length + 4, 1)
             if kind == b"caBX":
-                found.warnings.append("content credentials (C2PA) are there and were not read")
+                metadata.warnings.append("content credentials (C2PA) are there and were not read")
             continue
         if length > MAX_TEXT_BYTES:
-            found.warnings.append(f"a text chunk of {length} bytes was skipped")
+            metadata.warnings.append(f"a text chunk of {length} bytes was skipped")
             file.seek(length + 4, 1)
             continue
         body = file.read(length)
         if len(body) < length:
-            found.warnings.append("the PNG file ends inside a text chunk")
+            metadata.warnings.append("the PNG file ends inside a text chunk")
             break
         file.seek(4, 1)
-        _READERS[kind](found, body)
-    return found
+        _READERS[kind](metadata, body)
+    return metadata
 
 
 def png_texts(png: bytes) -> dict[str, str]:
@@ -90,53 +90,53 @@ def _text_chunk(key: str, text: str) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
-def _plain(found: FileTexts, body: bytes) -> None:
+def _plain(metadata: FileTexts, body: bytes) -> None:
     key, zero, text = body.partition(b"\0")
     if zero:
-        found.add(key.decode("latin-1"), decoded(text))
+        metadata.add(key.decode("latin-1"), decoded(text))
 
 
-def _compressed(found: FileTexts, body: bytes) -> None:
+def _compressed(metadata: FileTexts, body: bytes) -> None:
     key, zero, rest = body.partition(b"\0")
     name = key.decode("latin-1")
-    if zero and (text := _inflated(found, name, rest[1:])) is not None:
-        found.add(name, decoded(text))
+    if zero and (text := _inflated(metadata, name, rest[1:])) is not None:
+        metadata.add(name, decoded(text))
 
 
-def _international(found: FileTexts, body: bytes) -> None:
+def _international(metadata: FileTexts, body: bytes) -> None:
     key, zero, rest = body.partition(b"\0")
     parts = rest[2:].split(b"\0", 2)
     if not zero or len(parts) < 3:
         return
     name, text = key.decode("latin-1"), parts[2]
     if rest[:1] == b"\1":
-        inflated = _inflated(found, name, text)
+        inflated = _inflated(metadata, name, text)
         if inflated is None:
             return
         text = inflated
-    found.add(name, text.decode("utf-8", "replace"))
+    metadata.add(name, text.decode("utf-8", "replace"))
 
 
-def _exif(found: FileTexts, body: bytes) -> None:
-    exif_texts(found, body)
+def _exif(metadata: FileTexts, body: bytes) -> None:
+    exif_texts(metadata, body)
 
 
-def _comfy(found: FileTexts, body: bytes) -> None:
+def _comfy(metadata: FileTexts, body: bytes) -> None:
     """ComfyUI's own chunk in animated PNGs."""
-    _plain(found, body)
+    _plain(metadata, body)
 
 
-def _inflated(found: FileTexts, name: str, data: bytes) -> bytes | None:
+def _inflated(metadata: FileTexts, name: str, data: bytes) -> bytes | None:
     """Inflate at most what is left of the file's allowance, so that no bomb goes off."""
-    allowance = found.allowance
+    allowance = metadata.allowance
     try:
         text = zlib.decompressobj().decompress(data, allowance + 1)
     except zlib.error:
-        found.warnings.append(f"the text chunk {name[:80]!r} cannot be inflated")
+        metadata.warnings.append(f"the text chunk {name[:80]!r} cannot be inflated")
         return None
     if len(text) > allowance:
-        found.allowance = 0
-        found.warnings.append(f"the text chunk {name[:80]!r} is too large and was refused")
+        metadata.allowance = 0
+        metadata.warnings.append(f"the text chunk {name[:80]!r} is too large and was refused")
         return None
     return text
 

@@ -25,7 +25,7 @@ def read_avif(file: BinaryIO) -> FileTexts:
     Raises:
         ImageError: It has no ``meta`` box of a usable size.
     """
-    found = FileTexts()
+    metadata = FileTexts()
     meta = _meta(file)
     if meta is None:
         raise ImageError("the file has no usable meta box, so it is no AVIF picture")
@@ -33,8 +33,8 @@ def read_avif(file: BinaryIO) -> FileTexts:
     for kind, body in _boxes(dict(_boxes(boxes.get(b"iprp", b""))).get(b"ipco", b"")):
         if kind == b"ispe" and len(body) >= 12:
             width, height = struct.unpack_from(">II", body, 4)
-            if width * height > found.width * found.height:
-                found.width, found.height = width, height
+            if width * height > metadata.width * metadata.height:
+                metadata.width, metadata.height = width, height
     places = _places(boxes.get(b"iloc", b""))
     for item, kind in _items(boxes.get(b"iinf", b"")):
         if kind not in (b"Exif", b"mime") or item not in places:
@@ -45,10 +45,10 @@ def read_avif(file: BinaryIO) -> FileTexts:
         file.seek(start)
         body = file.read(length)
         if kind == b"Exif" and len(body) > 4:
-            exif_texts(found, body[4 + int.from_bytes(body[:4], "big") :])
+            exif_texts(metadata, body[4 + int.from_bytes(body[:4], "big") :])
         elif kind == b"mime":
-            found.add("xmp", decoded(body))
-    return found
+            metadata.add("xmp", decoded(body))
+    return metadata
 
 
 def _meta(file: BinaryIO) -> bytes | None:

@@ -131,7 +131,7 @@ def read_graph(
     _read_base(draft, graph, chains[0], passes[0])
     for other in passes[1:]:
         _compare(draft, passes[0][0], other[0])
-    draft.passes = [dict(one.knobs) for one in passes[0]]
+    draft.passes = [dict(sampling.knobs) for sampling in passes[0]]
     return True
 
 
@@ -179,15 +179,15 @@ def _chain(graph: Graph, end: str) -> list[str]:
     near: list[str] = []
     place, seen = end, set[str]()
     for _ in range(50):
-        found = next(
+        sampler = next(
             (n for n in graph.upstream(place) if _samples(graph, n) and n not in seen), None
         )
-        if found is None:
+        if sampler is None:
             break
-        near.append(found)
-        seen.add(found)
-        behind = next((t for k, (t, _) in graph.links(found) if k in (*_LATENTS, "image")), None)
-        earlier = _earlier_stage(graph, found)
+        near.append(sampler)
+        seen.add(sampler)
+        behind = next((t for k, (t, _) in graph.links(sampler) if k in (*_LATENTS, "image")), None)
+        earlier = _earlier_stage(graph, sampler)
         if behind is None and earlier is None:
             break
         place = earlier or behind or end
@@ -216,49 +216,49 @@ class _Pass:
 
 
 def _read_pass(graph: Graph, node: str) -> _Pass:
-    one, inputs = _Pass(node), graph.nodes[node]
+    sampling, inputs = _Pass(node), graph.nodes[node]
     guider = graph.link(node, "guider")
     sigmas = graph.link(node, "sigmas")
     noise, sampler = graph.link(node, "noise"), graph.link(node, "sampler")
-    one.put("sigmas", _levels(graph, sigmas[0]) if sigmas else None, asked=False)
-    if levels := one.knobs.get("sigmas"):  # their number is that of the steps, and one more
-        one.put("steps", max(1, len(re.findall(r"[^,\s]+", levels)) - 1))
+    sampling.put("sigmas", _levels(graph, sigmas[0]) if sigmas else None, asked=False)
+    if levels := sampling.knobs.get("sigmas"):  # their number is that of the steps, and one more
+        sampling.put("steps", max(1, len(re.findall(r"[^,\s]+", levels)) - 1))
     else:
         steps = graph.number(node, "steps") if sigmas is None else _sigma_steps(graph, sigmas[0])
-        one.put("steps", steps)
+        sampling.put("steps", steps)
         scheduler = graph.text(node, "scheduler") if sigmas is None else _schedule(graph, sigmas[0])
-        one.put("scheduler", scheduler)
-    one.put("sampler", _sampler(graph, node, sampler))
+        sampling.put("scheduler", scheduler)
+    sampling.put("sampler", _sampler(graph, node, sampler))
     seed = graph.number(node, "seed", "noise_seed")
-    one.put(
+    sampling.put(
         "seed", graph.number(noise[0], "noise_seed", "seed") if noise and seed is None else seed
     )
     cfg = graph.number(node, "cfg", "cfg_scale", "guidance_scale")
     if guider and cfg is None:
         cfg = graph.number(guider[0], "cfg", "cfg_conds", "cfg_scale")
         if cfg is None and "conditioning" in graph.nodes.get(guider[0], {}):
-            one.knobs["cfg_scale"], one.statuses["cfg_scale"] = 1, "defaulted"
-    if "cfg_scale" not in one.knobs:
-        one.put("cfg_scale", cfg)
+            sampling.knobs["cfg_scale"], sampling.statuses["cfg_scale"] = 1, "defaulted"
+    if "cfg_scale" not in sampling.knobs:
+        sampling.put("cfg_scale", cfg)
     strength = graph.number(node, "denoise")
     if sigmas and strength is None:
         strength = next((v for n in graph.upstream(sigmas[0], "sigmas")
                          if (v := graph.number(n, "denoise")) is not None), None)  # fmt: skip
-    one.put("denoising_strength", strength, asked=False)
-    one.put("start_at_step", graph.number(node, "start_at_step"), asked=False)
-    one.put("end_at_step", graph.number(node, "end_at_step"), asked=False)
-    one.put("model", _model(graph, node), asked="model" in inputs or guider is not None)
-    return one
+    sampling.put("denoising_strength", strength, asked=False)
+    sampling.put("start_at_step", graph.number(node, "start_at_step"), asked=False)
+    sampling.put("end_at_step", graph.number(node, "end_at_step"), asked=False)
+    sampling.put("model", _model(graph, node), asked="model" in inputs or guider is not None)
+    return sampling
 
 
 def _levels(graph: Graph, node: str) -> str | None:
     """Return noise levels that were typed in, unless a node in between changes them."""
     if "steps" in graph.nodes.get(node, {}) or graph.link(node, "sigmas"):
         return None
-    return _said(graph, node).get("sigmas")
+    return _knobs_at(graph, node).get("sigmas")
 
 
-def _said(graph: Graph, node: str) -> dict[str, Any]:
+def _knobs_at(graph: Graph, node: str) -> dict[str, Any]:
     """Return what one node says of guidance, shift and their like."""
 
     def number(name: str) -> float | None:
@@ -436,7 +436,7 @@ def _read_bending(draft: Draft, graph: Graph, node: str, chain: set[str]) -> Non
     )
     for wanted, places in ways:
         for place in places:
-            for knob, value in _said(graph, place).items():
+            for knob, value in _knobs_at(graph, place).items():
                 if knob in wanted and knob not in draft.statuses:
                     draft.read(knob, value)
             for key in ("max_shift", "base_shift"):  # of FLUX.1, from the size of the picture

@@ -58,9 +58,9 @@ class GraphTexts:
             return self._scalar(chosen, keys, depth + 1)
         for key in keys:
             if key in inputs:
-                found = self._scalar(inputs[key], keys, depth + 1)
-                if found is not None:
-                    return found
+                scalar = self._scalar(inputs[key], keys, depth + 1)
+                if scalar is not None:
+                    return scalar
         if len(inputs) == 1:
             return self._scalar(next(iter(inputs.values())), keys, depth + 1)
         return None
@@ -130,10 +130,10 @@ class GraphTexts:
             read = [self._prompt(part, role, depth + 1) for part in parts]
             if any(text is None for text in read):
                 return None
-            found = [text for text in read if text]
-            if not _COMBINED.search(kind) and not _CONCAT.search(kind) and len(set(found)) > 1:
+            texts = [text for text in read if text]
+            if not _COMBINED.search(kind) and not _CONCAT.search(kind) and len(set(texts)) > 1:
                 return None
-            return word.join(dict.fromkeys(found))
+            return word.join(dict.fromkeys(texts))
         text = self._text_of(inputs, role, depth + 1)
         if text is not None:
             return text

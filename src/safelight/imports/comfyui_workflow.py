@@ -200,7 +200,7 @@ class _Maker:
 
 def _raw_links(graph: Mapping[str, Any]) -> list[tuple[Any, int, Any, int]]:
     listed = graph.get("links")
-    found: list[tuple[Any, int, Any, int]] = []
+    raw: list[tuple[Any, int, Any, int]] = []
     for link in listed if isinstance(listed, list) else ():
         if isinstance(link, Mapping):
             row = [link.get(k) for k in ("origin_id", "origin_slot", "target_id", "target_slot")]
@@ -209,20 +209,20 @@ def _raw_links(graph: Mapping[str, Any]) -> list[tuple[Any, int, Any, int]]:
         else:
             continue
         if isinstance(row[1], int) and isinstance(row[3], int):
-            found.append((row[0], row[1], row[2], row[3]))
-    return found
+            raw.append((row[0], row[1], row[2], row[3]))
+    return raw
 
 
 def _links(graph: Mapping[str, Any]) -> dict[Any, tuple[Any, int]]:
     listed = graph.get("links")
-    found: dict[Any, tuple[Any, int]] = {}
+    sources: dict[Any, tuple[Any, int]] = {}
     for link in listed if isinstance(listed, list) else ():
         if isinstance(link, Mapping):
             if isinstance(link.get("id"), int) and isinstance(link.get("origin_slot"), int):
-                found[link["id"]] = (link.get("origin_id"), link["origin_slot"])
+                sources[link["id"]] = (link.get("origin_id"), link["origin_slot"])
         elif isinstance(link, list) and len(link) >= 5 and isinstance(link[0], int):
-            found[link[0]] = (link[1], link[2] if isinstance(link[2], int) else 0)
-    return found
+            sources[link[0]] = (link[1], link[2] if isinstance(link[2], int) else 0)
+    return sources
 
 
 def _widgets(kind: str, values: object, order: list[str]) -> dict[str, Any]:

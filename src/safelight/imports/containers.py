@@ -63,12 +63,12 @@ def sidecar_text(path: Path) -> str:
 
 
 def _read_jpeg(file: BinaryIO) -> FileTexts:
-    found = FileTexts()
+    metadata = FileTexts()
     file.seek(2)
     for _ in range(_MAX_PARTS):
         mark = file.read(2)
         if len(mark) < 2 or mark[0] != 0xFF:
-            found.warnings.append("the JPEG file ends before its pixels")
+            metadata.warnings.append("the JPEG file ends before its pixels")
             break
         if mark[1] == 0xFF:
             file.seek(-1, 1)
@@ -78,23 +78,23 @@ def _read_jpeg(file: BinaryIO) -> FileTexts:
         if mark[1] in (0xD9, 0xDA):
             break
         length = int.from_bytes(file.read(2), "big")
-        _take_segment(found, mark[1], file.read(max(0, length - 2)))
-    return found
+        _take_segment(metadata, mark[1], file.read(max(0, length - 2)))
+    return metadata
 
 
-def _take_segment(found: FileTexts, kind: int, body: bytes) -> None:
+def _take_segment(metadata: FileTexts, kind: int, body: bytes) -> None:
     if kind == 0xE1 and body.startswith(b"Exif\0\0"):
-        exif_texts(found, body)
+        exif_texts(metadata, body)
     elif kind == 0xE1 and body.startswith(_XMP):
-        found.add("xmp", decoded(body[len(_XMP) :]))
+        metadata.add("xmp", decoded(body[len(_XMP) :]))
     elif kind == 0xFE:
-        found.add("comment", decoded(body))
+        metadata.add("comment", decoded(body))
     elif 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE and len(body) >= 5:
-        found.height, found.width = struct.unpack_from(">HH", body, 1)
+        metadata.height, metadata.width = struct.unpack_from(">HH", body, 1)
 
 
 def _read_webp(file: BinaryIO) -> FileTexts:
-    found = FileTexts()
+    metadata = FileTexts()
     file.seek(12)
     for _ in range(_MAX_PARTS):
         start = file.read(8)
@@ -105,15 +105,15 @@ def _read_webp(file: BinaryIO) -> FileTexts:
         if kind in (b"EXIF", b"XMP ") and length <= MAX_TEXT_BYTES:
             body = file.read(padded)[:length]
             if kind == b"EXIF":
-                exif_texts(found, body)
+                exif_texts(metadata, body)
             else:
-                found.add("xmp", decoded(body))
+                metadata.add("xmp", decoded(body))
             continue
         head = file.read(min(padded, 10))
-        if not found.width:
-            found.width, found.height = _webp_size(kind, head)
+        if not metadata.width:
+            metadata.width, metadata.height = _webp_size(kind, head)
         file.seek(padded - len(head), 1)
-    return found
+    return metadata
 
 
 def _webp_size(kind: bytes, head: bytes) -> tuple[int, int]:
@@ -131,12 +131,12 @@ def _webp_size(kind: bytes, head: bytes) -> tuple[int, int]:
 
 
 def _read_gif(file: BinaryIO) -> FileTexts:
-    found = FileTexts()
+    metadata = FileTexts()
     file.seek(6)
     head = file.read(7)
     if len(head) < 7:
         raise ImageError("the GIF file ends inside its header")
-    found.width, found.height = struct.unpack_from("<HH", head)
+    metadata.width, metadata.height = struct.unpack_from("<HH", head)
     file.seek(3 * 2 ** ((head[4] & 7) + 1) if head[4] & 0x80 else 0, 1)
     for _ in range(_MAX_PARTS):
         mark = file.read(1)
@@ -144,7 +144,7 @@ def _read_gif(file: BinaryIO) -> FileTexts:
             kind = file.read(1)
             text = _gif_blocks(file, keep=kind == b"\xfe")
             if text:
-                found.add("comment", decoded(text))
+                metadata.add("comment", decoded(text))
         elif mark == b",":
             place = file.read(9)
             local = place[8] if len(place) == 9 else 0
@@ -152,7 +152,7 @@ def _read_gif(file: BinaryIO) -> FileTexts:
             _gif_blocks(file, keep=False)
         else:
             break
-    return found
+    return metadata
 
 
 def _gif_blocks(file: BinaryIO, *, keep: bool) -> bytes:

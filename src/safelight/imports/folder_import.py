@@ -36,7 +36,7 @@ from safelight.learning.ratings import RatingEvent
 __all__ = ["ImportFault", "ImportSummary", "import_folders", "mend_places"]
 
 _TOGETHER = 32
-_TOLD_TOGETHER = 2000
+_RECORDS_HELD = 2000
 """Records that are held at once."""
 
 _PER_PACK = 16_384
@@ -51,7 +51,7 @@ class ImportFault:
     """A file or folder that could not be read, and why."""
 
     path: str
-    told: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class ImportSummary:
             "imported": self.imported, "ratings": self.ratings,
             "read": {name: dict(counts) for name, counts in sorted(self.read.items())},
             "missing": {name: dict(counts) for name, counts in sorted(self.missing.items())},
-            "faults": [{"path": shown_path(f.path), "told": f.told} for f in self.faults],
+            "faults": [{"path": shown_path(f.path), "told": f.reason} for f in self.faults],
             "fault_count": self.fault_count, "seconds": round(self.seconds, 3),
         }  # fmt: skip
 
@@ -172,10 +172,10 @@ class _Import:
             else:
                 yield path
 
-    def _fault(self, path: str, told: str) -> None:
+    def _fault(self, path: str, reason: str) -> None:
         self.summary.fault_count += 1
         if len(self.summary.faults) < _MOST_FAULTS:
-            self.summary.faults.append(ImportFault(path, told))
+            self.summary.faults.append(ImportFault(path, reason))
 
     def _take(self, picture: ImportedPicture) -> None:
         if picture.fault:
@@ -199,17 +199,21 @@ class _Import:
                     raise OSError("records could not be written; see the log for the cause")
         else:
             self._archive.add_pack([picture.document for picture in new])
-        events = [RatingEvent.from_json(line) for one in (*new, *moved) for line in one.events]
+        events = [
+            RatingEvent.from_json(line) for picture in (*new, *moved) for line in picture.events
+        ]
         if events:
             self._ratings.add(*events)
         # Who comes upon a copy knows of one more; only one that has gone from its place was moved.
-        gone = _gone(self._archive, [one.sha256 for one in moved])
+        gone = _gone(self._archive, [picture.sha256 for picture in moved])
         self._log.add_places(
-            (one.sha256, shown_path(one.path, self._folder)) for one in moved if one.sha256 in gone
+            (picture.sha256, shown_path(picture.path, self._folder))
+            for picture in moved
+            if picture.sha256 in gone
         )
         self._log.add_seen(
-            (shown_path(one.path, self._folder), one.size, one.modified, one.sha256)
-            for one in (*new, *moved)
+            (shown_path(picture.path, self._folder), picture.size, picture.modified, picture.sha256)
+            for picture in (*new, *moved)
         )
         for picture in new:
             name = picture.generator
@@ -258,14 +262,14 @@ def mend_places(archive: Archive) -> int:
         [lost],
         rated=False,
     )
-    found = {
+    places = {
         output.sha256: output.path
-        for start in range(0, len(rows), _TOLD_TOGETHER)
-        for record in archive.records(run_id for (run_id,) in rows[start:][:_TOLD_TOGETHER])
+        for start in range(0, len(rows), _RECORDS_HELD)
+        for record in archive.records(run_id for (run_id,) in rows[start:][:_RECORDS_HELD])
         for output in record.outputs
         if output.path is not None and os.path.isfile(archive.path / output.path)
     }
-    mended = [(sha256, found[sha256]) for sha256 in lost if sha256 in found]
+    mended = [(sha256, places[sha256]) for sha256 in lost if sha256 in places]
     log = ImportLog(imports_folder(archive.path))
     try:
         log.add_places(mended)

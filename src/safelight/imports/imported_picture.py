@@ -98,14 +98,14 @@ def import_picture(path: str, archive: str = "", rater: str = "") -> ImportedPic
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found = file_texts(file)
-        reading = read_texts(found, digest, sidecar=sidecar_text(Path(path)))
+            metadata = file_texts(file)
+        reading = read_texts(metadata, digest, sidecar=sidecar_text(Path(path)))
         made = utc_timestamp(datetime.fromtimestamp(max(0, status.st_mtime), UTC))
         document = _record(reading, path, archive, status, made).to_json().encode()
-        events = _ratings(reading, found, path, made, rater)
+        events = _ratings(reading, metadata, path, made, rater)
     except (OSError, SafelightError) as error:
-        told = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        return ImportedPicture(path=path, fault=told)
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        return ImportedPicture(path=path, fault=reason)
     except Exception as error:  # noqa: BLE001 - one bad file must not end the import of the rest
         return ImportedPicture(path=path, fault=f"{type(error).__name__}: {error}"[:500])
     return ImportedPicture(
@@ -172,7 +172,7 @@ def _import_metadata(reading: Reading, path: str, status: os.stat_result) -> dic
         "fields": dict(reading.fields),
         "native": dict(reading.native),
         "extra": dict(reading.extra),
-        "passes": [dict(one) for one in reading.passes] if len(reading.passes) > 1 else [],
+        "passes": [dict(knobs) for knobs in reading.passes] if len(reading.passes) > 1 else [],
         "loras": [{"name": x.name, "weight": x.weight, "hash": x.hash} for x in reading.loras],
         "hashes": [list(pair) for pair in reading.hashes],
         "raw": {_clean(key): _clean(text) for key, text in raw.items()},
@@ -195,17 +195,17 @@ def _is_text(text: str) -> bool:
 
 
 def _ratings(
-    reading: Reading, found: FileTexts, path: str, made: str, rater: str
+    reading: Reading, metadata: FileTexts, path: str, made: str, rater: str
 ) -> list[RatingEvent]:
     """Return what somebody said about the picture in other programs."""
     image = Identity(sha256=reading.sha256)
     events: list[RatingEvent] = []
-    packets = [found.texts[key] for key in ("xmp", "XML:com.adobe.xmp") if key in found.texts]
+    packets = [metadata.texts[key] for key in ("xmp", "XML:com.adobe.xmp") if key in metadata.texts]
     for packet in (*packets, *_sidecar_packets(path)):
         events.extend(ratings_from_xmp(packet, image, timestamp=made, rater=rater))
     if not events:
         events.extend(ratings_from_exif(
-            found.ratings.get("Rating"), found.ratings.get("RatingPercent"),
+            metadata.ratings.get("Rating"), metadata.ratings.get("RatingPercent"),
             image=image, timestamp=made, rater=rater,
         ))  # fmt: skip
     if reading.generator == "swarmui":

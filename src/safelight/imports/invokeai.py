@@ -116,8 +116,8 @@ def _read_old(draft: Draft, old: dict[str, Any], image: dict[str, Any]) -> None:
 
 def _read_dream(draft: Draft, text: str) -> bool:
     text = text[:100_000]
-    found = {match[1]: match[2] for match in _DREAM.finditer(text)}
-    if "S" not in found and "s" not in found:
+    switches = {match[1]: match[2] for match in _DREAM.finditer(text)}
+    if "S" not in switches and "s" not in switches:
         return False
     first = re.search(r"\s-[a-zA-Z]\s*\S", text)
     prompt = text[: first.start()] if first else text
@@ -125,8 +125,8 @@ def _read_dream(draft: Draft, text: str) -> bool:
     draft.default("negative_prompt", "")
     draft.default("scheduler", "Automatic")
     for letter, knob in _DREAM_KNOBS.items():
-        draft.read(knob, found.get(letter))
-    if "I" in found:
+        draft.read(knob, switches.get(letter))
+    if "I" in switches:
         draft.stage = "img2img"
     return True
 

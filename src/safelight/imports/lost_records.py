@@ -65,8 +65,8 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
         lost.setdefault(run_id, []).append((about, reading, place))
     made = [
         record
-        for run_id, found in lost.items()
-        if (record := _journalled(archive, run_id, found) or _record(run_id, found))
+        for run_id, pictures in lost.items()
+        if (record := _journalled(archive, run_id, pictures) or _record(run_id, pictures))
     ]
     with archive.writer() as writer:
         for record in made:
@@ -78,10 +78,10 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
 
 
 def _journalled(
-    archive: Archive, run_id: str, found: list[tuple[Mapping[str, Any], Reading, str]]
+    archive: Archive, run_id: str, pictures: list[tuple[Mapping[str, Any], Reading, str]]
 ) -> LearningRecord | None:
     """Return what the journal beside the pictures says, which is more than they know."""
-    for folder in dict.fromkeys(PurePosixPath(place).parent for _, _, place in found):
+    for folder in dict.fromkeys(PurePosixPath(place).parent for _, _, place in pictures):
         journal = archive.path / folder / JOURNAL_NAME
         try:
             header, entries, ending = read_journal(journal)
@@ -108,12 +108,12 @@ def _goes_on(archive: Path, run_id: str) -> bool:
 
 
 def _record(
-    run_id: str, found: list[tuple[Mapping[str, Any], Reading, str]]
+    run_id: str, pictures: list[tuple[Mapping[str, Any], Reading, str]]
 ) -> LearningRecord | None:
     variants: dict[int, dict[str, Any]] = {}
     outputs: list[ImageOutput] = []
     timestamps: list[str] = []
-    for about, reading, place in sorted(found, key=_order):
+    for about, reading, place in sorted(pictures, key=_order):
         number, stage, config = about.get("variant"), about.get("stage"), about.get("config")
         if not isinstance(number, int) or not 0 <= number < _MOST_VARIANTS or stage not in STAGES:
             continue

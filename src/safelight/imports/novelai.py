@@ -64,6 +64,6 @@ def _read_characters(draft: Draft, comment: Mapping[str, Any]) -> None:
     prompt = comment.get("v4_prompt")
     caption = prompt.get("caption") if isinstance(prompt, dict) else None
     listed = caption.get("char_captions") if isinstance(caption, dict) else None
-    for number, one in enumerate(listed if isinstance(listed, list) else (), 1):
-        if isinstance(one, dict) and isinstance(one.get("char_caption"), str):
-            draft.also(f"character {number}", one["char_caption"])
+    for number, character in enumerate(listed if isinstance(listed, list) else (), 1):
+        if isinstance(character, dict) and isinstance(character.get("char_caption"), str):
+            draft.also(f"character {number}", character["char_caption"])

@@ -59,29 +59,29 @@ def read_picture(path: Path) -> Reading:
     return read_texts(texts, digest, sidecar=sidecar_text(path))
 
 
-def read_texts(found: FileTexts, digest: str, *, sidecar: str = "") -> Reading:
+def read_texts(metadata: FileTexts, digest: str, *, sidecar: str = "") -> Reading:
     """Read the texts of a file, and those of its sidecar where the file has none.
 
     Raises:
         ImageError: The header says a size of nothing.
     """
-    if found.width <= 0 or found.height <= 0:
-        raise ImageError(f"its header says {found.width} x {found.height} pixels")
-    texts = dict(found.texts)
+    if metadata.width <= 0 or metadata.height <= 0:
+        raise ImageError(f"its header says {metadata.width} x {metadata.height} pixels")
+    texts = dict(metadata.texts)
     for place in ("xmp", "XML:com.adobe.xmp"):
         if place in texts:
             for key, value in xmp_texts(texts[place]).items():
                 texts.setdefault(key, value)
     draft = Draft()
     try:
-        _read(draft, texts, (found.width, found.height))
+        _read(draft, texts, (metadata.width, metadata.height))
         if not draft.knobs and sidecar:
             texts["sidecar"] = sidecar
             if not read_infotext(draft, sidecar):
                 draft.warnings.append("a text file lies beside the picture and holds no parameters")
     except RecursionError:
         draft = Draft(warnings=["the metadata nests too deep to be read"])
-    return _reading(draft, found, texts, digest)
+    return _reading(draft, metadata, texts, digest)
 
 
 def _read(draft: Draft, texts: Mapping[str, str], size: tuple[int, int]) -> None:
@@ -190,10 +190,10 @@ def _swarmui(draft: Draft, given: Given) -> bool:
 
 def _fooocus(draft: Draft, given: Given) -> bool:
     spoken = "base_model" in given.data or "Base Model" in given.data
-    said = "fooocus_scheme" in given.texts or str(given.texts.get("exif:Software", "")).startswith(
-        "Fooocus"
-    )
-    return bool(given.data) and (spoken or said) and read_fooocus(draft, given.data)
+    signed = "fooocus_scheme" in given.texts or str(
+        given.texts.get("exif:Software", "")
+    ).startswith("Fooocus")
+    return bool(given.data) and (spoken or signed) and read_fooocus(draft, given.data)
 
 
 def _imaginairy(draft: Draft, given: Given) -> bool:
@@ -272,9 +272,9 @@ def _leftover(draft: Draft, texts: Mapping[str, str]) -> None:
             )
 
 
-def _reading(draft: Draft, found: FileTexts, texts: dict[str, str], digest: str) -> Reading:
+def _reading(draft: Draft, metadata: FileTexts, texts: dict[str, str], digest: str) -> Reading:
     draft.name_extras()
-    warnings = list(dict.fromkeys([*found.warnings, *draft.warnings]))[:50]
+    warnings = list(dict.fromkeys([*metadata.warnings, *draft.warnings]))[:50]
     stem = re.compile(r"Raw profile type (?:exif|icc|8bim)")
     return Reading(
         generator=draft.generator,
@@ -288,8 +288,8 @@ def _reading(draft: Draft, found: FileTexts, texts: dict[str, str], digest: str)
         raw={
             key: text for key, text in texts.items() if key not in _PRIVATE and not stem.match(key)
         },
-        width=found.width,
-        height=found.height,
+        width=metadata.width,
+        height=metadata.height,
         sha256=digest,
         warnings=tuple(warnings),
         outcome=draft.outcome(),

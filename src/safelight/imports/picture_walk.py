@@ -19,7 +19,7 @@ def walk_pictures(
     folders: Iterable[Path | str],
     *,
     without: Path | None = None,
-    on_fault: Callable[[str, str], None] = lambda _path, _told: None,
+    on_fault: Callable[[str, str], None] = lambda _path, _reason: None,
 ) -> Iterator[tuple[str, int, int]]:
     """Yield (absolute path, bytes, time of change in nanoseconds), a folder's files by name.
 
@@ -62,8 +62,8 @@ def _folder(
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
-            with os.scandir(path) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(path) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             on_fault(path, error.strerror or str(error))
             continue

@@ -177,10 +177,10 @@ class Draft:
         """Read each extra that a knob stands for as that knob, unless something was said of it."""
         if self.stage == "upscale" or not self.knobs:
             return
-        said = {**dict.fromkeys(self.statuses, "unresolved"), **self.knobs}
-        known, self.extra = knobs_and_extras({**said, "extra": self.extra})
+        stated = {**dict.fromkeys(self.statuses, "unresolved"), **self.knobs}
+        known, self.extra = knobs_and_extras({**stated, "extra": self.extra})
         for knob, value in known.items():
-            if knob not in said:
+            if knob not in stated:
                 self.read(knob, value)
 
     def default(self, knob: str, value: object) -> None:

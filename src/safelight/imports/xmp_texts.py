@@ -20,18 +20,18 @@ _PLACES = (
 
 def xmp_texts(packet: str) -> dict[str, str]:
     """Return place -> text of a packet: its description, comment and creator tool."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     packet = packet[:_MAX_PACKET]
     for place, tag in _PLACES:
         start = packet.find(f"<{tag}")
         if start < 0:
             if match := re.search(rf'\b{tag}="([^"]*)"', packet):
-                found[place] = html.unescape(match[1])
+                texts[place] = html.unescape(match[1])
             continue
         end = packet.find(f"</{tag}>", start)
         body = packet[packet.find(">", start) + 1 : end] if end > 0 else ""
         inner = re.search(r"<rdf:li[^>]*>([^<]*)</rdf:li>", body)
         text = html.unescape(inner[1] if inner else body).strip()
         if text and "<" not in body.replace("<rdf:", "").replace("</rdf:", "")[:1]:
-            found[place] = text
-    return found
+            texts[place] = text
+    return texts

@@ -432,8 +432,8 @@ def check_digest(document: str | bytes, digest: str | None) -> bool:
     if digest:
         part = b'"digest":"%b",' % digest.encode()
         if text.count(part) == 1:
-            found = hashlib.sha256(text.replace(part, b"", 1)).hexdigest()
-            if found == digest:
+            actual = hashlib.sha256(text.replace(part, b"", 1)).hexdigest()
+            if actual == digest:
                 return True
         if sum(a != b for a, b in zip(text, _BEGINNING, strict=False)) > _FEW:
             return False
@@ -542,7 +542,9 @@ class LearningRecordWriter:
                 )
 
     def _retry(self) -> None:
-        self._pending = [one for one in self._pending if not self._try(*one, first=False)]
+        self._pending = [
+            attempt for attempt in self._pending if not self._try(*attempt, first=False)
+        ]
 
     def _try(self, record: LearningRecord, stem: str, *, first: bool) -> bool:
         try:

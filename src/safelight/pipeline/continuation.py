@@ -141,15 +141,15 @@ class Continuation:
             plan: The plan that is to go on.
             account: Its account.
         """
-        told = list(_other_knobs(self.base_config, plain_snapshot(config.to_mapping())))
-        told += plan_differences(self.plan, account)
+        sentences = list(_other_knobs(self.base_config, plain_snapshot(config.to_mapping())))
+        sentences += plan_differences(self.plan, account)
         if not self.plan:
-            told += self._other_variants(plan)
-        if not told and plan.seed != self.plan_seed:
-            told.append(f"its seed is {plan.seed}, and was {self.plan_seed}")
-        if not told and plan.plan_size != self.plan_size:
-            told.append(f"it has {plan.plan_size:,} variants, and had {self.plan_size:,}")
-        return told
+            sentences += self._other_variants(plan)
+        if not sentences and plan.seed != self.plan_seed:
+            sentences.append(f"its seed is {plan.seed}, and was {self.plan_seed}")
+        if not sentences and plan.plan_size != self.plan_size:
+            sentences.append(f"it has {plan.plan_size:,} variants, and had {self.plan_size:,}")
+        return sentences
 
     def _other_variants(self, plan: RandomizerPlanResult) -> Iterator[str]:
         """Yield what older records show of another plan: changed wildcards, or other choices."""
@@ -173,7 +173,7 @@ class Continuation:
         """
         drawn: dict[int, DrawnBefore] = {}
         failed: set[int] = set()
-        for record in sorted(self.records_of(part), key=lambda one: one.timestamp):
+        for record in sorted(self.records_of(part), key=lambda run: run.timestamp):
             for place, entry, by in finished_entries(record, self.archive):
                 if entry.failures:
                     failed.add(place)
@@ -199,9 +199,9 @@ class Continuation:
 
 def _choices(run: LearningRecord) -> Iterator[tuple[int, Mapping[str, Any]]]:
     about = run.template.get("variants")
-    for number, told in enumerate(about if isinstance(about, list) else []):
-        if isinstance(told, dict) and isinstance(told.get("choices"), dict):
-            yield int(told.get("place", run.first_variant + number)), told["choices"]
+    for number, variant in enumerate(about if isinstance(about, list) else []):
+        if isinstance(variant, dict) and isinstance(variant.get("choices"), dict):
+            yield int(variant.get("place", run.first_variant + number)), variant["choices"]
 
 
 def _other_knobs(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -249,10 +249,10 @@ def run_that_goes_on(archive: Path, run: str) -> str | None:
                 journal = journal_of(archive, marker)
                 if is_held(journal):
                     plan_id = str(read_journal(journal)[0].get("plan_id", ""))
-                    told = ""
+                    holder = ""
                     with contextlib.suppress(OSError):
-                        told = _holding(archive, plan_id).read_text("utf-8", "replace")
-                    return f"run {marker.name} goes on{_who(told)}"
+                        holder = _holding(archive, plan_id).read_text("utf-8", "replace")
+                    return f"run {marker.name} goes on{_who(holder)}"
     return None
 
 
@@ -260,10 +260,10 @@ def _holding(archive: Path, plan_id: str) -> Path:
     return running_folder(archive) / f".plan-{plan_id}{TEMPORARY_SUFFIX}"
 
 
-def _who(told: str) -> str:
+def _who(holder: str) -> str:
     """Return who holds a plan, in words, from what its file says."""
     try:
-        about = json.loads(told)
+        about = json.loads(holder)
         who = f": process {about['process']} on {about['host']}, since {about['since']}"
     except (ValueError, KeyError, TypeError):
         who = ""
@@ -308,24 +308,24 @@ def finished_entries(
             return [
                 (record.first_variant + e.position, e, e.drawn_by or record.run_id) for e in whole
             ]
-    found = []
+    finished = []
     about = record.template.get("variants")
     variants = about if isinstance(about, list) else []
     for number, config in enumerate(record.variant_configs):
-        told = variants[number] if number < len(variants) else {}
-        told = told if isinstance(told, dict) else {}
+        variant = variants[number] if number < len(variants) else {}
+        variant = variant if isinstance(variant, dict) else {}
         entry = VariantEntry(
             position=number,
             config={stage: dict(knobs) for stage, knobs in config.items()},
             outputs=tuple(o for o in record.outputs if o.variant == number),
             failures=tuple(f for f in record.failures if f.variant == number),
-            identity=str(told.get("identity") or ""),
+            identity=str(variant.get("identity") or ""),
         )
-        place = told.get("place", record.first_variant + number)
-        found.append((int(place), entry, str(told.get("drawn_by") or record.run_id)))
-    if record.status in ("cancelled", "interrupted") and found and not found[-1][1].failures:
-        last = found[-1]
+        place = variant.get("place", record.first_variant + number)
+        finished.append((int(place), entry, str(variant.get("drawn_by") or record.run_id)))
+    if record.status in ("cancelled", "interrupted") and finished and not finished[-1][1].failures:
+        last = finished[-1]
         stages = {output.stage for output in last[1].outputs}
         if not set(last[1].config) <= stages:
-            found.pop()  # cut off between two stages
-    return found
+            finished.pop()  # cut off between two stages
+    return finished

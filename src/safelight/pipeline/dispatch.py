@@ -223,8 +223,8 @@ def _judge(
     if retry.retries and share._in_a_row > retry.retries + _MORE_PATIENCE:
         share.left_out = message
     if drawn.tries > retry.retries:
-        told = f"; tried {drawn.tries} times" if drawn.tries > 1 else ""
-        drawn.fail(stage, f"{message}{told}")
+        tries = f"; tried {drawn.tries} times" if drawn.tries > 1 else ""
+        drawn.fail(stage, f"{message}{tries}")
         return False
     if share.left_out:
         on_retry(drawn, f"{message}; {ended.worker} is left out from now on")

@@ -36,13 +36,13 @@ class Finding:
     Attributes:
         question: What was tried, a word or two.
         verdict: ``works``, ``differs`` (a picture came, but not quite as asked) or ``fails``.
-        told: What was seen, a sentence or a list; may be empty.
+        message: What was seen, a sentence or a list; may be empty.
         seconds: How long it took.
     """
 
     question: str
     verdict: Literal["works", "differs", "fails"]
-    told: str = ""
+    message: str = ""
     seconds: float = 0.0
 
 
@@ -55,18 +55,18 @@ def check_engine(backend: Backend, prompt: str = "a red apple") -> Iterator[Find
     for question, ask in examination.questions().items():
         began = time.perf_counter()
         try:
-            verdict, told = ask()
+            verdict, message = ask()
             gone = False
         except Exception as error:  # noqa: BLE001 - an engine may raise anything
-            verdict, told = "fails", sentence_of(error)
+            verdict, message = "fails", sentence_of(error)
             gone = isinstance(error, BackendUnavailable)
         seconds = time.perf_counter() - began
-        yield Finding(question=question, verdict=verdict, told=told, seconds=seconds)
+        yield Finding(question=question, verdict=verdict, message=message, seconds=seconds)
         if gone:
             return
 
 
-_Told = tuple[Literal["works", "differs", "fails"], str]
+_Answer = tuple[Literal["works", "differs", "fails"], str]
 
 
 class _Examination:
@@ -76,7 +76,7 @@ class _Examination:
         self._base |= {"width": _SIDE, "height": _SIDE}
         self._first: Generation | None = None
 
-    def questions(self) -> Mapping[str, Callable[[], _Told]]:
+    def questions(self) -> Mapping[str, Callable[[], _Answer]]:
         return {
             "answers": self._answers,
             "lists names": self._lists,
@@ -100,18 +100,18 @@ class _Examination:
             "stop": self._stops,
         }  # fmt: skip
 
-    def _answers(self) -> _Told:
+    def _answers(self) -> _Answer:
         description = self._backend.describe()
         facts = [f"{key} {value}" for key, value in description.environment.items()]
         return "works", ", ".join([f"{description.name} {description.version}".strip(), *facts])
 
-    def _lists(self) -> _Told:
+    def _lists(self) -> _Answer:
         if not isinstance(self._backend, ListsChoices):
             return "differs", "it lists no names, so a wrong one is only seen in the picture"
         choices = self._backend.choices()
         return "works", ", ".join(f"{len(names)} {knob}s" for knob, names in choices.items())
 
-    def _draws(self) -> _Told:
+    def _draws(self) -> _Answer:
         reports: list[tuple[int, int]] = []
         previews: list[bytes] = []
 
@@ -121,17 +121,17 @@ class _Examination:
                 previews.append(preview)
 
         self._first = self._backend.generate(request := Txt2ImgRequest(**self._base), on_step)
-        verdict, told = _judged(request, self._first)
+        verdict, differing = _judged(request, self._first)
         seen = f"{len(reports)} progress reports, {len(previews)} previews"
-        return verdict, "; ".join(filter(None, [told, seen]))
+        return verdict, "; ".join(filter(None, [differing, seen]))
 
-    def _repeats(self) -> _Told:
+    def _repeats(self) -> _Answer:
         again = self._backend.generate(Txt2ImgRequest(**self._base), _ignore)
         if identify(again.images[0].png).pixel_sha256 == identify(self._picture()).pixel_sha256:
             return "works", "gives the same pixels"
         return "differs", "gives other pixels: pictures of this engine cannot be drawn again"
 
-    def _unknown_name(self) -> _Told:
+    def _unknown_name(self) -> _Answer:
         request = Txt2ImgRequest(**self._base, sampler="no such sampler")
         try:
             generation = self._backend.generate(request, _ignore)
@@ -139,12 +139,12 @@ class _Examination:
             raise
         except SafelightError as error:
             return "works", f"refused: {sentence_of(error)}"
-        _, told = _judged(request, generation)
-        if told:
-            return "differs", f"replaced, and seen: {told}"
+        _, differing = _judged(request, generation)
+        if differing:
+            return "differs", f"replaced, and seen: {differing}"
         return "fails", "a sampler that does not exist draws a picture, and nothing tells"
 
-    def _batch(self) -> _Told:
+    def _batch(self) -> _Answer:
         request = Txt2ImgRequest(**self._base, batch_size=2)
         generation = self._backend.generate(request, _ignore)
         seeds = [image.effective.get("seed") for image in generation.images]
@@ -152,7 +152,7 @@ class _Examination:
             return _judged(request, generation)
         return "differs", f"{len(seeds)} pictures with the seeds {seeds} instead of [1, 2]"
 
-    def _stops(self) -> _Told:
+    def _stops(self) -> _Answer:
         def at_once(*_step: object, **_more: object) -> None:
             raise GenerationCancelled("stopped by the check")
 
@@ -163,7 +163,7 @@ class _Examination:
             return "works", "and the next picture is drawn"
         return "fails", "the picture was finished all the same"
 
-    def _asked(self, request: ImageRequest) -> _Told:
+    def _asked(self, request: ImageRequest) -> _Answer:
         return _judged(request, self._backend.generate(request, _ignore))
 
     def _picture(self) -> bytes:
@@ -172,20 +172,20 @@ class _Examination:
         return self._first.images[0].png
 
 
-def _judged(request: ImageRequest, generation: Generation) -> _Told:
+def _judged(request: ImageRequest, generation: Generation) -> _Answer:
     """Return whether the picture is as asked for, and what differs."""
     image = generation.images[0]
     identity = identify(image.png)
-    told = [
+    differing = [
         f"asked for {m.knob} = {m.requested!r}, it used {m.effective!r}"
         for m in mismatches(request, image.effective)
     ]
     grown = getattr(request, "hires_scale", None) or getattr(request, "scale", None) or 1
     wanted = round(_SIDE * grown)
     if (identity.width, identity.height) != (wanted, wanted):
-        told.append(f"asked for {wanted}x{wanted}, got {identity.width}x{identity.height}")
-    told += generation.warnings
-    return ("differs" if told else "works"), "; ".join(told)
+        differing.append(f"asked for {wanted}x{wanted}, got {identity.width}x{identity.height}")
+    differing += generation.warnings
+    return ("differs" if differing else "works"), "; ".join(differing)
 
 
 def _ignore(*_step: object, **_more: object) -> None:

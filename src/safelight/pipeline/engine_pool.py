@@ -36,7 +36,7 @@ from safelight.pipeline.variant_drawer import Step, VariantDrawer
 _SOON = 2.0
 """Seconds that the others have to answer once one engine did."""
 
-_Said = TypeVar("_Said")
+_Answer = TypeVar("_Answer")
 
 __all__ = ["DrawingJob", "Ended", "EnginePool", "Lanes", "LocalPool", "TellsSetups"]
 
@@ -197,15 +197,20 @@ class LocalPool:
             BackendUnavailable: None answers.
             BackendError: Two of them are not the same version.
         """
-        found = self._ask(lambda backend: backend.describe())
-        versions = {one.version: name for name, one in found if one.version}
+        descriptions = self._ask(lambda backend: backend.describe())
+        versions = {
+            description.version: name for name, description in descriptions if description.version
+        }
         if len(versions) > 1:
-            told = ", ".join(f"{name} is {version}" for version, name in versions.items())
+            running = ", ".join(f"{name} is {version}" for version, name in versions.items())
             raise BackendError(
                 f"the engines of a pool must be of one version, so that equal settings give"
-                f" equal pictures: {told}; use one version, or run them apart"
+                f" equal pictures: {running}; use one version, or run them apart"
             )
-        return next((one for _, one in found if one.version), found[0][1])
+        return next(
+            (description for _, description in descriptions if description.version),
+            descriptions[0][1],
+        )
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what one that answers has; nothing where engines do not tell.
@@ -213,8 +218,10 @@ class LocalPool:
         Raises:
             BackendUnavailable: None answers.
         """
-        found = self._ask(lambda one: one.choices() if isinstance(one, ListsChoices) else {})
-        return found[0][1]
+        choices = self._ask(
+            lambda backend: backend.choices() if isinstance(backend, ListsChoices) else {}
+        )
+        return choices[0][1]
 
     def setups(self, named: Named) -> Mapping[str, EngineSetup]:
         """Return worker -> what its pictures depend on, for those that answer and can tell.
@@ -222,25 +229,27 @@ class LocalPool:
         Raises:
             BackendUnavailable: None answers.
         """
-        said = self._ask(lambda one: one.setup(named) if isinstance(one, TellsSetup) else None)
-        told = dict(said)
+        answers = self._ask(
+            lambda backend: backend.setup(named) if isinstance(backend, TellsSetup) else None
+        )
+        setups = dict(answers)
         return {
             worker: setup
             for worker, number in self._workers().items()
-            if (setup := told.get(self._names[number])) is not None
+            if (setup := setups.get(self._names[number])) is not None
         }
 
-    def _ask(self, question: Callable[[Backend], _Said]) -> list[tuple[str, _Said]]:
+    def _ask(self, question: Callable[[Backend], _Answer]) -> list[tuple[str, _Answer]]:
         """Return (name, answer) of those that answer soon, in the order of the pool."""
         if len(self._backends) == 1:
             return [(self._names[0], question(self._backends[0]))]
-        said: queue.SimpleQueue[tuple[int, _Said | Exception]] = queue.SimpleQueue()
+        replies: queue.SimpleQueue[tuple[int, _Answer | Exception]] = queue.SimpleQueue()
 
         def ask(number: int) -> None:
             try:
-                said.put((number, question(self._backends[number])))
+                replies.put((number, question(self._backends[number])))
             except Exception as error:  # noqa: BLE001 - raised again by whoever asked
-                said.put((number, error))
+                replies.put((number, error))
             finally:
                 self._asked[number] -= 1
 
@@ -248,11 +257,11 @@ class LocalPool:
             self._asked[number] += 1
             name = f"safelight-ask {self._names[number]}"
             threading.Thread(target=ask, args=(number,), name=name, daemon=True).start()
-        answers: dict[int, _Said] = {}
+        answers: dict[int, _Answer] = {}
         silent: BackendUnavailable | None = None
         for _ in self._backends:
             try:
-                number, answer = said.get(timeout=_SOON if answers else None)
+                number, answer = replies.get(timeout=_SOON if answers else None)
             except queue.Empty:
                 break  # whoever hangs gets nothing to draw until it has answered
             if isinstance(answer, BackendUnavailable):

@@ -44,11 +44,11 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 def named_files(configs: Iterable[Config]) -> Named:
     """Return which files *configs* name, by kind: ``model``, ``vae``, ``upscaler``, ``lora``."""
-    found: dict[str, dict[str, None]] = {}
+    names_of: dict[str, dict[str, None]] = {}
     for config in configs:
         for kind, names in _names_in(config).items():
-            found.setdefault(kind, {}).update(dict.fromkeys(names))
-    return {kind: tuple(names) for kind, names in found.items()}
+            names_of.setdefault(kind, {}).update(dict.fromkeys(names))
+    return {kind: tuple(names) for kind, names in names_of.items()}
 
 
 def _names_in(config: Config) -> dict[str, list[str]]:
@@ -104,8 +104,8 @@ class Identities:
         """Return every identity that the variant may have been drawn with, on these engines."""
         if not settings:
             return ()
-        found = (_identity(settings, config, setup) for setup in self._setups.values())
-        return tuple(identity for identity in dict.fromkeys(found) if identity)
+        identities = (_identity(settings, config, setup) for setup in self._setups.values())
+        return tuple(identity for identity in dict.fromkeys(identities) if identity)
 
     def settings(self, config: Config) -> str:
         """Return what is equal for variants of equal knobs and input pictures, hexadecimal.
@@ -137,8 +137,8 @@ class Identities:
     @property
     def untold(self) -> tuple[str, ...]:
         """What may change pixels and no engine tells, in words."""
-        found = (what for setup in self._setups.values() for what in setup.untold)
-        return tuple(dict.fromkeys(found))
+        unknown = (what for setup in self._setups.values() for what in setup.untold)
+        return tuple(dict.fromkeys(unknown))
 
 
 def _holds(environment: Mapping[str, Any], config: Config, setup: EngineSetup) -> bool:
@@ -161,15 +161,15 @@ def _identity(settings: str, config: Config, setup: EngineSetup) -> str:
 
 def _defaults(config: Config, setup: EngineSetup) -> dict[str, Any]:
     """Return ``stage.knob`` -> what *setup* takes there, for all that *config* leaves to it."""
-    found = {}
+    defaults = {}
     for path, value in setup.defaults.items():
         first, dot, rest = path.partition(".")
         stages = [first] if dot else [stage for stage in config if stage != "upscale"]
         knob = rest if dot else first
         for stage in stages:
             if stage in config and _stated(config[stage], knob) is None:
-                found[f"{stage}.{knob}"] = value
-    return found
+                defaults[f"{stage}.{knob}"] = value
+    return defaults
 
 
 def _stated(knobs: Mapping[str, Any], knob: str) -> Any:
@@ -221,7 +221,7 @@ def setup_differences(setups: Mapping[str, EngineSetup]) -> list[str]:
     Args:
         setups: Worker -> its setup.
     """
-    told = []
+    sentences = []
     (first, known), *others = setups.items() or [("", EngineSetup())]
     for worker, setup in others:
         pairs = [
@@ -237,12 +237,12 @@ def setup_differences(setups: Mapping[str, EngineSetup]) -> list[str]:
                 if name == "address" or mine.get(name) == theirs.get(name):
                     continue
                 what = name_of.format(name)
-                told += _told(what, first, mine.get(name), worker, theirs.get(name))
-    return told
+                sentences += _differences_of(what, first, mine.get(name), worker, theirs.get(name))
+    return sentences
 
 
-def _told(what: str, first: str, mine: Any, worker: str, theirs: Any) -> list[str]:
+def _differences_of(what: str, first: str, mine: Any, worker: str, theirs: Any) -> list[str]:
     if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
         names = [n for n in dict.fromkeys((*mine, *theirs)) if mine.get(n) != theirs.get(n)]
-        return [_told(n, first, mine.get(n), worker, theirs.get(n))[0] for n in names]
+        return [_differences_of(n, first, mine.get(n), worker, theirs.get(n))[0] for n in names]
     return [f"{what} is {theirs!r} on {worker}, and {mine!r} on {first}"]

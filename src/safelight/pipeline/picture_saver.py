@@ -208,21 +208,21 @@ class PictureSaver:
             png=png if path is None else None,
         )
 
-    def _write(self, png: bytes, place: int, stage: Stage, seed: object) -> Path | None:
+    def _write(self, png: bytes, index: int, stage: Stage, seed: object) -> Path | None:
         if self._folder is None:
             return None
-        stem = f"{place:05d}-{stage}" + (f"-{seed}" if isinstance(seed, int) else "")
+        stem = f"{index:05d}-{stage}" + (f"-{seed}" if isinstance(seed, int) else "")
         return write_new_file(self._folder, stem, ".png", png, flush=False)
 
 
 def _fail_on_mismatch(drawn: DrawnVariant, images: Sequence[RunImage]) -> None:
     for image in images:
-        told = [
+        differing = [
             f"asked for {m.knob} = {m.requested!r}, the engine used {m.effective!r}"
             for m in image.output.mismatches
         ]
-        if told:
-            drawn.fail(image.output.stage, "; ".join(told))
+        if differing:
+            drawn.fail(image.output.stage, "; ".join(differing))
             return
 
 

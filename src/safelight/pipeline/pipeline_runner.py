@@ -172,7 +172,9 @@ class PipelineRunner:
         plan_id = continues.plan_id if continues else new_run_id()
         starts = range(0, plan.plan_size, self._per_run)
         listeners = [hook for hook in (self._on_progress, on_progress) if hook]
-        writers = [one for one in (self._writer, learning_record_writer) if one is not None]
+        writers = [
+            writer for writer in (self._writer, learning_record_writer) if writer is not None
+        ]
         on_records = [hook for hook in (self._on_record, on_learning_record) if hook]
         environment = RunEnvironment(
             pool=self._pool, archive=self._archive, cancel=cancel, strict=self._strict,
@@ -204,8 +206,8 @@ def _refuse_another_plan(
     continues: Continuation,
 ) -> None:
     if differences := continues.differences(config, plan, account):
-        told = "".join(f"\n  {difference}" for difference in differences[:20])
+        listed = "".join(f"\n  {difference}" for difference in differences[:20])
         raise PlanError(
-            f"the config is not that of run {continues.run_id}:{told}\nrun it without --resume:"
+            f"the config is not that of run {continues.run_id}:{listed}\nrun it without --resume:"
             " what is there already is reused"
         )

@@ -72,16 +72,16 @@ def plan_account(
 def _axes(plan: RandomizerPlanResult) -> Iterator[dict[str, Any]]:
     left = _MOST_VALUES
     for axis in plan.axes:
-        told: dict[str, Any] = {"name": axis.name, "size": axis.size}
+        account: dict[str, Any] = {"name": axis.name, "size": axis.size}
         if axis.values is not None and axis.size <= left:
-            told["values"] = list(axis.values)
+            account["values"] = list(axis.values)
             left -= axis.size
-        yield told
+        yield account
 
 
 def _contents(config: PipelineConfig, files: InputFiles) -> dict[str, str]:
     """Return ``stage.knob`` -> SHA-256 of the picture that it names, for all that can be read."""
-    found = {}
+    contents = {}
     for stage, knobs in config.stages.items():
         for knob in FILE_KNOBS:
             try:
@@ -89,8 +89,8 @@ def _contents(config: PipelineConfig, files: InputFiles) -> dict[str, str]:
             except StorageError:  # the run will say so
                 continue
             if digest is not None:
-                found[f"{stage}.{knob}"] = digest
-    return found
+                contents[f"{stage}.{knob}"] = digest
+    return contents
 
 
 def _digest(value: Any) -> str:
@@ -100,7 +100,7 @@ def _digest(value: Any) -> str:
 def _shortened(account: dict[str, Any]) -> dict[str, Any]:
     """Put counts and hashes in place of the largest parts until *account* is small enough."""
     sizes = {key: len(_encoder.encode(value)) for key, value in account.items()}
-    for key in sorted(sizes, key=lambda one: -sizes[one]):
+    for key in sorted(sizes, key=lambda name: -sizes[name]):
         if sum(sizes.values()) <= LARGEST:
             break
         value = account[key]
@@ -118,7 +118,7 @@ def plan_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     """
     if not before:
         return []
-    told: list[str] = []
+    sentences: list[str] = []
     for part, what, name_of in (
         ("randomizer", "the [randomizer] table", "{}"),
         ("wildcard_files", "the wildcard files", "wildcard {}"),
@@ -127,15 +127,15 @@ def plan_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
         first, second = before.get(part, {}), now.get(part, {})
         if _is_short(first) or _is_short(second):
             if _digest_of(first) != _digest_of(second):
-                told.append(f"{what} changed")
+                sentences.append(f"{what} changed")
         elif part == "randomizer":
-            told += _settings_differences(first, second)
+            sentences += _settings_differences(first, second)
         else:
-            told += _content_differences(first, second, name_of)
+            sentences += _content_differences(first, second, name_of)
     first, second = before.get("full_size"), now.get("full_size")
-    if not told and first != second:
-        told.append(f"there are {second:,} combinations, and were {first:,}")
-    return told
+    if not sentences and first != second:
+        sentences.append(f"there are {second:,} combinations, and were {first:,}")
+    return sentences
 
 
 def _is_short(part: Mapping[str, Any]) -> bool:

@@ -307,17 +307,21 @@ class SingleRun:
             firsts = self._without_twins(missing)
             self._draw(saver, firsts)
             # The twins of those that failed are drawn themselves.
-            missing = [place for place in missing if place not in firsts and not self._twin(place)]
+            missing = [
+                position
+                for position in missing
+                if position not in firsts and not self._twin(position)
+            ]
         if self._twins:
-            self._journal.header["warnings"].append(_twins_told(self._twins))
+            self._journal.header["warnings"].append(_twins_message(self._twins))
 
-    def _draw(self, saver: PictureSaver, places: Sequence[int]) -> None:
+    def _draw(self, saver: PictureSaver, positions: Sequence[int]) -> None:
         job = DrawingJob(
             run_id=self._run_id,
             files=self._files,
             cancel=self._environment.cancel,
             on_step=self._on_step,
-            most=len(places),
+            most=len(positions),
         )
         with ThreadPoolExecutor(1, thread_name_prefix="safelight-save") as thread:
 
@@ -331,12 +335,12 @@ class SingleRun:
                 with self._pool.open_lanes(job) as lanes:
                     dispatch(
                         lanes,
-                        self._queue(places),
+                        self._queue(positions),
                         retry=self._environment.retry,
                         cancel=self._environment.cancel,
                         shares=self._shares,
                         on_ended=save,
-                        on_retry=self._tell_retry,
+                        on_retry=self._report_retry,
                     )
             finally:
                 self._collect(most=0)
@@ -379,21 +383,21 @@ class SingleRun:
             self._settings_of[position] = self._identities.settings(config)
         return self._settings_of[position]
 
-    def _without_twins(self, places: Sequence[int]) -> list[int]:
+    def _without_twins(self, positions: Sequence[int]) -> list[int]:
         """Return the first of those that are equal; one drawn already stands for all its twins."""
         firsts: dict[str, int] = {}
-        for place in places:
-            settings = self._settings(place)
+        for position in positions:
+            settings = self._settings(position)
             if settings not in self._drawn_already or not settings:
-                firsts.setdefault(settings or f"#{place}", place)
+                firsts.setdefault(settings or f"#{position}", position)
         return list(firsts.values())
 
-    def _twin(self, place: int) -> bool:
-        """Enter *place* with the pictures of its twin; return whether there is one."""
-        before = self._drawn_already.get(self._settings(place))
+    def _twin(self, position: int) -> bool:
+        """Enter *position* with the pictures of its twin; return whether there is one."""
+        before = self._drawn_already.get(self._settings(position))
         if before is None:
             return False
-        drawn = self._drawn(place)
+        drawn = self._drawn(position)
         entry = _reused_entry(
             drawn,
             DrawnBefore(
@@ -413,13 +417,13 @@ class SingleRun:
         return True
 
     def _on_step(self, drawn: DrawnVariant, stage: Stage, progress: Step) -> None:
-        self._tell("step", drawn.variant, stage=stage, worker=drawn.worker, **progress)
+        self._report("step", drawn.variant, stage=stage, worker=drawn.worker, **progress)
         self._collect(most=_BACKLOG)
 
-    def _tell_retry(self, drawn: DrawnVariant, message: str) -> None:
+    def _report_retry(self, drawn: DrawnVariant, message: str) -> None:
         _log.info("variant %d: %s", drawn.variant.index, message)
         stage = drawn.unavailable[0] if drawn.unavailable else ""
-        self._tell("retry", drawn.variant, stage=stage, message=message, worker=drawn.worker)
+        self._report("retry", drawn.variant, stage=stage, message=message, worker=drawn.worker)
 
     # -- what is there already ------------------------------------------------------------
 
@@ -431,7 +435,7 @@ class SingleRun:
         wanted = set(everything)
         if self._spec.left is not None and self._spec.left.only_failed:
             wanted = {place - self._spec.places.start for place in self._spec.left.missing}
-        made = {place: self._drawn(place) for place in everything}
+        made = {position: self._drawn(position) for position in everything}
         known = self._known(made)
         missing = []
         for position, drawn in made.items():
@@ -457,17 +461,19 @@ class SingleRun:
         if not (wanted := self._wanted(position for position in made if position not in known)):
             return known
         try:
-            asked = dict.fromkeys(one for identities in wanted.values() for one in identities)
-            found = self._environment.library.find(list(asked), self._engine)
+            asked = dict.fromkeys(
+                identity for identities in wanted.values() for identity in identities
+            )
+            drawn_before = self._environment.library.find(list(asked), self._engine)
         except Exception as problem:  # noqa: BLE001 - a damaged archive costs a picture, no run
             _log.warning("what was drawn before cannot be found: %s", sentence_of(problem))
             return known
         for position, (*identities, earlier) in wanted.items():
             config = made[position].variant.config
             for identity in identities:
-                if identity in found:
-                    known.setdefault(position, found[identity])
-            older = found.get(earlier)
+                if identity in drawn_before:
+                    known.setdefault(position, drawn_before[identity])
+            older = drawn_before.get(earlier)
             if older is not None and self._identities.held_by(older.environment, config):
                 known.setdefault(position, replace(older, identity=identities[0]))
         return known
@@ -509,11 +515,11 @@ class SingleRun:
         variant = self._variant(entry.position)
         if entry.failures:
             failure = entry.failures[0]
-            self._tell("failure", variant, stage=failure.stage, message=failure.error)
+            self._report("failure", variant, stage=failure.stage, message=failure.error)
         elif entry.finished:
-            self._tell("variant", variant, recorded=safe)
+            self._report("variant", variant, recorded=safe)
 
-    def _tell(
+    def _report(
         self,
         event: Literal["step", "variant", "failure", "retry"],
         variant: Variant,
@@ -591,24 +597,24 @@ class SingleRun:
 
     def _warnings(self) -> tuple[str, ...]:
         entries = self._journal.entries
-        found = [*self._journal.header["warnings"]]
-        found += [warning for entry in entries for warning in entry.warnings]
-        found += [
+        warnings = [*self._journal.header["warnings"]]
+        warnings += [warning for entry in entries for warning in entry.warnings]
+        warnings += [
             f"asked for {m.knob} = {m.requested!r}, the engine used {m.effective!r}"
             for entry in entries
             for output in entry.outputs
             for m in output.mismatches
         ]
         if self._journal.trouble:
-            found.append(self._journal.trouble)
+            warnings.append(self._journal.trouble)
         if self._unsafe:
-            found.append("the learning record is not safe on disk yet; the log says why")
+            warnings.append("the learning record is not safe on disk yet; the log says why")
         elif self._hooks.failures:
-            found.append("a learning record callback raised; the log says why")
-        return tuple(dict.fromkeys(found))
+            warnings.append("a learning record callback raised; the log says why")
+        return tuple(dict.fromkeys(warnings))
 
 
-def _twins_told(number: int) -> str:
+def _twins_message(number: int) -> str:
     if number == 1:
         return "1 variant is equal to another one of the plan: they were drawn once"
     return f"{number:,} variants are equal to others of the plan: they were drawn once"

@@ -21,7 +21,7 @@ from safelight.pipeline.backend import (
 __all__ = ["mismatches", "stage_request", "stages_of"]
 
 _KINDS = {"txt2img": Txt2ImgRequest, "img2img": Img2ImgRequest, "upscale": UpscaleRequest}
-_FIELDS = {stage: {one.name for one in fields(kind)} for stage, kind in _KINDS.items()}
+_FIELDS = {stage: {field.name for field in fields(kind)} for stage, kind in _KINDS.items()}
 
 
 def stages_of(config: Mapping[Stage, Mapping[str, Any]]) -> tuple[Stage, ...]:

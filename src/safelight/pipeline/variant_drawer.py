@@ -170,10 +170,10 @@ class VariantDrawer:
 
 
 def _for_stage(stage: Stage, on_step: Callable[[Stage, Step], None]) -> StepCallback:
-    def told(step: int, steps: int, preview: bytes | None = None) -> None:
+    def on_stage_step(step: int, steps: int, preview: bytes | None = None) -> None:
         on_step(stage, Step(step=step, steps=steps, preview=preview))
 
-    return told
+    return on_stage_step
 
 
 def _unknown(request: ImageRequest, generation: Generation) -> list[str]:

@@ -304,7 +304,9 @@ class _Planner:
         again = self._times_again(number)
         seeds = self._seeds_of(index, again * self._per_combination + repeat)
         seeds_vary = self._per_combination > 1 or again > 0
-        choices, labels = self._told(place, moment, swept, seeds if seeds_vary else {})
+        choices, labels = self._choices_and_labels(
+            place, moment, swept, seeds if seeds_vary else {}
+        )
         return Variant(
             index=index,
             config=self._decided(texts, swept, seeds),
@@ -354,7 +356,7 @@ class _Planner:
             stages["img2img"].update(inherited_by_img2img(stages))
         return stages
 
-    def _told(
+    def _choices_and_labels(
         self,
         place: int,
         moment: Moment,

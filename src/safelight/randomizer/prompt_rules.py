@@ -71,18 +71,18 @@ class PromptRules:
     def _listed_rules(self) -> list[tuple[str, PromptAxis]]:
         """Return (search text, axis) of every rule and token, in the order of work."""
         sources = self._config.prompt_sr, self._config.wildcards
-        found = [
+        listed = [
             (rule.search, "->", rule.replacements, sources[0].mode)
             for rule in sources[0].rules
             if sources[0].enabled
         ]
-        found += [
+        listed += [
             (token.token, "", token.values, sources[1].mode)
             for token in sources[1].tokens
             if sources[1].enabled
         ]
         rules = []
-        for number, (search, arrow, values, mode) in enumerate(found):
+        for number, (search, arrow, values, mode) in enumerate(listed):
             hole = Hole(hole_sign(number), search + arrow, distinct_values((search, *values))[1])
             axis = PromptAxis((hole,), len(hole.values), mode, number, frozenset(hole.sign))
             rules.append((search, axis))

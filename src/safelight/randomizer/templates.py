@@ -279,10 +279,10 @@ class Templates:
             return self._values(name, inner, bounds, separator)
 
         if node.moving:
-            found = {name: find(name) for name in islice(every_text(node), _MOST_PATHS)}
+            values_of = {name: find(name) for name in islice(every_text(node), _MOST_PATHS)}
             how = "random" if scope.method == "combinatorial" else scope.method
             return Dependent(
-                node, lambda name: found.get(name) or find(name), how, self._key(scope)
+                node, lambda name: values_of.get(name) or find(name), how, self._key(scope)
             )
         scratch = Moment(0, 0)
         names = dict.fromkeys(node.text(r, 0, scratch) for r in range(min(node.size, _MOST_PATHS)))

@@ -80,17 +80,17 @@ class WildcardFiles:
 
     def _matches(self, name: str) -> list[str]:
         pattern = name.replace("\\", "/").strip("/")
-        found = [each for each in self._collections if fnmatchcase(each, pattern)]
-        if not found and not pattern.startswith("**"):
-            found = [each for each in self._collections if fnmatchcase(each, f"**/{pattern}")]
-        return sorted(found)
+        matching = [each for each in self._collections if fnmatchcase(each, pattern)]
+        if not matching and not pattern.startswith("**"):
+            matching = [each for each in self._collections if fnmatchcase(each, f"**/{pattern}")]
+        return sorted(matching)
 
     def _sorted(self, matches: Sequence[str]) -> tuple[WildcardValue, ...]:
-        found: dict[WildcardValue, None] = {}
+        values: dict[WildcardValue, None] = {}
         for match in matches:
             for item in self._collections[match].get_values():
-                found[WildcardValue(str(item), getattr(item, "weight", 1.0))] = None
-        return tuple(sorted(found, key=lambda value: (value.text, value.weight)))
+                values[WildcardValue(str(item), getattr(item, "weight", 1.0))] = None
+        return tuple(sorted(values, key=lambda value: (value.text, value.weight)))
 
     def _digest(self, name: str) -> str:
         source = getattr(self._collections[name], "source", None)

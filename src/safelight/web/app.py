@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 _THREADS = 6
 _THIS_MACHINE = ("127.0.0.1", "::1")
 _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect)
-_Tell = Callable[[Request, Exception], Response]
+_ErrorHandler = Callable[[Request, Exception], Response]
 _PARTS = (browse, look, compare, rating, runs, learn, live)
 
 
@@ -91,13 +91,13 @@ def create_app(
         middleware=[
             Middleware(Guard, hosts=hosts, token=token),
             Middleware(_Squeezed, minimum_size=2000, compresslevel=5),
-            Middleware(_Unforeseen, tell=_told(table)),
+            Middleware(_Unforeseen, handler=_error_handler(table)),
         ],
         exception_handlers={
-            SafelightError: _told(table),
-            msgspec.MsgspecError: _told(table),
-            ClientDisconnect: _told(table),
-            HTTPException: _told(table),
+            SafelightError: _error_handler(table),
+            msgspec.MsgspecError: _error_handler(table),
+            ClientDisconnect: _error_handler(table),
+            HTTPException: _error_handler(table),
         },
         lifespan=lifespan,
     )
@@ -120,9 +120,9 @@ class _Squeezed(GZipMiddleware):
 class _Unforeseen:
     """Answers what nobody foresaw with a sentence; the terminal is told, and nothing else stops."""
 
-    def __init__(self, app: ASGIApp, tell: _Tell) -> None:
+    def __init__(self, app: ASGIApp, handler: _ErrorHandler) -> None:
         self._app = app
-        self._tell = tell
+        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -140,25 +140,25 @@ class _Unforeseen:
                 raise
             _log.info("%s: where it happened", scope["path"], exc_info=True)
             request = Request(scope, receive)
-            answer = await to_thread.run_sync(self._tell, request, error)
+            answer = await to_thread.run_sync(self._handler, request, error)
             if not began:  # otherwise the server closes what was cut short
                 await answer(scope, receive, send)
 
 
-def _told(table: LightTable) -> _Tell:
+def _error_handler(table: LightTable) -> _ErrorHandler:
     def answer(request: Request, error: Exception) -> Response:
         status = _status(error)
-        told = str(error)
+        message = str(error)
         if isinstance(error, HTTPException):
-            told = error.detail
+            message = error.detail
         elif status >= 500:
-            told = sentence_of(error)
-            _log.warning("%s: %s", request.url.path, told)
+            message = sentence_of(error)
+            _log.warning("%s: %s", request.url.path, message)
         wants_page = "text/html" in request.headers.get("accept", "")
         if wants_page and not request.url.path.startswith("/api/"):
-            return table.page(request, "fault", told=told, status=status, code=status)
+            return table.page(request, "fault", message=message, status=status, code=status)
         headers = getattr(error, "headers", None)
-        return json_answer({"error": told}, status, headers)
+        return json_answer({"error": message}, status, headers)
 
     return answer
 

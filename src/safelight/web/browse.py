@@ -60,18 +60,18 @@ def picture_row(table: LightTable, columns: Sequence[str], row: Sequence[Any]) -
 
     ``after`` is what a rating of it must be after, for who has read what the page shows.
     """
-    told = dict(zip(columns, row, strict=True))
-    told.pop("path", None)
-    known = [told.get(name) for name in ("sha256", "pixel_sha256")]
+    values = dict(zip(columns, row, strict=True))
+    values.pop("path", None)
+    known = [values.get(name) for name in ("sha256", "pixel_sha256")]
     sha256, pixels = (digest if is_digest(digest or "") else None for digest in known)
     if sha256 or pixels:
         identity = Identity(sha256=sha256, pixel_sha256=pixels)
-        told["after"] = table.ratings.highest_after(identity)
-    if told.get("seed") is not None:
-        told["seed"] = str(told["seed"])  # JavaScript rounds numbers as large as seeds can be
+        values["after"] = table.ratings.highest_after(identity)
+    if values.get("seed") is not None:
+        values["seed"] = str(values["seed"])  # JavaScript rounds numbers as large as seeds can be
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in told.items()
+        for name, value in values.items()
     }
 
 
@@ -96,9 +96,9 @@ def _made_now(run_id: str, entry: VariantEntry, output: ImageOutput) -> dict[str
     knobs: dict[str, Any] = {}
     for own in entry.config.values():
         knobs.update(own)
-    said = {name: knobs.get(name) for name in ("prompt", "model", "sampler", "scheduler")}
+    known = {name: knobs.get(name) for name in ("prompt", "model", "sampler", "scheduler")}
     return {
-        **dict.fromkeys(ROW_COLUMNS), **said, "sha256": output.sha256,
+        **dict.fromkeys(ROW_COLUMNS), **known, "sha256": output.sha256,
         "pixel_sha256": output.pixel_sha256, "run_id": run_id, "place": None, "path": None,
         "stage": output.stage, "width": output.width, "height": output.height,
         "seed": None if output.seed is None else str(output.seed), "status": "running",
@@ -154,8 +154,8 @@ def routes(table: LightTable) -> list[Route]:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)
-        total, found = await run_in_threadpool(table.archive.facets, q)
-        told = [
+        total, counted = await run_in_threadpool(table.archive.facets, q)
+        listed = [
             {
                 "name": facet.name,
                 "values": [
@@ -168,13 +168,13 @@ def routes(table: LightTable) -> list[Route]:
                     for v in facet.values
                 ],
             }
-            for facet in found
+            for facet in counted
         ]
-        return json_answer({"total": total, "facets": told})
+        return json_answer({"total": total, "facets": listed})
 
     def being_made(request: Request) -> Response:
         made = table.pictures.being_made()[-PAGE:]
-        return json_answer({"rows": [_made_now(*one) for one in reversed(made)]})
+        return json_answer({"rows": [_made_now(*picture) for picture in reversed(made)]})
 
     def searches(request: Request) -> Response:
         return json_answer({"searches": _saved()})
@@ -182,7 +182,7 @@ def routes(table: LightTable) -> list[Route]:
     async def save_searches(request: Request) -> Response:
         given = await body_of(request, _Searches)
         if len(given.searches) > 200 or any(
-            len(one.name) > 200 or len(one.q) > LONGEST_FILTER for one in given.searches
+            len(search.name) > 200 or len(search.q) > LONGEST_FILTER for search in given.searches
         ):
             raise FilterError("at most 200 searches, with names of 200 characters, can be kept")
         try:

@@ -57,9 +57,9 @@ def _sheet(table: LightTable, q: str, wanted: dict[str, str]) -> dict[str, Any]:
     columns = [_shown(v) for v in _sorted({p[x] for p in pictures})] if x else [""]
     lines = [_shown(v) for v in _sorted({p[y] for p in pictures})] if y else [""]
     cells: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in pictures:
-        place = (_shown(one[y]) if y else "", _shown(one[x]) if x else "")
-        cells.setdefault(place, []).append(one)
+    for picture in pictures:
+        place = (_shown(picture[y]) if y else "", _shown(picture[x]) if x else "")
+        cells.setdefault(place, []).append(picture)
     return {
         "varying": varying, "x": x, "y": y, "held": held, "columns": columns,
         "lines": [(line, [cells.get((line, column), []) for column in columns]) for line in lines],

@@ -16,8 +16,8 @@ _SORT = ("sort", _TEXT, "A column; with - before it from the largest down.")
 
 def _question(summary: str, *asked: tuple[str, dict[str, Any], str], path: str = "") -> Any:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "schema": schema, "description": told}
-        for name, schema, told in asked
+        {"name": name, "in": "query", "schema": schema, "description": about}
+        for name, schema, about in asked
     ]
     if path:
         schema = _DIGEST if path == "digest" else _TEXT

@@ -122,7 +122,7 @@ def count_facets(
         statement = _SETTINGS.format(picture=source.picture, few=source.few, **which)
         settings = fetched_rows(connection, statement, asked.parameters)
     total = 0
-    found: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
+    values_of: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
     for group, count, *values in rows:
         if group == _WHOLE:
             total = count
@@ -130,16 +130,19 @@ def count_facets(
         place = next(p for p in range(len(_NAMES)) if not group >> (len(_NAMES) - 1 - p) & 1)
         name, value = _NAMES[place], values[place]
         text = "" if value is None else str(value)
-        found[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
-    for name, values_ in found.items():
+        values_of[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
+    for name, values_ in values_of.items():
         if name in ("date", "size"):
-            values_.sort(key=lambda one: one.value, reverse=True)
+            values_.sort(key=lambda facet_value: facet_value.value, reverse=True)
         elif name == "rating":  # the best first, and what has no stars at the end
-            values_.sort(key=lambda one: (one.value.isdigit(), one.value), reverse=True)
+            values_.sort(
+                key=lambda facet_value: (facet_value.value.isdigit(), facet_value.value),
+                reverse=True,
+            )
         else:
-            values_.sort(key=lambda one: (-one.count, one.value))
-    found |= _of_settings(settings, asked.parameters)
-    facets = (Facet(name=name, values=tuple(v[:most])) for name, v in found.items() if v)
+            values_.sort(key=lambda facet_value: (-facet_value.count, facet_value.value))
+    values_of |= _of_settings(settings, asked.parameters)
+    facets = (Facet(name=name, values=tuple(v[:most])) for name, v in values_of.items() if v)
     return total, tuple(facets)
 
 
@@ -152,22 +155,22 @@ def _of_settings(
         rows: Name, text, number and count of each value.
         chosen: The values of the condition, among them the names of settings that it is about.
     """
-    found: dict[str, list[FacetValue]] = {"lora": []}
+    values_of: dict[str, list[FacetValue]] = {"lora": []}
     values = Counter(name for name, *_ in rows)
     for name, text, number, count in rows:
         plain = name.partition(".")[2]
         if name.startswith(LORA):
             value = FacetValue(value=plain, count=count, clause=f"lora({_quoted(plain)})")
-            found["lora"].append(value)
+            values_of["lora"].append(value)
         elif (values[name] > 1 or name.lower() in chosen) and not changes_no_pixels(name):
             whole = f"{number:g}" if text is None or number is not None else _quoted(text)
             shown = text if number is None else f"{number:g}"
             clause = f"extra({_quoted(plain)}) = {whole}"
-            if name in found or len(found) <= _MOST_SETTINGS:
-                found.setdefault(name, []).append(
+            if name in values_of or len(values_of) <= _MOST_SETTINGS:
+                values_of.setdefault(name, []).append(
                     FacetValue(value=shown, count=count, clause=clause)
                 )
-    return found
+    return values_of
 
 
 def _clause(name: str, value: object) -> str:

@@ -149,5 +149,5 @@ def _name(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def _refused(status: int, told: str) -> Response:
-    return JSONResponse({"error": told}, status_code=status)
+def _refused(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status_code=status)

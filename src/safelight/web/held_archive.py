@@ -120,7 +120,7 @@ class HeldArchive(Archive):
         self._load_from = 0.0
         self._closed = threading.Event()
         self._questions = 0
-        self._said: Signature = ()
+        self._places_and_ratings: Signature = ()
         self._look_again = 0.0
 
     # -- asking --------------------------------------------------------------------------
@@ -194,8 +194,8 @@ class HeldArchive(Archive):
         memory = self._memory
         if memory is None:
             return super().left_out()
-        told = sorted(memory.left_out().items())
-        return tuple(Fault(path=path, told=why) for path, why in told)
+        faults = sorted(memory.left_out().items())
+        return tuple(Fault(path=path, reason=why) for path, why in faults)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor of the held database; closing it leaves the database open."""
@@ -296,7 +296,7 @@ class HeldArchive(Archive):
             self._rest(begun)
             return memory
 
-    def _found(
+    def _rows_of(
         self,
         columns: Sequence[str],
         condition: str,
@@ -310,7 +310,7 @@ class HeldArchive(Archive):
     ) -> list[tuple[Any, ...]]:
         memory = self._caught_up() if view == "images" else None
         if memory is None:
-            return super()._found(
+            return super()._rows_of(
                 columns, condition, page, view=view, order=order, down=down, after=after,
                 limit=limit,
             )  # fmt: skip
@@ -334,11 +334,11 @@ class HeldArchive(Archive):
         with self._keeping:
             self._questions += 1
         try:
-            told = self._askers.submit(self._answered, key, kept, signature, ask, keep).result()
+            answer = self._askers.submit(self._answered, key, kept, signature, ask, keep).result()
         finally:
             with self._keeping:
                 self._questions -= 1
-        return cast("T", told)
+        return cast("T", answer)
 
     def _answered(
         self,
@@ -374,21 +374,21 @@ class HeldArchive(Archive):
         if now >= self._look_again:
             # Many small looks, each of which lets other threads in between: not every time.
             places = tuple(sorted(_sizes(imports_folder(self.path))))
-            self._said = (places, *sorted(_sizes(ratings_folder(self.path))))
+            self._places_and_ratings = (places, *sorted(_sizes(ratings_folder(self.path))))
             self._look_again = now + _LOOK
-        return (*times, *self._said)
+        return (*times, *self._places_and_ratings)
 
     def running(self) -> Signature:
         """Return what changes when a run that is going on finishes a variant."""
         folder = running_folder(self.path)
-        found = []
+        runs = []
         for name, _ in _sizes(folder):
             try:
                 place = self.path / (folder / name).read_text("utf-8")
-                found.append((name, (place / "journal.jsonl").stat().st_size))
+                runs.append((name, (place / "journal.jsonl").stat().st_size))
             except (OSError, UnicodeDecodeError, ValueError):
                 continue
-        return tuple(sorted(found))
+        return tuple(sorted(runs))
 
     # -- counting ------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class _Row:
     """One comparison, placed in its plot.
 
     Attributes:
-        told: The comparison.
+        comparison: The comparison.
         sign: What it comes to.
         href: The pictures behind it, or None.
         y: Middle of the row.
@@ -48,7 +48,7 @@ class _Row:
         high: Where it ends.
     """
 
-    told: Comparison
+    comparison: Comparison
     sign: str
     href: str | None
     y: float
@@ -99,12 +99,13 @@ def _plot(knob: KnobEffect, q: str, *, text: bool, reach: float) -> dict[str, An
 
     rows = [
         _Row(
-            told=one, sign="better" if one.status == "clear" and (one.difference or 0) > 0
-            else "worse" if one.status == "clear" else _SIGNS[one.status],
-            href=_where(q, knob.knob, one.level, text=text), y=_ROW * (place + 0.5),
-            dot=at(one.difference), low=at(one.low), high=at(one.high),
+            comparison=comparison,
+            sign="better" if comparison.status == "clear" and (comparison.difference or 0) > 0
+            else "worse" if comparison.status == "clear" else _SIGNS[comparison.status],
+            href=_where(q, knob.knob, comparison.level, text=text), y=_ROW * (place + 0.5),
+            dot=at(comparison.difference), low=at(comparison.low), high=at(comparison.high),
         )
-        for place, one in enumerate(knob.comparisons[:16])
+        for place, comparison in enumerate(knob.comparisons[:16])
     ]  # fmt: skip
     return {
         "knob": knob, "rows": rows, "height": _ROW * len(rows) + 4, "zero": at(0.0),
@@ -114,23 +115,25 @@ def _plot(knob: KnobEffect, q: str, *, text: bool, reach: float) -> dict[str, An
 
 
 def _plots(effects: Effects, trials: Trials, q: str) -> list[dict[str, Any]]:
-    shown = [one for one in effects.knobs if one.comparisons]
+    shown = [effect for effect in effects.knobs if effect.comparisons]
     ends = [
         abs(end)
-        for one in shown
-        for c in one.comparisons
+        for effect in shown
+        for c in effect.comparisons
         for end in (c.difference, c.low, c.high)
         if end is not None and math.isfinite(end)
     ]
     reach = min(max([0.5, *ends]), 4.0) * 1.05
-    return [_plot(one, q, text=one.knob in trials.levels, reach=reach) for one in shown]
+    return [_plot(effect, q, text=effect.knob in trials.levels, reach=reach) for effect in shown]
 
 
-def _config_of(evidence: Evidence, found: Suggestions, one: Suggestion) -> str:
+def _config_of(evidence: Evidence, result: Suggestions, suggestion: Suggestion) -> str:
     """Return the suggestion as a config, the same that the command line writes."""
     from safelight.application.suggestions import suggestion_config
 
-    config = suggestion_config(evidence, [one.setting], found.fixed, (), _SEEDS, name="suggested")
+    config = suggestion_config(
+        evidence, [suggestion.setting], result.fixed, (), _SEEDS, name="suggested"
+    )
     return toml_text(config)
 
 
@@ -138,7 +141,9 @@ def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about effects."""
 
     @functools.lru_cache(maxsize=8)
-    def told(q: str, model: str, ignored: tuple[str, ...], signature: object) -> dict[str, Any]:
+    def effects_page(
+        q: str, model: str, ignored: tuple[str, ...], signature: object
+    ) -> dict[str, Any]:
         from safelight.application.rated_pictures import rated_trials
         from safelight.application.suggestions import find_evidence
         from safelight.learning.evidence.effects import find_effects
@@ -154,11 +159,12 @@ def routes(table: LightTable) -> list[Route]:
                 evidence = find_evidence(table.archive, model=model, condition=q)
                 suggestions = suggest(evidence.trials, 4)
                 configs = [
-                    _config_of(evidence, suggestions, one) for one in suggestions.suggestions
+                    _config_of(evidence, suggestions, suggestion)
+                    for suggestion in suggestions.suggestions
                 ]
         return {
             "effects": effects, "rated_by": who, "plots": _plots(effects, trials, q),
-            "constant": [one.knob for one in effects.knobs if one.status == "constant"],
+            "constant": [effect.knob for effect in effects.knobs if effect.status == "constant"],
             "models": models, "model": model, "suggestions": suggestions, "configs": configs,
         }  # fmt: skip
 
@@ -168,7 +174,7 @@ def routes(table: LightTable) -> list[Route]:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
         model = request.query_params.get("model", "")
         ignored = tuple(request.query_params.getlist("ignore"))
-        found = told(q, model, ignored, table.archive.signature())
-        return table.page(request, "learn", q=q, ignored=ignored, **found)
+        page = effects_page(q, model, ignored, table.archive.signature())
+        return table.page(request, "learn", q=q, ignored=ignored, **page)
 
     return [Route("/learn", learn)]

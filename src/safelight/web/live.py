@@ -52,16 +52,16 @@ def routes(table: LightTable) -> list[Route]:
     """Return the stream."""
     news = _News(table)
 
-    async def tell(request: Request) -> AsyncIterator[bytes]:
+    async def stream(request: Request) -> AsyncIterator[bytes]:
         news.listeners += 1
-        told: dict[str, Any] = {}
+        sent: dict[str, Any] = {}
         breath = time.monotonic()
         try:
             yield b"retry: 1000\n\n"
             while not table.closing.is_set() and not await request.is_disconnected():
                 for name, value in (await news.now()).items():
-                    if told.get(name) != value:
-                        told[name] = value
+                    if sent.get(name) != value:
+                        sent[name] = value
                         yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
                         breath = time.monotonic()
                 if time.monotonic() - breath > _BREATH:
@@ -74,7 +74,7 @@ def routes(table: LightTable) -> list[Route]:
     async def events(request: Request) -> Response:
         if news.listeners >= _MOST_LISTENERS:
             return Response("too many pages listen", 503, media_type="text/plain")
-        return StreamingResponse(tell(request), media_type="text/event-stream")
+        return StreamingResponse(stream(request), media_type="text/event-stream")
 
     return [Route("/events", events)]
 

@@ -69,17 +69,17 @@ def known_picture(table: LightTable, digest: str) -> Known:
         return _made_now(table, digest)
     row = picture_row(table, rows.columns, rows.rows[0])
     record = table.record(row["run_id"])
-    output = next((one for one in record.outputs if one.sha256 == digest), None)
+    output = next((image for image in record.outputs if image.sha256 == digest), None)
     if output is None:  # a better record of the run has just come
         raise NotThere(f"the record of run {record.run_id} does not name this picture any more")
-    told = _variant_of(record, output.variant)
+    about = _variant_of(record, output.variant)
     return Known(
         row=row,
         output=output,
         config=stages_of_picture(_config_of(record, output.variant), output.stage, record),
         record=record,
-        label=told.get("label"),
-        choices=told.get("choices") or {},
+        label=about.get("label"),
+        choices=about.get("choices") or {},
         templates=record.template.get("prompts") or {},
     )
 
@@ -107,8 +107,8 @@ def _config_of(record: LearningRecord, variant: int) -> Mapping[str, Any]:
 def _variant_of(record: LearningRecord, variant: int) -> Mapping[str, Any]:
     variants = record.template.get("variants")
     if isinstance(variants, list) and 0 <= variant < len(variants):
-        told = variants[variant]
-        return told if isinstance(told, Mapping) else {}
+        account = variants[variant]
+        return account if isinstance(account, Mapping) else {}
     return {}
 
 
@@ -144,8 +144,8 @@ def details(table: LightTable, known: Known) -> dict[str, Any]:
         for name in dict.fromkeys([*effective, *unlike])
     ]
     others = record.outputs if record is not None else ()
-    children = [one for one in others if one.parent == output.sha256]
-    table.pictures.remember((one.sha256, one.path) for one in (*children, output))
+    children = [child for child in others if child.parent == output.sha256]
+    table.pictures.remember((child.sha256, child.path) for child in (*children, output))
     return {
         **known.row,
         "seconds": output.seconds,
@@ -155,8 +155,9 @@ def details(table: LightTable, known: Known) -> dict[str, Any]:
         "knobs": knobs,
         "parent": output.parent if output.parent and is_digest(output.parent) else None,
         "children": [
-            {"sha256": one.sha256, "stage": one.stage, "width": one.width, "height": one.height}
-            for one in children if is_digest(one.sha256)
+            {"sha256": child.sha256, "stage": child.stage,
+             "width": child.width, "height": child.height}
+            for child in children if is_digest(child.sha256)
         ],
         "parameters": parameters_text(known.config, output.width, output.height),
         "backend": dict(record.backend) if record is not None else {},
@@ -178,15 +179,15 @@ def _neighbours(table: LightTable, known: Known, q: str, sort: str) -> dict[str,
     name = sort.removeprefix("-")
     key = dict.fromkeys((name, "run_id", "place"))
     here = table.archive.query(f"sha256 = '{known.output.sha256}'", columns=list(key), limit=1)
-    found: dict[str, str | None] = {"previous": None, "next": None}
+    neighbours: dict[str, str | None] = {"previous": None, "next": None}
     if not here.rows:
-        return found
+        return neighbours
     place = cursor(list(here.rows[0]))
     opposite = name if sort.startswith("-") else f"-{name}"
     for side, order in (("next", sort), ("previous", opposite)):
         rows, _ = picture_rows(table, q, sort=order, limit=1, after=place)
-        found[side] = rows[0]["sha256"] if rows else None
-    return found
+        neighbours[side] = rows[0]["sha256"] if rows else None
+    return neighbours
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -204,21 +205,24 @@ def routes(table: LightTable) -> list[Route]:
     def picture(request: Request) -> Response:
         known = known_picture(table, request.path_params["digest"])
         wanted = _wanted(request)
-        told = details(table, known)
+        answer = details(table, known)
         if "around" in request.query_params:
-            told["around"] = _neighbours(table, known, wanted["q"], wanted["sort"])
-        return json_answer(told)
+            answer["around"] = _neighbours(table, known, wanted["q"], wanted["sort"])
+        return json_answer(answer)
 
     def changes(request: Request) -> Response:
         """Tell what differs between two to four pictures."""
         digests = request.query_params.get("pictures", "").split(",")[:4]
         every = [known_picture(table, digest) for digest in digests if digest]
         knobs = [flat_knobs(known) for known in every]
-        names = dict.fromkeys(name for one in knobs for name in one)
+        names = dict.fromkeys(name for stage_knobs in knobs for name in stage_knobs)
         rows = [
-            {"knob": name, "values": [_shown(one.get(name, _MISSING)) for one in knobs]}
+            {
+                "knob": name,
+                "values": [_shown(stage_knobs.get(name, _MISSING)) for stage_knobs in knobs],
+            }
             for name in names
-            if len({_shown(one.get(name, _MISSING)) for one in knobs}) > 1
+            if len({_shown(stage_knobs.get(name, _MISSING)) for stage_knobs in knobs}) > 1
         ]
         return json_answer({"pictures": [known.row for known in every], "differences": rows})
 
@@ -240,13 +244,13 @@ def routes(table: LightTable) -> list[Route]:
 
     def file(request: Request) -> Response:
         digest = request.path_params["digest"]
-        found = table.pictures.file(digest)
-        if found is None:
+        path = table.pictures.file(digest)
+        if path is None:
             raise NotThere(f"no file of the archive has the identity {digest[:80]!r}")
         kept = "attachment" if "download" in request.query_params else "inline"
         return FileResponse(
-            found, media_type=table.pictures.kind(found), headers=_FOREVER,
-            filename=found.name, content_disposition_type=kept,
+            path, media_type=table.pictures.kind(path), headers=_FOREVER,
+            filename=path.name, content_disposition_type=kept,
         )  # fmt: skip
 
     async def thumbnail(request: Request) -> Response:

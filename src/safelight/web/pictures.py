@@ -56,10 +56,10 @@ class Pictures:
         self._lock = threading.Lock()
         self._makers = ThreadPoolExecutor(2, "thumbnails", initializer=step_back)
 
-    def remember(self, found: Iterable[tuple[str, str | None]]) -> None:
+    def remember(self, places: Iterable[tuple[str, str | None]]) -> None:
         """Keep (sha256, path) of rows that were shown, whose files are asked for next."""
         with self._lock:
-            for digest, path in found:
+            for digest, path in places:
                 if path is not None:
                     self._paths[digest] = path
                     self._paths.move_to_end(digest)
@@ -114,7 +114,7 @@ class Pictures:
 
     def being_made(self) -> list[tuple[str, VariantEntry, ImageOutput]]:
         """Return (run_id, variant, picture) of the runs that go on now, oldest first."""
-        found = []
+        pictures = []
         running = running_folder(self._archive.path)
         try:
             names = sorted(path.name for path in running.iterdir() if path.name[0] != ".")
@@ -127,9 +127,9 @@ class Pictures:
                 entries = read_journal(inside)[1] if inside else []
             except (OSError, RecordError, UnicodeDecodeError):
                 continue
-            found += [(name, entry, output) for entry in entries for output in entry.outputs]
-        self.remember((output.sha256, output.path) for _, _, output in found)
-        return found
+            pictures += [(name, entry, output) for entry in entries for output in entry.outputs]
+        self.remember((output.sha256, output.path) for _, _, output in pictures)
+        return pictures
 
     def _looked_up(self, digest: str) -> str | None:
         condition = f"sha256 = '{digest}' and path is not missing"

@@ -90,10 +90,10 @@ def _next(
         )  # fmt: skip
     except NothingToRate:
         return []
-    table.pictures.remember((row["sha256"], row["path"]) for one in sets for row in one)
+    table.pictures.remember((row["sha256"], row["path"]) for group in sets for row in group)
     return [
-        [picture_row(table, POOL_COLUMNS, [row[name] for name in POOL_COLUMNS]) for row in one]
-        for one in sets
+        [picture_row(table, POOL_COLUMNS, [row[name] for name in POOL_COLUMNS]) for row in group]
+        for group in sets
     ]
 
 
@@ -109,7 +109,7 @@ def routes(table: LightTable) -> list[Route]:
         kept, refused = _split(given)
         # Threads of their own: a rater must not queue behind readers.
         await asyncio.get_running_loop().run_in_executor(threads, table.ratings.add, *kept)
-        return json_answer({"accepted": [one.event_id for one in kept], "refused": refused})
+        return json_answer({"accepted": [event.event_id for event in kept], "refused": refused})
 
     def rate(request: Request) -> Response:
         mode = request.query_params.get("mode", "one")
@@ -128,7 +128,7 @@ def routes(table: LightTable) -> list[Route]:
         rater = request.query_params.get("rater", "")
         sets = _next(table, q, mode, rater, secrets.randbits(32))
         if request.query_params.get("fair", "1") != "0":
-            sets = [[{name: row[name] for name in _FAIR} for row in one] for one in sets]
+            sets = [[{name: row[name] for name in _FAIR} for row in group] for group in sets]
         return json_answer({"sets": sets})
 
     return [

@@ -87,11 +87,11 @@ class RunQueue:
         progress = self.controller.progress
         runs, going = [], False
         for run in self._runs:
-            told = _told(run)
-            if told["status"] == "waiting" and not going:
+            state = _state_of(run)
+            if state["status"] == "waiting" and not going:
                 going = True
-                told["status"] = "stopping" if self.controller.state == "stopping" else "running"
-            runs.append(told)
+                state["status"] = "stopping" if self.controller.state == "stopping" else "running"
+            runs.append(state)
         now = None
         if progress is not None and going:
             now = {
@@ -103,19 +103,19 @@ class RunQueue:
         return {"state": self.controller.state, "runs": runs[::-1], "progress": now}
 
 
-def _told(run: QueuedRun) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _state_of(run: QueuedRun) -> dict[str, Any]:
+    state: dict[str, Any] = {
         "number": run.number, "title": run.title, "plan_size": run.plan_size,
         "asked_at": run.asked_at, "status": "waiting", "error": None, "run_id": None,
         "failures": [],
     }  # fmt: skip
     if not run.ticket.done:
-        return told
+        return state
     try:
         result = run.ticket.result(0)
     except Exception as error:  # noqa: BLE001 - whatever ended the run is its reason
-        return {**told, "status": "failed", "error": sentence_of(error)}
+        return {**state, "status": "failed", "error": sentence_of(error)}
     return {
-        **told, "status": result.status, "error": result.error, "run_id": result.run_id or None,
+        **state, "status": result.status, "error": result.error, "run_id": result.run_id or None,
         "failures": [f"#{f.variant} in {f.stage}: {f.error}" for f in result.failures[:20]],
     }  # fmt: skip

@@ -43,8 +43,8 @@ _FLOW_NODES = (
 def load_exchange(name: str) -> list[dict[str, Any]]:
     """Return the recorded exchanges of *name*, each with ``request`` and ``response``."""
     loaded = json.loads((DATA / f"{name}.json").read_text("utf-8"))
-    found: list[dict[str, Any]] = loaded["exchanges"]
-    return found
+    exchanges: list[dict[str, Any]] = loaded["exchanges"]
+    return exchanges
 
 
 @dataclass
@@ -173,11 +173,11 @@ class FakeComfyUI:
         faults = {node: f for node, v in graph.items() if (f := self._faults(v))}
         node_errors = {
             node: {
-                "errors": found,
+                "errors": fault,
                 "dependent_outputs": outputs,
                 "class_type": graph[node]["class_type"],
             }
-            for node, found in faults.items()
+            for node, fault in faults.items()
         }
         good = [n for n in outputs if not _upstream(graph, n) & faults.keys()]
         if not good:
@@ -410,7 +410,9 @@ class _Walk:
             text = "CUDA out of memory. Tried to allocate 48.00 GiB."
             raise _FailedNode(node_id, "KSampler", "torch.OutOfMemoryError", text)
         ingredients = {
-            "texts": [self._told(inputs[name]) for name in ("model", "positive", "negative")],
+            "texts": [
+                self._values_behind(inputs[name]) for name in ("model", "positive", "negative")
+            ],
             **{n: inputs[n] for n in ("seed", "steps", "cfg", "sampler_name", "scheduler")},
         }
         digest = hashlib.sha256(json.dumps(ingredients).encode()).digest()
@@ -422,13 +424,13 @@ class _Walk:
                 self._server.step(self._job, node_id, step, inputs["steps"], picture)
         return Image.blend(before, picture, inputs["denoise"])
 
-    def _told(self, link: list[Any]) -> Any:
+    def _values_behind(self, link: list[Any]) -> Any:
         """Return every value behind *link*."""
         node = self._job.graph[link[0]]
         return [
             node["class_type"],
             {
-                name: self._told(value) if isinstance(value, list) else value
+                name: self._values_behind(value) if isinstance(value, list) else value
                 for name, value in sorted(node["inputs"].items())
             },
         ]
@@ -436,14 +438,14 @@ class _Walk:
 
 def _upstream(graph: Mapping[str, Any], node: str) -> set[str]:
     """Return *node* and every node that it needs."""
-    found, todo = set(), [node]
+    behind, todo = set(), [node]
     while todo:
         here = todo.pop()
-        if here in found or here not in graph:
+        if here in behind or here not in graph:
             continue
-        found.add(here)
+        behind.add(here)
         todo.extend(v[0] for v in graph[here]["inputs"].values() if isinstance(v, list))
-    return found
+    return behind
 
 
 def _error(kind: str, message: str, details: str) -> dict[str, Any]:
@@ -474,13 +476,13 @@ class _Handler(BaseHTTPRequestHandler):
         if root == "ws":
             self._websocket(parse_qs(parts.query).get("clientId", [""])[0])
         elif root == "history":
-            found = comfy.history.get(rest)
-            self._json(200, {rest: found} if found else {})
+            known = comfy.history.get(rest)
+            self._json(200, {rest: known} if known else {})
         elif root == "queue":
             self._json(200, comfy.queue())
         elif root == "object_info":
-            found = comfy.object_info.get(rest)
-            self._json(200, {rest: found} if found else {})
+            known = comfy.object_info.get(rest)
+            self._json(200, {rest: known} if known else {})
         elif root == "system_stats":
             self._json(200, _STATS)
         elif root == "view":
@@ -499,14 +501,14 @@ class _Handler(BaseHTTPRequestHandler):
             comfy.inputs[name] = data
             self._json(200, {"name": name, "subfolder": "", "type": "input"})
             return
-        told = json.loads(body)
+        sent = json.loads(body)
         status, answer = 200, None
         if self.path == "/prompt":
-            status, answer = comfy.submit(told)
+            status, answer = comfy.submit(sent)
         elif self.path == "/interrupt":
-            comfy.interrupt(told.get("prompt_id"))
+            comfy.interrupt(sent.get("prompt_id"))
         elif self.path == "/queue":
-            comfy.delete(told["delete"])
+            comfy.delete(sent["delete"])
         if self.path in comfy.drop_answer_to:
             comfy.drop_answer_to.discard(self.path)
             self.close_connection = True
@@ -529,8 +531,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*canned)
         return canned is None
 
-    def _json(self, status: int, told: Any) -> None:
-        self._answer(status, "application/json; charset=utf-8", json.dumps(told).encode())
+    def _json(self, status: int, document: Any) -> None:
+        self._answer(status, "application/json; charset=utf-8", json.dumps(document).encode())
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

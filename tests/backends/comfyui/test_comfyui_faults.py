@@ -320,8 +320,8 @@ def bound(places: dict[str, tuple[str, str, Any, Any]]) -> BoundGraph:
         nodes=exchange["request"]["json"]["prompt"],
         output="9",
         places={
-            knob: (Place(node=node, input=name, native=native, told=told),)
-            for knob, (node, name, native, told) in places.items()
+            knob: (Place(node=node, input=name, native=native, value=value),)
+            for knob, (node, name, native, value) in places.items()
         },
     )
 
@@ -331,7 +331,7 @@ def listed(kind: str, name: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("recording", "places", "told"),
+    ("recording", "places", "message"),
     [
         (
             "err_bad_sampler",
@@ -359,7 +359,7 @@ def listed(kind: str, name: str) -> tuple[str, ...]:
     ],
 )
 def test_recorded_refusals_are_told_in_our_knobs(
-    recording: str, places: dict[str, tuple[str, str, Any, Any]], told: str
+    recording: str, places: dict[str, tuple[str, str, Any, Any]], message: str
 ) -> None:
     """Word for word as ComfyUI 0.3.75 sent them."""
     import json
@@ -367,18 +367,18 @@ def test_recorded_refusals_are_told_in_our_knobs(
     response = load_exchange(recording)[0]["response"]
     content = json.dumps(response["json"]).encode()
     answer = Answer(path="/prompt", status=response["status"], content=content)
-    assert told in str(refusal(answer, bound(places), listed))
+    assert message in str(refusal(answer, bound(places), listed))
 
 
 @pytest.mark.parametrize(
-    ("recording", "told"),
+    ("recording", "message"),
     [
         ("exec_error_corrupt_image", "node 10 (LoadImage) failed: PIL.UnidentifiedImageError"),
         ("interrupt_by_prompt_id", "interrupted"),
         ("txt2img_cached_identical", None),
     ],
 )
-def test_recorded_ends_are_told_apart(recording: str, told: str | None) -> None:
+def test_recorded_ends_are_told_apart(recording: str, message: str | None) -> None:
     """status_str is error for a job that was interrupted, too."""
     (entry,) = next(
         exchange["response"]["json"].values()
@@ -386,7 +386,7 @@ def test_recorded_ends_are_told_apart(recording: str, told: str | None) -> None:
         if exchange["request"]["path"].startswith("/history")
     )
     fault = execution_fault(entry["status"]["messages"])
-    assert (told in fault) if told and fault else fault is told
+    assert (message in fault) if message and fault else fault is message
 
 
 @pytest.mark.parametrize("place", ["options", "url"])
@@ -401,15 +401,15 @@ def test_a_login_is_sent_and_never_told(
     url = server.url.replace("//", f"//me:{CANARY}@") if place == "url" else server.url
     options: dict[str, Any] = {"user": "me", "password": CANARY} if place == "options" else {}
     backend = ComfyuiBackend(url=url, **options)
-    told = [repr(backend), repr(backend._login), repr(backend.describe())]
+    texts = [repr(backend), repr(backend._login), repr(backend.describe())]
     assert draw(backend)
     assert server.asked[-1][1] == "/view"
     server.login = "me:other"
     with pytest.raises(BackendError, match="401") as caught:
         draw(backend)
-    told += [str(caught.value), repr(caught.value.__cause__), caplog.text]
+    texts += [str(caught.value), repr(caught.value.__cause__), caplog.text]
     encoded = base64.b64encode(f"me:{CANARY}".encode()).decode()
-    assert not [text for text in told if CANARY in text or encoded in text]
+    assert not [text for text in texts if CANARY in text or encoded in text]
     backend.close()
 
 

@@ -78,9 +78,9 @@ def test_a_pair_that_the_class_cannot_do_is_refused_before_drawing(
 def test_what_the_model_does_by_itself_is_reported(engine: DiffusersBackend) -> None:
     """A defaulted knob shapes the picture as much as a stated one."""
     (image,) = engine.generate(Txt2ImgRequest(prompt="a"), Steps()).images
-    told = dict(image.effective)
-    assert told.pop("model").endswith("model")
-    assert told == {
+    effective = dict(image.effective)
+    assert effective.pop("model").endswith("model")
+    assert effective == {
         "prompt": "a", "negative_prompt": "", "sampler": "PLMS", "scheduler": "DDIM",
         "steps": 50, "cfg_scale": 7.5, "seed": 0, "width": 64, "height": 64, "clip_skip": 1,
     }  # fmt: skip
@@ -135,8 +135,8 @@ def test_hires_fix_enlarges_and_redraws_with_all_its_steps(engine: DiffusersBack
     )
     first, _ = engine.generate(request, steps).images
     assert pixels(first.png).shape == (96, 96, 3)
-    told = {name: first.effective[name] for name in ("width", "height")}
-    assert told == {"width": 64, "height": 64}
+    size = {name: first.effective[name] for name in ("width", "height")}
+    assert size == {"width": 64, "height": 64}
     assert {n: v for n, v in first.effective.items() if n.startswith("hires")} == {
         "hires_scale": 1.5, "hires_upscaler": "Lanczos", "hires_steps": 3,
         "hires_denoising_strength": 0.4,
@@ -170,8 +170,8 @@ def test_less_than_one_step_keeps_the_input_and_says_so(engine: DiffusersBackend
 
 def test_clip_skip_counts_as_the_field_counts(engine: DiffusersBackend) -> None:
     """1 is all layers; a model has only so many."""
-    plain, one, two = (generate(engine, clip_skip=n).images[0] for n in (None, 1, 2))
-    assert (pixels(plain.png) == pixels(one.png)).all()
+    plain, first, two = (generate(engine, clip_skip=n).images[0] for n in (None, 1, 2))
+    assert (pixels(plain.png) == pixels(first.png)).all()
     assert (pixels(plain.png) != pixels(two.png)).any()
     assert two.effective["clip_skip"] == 2
     with pytest.raises(BackendError, match="clip_skip must be at most 2"):
@@ -240,10 +240,10 @@ def test_files_that_were_replaced_are_loaded_again_and_count(
     named = {"model": [str(model)], "lora": ["crooked"]}
 
     def drawn() -> tuple[EngineSetup, bytes, bytes]:
-        told = engine.setup(named)
-        assert told.untold == ()
+        setup = engine.setup(named)
+        assert setup.untold == ()
         plain, bent = (generate(engine, prompt=p) for p in ("a fox", "a fox <lora:crooked:1>"))
-        return told, plain.images[0].png, bent.images[0].png
+        return setup, plain.images[0].png, bent.images[0].png
 
     before = drawn()
     assert drawn() == before

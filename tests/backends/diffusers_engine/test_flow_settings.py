@@ -59,8 +59,8 @@ def test_guidance_is_the_one_that_the_model_was_distilled_for(dev: DiffusersBack
     """cfg_scale is the true one beside it; what the library takes by itself is reported."""
     plain, little = draw(dev), draw(dev, others={"guidance": 1.0})
     assert effective(plain)["guidance"] == 3.5
-    told = effective(little)
-    assert (told["guidance"], told["cfg_scale"]) == (1.0, 1.0)
+    used = effective(little)
+    assert (used["guidance"], used["cfg_scale"]) == (1.0, 1.0)
     assert differ(plain, little)
     by_name = draw(dev, extra={"guidance_scale": 1.0})
     assert not differ(little, by_name)
@@ -104,10 +104,10 @@ def test_noise_levels_are_taken_as_they_are(name: str, request: pytest.FixtureRe
     changes: dict[str, Any] = {"sampler": "Euler"}
     sigmas = "10, 3, 0.5, 0" if name == "sd1" else "1.0, 0.7, 0.25, 0"
     whole = draw(engine, **changes, others={"sigmas": sigmas})
-    told = effective(whole)
-    assert (told["sigmas"], told["steps"]) == (sigmas, 3)
-    assert "scheduler" not in told
-    assert "shift" not in told
+    used = effective(whole)
+    assert (used["sigmas"], used["steps"]) == (sigmas, 3)
+    assert "scheduler" not in used
+    assert "shift" not in used
     short = draw(engine, **changes, others={"sigmas": sigmas.removesuffix(", 0")})
     assert not differ(whole, short)
     assert differ(whole, draw(engine, **changes))

@@ -84,9 +84,9 @@ class ReplayServer:
         """Die at once: connections break off, nobody listens."""
         self._http.shutdown()
         self._http.server_close()
-        for one in list(self._sockets):
+        for each in list(self._sockets):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                each.shutdown(socket.SHUT_RDWR)
         self.over.set()
 
     def restart(self) -> None:
@@ -107,8 +107,8 @@ class ReplayServer:
             self.kill()
 
     def _idle(self) -> Body:
-        told = self.recorded["get_progress"].get("json")
-        return dict(told["state"], interrupted=False) if told else {"job": ""}
+        state = self.recorded["get_progress"].get("json")
+        return dict(state["state"], interrupted=False) if state else {"job": ""}
 
     def begin_someone_elses(self, steps: int = 30) -> None:
         """Let another client's job run."""
@@ -118,9 +118,9 @@ class ReplayServer:
         self.state = self._idle()
 
     def _running(self, steps: int, stamp: str) -> Body:
-        told: Body = dict(self.recorded["progress_during_txt2img"]["json"]["state"])
-        told.update(sampling_step=0, sampling_steps=steps, job_timestamp=stamp, interrupted=False)
-        return told
+        state: Body = dict(self.recorded["progress_during_txt2img"]["json"]["state"])
+        state.update(sampling_step=0, sampling_steps=steps, job_timestamp=stamp, interrupted=False)
+        return state
 
     # what it answers
 
@@ -128,16 +128,16 @@ class ReplayServer:
         return self.recorded[f"get_{name}"]
 
     def progress(self, query: str) -> Body:
-        told: Body = json.loads(json.dumps(self.recorded["get_progress"]["json"]))
+        state: Body = json.loads(json.dumps(self.recorded["get_progress"]["json"]))
         running = bool(self.state["job"])
         if running and self.state["sampling_step"] < self.state["sampling_steps"]:
             self.state["sampling_step"] += 1
-        told["state"] = dict(self.state)
+        state["state"] = dict(self.state)
         if running and self.previews and "skip_current_image=true" not in query:
-            told["current_image"] = _base64(_noise("preview", self.state["sampling_step"], 16, 16))
+            state["current_image"] = _base64(_noise("preview", self.state["sampling_step"], 16, 16))
         if running:
             self.polled.release()
-        return told
+        return state
 
     def interrupt(self) -> None:
         self.interrupts += 1
@@ -213,9 +213,9 @@ class ReplayServer:
         pictures, texts = [], []
         count = body.get("batch_size") or 1
         for number in range(count):
-            one = {**used, "seed": (used["seed"] + number) % 2**64}
-            texts.append(self._infotext(one))
-            pictures.append(_base64(self._picture(path, body, one), texts[-1]))
+            own = {**used, "seed": (used["seed"] + number) % 2**64}
+            texts.append(self._infotext(own))
+            pictures.append(_base64(self._picture(path, body, own), texts[-1]))
         answer: Body = {"images": pictures, "parameters": body, "info": ""}
         if self.dialect == "sdcpp":
             return answer
@@ -244,9 +244,9 @@ class ReplayServer:
         prompt = str(body.get("prompt", ""))
         inline: Body = {}
         if self.dialect == "sdcpp":
-            found = re.search(r"<sd_cpp_extra_args>(.*?)</sd_cpp_extra_args>", prompt)
-            inline = json.loads(found[1]) if found else {}
-            prompt = prompt.replace(found[0], "") if found else prompt
+            match = re.search(r"<sd_cpp_extra_args>(.*?)</sd_cpp_extra_args>", prompt)
+            inline = json.loads(match[1]) if match else {}
+            prompt = prompt.replace(match[0], "") if match else prompt
         options = body.get("override_settings", {})
         seed: int = inline["seed"] if "seed" in inline else body.get("seed", 1234)
         if self.dialect == "sdcpp" and "seed" not in inline and seed > 2**31 - 1:
@@ -273,8 +273,12 @@ class ReplayServer:
     def _flow(self, body: Body, inline: Body) -> Body:
         """Infotext key -> value, of the settings that came with FLUX.1; as in their sources."""
         if self.dialect == "sdcpp":
-            told = dict(inline.get("sample_params", {}))
-            return {**told, "cache": inline["cache_mode"]} if "cache_mode" in inline else told
+            parameters = dict(inline.get("sample_params", {}))
+            return (
+                {**parameters, "cache": inline["cache_mode"]}
+                if "cache_mode" in inline
+                else parameters
+            )
         if self.dialect == "sdnext":
             shift = (
                 {"Sampler shift": body["schedulers_shift"]} if "schedulers_shift" in body else {}
@@ -348,7 +352,7 @@ class ReplayServer:
         for key, value in (("method", used["sampler"]), ("scheduler", used["scheduler"])):
             if value and value != "default":
                 sampling[key] = value
-        told = {
+        facts = {
             "clip_skip": used["clip_skip"] if used["clip_skip"] > 1 else -1,
             "height": used["height"],
             "models": {"model": f"{used['model']}.safetensors"},
@@ -359,13 +363,13 @@ class ReplayServer:
             "width": used["width"],
         }
         if "cache" in flow:
-            told["cache"] = {"requested_mode": flow["cache"], "requested_option": ""}
+            facts["cache"] = {"requested_mode": flow["cache"], "requested_option": ""}
         sampler = f"{used['sampler'] or 'NONE'} {used['scheduler']}".strip()
         return (
             f"Steps: {used['steps']}, CFG scale: {used['cfg_scale']:.6f}, Eta: inf, Seed:"
             f" {used['seed']}, Size: {size}, Model: {used['model']}.safetensors, RNG: cuda,"
             f" Sampler: {sampler}, Version: stable-diffusion.cpp, SDCPP:"
-            f" {json.dumps(told, separators=(',', ':'))}"
+            f" {json.dumps(facts, separators=(',', ':'))}"
         )
 
     def _picture(self, path: str, body: Body, used: Body) -> Image.Image:
@@ -373,8 +377,8 @@ class ReplayServer:
         if body.get("enable_hr") and (self.dialect != "sdnext" or body.get("hr_resize_mode")):
             scale = body.get("hr_scale", 2)
             width, height = self._side(round(width * scale)), self._side(round(height * scale))
-        told = sorted((k, v) for k, v in used.items() if k not in ("denoising_strength", "seed"))
-        drawn = _noise(repr(told), used["seed"], width, height)
+        pairs = sorted((k, v) for k, v in used.items() if k not in ("denoising_strength", "seed"))
+        drawn = _noise(repr(pairs), used["seed"], width, height)
         given = _opened(body["init_images"][0]) if path == "img2img" else None
         if given is None:
             return drawn
@@ -459,16 +463,16 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and name == "progress" and has_progress:
             self.send(200, replay.progress(query))
         elif self.command == "GET" and f"get_{name}" in replay.recorded:
-            told = replay.listed(name)
-            self.send(told["status"], told.get("json"))
+            answer = replay.listed(name)
+            self.send(answer["status"], answer.get("json"))
         elif self.command == "POST" and name in ("txt2img", "img2img"):
             self.send(*replay.job(name, json.loads(raw)))
         elif self.command == "POST" and name == "extra-single-image":
             self.send(*replay.enlarged(json.loads(raw)))
         elif self.command == "POST" and name == "interrupt" and has_progress:
             replay.interrupt()
-            told = replay.recorded["post_interrupt"]
-            self.send(told["status"], told.get("json"))
+            answer = replay.recorded["post_interrupt"]
+            self.send(answer["status"], answer.get("json"))
         elif name == "/internal/progress" and replay.tasks is not None:
             state = replay.tasks.get(json.loads(raw)["id_task"], "")
             flags = ("active", "queued", "completed")
@@ -501,8 +505,8 @@ def refuse(name: str) -> Callable[[Handler], None]:
     """Answer with what was recorded under *name*."""
 
     def answer(handler: Handler) -> None:
-        told = handler.server.replay.recorded[name]
-        handler.send(told["status"], told.get("json"))
+        recorded = handler.server.replay.recorded[name]
+        handler.send(recorded["status"], recorded.get("json"))
 
     return answer
 
@@ -536,8 +540,8 @@ def silence(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def _pairs(told: Body) -> str:
-    return "".join(f"{key}: {value}, " for key, value in told.items())
+def _pairs(infotext: Body) -> str:
+    return "".join(f"{key}: {value}, " for key, value in infotext.items())
 
 
 def _opened(encoded: str) -> Image.Image | None:
@@ -549,8 +553,8 @@ def _opened(encoded: str) -> Image.Image | None:
 
 
 def _noise(words: str, seed: int, width: int, height: int) -> Image.Image:
-    told = hashlib.sha256(f"{words} {seed}".encode("utf-8", "backslashreplace")).digest()
-    chance = np.random.default_rng(list(told))
+    digest = hashlib.sha256(f"{words} {seed}".encode("utf-8", "backslashreplace")).digest()
+    chance = np.random.default_rng(list(digest))
     small = chance.integers(0, 256, (8, 8, 3), np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST)
 

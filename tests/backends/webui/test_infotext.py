@@ -57,7 +57,7 @@ def test_an_sdnext_text_repeats_its_prompts_and_names_a_class_for_a_default_samp
 
 def test_an_sdcpp_text_is_read_from_its_json() -> None:
     """Its own last line joins sampler and schedule, and writes eta as inf."""
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "clip_skip": -1,
         "hires": {"enabled": True, "scale": 2.0, "steps": 0, "upscaler": "Latent"},
         "models": {"model": "m.safetensors"},
@@ -74,7 +74,7 @@ def test_an_sdcpp_text_is_read_from_its_json() -> None:
         "height": 64,
     }
     line = "Steps: 4, CFG scale: 7.300000, Eta: inf, Seed: 42, Size: 64x64, Sampler: euler_a karras"
-    knobs = infotext_knobs(parse_infotext(f"a\n{line}, SDCPP: {json.dumps(told)}"))
+    knobs = infotext_knobs(parse_infotext(f"a\n{line}, SDCPP: {json.dumps(facts)}"))
     assert knobs == {
         "prompt": "a",
         "negative_prompt": "",

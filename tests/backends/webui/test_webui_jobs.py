@@ -229,7 +229,7 @@ FAULTS: list[tuple[str, Callable[[Handler], None], type[BackendError], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("dialect", "fault", "kind", "told"), FAULTS, ids=[f"{i}" for i in range(len(FAULTS))]
+    ("dialect", "fault", "kind", "message"), FAULTS, ids=[f"{i}" for i in range(len(FAULTS))]
 )
 def test_every_fault_is_told_in_a_sentence(
     serve: Serve,
@@ -237,13 +237,13 @@ def test_every_fault_is_told_in_a_sentence(
     dialect: str,
     fault: Callable[[Handler], None],
     kind: type[BackendError],
-    told: str,
+    message: str,
 ) -> None:
     """Which server, what it said, and whether trying again may help; then it draws on."""
     server = serve(dialect)
     server.script["txt2img"] = [fault]
     backend = connect(server)
-    with pytest.raises(BackendError, match=told) as caught:
+    with pytest.raises(BackendError, match=message) as caught:
         backend.generate(FOX, Steps())
     assert isinstance(caught.value, BackendUnavailable) == (kind is BackendUnavailable)
     assert server.url in str(caught.value)
@@ -310,36 +310,36 @@ def test_no_credential_is_ever_told(
         WebuiBackend(url=server.url, user="alice", password=SECRET),
         WebuiBackend(url=f"http://alice:{SECRET}@{host}"),
     ]
-    told: list[str] = []
+    texts: list[str] = []
     for backend in good:
         assert backend.generate(FOX, Steps()).images
-        told += [repr(backend), repr(backend.describe()), repr(backend.choices())]
+        texts += [repr(backend), repr(backend.describe()), repr(backend.choices())]
         server.script["txt2img"] = [html(500)]
         with pytest.raises(BackendError) as caught:
             backend.generate(FOX, Steps())
-        told += _everything(caught.value)
+        texts += _everything(caught.value)
     bad = WebuiBackend(url=server.url, user="alice", password=f"{SECRET}-wrong")
     with pytest.raises(BackendError, match="user name or password") as caught:
         bad.generate(FOX, Steps())
-    told += _everything(caught.value)
+    texts += _everything(caught.value)
     server.kill()
     for backend in (*good, bad):
         with pytest.raises(BackendUnavailable) as caught:
             backend.generate(FOX, Steps())
-        told += _everything(caught.value)
+        texts += _everything(caught.value)
         backend.close()
     with pytest.raises(BackendError) as caught:
         WebuiBackend(url=f"ftp://alice:{SECRET}@{host}")
-    told += [*_everything(caught.value), caplog.text]
-    assert SECRET not in "\n".join(told)
+    texts += [*_everything(caught.value), caplog.text]
+    assert SECRET not in "\n".join(texts)
 
 
 def _everything(error: BaseException | None) -> list[str]:
-    told = []
+    texts = []
     while error is not None:
-        told += [str(error), repr(error), *getattr(error, "__notes__", [])]
+        texts += [str(error), repr(error), *getattr(error, "__notes__", [])]
         error = error.__cause__ or error.__context__
-    return told
+    return texts
 
 
 @pytest.mark.parametrize(

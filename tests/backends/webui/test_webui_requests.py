@@ -45,8 +45,8 @@ def draw(backend: WebuiBackend, **fields: Any) -> Generation:
 
 def misfits(generation: Generation, request: Txt2ImgRequest) -> dict[str, Any]:
     """What the runner would record as not honoured."""
-    told = mismatches(request, generation.images[0].effective)
-    return {m.knob.removeprefix("txt2img."): m.effective for m in told}
+    differing = mismatches(request, generation.images[0].effective)
+    return {m.knob.removeprefix("txt2img."): m.effective for m in differing}
 
 
 def edit_info(change: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
@@ -138,8 +138,8 @@ def test_sd_server_gets_its_own_names_and_what_only_fits_inline(
         vae="x",
     )
     _, body = server.posts[-1]
-    told = json.dumps({"seed": 2**32 - 1, "sample_params": {"eta": 0.3}})
-    assert body["prompt"] == f"a fox<sd_cpp_extra_args>{told}</sd_cpp_extra_args>"
+    inline = json.dumps({"seed": 2**32 - 1, "sample_params": {"eta": 0.3}})
+    assert body["prompt"] == f"a fox<sd_cpp_extra_args>{inline}</sd_cpp_extra_args>"
     assert body["lora"] == [{"path": "ink.safetensors", "multiplier": 0.5}]
     assert (body["sampler_name"], body["scheduler"]) == ("dpm++2m", "discrete")
     assert body["clip_skip"] == 2
@@ -236,8 +236,8 @@ def test_sd_server_takes_the_settings_of_flow_models_inline(serve: Serve, connec
     server = serve("sdcpp")
     others = {"guidance": 2.5, "shift": 3.0, "sigmas": "14.6, 2.1, 0", "cache": "EasyCache"}
     generation = draw(connect(server), eta=0.3, others=others)
-    told = json.loads(server.posts[-1][1]["prompt"].partition("<sd_cpp_extra_args>")[2][:-20])
-    assert told == {
+    answer = json.loads(server.posts[-1][1]["prompt"].partition("<sd_cpp_extra_args>")[2][:-20])
+    assert answer == {
         "sample_params": {
             "eta": 0.3, "guidance": {"distilled_guidance": 2.5}, "flow_shift": 3.0,
             "custom_sigmas": [14.6, 2.1, 0.0],
@@ -469,7 +469,7 @@ def test_an_input_of_an_uneven_size_is_told(serve: Serve, connect: Connect) -> N
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "message"),
     [
         ({"steps": 30}, "knob steps"),
         ({"sampler_name": "Heun"}, "knob sampler"),
@@ -480,11 +480,11 @@ def test_an_input_of_an_uneven_size_is_told(serve: Serve, connect: Connect) -> N
     ],
 )
 def test_extra_knobs_may_not_override_safelights_own(
-    serve: Serve, connect: Connect, extra: dict[str, Any], told: str
+    serve: Serve, connect: Connect, extra: dict[str, Any], message: str
 ) -> None:
     """The record would say one thing and the server do another."""
     server = serve("forge")
-    with pytest.raises(BackendError, match=told):
+    with pytest.raises(BackendError, match=message):
         draw(connect(server), extra=extra)
     assert not server.posts
 

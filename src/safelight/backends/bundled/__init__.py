@@ -124,19 +124,19 @@ def _word_warnings(prompt: EncodedPrompt, model: TextToImageModel, where: str) -
     """Return a sentence for each word that had no effect."""
     import difflib  # only words without effect need it
 
-    found = []
+    warnings = []
     for word in prompt.unknown[:10]:
         near = difflib.get_close_matches(word, model.vocabulary, n=1, cutoff=0.75)
         nearest = f"; nearest: {near[0]}" if near else ""
-        found.append(f"{where}{word!r} is not in the bundled model's vocabulary{nearest}")
+        warnings.append(f"{where}{word!r} is not in the bundled model's vocabulary{nearest}")
     if len(prompt.unknown) > 10:
         more = len(prompt.unknown) - 10
-        found.append(f"{where}{more:,} more words are not in the bundled model's vocabulary")
+        warnings.append(f"{where}{more:,} more words are not in the bundled model's vocabulary")
     if prompt.left_out:
-        found.append(
+        warnings.append(
             f"{where}too long for the bundled model: {prompt.left_out:,} words had no effect"
         )
-    return found
+    return warnings
 
 
 def _knob_warnings(request: DrawingRequest, effective: Mapping[str, Any]) -> list[str]:

@@ -88,11 +88,11 @@ class FidelityScorer:
         words = self._words(prompt)
         if len(words) >= 3 and words[-1] == "background" and words[-3] == "on":
             words = words[:-3]
-        found = [title for title in self._titles if _runs_in(title, words)]
-        if not found:
+        titles = [title for title in self._titles if _runs_in(title, words)]
+        if not titles:
             plain = tuple(word for word in words if word not in self._passed_over)
-            found = [t for t in self._titles if plain and self._without_colours(t) == plain]
-        return self._titles[max(found, key=len)] if found else None
+            titles = [t for t in self._titles if plain and self._without_colours(t) == plain]
+        return self._titles[max(titles, key=len)] if titles else None
 
     def score(self, image: bytes, prompt: str) -> Fidelity | None:
         """Return how surely *image* shows what *prompt* names; None when it names no concept.

@@ -150,27 +150,27 @@ class ComfyuiBackend:
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
         if self._map is not None:
-            found = {
-                knob: _as_we_say(knob, self._values_of(*where))
+            choices = {
+                knob: _canonical(knob, self._values_of(*where))
                 for knob, where in self._map.combos().items()
                 if knob in _LISTED_KNOBS
             }
             if not self._map.covers("upscale"):
-                found["upscaler"] = self._upscalers()
-            return {knob: values for knob, values in found.items() if values}
+                choices["upscaler"] = self._upscalers()
+            return {knob: values for knob, values in choices.items() if values}
         model = (
             ("UNETLoader", "unet_name")
             if self._loaders.unet
             else ("CheckpointLoaderSimple", "ckpt_name")
         )
         upscalers = self._upscalers()
-        found = {
+        choices = {
             "model": tuple(self._values_of(*model)),
             "vae": tuple(self._values_of("VAELoader", "vae_name")),
-            "sampler": _as_we_say("sampler", self._values_of("KSampler", "sampler_name")),
-            "scheduler": _as_we_say("scheduler", self._values_of("KSampler", "scheduler")),
+            "sampler": _canonical("sampler", self._values_of("KSampler", "sampler_name")),
+            "scheduler": _canonical("scheduler", self._values_of("KSampler", "scheduler")),
         }
-        listed = {knob: values for knob, values in found.items() if values}
+        listed = {knob: values for knob, values in choices.items() if values}
         return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
@@ -185,11 +185,11 @@ class ComfyuiBackend:
         images: list[GeneratedImage] = []
         with ProgressSocket(self._server.url, self._client_id, self._login) as socket:
             try:
-                for number, one in enumerate(graphs):
-                    prompt_ids.append(self._jobs.submit(one, request.job_id, number))
-                for one, prompt_id in zip(graphs, prompt_ids, strict=True):
+                for number, bound in enumerate(graphs):
+                    prompt_ids.append(self._jobs.submit(bound, request.job_id, number))
+                for bound, prompt_id in zip(graphs, prompt_ids, strict=True):
                     job = self._jobs.wait(prompt_id, socket, report)
-                    images.extend(self._images(job, one, request, count))
+                    images.extend(self._images(job, bound, request, count))
                     report.picture_done()
             except BaseException as error:
                 # What is only out of reach is left to be found by the next attempt.
@@ -248,16 +248,16 @@ class ComfyuiBackend:
             files={"image": (name, png, "image/png")},
             data={"overwrite": "true", "type": "input"},
         )
-        told = self._server.json(answer)
-        if not isinstance(told, dict) or not told.get("name"):
+        body = self._server.json(answer)
+        if not isinstance(body, dict) or not body.get("name"):
             raise BackendError(f"{self._server} answered /upload/image without a name")
-        folder = told.get("subfolder") or ""
-        return f"{folder}/{told['name']}" if folder else str(told["name"])
+        folder = body.get("subfolder") or ""
+        return f"{folder}/{body['name']}" if folder else str(body["name"])
 
     def _values_of(self, kind: str, name: str) -> Sequence[str]:
         """Return the values that input *name* of the node class *kind* takes, none if any."""
-        told = self._server.json(self._server.get(f"/object_info/{kind}"))
-        inputs = (told.get(kind) or {}).get("input") or {} if isinstance(told, dict) else {}
+        body = self._server.json(self._server.get(f"/object_info/{kind}"))
+        inputs = (body.get(kind) or {}).get("input") or {} if isinstance(body, dict) else {}
         for group in ("required", "optional"):
             spec = (inputs.get(group) or {}).get(name)
             if isinstance(spec, list) and spec:
@@ -303,7 +303,7 @@ def _combo(spec: list[Any]) -> Sequence[str]:
     return ()
 
 
-def _as_we_say(knob: str, values: Sequence[str]) -> tuple[str, ...]:
+def _canonical(knob: str, values: Sequence[str]) -> tuple[str, ...]:
     if knob in ("sampler", "scheduler") and values:
         return canonical_names(knob, values)
     return tuple(values)

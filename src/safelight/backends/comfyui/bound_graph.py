@@ -26,13 +26,13 @@ class Place:
         node: Id of the node.
         input: Name of the input.
         native: The value that was put there, as ComfyUI says it.
-        told: The same as we say it.
+        value: The same as we say it.
     """
 
     node: str
     input: str
     native: Any
-    told: Any
+    value: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class BoundGraph:
         moved = []
         for place in self.places.get("seed", ()):
             nodes[place.node]["inputs"][place.input] = seed
-            moved.append(replace(place, native=seed, told=seed))
+            moved.append(replace(place, native=seed, value=seed))
         places = {**self.places, "seed": tuple(moved)} if moved else self.places
         return replace(self, nodes=nodes, places=MappingProxyType(dict(places)))
 
@@ -76,12 +76,12 @@ class BoundGraph:
 
     def sampling_steps(self) -> Mapping[str, int]:
         """Return node -> steps, for the nodes that state how many steps they take."""
-        found = {}
+        steps_of = {}
         for node_id, node in self.nodes.items():
             steps = node["inputs"].get("steps")
             if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0:
-                found[node_id] = steps
-        return found
+                steps_of[node_id] = steps
+        return steps_of
 
     def effective(self, ran: Nodes) -> dict[str, Any]:
         """Return knob -> value as read from the graph that the server says it ran.
@@ -96,16 +96,16 @@ class BoundGraph:
                 continue  # each place holds one of them
             values = [_value(ran, place, knob) for place in places]
             known = [value for value in values if value is not None]
-            told = [place.told for place in places]
+            posted = [place.value for place in places]
             if known:
-                used[knob] = next((v for v in known if v not in told), known[0])
+                used[knob] = next((v for v in known if v not in posted), known[0])
         extra = {knob[6:]: used.pop(knob) for knob in list(used) if knob.startswith("extra.")}
         return {**used, "extra": extra} if extra else used
 
 
 def _bent(ran: Nodes, output: str) -> dict[str, Any]:
     """Return what the nodes behind *output* say; what two of them say differently is left out."""
-    found: dict[str, Any] = {}
+    knobs: dict[str, Any] = {}
     unclear: set[str] = set()
     seen, todo = set[str](), [output]
     while todo:
@@ -117,11 +117,11 @@ def _bent(ran: Nodes, output: str) -> dict[str, Any]:
         inputs: Mapping[str, Any] = known.get("inputs", {})
         todo.extend(value[0] for value in inputs.values() if is_link(value))
         kind = str(known.get("class_type", ""))
-        said = node_knobs(kind, inputs, partial(_number, inputs), partial(_text, inputs))
-        for knob, value in said.items():
-            if found.setdefault(knob, value) != value:
+        own_knobs = node_knobs(kind, inputs, partial(_number, inputs), partial(_text, inputs))
+        for knob, value in own_knobs.items():
+            if knobs.setdefault(knob, value) != value:
                 unclear.add(knob)
-    return {knob: value for knob, value in found.items() if knob not in unclear}
+    return {knob: value for knob, value in knobs.items() if knob not in unclear}
 
 
 def _number(inputs: Mapping[str, Any], name: str) -> float | None:
@@ -140,7 +140,7 @@ def _value(ran: Nodes, place: Place, knob: str) -> Any:
     value = ran.get(place.node, {}).get("inputs", {}).get(place.input)
     if value is None or is_link(value):
         return None
-    return place.told if value == place.native else named_by_us(knob, value)
+    return place.value if value == place.native else named_by_us(knob, value)
 
 
 def is_link(value: Any) -> bool:

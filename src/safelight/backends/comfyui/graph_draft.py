@@ -35,10 +35,10 @@ class GraphDraft:
         self.nodes[node] = {"class_type": kind, "inputs": inputs, **meta}
         return [node, 0]
 
-    def place(self, knob: str, node: str, name: str, told: Any) -> None:
-        """Note that *knob*, which we call *told*, stands at input *name* of *node*."""
+    def place(self, knob: str, node: str, name: str, value: Any) -> None:
+        """Note that *knob*, which we call *value*, stands at input *name* of *node*."""
         native = self.nodes[node]["inputs"][name]
-        place = Place(node=node, input=name, native=native, told=told)
+        place = Place(node=node, input=name, native=native, value=value)
         self.places.setdefault(knob, []).append(place)
 
     def bound(self, stage: str, *, output: str) -> BoundGraph:

@@ -58,7 +58,7 @@ class GraphMap:
         for entry, target in mapping.items():
             stage, knob = _stage_and_knob(entry)
             targets = target if isinstance(target, list) else [target]
-            spots = tuple(self._spot(entry, one) for one in targets)
+            spots = tuple(self._spot(entry, named) for named in targets)
             self._spots.setdefault(stage, {})[knob] = spots
         self._output = self._output_node(output)
 
@@ -85,13 +85,13 @@ class GraphMap:
 
     def defaults(self) -> dict[str, Any]:
         """Return ``stage.knob`` -> what the workflow itself has where a knob is mapped."""
-        found: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
         for stage, knobs in self._spots.items():
             for knob, spots in knobs.items():
                 values = [self._nodes[node]["inputs"][name] for node, name in spots]
                 if knob not in _ALWAYS_STATED:
-                    found[f"{stage}.{knob}"] = values[0] if len(values) == 1 else values
-        return found
+                    defaults[f"{stage}.{knob}"] = values[0] if len(values) == 1 else values
+        return defaults
 
     def _mapped(self) -> set[Spot]:
         return {
@@ -104,12 +104,12 @@ class GraphMap:
 
     def combos(self) -> Mapping[str, tuple[str, str]]:
         """Return knob -> (node class, input), for the mapped knobs whose values are names."""
-        found = {}
+        combos = {}
         for knobs in self._spots.values():
             for knob, ((node, name), *_) in knobs.items():
                 if knob in KNOBS and isinstance(self._nodes[node]["inputs"][name], str):
-                    found[knob] = (str(self._nodes[node]["class_type"]), name)
-        return found
+                    combos[knob] = (str(self._nodes[node]["class_type"]), name)
+        return combos
 
     def graph(self, request: ImageRequest, upload: Callable[[bytes], str]) -> BoundGraph:
         """Return the workflow with the values of *request* in their places.
@@ -204,16 +204,16 @@ class GraphMap:
         node, name = spot
         literal = nodes[node]["inputs"][name]
         if value is None:
-            told = named_by_us(entry.partition(".")[2], literal)
-            return Place(node=node, input=name, native=literal, told=told)
-        native, told = value
+            ours = named_by_us(entry.partition(".")[2], literal)
+            return Place(node=node, input=name, native=literal, value=ours)
+        native, ours = value
         if isinstance(literal, str) != isinstance(native, str):
             raise BackendError(
                 f'map."{entry}": {self._called(node)} has {literal!r} at {name},'
                 f" which {native!r} cannot replace"
             )
         nodes[node]["inputs"][name] = native
-        return Place(node=node, input=name, native=native, told=told)
+        return Place(node=node, input=name, native=native, value=ours)
 
     # -- addresses -----------------------------------------------------------------------
 
@@ -246,12 +246,12 @@ class GraphMap:
         if not named.startswith("@"):
             ways.append(self._by(_class))
         for way in ways:
-            found = way.get(named.removeprefix("@"), [])
-            if len(found) > 1:
-                several = ", ".join(self._called(node) for node in found)
+            matching = way.get(named.removeprefix("@"), [])
+            if len(matching) > 1:
+                several = ", ".join(self._called(node) for node in matching)
                 raise BackendError(f"{where}: {named!r} is several nodes ({several}); name an id")
-            if found:
-                return found[0]
+            if matching:
+                return matching[0]
         known = [*self._nodes, *(name for way in ways for name in way)]
         hint = did_you_mean(named, known)
         nodes = ", ".join(self._called(node) for node in self._nodes)
@@ -275,15 +275,15 @@ class GraphMap:
     def _output_node(self, output: str) -> str:
         if output:
             return self._node("output", output)
-        found = [node for node, known in self._nodes.items() if _class(known) in _SAVING]
-        if len(found) == 1:
-            return found[0]
-        if not found:
+        saving = [node for node, known in self._nodes.items() if _class(known) in _SAVING]
+        if len(saving) == 1:
+            return saving[0]
+        if not saving:
             raise BackendError(
                 f"{self._path} has no SaveImage or PreviewImage node; add one, or name in output"
                 " the node whose pictures are taken"
             )
-        several = ", ".join(self._called(node) for node in found)
+        several = ", ".join(self._called(node) for node in saving)
         raise BackendError(f"{self._path} gives pictures at {several}; name one in output")
 
 
@@ -346,7 +346,7 @@ def _stage_and_knob(entry: str) -> tuple[str, str]:
     extra, _, name = knob.partition(".")
     known = extra == "extra" and bool(name)
     if stage not in STAGES or not (known or knob in KNOBS):
-        knobs: Sequence[str] = [f"{one}.{name}" for one in STAGES for name in KNOBS]
+        knobs: Sequence[str] = [f"{each}.{name}" for each in STAGES for name in KNOBS]
         hint = did_you_mean(entry, knobs) or '; it must be stage.knob, such as "txt2img.steps"'
         raise BackendError(f"map: there is no knob {entry!r}{hint}")
     if not known and stage not in KNOBS[knob].stages:

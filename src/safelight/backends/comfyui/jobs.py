@@ -191,13 +191,13 @@ class ComfyJobs:
             if self._find(prompt_id)[0] != "absent":
                 return prompt_id
             answer = post()
-        told = self._server.json(answer)
-        if not isinstance(told, dict) or not told.get("prompt_id"):
+        accepted = self._server.json(answer)
+        if not isinstance(accepted, dict) or not accepted.get("prompt_id"):
             raise BackendError(
                 f"{self._server} answered /prompt without a prompt_id; is that the ComfyUI API?"
             )
-        given = str(told["prompt_id"])
-        if faults := node_faults(told.get("node_errors"), graph, self._listed):
+        given = str(accepted["prompt_id"])
+        if faults := node_faults(accepted.get("node_errors"), graph, self._listed):
             self.stop([given])
             raise BackendError(f"{self._server} accepts the workflow only in part: {faults}")
         return given
@@ -231,17 +231,17 @@ class ComfyJobs:
         return entry
 
     def _history(self, prompt_id: str) -> Job | None:
-        told = self._server.json(self._server.get(f"/history/{prompt_id}"))
-        entry = told.get(prompt_id) if isinstance(told, dict) else None
+        body = self._server.json(self._server.get(f"/history/{prompt_id}"))
+        entry = body.get(prompt_id) if isinstance(body, dict) else None
         return entry if isinstance(entry, dict) else None
 
     def _queue(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the running and the pending jobs: id -> graph."""
-        told = self._server.json(self._server.get("/queue"))
-        if not isinstance(told, dict) or "queue_running" not in told:
+        body = self._server.json(self._server.get("/queue"))
+        if not isinstance(body, dict) or "queue_running" not in body:
             raise BackendError(f"{self._server} answered /queue without a queue")
         running, pending = (
-            {str(item[1]): item[2] for item in told.get(key) or () if len(item) > 2}
+            {str(item[1]): item[2] for item in body.get(key) or () if len(item) > 2}
             for key in ("queue_running", "queue_pending")
         )
         return running, pending

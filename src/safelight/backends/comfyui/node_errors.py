@@ -20,15 +20,15 @@ Listed = Callable[[str, str], Sequence[str]]
 def refusal(answer: Answer, graph: BoundGraph, listed: Listed) -> str | None:
     """Return what an answer that is not 2xx says of *graph*, None when it says nothing."""
     try:
-        told = json.loads(answer.content)
+        body = json.loads(answer.content)
     except ValueError:
         return None
-    if not isinstance(told, dict):
+    if not isinstance(body, dict):
         return None
-    faults = node_faults(told.get("node_errors"), graph, listed)
+    faults = node_faults(body.get("node_errors"), graph, listed)
     if faults:
         return faults
-    error = told.get("error")
+    error = body.get("error")
     if not isinstance(error, dict):
         return str(error) if error else None
     message, details = str(error.get("message", "")), str(error.get("details", ""))
@@ -81,7 +81,7 @@ def _not_listed(
     value = info.get("received_value", "")
     for place in graph.places.get(knob or "", ()):
         if place.node == node and place.native == value:
-            value = place.told
+            value = place.value
     known: Sequence[str] = listed(kind, name)
     if knob in ("sampler", "scheduler"):
         known = canonical_names(knob, known)
@@ -106,11 +106,11 @@ def _messages(messages: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _failure(data: Mapping[str, Any]) -> str:
     kind = str(data.get("exception_type", "an error"))
-    said = " ".join(str(data.get("exception_message", "")).split())[:600]
+    message = " ".join(str(data.get("exception_message", "")).split())[:600]
     node = f"node {data.get('node_id')} ({data.get('node_type')})"
-    if "OutOfMemory" in kind or "out of memory" in said.lower():
+    if "OutOfMemory" in kind or "out of memory" in message.lower():
         return (
-            f"{node} ran out of memory ({said[:200]}); ask for a smaller picture or batch,"
+            f"{node} ran out of memory ({message[:200]}); ask for a smaller picture or batch,"
             " or start ComfyUI with --lowvram"
         )
-    return f"{node} failed: {kind}: {said}"
+    return f"{node} failed: {kind}: {message}"

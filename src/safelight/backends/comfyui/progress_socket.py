@@ -122,8 +122,8 @@ class ProgressSocket:
 
     def _read(self, message: str) -> Event | None:
         try:
-            told = json.loads(message)
-            kind, data = str(told["type"]), told["data"]
+            event = json.loads(message)
+            kind, data = str(event["type"]), event["data"]
             prompt_id = str(data.get("prompt_id", ""))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -302,8 +302,8 @@ class StageWorkflows:
         self, draft: GraphDraft, node: str, sampling: dict[str, Any], latent: Link, denoise: float
     ) -> Link:
         pixels = draft.add(node, "KSampler", **sampling, latent_image=latent, denoise=denoise)
-        for name, (knob, told) in draft.shared.items():
-            draft.place(knob, node, name, told)
+        for name, (knob, value) in draft.shared.items():
+            draft.place(knob, node, name, value)
         if node == "3":
             draft.place("steps", node, "steps", sampling["steps"])
         return pixels

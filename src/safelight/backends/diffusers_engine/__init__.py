@@ -138,8 +138,8 @@ class DiffusersBackend:
             defaults["model"] = self._default
             models[self._default] = self._source.content(self._default)
         loras = {name: lora_content(name, self._lora_dir) for name in named.get("lora", ())}
-        untold = [f"what is in the model {name!r}" for name in models if not models[name]]
-        untold += [f"what is in the LoRA {name!r}" for name in loras if not loras[name]]
+        unknown = [f"what is in the model {name!r}" for name in models if not models[name]]
+        unknown += [f"what is in the LoRA {name!r}" for name in loras if not loras[name]]
         return EngineSetup(
             facts={name: value for name, value in facts.items() if value is not None},
             defaults=defaults,
@@ -148,7 +148,7 @@ class DiffusersBackend:
                 "lora": {name: content for name, content in loras.items() if content},
                 "upscaler": upscaler_contents(named.get("upscaler", ()), self._networks_dir),
             },
-            untold=tuple(untold),
+            untold=tuple(unknown),
         )
 
     def choices(self) -> Mapping[str, Sequence[str]]:

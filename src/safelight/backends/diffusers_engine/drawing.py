@@ -198,10 +198,10 @@ class Drawing:
 
     def _guidance(self) -> dict[str, Any]:
         """Return distilled guidance and rescale, and warn where the model has none."""
-        others, found = self._request.others, dict[str, Any]()
+        others, arguments = self._request.others, dict[str, Any]()
         if "guidance" in others:
             if self._is_distilled():
-                found["guidance_scale"] = others["guidance"]
+                arguments["guidance_scale"] = others["guidance"]
             else:
                 self._warnings.append("guidance had no effect: this model takes cfg_scale only")
         if "cfg_rescale" in others:
@@ -210,10 +210,10 @@ class Drawing:
                     f"cfg_rescale had no effect: {type(self._pipe).__name__} has none"
                 )
             else:
-                found["guidance_rescale"] = others["cfg_rescale"]
+                arguments["guidance_rescale"] = others["cfg_rescale"]
                 if not self._guided(self._request):
                     self._warnings.append("cfg_rescale has no effect at cfg_scale 1")
-        return found
+        return arguments
 
     def _is_distilled(self) -> bool:
         """Whether the pipeline's ``guidance_scale`` is put into the model, beside a true one."""
@@ -335,8 +335,8 @@ class Drawing:
                 if "mask_image" in arguments:
                     mask = _softened(arguments["mask_image"], effective["mask_blur"])
                     picture = _composite(drawn, given, mask)
-                told = self._effective(arguments, seed, picture, steps) | effective
-                yield GeneratedImage(png=_png(picture), effective=told)
+                used = self._effective(arguments, seed, picture, steps) | effective
+                yield GeneratedImage(png=_png(picture), effective=used)
 
     def _second_pass(
         self, hires: _Hires, arguments: Mapping[str, Any], seed: int, drawn: Image.Image
@@ -434,7 +434,7 @@ class Drawing:
     ) -> dict[str, Any]:
         request = self._request
         schedule = self._schedule()
-        told: dict[str, Any] = {
+        used: dict[str, Any] = {
             "prompt": request.prompt,
             "model": self._model.name,
             **schedule.effective,
@@ -444,27 +444,27 @@ class Drawing:
             "height": picture.height,
         }
         if request.batch_size is not None:
-            told["batch_size"] = request.batch_size
+            used["batch_size"] = request.batch_size
         if self._model.model_hash is not None:
-            told["model_hash"] = self._model.model_hash
+            used["model_hash"] = self._model.model_hash
         if self._is_distilled():
-            told["guidance"] = arguments.get("guidance_scale", self._defaults["guidance_scale"])
+            used["guidance"] = arguments.get("guidance_scale", self._defaults["guidance_scale"])
         if "guidance_rescale" in arguments:
-            told["cfg_rescale"] = arguments["guidance_rescale"]
+            used["cfg_rescale"] = arguments["guidance_rescale"]
         if self._takes_levels:
-            told.pop("scheduler", None)
-            told["sigmas"] = self._used_levels()
+            used.pop("scheduler", None)
+            used["sigmas"] = self._used_levels()
         if (scale := self._real_cfg_scale(arguments)) is not None:
-            told["cfg_scale"] = scale
+            used["cfg_scale"] = scale
             if "negative_prompt" in self._defaults:
-                told["negative_prompt"] = request.negative_prompt
+                used["negative_prompt"] = request.negative_prompt
             if request.negative_prompt and scale <= 1:
                 self._warnings.append("the negative prompt has no effect at cfg_scale 1")
         if "clip_skip" in self._defaults:
-            told["clip_skip"] = arguments.get("clip_skip", 0) + self._least_clip_skip()
+            used["clip_skip"] = arguments.get("clip_skip", 0) + self._least_clip_skip()
         if "eta" in inspect.signature(schedule.scheduler.step).parameters:
-            told["eta"] = arguments.get("eta", self._defaults.get("eta", 0.0))
-        return told
+            used["eta"] = arguments.get("eta", self._defaults.get("eta", 0.0))
+        return used
 
     def _used_levels(self) -> str:
         """Return the noise levels of the last pass, in the words of the request if they are its."""
@@ -472,8 +472,8 @@ class Drawing:
         used = [float(level) for level in self._pipe.scheduler.sigmas]
         wanted = [*noise_levels(asked), *([] if noise_levels(asked)[-1] == 0 else [0.0])]
         near = len(used) == len(wanted) and all(
-            abs(one - other) <= 1e-4 * max(1.0, other)
-            for one, other in zip(used, wanted, strict=True)
+            abs(level - other) <= 1e-4 * max(1.0, other)
+            for level, other in zip(used, wanted, strict=True)
         )
         return asked if near else ", ".join(f"{level:g}" for level in used)
 
@@ -564,9 +564,9 @@ class _Hires:
         return _steps_run(self.schedule_steps, self.strength, self.flow)
 
     def effective(self) -> dict[str, Any]:
-        told = {"hires_scale": self.scale, "hires_upscaler": self.upscaler}
+        used = {"hires_scale": self.scale, "hires_upscaler": self.upscaler}
         done = {"hires_steps": self.steps_done} if self.steps_done else {}
-        return {**told, **done, "hires_denoising_strength": self.strength}
+        return {**used, **done, "hires_denoising_strength": self.strength}
 
 
 def _steps_run(steps: int, strength: float, flow: bool) -> int:

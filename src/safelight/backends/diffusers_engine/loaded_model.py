@@ -125,12 +125,12 @@ class ModelSource:
         import huggingface_hub
 
         try:
-            found = huggingface_hub.try_to_load_from_cache(
+            cached = huggingface_hub.try_to_load_from_cache(
                 name, "model_index.json", revision=self.revision
             )
         except ValueError:  # no name of a repository
             return None
-        return f"commit {Path(found).parent.name}" if isinstance(found, str) else None
+        return f"commit {Path(cached).parent.name}" if isinstance(cached, str) else None
 
     def load(self, name: str) -> LoadedModel:
         """Load the model *name*: a folder, a single file, or a repository of the hub.

@@ -186,14 +186,14 @@ def _impossible(cls: Any, sampler: str | None, schedule: str) -> str:
 
 def _sampler_of(scheduler: Any, asked: str | None) -> str:
     """Return the canonical name of what *scheduler* does, its class's name where it has none."""
-    found = []
+    matching = []
     for name in SAMPLER_NAMES:
         entry = SAMPLERS[name].diffusers
         assert entry is not None
         same = all(scheduler.config.get(key) == value for key, value in entry.options.items())
         if entry.cls == type(scheduler).__name__ and same:
-            found.append((name == asked, len(entry.options), name))
-    return max(found)[2] if found else type(scheduler).__name__
+            matching.append((name == asked, len(entry.options), name))
+    return max(matching)[2] if matching else type(scheduler).__name__
 
 
 def _schedule_of(scheduler: Any, asked: str | None) -> str | None:
@@ -215,14 +215,16 @@ def _schedule_of(scheduler: Any, asked: str | None) -> str | None:
 
 
 def _warnings(cls: str, sampler: str | None, schedule: str | None) -> list[str]:
-    found = []
+    warnings = []
     if sampler is not None and (why := SAMPLERS[sampler].approximate.get("diffusers")):
-        found.append(f"sampler {sampler!r} is only nearly AUTOMATIC1111's in diffusers: {why}")
+        warnings.append(f"sampler {sampler!r} is only nearly AUTOMATIC1111's in diffusers: {why}")
     if schedule is not None and (why := SCHEDULERS[schedule].approximate.get("diffusers")):
-        found.append(f"scheduler {schedule!r} is only nearly AUTOMATIC1111's in diffusers: {why}")
+        warnings.append(
+            f"scheduler {schedule!r} is only nearly AUTOMATIC1111's in diffusers: {why}"
+        )
     if cls in _SHIFTED and schedule in ("Normal", "Uniform", "DDIM"):
-        found.append(
+        warnings.append(
             f"scheduler {schedule!r} is only nearly AUTOMATIC1111's in diffusers:"
             f" {cls} spaces steps + 1 points and leaves out the last"
         )
-    return found
+    return warnings

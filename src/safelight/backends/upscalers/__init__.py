@@ -44,12 +44,12 @@ def upscaler_contents(names: Iterable[str], networks_dir: Path | None = None) ->
     from safelight.backends.file_contents import content_of
 
     networks = _networks(networks_dir)
-    found = {}
+    contents = {}
     for name in names:
         if name in networks:
             hashes = [content_of(path) for path in networks[name].files]
-            found[name] = " ".join(map(str, hashes))
-    return found
+            contents[name] = " ".join(map(str, hashes))
+    return contents
 
 
 def upscale(

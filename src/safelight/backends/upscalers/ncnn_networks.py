@@ -68,8 +68,8 @@ def find_networks(folder: Path | None = None) -> dict[str, NcnnUpscaler]:
     params: dict[str, Path] = {}
     for place in (_wheel_folder(), folder):
         if place is not None and place.is_dir():
-            found = sorted(place.glob("*.param"))
-            params |= {p.stem: p for p in found if p.with_suffix(".bin").is_file()}
+            files = sorted(place.glob("*.param"))
+            params |= {p.stem: p for p in files if p.with_suffix(".bin").is_file()}
     upscalers: dict[str, NcnnUpscaler] = {}
     for name, stems in KNOWN_NETWORKS.items():
         networks = {_factor(stem): params.pop(stem) for stem in stems if stem in params}

@@ -61,7 +61,7 @@ class WebuiBackend:
         timeout: float = 600.0,
         previews: bool = True,
     ) -> None:
-        if isinstance(urls, str) or not all(isinstance(one, str) for one in urls):
+        if isinstance(urls, str) or not all(isinstance(each, str) for each in urls):
             raise BackendError("urls must be a list of addresses")
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             raise BackendError(f"timeout must be a number of seconds, got {timeout!r}")
@@ -94,7 +94,7 @@ class WebuiBackend:
         self._changed = threading.Condition()
 
     def __repr__(self) -> str:
-        return f"WebuiBackend({', '.join(one.server.url for one in self._servers)})"
+        return f"WebuiBackend({', '.join(webui.server.url for webui in self._servers)})"
 
     @property
     def lanes(self) -> int:
@@ -103,8 +103,8 @@ class WebuiBackend:
 
     def close(self) -> None:
         """Close the connections."""
-        for one in self._servers:
-            one.server.close()
+        for webui in self._servers:
+            webui.server.close()
 
     def describe(self) -> BackendDescription:
         """Return which servers answer, and what they are.
@@ -118,14 +118,14 @@ class WebuiBackend:
         kinds = list(dict.fromkeys(abilities.dialect.name for _, abilities in answering))
         environment: dict[str, Any] = {
             "dialect": kinds[0] if len(kinds) == 1 else kinds,
-            "servers": [one.server.url for one, _ in answering],
+            "servers": [webui.server.url for webui, _ in answering],
         }
-        settings = [one.options() or {} for one, _ in answering]  # they change without us
+        settings = [webui.options() or {} for webui, _ in answering]  # they change without us
         models = [str(each.get("sd_model_checkpoint") or "") for each in settings]
         loaded = [model for model in dict.fromkeys(models) if model]
         if loaded:
             environment["loaded_model"] = loaded[0] if len(loaded) == 1 else loaded
-        versions = list(dict.fromkeys(one.version for one, _ in answering if one.version))
+        versions = list(dict.fromkeys(webui.version for webui, _ in answering if webui.version))
         return BackendDescription(
             name=self.name, version=", ".join(versions), environment=environment
         )
@@ -136,7 +136,7 @@ class WebuiBackend:
         Raises:
             BackendUnavailable: None of them answers.
         """
-        return joined({one.server.url: one.setup(named) for one, _ in self._answering()})
+        return joined({webui.server.url: webui.setup(named) for webui, _ in self._answering()})
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what every server that answers has.
@@ -159,63 +159,63 @@ class WebuiBackend:
         """
         tried: list[WebuiServer] = []
         while True:
-            one = self._take(tried)
+            webui = self._take(tried)
             try:
-                return one.generate(request, on_step)
+                return webui.generate(request, on_step)
             except NotBegun:
-                tried.append(one)
-                self._aside[one] = time.monotonic() + _SET_ASIDE
+                tried.append(webui)
+                self._aside[webui] = time.monotonic() + _SET_ASIDE
                 if len(tried) == len(self._servers):
                     raise
             finally:
-                self._give_back(one)
+                self._give_back(webui)
 
     def _take(self, tried: Sequence[WebuiServer]) -> WebuiServer:
         """Wait for a free server, one in service before one that was set aside."""
         with self._changed:
             while True:
                 now = time.monotonic()
-                open_to = [one for one in self._servers if one not in tried]
-                well = [one for one in open_to if self._aside.get(one, 0.0) <= now]
-                chosen = next((one for one in well or open_to if one in self._free), None)
+                open_to = [webui for webui in self._servers if webui not in tried]
+                well = [webui for webui in open_to if self._aside.get(webui, 0.0) <= now]
+                chosen = next((webui for webui in well or open_to if webui in self._free), None)
                 if chosen is not None:
                     self._free.remove(chosen)
                     return chosen
                 self._changed.wait(1.0)
 
-    def _give_back(self, one: WebuiServer) -> None:
+    def _give_back(self, webui: WebuiServer) -> None:
         with self._changed:
-            self._free.append(one)
+            self._free.append(webui)
             self._changed.notify_all()
 
     def _answering(self) -> list[tuple[WebuiServer, Abilities]]:
-        found, silent = [], None
-        for one in self._servers:
+        answering, silent = [], None
+        for webui in self._servers:
             try:
-                found.append((one, one.abilities()))
+                answering.append((webui, webui.abilities()))
             except BackendUnavailable as error:
                 silent = error
-        if not found and silent is not None:
+        if not answering and silent is not None:
             raise silent
-        return found
+        return answering
 
 
 def _choices(abilities: Abilities) -> dict[str, tuple[str, ...]]:
     """Return knob -> values; a knob whose values the server does not list is absent."""
-    found: dict[str, tuple[str, ...]] = {"sampler": tuple(abilities.samplers)}
+    choices: dict[str, tuple[str, ...]] = {"sampler": tuple(abilities.samplers)}
     if abilities.models:
-        found["model"] = _spellings(abilities.models)
+        choices["model"] = _spellings(abilities.models)
     if abilities.vaes is not None:
-        found["vae"] = ("Automatic", "None", *_spellings(abilities.vaes))
+        choices["vae"] = ("Automatic", "None", *_spellings(abilities.vaes))
     if abilities.schedulers is not None:
-        found["scheduler"] = tuple(abilities.schedulers)
+        choices["scheduler"] = tuple(abilities.schedulers)
     if abilities.hires_upscalers is not None:
-        found["hires_upscaler"] = abilities.hires_upscalers
+        choices["hires_upscaler"] = abilities.hires_upscalers
     if not abilities.enlarges:
-        found["upscaler"] = ("Lanczos",)
+        choices["upscaler"] = ("Lanczos",)
     elif abilities.upscalers is not None:
-        found["upscaler"] = abilities.upscalers
-    return found
+        choices["upscaler"] = abilities.upscalers
+    return choices
 
 
 def _spellings(models: Sequence[Any]) -> tuple[str, ...]:

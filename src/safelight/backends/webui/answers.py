@@ -108,11 +108,11 @@ def read_drawing(
         NotBegun: There are none because no model is loaded yet.
         BackendError: There are not as many as asked for, or they are damaged.
     """
-    told = server.json(answer)
-    images = told.get("images") if isinstance(told, dict) else None
+    body = server.json(answer)
+    images = body.get("images") if isinstance(body, dict) else None
     if not isinstance(images, list):
         raise BackendError(f"{server} answered {answer.path} without images; is it the right one?")
-    info = _info(told.get("info"))
+    info = _info(body.get("info"))
     wanted = request.batch_size or 1
     first = info.get("index_of_first_image")
     first = first if isinstance(first, int) and 0 <= first <= len(images) - wanted else 0
@@ -125,7 +125,7 @@ def read_drawing(
     reading = _Reading(abilities, request, sent, info, first)
     effective = [reading.knobs(picture, number) for number, picture in enumerate(pictures)]
     warnings += reading.warnings(effective[0], pictures[0])
-    warnings += _extra_warnings(abilities, request, told.get("parameters"))
+    warnings += _extra_warnings(abilities, request, body.get("parameters"))
     return Generation(
         images=tuple(
             GeneratedImage(png=picture.data, effective=knobs)
@@ -137,10 +137,10 @@ def read_drawing(
 
 def _info(info: Any) -> Mapping[str, Any]:
     try:
-        told = json.loads(info) if isinstance(info, str) and info else {}
+        facts = json.loads(info) if isinstance(info, str) and info else {}
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _too_few(server: EngineServer, info: Mapping[str, Any], got: int, wanted: int) -> BackendError:
@@ -173,8 +173,8 @@ class _Reading:
 
     def knobs(self, picture: Png, number: int) -> dict[str, Any]:
         """Return knob -> value of picture *number* of the batch."""
-        told = picture.text or _nth(self._info, "infotexts", self._first + number)
-        text = parse_infotext(str(told or ""))
+        infotext = picture.text or _nth(self._info, "infotexts", self._first + number)
+        text = parse_infotext(str(infotext or ""))
         knobs = infotext_knobs(text)
         self._take_info(knobs, number)
         self._name_the_prompts(knobs)
@@ -207,9 +207,9 @@ class _Reading:
             value = _nth(self._info, name, number)
             if value is not None:
                 knobs[knob] = value
-        told_hash = self._info.get("sd_model_hash")
-        if isinstance(told_hash, str) and re.fullmatch(r"[0-9a-f]{10}", told_hash):
-            knobs["model_hash"] = f"autov2:{told_hash}"
+        stated_hash = self._info.get("sd_model_hash")
+        if isinstance(stated_hash, str) and re.fullmatch(r"[0-9a-f]{10}", stated_hash):
+            knobs["model_hash"] = f"autov2:{stated_hash}"
         if self._request.batch_size is not None:
             size = self._info.get("batch_size")
             knobs["batch_size"] = size if isinstance(size, int) else self._request.batch_size
@@ -227,11 +227,11 @@ class _Reading:
             ("model", self._abilities.models),
             ("vae", self._abilities.vaes or ()),
         ):
-            if (told := knobs.get(knob)) is None:
+            if (name := knobs.get(knob)) is None:
                 continue
             asked: str | None = getattr(self._request, knob)
-            known = [m for m in listed if m.is_called(str(told))]
-            known = known or [Model(title=str(told), name=str(told))]
+            known = [m for m in listed if m.is_called(str(name))]
+            known = known or [Model(title=str(name), name=str(name))]
             if asked is not None and any(m.is_called(asked) for m in known):
                 knobs[knob] = asked
             else:
@@ -257,12 +257,12 @@ class _Reading:
 
     def _sort_out_modules(self, knobs: dict[str, Any], text: Infotext) -> None:
         """Tell Forge's modules apart: which is the VAE, which are text encoders."""
-        told = [v for k, v in text.pairs.items() if re.fullmatch(r"Module \d+", k)]
-        if not told:
+        modules = [v for k, v in text.pairs.items() if re.fullmatch(r"Module \d+", k)]
+        if not modules:
             return
         asked = [n.strip() for n in str(self._request.others.get("text_encoders", "")).split(",")]
         encoders = []
-        for name in told:
+        for name in modules:
             known = [m for m in self._abilities.vaes or () if m.is_called(name)]
             known = known or [Model(title=name, name=name)]
             vae = self._request.vae
@@ -327,11 +327,11 @@ class _Reading:
         others = [knob for knob in request.others if knob not in knobs]
         silent = [k for k in silent if not (k == "scheduler" and not dialect.has_schedulers)]
         silent = [k for k in silent if not (k == "vae" and (not dialect.vae or _is_own(request)))]
-        told = [
+        warnings = [
             f"{dialect.title} does not say whether {knob} {getattr(request, knob)!r} had an effect."
             for knob in silent
         ]
-        told += [
+        warnings += [
             f"{dialect.title} does not say whether {knob} {request.others[knob]!r} had an effect."
             if knob in dialect.others
             else f"{dialect.title} has no {knob} that a request can set;"
@@ -344,13 +344,13 @@ class _Reading:
             and (request.width, request.height) == (None, None)
             and sides != (picture.width, picture.height)
         ):
-            told.append(
+            warnings.append(
                 f"The input is {sides[0]}x{sides[1]} pixels, and {dialect.title} made"
                 f" {picture.width}x{picture.height} of it."
             )
         if dialect is SDNEXT and getattr(request, "mask_blur", None) is not None:
-            told.append("SD.Next does not say whether mask_blur had an effect.")
-        return told
+            warnings.append("SD.Next does not say whether mask_blur had an effect.")
+        return warnings
 
 
 def _extra_warnings(abilities: Abilities, request: DrawingRequest, echo: Any) -> list[str]:
@@ -370,14 +370,14 @@ def _extra_warnings(abilities: Abilities, request: DrawingRequest, echo: Any) ->
     ]
 
 
-def _same_levels(told: str, asked: str) -> bool:
+def _same_levels(used: str, asked: str) -> bool:
     """Whether the server's noise levels are those that were asked for, to single precision."""
-    pairs = zip_longest(map(float, told.split(",")), noise_levels(asked), fillvalue=-1.0)
-    return all(abs(one - other) <= 1e-4 * max(1.0, abs(other)) for one, other in pairs)
+    pairs = zip_longest(map(float, used.split(",")), noise_levels(asked), fillvalue=-1.0)
+    return all(abs(level - other) <= 1e-4 * max(1.0, abs(other)) for level, other in pairs)
 
 
-def _same_words(told: str, asked: str) -> bool:
-    return told.lower().split() == asked.lower().split()
+def _same_words(used: str, asked: str) -> bool:
+    return used.lower().split() == asked.lower().split()
 
 
 def _is_own(request: DrawingRequest) -> bool:
@@ -391,9 +391,11 @@ def _nth(info: Mapping[str, Any], name: str, place: int) -> Any:
 
 def _hashes_the_name(knobs: Mapping[str, Any]) -> bool:
     """Whether the model's hash is that of its name, as in Forge from 2024-08 to 2025-02."""
-    told = str(knobs.get("model_hash", "")).removeprefix("autov2:")
-    if not told or "model" not in knobs:
+    stated_hash = str(knobs.get("model_hash", "")).removeprefix("autov2:")
+    if not stated_hash or "model" not in knobs:
         return False
     stem = re.sub(r"\.\w+( \[\w+\])?$", "", str(knobs["model"]).rpartition("/")[2])
     endings = (".safetensors", ".ckpt", ".gguf", ".pt")
-    return any(hashlib.sha256((stem + end).encode()).hexdigest()[:10] == told for end in endings)
+    return any(
+        hashlib.sha256((stem + end).encode()).hexdigest()[:10] == stated_hash for end in endings
+    )

@@ -292,10 +292,10 @@ def _ask(server: EngineServer, name: str) -> Any:
 def _has_tasks(server: EngineServer) -> bool:
     question = {"id_task": "safelight", "id_live_preview": -1, "live_preview": False}
     try:
-        told = server.json(server.ask("POST", "/internal/progress", json=question))
+        body = server.json(server.ask("POST", "/internal/progress", json=question))
     except BackendError:
         return False
-    return isinstance(told, dict) and "queued" in told
+    return isinstance(body, dict) and "queued" in body
 
 
 def _models(listed: Any) -> tuple[Model, ...]:

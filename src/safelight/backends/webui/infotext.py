@@ -51,8 +51,8 @@ def infotext_knobs(text: Infotext) -> dict[str, Any]:
     the text knows, be it img2img's or hires fix's. Numbers that are no numbers are left out.
     """
     pairs = text.pairs
-    if told := json_object(pairs.get("SDCPP", "")):
-        return _sdcpp_knobs(told)
+    if facts := json_object(pairs.get("SDCPP", "")):
+        return _sdcpp_knobs(facts)
     knobs: dict[str, Any] = {k: pairs[key] for k, key in _TEXT_KEYS.items() if pairs.get(key)}
     for names, kind in ((_INTEGER_KEYS, int), (_NUMBER_KEYS, float)):
         for knob, key in names.items():
@@ -89,11 +89,11 @@ def _split_joined_sampler(knobs: dict[str, Any]) -> None:
             return
 
 
-def _sdcpp_knobs(told: Mapping[str, Any]) -> dict[str, Any]:
+def _sdcpp_knobs(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What stable-diffusion.cpp's JSON says; its numbers are of single precision."""
-    sampling = _part(told, "sampling")
-    hires = _part(told, "hires")
-    prompt = _part(told, "prompt")
+    sampling = _part(facts, "sampling")
+    hires = _part(facts, "hires")
+    prompt = _part(facts, "prompt")
     method, schedule = sampling.get("method", "default"), sampling.get("scheduler", "default")
     knobs: dict[str, Any] = {
         "prompt": prompt.get("positive"),
@@ -105,20 +105,20 @@ def _sdcpp_knobs(told: Mapping[str, Any]) -> dict[str, Any]:
         "eta": _rounded(sampling.get("eta")),
         "guidance": _rounded(_part(sampling, "guidance").get("distilled_guidance")),
         "shift": _rounded(sampling.get("flow_shift")),
-        "seed": told.get("seed"),
-        "width": told.get("width"),
-        "height": told.get("height"),
-        "model": _part(told, "models").get("model"),
-        "vae": _part(told, "models").get("vae"),
-        "denoising_strength": _rounded(told.get("strength")),
+        "seed": facts.get("seed"),
+        "width": facts.get("width"),
+        "height": facts.get("height"),
+        "model": _part(facts, "models").get("model"),
+        "vae": _part(facts, "models").get("vae"),
+        "denoising_strength": _rounded(facts.get("strength")),
     }
     levels = sampling.get("custom_sigmas")
     if isinstance(levels, list) and levels and None not in (known := [*map(_rounded, levels)]):
         knobs["sigmas"] = ", ".join(f"{level:g}" for level in known)
-    cache = _part(told, "cache")
+    cache = _part(facts, "cache")
     if cache.get("requested_mode"):
         knobs["cache"] = f"{cache['requested_mode']} {cache.get('requested_option') or ''}".strip()
-    clip_skip = told.get("clip_skip")
+    clip_skip = facts.get("clip_skip")
     knobs["clip_skip"] = clip_skip if isinstance(clip_skip, int) and clip_skip > 0 else None
     if hires.get("enabled"):
         knobs["hires_scale"] = _rounded(hires.get("scale"))
@@ -128,8 +128,8 @@ def _sdcpp_knobs(told: Mapping[str, Any]) -> dict[str, Any]:
     return {knob: value for knob, value in knobs.items() if value is not None}
 
 
-def _part(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = told.get(key)
+def _part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = facts.get(key)
     return value if isinstance(value, Mapping) else {}
 
 

@@ -207,8 +207,8 @@ class Job:
     def _look(self, *, preview: bool) -> _State:
         params = {"skip_current_image": "false" if preview else "true"}
         answer = self._server.ask("GET", "/sdapi/v1/progress", params=params, timeout=_QUICK)
-        told = self._server.json(answer)
-        state = told.get("state") if isinstance(told, dict) else None
+        body = self._server.json(answer)
+        state = body.get("state") if isinstance(body, dict) else None
         if not isinstance(state, dict):
             raise BackendError(f"{self._server} says nothing of its progress")
         steps, jobs = _count(state.get("sampling_steps")), max(1, _count(state.get("job_count")))
@@ -219,7 +219,7 @@ class Job:
             interrupted=state.get("interrupted") is True,
             step=min(done * steps + _count(state.get("sampling_step")), jobs * steps),
             steps=jobs * steps,
-            preview=_png(told.get("current_image")) if preview else None,
+            preview=_png(body.get("current_image")) if preview else None,
         )
 
     def _is_ours(self, state: _State) -> bool:
@@ -235,9 +235,9 @@ class Job:
         """Return what the server knows of our task id: active, queued, completed or nothing."""
         question = {"id_task": self._task_id, "id_live_preview": -1, "live_preview": False}
         answer = self._server.ask("POST", "/internal/progress", json=question, timeout=_QUICK)
-        told = self._server.json(answer)
+        body = self._server.json(answer)
         flags = ("active", "queued", "completed")
-        return next((f for f in flags if isinstance(told, dict) and told.get(f) is True), "")
+        return next((f for f in flags if isinstance(body, dict) and body.get(f) is True), "")
 
     def _stop(self, *, given_up: bool = False) -> str:
         """Interrupt the job if it is ours; return what became of it, a whole sentence.

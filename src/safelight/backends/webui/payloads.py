@@ -269,21 +269,21 @@ def _put_text_encoders(payload: Payload, names: str, abilities: Abilities) -> No
     """Add text encoders to Forge's list, in which the VAE stands, too."""
     title, option = abilities.dialect.title, abilities.dialect.vae
     wanted = [name for part in names.split(",") if (name := part.strip())]
-    found = [_listed("text_encoders", name, abilities.vaes or (), title) for name in wanted]
+    modules = [_listed("text_encoders", name, abilities.vaes or (), title) for name in wanted]
     if option not in payload.options:
         payload.warnings.append(
             f"{title} has one list for text encoders and VAE; as vae is not stated, it draws with"
             " the model's own."
         )
-    files = [module.filename or module.name for module in found]
+    files = [module.filename or module.name for module in modules]
     payload.options[option] = [*payload.options.get(option, []), *files]
 
 
 def _listed(knob: str, asked: str, listed: Sequence[Model], title: str) -> Model:
     exact = [m for m in listed if asked in (m.title, m.name)]
-    found = exact or [m for m in listed if m.is_called(asked)]
-    if found:
-        return found[0]
+    matching = exact or [m for m in listed if m.is_called(asked)]
+    if matching:
+        return matching[0]
     known = [m.title for m in listed]
     raise BackendError(f"{knob} {asked!r} is unknown to {title}{name_hint(knob, asked, known)}")
 
@@ -335,18 +335,18 @@ def _put_loras(
     rest, wanted = split_loras(prompt)
     if not wanted:
         return
-    found: list[tuple[Lora, Mapping[str, Any]]] = []
+    entries: list[tuple[Lora, Mapping[str, Any]]] = []
     for lora in wanted:
         entry = next((e for e in listed or () if _is_lora(e, lora.name)), None)
         if entry is not None:
-            found.append((lora, entry))
+            entries.append((lora, entry))
         elif listed is not None:
             payload.warnings.append(
                 f"{abilities.dialect.title} lists no LoRA {lora.name!r}; its tag has no effect."
             )
     if not abilities.dialect.loras_in_prompt:
         payload.body["prompt"] = rest
-        payload.body["lora"] = [{"path": e.get("path"), "multiplier": x.unet} for x, e in found]
+        payload.body["lora"] = [{"path": e.get("path"), "multiplier": x.unet} for x, e in entries]
 
 
 def _is_lora(entry: Mapping[str, Any], name: str) -> bool:
@@ -360,11 +360,11 @@ def _finish(payload: Payload) -> None:
         body["override_settings"] = dict(payload.options)
         body["override_settings_restore_afterwards"] = True
     if payload.inline:
-        told: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         for path, value in payload.inline.items():
             *outer, last = ("sample_params.eta" if path == "eta" else path).split(".")
-            part = told
+            part = extra
             for key in outer:
                 part = part.setdefault(key, {})
             part[last] = value
-        body["prompt"] += f"<sd_cpp_extra_args>{json.dumps(told)}</sd_cpp_extra_args>"
+        body["prompt"] += f"<sd_cpp_extra_args>{json.dumps(extra)}</sd_cpp_extra_args>"

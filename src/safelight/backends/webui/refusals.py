@@ -20,18 +20,18 @@ _LONGEST = 300
 def refusal(answer: Answer) -> str | None:
     """Return what *answer* says, knobs under their own names; None when it is no such answer."""
     try:
-        told = json.loads(answer.content)
+        body = json.loads(answer.content)
     except ValueError:
         return None
-    if not isinstance(told, dict):
+    if not isinstance(body, dict):
         return None
-    detail = told.get("detail")
+    detail = body.get("detail")
     if isinstance(detail, list):
         faults = [_fault(fault) for fault in detail if isinstance(fault, dict)]
         return "; ".join(faults)[:_LONGEST] or None
     if isinstance(detail, str) and detail:
         return _with_hint(detail, answer)
-    words = [str(told[k]) for k in ("error", "message", "errors") if told.get(k)]
+    words = [str(body[k]) for k in ("error", "message", "errors") if body.get(k)]
     return _with_hint(": ".join(dict.fromkeys(words)), answer) if words else None
 
 

@@ -71,7 +71,7 @@ def server_setup(
     if dialect.vae not in ("", "sd_vae"):  # Forge has both
         defaults["vae"] = [options.get("sd_vae"), options.get(dialect.vae)]
         left_out.add("sd_vae")
-    facts |= {told: options[name] for name, told in _KNOWN.items() if name in options}
+    facts |= {fact: options[name] for name, fact in _KNOWN.items() if name in options}
     facts["options"] = {
         name: value
         for name, value in sorted(options.items())
@@ -88,14 +88,14 @@ def _model_hashes(
     models: Sequence[Model], names: Collection[str], options: Mapping[str, Any]
 ) -> dict[str, str]:
     default = str(options.get(_MODEL[0]) or "")
-    found = {
+    hashes = {
         name: model.hash
         for name in (*names, default)
         for model in models
         if model.hash and model.is_called(name)
     }
     loaded = options.get(_MODEL[1])
-    return found | {default: str(loaded)} if loaded else found
+    return hashes | {default: str(loaded)} if loaded else hashes
 
 
 def _lora_hashes(loras: Iterable[Mapping[str, Any]], names: Collection[str]) -> dict[str, str]:
@@ -125,7 +125,9 @@ def joined(setups: Mapping[str, EngineSetup]) -> EngineSetup:
         for setup in setups.values()
     ]  # fmt: skip
     facts = {**first.facts, "address": " ".join(sorted(setups))}
-    untold = tuple(dict.fromkeys(what for setup in setups.values() for what in setup.untold))
+    unknown = tuple(dict.fromkeys(what for setup in setups.values() for what in setup.untold))
     if any(setup != without[0] for setup in without):
-        untold = (*untold, f"which of {', '.join(setups)} draws, which differ")
-    return EngineSetup(facts=facts, defaults=first.defaults, contents=first.contents, untold=untold)
+        unknown = (*unknown, f"which of {', '.join(setups)} draws, which differ")
+    return EngineSetup(
+        facts=facts, defaults=first.defaults, contents=first.contents, untold=unknown
+    )

@@ -133,13 +133,13 @@ class WebuiServer:
             longest=max(request.steps or 0, hires_steps or 0) if request.steps else 0,
         )
         answer = job.carry_out(on_step)
-        told = re.search(rb'"version\\": \\"([^"\\]+)', answer.content[-65536:])
-        self.version = told[1].decode("utf-8", "replace") if told else self.version
+        version = re.search(rb'"version\\": \\"([^"\\]+)', answer.content[-65536:])
+        self.version = version[1].decode("utf-8", "replace") if version else self.version
         generation = read_drawing(self.server, abilities, request, payload.body, answer)
         _, steps = job.last_step
         if job.last_step[0] < steps or steps == 1:
-            told = generation.images[0].effective.get("steps", steps)
-            steps = max(steps, told if isinstance(told, int) else 1)
+            used = generation.images[0].effective.get("steps", steps)
+            steps = max(steps, used if isinstance(used, int) else 1)
             on_step(steps, steps)
         return Generation(
             images=generation.images, warnings=(*payload.warnings, *generation.warnings)
@@ -219,8 +219,8 @@ class WebuiServer:
         with_extra(body, request.extra)
         job = self._job(abilities, "extra-single-image", body)
         answer = job.carry_out(on_step)
-        told = self.server.json(answer)
-        image = told.get("image") if isinstance(told, dict) else None
+        enlarged = self.server.json(answer)
+        image = enlarged.get("image") if isinstance(enlarged, dict) else None
         if not image:
             raise BackendError(f"{self.server} sent no enlarged picture; its own log says why")
         picture = decoded_png(self.server, image)

@@ -51,7 +51,7 @@ FEWEST_ROWS = 5
 """Levels with fewer pictures share one column."""
 
 _RIDGE = 1 / 3.0**2  # a level's effect of 3 is still no surprise
-_UNTOLD = 0.3  # of the prior variance left: the data cannot tell the levels apart
+_INSEPARABLE = 0.3  # of the prior variance left: the data cannot tell the levels apart
 _CHUNK = 32
 
 Floats = NDArray[np.float64]
@@ -80,7 +80,9 @@ class AdjustedModel:
         prompts: Integers,
         draws: Integers,
     ) -> None:
-        self._levels = {knob: one for knob, one in levels.items() if not one.constant}
+        self._levels = {
+            knob: its_levels for knob, its_levels in levels.items() if not its_levels.constant
+        }
         self._weights = weights / weights.mean()
         self._columns: dict[str, Integers] = {}
         self._design = self._made_design(len(readings))
@@ -102,18 +104,22 @@ class AdjustedModel:
 
         rows, columns = [np.arange(count)], [np.zeros(count, np.int64)]
         width = 1
-        for knob, one in self._levels.items():
-            base = one.reference if one.reference is not None else int(np.argmax(one.counts))
-            rare = int((one.codes < 0).sum()) + int(one.counts[one.counts < FEWEST_ROWS].sum())
-            column = np.full(len(one.names) + 1, -1, np.int64)
-            for level, used in enumerate(one.counts):
+        for knob, levels in self._levels.items():
+            base = (
+                levels.reference if levels.reference is not None else int(np.argmax(levels.counts))
+            )
+            rare = int((levels.codes < 0).sum()) + int(
+                levels.counts[levels.counts < FEWEST_ROWS].sum()
+            )
+            column = np.full(len(levels.names) + 1, -1, np.int64)
+            for level, used in enumerate(levels.counts):
                 if level != base and used >= FEWEST_ROWS:
                     column[level], width = width, width + 1
-            lost = np.append(one.counts < FEWEST_ROWS, True)  # the last is for code -1
+            lost = np.append(levels.counts < FEWEST_ROWS, True)  # the last is for code -1
             lost[base] = False
             if rare >= FEWEST_ROWS:
                 column[lost], width = width, width + 1
-            own = column[one.codes]
+            own = column[levels.codes]
             at = np.flatnonzero(own >= 0)
             rows.append(at)
             columns.append(own[at])
@@ -208,19 +214,19 @@ class AdjustedModel:
         """
         if knob not in self._columns:
             return {}
-        one, column = self._levels[knob], self._columns[knob]
+        levels, column = self._levels[knob], self._columns[knob]
         usable = [
             level
-            for level, used in enumerate(one.counts)
-            if level != one.reference and used >= FEWEST_ROWS
+            for level, used in enumerate(levels.counts)
+            if level != levels.reference and used >= FEWEST_ROWS
         ]
-        found: dict[int, Estimate] = {}
+        estimates: dict[int, Estimate] = {}
         for start in range(0, len(usable), _CHUNK):
             part = usable[start : start + _CHUNK]
-            found |= self._some(one, part, self._contrasts(one, column, part))
-        return found
+            estimates |= self._some(levels, part, self._contrasts(levels, column, part))
+        return estimates
 
-    def _contrasts(self, one: KnobLevels, column: Integers, part: Sequence[int]) -> Floats:
+    def _contrasts(self, levels: KnobLevels, column: Integers, part: Sequence[int]) -> Floats:
         """Return the contrast c of each level in *part*, float64[p, levels].
 
         It is 1 for the level; and, where there is no reference, -n_l / sum n for every other
@@ -228,8 +234,8 @@ class AdjustedModel:
         """
         contrasts = np.zeros((self._design.shape[1], len(part)))
         for place, level in enumerate(part):
-            if one.reference is None:
-                share = np.where(one.counts >= FEWEST_ROWS, one.counts, 0).astype(np.float64)
+            if levels.reference is None:
+                share = np.where(levels.counts >= FEWEST_ROWS, levels.counts, 0).astype(np.float64)
                 share[level] = 0
                 share /= max(share.sum(), 1.0)
                 has = column[:-1] >= 0
@@ -238,16 +244,18 @@ class AdjustedModel:
                 contrasts[column[level], place] += 1
         return contrasts
 
-    def _some(self, one: KnobLevels, part: Sequence[int], contrasts: Floats) -> dict[int, Estimate]:
+    def _some(
+        self, levels: KnobLevels, part: Sequence[int], contrasts: Floats
+    ) -> dict[int, Estimate]:
         from scipy.linalg import cho_solve
 
         solved = cho_solve(self._factor, contrasts)
         left_over = np.einsum("ij,ij->j", contrasts, solved) * _RIDGE * self._noise
-        told = left_over < _UNTOLD * np.square(contrasts).sum(axis=0)
+        separable = left_over < _INSEPARABLE * np.square(contrasts).sum(axis=0)
         reach = self._starred(solved)
-        found = {}
+        estimates = {}
         for place, level in enumerate(part):
-            if not told[place]:
+            if not separable[place]:
                 continue
             pull = self._weights * reach[:, place]
             difference = float(pull @ self._moved)
@@ -256,15 +264,15 @@ class AdjustedModel:
             error = float("inf")
             if effective > 1.5:
                 error = self._robust_error(pull, self._left, effective)
-            at = one.codes == level
-            found[level] = Estimate(
+            at = levels.codes == level
+            estimates[level] = Estimate(
                 difference=difference,
                 error=error,
                 freedom=max(effective - 1, 1.0),
-                comparisons=int(one.counts[level]),
+                comparisons=int(levels.counts[level]),
                 prompts=int(np.count_nonzero(np.bincount(self._prompt[at]))),
             )
-        return found
+        return estimates
 
     def leanings(self, columns: Floats) -> Floats:
         """Return roughly how many errors each column's coefficient is from zero, or fewer.

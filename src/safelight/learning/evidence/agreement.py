@@ -55,7 +55,7 @@ def rater_agreement(
     """
     stars = (evidence.values >= 1) & (evidence.values <= 5)
     alpha, pictures = krippendorff_alpha(evidence.images[stars], evidence.values[stars])
-    busiest = sorted(raters, key=lambda one: -len(one[0]))[: int((2 * _PAIRS_OF_RATERS) ** 0.5)]
+    busiest = sorted(raters, key=lambda rater: -len(rater[0]))[: int((2 * _PAIRS_OF_RATERS) ** 0.5)]
     taus, shared = [], 0
     for (rows, scores), (other_rows, other_scores) in combinations(busiest, 2):
         _, at, other_at = np.intersect1d(rows, other_rows, return_indices=True)

@@ -25,11 +25,11 @@ class Confounder:
 
     Attributes:
         knob: The other knob.
-        told: What was found, a sentence without its full stop.
+        reason: What was found, a sentence without its full stop.
     """
 
     knob: str
-    told: str
+    reason: str
 
 
 class TogetherCounts:
@@ -44,9 +44,9 @@ class TogetherCounts:
         if (other, knob) in self._tables:
             return self._tables[other, knob].T
         if (knob, other) not in self._tables:
-            one, two = self._levels[knob], self._levels[other]
-            height, width = len(one.names) + 1, len(two.names) + 1  # the last is for code -1
-            cells = (one.codes % height) * width + two.codes % width
+            mine, theirs = self._levels[knob], self._levels[other]
+            height, width = len(mine.names) + 1, len(theirs.names) + 1  # the last is for code -1
+            cells = (mine.codes % height) * width + theirs.codes % width
             table = np.bincount(cells, minlength=height * width).reshape(height, width)
             self._tables[knob, other] = table[:-1, :-1]
         return self._tables[knob, other]
@@ -61,31 +61,35 @@ class TogetherCounts:
 
         from 0 to 1; below 0.02 is as good as nothing. It is 1 less the total variation distance.
         """
-        one = self._levels[knob]
-        found = []
+        levels = self._levels[knob]
+        confounders = []
         for name, other in self._levels.items():
             if name == knob or other.constant or _tells_pictures_apart(other):
                 continue
             table = self.table(knob, name)
             mine = table[level]
             whole = table.sum(axis=0) - mine
-            theirs = whole if one.reference is None else table[one.reference]
+            theirs = whole if levels.reference is None else table[levels.reference]
             if not mine.sum() or not theirs.sum():
                 continue
             common = np.minimum(mine / mine.sum(), theirs / theirs.sum()).sum()
             if common < _SHARED:
-                against = "everything else" if one.reference is None else one.names[one.reference]
-                told = (
-                    f"{knob} {one.names[level]} was only ever used with"
+                against = (
+                    "everything else"
+                    if levels.reference is None
+                    else levels.names[levels.reference]
+                )
+                reason = (
+                    f"{knob} {levels.names[level]} was only ever used with"
                     f" {_listed(name, other, mine)}, and {knob} {against} only with"
                     f" {_listed(name, other, theirs)}"
                 )
-                found.append(Confounder(knob=name, told=told))
-        return tuple(found)
+                confounders.append(Confounder(knob=name, reason=reason))
+        return tuple(confounders)
 
     def only_used_with(self, knob: str, level: int) -> tuple[str, ...]:
         """Return what this level was only ever used with, of knobs that varied elsewhere."""
-        found = []
+        sentences = []
         for name, other in self._levels.items():
             if name == knob or other.constant or name.startswith(("term:", LORA)):
                 continue
@@ -93,11 +97,11 @@ class TogetherCounts:
             used = np.flatnonzero(table[level])
             elsewhere = np.count_nonzero(table.sum(axis=0) - table[level])
             if len(used) == 1 and elsewhere > 1:
-                found.append(
+                sentences.append(
                     f"{knob} {self._levels[knob].names[level]} was only ever used with"
                     f" {name} {other.names[used[0]]}"
                 )
-        return tuple(found)
+        return tuple(sentences)
 
 
 def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
@@ -109,25 +113,25 @@ def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
     follows no knob, only others of its kind: the parts of an extension, whether that was used.
     """
     counts = TogetherCounts(levels)
-    found: dict[str, str] = {}
+    leaders: dict[str, str] = {}
     order = list(levels)
     for knob in order:
-        one = levels[knob]
-        if one.different != 2 or ABSENT not in one.names:
+        mine = levels[knob]
+        if mine.different != 2 or ABSENT not in mine.names:
             continue
         for other in order:
-            two = levels[other]
-            leads = ABSENT not in two.names or order.index(other) < order.index(knob)
+            theirs = levels[other]
+            leads = ABSENT not in theirs.names or order.index(other) < order.index(knob)
             if knob.startswith(EXTRA) and not other.startswith(EXTRA):
                 continue
-            if other == knob or other in found or two.constant or not leads:
+            if other == knob or other in leaders or theirs.constant or not leads:
                 continue
-            if two.different > _MOST_LEADING or other.startswith(("term:", LORA)):
+            if theirs.different > _MOST_LEADING or other.startswith(("term:", LORA)):
                 continue
             if (np.count_nonzero(counts.table(other, knob), axis=1) <= 1).all():
-                found[knob] = other
+                leaders[knob] = other
                 break
-    return found
+    return leaders
 
 
 def _tells_pictures_apart(other: KnobLevels) -> bool:

@@ -68,15 +68,15 @@ def least(
             way[free] = -slope[free] / max(1.0, float(np.linalg.norm(slope[free])))
         else:
             way[free] = -curvature[np.ix_(free, free)] @ slope[free]
-        found = _step_down(cost, point, value, slope, way, low, high)
-        if found is None:
+        step = _step_down(cost, point, value, slope, way, low, high)
+        if step is None:
             if curvature is None:
                 break
             curvature = None  # what is believed of it leads nowhere: begin anew
             continue
-        moved, bent = found[0] - point, found[2] - slope
-        settled = value - found[1] <= _SETTLED * max(abs(value), abs(found[1]), 1.0)
-        point, value, slope = found
+        moved, bent = step[0] - point, step[2] - slope
+        settled = value - step[1] <= _SETTLED * max(abs(value), abs(step[1]), 1.0)
+        point, value, slope = step
         curvature = _learned(curvature, moved, bent)
         if settled:
             break

@@ -168,9 +168,9 @@ def draw_effects(effects: Effects, *, title: str, rated_by: str) -> Drawing:
     )
     drawing.text(_MARGIN, 58, under, colour=FAINT, room=_WIDTH - 2 * _MARGIN)
     top = y = 92.0
-    if effects.told or not rows:
-        told = effects.told or "no knob varied in the rated pictures: nothing to compare"
-        drawing.text(_MARGIN, y, told, room=_WIDTH - 2 * _MARGIN)
+    if effects.reason or not rows:
+        reason = effects.reason or "no knob varied in the rated pictures: nothing to compare"
+        drawing.text(_MARGIN, y, reason, room=_WIDTH - 2 * _MARGIN)
         drawing.height = round(y + 40)
         return drawing
     tall = sum(_HEAD if c is None or len(_shown(k)) == 1 else _ROW for k, c in rows)
@@ -192,7 +192,7 @@ def draw_effects(effects: Effects, *, title: str, rated_by: str) -> Drawing:
     for interaction in effects.interactions[:4]:
         y += _ROW
         drawing.dot(_MARGIN + 5, y, 4, INK, INK)
-        drawing.text(_MARGIN + 18, y, interaction.told, room=_WIDTH - 2 * _MARGIN - 18)
+        drawing.text(_MARGIN + 18, y, interaction.summary, room=_WIDTH - 2 * _MARGIN - 18)
     drawing.height = round(y + _MARGIN)
     return drawing
 
@@ -209,18 +209,18 @@ def _rows(effects: Effects) -> tuple[list[tuple[KnobEffect, Comparison | None]],
             continue
         if len(shown) > 1:
             rows.append((knob, None))
-        rows += [(knob, one) for one in shown]
+        rows += [(knob, comparison) for comparison in shown]
     return rows, left_out
 
 
 def _shown(knob: KnobEffect) -> Sequence[Comparison]:
-    if all(one.status == "few" for one in knob.comparisons):
+    if all(comparison.status == "few" for comparison in knob.comparisons):
         return ()
     if len(knob.comparisons) <= _MOST_LEVELS:
         return knob.comparisons
     order = {"clear": 0, "confounded": 1}
     return sorted(
-        (one for one in knob.comparisons if one.status != "few"),
+        (comparison for comparison in knob.comparisons if comparison.status != "few"),
         key=lambda c: (order.get(c.status, 2), -abs(c.expected or 0)),
     )[:_MOST_LEVELS]
 
@@ -260,49 +260,54 @@ def _draw_knob(drawing: Drawing, knob: KnobEffect, y: float, level: str) -> None
     """Write a knob's name, and what is compared where there is room."""
     drawing.text(_MARGIN, y, knob.knob, bold=True, room=_LABELS - 24)
     against = knob.comparisons[0].against
-    told = f"{level} against {against}" if level else f"against {against}"
+    caption = f"{level} against {against}" if level else f"against {against}"
     x = _MARGIN + _LABELS - 12
     room = _LABELS - _wide(knob.knob, _TEXT) - 30
     if room > 50 and level != "with":
-        drawing.text(x, y, told, size=_SMALL, colour=FAINT, anchor="end", room=room)
+        drawing.text(x, y, caption, size=_SMALL, colour=FAINT, anchor="end", room=room)
 
 
-def _draw_row(drawing: Drawing, axis: _Axis, one: Comparison, y: float) -> None:
+def _draw_row(drawing: Drawing, axis: _Axis, comparison: Comparison, y: float) -> None:
     end = _MARGIN + _LABELS + _AXIS
-    if one.difference is None or one.low is None or one.high is None:
-        told = "; ".join(one.notes) or f"not enough evidence; about {one.more} more ratings"
+    if comparison.difference is None or comparison.low is None or comparison.high is None:
+        note = (
+            "; ".join(comparison.notes)
+            or f"not enough evidence; about {comparison.more} more ratings"
+        )
         start = axis.place(0) + 8
         drawing.box(start - 4, y - 9, end - start, 18, PAPER)
-        drawing.text(start, y, told, size=_SMALL, colour=FAINT, room=_WIDTH - _MARGIN - start - 60)
-        drawing.text(_WIDTH - _MARGIN, y, f"n = {one.n}", size=_SMALL, colour=FAINT, anchor="end")
+        drawing.text(start, y, note, size=_SMALL, colour=FAINT, room=_WIDTH - _MARGIN - start - 60)
+        drawing.text(
+            _WIDTH - _MARGIN, y, f"n = {comparison.n}", size=_SMALL, colour=FAINT, anchor="end"
+        )
         return
-    clear = one.status == "clear"
-    colour = (BETTER if one.difference > 0 else WORSE) if clear else OPEN
-    left, right = axis.place(one.low), axis.place(one.high)
+    clear = comparison.status == "clear"
+    colour = (BETTER if comparison.difference > 0 else WORSE) if clear else OPEN
+    left, right = axis.place(comparison.low), axis.place(comparison.high)
     drawing.line(left, y, right, y, colour, 2.6 if clear else 2)
-    for x, value in ((left, one.low), (right, one.high)):
+    for x, value in ((left, comparison.low), (right, comparison.high)):
         inside = abs(value) <= axis.reach
         drawing.line(x, y - (4 if inside else 0), x, y + (4 if inside else 0), colour, 2)
-    if one.expected is not None:
-        x = axis.place(one.expected)
+    if comparison.expected is not None:
+        x = axis.place(comparison.expected)
         drawing.line(x, y - 8, x, y + 8, colour, 1)
-    fill = PAPER if one.status == "open" else colour
-    drawing.dot(axis.place(one.difference), y, 5, fill, colour)
-    figure = f"{one.difference:+.2f}  [{one.low:+.2f}, {one.high:+.2f}]"
+    fill = PAPER if comparison.status == "open" else colour
+    drawing.dot(axis.place(comparison.difference), y, 5, fill, colour)
+    figure = f"{comparison.difference:+.2f}  [{comparison.low:+.2f}, {comparison.high:+.2f}]"
     drawing.text(
         end + _FIGURES, y, figure, size=_SMALL, colour=INK if clear else FAINT, anchor="end"
     )
-    unit = "pairs" if one.basis == "pairs" else "pictures"
+    unit = "pairs" if comparison.basis == "pairs" else "pictures"
     drawing.text(
-        _WIDTH - _MARGIN, y, f"n = {one.n:,} {unit}", size=_SMALL,
+        _WIDTH - _MARGIN, y, f"n = {comparison.n:,} {unit}", size=_SMALL,
         colour=FAINT, anchor="end",
     )  # fmt: skip
 
 
 def _draw_key(drawing: Drawing, axis: _Axis, y: float, left_out: int) -> float:
     middle = axis.place(0)
-    told = "difference in score with its 95 % interval; 1 is the spread of all rated pictures"
-    drawing.text(middle, y, told, size=_SMALL, colour=FAINT, anchor="middle")
+    caption = "difference in score with its 95 % interval; 1 is the spread of all rated pictures"
+    drawing.text(middle, y, caption, size=_SMALL, colour=FAINT, anchor="middle")
     y += 30
     x = float(_MARGIN)
     for rim, fill, name in (

@@ -117,7 +117,7 @@ class KnobEffect:
     Attributes:
         knob: Its name.
         status: The best of its comparisons' status, or ``constant``.
-        told: What is known, in a sentence.
+        summary: What is known, in a sentence.
         comparisons: One per level, in the order of the levels; empty for a constant knob.
         unused: Values used too rarely to be looked at.
         follows: The knob that decides it; empty for a knob of its own.
@@ -125,7 +125,7 @@ class KnobEffect:
 
     knob: str
     status: Status | Literal["constant"]
-    told: str
+    summary: str
     comparisons: tuple[Comparison, ...] = ()
     unused: int = 0
     follows: str = ""
@@ -142,7 +142,7 @@ class Effects:
         gone: Rated pictures without a row.
         knobs: The clearest first.
         interactions: Pairs of knobs that do not act side by side.
-        told: Why nothing can be said at all; empty otherwise.
+        reason: Why nothing can be said at all; empty otherwise.
         undone: Settings beside knobs that alone undo pairs.
     """
 
@@ -152,7 +152,7 @@ class Effects:
     gone: int
     knobs: tuple[KnobEffect, ...] = ()
     interactions: tuple[Interaction, ...] = ()
-    told: str = ""
+    reason: str = ""
     undone: tuple[UndonePairs, ...] = ()
 
     @property
@@ -174,12 +174,12 @@ def find_effects(trials: Trials) -> Effects:
         prompts=len(np.unique(trials.prompts.codes)),
         gone=trials.gone,
     )
-    told = _why_nothing(trials)
-    if told:
-        return replace(blank, told=told)
+    reason = _why_nothing(trials)
+    if reason:
+        return replace(blank, reason=reason)
     every = knob_levels(trials)
     follow = followers(every)
-    levels = {knob: one for knob, one in every.items() if knob not in follow}
+    levels = {knob: its_levels for knob, its_levels in every.items() if knob not in follow}
     weights = np.maximum(1 - np.square(trials.deviations), 0.02)
     prompts, draws = _clusters(trials)
     model = AdjustedModel(levels, trials.readings, weights, prompts, draws)
@@ -189,26 +189,26 @@ def find_effects(trials: Trials) -> Effects:
         beside["prompt"] = _prompt_levels(trials.prompts)
     together = TogetherCounts(beside)
     drafts = []
-    for knob, one in levels.items():
-        if one.constant:
+    for knob, its_levels in levels.items():
+        if its_levels.constant:
             continue
-        paired = paired_estimates(one, alike[knob], trials.readings, weights, prompts)
+        paired = paired_estimates(its_levels, alike[knob], trials.readings, weights, prompts)
         adjusted = model.estimates(knob)
-        for level in range(len(one.names)):
-            if level != one.reference:
-                found = paired.get(level), adjusted.get(level)
-                drafts.append(_draft(one, level, *found, together))
+        for level in range(len(its_levels.names)):
+            if level != its_levels.reference:
+                estimates = paired.get(level), adjusted.get(level)
+                drafts.append(_draft(its_levels, level, *estimates, together))
     drafts = _corrected(_shrunk(drafts))
     knobs = [
-        _knob_effect(one, [d.comparison() for d in drafts if d.knob == knob])
-        for knob, one in levels.items()
+        _knob_effect(its_levels, [d.comparison() for d in drafts if d.knob == knob])
+        for knob, its_levels in levels.items()
     ]
     knobs += [
         KnobEffect(
             knob=knob,
             status="constant",
             follows=leader,
-            told=f"{knob} was {next(n for n in every[knob].names if n != ABSENT)} or not there,"
+            summary=f"{knob} was {next(n for n in every[knob].names if n != ABSENT)} or not there,"
             f" which {leader} decided: it is counted with {leader}",
         )
         for knob, leader in follow.items()
@@ -332,7 +332,7 @@ def _rounded_up(number: float) -> int:
 
 
 def _draft(
-    one: KnobLevels,
+    levels: KnobLevels,
     level: int,
     paired: Estimate | None,
     adjusted: Estimate | None,
@@ -349,15 +349,15 @@ def _draft(
     """
     from scipy.special import stdtr, stdtrit
 
-    knob = one.knob
-    own = int(one.counts[level])
-    others = int(one.counts.sum()) - own
-    if one.reference is not None:
-        others = int(one.counts[one.reference])
+    knob = levels.knob
+    own = int(levels.counts[level])
+    others = int(levels.counts.sum()) - own
+    if levels.reference is not None:
+        others = int(levels.counts[levels.reference])
     draft = _Draft(
         knob=knob,
-        level=one.names[level],
-        against="all others" if one.reference is None else one.names[one.reference],
+        level=levels.names[level],
+        against="all others" if levels.reference is None else levels.names[levels.reference],
         pictures=own,
         other_pictures=others,
         n=own,
@@ -372,7 +372,9 @@ def _draft(
     together = () if paired else counts.confounders(knob, level)
     if not paired and (together or adjusted is None):
         draft.status = "confounded"
-        draft.notes = tuple(one.told for one in together) or counts.only_used_with(knob, level)
+        draft.notes = tuple(confounder.reason for confounder in together) or counts.only_used_with(
+            knob, level
+        )
         draft.notes = draft.notes or ("the other knobs together imply which it is",)
         return draft
     draft.basis = "pairs" if paired else "adjusted"
@@ -403,11 +405,11 @@ def _shrunk(drafts: Sequence[_Draft]) -> list[_Draft]:
 
     Source: Efron and Morris 1975.
     """
-    told = [draft for draft in drafts if draft.estimate is not None]
+    estimated = [draft for draft in drafts if draft.estimate is not None]
     groups: dict[str, list[_Draft]] = {}
-    for draft in told:
+    for draft in estimated:
         groups.setdefault(draft.knob, []).append(draft)
-    common = _spread(told)
+    common = _spread(estimated)
     for group in groups.values():
         spread = _spread(group) if len(group) >= 8 else common
         for draft in group:
@@ -477,47 +479,56 @@ def _corrected(drafts: Sequence[_Draft]) -> list[_Draft]:
 _ORDER: Sequence[str] = ("clear", "open", "small", "confounded", "few", "constant")
 
 
-def _knob_effect(one: KnobLevels, comparisons: Sequence[Comparison]) -> KnobEffect:
-    unused = one.different - len(one.names) if one.values is None else 0
-    if one.constant:
-        told = f"{one.knob} was always {one.names[0]}: nothing to compare"
-        return KnobEffect(knob=one.knob, status="constant", told=told)
+def _knob_effect(levels: KnobLevels, comparisons: Sequence[Comparison]) -> KnobEffect:
+    unused = levels.different - len(levels.names) if levels.values is None else 0
+    if levels.constant:
+        summary = f"{levels.knob} was always {levels.names[0]}: nothing to compare"
+        return KnobEffect(knob=levels.knob, status="constant", summary=summary)
     status = min((c.status for c in comparisons), key=_ORDER.index)
     best = max(
         (c for c in comparisons if c.status == status), key=lambda c: (abs(c.expected or 0), c.n)
     )
-    told = told_comparison(one.knob, best)
+    summary = comparison_summary(levels.knob, best)
     if all(c.status == "few" for c in comparisons):
-        told = (
-            f"not enough evidence about {one.knob}: {one.different} values in"
-            f" {int(one.counts.sum())} rated pictures, and none has {FEWEST_PAIRS} pairs or"
+        summary = (
+            f"not enough evidence about {levels.knob}: {levels.different} values in"
+            f" {int(levels.counts.sum())} rated pictures, and none has {FEWEST_PAIRS} pairs or"
             f" {FEWEST_PICTURES} pictures on both sides"
         )
     return KnobEffect(
-        knob=one.knob, status=status, told=told, comparisons=tuple(comparisons), unused=unused
+        knob=levels.knob,
+        status=status,
+        summary=summary,
+        comparisons=tuple(comparisons),
+        unused=unused,
     )
 
 
-def told_comparison(knob: str, one: Comparison) -> str:
-    """Return what *one* says of *knob*, in a sentence without its full stop."""
-    name = f"{knob} {one.level} against {one.against}"
-    if one.status == "confounded":
-        return f"{name} cannot be told: {'; '.join(one.notes)}"
-    if one.difference is None or one.low is None or one.high is None:
-        if one.notes:
-            return f"{name}: {'; '.join(one.notes)}"
-        return f"not enough evidence about {name}: n = {one.n}, about {one.more} more ratings"
-    rests = f"{one.n} pairs alike in all else" if one.basis == "pairs" else (
-        f"{one.n} pictures, the other knobs held in mind"
+def comparison_summary(knob: str, comparison: Comparison) -> str:
+    """Return what *comparison* says of *knob*, in a sentence without its full stop."""
+    name = f"{knob} {comparison.level} against {comparison.against}"
+    if comparison.status == "confounded":
+        return f"{name} cannot be told: {'; '.join(comparison.notes)}"
+    if comparison.difference is None or comparison.low is None or comparison.high is None:
+        if comparison.notes:
+            return f"{name}: {'; '.join(comparison.notes)}"
+        return (
+            f"not enough evidence about {name}: n = {comparison.n},"
+            f" about {comparison.more} more ratings"
+        )
+    rests = f"{comparison.n} pairs alike in all else" if comparison.basis == "pairs" else (
+        f"{comparison.n} pictures, the other knobs held in mind"
     )  # fmt: skip
-    figure = f"{one.difference:+.2f} [{one.low:+.2f}, {one.high:+.2f}], {rests}"
-    if one.status == "clear":
-        return f"{name} is {'better' if one.difference > 0 else 'worse'}: {figure}"
-    if one.status == "small":
+    figure = (
+        f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}], {rests}"
+    )
+    if comparison.status == "clear":
+        return f"{name} is {'better' if comparison.difference > 0 else 'worse'}: {figure}"
+    if comparison.status == "small":
         return f"{name} makes no difference that matters: {figure}"
-    return f"not enough evidence about {name}: {figure}; about {one.more} more ratings"
+    return f"not enough evidence about {name}: {figure}; about {comparison.more} more ratings"
 
 
-def _clearest_first(one: KnobEffect) -> tuple[int, float, str]:
-    largest = max((abs(c.expected or 0) for c in one.comparisons), default=0.0)
-    return (_ORDER.index(one.status), -largest, one.knob)
+def _clearest_first(effect: KnobEffect) -> tuple[int, float, str]:
+    largest = max((abs(c.expected or 0) for c in effect.comparisons), default=0.0)
+    return (_ORDER.index(effect.status), -largest, effect.knob)

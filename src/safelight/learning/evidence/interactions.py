@@ -72,7 +72,7 @@ class Interaction:
     pictures: int
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What it says, in a sentence without its full stop."""
         sign, word = (1, "more") if self.difference > 0 else (-1, "less")
         low, high = sorted((sign * self.low, sign * self.high))
@@ -131,14 +131,22 @@ def find_interactions(
     some = np.unique(np.linspace(0, count - 1, min(count, _MOST_ROWS)).astype(np.int64))
     thinned = {
         knob: KnobLevels(
-            knob=knob, names=one.names, codes=one.codes[some], values=one.values,
-            counts=np.bincount(one.codes[some][one.codes[some] >= 0], minlength=len(one.names)),
-            reference=one.reference, different=one.different,
+            knob=knob,
+            names=its_levels.names,
+            codes=its_levels.codes[some],
+            values=its_levels.values,
+            counts=np.bincount(
+                its_levels.codes[some][its_levels.codes[some] >= 0], minlength=len(its_levels.names)
+            ),
+            reference=its_levels.reference,
+            different=its_levels.different,
         )
-        for knob, one in levels.items()
-        if len(one.names) <= _MOST_BESIDE
-    }  # fmt: skip
-    parts = {knob: _parts(one) for knob, one in thinned.items() if not one.constant}
+        for knob, its_levels in levels.items()
+        if len(its_levels.names) <= _MOST_BESIDE
+    }
+    parts = {
+        knob: _parts(its_levels) for knob, its_levels in thinned.items() if not its_levels.constant
+    }
     usable = [knob for knob, own in parts.items() if own]
     varied = sorted(usable, key=lambda k: max(p.column.var() for p in parts[k]), reverse=True)
     chosen = sorted(varied[:_MOST_KNOBS], key=list(levels).index)
@@ -164,53 +172,55 @@ def find_interactions(
             tried.append(_Tried(1.0, knob, other, looks[0], None))
         else:
             tried.append(_Tried(best[0], knob, other, looks[best[1]], best[2]))
-    tried.sort(key=lambda one: one.chance)
-    found = []
+    tried.sort(key=lambda look: look.chance)
+    interactions = []
     corrected = 0.0
     for place, look in enumerate(tried):
         corrected = max(corrected, look.chance * (len(tried) - place))
         estimate = look.estimate
         if corrected > risk or estimate is None:
             break
-        one, two = look.parts
+        first, second = look.parts
         reach = float(stdtrit(estimate.freedom, 0.975)) * estimate.error
-        found.append(
+        interactions.append(
             Interaction(
                 knob=look.knob,
-                change=one.change,
+                change=first.change,
                 other=look.other,
-                other_change=two.change,
+                other_change=second.change,
                 difference=estimate.difference,
                 low=estimate.difference - reach,
                 high=estimate.difference + reach,
                 chance=corrected,
-                n=int((one.after & two.after).sum()),
+                n=int((first.after & second.after).sum()),
                 pictures=len(some),
             )
         )
-    return tuple(found)
+    return tuple(interactions)
 
 
-def _enough(one: _Part, two: _Part) -> bool:
-    cells = [(a & b).sum() for a in (one.after, ~one.after) for b in (two.after, ~two.after)]
+def _enough(first: _Part, second: _Part) -> bool:
+    cells = [
+        (a & b).sum() for a in (first.after, ~first.after) for b in (second.after, ~second.after)
+    ]
     return bool(min(cells) >= _FEWEST_BOTH)
 
 
-def _product(one: _Part, two: _Part) -> Floats:
+def _product(first: _Part, second: _Part) -> Floats:
     """Return z of the module, float64[n]."""
-    centred = one.column - one.column.mean()
-    return np.asarray(centred * (two.column - two.column.mean()), np.float64)
+    centred = first.column - first.column.mean()
+    return np.asarray(centred * (second.column - second.column.mean()), np.float64)
 
 
-def _parts(one: KnobLevels) -> list[_Part]:
+def _parts(levels: KnobLevels) -> list[_Part]:
     """Return the columns of a knob, float64[n] each, without unit.
 
     Numbers have one, (v - low) / (high - low), with v the mean value of a row's level, low and
     high the 10 % and 90 % quantiles of v, or least and greatest where those are one. Texts have
     one per level but the reference, 1 where the level is used, else 0.
     """
-    if one.values is not None and np.isfinite(one.values).all():
-        column = one.values[one.codes]
+    if levels.values is not None and np.isfinite(levels.values).all():
+        column = levels.values[levels.codes]
         low, high = np.quantile(column, (0.1, 0.9))
         if not low < high:
             low, high = column.min(), column.max()
@@ -218,13 +228,13 @@ def _parts(one: KnobLevels) -> list[_Part]:
         middle = np.median(scaled)
         after = scaled > middle if (scaled > middle).any() else scaled >= middle
         return [_Part(change=(f"{low:.4g}", f"{high:.4g}"), column=scaled, after=after)]
-    if one.reference is None or len(one.names) > _MOST_LEVELS:
+    if levels.reference is None or len(levels.names) > _MOST_LEVELS:
         return []
-    base = one.names[one.reference]
-    found = []
-    for level, name in enumerate(one.names):
-        if level != one.reference and one.counts[level] >= 2 * _FEWEST_BOTH:
-            own = one.codes == level
+    base = levels.names[levels.reference]
+    parts = []
+    for level, name in enumerate(levels.names):
+        if level != levels.reference and levels.counts[level] >= 2 * _FEWEST_BOTH:
+            own = levels.codes == level
             change = (base, name)
-            found.append(_Part(change=change, column=own.astype(np.float64), after=own))
-    return found
+            parts.append(_Part(change=change, column=own.astype(np.float64), after=own))
+    return parts

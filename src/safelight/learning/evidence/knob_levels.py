@@ -61,8 +61,8 @@ def knob_levels(trials: Trials) -> Mapping[str, KnobLevels]:
     about as many rows each. The reference is the level used most, for LoRAs and prompt terms
     their absence.
     """
-    found = {name: _of_numbers(name, column) for name, column in trials.numbers.items()}
-    return found | {name: _of_texts(name, column) for name, column in trials.levels.items()}
+    levels = {name: _of_numbers(name, column) for name, column in trials.numbers.items()}
+    return levels | {name: _of_texts(name, column) for name, column in trials.levels.items()}
 
 
 def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
@@ -158,15 +158,15 @@ def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, N
     for name, column in own.items():
         if not name.startswith("term:"):  # the prompt itself says which terms it has
             rest = rest + column
-    found = {}
+    alike = {}
     for name, column in own.items():
         if name.startswith("term:"):
             names = trials.levels[name].names
             terms = {name.removeprefix("term:")} if names == ("without", "with") else set(names)
-            found[name] = rest + _prompts_without(trials.prompts, terms)
+            alike[name] = rest + _prompts_without(trials.prompts, terms)
         else:
-            found[name] = rest - column + prompt
-    return found
+            alike[name] = rest - column + prompt
+    return alike
 
 
 def _prompts_without(prompts: Levels, terms: set[str]) -> NDArray[np.uint64]:

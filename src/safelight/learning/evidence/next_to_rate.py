@@ -118,8 +118,10 @@ def rating_pool(
     means, deviations, scored = np.zeros(size), np.ones(size), np.zeros(size, bool)
     if scores is not None and scores.identities:
         pairs = zip(columns.get("sha256", empty), columns.get("pixel_sha256", empty), strict=True)
-        found = [scores.place(*(d if isinstance(d, str) else None for d in pair)) for pair in pairs]
-        at = np.array([-1 if place is None else place for place in found], np.int64)
+        score_rows = [
+            scores.place(*(d if isinstance(d, str) else None for d in pair)) for pair in pairs
+        ]
+        at = np.array([-1 if place is None else place for place in score_rows], np.int64)
         scored = at >= 0
         means[scored] = scores.scores[at[scored]]
         deviations[scored] = scores.deviations[at[scored]]
@@ -135,8 +137,8 @@ def rating_pool(
             predicted += np.append(effects, 0.0)[column]
         means = np.where(scored, means, predicted)
     # What a picture's own ratings leave open, beside what its knobs say anyway.
-    told = 1 / (1 / _OWN_VARIANCE + 1 / _reading_variance(deviations))
-    own = np.where(scored, told, _OWN_VARIANCE)
+    variance = 1 / (1 / _OWN_VARIANCE + 1 / _reading_variance(deviations))
+    own = np.where(scored, variance, _OWN_VARIANCE)
     return RatingPool(
         means=means, own=own, prompts=_grouped(prompts), seeds=_grouped(seeds), columns=places,
         covariance=covariance, scored=scored,
@@ -236,9 +238,9 @@ def next_pairs(
         best = int(np.argmax(gain))
         if gain[best] < 0:
             break
-        one, other = (int(place) for place in pairs[best][rng.permutation(2)])
-        chosen.append((one, other))
-        shown[[one, other]] += 1
+        first, other = (int(place) for place in pairs[best][rng.permutation(2)])
+        chosen.append((first, other))
+        shown[[first, other]] += 1
         row = apart[best]
         toward = covariance @ row
         noise = float(own[best]) + 2 * _PICK_SD**2
@@ -286,14 +288,14 @@ def _possible_pairs(
     """Return (m, 2) pairs: of one prompt and seed, of one prompt, and only else of any two."""
     left_out = np.zeros(len(pool), bool)
     left_out[list(leave_out)] = True
-    found = [
+    pairs = [
         pool.seeds.pairs(_CANDIDATES, left_out, rng),
         pool.prompts.pairs(_CANDIDATES // 2, left_out, rng),
     ]
-    if not sum(map(len, found)):
+    if not sum(map(len, pairs)):
         whole = _grouped(np.zeros(len(pool), np.int64))
-        found = [whole.pairs(_CANDIDATES, left_out, rng)]
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+        pairs = [whole.pairs(_CANDIDATES, left_out, rng)]
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,8 +326,8 @@ class _Groups:
         sizes = self.sizes[first]
         step = 1 + (rng.random(len(first)) * (sizes - 1)).astype(np.int64)
         second = self.starts[first] + (first - self.starts[first] + step) % sizes
-        found = np.column_stack([self.order[first], self.order[second]])
-        return np.asarray(found[~left_out[found].any(axis=1)][:count])
+        pairs = np.column_stack([self.order[first], self.order[second]])
+        return np.asarray(pairs[~left_out[pairs].any(axis=1)][:count])
 
 
 def _grouped(codes: Codes) -> _Groups:
@@ -341,7 +343,7 @@ _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
 
 def _design(columns: Mapping[str, Sequence[object]], size: int) -> tuple[Codes, int]:
     """Return each row's places in the regression, one per knob that varies, and its width."""
-    found: list[Codes] = []
+    coded: list[Codes] = []
     width = 0
     for name, values in columns.items():
         if name in _NO_KNOBS:
@@ -349,9 +351,9 @@ def _design(columns: Mapping[str, Sequence[object]], size: int) -> tuple[Codes, 
         codes, levels = _levels(values)
         if levels < 2 or width + levels > _MOST_COLUMNS:
             continue
-        found.append(np.where(codes >= 0, codes + width, -1))
+        coded.append(np.where(codes >= 0, codes + width, -1))
         width += levels
-    places = np.column_stack(found) if found else np.zeros((size, 0), np.int64)
+    places = np.column_stack(coded) if coded else np.zeros((size, 0), np.int64)
     return places.astype(np.int64), width
 
 

@@ -96,7 +96,7 @@ def paired_estimates(
         here = cell_group[at]
         other_weight = np.bincount(here, weights=weight[at], minlength=groups)
         other_total = np.bincount(here, weights=total[at], minlength=groups)
-    found = {}
+    estimates = {}
     for level in range(width):
         if level == levels.reference:
             continue
@@ -111,8 +111,8 @@ def paired_estimates(
             continue
         own, where = own[both], where[both]
         differences = total[own] / weight[own] - against_total[both] / against_weight[both]
-        found[level] = clustered_mean(differences, prompt[where])
-    return found
+        estimates[level] = clustered_mean(differences, prompt[where])
+    return estimates
 
 
 def clustered_mean(differences: Floats, prompts: Integers) -> Estimate:

@@ -158,8 +158,8 @@ class _Problem:
             if self.nu:
                 tie_power = np.where(sizes == 2, self.nu * np.exp(middle - top), 0.0)
                 whole = whole + tie_power
-            said = middle + np.log(self.nu) if tied else power[starts]
-            total += float(weights @ (said - top - np.log(whole)))
+            won = middle + np.log(self.nu) if tied else power[starts]
+            total += float(weights @ (won - top - np.log(whole)))
         return total
 
     def _slope(self, scores: Floats, sharpness: float) -> tuple[Floats, Any]:
@@ -193,11 +193,11 @@ class _Problem:
             share = raised / np.repeat(whole, sizes)
             tie_share = tie / whole
             mean = share + np.repeat(tie_share, sizes) / 2  # expected statistic of each member
-            said = np.full(len(members), 0.5 if tied else 0.0)
+            won = np.full(len(members), 0.5 if tied else 0.0)
             if not tied:
-                said[starts] = 1.0
+                won[starts] = 1.0
             weight = np.repeat(weights, sizes)
-            np.add.at(gradient, members, weight * sharpness * (said - mean))
+            np.add.at(gradient, members, weight * sharpness * (won - mean))
             # The Hessian is the covariance of the statistics.
             places.append(members)
             columns.append(members)
@@ -281,8 +281,8 @@ def _solved(matrix: Any, right: Floats) -> Floats:
         return np.asarray(np.linalg.solve(matrix.toarray(), right), np.float64)
     diagonal = matrix.diagonal()
     scaled = LinearOperator(matrix.shape, matvec=lambda x: x / diagonal, dtype=np.float64)
-    found, _ = cg(matrix, right, rtol=1e-10, atol=0.0, maxiter=2_000, M=scaled)
-    return np.asarray(found, np.float64)
+    solution, _ = cg(matrix, right, rtol=1e-10, atol=0.0, maxiter=2_000, M=scaled)
+    return np.asarray(solution, np.float64)
 
 
 def _log_determinant(hessian: Any) -> float:

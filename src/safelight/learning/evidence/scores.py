@@ -198,8 +198,8 @@ class _Pick:
         if lost:
             yield from (Choice(winner, lost) for winner in won)
             return
-        for one, other in combinations(won, 2):
-            yield Choice(one, (other,), tie=True, weight=2 / len(won))
+        for first, other in combinations(won, 2):
+            yield Choice(first, (other,), tie=True, weight=2 / len(won))
 
     def pairs(self) -> Iterator[tuple[Key, Key]]:
         yield from ((winner, loser) for winner in self.won for loser in self.lost)
@@ -233,16 +233,16 @@ def _in_force(
             pick = _pick(event, pictures)
             if pick is not None:
                 picks.append(pick)
-    said = [
+    stars = [
         (rater, key, (max(value, 0), moment))
         for (rater, key, _), (value, moment) in last.items()
         if value
     ]
-    return sorted(said), picks
+    return sorted(stars), picks
 
 
 def _pick(event: RatingEvent, pictures: Pictures) -> _Pick | None:
-    keys = [pictures.key(one) for one in event.shown]
+    keys = [pictures.key(identity) for identity in event.shown]
     won = {keys[place] for place in event.won}
     lost = {key for place, key in enumerate(keys) if place not in event.won}
     both = won & lost  # a picture shown twice cannot beat itself

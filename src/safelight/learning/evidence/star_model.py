@@ -167,7 +167,7 @@ def fit_stars(evidence: StarEvidence) -> StarFit:
         variances=variances,
         rater_rows=_by_rater(evidence, cell_of, log_likelihood),
         scales={
-            name: scales[int(owner[number])].told(shared=bool(shared[owner[number]] > 1))
+            name: scales[int(owner[number])].rater_scale(shared=bool(shared[owner[number]] > 1))
             for number, name in enumerate(evidence.rater_names)
             if counts[number]
         },
@@ -313,7 +313,7 @@ class _Scale:
         self.parameters, self._curvature = least(loss, before, rounds=8, curvature=self._curvature)
         return float(np.abs(self.parameters - before).max())
 
-    def told(self, *, shared: bool) -> RaterScale:
+    def rater_scale(self, *, shared: bool) -> RaterScale:
         thresholds, sharpness, drift = _unpacked(self.parameters)
         first, second, third, fourth = (float(value) for value in thresholds)
         return RaterScale(
@@ -335,15 +335,15 @@ def _unpacked(parameters: Floats) -> tuple[Floats, float, float]:
 def _by_rater(
     evidence: StarEvidence, cell_of: Integers, log_likelihood: Floats
 ) -> Mapping[str, tuple[Integers, Floats, Floats]]:
-    found = {}
+    rows_of = {}
     order = np.argsort(evidence.raters, kind="stable")
     bounds = np.searchsorted(evidence.raters[order], np.arange(len(evidence.rater_names) + 1))
     for number, name in enumerate(evidence.rater_names):
         own = order[bounds[number] : bounds[number + 1]]
         rows, place = np.unique(evidence.images[own], return_inverse=True)
         seen = _Seen(place, cell_of[own], (len(rows), len(log_likelihood)))
-        found[name] = (rows, *_moments(_posterior(seen.per_image(log_likelihood))))
-    return found
+        rows_of[name] = (rows, *_moments(_posterior(seen.per_image(log_likelihood))))
+    return rows_of
 
 
 def _posterior(log_likelihood: Floats) -> Floats:

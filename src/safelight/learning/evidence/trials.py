@@ -192,15 +192,15 @@ def _extras(
     settings: Mapping[str, Mapping[int, object]], kept: Sequence[int]
 ) -> dict[str, NDArray[np.float64] | Levels]:
     """Return the settings beside knobs that vary among the rows and may change pixels."""
-    found: dict[str, NDArray[np.float64] | Levels] = {}
+    columns: dict[str, NDArray[np.float64] | Levels] = {}
     for name, by_row in settings.items():
         if not name.startswith(EXTRA) or changes_no_pixels(name):
             continue
         values = [by_row.get(row) for row in kept]
         if len(set(values)) > 1:
             column = _numbers(values)
-            found[name] = _levels(values) if column is None else column
-    return found
+            columns[name] = _levels(values) if column is None else column
+    return columns
 
 
 def _evenest(extras: Mapping[str, NDArray[np.float64] | Levels], rows: int) -> list[str]:
@@ -282,12 +282,12 @@ def _without_loras(prompts: Levels) -> tuple[Levels, dict[str, NDArray[np.float6
         weights.append({lora.name: lora.unet for lora in loras})
     merged = _levels(rests)
     names = sorted({name for each in weights for name in each})
-    found = {}
+    weights_of = {}
     for name in names:
         table = np.array([*(each.get(name, 0.0) for each in weights), 0.0])
-        found[f"{LORA}{name}"] = table[prompts.codes]
+        weights_of[f"{LORA}{name}"] = table[prompts.codes]
     codes = np.append(merged.codes, -1)[prompts.codes]
-    return Levels(names=merged.names, codes=codes), found
+    return Levels(names=merged.names, codes=codes), weights_of
 
 
 def _terms(prompts: Levels) -> dict[str, Levels]:
@@ -312,16 +312,16 @@ def _terms(prompts: Levels) -> dict[str, Levels]:
     has = {
         term: np.array([*(int(term in terms) for terms in own), -1], np.int64) for term in chosen
     }
-    found = {}
+    levels_of = {}
     for slot in _slots(has):
         if len(slot) == 1:
             codes = has[slot[0]][prompts.codes]
-            found[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
+            levels_of[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
         else:
             which = np.argmax([has[term] for term in slot], axis=0)
             which[-1] = -1
-            found[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
-    return found
+            levels_of[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
+    return levels_of
 
 
 def _slots(has: Mapping[str, NDArray[np.int64]]) -> list[tuple[str, ...]]:

@@ -86,8 +86,8 @@ def undone_pairs(
         for name, column in trials.settings.items()
         if name.startswith(EXTRA)
     }
-    found = []
-    varied = [knob for knob, one in levels.items() if not one.constant]
+    undone = []
+    varied = [knob for knob, its_levels in levels.items() if not its_levels.constant]
     before = {knob: pair_count(levels[knob].of_rows(rows), alike[knob][rows]) for knob in varied}
     for name, column in own.items():
         cost = {
@@ -95,11 +95,14 @@ def undone_pairs(
             for knob in varied
             if knob != name
         }
-        knobs = sorted((one for one in cost.items() if one[1] > 0), key=lambda one: -one[1])
+        knobs = sorted(
+            (knob_and_cost for knob_and_cost in cost.items() if knob_and_cost[1] > 0),
+            key=lambda each: -each[1],
+        )
         if knobs:
             pairs = sum(count for _, count in knobs)
-            found.append(UndonePairs(setting=name, pairs=pairs, knobs=tuple(knobs)))
-    return tuple(sorted(found, key=lambda one: (-one.pairs, one.setting)))
+            undone.append(UndonePairs(setting=name, pairs=pairs, knobs=tuple(knobs)))
+    return tuple(sorted(undone, key=lambda each: (-each.pairs, each.setting)))
 
 
 def _some_rows(trials: Trials) -> NDArray[np.int64]:

@@ -198,10 +198,10 @@ def _improve(rows: NDArray[np.int64], sizes: Sequence[int]) -> float:
                 change = own + own.T - stay[:, None] - stay[None, :]
                 change += itself[:, None] + itself[None, :] - 2 * others
                 change[rows[:, column][:, None] == rows[:, column]] = 0.0
-                one, other = np.unravel_index(np.argmin(change), change.shape)
-                if change[one, other] > -1e-9:
+                row, other = np.unravel_index(np.argmin(change), change.shape)
+                if change[row, other] > -1e-9:
                     break
-                rows[[one, other], column] = rows[[other, one], column]
+                rows[[row, other], column] = rows[[other, row], column]
                 held[column] = (rows[:, [column]] == np.arange(size)).astype(float)
                 improved = True
     uneven = 0.0
@@ -219,9 +219,9 @@ def _spread(sizes: Sequence[int], runs: int, design: Design, seed: int) -> NDArr
     from scipy.stats import qmc
 
     rng = np.random.default_rng(seed)
-    found: dict[tuple[int, ...], None] = {}
+    rows: dict[tuple[int, ...], None] = {}
     for _ in range(16):  # coarse values fall together; draw on until there are enough
-        missing = runs - len(found)
+        missing = runs - len(rows)
         if missing <= 0:
             break
         if design == "sobol":
@@ -229,6 +229,6 @@ def _spread(sizes: Sequence[int], runs: int, design: Design, seed: int) -> NDArr
         else:
             points = qmc.LatinHypercube(len(sizes), rng=rng).random(missing)
         for point in points:
-            if len(found) < runs:
-                found[tuple(int(u * s) for u, s in zip(point, sizes, strict=True))] = None
-    return np.array(list(found), np.int64)
+            if len(rows) < runs:
+                rows[tuple(int(u * s) for u, s in zip(point, sizes, strict=True))] = None
+    return np.array(list(rows), np.int64)

@@ -25,11 +25,12 @@ def accepted(
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return {}
-    any_other = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+    any_other = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     taken = {
-        one.name
-        for one in parameters
-        if one.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameter.name
+        for parameter in parameters
+        if parameter.kind
+        in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     }
     if any_other:
         taken |= {name for name in offered if name not in named}

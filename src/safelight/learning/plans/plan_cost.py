@@ -88,8 +88,8 @@ class PlanCost:
 
 def timings_of(rows: Iterable[Sequence[Any]]) -> tuple[Timing, ...]:
     """Return the usable ones of *rows*, each in the order of :data:`TIMING_COLUMNS`."""
-    found = (Timing(**dict(zip(TIMING_COLUMNS, row, strict=True))) for row in rows)
-    return tuple(t for t in found if t.seconds is not None and 0 < t.seconds < 1e6)
+    timings = (Timing(**dict(zip(TIMING_COLUMNS, row, strict=True))) for row in rows)
+    return tuple(t for t in timings if t.seconds is not None and 0 < t.seconds < 1e6)
 
 
 def plan_cost(planned: Sequence[Timing], timings: Sequence[Timing]) -> PlanCost:

@@ -36,7 +36,7 @@ __all__ = [
     "all_alike",
     "expected",
     "model_of",
-    "most_telling",
+    "most_rated",
     "propose",
     "spread_settings",
 ]
@@ -114,26 +114,26 @@ def propose(
         model: :func:`model_of` the same, when the caller has it already.
         seed: The same seed and evidence give the same proposals.
     """
-    model = told = model_of(space, tried) if model is None else model
-    if model is None or told is None:
-        known = [one.setting for one in tried]
+    model = fitted = model_of(space, tried) if model is None else model
+    if model is None or fitted is None:
+        known = [rated.setting for rated in tried]
         return tuple(
             Proposal(setting=setting)
             for setting in spread_settings(space, count, seed=seed, avoid=known)
         )
     rng = np.random.default_rng(seed)
-    found: list[Floats] = []
+    points: list[Floats] = []
     for _ in range(count):
-        point = _most_promising(space, model, rng, found)
+        point = _most_promising(space, model, rng, points)
         if point is None:
             break
-        found.append(point)
+        points.append(point)
         model = model.believing(point)
-    proposals = expected(space, told, [space.setting(point) for point in found])
-    return tuple(sorted(proposals, key=lambda one: -(one.mean or 0.0)))
+    proposals = expected(space, fitted, [space.setting(point) for point in points])
+    return tuple(sorted(proposals, key=lambda proposal: -(proposal.mean or 0.0)))
 
 
-def most_telling(tried: Sequence[Tried]) -> Sequence[Tried]:
+def most_rated(tried: Sequence[Tried]) -> Sequence[Tried]:
     """Return all of *tried*, or of very many those with most pictures, whatever their scores.
 
     Among equals chance decides (always the same): to take the best would be to take the luckiest.
@@ -147,22 +147,22 @@ def most_telling(tried: Sequence[Tried]) -> Sequence[Tried]:
 
 def all_alike(tried: Sequence[Tried]) -> bool:
     """Return whether no two scores differ by more than what rounding makes of equal ratings."""
-    scores = [one.score for one in tried]
+    scores = [rated.score for rated in tried]
     return not scores or max(scores) - min(scores) < _ALIKE
 
 
 def model_of(space: KnobSpace, tried: Sequence[Tried]) -> Surrogate | None:
     """Return the model of *tried*, or None when there is too little, or all are rated alike."""
-    rows = [(space.point(one.setting), one) for one in most_telling(tried)]
-    rows = [(p, one) for p, one in rows if np.isfinite(p).all() and np.isfinite(one.score)]
-    if len(rows) < fewest_ratings(space) or all_alike([one for _, one in rows]):
+    rows = [(space.point(rated.setting), rated) for rated in most_rated(tried)]
+    rows = [(p, rated) for p, rated in rows if np.isfinite(p).all() and np.isfinite(rated.score)]
+    if len(rows) < fewest_ratings(space) or all_alike([rated for _, rated in rows]):
         return None
     return fit_surrogate(
         np.array([point for point, _ in rows]),
-        np.array([one.score for _, one in rows]),
+        np.array([rated.score for _, rated in rows]),
         space.choices,
-        counts=np.array([float(one.pictures) for _, one in rows]),
-        variances=np.array([one.variance for _, one in rows]),
+        counts=np.array([float(rated.pictures) for _, rated in rows]),
+        variances=np.array([rated.variance for _, rated in rows]),
     )
 
 
@@ -172,7 +172,7 @@ def expected(
     """Return what *model* expects of *settings*: mean -+ 1.96 deviations, a normal's 95 %."""
     if not settings:
         return ()
-    means, deviations = model.predict(np.array([space.point(one) for one in settings]))
+    means, deviations = model.predict(np.array([space.point(setting) for setting in settings]))
     return tuple(
         Proposal(setting=dict(setting), mean=float(mean),
                  low=float(mean - 1.96 * sd), high=float(mean + 1.96 * sd))
@@ -195,9 +195,9 @@ def spread_settings(
     from scipy.stats import qmc
 
     seen = {_key(space, setting) for setting in avoid}
-    found: list[dict[str, Any]] = []
+    settings: list[dict[str, Any]] = []
     for attempt in range(8):
-        missing = count - len(found)
+        missing = count - len(settings)
         if missing <= 0:
             break
         sampler = qmc.LatinHypercube(
@@ -209,8 +209,8 @@ def spread_settings(
             setting = space.setting(point)
             if _key(space, setting) not in seen:
                 seen.add(_key(space, setting))
-                found.append(setting)
-    return tuple(found)
+                settings.append(setting)
+    return tuple(settings)
 
 
 def _key(space: KnobSpace, setting: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -243,7 +243,7 @@ def _most_promising(
         candidates = np.vstack([candidates, near])
         promises = np.append(promises, promise(near))
     for place in np.argsort(-promises, kind="stable"):
-        if not any(np.array_equal(candidates[place], one) for one in taken):
+        if not any(np.array_equal(candidates[place], point) for point in taken):
             return np.asarray(candidates[place])
     return None
 

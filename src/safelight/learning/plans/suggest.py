@@ -37,7 +37,7 @@ from safelight.learning.plans.proposals import (
     Tried,
     all_alike,
     model_of,
-    most_telling,
+    most_rated,
     propose,
     spread_settings,
 )
@@ -204,11 +204,11 @@ def suggest(
         raise PlanError(f"at least 1 setting must be asked for, got {count}")
     space, fixed, notes = _space_of(trials, knobs)
     tried = _gathered(trials, space)
-    pictures = sum(one.pictures for one in tried)
+    pictures = sum(rated.pictures for rated in tried)
     model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
     if model is None:
         why = _why_exploring(trials, tried, pictures)
-        spread = spread_settings(space, count, seed=seed, avoid=[one.setting for one in tried])
+        spread = spread_settings(space, count, seed=seed, avoid=[rated.setting for rated in tried])
         return Suggestions(
             suggestions=tuple(
                 Suggestion(setting=s, why="explores; spread evenly, no ratings behind it")
@@ -218,15 +218,17 @@ def suggest(
             notes=(why, *notes),
         )  # fmt: skip
     settings = len(tried)
-    tried = most_telling(tried)
+    tried = most_rated(tried)
     if len(tried) < settings:
         notes.append(f"the model rests on {len(tried):,} of the {settings:,} settings, those with"
                      " most pictures")  # fmt: skip
     best = _best(space, model, tried)
     asked = propose(space, tried, count, model=model, seed=seed)
-    found = tuple(_explained(space, model, tried, best, one.setting) for one in asked)
+    suggestions = tuple(
+        _explained(space, model, tried, best, proposal.setting) for proposal in asked
+    )
     return Suggestions(
-        suggestions=found, exploring=False, best=best, pictures=pictures, settings=settings,
+        suggestions=suggestions, exploring=False, best=best, pictures=pictures, settings=settings,
         fixed=fixed, notes=tuple(notes),
     )  # fmt: skip
 
@@ -246,15 +248,15 @@ def verdict(trials: Trials) -> Verdict | str:
     """
     space, fixed, _ = _space_of(trials, ())
     tried = _gathered(trials, space)
-    pictures = sum(one.pictures for one in tried)
+    pictures = sum(rated.pictures for rated in tried)
     model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
     if model is None:
         return _why_exploring(trials, tried, pictures)
     settings = len(tried)
-    tried = most_telling(tried)
+    tried = most_rated(tried)
     best = _best(space, model, tried)
-    points = np.array([space.point(one.setting) for one in tried])
-    counts = np.array([float(one.pictures) for one in tried])
+    points = np.array([space.point(rated.setting) for rated in tried])
+    counts = np.array([float(rated.pictures) for rated in tried])
     usual, sd = model.difference(np.array(space.point(best.setting)), points, counts)
     low = usual - 1.96 * sd
     enough = usual > _SURE * sd and best.pictures >= 3
@@ -273,8 +275,8 @@ def _best(space: KnobSpace, model: Surrogate, tried: Sequence[Tried]) -> Known:
 
     Its interval is mean -+ 1.96 deviations, in score units, as is every one here.
     """
-    inside = [one for one in tried if np.isfinite(space.point(one.setting)).all()]
-    means, deviations = model.predict(np.array([space.point(one.setting) for one in inside]))
+    inside = [rated for rated in tried if np.isfinite(space.point(rated.setting)).all()]
+    means, deviations = model.predict(np.array([space.point(rated.setting) for rated in inside]))
     place = int(np.argmax(means - deviations))
     mean, sd = float(means[place]), float(deviations[place])
     return Known(setting=inside[place].setting, pictures=inside[place].pictures, mean=mean,
@@ -292,8 +294,10 @@ def _explained(
     means, deviations = model.predict(point[None, :])
     mean, sd = float(means[0]), float(deviations[0])
     gain, gain_sd = model.difference(point, np.array([space.point(best.setting)]))
-    near = model.likeness(point, np.array([space.point(one.setting) for one in tried]))
-    pictures = sum(one.pictures for one, like in zip(tried, near, strict=True) if like >= _ALIKE)
+    near = model.likeness(point, np.array([space.point(rated.setting) for rated in tried]))
+    pictures = sum(
+        rated.pictures for rated, like in zip(tried, near, strict=True) if like >= _ALIKE
+    )
     changed = [name for name, value in setting.items() if value != best.setting.get(name)]
     if not changed:
         why = "the best known setting again: more of its ratings would settle how good it is"
@@ -343,7 +347,7 @@ def _space_of(
     """Return what may be varied, what stays as it is, and what to say about that."""
     notes: list[str] = []
     named = {knob.name: knob for knob in given}
-    found: dict[str, SpaceKnob] = dict(named)
+    varied: dict[str, SpaceKnob] = dict(named)
     fixed: dict[str, Any] = {}
     for name in trials.knobs:
         if name in named or not (name in KNOBS or name.startswith(LORA)):
@@ -362,12 +366,12 @@ def _space_of(
         if isinstance(knob, ChoiceKnob) and levels > MOST_LEVELS:
             notes.append(f"{name} has {levels:,} values; only the {MOST_LEVELS} most drawn are"
                          " considered")  # fmt: skip
-        found[name] = knob
-    if not found:
+        varied[name] = knob
+    if not varied:
         notes.append("no knob varied so far; steps, cfg_scale and sampler are explored")
-        found = {knob.name: knob for knob in EXPLORED}
-        fixed = {name: value for name, value in fixed.items() if name not in found}
-    return KnobSpace(knobs=tuple(found.values())), fixed, notes
+        varied = {knob.name: knob for knob in EXPLORED}
+        fixed = {name: value for name, value in fixed.items() if name not in varied}
+    return KnobSpace(knobs=tuple(varied.values())), fixed, notes
 
 
 def _values(trials: Trials, name: str) -> list[Any]:
@@ -407,13 +411,14 @@ def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
     weights = _weights(trials.deviations[rows])
     readings = trials.readings[rows]
     adjusted = readings - _of_prompts_and_seeds(trials, rows, cells, readings, weights)
-    told = np.bincount(cells, weights)
-    means = np.bincount(cells, weights * adjusted) / told
+    precision = np.bincount(cells, weights)
+    means = np.bincount(cells, weights * adjusted) / precision
     counts = np.bincount(cells)
     return tuple(
         Tried(
             setting={knob.name: value for knob, value in zip(space.knobs, values, strict=True)},
-            score=float(means[cell]), pictures=int(counts[cell]), variance=float(1 / told[cell]),
+            score=float(means[cell]), pictures=int(counts[cell]),
+            variance=float(1 / precision[cell]),
         )
         for values, cell in first.items()
     )  # fmt: skip
@@ -461,7 +466,7 @@ def _of_prompts_and_seeds(
             for other, (its, _) in enumerate(parts):
                 if other != place:
                     rest = rest - effects[other][its]
-            told = np.bincount(codes, weights, minlength=len(effects[place]))
-            said = np.bincount(codes, weights * rest, minlength=len(effects[place]))
-            effects[place] = said / (told + 1 / variance)
+            precision = np.bincount(codes, weights, minlength=len(effects[place]))
+            weighted = np.bincount(codes, weights * rest, minlength=len(effects[place]))
+            effects[place] = weighted / (precision + 1 / variance)
     return np.asarray(effects[1][parts[1][0]] + effects[2][parts[2][0]])

@@ -91,18 +91,18 @@ class Surrogate:
         return self.mean + self.spread * mean, self.spread * np.sqrt(variance)
 
     def difference(
-        self, one: Floats, others: Floats, counts: Floats | None = None
+        self, point: Floats, others: Floats, counts: Floats | None = None
     ) -> tuple[float, float]:
-        """Return the expected score of *one* less that of *others*, and its standard deviation.
+        """Return the expected score of *point* less that of *others*, and its standard deviation.
 
         What is unknown of both alike does not count.
 
         Args:
-            one: One point.
+            point: One point.
             others: (n, knobs), of which the mean is taken.
             counts: (n,) weights of that mean; equal when not given.
         """
-        points = np.vstack([one, others])
+        points = np.vstack([point, others])
         weights = -np.ones(len(others)) if counts is None else -counts
         contrast = np.append(1.0, weights / abs(weights.sum()))
         cross = _kernel(points, self.points, self.choices, self._scales)
@@ -112,9 +112,9 @@ class Surrogate:
         variance = max(float(contrast @ left @ contrast), 1e-12)
         return self.spread * mean, self.spread * math.sqrt(variance)
 
-    def likeness(self, one: Floats, others: Floats) -> Floats:
-        """Return how alike *one* is to each of *others*, 0 to 1, all knobs taken together."""
-        apart = np.abs(others - one)
+    def likeness(self, point: Floats, others: Floats) -> Floats:
+        """Return how alike *point* is to each of *others*, 0 to 1, all knobs taken together."""
+        apart = np.abs(others - point)
         apart[:, self.choices] = apart[:, self.choices] > 0.5
         return np.asarray(_each_knob(apart, self.choices, self._scales.knobs)[0].prod(axis=1))
 
@@ -161,7 +161,7 @@ def fit_surrogate(
     spread = float(np.std(scores)) or 1.0
     wanted = (scores - mean) / spread
     known = np.zeros(len(scores)) if variances is None else variances / spread**2
-    used = _most_told(counts)
+    used = _rows_fitted(counts)
     scales = _fitted_scales(points[used], wanted[used], choices, counts[used], known[used])
     noise = math.exp(2 * scales.noise) / counts + known
     total = _kernel(points, points, choices, scales)
@@ -172,7 +172,7 @@ def fit_surrogate(
     return Surrogate(points, choices, mean, spread, noise_sd, scales, wanted, whitener, weights)
 
 
-def _most_told(counts: Floats) -> NDArray[np.intp]:
+def _rows_fitted(counts: Floats) -> NDArray[np.intp]:
     """Return the rows from which the scales are found: those with most pictures behind them."""
     order = np.argsort(-counts, kind="stable")
     return np.sort(order[:_MOST_FITTED])

@@ -96,13 +96,15 @@ def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = (
     """
     with paused_collector():
         events = tuple(unique_events(events).values())
-        pictures = Pictures([*known, *(one for event in events for one in _identities(event))])
+        pictures = Pictures(
+            [*known, *(identity for event in events for identity in _identities(event))]
+        )
         tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
         for event in events_in_force(events):
             if event.kind == "pick":
                 _count_pick(event, pictures, tallies)
             elif event.kind in KINDS and event.image is not None:
-                tallies[pictures.key(event.image)].say(event)
+                tallies[pictures.key(event.image)].add(event)
         members = pictures.members()
         return Ratings(
             pictures, {key: tally.rating(members[key]) for key, tally in tallies.items()}
@@ -121,7 +123,7 @@ def _count_pick(
 ) -> None:
     if not event.won:
         return
-    keys = [pictures.key(one) for one in event.shown]
+    keys = [pictures.key(identity) for identity in event.shown]
     won = {keys[place] for place in event.won}
     lost = {key for place, key in enumerate(keys) if place not in event.won}
     for key in (won | lost) - (won & lost):  # a picture shown twice cannot beat itself
@@ -142,7 +144,7 @@ class _Tally:
         self.picks: dict[str, int] = {}
         self.raters: set[str] = set()
 
-    def say(self, event: RatingEvent) -> None:
+    def add(self, event: RatingEvent) -> None:
         self.raters.add(event.rater)
         if event.kind == "tags":
             tags = self.tags.setdefault(event.rater, set())
@@ -153,12 +155,12 @@ class _Tally:
 
     def rating(self, members: Iterable[tuple[str, str]]) -> Rating:
         members = tuple(members)
-        said = {rater: int(value) for rater, value in self._last("stars") if value}
+        stars = {rater: int(value) for rater, value in self._last("stars") if value}
         return Rating(
             sha256s=tuple([digest for name, digest in members if name == "bytes"]),
             pixel_sha256s=tuple([digest for name, digest in members if name == "pixels"]),
-            stars=sum(said.values()) / len(said) if said else None,
-            stars_by_rater=said,
+            stars=sum(stars.values()) / len(stars) if stars else None,
+            stars_by_rater=stars,
             rejected=any(value for _, value in self._last("reject")),
             favourite=any(value for _, value in self._last("favourite")),
             tags=tuple(sorted(set().union(*self.tags.values()))) if self.tags else (),
@@ -170,5 +172,5 @@ class _Tally:
         )
 
     def _last(self, kind: str) -> Iterable[tuple[str, bool | int | str | None]]:
-        said = self.last.get(kind)
-        return said.items() if said else ()
+        values = self.last.get(kind)
+        return values.items() if values else ()

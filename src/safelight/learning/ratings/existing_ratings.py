@@ -170,7 +170,7 @@ def _xmp_values(text: str) -> dict[str, str]:
     start = text.find("<")  # a byte order mark, and padding of sidecars
     if start < 0 or len(text) > _LONGEST_PACKET:
         return {}
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     names = {f"{space} Rating": "Rating" for space in _XMP}
     names |= {f"{space} MetadataDate": "MetadataDate" for space in _XMP}
     names |= {f"{space} Rating": "Percent" for space in _MICROSOFT}
@@ -180,14 +180,14 @@ def _xmp_values(text: str) -> dict[str, str]:
         inside.append(names.get(tag, ""))
         for name, value in attributes.items():
             if name in names:
-                found.setdefault(names[name], value)
+                values.setdefault(names[name], value)
 
     def end(_tag: str) -> None:
         inside.pop()
 
     def characters(data: str) -> None:
         if inside and inside[-1]:
-            found[inside[-1]] = found.get(inside[-1], "") + data
+            values[inside[-1]] = values.get(inside[-1], "") + data
 
     def refuse(*_details: Any) -> None:
         raise _EntityDeclared
@@ -199,4 +199,4 @@ def _xmp_values(text: str) -> dict[str, str]:
         parser.Parse(text[start:].rstrip("\0 \r\n\t").encode(), True)
     except (expat.ExpatError, _EntityDeclared, UnicodeEncodeError):
         return {}
-    return found
+    return values

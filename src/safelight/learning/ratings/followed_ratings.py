@@ -71,9 +71,9 @@ class FollowedRatings:
                 everything = current_ratings(self._events.values())
                 return RatingChange(hashes=None, ratings=tuple(everything.values()))
             touched = self._picture_of(self._take(added))
-            about = self._with_undos({one for key in touched for one in self._about[key]})
-            said = current_ratings(self._events[name] for name in about)
-            known = dict(_by_key(said))
+            about = self._with_undos({event_id for key in touched for event_id in self._about[key]})
+            ratings_now = current_ratings(self._events[name] for name in about)
+            known = dict(_by_key(ratings_now))
         hashes = frozenset(digest for _, digest in touched)
         # A pick is about several pictures: of those that nothing new was said about, not all
         # events were looked at.
@@ -88,7 +88,7 @@ class FollowedRatings:
             if known == event:
                 continue
             if known is not None:  # two say different things under one id: one of them counts
-                touched |= set(self._told_of(known))
+                touched |= set(self._hashes_of(known))
                 event = unique_events([known, event])[event.event_id]
             self._events[event.event_id] = event
             for identity in _identities(event):
@@ -96,10 +96,10 @@ class FollowedRatings:
                     self._about[key].add(event.event_id)
             if event.kind == "undo" and event.undoes:
                 self._undos[event.undoes].add(event.event_id)
-            touched |= set(self._told_of(event))
+            touched |= set(self._hashes_of(event))
         return touched
 
-    def _told_of(self, event: RatingEvent) -> Iterator[Key]:
+    def _hashes_of(self, event: RatingEvent) -> Iterator[Key]:
         """Yield the hashes that *event* is about; those that are undone for an undo."""
         seen: set[str] = set()
         while event.kind == "undo" and event.undoes in self._events and event.undoes not in seen:
@@ -110,28 +110,28 @@ class FollowedRatings:
 
     def _picture_of(self, keys: set[Key]) -> set[Key]:
         """Return *keys* with all other hashes of the same pictures."""
-        found, ahead = set(keys), list(keys)
+        hashes, ahead = set(keys), list(keys)
         while ahead:
             key = ahead.pop()
             for name in self._about[key]:
                 for identity in _identities(self._events[name]):
                     if key in identity.keys:
-                        more = set(identity.keys) - found
-                        found |= more
+                        more = set(identity.keys) - hashes
+                        hashes |= more
                         ahead += more
-        return found
+        return hashes
 
     def _with_undos(self, names: set[str]) -> set[str]:
-        found, ahead = set(names), list(names)
+        event_ids, ahead = set(names), list(names)
         while ahead:
-            more = self._undos.get(ahead.pop(), set()) - found
-            found |= more
+            more = self._undos.get(ahead.pop(), set()) - event_ids
+            event_ids |= more
             ahead += more
-        return found
+        return event_ids
 
 
-def _by_key(said: Mapping[Identity, Rating]) -> Iterator[tuple[Key, Rating]]:
-    for rating in said.values():
+def _by_key(ratings: Mapping[Identity, Rating]) -> Iterator[tuple[Key, Rating]]:
+    for rating in ratings.values():
         for digest in rating.sha256s:
             yield ("bytes", digest), rating
         for digest in rating.pixel_sha256s:

@@ -119,10 +119,10 @@ def preference_pairs(
     """
     events = events_in_force(events)
     listed = tuple(pictures)
-    same = Pictures([one.identity for one in listed] + [i for e in events for i in _named(e)])
+    same = Pictures([rated.identity for rated in listed] + [i for e in events for i in _named(e)])
     by_key: dict[tuple[str, str], RatedPicture] = {}
-    for one in listed:
-        by_key.setdefault(same.key(one.identity), one)
+    for rated in listed:
+        by_key.setdefault(same.key(rated.identity), rated)
 
     def find(identity: Identity) -> RatedPicture | None:
         return by_key.get(same.key(identity))
@@ -130,12 +130,12 @@ def preference_pairs(
     if "pick" in origins:
         for event in events:
             if event.kind == "pick" and event.won:
-                yield from _pick_pairs(event, [find(one) for one in event.shown])
+                yield from _pick_pairs(event, [find(identity) for identity in event.shown])
     if "stars" in origins:
         latest: dict[tuple[str, str], dict[RatedPicture, RatingEvent]] = defaultdict(dict)
         for event in events:
-            if event.kind == "stars" and event.image and (found := find(event.image)):
-                latest[event.rater, _group(found)][found] = event
+            if event.kind == "stars" and event.image and (starred := find(event.image)):
+                latest[event.rater, _group(starred)][starred] = event
         for (rater, group), stars in sorted(latest.items()):
             yield from _star_pairs(stars, hashlib.sha256(f"{rater}\0{group}".encode()).hexdigest())
 
@@ -144,15 +144,15 @@ def _named(event: RatingEvent) -> tuple[Identity, ...]:
     return event.shown if event.image is None else (event.image,)
 
 
-def _group(one: RatedPicture) -> str:
-    return f"{one.width}x{one.height} {one.prompt}"
+def _group(picture: RatedPicture) -> str:
+    return f"{picture.width}x{picture.height} {picture.prompt}"
 
 
 def _pick_pairs(
     event: RatingEvent, shown: Sequence[RatedPicture | None]
 ) -> Iterator[PreferencePair]:
     won = [shown[place] for place in event.won]
-    lost = [one for place, one in enumerate(shown) if place not in event.won]
+    lost = [picture for place, picture in enumerate(shown) if place not in event.won]
     for a, b in itertools.product(won, lost):
         if a and b:
             yield from _pair(a, b, 1.0, event, "pick", event.event_id)
@@ -165,7 +165,7 @@ def _star_pairs(
     stars: Mapping[RatedPicture, RatingEvent], judgement: str
 ) -> Iterator[PreferencePair]:
     given = sorted(
-        ((one, event) for one, event in stars.items() if event.value),
+        ((picture, event) for picture, event in stars.items() if event.value),
         key=lambda item: item[0].identity.keys,
     )
     for (a, of_a), (b, of_b) in itertools.combinations(given, 2):
@@ -281,7 +281,7 @@ def _rankings(
     for pair in pairs:
         judgements[pair.judgement, _group(pair.first)].append(pair)
     for group in judgements.values():
-        beaten = {one.path: 0 for pair in group for one in (pair.first, pair.second)}
+        beaten = {picture.path: 0 for pair in group for picture in (pair.first, pair.second)}
         for pair in group:
             if not pair.tie:
                 beaten[pair.loser.path] += 1
@@ -312,14 +312,14 @@ def kohya_layout(pairs: Iterable[PreferencePair]) -> Iterator[FileCopy]:
     """
     decided = (pair for pair in pairs if not pair.tie)
     for number, pair in enumerate(decided, 1):
-        for folder, one in (("w", pair.winner), ("l", pair.loser)):
+        for folder, picture in (("w", pair.winner), ("l", pair.loser)):
             stem = f"{folder}/{number:06d}"
-            yield FileCopy(target=stem + PurePath(one.path).suffix.lower(), source=one.path)
+            yield FileCopy(target=stem + PurePath(picture.path).suffix.lower(), source=picture.path)
             yield FileCopy(target=f"{stem}.txt", text=pair.prompt)
 
 
-def _uid(one: RatedPicture) -> str:
-    return one.identity.keys[0][1]
+def _uid(picture: RatedPicture) -> str:
+    return picture.identity.keys[0][1]
 
 
 def _rater_hash(rater: str) -> str:
@@ -335,7 +335,7 @@ def preference_card(pairs: Iterable[PreferencePair], *, query: str, layout: str)
     listed = tuple(pairs)
     moments = sorted(pair.timestamp for pair in listed)
     raters = Counter(_rater_hash(pair.rater) for pair in listed)
-    shown = {_uid(one) for pair in listed for one in (pair.first, pair.second)}
+    shown = {_uid(picture) for pair in listed for picture in (pair.first, pair.second)}
     return {
         "layout": layout,
         "pairs": len(listed),

@@ -199,8 +199,8 @@ class Pictures:
             if len(keys) == 1:
                 self._above.setdefault(keys[0], keys[0])
                 continue
-            one, other = self._root(keys[0]), self._root(keys[1])
-            self._above[one] = self._above[other] = min(one, other)
+            first, second = self._root(keys[0]), self._root(keys[1])
+            self._above[first] = self._above[second] = min(first, second)
 
     def _root(self, key: tuple[str, str]) -> tuple[str, str]:
         above = self._above.setdefault(key, key)
@@ -222,10 +222,10 @@ class Pictures:
 
     def members(self) -> Mapping[tuple[str, str], tuple[tuple[str, str], ...]]:
         """Return the hashes of each picture, sorted, by its key."""
-        found = defaultdict(list)
+        keys_of = defaultdict(list)
         for key in list(self._above):
-            found[self._root(key)].append(key)
-        return {root: tuple(sorted(keys)) for root, keys in found.items()}
+            keys_of[self._root(key)].append(key)
+        return {root: tuple(sorted(keys)) for root, keys in keys_of.items()}
 
 
 def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
@@ -272,9 +272,9 @@ def time_order(event: RatingEvent) -> tuple[datetime, str]:
 
 def unique_events(events: Iterable[RatingEvent]) -> dict[str, RatingEvent]:
     """Return each id's event; of different ones with one id, the earlier."""
-    found: dict[str, RatingEvent] = {}
+    unique: dict[str, RatingEvent] = {}
     for event in events:
-        other = found.setdefault(event.event_id, event)
+        other = unique.setdefault(event.event_id, event)
         if other is not event and other != event:
-            found[event.event_id] = min(other, event, key=lambda e: (*precedence(e), repr(e)))
-    return found
+            unique[event.event_id] = min(other, event, key=lambda e: (*precedence(e), repr(e)))
+    return unique

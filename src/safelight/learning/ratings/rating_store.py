@@ -217,23 +217,23 @@ class RatingStore:
         if event.kind == "undo":
             return event
         if event.source.startswith(_IMPORTED):
-            return msgspec.structs.replace(event, after=self._said_before(event))
+            return msgspec.structs.replace(event, after=self._highest_before(event))
         following = min(self._highest.of(event.pictures) + 1, MOST_AFTER)
         after = min(event.after, following) if event.after else following
         written = msgspec.structs.replace(event, after=after)
         self._highest.take(written)  # the next of the same call follows it
         return written
 
-    def _said_before(self, event: RatingEvent) -> int:
+    def _highest_before(self, event: RatingEvent) -> int:
         """Return the highest ``after`` of what was said about a picture until *event*'s time."""
         if self._by_time is None:
             self._by_time = defaultdict(list)
-            for one in self.events():
-                for identity in one.pictures:
+            for earlier in self.events():
+                for identity in earlier.pictures:
                     for key in identity.keys:
-                        self._by_time[key].append((one.moment, one.after))
+                        self._by_time[key].append((earlier.moment, earlier.after))
         known = [self._by_time.get(k, ()) for picture in event.pictures for k in picture.keys]
-        before = (after for said in known for moment, after in said if moment <= event.moment)
+        before = (after for moments in known for moment, after in moments if moment <= event.moment)
         return max(before, default=0)
 
     def _append(self, lines: bytes) -> None:
@@ -314,7 +314,7 @@ def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
     Raises:
         StorageError: They cannot be listed.
     """
-    found = {}
+    sizes = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -324,12 +324,12 @@ def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
                     and not entry.name.startswith(".")
                 ):
                     status = entry.stat()
-                    found[entry.name] = (status.st_ino, status.st_size)
+                    sizes[entry.name] = (status.st_ino, status.st_size)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise StorageError(f"the ratings in {folder} cannot be listed: {error}") from error
-    return found
+    return sizes
 
 
 def event_or_none(line: bytes) -> RatingEvent | None:

@@ -1,7 +1,7 @@
 // The grid: only what is near the screen exists, pages come as they are needed.
 
 import { bind } from "./keys.js";
-import { $, ask, count, first, h, keep, kept, listen, notice, put, tell } from "./page.js";
+import { $, ask, count, first, h, keep, kept, listen, notice, put, send } from "./page.js";
 import { onChange, overlay, ratingKeys } from "./ratings.js";
 import { Viewer, viewerKeys } from "./viewer.js";
 
@@ -150,7 +150,7 @@ function fill(cell, index) {
 
 function dress(cell) {
   const row = cell.row;
-  const said = [
+  const marks = [
     row.stars ? `${Math.round(row.stars)} stars` : "",
     row.favourite ? "favourite" : "",
     row.rejected ? "rejected" : "",
@@ -158,7 +158,7 @@ function dress(cell) {
   ]
     .filter(Boolean)
     .join(", ");
-  cell.image.alt = `${row.prompt?.slice(0, 140) || "no prompt"}${said ? ` (${said})` : ""}`;
+  cell.image.alt = `${row.prompt?.slice(0, 140) || "no prompt"}${marks ? ` (${marks})` : ""}`;
   cell.stars.textContent = row.stars ? "★".repeat(Math.round(row.stars)) : "";
   cell.flags.textContent = `${row.favourite ? "♥" : ""}${row.mismatches ? "≠" : ""}`;
   cell.link.classList.toggle("rejected", Boolean(row.rejected));
@@ -366,14 +366,14 @@ const open = new Set(
 );
 async function facets() {
   const mine = generation;
-  let told;
+  let answer;
   try {
-    told = await ask(`/api/facets?${new URLSearchParams({ q: wanted.q })}`);
+    answer = await ask(`/api/facets?${new URLSearchParams({ q: wanted.q })}`);
   } catch {
     return;
   }
   if (mine !== generation) return;
-  total = told.total;
+  total = answer.total;
   showCount();
   const order = [
     "rating",
@@ -388,12 +388,12 @@ async function facets() {
     "status",
     "backend",
   ];
-  const found = told.facets
+  const shownFacets = answer.facets
     .filter((one) => one.values.some((value) => value.value))
     .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
   put(
     $("#facets"),
-    found.map((facet) => {
+    shownFacets.map((facet) => {
       const box = h(
         "details",
         { open: open.has(facet.name) || facet.values.some((value) => value.on) },
@@ -439,7 +439,7 @@ async function facets() {
       });
       return box;
     }),
-    found.length ? "" : h("p.quiet-text", {}, "Nothing to part."),
+    shownFacets.length ? "" : h("p.quiet-text", {}, "Nothing to part."),
   );
 }
 
@@ -717,7 +717,7 @@ async function showSearches(saved = null) {
             "aria-label": `Forget ${one.name}`,
             onclick: async () =>
               showSearches(
-                await tell(
+                await send(
                   "/api/searches",
                   { searches: searches.filter((other) => other !== one) },
                   "PUT",
@@ -740,7 +740,7 @@ $("#save-search").addEventListener("submit", async (event) => {
   try {
     const { searches } = await ask("/api/searches");
     await showSearches(
-      await tell(
+      await send(
         "/api/searches",
         { searches: [...searches.filter((one) => one.name !== name), { name, ...wanted }] },
         "PUT",

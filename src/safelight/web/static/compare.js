@@ -23,10 +23,10 @@ const showStars = () => {
 };
 showStars();
 if (rows.length > 1) {
-  const told = await ask(`/api/changes?pictures=${rows.map((row) => row.sha256).join(",")}`);
+  const changes = await ask(`/api/changes?pictures=${rows.map((row) => row.sha256).join(",")}`);
   put(
     $("#differences"),
-    told.differences.length
+    changes.differences.length
       ? h(
           "table",
           {},
@@ -43,7 +43,7 @@ if (rows.length > 1) {
           h(
             "tbody",
             {},
-            told.differences.map((one) =>
+            changes.differences.map((one) =>
               h(
                 "tr",
                 {},

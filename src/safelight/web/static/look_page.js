@@ -19,8 +19,8 @@ const viewer = new Viewer($("#viewer"), {
     const digest = step > 0 ? near.next : near.previous;
     if (!digest) return null;
     history.replaceState(null, "", link(digest));
-    const asked = ask(`/api/pictures/${digest}?around&${query}`).then((told) => {
-      near = told.around;
+    const asked = ask(`/api/pictures/${digest}?around&${query}`).then((answer) => {
+      near = answer.around;
     });
     await asked;
     return digest;

@@ -1,5 +1,5 @@
 // The form of a run: what is filled in becomes a config, whose plan is shown before it starts.
-import { $, count, first, h, put, tell } from "./page.js";
+import { $, count, first, h, put, send } from "./page.js";
 import "./keys.js";
 import "./ratings.js";
 
@@ -54,23 +54,23 @@ function read(text, kind) {
 }
 
 function gathered() {
-  const found = {};
+  const draft = {};
   const sweep = {};
   for (const field of form.elements) {
     if (!field.name || field.value.trim() === "") continue;
     const [stage, name] = field.name.split(".");
     if (!name) {
-      found[stage] = field.value.trim();
+      draft[stage] = field.value.trim();
       continue;
     }
     if (stage === "randomizer") {
-      found.randomizer ??= {};
-      found.randomizer[name] = field.dataset.kind === "integer" ? Number(field.value) : field.value;
+      draft.randomizer ??= {};
+      draft.randomizer[name] = field.dataset.kind === "integer" ? Number(field.value) : field.value;
       continue;
     }
     const kind = field.dataset.kind ?? "text";
     const several = kind === "text" && !name.endsWith("prompt") && field.value.includes(";");
-    const told = several
+    const parsed = several
       ? {
           sweep: field.value
             .split(";")
@@ -78,19 +78,19 @@ function gathered() {
             .filter(Boolean),
         }
       : read(field.value, kind);
-    found[stage] ??= {};
-    if ("sweep" in told) sweep[`${stage}.${name}`] = told.sweep;
-    else found[stage][name] = told.value;
+    draft[stage] ??= {};
+    if ("sweep" in parsed) sweep[`${stage}.${name}`] = parsed.sweep;
+    else draft[stage][name] = parsed.value;
   }
-  if (Object.keys(sweep).length) found.randomizer = { ...found.randomizer, sweep };
+  if (Object.keys(sweep).length) draft.randomizer = { ...draft.randomizer, sweep };
   const varies =
     Object.keys(sweep).length ||
-    found.randomizer?.seeds_per_variant > 1 ||
-    /[{_]/.test(found.txt2img?.prompt ?? "");
-  if (found.randomizer && !found.randomizer.mode) found.randomizer.mode = "fanout";
-  if (!found.randomizer && varies && /\{.*\}|__.+__/.test(found.txt2img?.prompt ?? ""))
-    found.randomizer = { mode: "fanout" };
-  return found;
+    draft.randomizer?.seeds_per_variant > 1 ||
+    /[{_]/.test(draft.txt2img?.prompt ?? "");
+  if (draft.randomizer && !draft.randomizer.mode) draft.randomizer.mode = "fanout";
+  if (!draft.randomizer && varies && /\{.*\}|__.+__/.test(draft.txt2img?.prompt ?? ""))
+    draft.randomizer = { mode: "fanout" };
+  return draft;
 }
 
 const given = () => (writing === "toml" ? { toml: area.value } : { config: gathered() });
@@ -120,33 +120,37 @@ async function plan() {
     return;
   }
   try {
-    const told = await tell("/api/plan", body);
+    const answer = await send("/api/plan", body);
     if (mine !== asked) return;
-    size = told.plan_size;
-    latest = told;
+    size = answer.plan_size;
+    latest = answer;
     put(
       place,
-      h("p.big", {}, `${count(told.cost.pictures)} picture${told.cost.pictures === 1 ? "" : "s"}`),
       h(
-        "p",
+        "p.big",
         {},
-        `${count(told.plan_size)} variant${told.plan_size === 1 ? "" : "s"} through ${told.stages.join(" → ")} on ${told.backend}, mode ${told.mode}.`,
+        `${count(answer.cost.pictures)} picture${answer.cost.pictures === 1 ? "" : "s"}`,
       ),
       h(
         "p",
         {},
-        told.cost.seconds === null
+        `${count(answer.plan_size)} variant${answer.plan_size === 1 ? "" : "s"} through ${answer.stages.join(" → ")} on ${answer.backend}, mode ${answer.mode}.`,
+      ),
+      h(
+        "p",
+        {},
+        answer.cost.seconds === null
           ? "How long it takes is not known: this engine has not drawn such pictures here yet."
-          : `About ${time(told.cost.seconds)}, told by the last ${told.cost.told_by} pictures.`,
+          : `About ${time(answer.cost.seconds)}, told by the last ${answer.cost.told_by} pictures.`,
       ),
-      told.axes.length
-        ? h("p", {}, told.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", "))
+      answer.axes.length
+        ? h("p", {}, answer.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", "))
         : null,
-      told.warnings.map((text) => h("p.fault", {}, text)),
+      answer.warnings.map((text) => h("p.fault", {}, text)),
       h(
         "ol",
         { start: "0" },
-        told.first.map((one) =>
+        answer.first.map((one) =>
           h(
             "li",
             {},
@@ -157,12 +161,12 @@ async function plan() {
           ),
         ),
       ),
-      told.plan_size > told.first.length
-        ? h("p.quiet-text", {}, `… and ${count(told.plan_size - told.first.length)} more`)
+      answer.plan_size > answer.first.length
+        ? h("p.quiet-text", {}, `… and ${count(answer.plan_size - answer.first.length)} more`)
         : null,
     );
     start.disabled = false;
-    start.textContent = `Start ${count(told.plan_size)} variant${told.plan_size === 1 ? "" : "s"}`;
+    start.textContent = `Start ${count(answer.plan_size)} variant${answer.plan_size === 1 ? "" : "s"}`;
   } catch (error) {
     if (mine !== asked) return;
     put(place, h("p.fault", {}, error.message));
@@ -181,7 +185,7 @@ form.addEventListener("submit", (event) => event.preventDefault());
 async function write(how) {
   if (how === "toml" && writing === "form") {
     try {
-      area.value = (await tell("/api/plan", { config: gathered() })).toml;
+      area.value = (await send("/api/plan", { config: gathered() })).toml;
     } catch {
       if (latest) area.value = latest.toml;
     }
@@ -204,10 +208,10 @@ $("#start").addEventListener("click", async () => {
   }
   start.disabled = true;
   try {
-    await tell("/api/runs", { ...given(), yes: Number(start.dataset.sure ?? 0) });
+    await send("/api/runs", { ...given(), yes: Number(start.dataset.sure ?? 0) });
     location.href = "/runs";
   } catch (error) {
-    $("#start-told").textContent = error.message;
+    $("#start-status").textContent = error.message;
     start.disabled = false;
   }
 });

@@ -44,12 +44,12 @@ export const first = () => JSON.parse($("#first").textContent);
 
 export async function ask(path, options = {}) {
   const answer = await fetch(path, options);
-  const told = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
-  if (!answer.ok) throw Object.assign(new Error(told.error), { status: answer.status });
-  return told;
+  const body = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
+  if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status });
+  return body;
 }
 
-export const tell = (path, body, method = "POST") =>
+export const send = (path, body, method = "POST") =>
   ask(path, {
     method,
     headers: { "Content-Type": "application/json" },

@@ -6,7 +6,7 @@ import { favourite, newId, onChange, pick, ratingKeys, reject, stars, undo } fro
 
 const root = $("#rate"),
   stage = $("#stage"),
-  told = $("#told");
+  statusLine = $("#status");
 const mode = root.dataset.mode,
   fair = root.dataset.fair === "1",
   q = root.dataset.q;
@@ -78,7 +78,7 @@ function show() {
       ),
     );
     put($("#choices"));
-    told.textContent = "";
+    statusLine.textContent = "";
     return;
   }
   if (mode === "one") {
@@ -116,7 +116,7 @@ function show() {
     );
   }
   buttons();
-  told.textContent = `${done} rated now`;
+  statusLine.textContent = `${done} rated now`;
 }
 
 function buttons() {

@@ -2,7 +2,7 @@
 //
 // Every event has an id of its own, so sending one twice is harmless, and each has a place of
 // its own in the browser's memory, so that two tabs cannot overwrite each other's.
-import { $, archive, kept, notice, tell } from "./page.js";
+import { $, archive, kept, notice, send } from "./page.js";
 
 const PREFIX = `safelight.rating.${archive}.`;
 const AFTER_MS = 20000; // the server's view may lag behind its disk by some seconds
@@ -14,13 +14,13 @@ let wait = 500;
 const memory = new Map();
 
 function waiting() {
-  const found = new Map(memory);
+  const entries = new Map(memory);
   try {
     for (let at = 0; at < localStorage.length; at += 1) {
       const key = localStorage.key(at);
       if (key.startsWith(PREFIX)) {
         try {
-          found.set(key, JSON.parse(localStorage.getItem(key)));
+          entries.set(key, JSON.parse(localStorage.getItem(key)));
         } catch {
           localStorage.removeItem(key);
         }
@@ -29,7 +29,7 @@ function waiting() {
   } catch {
     /* no storage: memory has them */
   }
-  return found;
+  return entries;
 }
 const put = (key, entry) => {
   try {
@@ -100,11 +100,11 @@ export async function flush() {
   const batch = open.slice(0, 200);
   try {
     if (batch.length) {
-      const told = await tell("/api/ratings", { events: batch.map(([, entry]) => entry.event) });
+      const answer = await send("/api/ratings", { events: batch.map(([, entry]) => entry.event) });
       wait = 500;
-      for (const id of told.accepted)
+      for (const id of answer.accepted)
         put(PREFIX + id, { event: waiting().get(PREFIX + id)?.event, done: Date.now() });
-      for (const one of told.refused) {
+      for (const one of answer.refused) {
         drop(PREFIX + one.event_id);
         notice(`A rating was refused: ${one.error}`);
       }
@@ -138,7 +138,7 @@ function apply(row, event) {
 
 /** Put what was said lately over rows that the server gave. */
 export function overlay(rows) {
-  const said = new Map();
+  const bySha256 = new Map();
   const entries = [...waiting().values()]
     .map((entry) => entry.event)
     .filter(Boolean)
@@ -148,9 +148,9 @@ export function overlay(rows) {
   );
   for (const event of entries) {
     if (!event.image || undone.has(event.event_id)) continue;
-    said.set(event.image.sha256, [...(said.get(event.image.sha256) ?? []), event]);
+    bySha256.set(event.image.sha256, [...(bySha256.get(event.image.sha256) ?? []), event]);
   }
-  for (const row of rows) for (const event of said.get(row.sha256) ?? []) apply(row, event);
+  for (const row of rows) for (const event of bySha256.get(row.sha256) ?? []) apply(row, event);
   return rows;
 }
 
@@ -160,8 +160,8 @@ const following = (rows) =>
     ? { after: Math.max(...rows.map((row) => row.after)) + 1 }
     : {};
 
-function say(row, said) {
-  const event = { ...said, ...following([row]) };
+function say(row, values) {
+  const event = { ...values, ...following([row]) };
   const before = {
     stars: row.stars,
     rejected: row.rejected,

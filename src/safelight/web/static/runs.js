@@ -1,5 +1,5 @@
 // The queue: what runs, how far it is, what it looks like, and why something failed.
-import { $, ask, first, h, listen, notice, put, tell } from "./page.js";
+import { $, ask, first, h, listen, notice, put, send } from "./page.js";
 import "./keys.js";
 import "./ratings.js";
 
@@ -89,7 +89,7 @@ function show(state) {
               type: "button",
               "aria-label": `Cancel ${run.title}`,
               onclick: () =>
-                tell("/api/runs/cancel", { number: run.number }).catch((error) =>
+                send("/api/runs/cancel", { number: run.number }).catch((error) =>
                   notice(error.message),
                 ),
             },
