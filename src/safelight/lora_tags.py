@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["LORA", "MOST_WEIGHT", "Lora", "split_loras", "with_lora"]
+__all__ = ["LORA", "LORA_ENDING", "MOST_WEIGHT", "Lora", "lora_stem", "split_loras", "with_lora"]
 
 LORA = "lora."
 """What the name of a LoRA's weight begins with wherever settings have names."""
 
 MOST_WEIGHT = 100.0
 """Beyond it, on either side of zero, a weight is a slip."""
+
+LORA_ENDING = r"\.(safetensors|pt|ckpt)$"
+"""What names of a LoRA may end in, which tells none apart."""
 
 _TAG = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
@@ -29,6 +32,11 @@ class Lora:
     name: str
     unet: float = 1.0
     text_encoder: float = 1.0
+
+
+def lora_stem(name: str) -> str:
+    """Return *name* as LoRAs are compared: in lower case, without the ending of its file."""
+    return re.sub(LORA_ENDING, "", name.lower())
 
 
 def split_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:

@@ -18,6 +18,7 @@ from archive.test_archive import record
 from safelight import knobs
 from safelight.archive import Archive
 from safelight.archive import packs as packs_module
+from safelight.archive.columns import Batch, decoded
 from safelight.archive.packs import read_packs
 from safelight.archive_layout import packs_folder
 from safelight.errors import FilterError
@@ -209,3 +210,88 @@ def test_the_rules_of_reading_are_told_apart(monkeypatch: pytest.MonkeyPatch) ->
     rules = reading_rules()
     monkeypatch.setitem(knobs._ALIASES, "sugar", KNOBS["shift"])
     assert reading_rules() != rules
+
+
+def kept(folder: Path, *records: LearningRecord) -> Archive:
+    archive = Archive(folder)
+    with archive.writer() as writer:
+        for each in records:
+            writer.write(each)
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        # A value that is none of the knob's is still a setting of that name.
+        ("extra.sigmas", "ab"), ("extra.sigmas has '0.5'", "ab"), ("extra.sigmas is missing", "c"),
+        ("extra.guidance = 'auto'", "a"), ("extra.guidance > 3", "b"),
+        ("extra.n = '31337'", "b"), ("extra.n != '31337'", "c"), ("extra.n = 31337", "b"),
+        ("extra.n = '007'", "c"), ("extra.n = 7", "c"), ("extra.N = 7", "c"),
+        ("extra('straße σς') = 'x'", "a"), ("extra('STRASSE Σς') = 'x'", ""),
+        ("extra.init_image = 'a.png'", "c"), ("extra.mystery = 3", "c"),
+    ],
+)  # fmt: skip
+def test_every_value_is_found_whatever_it_is(tmp_path: Path, text: str, prompts: str) -> None:
+    strange = with_extra(2, {"n": "007"})
+    config = dict(strange.variant_configs[0])
+    config["txt2img"] = {**config["txt2img"], "mystery": 3}
+    config["img2img"] = {"init_image": "a.png", "prompt": "c"}
+    archive = kept(
+        tmp_path,
+        with_extra(0, {"sigmas": [1, 0.5], "guidance": "auto", "straße σς": "x"}),
+        with_extra(1, {"sigmas": "1, 0.5", "guidance": 3.5, "n": "31337"}),
+        replace(strange, variant_configs=[config], outputs=strange.outputs[1:]),
+    )
+    answer = archive.query(text, columns=["prompt"], limit=None)
+    assert {row[0][0] for row in answer.rows} == set(prompts)
+
+
+def test_what_an_earlier_stage_had_otherwise_is_kept(tmp_path: Path) -> None:
+    made = record(0, steps=10)
+    config = dict(made.variant_configs[0])
+    config["img2img"] = {"steps": 20, "prompt": config["txt2img"]["prompt"], "extra": {"a": 1}}
+    archive = kept(tmp_path, replace(made, variant_configs=[config]))
+    columns = ["name", "stage", "number"]
+    answer = archive.query("name != 'lora.ink'", view="settings", columns=columns, sort="name")
+    assert answer.rows == (("earlier.steps", "txt2img", 10.0), ("extra.a", "img2img", 1.0))
+
+
+def test_an_import_keeps_its_own_extras_and_what_it_read_beside_them(tmp_path: Path) -> None:
+    made = imported(0, {"RNG": "CPU", "x": "read"})
+    config = {"txt2img": {**made.variant_configs[0]["txt2img"], "extra": {"x": "own", "y": 2}}}
+    metadata = {"import": {
+        "reader": 3, "extra": {"RNG": "CPU", "x": "read"}, "hashes": [["autov2", "aaaa"]],
+        "loras": [{"name": "ink", "weight": 1, "hash": "bbbb"}],
+    }}  # fmt: skip
+    archive = kept(tmp_path, replace(made, variant_configs=[config], metadata=metadata))
+    found = archive.query(
+        "name has 'extra'", view="settings", columns=["name", "number", "text"], sort="name"
+    )
+    assert found.rows == (
+        ("extra.Lora hashes", None, "ink: bbbb"), ("extra.Model hash", None, "autov2 aaaa"),
+        ("extra.RNG", None, "CPU"), ("extra.x", None, "own"), ("extra.y", 2.0, None),
+    )  # fmt: skip
+
+
+def test_hostile_settings_cost_themselves_only(tmp_path: Path) -> None:
+    deep: Any = {"end": 1}
+    for _ in range(900):
+        deep = {"a": deep}
+    wide = {f"name {n} {'x' * 500}": n for n in range(300)}
+    archive = kept(tmp_path, with_extra(0, {"deep": deep}), with_extra(1, wide), record(2))
+    for _ in range(2):
+        assert len(archive.query("", limit=None).rows) == 6
+        names = archive.query("", view="settings", columns=["name"], sort="name", limit=None).rows
+        assert max(len(name) for (name,) in names) < 400
+        archive.pack()
+
+
+def test_settings_are_told_once_for_all_pictures_of_a_variant() -> None:
+    """As knobs are: what is drawn together shares them, and batches stay small."""
+    made = with_extra(0, {f"n{n}": n for n in range(50)})
+    batch = Batch()
+    many = replace(made, outputs=made.outputs[:1] * 40)
+    batch.add(decoded(many.to_json().encode()))
+    assert batch.sizes()["settings"] == 40 * 50
+    assert len(batch._settings) == 50

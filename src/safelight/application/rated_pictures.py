@@ -12,7 +12,7 @@ from safelight.knobs import did_you_mean
 from safelight.learning.evidence.scores import ImageScores, fit_scores, is_automatic
 from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
 from safelight.learning.ratings.rating_event import Identity, RatingEvent
-from safelight.recorded_settings import EXTRA, LORA
+from safelight.recorded_settings import EARLIER, EXTRA, LORA, Setting, comparable_name
 
 if TYPE_CHECKING:
     from safelight.learning.evidence.effects import Effects
@@ -50,13 +50,14 @@ def rated_trials(
     scores = fit_scores(events, known)
     keys = list(zip(columns.pop("run_id"), columns.pop("place"), strict=True))
     settings = rated_settings(archive, keys, columns, scores)
-    lower = {name.lower(): name for name in settings}
     for name in ignored:
-        if name.lower() not in lower:
-            some = [known for known in settings if known.startswith(EXTRA)]
+        meant = [known for known in settings if comparable_name(known) == comparable_name(name)]
+        if not meant:
+            some = [known for known in settings if known.startswith((EXTRA, EARLIER))]
             hint = did_you_mean(name, some) or f"; there are: {', '.join(sorted(some)) or 'none'}"
             raise RequestError(f"no setting {name!r} among the rated pictures{hint}")
-        del settings[lower[name.lower()]]
+        for spelling in meant:
+            del settings[spelling]
     return scores, join_trials(columns, scores, settings), rated_by
 
 
@@ -65,8 +66,8 @@ def rated_settings(
     keys: Sequence[tuple[str, int]],
     columns: Mapping[str, Sequence[Any]],
     scores: ImageScores,
-) -> dict[str, dict[int, object]]:
-    """Return the settings beside knobs of the rated pictures: name -> row -> value.
+) -> dict[str, dict[int, list[Setting]]]:
+    """Return the settings beside knobs of the rated pictures: name -> row -> its values.
 
     Args:
         archive: Which.
@@ -83,11 +84,12 @@ def rated_settings(
         for row, (key, pair) in enumerate(zip(keys, digests, strict=True))
         if scores.place(*pair) is not None
     }
-    values_of: dict[str, dict[int, object]] = {}
-    for run_id, place, _, name, number, text in archive.settings(run for run, _ in row_of):
+    values_of: dict[str, dict[int, list[Setting]]] = {}
+    for run_id, place, *setting in archive.settings(run for run, _ in row_of):
         row = row_of.get((run_id, place))
-        if row is not None:  # of several stages the last one counts
-            values_of.setdefault(name, {})[row] = number if text is None else text
+        if row is not None:
+            one = Setting(*setting)
+            values_of.setdefault(one.name, {}).setdefault(row, []).append(one)
     return values_of
 
 

@@ -55,7 +55,7 @@ from safelight.learning.learning_record import (
     read_document,
 )
 from safelight.learning.ratings import Rating, RatingStore, current_ratings
-from safelight.recorded_settings import EXTRA, LORA
+from safelight.recorded_settings import EXTRA, LORA, MOST_EXACT, comparable_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,6 +64,7 @@ __all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
 
 _T = TypeVar("_T")
 _PER_PACK = 20_000
+_IN_ORDER = "CASE stage WHEN 'txt2img' THEN 0 WHEN 'img2img' THEN 1 ELSE 2 END, number, text"
 _TOGETHER = 2000
 """Runs whose documents are held at once."""
 
@@ -265,7 +266,8 @@ class Archive:
         """
         return self.rows(
             "SELECT run_id, place, stage, name, number, text FROM settings"
-            " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
+            " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))"
+            f" ORDER BY run_id, place, name, {_IN_ORDER}",
             [sorted(set(run_ids))],
             rated=False,
         )
@@ -282,19 +284,19 @@ class Archive:
         Those for which a knob stands, which are in *knobs*, are its column.
         """
         rows = list(answer.dicts())
-        wanted = {name.lower(): name for name in settings}
+        wanted = {comparable_name(name) for name in settings}
         settings_of: dict[tuple[str, int], dict[str, Any]] = {}
         for run_id, place, _, name, number, text in self.settings(row["run_id"] for row in rows):
-            if name.lower() in wanted:  # of several stages the last one counts
+            if (own_name := comparable_name(name)) in wanted:  # the last stage's counts
+                exact = number is not None and abs(number) < MOST_EXACT
                 own = settings_of.setdefault((run_id, place), {})
-                own[wanted[name.lower()]] = number if text is None else text
-        kept = (
-            tuple(
-                {**row, **settings_of.get((row["run_id"], row["place"]), {})}.get(knobs.get(c, c))
-                for c in columns
-            )
-            for row in rows
-        )
+                own[own_name] = number if exact else text
+        kept = []
+        for row in rows:
+            own = settings_of.get((row["run_id"], row["place"]), {})
+            values = {name: own.get(comparable_name(name)) for name in settings}
+            values |= {name: row[knob] for name, knob in knobs.items() if row[knob] is not None}
+            kept.append(tuple((values if name in values else row)[name] for name in columns))
         return replace(answer, columns=tuple(columns), rows=tuple(kept))
 
     def _rows_of(

@@ -8,6 +8,7 @@ from their documents until their tables are made anew.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,9 +16,14 @@ import msgspec
 
 from safelight.archive.run_copies import Rank, rank_of
 from safelight.errors import RecordError
-from safelight.knobs import KNOBS, STAGES, knobs_and_extras
+from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning.learning_record import check_digest
-from safelight.recorded_settings import Setting, extra_settings, lora_settings
+from safelight.recorded_settings import (
+    Setting,
+    earlier_setting,
+    extra_settings,
+    lora_settings,
+)
 from safelight.timestamps import as_utc, utc_timestamp
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ _RUNS = {
     "stated_time": "VARCHAR", "digest": "VARCHAR",
 }  # fmt: skip
 
-ROWS = 1
+ROWS = 2
 """Raised when a column comes to hold something else, or a setting becomes a row otherwise."""
 
 _KINDS: Mapping[str, str] = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
@@ -137,6 +143,8 @@ class _Template(msgspec.Struct, gc=False):
 
 class _Import(msgspec.Struct, gc=False):
     extra: dict[str, Any] = {}
+    hashes: list[tuple[str, str]] = []
+    loras: list[dict[str, Any]] = []
 
 
 class _Metadata(msgspec.Struct, gc=False):
@@ -223,6 +231,15 @@ _IMAGES_OF_BATCH = (
 )
 
 
+_DRAW_SETTINGS = {"draw": "BIGINT", **{
+    name: kind for name, kind in _SETTINGS.items() if name not in ("run_id", "place")
+}}  # fmt: skip
+_SETTINGS_OF_BATCH = (
+    "SELECT d.run_id, p.place, s.stage, s.name, s.number, s.text FROM batch_draw_settings s"
+    " JOIN batch_pictures p ON p.draw = s.draw JOIN batch_draws d ON d.draw = s.draw"
+)
+
+
 def run_of(record: Decoded, written: Callable[[], str] = utc_timestamp) -> Run:
     """Return what tells *record* from others; arguments as those of :meth:`Batch.add`."""
     timestamp = as_utc(record.timestamp)
@@ -276,6 +293,7 @@ class Batch:
         self._draws: list[Row] = []
         self._pictures: list[Row] = []
         self._settings: list[Row] = []
+        self._setting_count: Counter[str] = Counter()
         self._next_draw = 0
 
     @property
@@ -299,7 +317,7 @@ class Batch:
         self._settle()
         return {
             "runs": len(self._runs), "images": len(self._pictures),
-            "settings": len(self._settings), "prompts": len(self._prompts),
+            "settings": self._setting_count.total(), "prompts": len(self._prompts),
             "documents": len(self._runs),
         }  # fmt: skip
 
@@ -318,6 +336,7 @@ class Batch:
             if rank <= known:
                 return
             self._superseded.append(self._at[record.run_id])
+            del self._setting_count[record.run_id]
         self._ranks[record.run_id] = rank
         before = [len(rows) for rows in self._tables()]
         timestamp, stated = as_utc(record.timestamp), None
@@ -337,14 +356,15 @@ class Batch:
         # What the pictures of one variant and stage share is told once, and joined to them.
         about = _variants(record.template)
         imported = _imported(record)
-        draws: dict[tuple[int, str], tuple[int, list[Setting]]] = {}
+        draws: dict[tuple[int, str], tuple[int, int]] = {}
         for place, output in enumerate(record.outputs):
             drawn = draws.get((output.variant, output.stage))
             if drawn is None:
                 config, settings = _drawn_with(configs, output, imported)
                 knobs = _knobs_of(config)
                 prompt = knobs[_PROMPT]
-                drawn = self._next_draw, settings
+                self._settings += [(self._next_draw, *setting) for setting in settings]
+                drawn = self._next_draw, len(settings)
                 draws[output.variant, output.stage] = drawn
                 own = about[output.variant] if 0 <= output.variant < len(about) else _NOTHING
                 self._draws.append((
@@ -353,13 +373,13 @@ class Batch:
                     own.identity, own.drawn_by,
                 ))  # fmt: skip
                 self._next_draw += 1
-            draw, settings = drawn
+            draw, setting_count = drawn
+            self._setting_count[record.run_id] += setting_count
             self._pictures.append((
                 draw, place, output.variant, output.stage, output.path, output.sha256,
                 output.pixel_sha256 or None, output.parent, output.width, output.height,
                 output.seed, output.seconds, len(output.mismatches),
             ))  # fmt: skip
-            self._settings += [(record.run_id, place, *setting) for setting in settings]
         self._at[record.run_id] = [
             range(start, len(rows)) for start, rows in zip(before, self._tables(), strict=True)
         ]
@@ -393,7 +413,7 @@ class Batch:
         # A join walks whichever side is larger.
         self._draws.sort(key=lambda draw: of_draw[draw[0]])
         self._pictures.sort(key=lambda picture: of_draw[picture[0]])
-        self._settings.sort(key=lambda setting: of_run[setting[0]])
+        self._settings.sort(key=lambda setting: of_draw[setting[0]])
 
     def _prompt_id(self, prompt: str) -> int:
         return self._prompts.setdefault(prompt.lower(), self._first_prompt_id + len(self._prompts))
@@ -412,7 +432,7 @@ class Batch:
         for name, kinds, columns in (
             ("runs", _RUNS, columns_of(self._runs)), ("draws", _DRAWS, columns_of(self._draws)),
             ("pictures", _PICTURES, columns_of(self._pictures)),
-            ("settings", _SETTINGS, columns_of(self._settings)),
+            ("draw_settings", _DRAW_SETTINGS, columns_of(self._settings)),
             ("prompts", _PROMPTS, columns_of(prompts)),
         ):  # fmt: skip
             if read_once:
@@ -428,6 +448,7 @@ class Batch:
             connection.unregister("given")
         kind = "VIEW" if read_once else "TABLE"
         connection.execute(f"CREATE {kind} batch_images AS {_IMAGES_OF_BATCH}")
+        connection.execute(f"CREATE {kind} batch_settings AS {_SETTINGS_OF_BATCH}")
 
 
 _NUMBERS = {"BIGINT": "int64", "UBIGINT": "uint64", "DOUBLE": "float64", "BOOLEAN": "bool"}
@@ -479,6 +500,8 @@ def _fits(value: Any, kind: str) -> bool:
 
 _NOTHING = _About()
 _NONE: Mapping[str, Any] = {}
+_NO_SETTINGS = frozenset({"extra", "enabled", "loras"})
+_ONLY_KNOBS = frozenset({*KNOBS, "enabled", "loras"}.difference(FILE_KNOBS))
 
 
 def _variants(template: msgspec.Raw) -> list[_About]:
@@ -496,9 +519,15 @@ def _imported(record: Decoded) -> Mapping[str, Any]:
     if record.status != _IMPORTED:
         return {}
     try:
-        return _metadata_decoder.decode(record.metadata).imported.extra
+        read = _metadata_decoder.decode(record.metadata).imported
     except (msgspec.DecodeError, RecursionError):
         return {}  # somebody else's metadata
+    more: dict[str, Any] = {}
+    if read.hashes:
+        more["Model hash"] = ", ".join(f"{kind} {value}" for kind, value in read.hashes)
+    if hashes := {str(x.get("name")): x["hash"] for x in read.loras if x.get("hash")}:
+        more["Lora hashes"] = ", ".join(f"{name}: {value}" for name, value in hashes.items())
+    return {**more, **read.extra}
 
 
 def _drawn_with(
@@ -519,22 +548,42 @@ def _drawn(
     """
     knobs: dict[str, Any] = {}
     settings: list[Setting] = []
+    stated: dict[str, str] = {}
     drawing, named = last, None
     if imported:
-        config = {**config, last: {**config.get(last, _NONE), "extra": imported}}
+        own = config.get(last)
+        own = own if isinstance(own, Mapping) else _NONE
+        extra = own.get("extra")
+        config = {
+            **config,
+            last: {**own, "extra": {**imported, **(extra if isinstance(extra, Mapping) else {})}},
+        }
     for stage in STAGES:
         own = config.get(stage)
         if isinstance(own, Mapping):
             mine, extras = knobs_and_extras(own)
+            for knob, value in mine.items():
+                if knob in stated and knobs[knob] != value:
+                    settings += earlier_setting(stated[knob], knob, knobs[knob])
+                stated[knob] = stage
             knobs.update(mine)
-            settings += extra_settings(stage, extras)
+            settings += extra_settings(stage, {**extras, **_beside(own)})
             if "prompt" in mine or "loras" in own:
-                drawing = stage
-                named = own.get("loras")
+                drawing, named = stage, own.get("loras")
         if stage == last:
             break
     settings += lora_settings(drawing, knobs.get("prompt"), named)
     return knobs, settings
+
+
+def _beside(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a stage has that is no knob, and the files that it began with."""
+    if own.keys() <= _ONLY_KNOBS:
+        return {}
+    rest = {name: own[name] for name in own if name not in KNOBS and name not in _NO_SETTINGS}
+    rest |= {name: own[name] for name in FILE_KNOBS if name in own}
+    extra = own.get("extra")
+    return rest if extra is None or isinstance(extra, Mapping) else {**rest, "extra": extra}
 
 
 def _knobs_of(config: Mapping[str, Any]) -> Row:

@@ -25,6 +25,7 @@ from typing import Any
 
 from safelight.errors import FilterError
 from safelight.knobs import did_you_mean, knob_of_extra
+from safelight.lora_tags import LORA_ENDING
 from safelight.recorded_settings import EXTRA, LORA
 
 __all__ = ["Filter", "compile_filter"]
@@ -51,8 +52,9 @@ _SEARCHED = ("prompt", "name")
 _SETTINGS = "(run_id, place) IN (SELECT run_id, place FROM settings WHERE {})"
 """Pictures of which a setting meets a condition."""
 
-_LORA_ENDING = r"\.(safetensors|pt|ckpt)$"
-_LORA_NAME = f"regexp_replace(lower(name), '{_LORA_ENDING}', '')"
+_LORA_CALLED = " = ".join(f"regexp_replace(lower({x}), '{LORA_ENDING}', '')" for x in ("name", "?"))
+_CALLED = "lower(name) = lower(?)"
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _ANY_LORA = f"starts_with(name, '{LORA}')"
 _SETTING_TEXT = "coalesce(text, CAST(number AS VARCHAR))"
 _KINDS = {"lora": "a LoRA, in quotes", "extra": "a setting, in quotes"}
@@ -211,14 +213,36 @@ class _Parser:
         if not name:
             return self._any_lora(token)
         if kind.lower() == "lora":
-            return self._compared_setting(f"{_LORA_NAME} = ?", LORA + _stem(name), f"lora.{name}")
+            return self._compared_setting(_LORA_CALLED, LORA + name, f"lora.{name}")
         knob = knob_of_extra(name)
-        if knob is not None and knob in self._columns:
-            if self._is_compared(knob) or self._sees(0, "has"):
-                return self._comparison(_Token(token.kind, knob, token.place))
-            self.named.add(knob)
-            return f'"{knob}" IS NOT NULL'
-        return self._compared_setting("lower(name) = ?", EXTRA + name.lower(), f"extra.{name}")
+        if knob is None or knob not in self._columns:
+            return self._compared_setting(_CALLED, EXTRA + name, f"extra.{name}")
+        return self._about_extra_of_a_knob(token, name, knob)
+
+    def _about_extra_of_a_knob(self, token: _Token, name: str, knob: str) -> str:
+        """Read a condition on an extra that a knob stands for, wherever its value was fit for that.
+
+        Where it was not, it is still a setting: both are looked at.
+        """
+        start, given = self._at, len(self.parameters)
+        missing = self._sees(0, "is") and not self._sees(1, "not")
+        setting = self._compared_setting(_CALLED, EXTRA + name, f"extra.{name}")
+        end, own = self._at, self.parameters[given:]
+        self._at, self.parameters[given:] = start, []
+        self.named.add(knob)
+        try:
+            compared = self._is_compared(knob) or self._sees(0, "has")
+            column = (
+                self._comparison(_Token(token.kind, knob, token.place))
+                if compared
+                else f'"{knob}" IS NOT NULL'
+            )
+        except FilterError:  # a value that is none of the knob
+            self._at, self.parameters[given:] = end, own
+            return setting
+        self._at = end
+        self.parameters += own
+        return f"({column} {'AND' if missing else 'OR'} {setting})"
 
     def _compared_setting(self, which: str, value: str, name: str) -> str:
         """Read what the setting for which *which* holds is compared with; it is there, if none."""
@@ -237,8 +261,8 @@ class _Parser:
             token = self._next("a text in quotes")
             if token.kind == "sign":
                 raise self._fault("expected a text in quotes", token)
-            self.parameters.append(_plain_text(token).lower())
-            return self._settings.format(f"{which} AND contains(lower({_SETTING_TEXT}), ?)")
+            self.parameters.append(_plain_text(token))
+            return self._settings.format(f"{which} AND contains(lower({_SETTING_TEXT}), lower(?))")
         if word == "in":
             self._need("(")
             values = [self._setting_value(name, "=")]
@@ -264,8 +288,14 @@ class _Parser:
             if not name.startswith(LORA):
                 what = f"{name} is compared with a number, or a text in quotes"
             raise self._fault(what, token)
-        self.parameters.append(_plain_text(token))
-        return f"{_SETTING_TEXT} {sign} ?"
+        text = _plain_text(token)
+        self.parameters.append(text)
+        if sign not in ("=", "<>") or not _NUMBER.fullmatch(text):
+            return f"{_SETTING_TEXT} {sign} ?"
+        # A text that is a number may be kept as one.
+        self.parameters.append(float(text))
+        same = "coalesce(text = ?, number = ?)"
+        return same if sign == "=" else f"NOT {same}"
 
     def _any_lora(self, token: _Token) -> str:
         sign = self._next("a comparison such as = or has").text.lower()
@@ -276,11 +306,11 @@ class _Parser:
         if sign not in ("=", "!=", "<>", "has"):
             raise self._fault("write lora = 'NAME', or lora.NAME > 0.5", token)
         name = self._name_in_quotes(self._next("the name of a LoRA, in quotes"))
-        self.parameters.append(name.lower() if sign == "has" else LORA + _stem(name))
+        self.parameters.append(name if sign == "has" else LORA + name)
         has_lora = self._settings.format(
-            f"{_ANY_LORA} AND contains(lower(substr(name, {len(LORA) + 1})), ?)"
+            f"{_ANY_LORA} AND contains(lower(substr(name, {len(LORA) + 1})), lower(?))"
             if sign == "has"
-            else f"{_LORA_NAME} = ?"
+            else _LORA_CALLED
         )
         return f"NOT {has_lora}" if sign in ("!=", "<>") else has_lora
 
@@ -420,8 +450,3 @@ def _plain_text(token: _Token) -> str:
         return token.text
     quote = token.text[0]
     return token.text[1:-1].replace(quote * 2, quote)
-
-
-def _stem(name: str) -> str:
-    """Return the name of a LoRA as names are compared: without the ending of its file."""
-    return re.sub(_LORA_ENDING, "", name.lower())

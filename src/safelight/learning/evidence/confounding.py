@@ -117,7 +117,7 @@ def followers(levels: Mapping[str, KnobLevels]) -> Mapping[str, str]:
     order = list(levels)
     for knob in order:
         mine = levels[knob]
-        if mine.different != 2 or ABSENT not in mine.names:
+        if mine.different != 2 or ABSENT not in mine.names or knob.startswith(LORA):
             continue
         for other in order:
             theirs = levels[other]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.learning.evidence.trials import ABSENT, Levels, Trials, prompt_terms, value_hashes
+from safelight.learning.evidence.trials import ABSENT, Trials, prompt_terms
+from safelight.learning.evidence.value_columns import Levels, value_hashes
 from safelight.recorded_settings import LORA
 
 __all__ = ["MOST_LEVELS", "KnobLevels", "knob_levels", "likeness"]
@@ -153,8 +154,8 @@ def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, N
     if "backend" not in own:
         rest = rest + value_hashes("backend", trials.backends)
     for name, setting in trials.settings.items():
-        if name not in own and name not in passed_over:
-            rest = rest + value_hashes(name, setting)
+        if name not in passed_over:
+            rest = rest + value_hashes(f"settings {name}", setting)
     for name, column in own.items():
         if not name.startswith("term:"):  # the prompt itself says which terms it has
             rest = rest + column

@@ -7,12 +7,10 @@ terms of a prompt and the other settings that are recorded become knobs of their
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from types import MappingProxyType
 
 import numpy as np
@@ -20,8 +18,10 @@ from numpy.typing import NDArray
 
 from safelight.knobs import COMPARED
 from safelight.learning.evidence.scores import ImageScores
+from safelight.learning.evidence.setting_columns import setting_columns
+from safelight.learning.evidence.value_columns import Levels, levels_of, numbers_of
 from safelight.lora_tags import split_loras
-from safelight.recorded_settings import EXTRA, LORA, changes_no_pixels
+from safelight.recorded_settings import LORA, Setting, comparable_name
 
 __all__ = [
     "ABSENT",
@@ -30,7 +30,6 @@ __all__ = [
     "Trials",
     "join_trials",
     "prompt_terms",
-    "value_hashes",
 ]
 
 TRIAL_COLUMNS = (
@@ -43,25 +42,8 @@ ABSENT = "(none)"
 """How the absence of a knob is named among its levels."""
 
 _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
-_FEWEST_REPEATS = 3
-_MOST_EXTRAS = 20
-"""So many settings that nobody knows are compared themselves, those whose values are most even."""
-
 _MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS, _SLOT_TERMS = 40, 5, 3, 6
 _BREAK = re.compile(r",(?![^()\[\]{}]*[)\]}])")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Levels:
-    """A column of texts, as numbers into a list of them.
-
-    Attributes:
-        names: The different values, sorted.
-        codes: Place in *names* of each row, -1 where there is none, int64[n].
-    """
-
-    names: tuple[str, ...]
-    codes: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,8 +60,8 @@ class Trials:
         levels: Knob -> its values, for texts. ``term:TEXT`` (levels ``with`` and ``without``)
             is a part of the prompt between commas that three prompts have or more;
             ``term:A|B`` (levels ``A`` and ``B``) are parts of which every prompt has one.
-        settings: Every setting ``extra.NAME`` that varies, whether it is among the knobs or not:
-            pictures are alike in all else only if they agree in it.
+        settings: What was recorded beside knobs and varies: pictures are alike in all else only
+            if they agree in it. What a column of a knob says is not said again.
         scores: float64[n]; see :class:`~safelight.learning.evidence.scores.ImageScores`.
         deviations: Of the scores, float64[n].
         readings: Scores without the prior, float64[n].
@@ -94,7 +76,7 @@ class Trials:
     backends: Levels
     numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     levels: Mapping[str, Levels] = field(default_factory=dict)
-    settings: Mapping[str, NDArray[np.float64] | Levels] = field(default_factory=dict)
+    settings: Mapping[str, Levels] = field(default_factory=dict)
     scores: NDArray[np.float64]
     deviations: NDArray[np.float64]
     readings: NDArray[np.float64]
@@ -114,7 +96,7 @@ class Trials:
 def join_trials(
     columns: Mapping[str, Sequence[object]],
     scores: ImageScores,
-    settings: Mapping[str, Mapping[int, object]] = MappingProxyType({}),
+    settings: Mapping[str, Mapping[int, Sequence[Setting]]] = MappingProxyType({}),
 ) -> Trials:
     """Return the rated rows of *columns*, each picture once: the first row that shows it.
 
@@ -124,8 +106,8 @@ def join_trials(
             knobs: of numbers where every value is one, else of texts. None, NaN and
             infinity are absent.
         scores: Of the same pictures.
-        settings: ``extra.NAME`` or ``lora.NAME`` -> row -> value, for rows that have it; see
-            :mod:`.recorded_settings`.
+        settings: Name -> row -> what was recorded, for rows that have it; see
+            :func:`.setting_columns.setting_columns`.
 
     Raises:
         ValueError: Columns differ in length, or none says which picture a row is.
@@ -147,26 +129,22 @@ def join_trials(
     at = np.array(list(first), np.int64)
     given = {name: [values[row] for row in kept] for name, values in columns.items()}
     texts = [text if isinstance(text, str) else None for text in given.get("prompt", [])]
-    prompts, loras = _without_loras(_levels(texts or [None] * len(kept)))
+    prompts, loras = _without_loras(levels_of(texts or [None] * len(kept)))
     numbers: dict[str, NDArray[np.float64]] = {}
     levels: dict[str, Levels] = {}
     for name, values in given.items():
         if name in _NO_KNOBS:
             continue
-        column = _numbers(values)
+        column = numbers_of(values)
         if column is not None:
             numbers[name] = column
         else:
-            levels[name] = _levels(values)
-    for name, by_row in settings.items():
-        weights = [by_row.get(row, 0.0) for row in kept]
-        if name.startswith(LORA) and name not in loras and any(weights):
-            weight = _numbers(weights)
-            if weight is not None:
-                loras[name] = weight
-    extras = _extras(settings, kept)
-    for name in _evenest(extras, len(kept)):
-        extra = extras[name]
+            levels[name] = levels_of(values)
+    of_models = {name: given.get(name, [None] * len(kept)) for name in ("model", "vae")}
+    recorded = setting_columns(settings, kept, of_models)
+    known = {row for by_row in settings.values() for row in by_row}
+    loras = _with_weights(recorded.weights, loras, known, kept)
+    for name, extra in recorded.knobs.items():
         if isinstance(extra, Levels):
             levels[name] = extra
         else:
@@ -174,11 +152,11 @@ def join_trials(
     return Trials(
         identities=tuple(scores.identities[place] for place in first),
         prompts=prompts,
-        seeds=_levels(given.get("seed", [None] * len(kept))),
-        backends=_levels(given.get("backend", [None] * len(kept))),
+        seeds=levels_of(given.get("seed", [None] * len(kept))),
+        backends=levels_of(given.get("backend", [None] * len(kept))),
         numbers=numbers | loras,
         levels=levels | _terms(prompts),
-        settings=extras,
+        settings=recorded.apart,
         scores=scores.scores[at] if len(at) else np.zeros(0),
         deviations=scores.deviations[at] if len(at) else np.zeros(0),
         readings=scores.readings[at] if len(at) else np.zeros(0),
@@ -188,89 +166,10 @@ def join_trials(
     )
 
 
-def _extras(
-    settings: Mapping[str, Mapping[int, object]], kept: Sequence[int]
-) -> dict[str, NDArray[np.float64] | Levels]:
-    """Return the settings beside knobs that vary among the rows and may change pixels."""
-    columns: dict[str, NDArray[np.float64] | Levels] = {}
-    for name, by_row in settings.items():
-        if not name.startswith(EXTRA) or changes_no_pixels(name):
-            continue
-        values = [by_row.get(row) for row in kept]
-        if len(set(values)) > 1:
-            column = _numbers(values)
-            columns[name] = _levels(values) if column is None else column
-    return columns
-
-
-def _evenest(extras: Mapping[str, NDArray[np.float64] | Levels], rows: int) -> list[str]:
-    """Return those to compare; not texts that are another one in nearly every row."""
-    evenness: dict[str, int] = {}
-    for name, column in extras.items():
-        codes = column.codes if isinstance(column, Levels) else np.nan_to_num(column, nan=np.inf)
-        _, counts = np.unique(codes, return_counts=True)
-        if not isinstance(column, Levels) or len(counts) <= rows / _FEWEST_REPEATS:
-            evenness[name] = rows - int(counts.max())
-    return sorted(evenness, key=lambda name: (-evenness[name], name))[:_MOST_EXTRAS]
-
-
-def value_hashes(salt: str, column: NDArray[np.float64] | Levels) -> NDArray[np.uint64]:
-    """Return 64-bit hashes of the values (splitmix64 of their bits and the salt)."""
-    start = int.from_bytes(blake2b(salt.encode(), digest_size=8).digest(), "little")
-    if isinstance(column, Levels):
-        column = column.codes.astype(np.float64)
-    column = np.where(np.isnan(column), np.inf, column) + 0.0  # one NaN, one zero
-    mixed = column.view(np.uint64) ^ np.uint64(start)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)), np.uint64)
-
-
 def prompt_terms(prompt: str) -> tuple[str, ...]:
     """Return the parts of *prompt* between commas, trimmed and lower-cased, each once."""
     parts = (" ".join(part.split()).lower() for part in _BREAK.split(prompt))
     return tuple(dict.fromkeys(part for part in parts if part))
-
-
-def _levels(values: Iterable[object]) -> Levels:
-    values = list(values)
-    if not set(map(type, values)) <= {str, int, float, bool, type(None)}:
-        values = [
-            value if value is None or isinstance(value, (str, int, float)) else repr(value)
-            for value in values
-        ]
-    # 1, 1.0 and True are one key of a dict; a NaN is a key of its own each time, and absent.
-    text = {value: _level_name(value) for value in dict.fromkeys(values)}
-    names = sorted({name for name in text.values() if name is not None})
-    number = {name: place for place, name in enumerate(names)}
-    code = {value: -1 if name is None else number[name] for value, name in text.items()}
-    codes = np.fromiter(map(code.__getitem__, values), np.int64, len(values))
-    return Levels(names=tuple(names), codes=codes)
-
-
-def _level_name(value: object) -> str | None:
-    absent = value is None or (isinstance(value, float) and not math.isfinite(value))
-    return None if absent else str(value)
-
-
-def _numbers(values: Sequence[object]) -> NDArray[np.float64] | None:
-    """Return *values* as numbers, or None when one of them is something else."""
-    kinds = set(map(type, values)) - {type(None)}
-    if bool in kinds or not all(issubclass(kind, (int, float)) for kind in kinds):
-        return None
-    try:
-        column = np.array(values, np.float64)
-    except OverflowError:  # an integer beyond what a float holds
-        column = np.array([_float(value) for value in values], np.float64)
-    column[~np.isfinite(column)] = math.nan
-    return column
-
-
-def _float(value: object) -> float:
-    try:
-        return math.nan if value is None else float(value)  # type: ignore[arg-type]
-    except OverflowError:
-        return math.nan
 
 
 def _without_loras(prompts: Levels) -> tuple[Levels, dict[str, NDArray[np.float64]]]:
@@ -280,7 +179,7 @@ def _without_loras(prompts: Levels) -> tuple[Levels, dict[str, NDArray[np.float6
         rest, loras = split_loras(text)
         rests.append(rest)
         weights.append({lora.name: lora.unet for lora in loras})
-    merged = _levels(rests)
+    merged = levels_of(rests)
     names = sorted({name for each in weights for name in each})
     weights_of = {}
     for name in names:
@@ -288,6 +187,25 @@ def _without_loras(prompts: Levels) -> tuple[Levels, dict[str, NDArray[np.float6
         weights_of[f"{LORA}{name}"] = table[prompts.codes]
     codes = np.append(merged.codes, -1)[prompts.codes]
     return Levels(names=merged.names, codes=codes), weights_of
+
+
+def _with_weights(
+    recorded: Mapping[str, NDArray[np.float64]],
+    tagged: Mapping[str, NDArray[np.float64]],
+    known: Collection[int],
+    rows: Sequence[int],
+) -> dict[str, NDArray[np.float64]]:
+    """Return the weights of LoRAs: as *recorded* where rows are *known*, else as *tagged*."""
+    from_record = np.array([row in known for row in rows], bool)
+    spelled = {comparable_name(name): name for name in (*tagged, *recorded)}
+    weights: dict[str, NDArray[np.float64]] = {}
+    for name, column in (*tagged.items(), *recorded.items()):
+        own = weights.setdefault(spelled[comparable_name(name)], np.zeros(len(rows)))
+        if name in recorded and column is recorded[name]:
+            own[from_record] = column[from_record]
+        else:
+            own[~from_record] = column[~from_record]
+    return weights
 
 
 def _terms(prompts: Levels) -> dict[str, Levels]:
@@ -312,16 +230,16 @@ def _terms(prompts: Levels) -> dict[str, Levels]:
     has = {
         term: np.array([*(int(term in terms) for terms in own), -1], np.int64) for term in chosen
     }
-    levels_of = {}
+    parts: dict[str, Levels] = {}
     for slot in _slots(has):
         if len(slot) == 1:
             codes = has[slot[0]][prompts.codes]
-            levels_of[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
+            parts[f"term:{slot[0]}"] = Levels(names=("without", "with"), codes=codes)
         else:
             which = np.argmax([has[term] for term in slot], axis=0)
             which[-1] = -1
-            levels_of[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
-    return levels_of
+            parts[f"term:{'|'.join(slot)}"] = Levels(names=slot, codes=which[prompts.codes])
+    return parts
 
 
 def _slots(has: Mapping[str, NDArray[np.int64]]) -> list[tuple[str, ...]]:

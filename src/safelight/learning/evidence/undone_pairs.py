@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.evidence.knob_levels import KnobLevels
-from safelight.learning.evidence.trials import Trials, value_hashes
-from safelight.recorded_settings import EXTRA
+from safelight.learning.evidence.trials import Trials
+from safelight.learning.evidence.value_columns import value_hashes
+from safelight.recorded_settings import EARLIER, EXTRA
 
 __all__ = ["UndonePairs", "pair_count", "undone_pairs"]
 
-_MOST_ROWS = 20_000
-"""Rated pictures that are looked at, whole prompts of them: then the counts are lower bounds."""
+_MOST_ROWS, _MOST_SETTINGS = 20_000, 30
+"""Rated pictures, whole prompts of them, and settings: with more, counts are lower bounds."""
+
+_OTHERS = (EXTRA, EARLIER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +84,9 @@ def undone_pairs(
         alike: Of each knob, as :func:`.knob_levels.likeness` has it.
     """
     rows = _some_rows(trials)
-    own = {
-        name: value_hashes(name, column)[rows]
-        for name, column in trials.settings.items()
-        if name.startswith(EXTRA)
-    }
+    own = _that_may_undo(trials, rows)
     undone = []
-    varied = [knob for knob, its_levels in levels.items() if not its_levels.constant]
+    varied = [knob for knob, one in levels.items() if not one.constant]
     before = {knob: pair_count(levels[knob].of_rows(rows), alike[knob][rows]) for knob in varied}
     for name, column in own.items():
         cost = {
@@ -95,14 +94,32 @@ def undone_pairs(
             for knob in varied
             if knob != name
         }
-        knobs = sorted(
-            (knob_and_cost for knob_and_cost in cost.items() if knob_and_cost[1] > 0),
-            key=lambda each: -each[1],
-        )
+        knobs = sorted((one for one in cost.items() if one[1] > 0), key=lambda one: -one[1])
         if knobs:
             pairs = sum(count for _, count in knobs)
             undone.append(UndonePairs(setting=name, pairs=pairs, knobs=tuple(knobs)))
-    return tuple(sorted(undone, key=lambda each: (-each.pairs, each.setting)))
+    return tuple(sorted(undone, key=lambda one: (-one.pairs, one.setting)))
+
+
+def _that_may_undo(trials: Trials, rows: NDArray[np.int64]) -> dict[str, NDArray[np.uint64]]:
+    """Return the hashes of settings that vary within a prompt and seed, those that do so most."""
+    names = [n for n in dict.fromkeys((*trials.settings, *trials.knobs)) if n.startswith(_OTHERS)]
+    together = value_hashes("prompt", trials.prompts) + value_hashes("seed", trials.seeds)
+    _, group = np.unique(together[rows], return_inverse=True)
+    hashes: dict[str, NDArray[np.uint64]] = {}
+    spread: dict[str, int] = {}
+    for name in names:
+        column = np.zeros(len(trials), np.uint64)
+        for of, salt in ((trials.numbers, name), (trials.levels, name),
+                         (trials.settings, f"settings {name}")):  # fmt: skip
+            if name in of:
+                column = column + value_hashes(salt, of[name])
+        column = column[rows]
+        different = len(np.unique(np.stack([group.astype(np.uint64), column]), axis=1).T)
+        if different > group.max(initial=-1) + 1:
+            hashes[name], spread[name] = column, different
+    most = sorted(spread, key=lambda name: -spread[name])[:_MOST_SETTINGS]
+    return {name: hashes[name] for name in names if name in most}
 
 
 def _some_rows(trials: Trials) -> NDArray[np.int64]:
