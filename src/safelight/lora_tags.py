@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 __all__ = ["LORA", "LORA_ENDING", "MOST_WEIGHT", "Lora", "lora_stem", "split_loras", "with_lora"]
 
@@ -16,6 +18,7 @@ MOST_WEIGHT = 100.0
 LORA_ENDING = r"\.(safetensors|pt|ckpt)$"
 """What names of a LoRA may end in, which tells none apart."""
 
+_BLANKS = " \t"
 _TAG = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
 
@@ -56,31 +59,89 @@ def split_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
         loras.append(lora)
         return ""
 
-    rest = _TAG.sub(take, prompt)
-    if loras:
-        rest = re.sub(r"(,\s*){2,}", ", ", re.sub(r"[ \t]{2,}", " ", rest)).strip(" ,")
-    return rest, tuple(loras)
+    return _with_tags(prompt, take), tuple(loras)
 
 
 def with_lora(prompt: str, name: str, weight: float) -> str:
     """Return *prompt* with the LoRA *name* at *weight*; without it, when that is 0.
 
-    A tag of that name keeps its place and gets the weight; else one is added at the end.
+    A tag of that name keeps its place and, when it has one of its own, its weight on the text
+    encoder; else one is added after the last word. Nothing but the tag changes: one that goes
+    takes a separator with it, so that without tags the prompt is the same at every weight.
     """
-    tag = f"<lora:{name}:{weight:g}>" if weight else ""
-    replaced = False
+    there = False
 
     def change(match: re.Match[str]) -> str:
-        nonlocal replaced
+        nonlocal there
         if match[1].strip() != name:
             return match[0]
-        again, replaced = replaced, True
-        return "" if again else tag
+        again, there = there, True
+        return "" if again or not weight else _tag(name, match[2].split(":")[1:], weight)
 
-    changed = _TAG.sub(change, prompt)
-    if replaced and not tag:
-        changed = re.sub(r"(\s*,)+", ",", re.sub(r"[ \t]{2,}", " ", changed)).strip(" ,")
-    return changed if replaced or not tag else f"{changed} {tag}".lstrip()
+    changed = _with_tags(prompt, change)
+    if there or not weight:
+        return changed
+    words = prompt.rstrip(f",\n{_BLANKS}")
+    return f"{words}{' ' if words else ''}{_tag(name, [], weight)}{prompt[len(words) :]}"
+
+
+def _with_tags(prompt: str, change: Callable[[re.Match[str]], str]) -> str:
+    """Return *prompt* with each tag as *change* has it; one that it leaves empty goes."""
+    parts: list[str] = []
+    pieces: list[str] = []
+    end = 0
+    for match in _TAG.finditer(prompt):
+        tag = change(match)
+        pieces += [prompt[end : match.start()], tag]
+        end = match.end()
+        if not tag:
+            parts.append("".join(pieces))
+            pieces.clear()
+    return _closed_up([*parts, "".join([*pieces, prompt[end:]])])
+
+
+def _closed_up(parts: list[str]) -> str:
+    """Join *parts*, leaving out the one comma or the blanks that what stood between them leaves."""
+    whole, blanks, solid = [""], "", ""  # blanks are those at the end, solid is what they follow
+    for place, part in enumerate(parts):
+        bare = part.lstrip(_BLANKS)
+        if place == 0:
+            bare = part
+        elif bare.startswith(",") and solid in ("", ",", "\n"):
+            bare = bare[1:] if solid == "," else bare[1:].lstrip(_BLANKS)
+            blanks = ""
+        elif bare.startswith((",", "\n")):
+            bare, blanks = part, ""
+        elif not bare and place == len(parts) - 1:
+            whole, blanks = ["".join(whole).removesuffix(",").rstrip(_BLANKS)], ""
+            bare = part
+        elif solid and not blanks:
+            bare = part
+        elif not solid:
+            blanks = ""
+        if ending := bare.rstrip(_BLANKS):
+            whole += [blanks, ending]
+            blanks, solid = bare[len(ending) :], ending[-1]
+        else:
+            blanks += bare
+    return "".join([*whole, blanks])
+
+
+def _tag(name: str, parts: list[str], weight: float) -> str:
+    """Return the tag of *name* at *weight*, all else as the tag with *parts* has it."""
+    plain = [part for part in parts if "=" not in part]
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    apart = len(plain) > 1 or "te" in named or "unet" in named
+    if _lora(name, parts) is None:
+        plain, named, apart = [], {}, False
+    text_encoder = [named.get("te", plain[0] if plain else "1")] if apart else []
+    others = [f"{key}={value}" for key, value in named.items() if key not in ("te", "unet")]
+    return f"<{':'.join(['lora', name, *text_encoder, _number(weight), *plain[2:], *others])}>"
+
+
+def _number(weight: float) -> str:
+    """Return the shortest text that is *weight* exactly, without an exponent."""
+    return format(Decimal(repr(float(weight))), "f").removesuffix(".0")
 
 
 def _lora(name: str, parts: list[str]) -> Lora | None:

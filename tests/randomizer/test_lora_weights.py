@@ -31,6 +31,50 @@ def test_at_weight_zero_the_prompt_is_the_one_without_it() -> None:
     assert nothing == "a, b"
 
 
+@pytest.mark.parametrize(
+    ("weight", "text"),
+    [
+        (0.1234567, "0.1234567"), (0.12345671, "0.12345671"), (1e-07, "0.0000001"), (1.0, "1"),
+        (-0.5, "-0.5"), (100, "100"),
+    ],
+)  # fmt: skip
+def test_a_weight_is_written_exactly_and_without_an_exponent(weight: float, text: str) -> None:
+    """Two weights are two pictures, and engines read plain numbers."""
+    assert with_lora("a", "ink", weight) == f"a <lora:ink:{text}>"
+
+
+@pytest.mark.parametrize(
+    ("tag", "then"),
+    [
+        ("<lora:ink:0.5:0.8>", "<lora:ink:0.5:0.3>"),
+        ("<lora:ink:te=0.5:unet=1>", "<lora:ink:0.5:0.3>"),
+        ("<lora:ink:unet=1:lbw=A>", "<lora:ink:1:0.3:lbw=A>"),
+        ("<lora:ink:much:1>", "<lora:ink:0.3>"),
+        ("<lora: ink :1>", "<lora:ink:0.3>"),
+    ],
+)
+def test_what_else_a_tag_says_stays_as_it_is(tag: str, then: str) -> None:
+    """The weight on the text encoder, where it is apart, and what extensions put there."""
+    assert with_lora(f"a {tag}", "ink", 0.3) == f"a {then}"
+    assert with_lora(f"a {tag}", "ink", 0) == "a"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "without"),
+    [
+        ("a,, b  c, <lora:ink>, d", "a,, b  c, d"),
+        ("a  b <lora:ink>, c ,, d,", "a  b, c ,, d,"),
+        ("<lora:ink>, a , b", "a , b"),
+        ("a <lora:ink> b\n\n  c", "a b\n\n  c"),
+        ("a, b, <lora:ink>", "a, b"),
+        ("a\n<lora:ink>, b", "a\nb"),
+    ],
+)
+def test_at_weight_zero_all_else_stays_as_it_is(prompt: str, without: str) -> None:
+    """Two pictures that differ in more than the LoRA would tell nothing of it."""
+    assert with_lora(prompt, "ink", 0) == without
+
+
 def test_weights_are_set_once_the_prompt_is_decided() -> None:
     """After templates and lists, and before img2img takes the prompt over."""
     config = {
@@ -77,7 +121,7 @@ def test_faults_are_told(randomizer: dict[str, Any], message: str) -> None:
 
 
 _names = st.text(alphabet="abc v1.2", min_size=1, max_size=8).map(str.strip).filter(bool)
-_weights = st.floats(-3, 3).map(lambda weight: round(weight, 2))
+_weights = st.floats(-3, 3)
 
 
 @given(st.text(alphabet="abc, <lora:ink:1>()", max_size=40), _names, _weights)
@@ -88,3 +132,17 @@ def test_the_prompt_then_has_it_at_that_weight_and_all_else_as_before(
     loras = split_loras(with_lora(prompt, name, weight))[1]
     assert [lora for lora in loras if lora.name != name] == others
     assert [lora.unet for lora in loras if lora.name == name] == ([weight] if weight else [])
+
+
+_pieces = st.sampled_from([
+    "a", "b c", ",", " ", "  ", ", ", "\n", "(", ")", "<lora:ink>", "<lora:ink:0.2:0.7>",
+    "<lora:other:1>",
+])  # fmt: skip
+
+
+@given(st.lists(_pieces, max_size=9).map("".join), _weights)
+def test_without_its_tags_a_prompt_is_the_same_at_every_weight(prompt: str, weight: float) -> None:
+    """So engines, and evidence, see pictures that differ in the LoRA alone."""
+    if set(split_loras(prompt)[0]) & set("abc"):
+        nothing, some = (split_loras(with_lora(prompt, "ink", w))[0] for w in (0, weight))
+        assert nothing == some
