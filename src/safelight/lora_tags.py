@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-__all__ = ["LORA", "LORA_ENDING", "MOST_WEIGHT", "Lora", "lora_stem", "split_loras", "with_lora"]
+__all__ = [
+    "LORA",
+    "LORA_ENDING",
+    "MOST_WEIGHT",
+    "Lora",
+    "lora_of",
+    "lora_stem",
+    "split_loras",
+    "with_lora",
+]
 
 LORA = "lora."
 """What the name of a LoRA's weight begins with wherever settings have names."""
@@ -40,6 +49,19 @@ class Lora:
 def lora_stem(name: str) -> str:
     """Return *name* as LoRAs are compared: in lower case, without the ending of its file."""
     return re.sub(LORA_ENDING, "", name.lower())
+
+
+def lora_of(key: str, first: str) -> tuple[str, str] | None:
+    """Return the stage and the LoRA whose weight *key* is; None when it is no LoRA's.
+
+    Args:
+        key: As sweeps and settings have it: ``lora.NAME`` or ``stage.lora.NAME``.
+        first: The stage that is meant when *key* names none.
+    """
+    if key.startswith(LORA):
+        return first, key[len(LORA) :].strip()
+    stage, _, name = key.partition(".")
+    return (stage, name[len(LORA) :].strip()) if name.startswith(LORA) else None
 
 
 def split_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:

@@ -95,6 +95,39 @@ def test_weights_are_set_once_the_prompt_is_decided() -> None:
     assert first.config["img2img"]["prompt"] == "more <lora:ink:0.5>"
 
 
+@pytest.mark.parametrize(
+    ("sweep", "drawn", "redrawn"),
+    [
+        ({"img2img.lora.ink": [0.5]}, "a fox", "a fox <lora:ink:0.5>"),
+        ({"img2img.lora.ink": [0]}, "a fox", "a fox"),
+        (
+            {"img2img.lora.ink": [0.5], "lora.dry": [1]},
+            "a fox <lora:dry:1>", "a fox <lora:dry:1> <lora:ink:0.5>",
+        ),
+        ({"img2img.lora.ink": [0], "txt2img.lora.ink": [1]}, "a fox <lora:ink:1>", "a fox"),
+    ],
+)  # fmt: skip
+def test_a_weight_of_img2img_is_set_in_the_prompt_that_it_inherits(
+    sweep: dict[str, Any], drawn: str, redrawn: str
+) -> None:
+    """A stage that states no prompt is redrawn with the one it was drawn with."""
+    config = {
+        "txt2img": {"prompt": "a {fox}", "seed": 1},
+        "img2img": {"denoising_strength": 0.5},
+        "randomizer": {"sweep": sweep},
+    }
+    (variant,) = plan_variants(PipelineConfig.from_mapping(config)).variants
+    assert variant.config["txt2img"]["prompt"] == drawn
+    assert variant.config["img2img"]["prompt"] == redrawn
+
+
+def test_where_nothing_states_a_prompt_weight_zero_makes_none() -> None:
+    config = {"txt2img": {"seed": 1}, "randomizer": {"sweep": {"lora.ink": [0, 1]}}}
+    nothing, some = plan_variants(PipelineConfig.from_mapping(config)).variants
+    assert "prompt" not in nothing.config["txt2img"]
+    assert some.config["txt2img"]["prompt"] == "<lora:ink:1>"
+
+
 def test_settings_hold_weights_and_what_only_the_engine_knows() -> None:
     settings = [{"lora.ink": 0.5, "txt2img.extra.deep.er": 2}, {"txt2img.lora.ink": 1}]
     plan = plan_of("a", settings=settings)

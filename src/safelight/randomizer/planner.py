@@ -30,7 +30,7 @@ from typing import Any, cast
 from safelight.config import PipelineConfig, inherited_by_img2img, plain
 from safelight.errors import PlanError
 from safelight.knobs import MAX_SEED, Stage
-from safelight.lora_tags import LORA, with_lora
+from safelight.lora_tags import lora_of, with_lora
 from safelight.randomizer.draws import DrawnOrder
 from safelight.randomizer.plan import Axis, RandomizerPlanResult, Variant, Variants
 from safelight.randomizer.prompt_rules import PromptRules
@@ -39,7 +39,6 @@ from safelight.randomizer.sweeps import (
     DRAWN_SEEDS,
     LazyValues,
     decided_seed,
-    is_lora,
     read_sweeps,
     short_name,
 )
@@ -339,19 +338,21 @@ class _Planner:
             stage: {n: plain(v) if isinstance(v, (dict, list)) else v for n, v in knobs.items()}
             for stage, knobs in self._stages.items()
         }
-        loras = {key: value for key, value in swept.items() if is_lora(key)}
+        loras: dict[tuple[str, str], Any] = {}
         for key, value in (*texts.items(), *swept.items(), *seeds.items()):
-            if key in loras:
+            if lora := lora_of(key, self._first or ""):
+                loras[lora] = value
                 continue
             stage, *path, name = key.split(".")
             table = stages[cast("Stage", stage)]
             for step in path:
                 table = table.setdefault(step, {})
             table[name] = value
-        for key, weight in loras.items():  # once the prompt is decided
-            before, _, lora = key.partition(LORA)
-            own = stages[cast("Stage", before.rstrip(".") or self._first)]
-            own["prompt"] = with_lora(own.get("prompt", ""), lora, weight)
+        # Once prompts are decided, and the stage that draws before the one that inherits from it.
+        for drawing in (stage for stage in stages if stage != "upscale"):
+            for (stage, name), weight in loras.items():
+                if stage == drawing:
+                    _set_lora(stages, drawing, name, weight)
         if "img2img" in stages:
             stages["img2img"].update(inherited_by_img2img(stages))
         return stages
@@ -428,6 +429,17 @@ class _Planner:
             if same and first is not None and not self._times_again(self._combinations() - 1):
                 seeds = range(first, first + self._per_combination * self._apart, self._apart)
             yield Axis(name=f"{self._first}.seed", size=self._per_combination, values=seeds)
+
+
+def _set_lora(
+    stages: Mapping[Stage, dict[str, Any]], stage: Stage, name: str, weight: float
+) -> None:
+    """Put the LoRA *name* at *weight* into the prompt of *stage*, stated or inherited."""
+    inherited = inherited_by_img2img(stages) if stage == "img2img" else {}
+    prompt = stages[stage].get("prompt", inherited.get("prompt", ""))
+    changed = with_lora(prompt, name, weight)
+    if changed != prompt:
+        stages[stage]["prompt"] = changed
 
 
 def _setting_text(setting: Mapping[str, Any]) -> str:

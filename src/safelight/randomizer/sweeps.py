@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 from safelight.knobs import KNOBS, KnobKind
-from safelight.lora_tags import LORA
+from safelight.lora_tags import LORA, lora_of
 from safelight.randomizer.draws import Dice
 from safelight.value_ranges import values_of
 
-__all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "is_lora", "read_sweeps", "short_name"]
+__all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "read_sweeps", "short_name"]
 
 DRAWN_SEEDS = 2**32
 """Drawn seeds lie below this, AUTOMATIC1111's limit."""
@@ -31,17 +31,12 @@ def read_sweeps(
     sweeps: dict[str, Sequence[Any]] = {}
     for key, spec in specs.items():
         knob = KNOBS.get(key.partition(".")[2])
-        kind: KnobKind = knob.kind if knob else "number" if is_lora(key) else "text"
+        kind: KnobKind = knob.kind if knob else "number" if lora_of(key, "") else "text"
         values = values_of(spec, kind)
         if key in ("txt2img.seed", "img2img.seed"):
             values = _DecidedSeeds(values, seed, key)
         sweeps[key] = _without_repeats(key, values, warnings)
     return sweeps
-
-
-def is_lora(key: str) -> bool:
-    """Return whether a sweep is of a LoRA's weight: ``lora.NAME`` or ``stage.lora.NAME``."""
-    return key.startswith(LORA) or key.partition(".")[2].startswith(LORA)
 
 
 def short_name(key: str) -> str:
