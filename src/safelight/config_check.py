@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from safelight.errors import ConfigError, ConfigFault
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
-from safelight.lora_tags import LORA, MOST_WEIGHT
+from safelight.lora_tags import lora_of
 from safelight.randomizer_config import (
     MatrixSlot,
     PromptMatrix,
@@ -21,6 +21,7 @@ from safelight.randomizer_config import (
     WildcardTokens,
 )
 from safelight.value_ranges import values_of
+from safelight.varied_names import dotted, extra_fault, first_drawing, lora_fault, plain_name
 
 __all__ = ["BackendChoice", "ConfigParts", "check_config", "plain"]
 
@@ -75,6 +76,9 @@ def plain(value: Any) -> Any:
 
 
 _MISSING = object()
+_STARTS = (*STAGES, "lora")
+"""What the name of anything that varies begins with."""
+
 _LONGEST_MESSAGE = 1000
 Check = Callable[[object], str | None]
 
@@ -405,13 +409,20 @@ class _Reader:
     ) -> Mapping[str, str | tuple[Any, ...]]:
         table = self._table(value, "randomizer.sweep")
         sweep: dict[str, str | tuple[Any, ...]] = {}
-        for key, spec in _dotted(table or {}):
-            path = f"randomizer.sweep.{key}"
+        names: dict[str, str] = {}
+        for written, spec in dotted(table or {}):
+            path = f"randomizer.sweep.{written}"
+            key = plain_name(written)
             stage, _, name = key.partition(".")
-            if key.startswith(LORA) or name.startswith(LORA):
+            lora = lora_of(key, "")
+            again = _again("is swept already{}", key, names, stages)
+            names[plain_name(key, first_drawing(stages))] = key
+            if again:
+                self._fault(path, again)
+            elif lora and lora[0] in ("", *STAGES):
                 self._swept_lora(sweep, key, spec, stages, path)
             elif stage not in STAGES:
-                self._fault(path, f"must be named stage.knob{did_you_mean(stage, STAGES)}")
+                self._fault(path, f"must be named stage.knob{did_you_mean(stage, _STARTS)}")
             elif stage not in stages:
                 self._fault(path, f"sweeps a knob of {stage}, which does not run")
             elif name.startswith("extra."):
@@ -429,6 +440,8 @@ class _Reader:
         if not isinstance(value, (list, tuple)):
             self._fault("randomizer.settings", f"must be a list of tables, got {value!r}")
             return
+        first = first_drawing(stages)
+        swept = {plain_name(key, first): key for key in sweep}
         for place, entry in enumerate(value):
             path = f"randomizer.settings[{place}]"
             table = self._table(entry, path)
@@ -436,11 +449,20 @@ class _Reader:
                 continue
             if not table:
                 self._fault(path, "must set at least one stage.knob, got an empty table")
-            for key, item in table.items():
-                message = _setting_fault(key, item, stages, sweep)
+            setting: dict[str, Any] = {}
+            names: dict[str, str] = {}
+            for written, item in table.items():
+                key = plain_name(written)
+                message = (
+                    _setting_fault(key, item, stages)
+                    or _again("is in this setting already{}", key, names, stages)
+                    or _again("is in a setting, and swept{}, too", key, swept, stages)
+                )
                 if message:
-                    self._fault(f"{path}.{key}", message)
-            yield MappingProxyType(plain(table))
+                    self._fault(f"{path}.{written}", message)
+                names[plain_name(key, first)] = key
+                setting[key] = plain(item)
+            yield MappingProxyType(setting)
 
     def _swept_extra(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
         if isinstance(spec, (list, tuple)) and spec:
@@ -465,7 +487,7 @@ class _Reader:
             self._fault(path, f"must hold at least one value, got {spec!r}")
             return
         for value in _ends(values):
-            message = _lora_fault(key, value, stages)
+            message = lora_fault(key, value, stages)
             if message:
                 self._fault(path, message)
                 return
@@ -490,20 +512,19 @@ class _Reader:
 
 
 def _setting_fault(
-    key: str, value: object, stages: Mapping[Stage, Mapping[str, Any]], sweep: Mapping[str, Any]
+    key: str, value: object, stages: Mapping[Stage, Mapping[str, Any]]
 ) -> str | None:
     """Return why ``stage.knob`` *key* may not be *value* in a setting, or None."""
     stage, _, name = key.partition(".")
-    if key.startswith(LORA) or name.startswith(LORA):
-        if key in sweep:
-            return "is in a setting, and swept, too; leave one of them out"
-        return _lora_fault(key, value, stages)
+    lora = lora_of(key, "")
+    if lora and lora[0] in ("", *STAGES):
+        return lora_fault(key, value, stages)
     if stage not in STAGES:
-        return f'must be named "stage.knob", in quotes{did_you_mean(stage, STAGES)}'
+        return f'must be named "stage.knob", in quotes{did_you_mean(stage, _STARTS)}'
     if stage not in stages:
         return f"sets a knob of {stage}, which does not run"
     if name.startswith("extra."):
-        return "is in a setting, and swept, too; leave one of them out" if key in sweep else None
+        return None
     if name not in KNOBS or stage not in KNOBS[name].stages:
         own = [k.name for k in KNOBS.values() if stage in k.stages]
         return f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}"
@@ -511,26 +532,25 @@ def _setting_fault(
         return "cannot be part of a setting; every setting has the same seeds"
     if name == "prompt" and "prompt" in stages[stage]:
         return f"is in a setting, and stated in {stage}, too; leave one of them out"
-    if key in sweep:
-        return "is in a setting, and swept, too; leave one of them out"
     return knob_fault(KNOBS[name], value)
 
 
-def _lora_fault(key: str, value: object, stages: Mapping[Stage, Mapping[str, Any]]) -> str | None:
-    """Return why the weight of a LoRA, ``lora.NAME`` or ``stage.lora.NAME``, may not be *value*."""
-    stage = "" if key.startswith(LORA) else key.partition(".")[0]
-    drawing = [each for each in stages if each != "upscale"]
-    if (stage and stage not in drawing) or not drawing:
-        return "is the weight of a LoRA, and belongs to txt2img or img2img, which does not run"
-    name = key[len(f"{stage}." if stage else "") + len(LORA) :]
-    if not name or set(name) & set("<>:"):
-        return f"must name a LoRA, as its tag in a prompt does, got {name!r}"
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not abs(cast("float", value)) <= MOST_WEIGHT:
-        return (
-            f"every weight must be a number from {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}, got {value!r}"
-        )
-    return None
+def _again(
+    told: str, key: str, names: Mapping[str, str], stages: Mapping[Stage, Mapping[str, Any]]
+) -> str | None:
+    """Return why *key* cannot be varied beside *names*, or at all where it lies; None if it can.
+
+    Args:
+        told: What is told when it is one of them, with room for how that is written.
+        key: As :func:`plain_name` has it.
+        names: Name with its stage -> as it is written.
+        stages: As stated.
+    """
+    same = names.get(plain_name(key, first_drawing(stages)))
+    if same is not None:
+        written = "" if same == key else f" as {same!r}"
+        return f"{told.format(written)}; leave one of them out"
+    return extra_fault(key, names, stages)
 
 
 def _ends(values: Sequence[Any]) -> Iterator[Any]:
@@ -541,12 +561,3 @@ def _ends(values: Sequence[Any]) -> Iterator[Any]:
         stride = len(values) // 1000
         yield from (values[place] for place in range(0, len(values), stride))
         yield values[-1]
-
-
-def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield ``a.b`` -> value, whether the file nests tables or quotes dotted keys."""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -128,6 +128,12 @@ def test_where_nothing_states_a_prompt_weight_zero_makes_none() -> None:
     assert some.config["txt2img"]["prompt"] == "<lora:ink:1>"
 
 
+def test_blanks_around_a_name_are_none_of_it() -> None:
+    plan = plan_of("a <lora:ink:1>", sweep={"lora. ink": [0.5]}, settings=[{"lora.b ": 1}])
+    assert prompts_of(plan) == ["a <lora:ink:0.5> <lora:b:1>"]
+    assert plan.variants[0].choices == {"lora.ink": 0.5, "lora.b": 1}
+
+
 def test_settings_hold_weights_and_what_only_the_engine_knows() -> None:
     settings = [{"lora.ink": 0.5, "txt2img.extra.deep.er": 2}, {"txt2img.lora.ink": 1}]
     plan = plan_of("a", settings=settings)
@@ -145,6 +151,24 @@ def test_settings_hold_weights_and_what_only_the_engine_knows() -> None:
         ({"sweep": {"upscale.lora.a": [1]}}, "belongs to txt2img or img2img"),
         ({"settings": [{"lora.ink": "a"}]}, "every weight must be a number"),
         ({"settings": [{"lora.ink": 1}], "sweep": {"lora.ink": [1]}}, "swept, too"),
+        ({"sweep": {"lora. ": [1]}}, "must name a LoRA"),
+        (
+            {"sweep": {"lora.ink": [1], "txt2img.lora.ink": [2]}},
+            r"sweep.txt2img.lora.ink: is swept already as 'lora.ink'; leave one of them out",
+        ),
+        ({"sweep": {"lora.ink": [1], "lora": {" ink": [2]}}}, "is swept already; leave one"),
+        (
+            {"settings": [{"txt2img.lora.ink": 1}], "sweep": {"lora.ink": [1]}},
+            "is in a setting, and swept as 'lora.ink', too; leave one of them out",
+        ),
+        (
+            {"settings": [{"txt2img.lora.ink": 1, "lora. ink": 0.5}]},
+            r"settings\[0\].lora. ink: is in this setting already as 'txt2img.lora.ink'",
+        ),
+        ({"sweep": {"txt2mig.lora.ink": [1]}}, "must be named stage.knob; did you mean 'txt2img'"),
+        ({"sweep": {"foo": {"lora": {"ink": [1]}}}}, "must be named stage.knob"),
+        ({"sweep": {"lroa.ink": [1]}}, "did you mean 'lora'"),
+        ({"settings": [{"imgimg.lora.ink": 1}]}, "did you mean 'img2img'"),
     ],
 )  # fmt: skip
 def test_faults_are_told(randomizer: dict[str, Any], message: str) -> None:

@@ -95,6 +95,51 @@ def test_what_is_allowed_is_allowed_by_the_schema(data: dict[str, Any]) -> None:
     jsonschema.validate(data, config_schema())
 
 
+@pytest.mark.parametrize(
+    ("stated", "randomizer", "message"),
+    [
+        ({"a": 1}, {"sweep": {"txt2img.extra.a.b": [1]}}, "cannot be put into txt2img.extra.a,"
+         " which must be a table for that, got 1; change it, or leave one of them out"),
+        ({"a": 1}, {"settings": [{"txt2img.extra.a.b.c": 1}]}, "cannot be put into"),
+        ({"a": {"b": [2]}}, {"sweep": {"txt2img.extra.a.b.c": [1]}}, "extra.a.b, which must be a"),
+        ({}, {"sweep": {"txt2img.extra.a": [1], "txt2img.extra.a.b": [1]}},
+         "lies in txt2img.extra.a, which is varied as a whole; leave one of them out"),
+        ({}, {"sweep": {"txt2img": {"extra": {"a": {"b": [1]}}}, "txt2img.extra.a": [1]}},
+         "holds txt2img.extra.a.b, which is varied by itself; leave one of them out"),
+        ({}, {"settings": [{"txt2img.extra.a.b": 1, "txt2img.extra.a": 1}]}, "holds txt2img"),
+        ({}, {"settings": [{"txt2img.extra.a.b": 1}], "sweep": {"txt2img.extra.a": [1]}},
+         "lies in txt2img.extra.a"),
+    ],
+)  # fmt: skip
+def test_what_only_the_engine_knows_is_a_value_or_a_table(
+    stated: dict[str, Any], randomizer: dict[str, Any], message: str
+) -> None:
+    """Both at once cannot be sent."""
+    data = {"txt2img": {"prompt": "a", "extra": stated}, "randomizer": randomizer}
+    with pytest.raises(ConfigError, match=message):
+        PipelineConfig.from_mapping(data)
+
+
+def test_a_table_of_the_engine_is_varied_in_part_or_as_a_whole() -> None:
+    stated = {"a": {"b": 1, "c": 2}, "d": 3}
+    sweep = {"txt2img.extra.a.b": [4], "txt2img.extra.ab": [5], "txt2img.extra.d": [6]}
+    data = {"txt2img": {"extra": stated}, "randomizer": {"sweep": sweep}}
+    (variant,) = plan_variants(PipelineConfig.from_mapping(data)).variants
+    assert variant.config["txt2img"]["extra"] == {"a": {"b": 4, "c": 2}, "ab": 5, "d": 6}
+    data["randomizer"] = {"settings": [{"txt2img.extra.a": 1}, {"txt2img.extra.a.b": 2}]}
+    whole, part = plan_variants(PipelineConfig.from_mapping(data)).variants
+    assert whole.config["txt2img"]["extra"] == {"a": 1, "d": 3}
+    assert part.config["txt2img"]["extra"] == {"a": {"b": 2, "c": 2}, "d": 3}
+
+
+def test_a_knob_that_is_swept_twice_is_told() -> None:
+    """In a table and by its whole name: one of the two would win without a word."""
+    data = config([], prompt="a")
+    data["randomizer"]["sweep"] = {"txt2img.steps": [4], "txt2img": {"steps": [5]}}
+    with pytest.raises(ConfigError, match=r"txt2img.steps: is swept already; leave one of them"):
+        PipelineConfig.from_mapping(data)
+
+
 def test_a_knob_is_not_swept_and_set_at_once() -> None:
     """One of the two would win without a word."""
     data = config(TWO, prompt="a")
