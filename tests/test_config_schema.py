@@ -120,7 +120,13 @@ def test_schema_and_check_agree_on_every_stage(knobs: dict[str, Any]) -> None:
             {"sweep": {"img2img.lora.ink": [1]}},
             {"sweep": {"txt2img": {"lora": {"ink": ["a"]}}}},
             {"sweep": {"upscale.lora.ink": [1]}},
+            {"sweep": {"foo.lora.ink": [1]}},
+            {"sweep": {"lora": {"v1": {"2": ["a"]}}}},
+            {"sweep": {"lora": {"v1": {"a:b": [1]}}}},
+            {"sweep": {"txt2img.lora": [1]}},
+            {"sweep": {"img2img": {"lora": {"v1": {"2": [1]}}}}},
             {"settings": [{"lora.ink": "a"}]},
+            {"settings": [{"foo.lora.ink": 1}]},
         ]),
         *({"upscale": {"scale": 2, "init_image": "a.png"}, "randomizer": one} for one in [
             {"sweep": {"lora.ink": [1]}},
@@ -158,6 +164,13 @@ def test_both_refuse(data: dict[str, Any]) -> None:
             {"sweep": {"txt2img.extra.clip": [1, "a"], "txt2img.extra": {"a": {"b": [1]}}}},
             {"sweep": {"txt2img": {"extra": {"clip": [1]}, "extra.b": [2]}}},
             {"sweep": {"upscale": {}}},
+            {"sweep": {"lora": {"v1": {"2": [1]}}}},
+            {"sweep": {"txt2img": {"lora": {"v1": {"2": "0-1"}}}}},
+            {"sweep": {"txt2img": {"lora.v1": {"2": {"1": [1]}}}}},
+            {"sweep": {"txt2img.lora": {"ink": [1]}}},
+            {"sweep": {"lora.a": {}, "lora": {}}},
+            {"sweep": {"img2img": {"lora": {}}, "img2img.lora": {}}},
+            {"sweep": {"lora. ink": [1]}},
         ]),
     ],
     ids=str,
@@ -201,6 +214,23 @@ def test_schema_and_check_agree_on_every_sweep(sweep: dict[str, Any], nested: bo
         PipelineConfig.from_mapping(data)
     except ConfigError:
         assert not SCHEMA.is_valid(data)
+    else:
+        assert SCHEMA.is_valid(data)
+
+
+_levels = st.sampled_from(["lora", "txt2img", "img2img", "ink", "v1.2", "2", "a:b", "lora.x"])
+_weights = st.sampled_from([[1], [0.5, -101], ["a"], [], "0-1", 1])
+_weight_tables = st.recursive(_weights, lambda inner: st.dictionaries(_levels, inner, max_size=2))
+
+
+@given(st.sampled_from(["lora", "lora.ink", "txt2img", "txt2img.lora"]), _weight_tables)
+def test_schema_and_check_agree_on_weights_of_loras(key: str, spec: Any) -> None:
+    """However tables nest. What is named twice the check alone tells."""
+    data = {"txt2img": {}, "randomizer": {"sweep": {key: spec}}}
+    try:
+        PipelineConfig.from_mapping(data)
+    except ConfigError as error:
+        assert not SCHEMA.is_valid(data) or "already" in str(error)
     else:
         assert SCHEMA.is_valid(data)
 

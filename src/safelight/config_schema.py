@@ -59,6 +59,8 @@ def config_schema() -> dict[str, Any]:
         ],
         "$defs": {
             **{f"swept_{knob.name}": _swept_knob(knob) for knob in KNOBS.values()},
+            "swept_weight": {"anyOf": [*_WEIGHTS, _LORA_WEIGHTS]},
+            "nothing": _NOTHING,
             "swept_extra": {
                 "anyOf": [
                     {"type": "array", "minItems": 1},
@@ -107,10 +109,7 @@ def _stated(stage: Stage, name: str) -> dict[str, Any]:
 
 def _sweep_needs(stage: Stage) -> dict[str, Any]:
     """Return the rule that knobs of *stage* are swept only when it runs."""
-    unswept = {
-        "propertyNames": {"not": {"pattern": rf"^{stage}\."}},
-        "properties": {stage: {"maxProperties": 0}},
-    }
+    unswept = {"patternProperties": {rf"^{stage}(\.|$)": _ref("nothing")}}
     unset = {"items": {"propertyNames": {"not": {"pattern": rf"^{stage}\."}}}}
     left_out = {"sweep": unswept, "settings": unset}
     return {
@@ -121,9 +120,9 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
 
 def _loras_need_a_prompt() -> dict[str, Any]:
     """Return the rule that weights of LoRAs are varied only when a stage that draws runs."""
-    unnamed = {"propertyNames": {"not": {"pattern": r"^lora\."}}}
-    unswept = {**unnamed, "properties": {"lora": {"maxProperties": 0}}}
-    left_out = {"sweep": unswept, "settings": {"items": unnamed}}
+    unswept = {"patternProperties": {r"^lora(\.|$)": _ref("nothing")}}
+    unset = {"items": {"propertyNames": {"not": {"pattern": r"^lora\."}}}}
+    left_out = {"sweep": unswept, "settings": unset}
     return {
         "if": {"not": {"anyOf": [_runs("txt2img"), _runs("img2img")]}},
         "then": {"properties": {"randomizer": {"properties": left_out}}},
@@ -146,15 +145,15 @@ _WEIGHT = {
     "type": "number", "minimum": -MOST_WEIGHT, "maximum": MOST_WEIGHT,
     "description": "Weight of a LoRA; at 0 the prompt does not name it.",
 }  # fmt: skip
-_SWEPT_WEIGHT = {
-    "anyOf": [
-        {"type": "array", "items": _WEIGHT, "minItems": 1}, {"type": "string", "minLength": 1}
-    ]
-}  # fmt: skip
+_WEIGHTS = [{"type": "array", "items": _WEIGHT, "minItems": 1}, {"type": "string", "minLength": 1}]
 _LORA_WEIGHTS = {
-    "type": "object", "propertyNames": {"pattern": "^[^<>:]+$"},
-    "additionalProperties": _SWEPT_WEIGHT,
-}  # fmt: skip
+    "type": "object",
+    "description": "NAME = weights; a name with dots may nest.",
+    "patternProperties": {"^[^<>:]*$": {"$ref": "#/$defs/swept_weight"}},
+    "additionalProperties": {"$ref": "#/$defs/nothing"},
+}
+_NOTHING = {"type": "object", "additionalProperties": {"$ref": "#/$defs/nothing"}}
+"""Tables that hold tables, and nothing in the end."""
 
 
 def _swept_knob(knob: Knob) -> dict[str, Any]:
@@ -179,9 +178,9 @@ def _sweep_schema() -> dict[str, Any]:
             },
             "patternProperties": {
                 r"^extra\.": _ref("swept_extra"),
-                **({} if stage == "upscale" else {f"^{_LORA_NAME}": _SWEPT_WEIGHT}),
+                **({} if stage == "upscale" else {f"^{_LORA_NAME}": _ref("swept_weight")}),
             },
-            "additionalProperties": False,
+            "additionalProperties": _ref("nothing"),
         }
         for stage, own in knobs.items()
     }
@@ -193,13 +192,13 @@ def _sweep_schema() -> dict[str, Any]:
             **dotted,
             **{f"{stage}.extra": extras for stage in STAGES},
             **nested,
-            "lora": _LORA_WEIGHTS,
+            **dict.fromkeys(("lora", "txt2img.lora", "img2img.lora"), _LORA_WEIGHTS),
         },
         "patternProperties": {
             rf"^({'|'.join(STAGES)})\.extra\.": _ref("swept_extra"),
-            rf"^((txt2img|img2img)\.)?{_LORA_NAME}": _SWEPT_WEIGHT,
+            rf"^((txt2img|img2img)\.)?{_LORA_NAME}": _ref("swept_weight"),
         },
-        "additionalProperties": False,
+        "additionalProperties": _ref("nothing"),
     }
 
 
