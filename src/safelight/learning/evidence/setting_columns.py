@@ -67,29 +67,34 @@ def setting_columns(
     weights: dict[str, NDArray[np.float64]] = {}
     knobs: dict[str, Column] = {}
     apart: dict[str, list[object]] = {}
+    rest: dict[str, list[Settings]] = {}
     evenness: dict[str, int] = {}
     together = _together(settings)
     for name, by_row in together.items():
         if changes_no_pixels(name):
             continue
-        values = [tuple(by_row.get(row, ())) for row in rows]
-        apart[name] = [_all_of(one) for one in values]
+        values: list[Settings] = [tuple(by_row.get(row, ())) for row in rows]
         if name.startswith(LORA):
-            if any(values):
-                weights[name] = np.array([_weight(one) for one in values], np.float64)
-                apart[name] = _rests_of(values)
-        elif (knob := hashed_knob(name)) is not None:
-            if not _tells_more(values, named.get(knob, ())):
-                del apart[name]
-        elif name.startswith(EXTRA) and len(set(apart[name])) > 1:
+            weights[name] = np.array([_weight(one) for one in values], np.float64)
+            apart[name] = _rests_of(values)
+            continue
+        knob = hashed_knob(name)
+        if len(set(values)) < 2 or (
+            knob is not None and not _tells_more(values, named.get(knob, ()))
+        ):
+            continue
+        rest[name] = values
+        if name.startswith(EXTRA) and knob is None:
             column = _column([one[-1] if one else None for one in values])
             largest, different = _counted(column)
             if not isinstance(column, Levels) or different <= len(rows) / _FEWEST_REPEATS:
                 knobs[name], evenness[name] = column, len(rows) - largest
     chosen = sorted(knobs, key=lambda name: (-evenness[name], name))[:_MOST_KNOBS]
-    for name in chosen:
-        values = [tuple(together[name].get(row, ())) for row in rows]
-        apart[name] = _rests_of(values, numeric=not isinstance(knobs[name], Levels))
+    for name, values in rest.items():
+        if name in chosen:
+            apart[name] = _rests_of(values, numeric=not isinstance(knobs[name], Levels))
+        else:
+            apart[name] = [_all_of(one) for one in values]
     return SettingColumns(
         weights=weights,
         knobs={name: knobs[name] for name in chosen},
