@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.value_ranges import values_of
+from safelight.value_ranges import distinct, scalars_of, values_of
 
 CASES = json.loads(
     (Path(__file__).parent / "data" / "randomizer" / "axis_values.json").read_text("utf-8")
@@ -134,3 +134,30 @@ def test_a_range_that_leads_nowhere_says_why_and_what_would_lead_there(
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is the test
         values_of(spec, "integer")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("true, false", [True, False]),
+        ("1-3, 2.5", [1, 2, 3, 2.5]),
+        ("1, a", [1, "a"]),
+        ("1e2, -1.5E-3, x", [100.0, -0.0015, "x"]),
+        ("1e400, NaN, Infinity, null, True, 01, a-b, [1", [
+            "1e400", "NaN", "Infinity", "null", "True", "01", "a-b", "[1",
+        ]),
+        ('"a, b", """1""", ""', ["a, b", "1", ""]),
+        (f"x, {'9' * 5000}", ["x", "9" * 5000]),
+        (f"x, {'[' * 100_000}", ["x", "[" * 100_000]),
+    ],
+    ids=lambda value: str(value)[:20],
+)  # fmt: skip
+def test_values_of_no_known_kind_are_what_they_are_in_json(text: str, values: list[Any]) -> None:
+    """All else is text: a config can hold no null and no NaN."""
+    assert list(map(repr, scalars_of(text))) == list(map(repr, values))
+
+
+def test_each_value_is_kept_once_and_a_flag_is_no_number() -> None:
+    assert repr(distinct([1, True, 1.0, [1], [1], [True], 0, False, "1"])) == repr(
+        (1, True, [1], [True], 0, False, "1")
+    )

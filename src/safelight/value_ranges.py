@@ -18,15 +18,17 @@ stays what was written: ``7`` is an integer, ``7.0`` is not.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, chain
 from typing import Any, Literal, overload
 
-__all__ = ["values_of"]
+__all__ = ["distinct", "scalars_of", "values_of"]
 
 Kind = Literal["text", "integer", "number"]
 
@@ -61,6 +63,44 @@ def values_of(spec: object, kind: Kind) -> Sequence[Any]:
     if sum(map(_length, parts)) > _MOST_VALUES:
         raise ValueError(f"must stand for at most 2**63 - 1 values, got {spec!r}")
     return parts[0] if len(parts) == 1 else _Chained(tuple(parts))
+
+
+def scalars_of(text: str) -> Sequence[Any]:
+    """Return the values of a setting of which no kind is known.
+
+    Args:
+        text: Numbers and ranges; else one CSV line, of which ``true``, ``false``, numbers and
+            texts in double quotes are what they are in JSON, and all else is text.
+    """
+    try:
+        return values_of(text, "number")
+    except ValueError:
+        return tuple(map(_scalar, values_of(text, "text")))
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = None if text[:1] in "[{" else json.loads(text)
+    except ValueError:
+        return text
+    is_value = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_value else text  # configs have no null
+
+
+def distinct(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return *values*, each once: 1.0 is 1, and true is not."""
+    kept: dict[object, Any] = {}
+    for value in values:
+        kept.setdefault(_identity(value), value)
+    return tuple(kept.values())
+
+
+def _identity(value: Any) -> object:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return isinstance(value, bool), value
 
 
 def _rows(text: str) -> Iterator[list[str]]:

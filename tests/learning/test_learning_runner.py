@@ -368,3 +368,22 @@ def test_what_a_designed_plan_cannot_be_is_told() -> None:
         LearningPlan(base_config=BASE, variables=tuple(VARIABLES), settings=({"txt2img.steps": 3},))
     with pytest.raises(ConfigError, match="cannot be written as one config"):
         LearningPlan(base_config=base, variables=tuple(VARIABLES)).as_config()
+
+
+@pytest.mark.parametrize(
+    ("names", "sweep", "message"),
+    [
+        (["lora.ink", "lora. ink"], {}, "txt2img.lora.ink: is varied twice"),
+        (["lora.ink"], {"lora": {"ink": [1]}}, "swept by the base, too"),
+        (["lora.v1.2"], {"txt2img": {"lora": {"v1": {"2": [1]}}}}, "swept by the base, too"),
+        (["extra.a.b"], {"txt2img.extra.a": [1]}, "lies in txt2img.extra.a"),
+        (["extra.a", "extra.a.b"], {}, "lies in txt2img.extra.a"),
+    ],
+)
+def test_what_is_varied_is_named_once(
+    names: list[str], sweep: dict[str, Any], message: str
+) -> None:
+    """However it is written; else one of the two would win without a word."""
+    variables = [LearningVariable(stage="txt2img", name=name, values=(1, 2)) for name in names]
+    with pytest.raises(ConfigError, match=message):
+        LearningPlan.designed({**BASE, "randomizer": {"sweep": sweep}}, variables)

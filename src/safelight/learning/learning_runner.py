@@ -19,7 +19,8 @@ from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.learning.plans.designs import Design, choose_settings
 from safelight.learning.plans.keyword_arguments import accepted
 from safelight.recorded_settings import EXTRA, LORA
-from safelight.value_ranges import values_of
+from safelight.value_ranges import scalars_of, values_of
+from safelight.varied_names import dotted, extra_fault, lora_fault, plain_name
 
 __all__ = [
     "LearningOutcome",
@@ -55,7 +56,7 @@ class LearningVariable:
     @property
     def path(self) -> str:
         """``stage.knob``."""
-        return f"{self.stage}.{self.name}"
+        return plain_name(f"{self.stage}.{self.name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,12 +250,21 @@ class LearningPlan:
         if not unfit and self.images_per_value > 1:
             yield from self._faults_of_several_images()
         randomizer = {} if "randomizer" in unfit else self.base_config.get("randomizer", {})
-        swept = set(_swept(randomizer.get("sweep", {})))
+        drawing = _first_drawing(self.base_config) or ""
+        swept = [plain_name(name, drawing) for name in _swept(randomizer)]
+        names: list[str] = []
         for variable in self.variables:
             yield from _variable_faults(variable, self.base_config)
-            if variable.path in swept:
-                message = "is varied, and swept by the base, too; leave one of them out"
-                yield ConfigFault(path=variable.path, message=message)
+            again: str | None = None
+            if variable.path in names:
+                again = "is varied twice; name all its values once"
+            elif variable.path in swept:
+                again = "is varied, and swept by the base, too; leave one of them out"
+            elif not unfit:
+                again = extra_fault(variable.path, [*names, *swept], self.base_config)
+            if again:
+                yield ConfigFault(path=variable.path, message=again)
+            names.append(variable.path)
 
     def _faults_of_several_images(self) -> Iterator[ConfigFault]:
         """Yield what would make the run ignore images_per_value."""
@@ -265,7 +275,7 @@ class LearningPlan:
             if randomizer.get(key) == off:
                 message = f"must not be {'off' if off else 'false'} {rule}; leave the table out"
                 yield ConfigFault(path=f"base_config.randomizer.{key}", message=message)
-        if seed in _swept(randomizer.get("sweep", {})):
+        if seed in _swept(randomizer):
             message = f"must not sweep the seed {rule}; images_per_value does"
             yield ConfigFault(path=f"base_config.randomizer.sweep.{seed}", message=message)
         if seed in (variable.path for variable in self.variables):
@@ -287,13 +297,10 @@ def _first_drawing(config: Mapping[str, Any]) -> Stage | None:
     return next((stage for stage in STAGES[:2] if _runs(config, stage)), None)
 
 
-def _swept(sweep: object) -> Iterator[str]:
-    """Yield ``stage.knob`` of every sweep, whether the table is nested or its keys are dotted."""
-    for key, value in sweep.items() if isinstance(sweep, Mapping) else ():
-        if isinstance(value, Mapping):
-            yield from (f"{key}.{name}" for name in value)
-        else:
-            yield str(key)
+def _swept(randomizer: Mapping[str, Any]) -> list[str]:
+    """Return ``stage.knob`` of every sweep."""
+    sweep = randomizer.get("sweep", {})
+    return [name for name, _ in dotted(sweep)] if isinstance(sweep, Mapping) else []
 
 
 def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:
@@ -301,7 +308,10 @@ def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:
     if knob is None and not variable.startswith((EXTRA, LORA)):
         return (text,)  # the plan tells that there is no such knob
     try:
-        values = _values_of_other(text, variable) if knob is None else values_of(text, knob.kind)
+        if knob is None and variable.startswith(EXTRA):
+            values = scalars_of(text)
+        else:
+            values = values_of(text, "number" if knob is None else knob.kind)
         if len(values) > _MOST_VALUES:
             raise ValueError(
                 f"must stand for at most {_MOST_VALUES:,} values, got {len(values):,} in {text!r}"
@@ -310,16 +320,6 @@ def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:
         fault = ConfigFault(path=f"{stage}.{variable}", message=str(error))
         raise ConfigError([fault]) from error
     return values
-
-
-def _values_of_other(text: str, variable: str) -> Sequence[Any]:
-    """Return the values of a setting that is no knob: numbers where all of them are numbers."""
-    try:
-        return values_of(text, "number")
-    except ValueError:
-        if variable.startswith(LORA):
-            raise
-        return values_of(text, "text")
 
 
 def _variable_faults(
@@ -347,10 +347,16 @@ def _variable_faults(
         return
     if not variable.values:
         yield ConfigFault(path=variable.path, message="must have at least one value")
-    for value in () if other else variable.values:
-        fault = knob_fault(KNOBS[variable.name], value)
+    running = [stage for stage in STAGES if _runs(base_config, stage)]
+    for value in variable.values:
+        fault = None
+        if variable.name.startswith(LORA):
+            fault = lora_fault(variable.path, value, running)
+        elif not other:
+            fault = knob_fault(KNOBS[variable.name], value)
+            fault = fault and f"every value {fault}"
         if fault:
-            yield ConfigFault(path=variable.path, message=f"every value {fault}")
+            yield ConfigFault(path=variable.path, message=fault)
 
 
 class HasLearningRecord(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, overload
 from safelight.knobs import KNOBS, KnobKind
 from safelight.lora_tags import LORA, lora_of
 from safelight.randomizer.draws import Dice
-from safelight.value_ranges import values_of
+from safelight.value_ranges import distinct, values_of
 
 __all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "read_sweeps", "short_name"]
 
@@ -47,11 +47,11 @@ def short_name(key: str) -> str:
 def _without_repeats(key: str, values: Sequence[Any], warnings: list[str]) -> Sequence[Any]:
     if not 1 < len(values) <= _MOST_COMPARED:
         return values
-    kept = {_identity(value): value for value in reversed(values)}
+    kept = distinct(values)
     if len(kept) == len(values):
         return values
     warnings.append(f"{key}: {len(values) - len(kept)} repeated values were left out")
-    return tuple(kept[identity] for identity in dict.fromkeys(map(_identity, values)))
+    return kept
 
 
 class LazyValues(Sequence[Any]):
@@ -95,11 +95,3 @@ def decided_seed(value: int | None, seed: int, key: str, place: int) -> int:
     if value is None or value == -1:
         return Dice(seed, key, place).below(DRAWN_SEEDS)
     return value
-
-
-def _identity(value: Any) -> object:
-    try:
-        hash(value)
-    except TypeError:
-        return repr(value)
-    return isinstance(value, bool), value
