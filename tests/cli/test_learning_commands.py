@@ -151,6 +151,70 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
     assert (together.exit_code, "cannot be crossed" in together.output) == (2, True)
 
 
+def test_a_swept_lora_leaves_the_prompts_as_many_as_they_are(safelight: Safelight) -> None:
+    """Its weights are varied beside them, also in what img2img draws."""
+    redrawn = CONFIG.replace("[randomizer]", '[img2img]\nprompt = "more"\n[randomizer]')
+    loras = 'sweep = { "lora.ink" = [0, 0.5], "img2img.lora.dry" = "0-1" }\nmax_variants = 3\n'
+    Path("c.toml").write_text(redrawn + loras, "utf-8")
+    plan = ("learn", "c.toml", "--knob", "steps=1,2", "--seeds", "1", "--json")
+    page = json.loads(safelight(*plan, "--dry-run").stdout)
+    assert page["prompts"] == ["a fox at dawn", "a fox at dusk", "a boat"]
+    assert page["runs"] == 8
+    done = safelight(*plan)
+    assert done.exit_code == 0, done.output
+    found = safelight("find", "stage = 'img2img' and steps = 2", "--json").stdout
+    rows = json.loads(found)["rows"]
+    assert sorted(row["prompt"] for row in rows) == 6 * ["more"] + 6 * ["more <lora:dry:1>"]
+
+
+def test_a_lora_of_img2img_is_varied_in_the_prompt_that_it_inherits(safelight: Safelight) -> None:
+    Path("c.toml").write_text(CONFIG.replace("[randomizer]", "[img2img]\n[randomizer]"), "utf-8")
+    plan = ("learn", "c.toml", "--knob", "img2img.lora.ink=0,0.5", "--prompts", "1")
+    assert safelight(*plan, "--seeds", "1").exit_code == 0
+    rows = json.loads(safelight("find", "stage = 'img2img'", "--json").stdout)["rows"]
+    assert sorted(row["prompt"] for row in rows) == [
+        "a fox at dawn", "a fox at dawn <lora:ink:0.5>",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        ("true,false,1", [True, False, 1]),
+        ("1,2.5", [1, 2.5]),
+        ("1-3", [1, 2, 3]),
+        ("1e-3,a, null", [0.001, "a", "null"]),
+        ('"""true""",true', ["true", True]),
+    ],
+)
+def test_what_only_the_engine_knows_gets_flags_and_numbers(
+    safelight: Safelight, spec: str, values: list[object]
+) -> None:
+    """As a config would state them; a text that looks like one is quoted in quotes."""
+    plan = ("learn", "c.toml", "--knob", f"extra.flag={spec}", "--seeds", "1", "--prompts", "1")
+    page = json.loads(safelight(*plan, "--dry-run", "--json", "--write", "p.toml").stdout)
+    assert [repr(each["txt2img.extra.flag"]) for each in page["combinations"]] == [
+        repr(value) for value in values
+    ]
+    planned = json.loads(safelight("plan", "p.toml", "--json").stdout)["variants"]
+    drawn = [variant["config"]["txt2img"]["extra"]["flag"] for variant in planned]
+    assert list(map(repr, drawn)) == list(map(repr, values))
+
+
+def test_lists_of_an_engine_and_flags_beside_numbers_are_told_apart(safelight: Safelight) -> None:
+    """Each combination has pictures of its own."""
+    sweep = 'sweep = { "txt2img.extra.a" = [[1, 2], [3]], "txt2img.extra.b" = [true, 1] }\n'
+    Path("c.toml").write_text(CONFIG + sweep, "utf-8")
+    plan = ("learn", "c.toml", "--knob", "steps=1", "--seeds", "1", "--prompts", "1", "--json")
+    done = safelight(*plan)
+    assert done.exit_code == 0, done.output
+    page = json.loads(done.stdout)
+    assert [tuple(entry["setting"].values()) for entry in page] == [
+        (1, [1, 2], True), (1, [1, 2], 1), (1, [3], True), (1, [3], 1),
+    ]  # fmt: skip
+    assert [entry["pictures"] for entry in page] == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -218,6 +282,12 @@ def test_the_cost_of_a_plan_counts_pictures(safelight: Safelight) -> None:
         ("seed=1,2", "seeds are shared"),
         ("steps=5,6 --knob txt2img.steps=7", "txt2img.steps is varied twice"),
         ("sampler=Eulre", "did you mean 'Euler'"),
+        ("lora.ink=1 --knob txt2img.lora.ink=2", "txt2img.lora.ink is varied twice"),
+        ("txt2mig.lora.ink=1", "did you mean 'txt2img'"),
+        ("lora.ink=1,200", "every weight must be a number from -100 to 100, got 200"),
+        ("lora.a:b=1", "must name a LoRA, as its tag in a prompt does, got 'a:b'"),
+        ("extra.a=1 --knob extra.a.b=2", "lies in txt2img.extra.a, which is varied as a whole"),
+        ("extra.a.b=2 --set txt2img.extra.a=1", "which must be a table for that, got 1"),
     ],
 )
 def test_a_knob_that_cannot_be_varied_is_told(

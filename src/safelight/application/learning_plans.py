@@ -10,6 +10,7 @@ from typing import Any
 
 from safelight.application.jobs import Job
 from safelight.archive import Archive
+from safelight.config import plain
 from safelight.errors import ConfigError
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.learning import LearningPlan, LearningVariable
@@ -21,8 +22,12 @@ from safelight.learning.plans.plan_cost import (
     plan_cost,
     timings_of,
 )
+from safelight.lora_tags import LORA, lora_of
 from safelight.pipeline import RunResult
-from safelight.recorded_settings import EXTRA, LORA
+from safelight.randomizer import RandomizerPlanResult, Variant, plan_variants
+from safelight.recorded_settings import EXTRA
+from safelight.value_ranges import distinct
+from safelight.varied_names import plain_name
 
 __all__ = [
     "Combination",
@@ -67,7 +72,8 @@ def learning_plan(
         PlanError: The design cannot have that many combinations.
     """
     stages = job.config.to_mapping()
-    _share_other_prompts(job, stages)
+    variants = list(itertools.islice(_plan_of_texts(job).variants, _MOST_LOOKED_AT))
+    _share_other_prompts(job, stages, variants)
     variables = _variables(job, stages, knobs)
     if design is None:
         size = grid_size({v.path: v.values for v in variables})
@@ -78,7 +84,9 @@ def learning_plan(
         variables,
         design=design,
         runs=runs,
-        prompts=() if any(v.name == "prompt" for v in variables) else _prompts(job, prompts),
+        prompts=(
+            () if any(v.name == "prompt" for v in variables) else _prompts(job, variants, prompts)
+        ),
         images_per_value=seeds,
         first_seed=seed if isinstance(seed, int) and seed >= 0 else 1,
     )
@@ -124,14 +132,26 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
     return variables
 
 
-def _share_other_prompts(job: Job, stages: dict[str, Any]) -> None:
+def _plan_of_texts(job: Job) -> RandomizerPlanResult:
+    """Return the config's plan, its prompts without what varies the weights of LoRAs.
+
+    Those are varied beside the prompts, each of which they would make several of.
+    """
+    randomizer = job.config.randomizer
+    sweep = {path: values for path, values in randomizer.sweep.items() if not lora_of(path, "")}
+    if len(sweep) == len(randomizer.sweep) and not randomizer.settings:
+        return job.plan
+    texts = replace(job.config, randomizer=replace(randomizer, sweep=sweep, settings=()))
+    return plan_variants(texts, job.seed)
+
+
+def _share_other_prompts(job: Job, stages: dict[str, Any], variants: Sequence[Variant]) -> None:
     """Put what is drawn for the texts beside the first prompt into *stages*; there is one of each.
 
     Raises:
         ConfigError: There are several.
     """
     drawing = [stage for stage in stages if stage != "upscale"]
-    variants = list(itertools.islice(job.plan.variants, _MOST_LOOKED_AT))
     for number, stage in enumerate(drawing):
         for knob in ("prompt", "negative_prompt"):
             swept = f"{stage}.{knob}" in job.config.randomizer.sweep
@@ -149,7 +169,7 @@ def _share_other_prompts(job: Job, stages: dict[str, Any]) -> None:
 
 def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
     name, separator, values = text.partition("=")
-    name = name.strip()
+    name = plain_name(name.strip())
     if not separator or not name or not values.strip():
         raise ConfigError(f"--knob must look like steps=4,8,16, got {text!r}")
     stage, dot, knob = name.partition(".")
@@ -179,18 +199,18 @@ def _checked(
     """Return the variable, its values each once."""
     plan = LearningPlan.single(stages, stage=stage, variable=knob, values=values)  # type: ignore[arg-type]
     (variable,) = plan.variables
-    return replace(variable, values=tuple(dict.fromkeys(variable.values)))
+    return replace(variable, values=distinct(variable.values))
 
 
 def _first_drawing(stages: Iterable[str]) -> Any:
     return next((stage for stage in stages if stage != "upscale"), None)
 
 
-def _prompts(job: Job, most: int) -> tuple[str, ...]:
-    """Return the first prompts of the config's plan, each once."""
+def _prompts(job: Job, variants: Sequence[Variant], most: int) -> tuple[str, ...]:
+    """Return the first prompts of *variants*, each once."""
     first = _first_drawing(job.config.stages)
     texts: dict[str, None] = {}
-    for variant in itertools.islice(job.plan.variants, _MOST_LOOKED_AT):
+    for variant in variants:
         prompt = None if first is None else dict(variant.config[first]).get("prompt")
         if isinstance(prompt, str):
             texts[prompt] = None
@@ -275,8 +295,7 @@ class Combinations:
         self._job = job
         self._paths = sorted(variable.path for variable in plan.variables)
         self._known = {
-            tuple(setting[path] for path in self._paths): Combination(setting=setting)
-            for setting, _ in plan.configs()
+            self._key(setting): Combination(setting=setting) for setting, _ in plan.configs()
         }
         self.error: str | None = None
 
@@ -291,10 +310,13 @@ class Combinations:
 
     def _of(self, variant: int, result: RunResult) -> Combination:
         choices = self._job.plan.variants[variant].choices
-        combination = self._known[tuple(choices[path] for path in self._paths)]
+        combination = self._known[self._key(choices)]
         if result.run_id not in combination.run_ids:
             combination.run_ids.append(result.run_id)
         return combination
+
+    def _key(self, values: Mapping[str, Any]) -> str:
+        return repr([plain(values[path]) for path in self._paths])  # lists cannot be keys
 
     def __iter__(self) -> Iterator[Combination]:
         return iter(self._known.values())
