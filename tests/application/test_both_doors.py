@@ -290,6 +290,43 @@ def test_a_picture_of_ours_is_drawn_again_with_what_only_its_engine_knows(
     assert begin["txt2img"]["extra"] == {"tiling": True}
 
 
+def test_a_suggestion_keeps_what_only_the_engine_knows(safelight: Safelight) -> None:
+    """With it the rated pictures were drawn; what a knob stands for is the knob."""
+    extra = "txt2img.extra={ tiling = true, guidance = 3.5 }"
+    assert safelight("run", "c.toml", "--set", extra).exit_code == 0
+    rate(Path("safelight"), lambda row: 5 if row["sampler"] == "Heun" else 2)
+    config = json.loads(safelight("suggest", "--json").stdout)["config"]
+    assert config["txt2img"]["extra"] == {"tiling": True}
+    assert config["txt2img"]["guidance"] == 3.5
+    # A prompt that names the LoRA keeps its tag, and that its weight on the text encoder.
+    more = ("--prompt", "a boat <lora:ink:1:2>", "--knob", "lora. ink=0.1,0.2", "--n", "4")
+    config = json.loads(safelight("suggest", *more, "--json").stdout)["config"]
+    prompts = {setting["txt2img.prompt"] for setting in config["randomizer"]["settings"]}
+    assert all(re.fullmatch(r"a boat <lora:ink:1:0\.[12]\d*>", prompt) for prompt in prompts)
+    beyond = safelight("suggest", "--knob", "lora.ink=0.2,200")
+    assert (beyond.exit_code, "from -100 to 100, got 200" in beyond.output) == (2, True)
+
+
+def test_a_suggestion_from_another_tool_has_its_knobs_and_not_its_words(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """No engine of ours may understand those."""
+    (tmp_path / "pictures").mkdir()
+    for name, guidance in (("a", 3.5), ("b", 4.5)):
+        info = PngImagePlugin.PngInfo()
+        info.add_text("parameters", (
+            f"a cat\nSteps: 20, Sampler: Euler a, Seed: 3, Size: 8x8, Distilled CFG Scale:"
+            f" {guidance}, Shift: 3, RNG: CPU, Version: f2.0.1v1.10.1"
+        ))  # fmt: skip
+        picture = Image.new("RGB", (8, 8), (int(guidance), 0, 0))
+        picture.save(tmp_path / "pictures" / f"{name}.png", pnginfo=info)
+    assert safelight("import", "pictures").exit_code == 0
+    rate(Path("safelight"), lambda row: 5 if row["guidance"] == 4.5 else 2)
+    config = json.loads(safelight("suggest", "--json").stdout)["config"]
+    assert config["txt2img"]["shift"] == 3
+    assert "extra" not in config["txt2img"]
+
+
 def test_an_unknown_setting_that_undoes_pairs_is_told_and_left_out_on_request(
     safelight: Safelight, page: TestClient, tmp_path: Path
 ) -> None:

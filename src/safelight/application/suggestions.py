@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from safelight.application.config_text import write_config
-from safelight.application.configs_again import engine_of
+from safelight.application.configs_again import engine_of, stages_of_picture
 from safelight.application.rated_pictures import rated_settings, whose
 from safelight.archive import Archive
 from safelight.archive_layout import presets_folder
 from safelight.config import PipelineConfig
 from safelight.durable_file import make_folder
 from safelight.errors import ConfigError, PlanError
-from safelight.knobs import KNOBS, STAGES, did_you_mean, knob_fault
+from safelight.knobs import KNOBS, did_you_mean, knob_fault
 from safelight.learning.evidence.scores import fit_scores
 from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
 from safelight.learning.plans.knob_space import SpaceKnob, knob_of_values
@@ -30,9 +30,10 @@ from safelight.learning.plans.plan_cost import (
 )
 from safelight.learning.plans.suggest import Known, Suggestion, Suggestions, Verdict, verdict
 from safelight.learning.ratings import Identity
-from safelight.lora_tags import split_loras
+from safelight.lora_tags import split_loras, with_lora
 from safelight.recorded_settings import LORA
 from safelight.value_ranges import values_of
+from safelight.varied_names import lora_fault, plain_name
 
 __all__ = [
     "Evidence",
@@ -188,12 +189,12 @@ def _prompts(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _base(archive: Archive, run_id: str, variant: int, stage: str) -> dict[str, dict[str, Any]]:
     """Return the stages up to *stage* of a variant, as a config may state them."""
-    configs = archive.record(run_id).variant_configs
+    record = archive.record(run_id)
+    configs = record.variant_configs
     config = configs[variant] if 0 <= variant < len(configs) else {}
     base: dict[str, dict[str, Any]] = {}
-    for each in STAGES[: STAGES.index(stage) + 1]:
-        knobs = config.get(each)
-        if isinstance(knobs, Mapping) and knobs.get("enabled", True):
+    for each, knobs in stages_of_picture(config, stage, record).items():
+        if knobs.get("enabled", True):
             base[each] = {
                 name: value
                 for name, value in knobs.items()
@@ -202,6 +203,9 @@ def _base(archive: Archive, run_id: str, variant: int, stage: str) -> dict[str, 
                 and name not in ("seed", "batch_size")
                 and knob_fault(KNOBS[name], value) is None
             }
+            # What another tool calls its settings no engine of ours may understand.
+            if record.status != "imported" and isinstance(extra := knobs.get("extra"), Mapping):
+                base[each]["extra"] = dict(extra)
     return base
 
 
@@ -215,6 +219,7 @@ def knob_to_vary(text: str) -> SpaceKnob:
     name = name.strip()
     if name.startswith("lora:"):  # as suggestions of before called it
         name = LORA + name[len("lora:") :]
+    name = plain_name(name)
     if not separator or not name:
         raise ConfigError(f"--knob must look like steps=4,40, got {text!r}")
     knob = KNOBS.get(name)
@@ -231,9 +236,10 @@ def knob_to_vary(text: str) -> SpaceKnob:
     if len(values) > 10_000:
         raise ConfigError(f"--knob {name}: name at most 10,000 values, got {len(values):,}")
     for value in values:
-        fault = knob_fault(knob, value) if knob else None
-        if fault:
+        if knob is not None and (fault := knob_fault(knob, value)):
             raise ConfigError(f"--knob {name}: every value {fault}")
+        if knob is None and (fault := lora_fault(name, value, ("txt2img",))):
+            raise ConfigError(f"--knob {name}: {fault}")
     space = knob_of_values(name, values)
     if space is None:
         raise ConfigError(
@@ -269,10 +275,10 @@ def suggestion_config(
     for setting in settings:
         knobs = {f"{_stage_of(name, base)}.{name}": value
                  for name, value in setting.items() if not name.startswith(LORA)}  # fmt: skip
-        loras = {n: v for n, v in {**fixed, **setting}.items() if n.startswith(LORA) and v}
-        tags = "".join(f" <lora:{name[len(LORA) :]}:{value:g}>" for name, value in loras.items())
-        if loras or any(name.startswith(LORA) for name in setting):
-            listed += [{f"{first}.prompt": text + tags, **knobs} for text in texts]
+        loras = {n: v for n, v in {**fixed, **setting}.items() if n.startswith(LORA)}
+        if any(loras.values()) or any(name.startswith(LORA) for name in setting):
+            prompts_with = [_with_loras(text, loras) for text in texts]
+            listed += [{f"{first}.prompt": text, **knobs} for text in prompts_with]
         else:
             listed.append(knobs)
     if not any(f"{first}.prompt" in each for each in listed):
@@ -293,6 +299,12 @@ def suggestion_config(
         config["randomizer"]["settings"] = listed
     PipelineConfig.from_mapping(config)
     return config
+
+
+def _with_loras(prompt: str, weights: Mapping[str, Any]) -> str:
+    for name, weight in weights.items():
+        prompt = with_lora(prompt, name[len(LORA) :], weight)
+    return prompt
 
 
 def _stage_of(name: str, base: Mapping[str, Mapping[str, Any]]) -> str:
