@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.archive.columns import INTERNAL, LORAS, RATINGS, TABLES
+from safelight.archive.columns import INTERNAL, LORAS, RATINGS, TABLES, Batch
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.loose_records import (
     loose_batch,
@@ -29,7 +29,15 @@ from safelight.archive.loose_records import (
 )
 from safelight.archive.pack_check import readable_tables
 from safelight.archive.packing import Packed, pack_in_batches, share_out, worthwhile_processes
-from safelight.archive.packs import Pack, read_packs, renew_tables, take_documents, write_pack
+from safelight.archive.packs import (
+    Pack,
+    forget_orphans,
+    read_packs,
+    renew_tables,
+    take_documents,
+    whole_documents,
+    write_pack,
+)
 from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
 from safelight.archive.run_copies import comparable_content, that_count
@@ -170,12 +178,35 @@ class PackReport:
     Attributes:
         records: Loose records that are in packs now.
         packs: The packs that were made.
-        left: Loose files that were left where they are, and why.
+        left: Loose files that were left where they are, and packs of an earlier version of which
+            no tables could be made, and why.
     """
 
     records: int = 0
     packs: tuple[Path, ...] = ()
     left: tuple[Fault, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sources:
+    """What an archive's folder holds at one moment, to be asked.
+
+    Attributes:
+        packs: All that are not left out.
+        loose: Records that are in no table of a pack.
+        ratings: What people say.
+        places: Where pictures lie that were met elsewhere.
+    """
+
+    packs: Sequence[Pack]
+    loose: Batch
+    ratings: Sequence[Rating]
+    places: Mapping[str, str]
+
+    def views(self, connection: duckdb.DuckDBPyConnection) -> Views:
+        """Return the views over them."""
+        packs = [pack for pack in self.packs if pack.tables is not None]
+        return Views(connection, packs, self.loose, self.ratings, self.places)
 
 
 class Archive:
@@ -190,6 +221,7 @@ class Archive:
         self._unreadable: dict[Path, str] = {}
         self._left_out: dict[Path, str] = {}
         self._warned: set[Path] = set()
+        self._warned_of_old_packs = False
 
     def writer(self) -> LearningRecordWriter:
         """Return a writer of records into this archive."""
@@ -477,9 +509,12 @@ class Archive:
             except ArchiveError:  # one of them cannot be read: ask each by itself
                 rows = []
                 for file in files:
-                    with contextlib.suppress(ArchiveError):
+                    try:
                         rows += fetched_rows(connection, statement, [[file], *parameters])
-        return [(run_id, text.encode()) for run_id, text in rows]
+                    except ArchiveError:
+                        whole = whole_documents(Path(file).parent, where, parameters)
+                        documents += [(record.run_id, document) for record, document in whole]
+        return documents + [(run_id, text.encode()) for run_id, text in rows]
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a database with the views, which sees no file but the packs.
@@ -488,13 +523,14 @@ class Archive:
             ArchiveError: The archive cannot be asked.
         """
         while True:
+            sources = self._sources(rated=True)
             connection = self._database()
             with contextlib.ExitStack() as on_trouble:
                 on_trouble.callback(connection.close)
                 try:
-                    self._views(connection, rated=True).show()
+                    sources.views(connection).show()
                 except Exception as error:  # noqa: BLE001 - raised again, or mended
-                    self._raise_unless_a_pack_is_to_blame(error)
+                    self._raise_unless_a_pack_is_to_blame(error, sources.packs)
                     continue
                 on_trouble.pop_all()
             return connection
@@ -506,33 +542,37 @@ class Archive:
             ArchiveError: The archive cannot answer, and no pack is to blame.
         """
         while True:
+            sources = self._sources(rated=rated)
             try:
                 with self._database() as connection:
-                    return work(connection, self._views(connection, rated=rated))
+                    return work(connection, sources.views(connection))
             except Exception as error:  # noqa: BLE001 - raised again, or mended
-                self._raise_unless_a_pack_is_to_blame(error)
+                self._raise_unless_a_pack_is_to_blame(error, sources.packs)
 
-    def _raise_unless_a_pack_is_to_blame(self, error: Exception) -> None:
-        """Return when *error* comes from a pack that is left out from now on."""
+    def _raise_unless_a_pack_is_to_blame(self, error: Exception, asked: Sequence[Pack]) -> None:
+        """Return when *error* comes from a pack that is left out or another one from now on."""
         import duckdb
 
         foreign = error.__cause__ if isinstance(error, ArchiveError) else error
-        if isinstance(foreign, duckdb.Error) and self.find_unreadable():
+        if isinstance(foreign, duckdb.Error) and self.find_unreadable(asked):
             return
         if isinstance(error, duckdb.Error):
             raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
         raise error
 
-    def find_unreadable(self) -> bool:
+    def find_unreadable(self, asked: Sequence[Pack]) -> bool:
         """Look for packs that cannot be asked, and leave them out from now on.
 
+        Args:
+            asked: Those that were asked in vain.
+
         Returns:
-            Whether there are more of them than before, or other packs.
+            Whether it is worth asking again: others are there now, or they have other tables.
         """
-        packs = self._packs()
-        unreadable = {p.path: reason for p in packs if (reason := readable_tables(p)) is not None}
-        self._unreadable |= unreadable
-        return bool(unreadable) or self._packs() != packs
+        for pack in self._packs():
+            if (reason := readable_tables(pack)) is not None:
+                self._unreadable[pack.path] = reason
+        return self._packs() != list(asked)
 
     def left_out(self) -> tuple[Fault, ...]:
         """Return what the last question could not ask, and why; ``verify`` tells more."""
@@ -543,11 +583,14 @@ class Archive:
     def _leave_out(self, trouble: Mapping[Path, str]) -> None:
         self._left_out |= trouble
         for path in [path for path in trouble if path not in self._warned][:_MOST_NAMED]:
-            _log.warning("%s %s; it is left out", path.name, trouble[path])
+            _log.warning("%s %s", path.name, trouble[path])
         if not self._warned.issuperset(trouble):
             many = len(trouble)
-            what = f"{many:,} files are" if many > 1 else "one file is"
-            _log.warning("%s left out of what follows; see: safelight archive verify", what)
+            what = f"{many:,} files" if many > 1 else "one file"
+            _log.warning(
+                "what is damaged of %s is left out of what follows; see: safelight archive verify",
+                what,
+            )
         self._warned.update(trouble)
 
     def _database(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -571,7 +614,7 @@ class Archive:
         self._leave_out({**trouble, **self._unreadable})
         return [pack for pack in packs if pack.path not in self._unreadable]
 
-    def _views(self, connection: duckdb.DuckDBPyConnection, *, rated: bool) -> Views:
+    def _sources(self, *, rated: bool) -> _Sources:
         # The packs last: what is packed meanwhile is then seen twice, which is put right, and
         # the other way round it would not be seen at all.
         self._left_out = {}
@@ -580,19 +623,22 @@ class Archive:
         except OSError as error:
             raise ArchiveError(f"the records cannot be listed: {error}") from error
         self._leave_out(trouble)
-        packs = []
-        for pack in self._packs():
-            if pack.tables is not None:
-                packs.append(pack)
-                continue
-            try:  # of an earlier version: what its tables lack is in its documents
-                take_documents(pack, loose)
-            except ArchiveError as error:
-                self._unreadable[pack.path] = str(error)
-                self._leave_out({pack.path: str(error)})
-        return Views(
-            connection, packs, loose, self._ratings() if rated else (),
-            read_places(imports_folder(self.path)),
+        packs = self._packs()
+        old = [pack for pack in packs if pack.tables is None]
+        for pack in old:  # of an earlier version: what its tables lack is in its documents
+            if reason := take_documents(pack, loose):
+                self._leave_out({pack.path: reason})
+        if old and not self._warned_of_old_packs:
+            self._warned_of_old_packs = True
+            _log.warning(
+                "%s of an earlier version: questions read %s records one by one, which is slow;"
+                " make tables of them with: safelight archive pack",
+                "one pack is" if len(old) == 1 else f"{len(old):,} packs are",
+                f"{sum(pack.records for pack in old):,}",
+            )
+        return _Sources(
+            packs=packs, loose=loose, ratings=self._ratings() if rated else (),
+            places=read_places(imports_folder(self.path)),
         )  # fmt: skip
 
     def ratings(self) -> RatingStore:
@@ -646,42 +692,54 @@ class Archive:
         per_pack: int = _PER_PACK,
         on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> PackReport:
-        """Move the loose records into packs; with fewer than *at_least* do nothing.
+        """Move the loose records into packs; those stay where fewer than *at_least* are.
+
+        Of packs of an earlier version tables of today are made.
 
         Args:
             at_least: As many must be loose.
             per_pack: Most records of one pack.
-            on_progress: Told how many of how many are done.
+            on_progress: Told how many records of how many are done, of those packs, too.
 
         Raises:
             ArchiveError: A pack could not be written; its records stay loose.
         """
-        for pack in self._packs():
-            if pack.tables is None:  # of an earlier version
-                with contextlib.suppress(ArchiveError):  # asked through its documents as before
-                    renew_tables(pack)
+        packs, records = packs_folder(self.path), records_folder(self.path)
+        forget_orphans(packs)
+        old = [pack for pack in self._packs() if pack.tables is None]
         try:
-            loose = loose_names(records_folder(self.path))
+            loose = loose_names(records)
         except OSError as error:
             raise ArchiveError(f"the records cannot be listed: {error}") from error
         if len(loose) < at_least:
-            return PackReport()
+            loose = []
+        done, total = 0, sum(pack.records for pack in old) + len(loose)
+        left: list[Fault] = []
+        for pack in old:
+            _log.info("tables are made of %s, %d records", pack.path.name, pack.records)
+            try:
+                renew_tables(pack)
+            except ArchiveError as error:  # it is asked through its documents as before
+                left.append(Fault(path=pack.path, reason=str(error)))
+            done += pack.records
+            on_progress(done, total)
+        if not loose:
+            return PackReport(left=tuple(left))
         processes = worthwhile_processes(len(loose))
         batches = share_out(loose, per_pack, processes)
-        done = 0
 
         def on_pack(packed: Packed) -> None:
             nonlocal done
             done += packed.records
-            on_progress(done, len(loose))
+            on_progress(done, total)
 
-        packs, records = packs_folder(self.path), records_folder(self.path)
         results = pack_in_batches(packs, records, batches, on_pack, processes=processes)
         return PackReport(
             records=sum(result.records for result in results),
             packs=tuple(result.pack for result in results if result.pack is not None),
-            left=tuple(
-                Fault(path=p, reason=reason) for result in results for p, reason in result.left
+            left=(
+                *left,
+                *(Fault(path=p, reason=reason) for result in results for p, reason in result.left),
             ),
         )
 

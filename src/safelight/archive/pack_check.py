@@ -11,18 +11,19 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from safelight.archive.columns import Batch, decoded
+from safelight.archive.columns import decoded
 from safelight.archive.packs import (
     MANIFEST,
     Pack,
     connected,
     file_sha256,
     forget_tables,
-    quoted,
     read_documents,
     read_pack,
     read_through,
-    take_documents,
+    renewed_tables,
+    runs_without_document,
+    whole_documents,
     write_manifest,
 )
 from safelight.durable_file import make_folder, sync_folder
@@ -31,14 +32,12 @@ from safelight.errors import ArchiveError, RecordError, sentence_of
 __all__ = [
     "PackCheck",
     "check_pack",
+    "damaged_tables",
     "readable_tables",
     "rescued_documents",
     "seal",
     "set_aside",
 ]
-
-_TOGETHER = 2048
-"""Documents that are compressed together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,7 @@ def check_pack(pack: Pack, *, only_hashes: bool = False) -> PackCheck:
         reason = _wrong_with_documents(pack)
     if reason is not None:
         damaged["documents"] = reason
-        lost = _runs_without_document(pack)
+        lost = runs_without_document(pack, rescued_documents(pack.path))
         if lost:
             some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
             damaged["documents"] += f"; {len(lost):,} records are damaged: {some}"
@@ -114,32 +113,15 @@ def _wrong_with_documents(pack: Pack) -> str | None:
     return None
 
 
-def _runs_without_document(pack: Pack) -> tuple[str, ...]:
-    """Return the runs that the tables of *pack* know and whose document is damaged."""
-    try:
-        with connected() as connection:
-            rows = connection.execute(
-                f"SELECT run_id FROM read_parquet('{quoted(pack.path / 'runs')}.parquet')"
-            ).fetchall()
-        whole = rescued_documents(pack.path)
-    except Exception:  # noqa: BLE001 - as above; then nobody can say
-        return ()
-    return tuple(sorted(run_id for (run_id,) in rows if run_id not in whole))
-
-
 def readable_tables(pack: Pack) -> str | None:
     """Return why the tables of *pack* cannot be asked; None when they can, or can be had otherwise.
 
     Tables that were made of its documents and are damaged are deleted.
     """
     if pack.tables is None:
-        try:
-            take_documents(pack, Batch())
-        except ArchiveError as error:
-            return str(error)
-        return None
+        return None  # of its documents each question takes what is whole
     if pack.tables != pack.path:
-        if not _can_be_read(pack.tables):
+        if _wrong_with_tables(pack.tables) is not None:
             forget_tables(pack)
         return None
     for name in pack.files:
@@ -152,13 +134,26 @@ def readable_tables(pack: Pack) -> str | None:
     return None
 
 
-def _can_be_read(tables: Path) -> bool:
-    """Return whether *tables*, made by :func:`.packs.renew_tables`, are as they were made."""
+def damaged_tables(folder: Path) -> dict[Path, str]:
+    """Return path -> what is wrong with it, of tables made anew beside the packs in *folder*.
+
+    Nothing is lost by them: they can be deleted, and made again of their pack.
+    """
+    wrong = {tables: _wrong_with_tables(tables) for tables in renewed_tables(folder)}
+    return {tables: reason for tables, reason in wrong.items() if reason is not None}
+
+
+def _wrong_with_tables(tables: Path) -> str | None:
+    """Return why *tables*, made by :func:`.packs.renew_tables`, are not as they were made."""
     try:
-        whole = read_pack(tables).sha256
-        return all(file_sha256(tables / name) == digest for name, digest in whole.items())
-    except (ArchiveError, OSError):
-        return False
+        for name, digest in read_pack(tables).sha256.items():
+            if file_sha256(tables / name) != digest:
+                return f"{name} is not what was made of its pack: its SHA-256 differs"
+    except ArchiveError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error}"
+    return None
 
 
 def set_aside(damaged: Path, target: Path) -> None:
@@ -188,32 +183,7 @@ def _first_line(error: BaseException) -> str:
 
 def rescued_documents(pack: Path) -> dict[str, bytes]:
     """Return run_id -> document of what can still be read of a damaged pack, and is whole."""
-    import duckdb
-
-    file = f"'{quoted(pack / 'documents')}.parquet'"
-    each = _TOGETHER
-    documents: dict[str, bytes] = {}
-    with connected() as connection:
-        try:
-            (rows,) = connection.execute(
-                f"SELECT num_rows FROM parquet_file_metadata({file})"
-            ).fetchall()[0]
-        except (duckdb.Error, IndexError):
-            return {}
-        # Part by part as they were compressed: one that is damaged costs itself only.
-        for start in range(0, rows, each):
-            try:
-                texts = connection.execute(
-                    f"SELECT json FROM read_parquet({file}, file_row_number = true)"
-                    f" WHERE file_row_number BETWEEN {start} AND {start + each - 1}"
-                ).fetchall()
-            except (duckdb.Error, UnicodeDecodeError):
-                continue
-            for (text,) in texts:
-                with contextlib.suppress(RecordError):
-                    document = str(text).encode()
-                    documents[decoded(document).run_id] = document
-    return documents
+    return {record.run_id: document for record, document in whole_documents(pack)}
 
 
 def seal(pack: Pack) -> None:

@@ -14,20 +14,30 @@ only be had from another copy.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from safelight.archive.columns import ROWS, TABLES, Batch, columns_of, decoded, numpy_columns
+from safelight.archive.columns import (
+    ROWS,
+    TABLES,
+    Batch,
+    Decoded,
+    columns_of,
+    decoded,
+    numpy_columns,
+)
 from safelight.archive_layout import RENEWED_TABLES
 from safelight.durable_file import (
+    TEMPORARY_SUFFIX,
     flush_file,
     hidden_folder,
     replace_file,
@@ -47,6 +57,7 @@ __all__ = [
     "UnwrittenPack",
     "connected",
     "file_sha256",
+    "forget_orphans",
     "forget_tables",
     "pack_name",
     "quoted",
@@ -55,7 +66,10 @@ __all__ = [
     "read_packs",
     "read_through",
     "renew_tables",
+    "renewed_tables",
+    "runs_without_document",
     "take_documents",
+    "whole_documents",
     "write_manifest",
     "write_pack",
 ]
@@ -270,19 +284,75 @@ def renew_tables(pack: Pack) -> None:
     They belong to this machine, as all that is hidden: the pack itself stays as it is, and they may
     be deleted at any time.
 
+    Those that are there already, because somebody else was faster, stay: others read them.
+
     Raises:
-        ArchiveError: Its documents cannot be read, or the tables not be written whole.
+        ArchiveError: A record of it is damaged, which tables of the others would hide, or they
+            could not be written whole.
     """
+    if _has_tables(pack):
+        return
     batch = Batch(secrets.randbits(39) << 24)
-    take_documents(pack, batch)
+    reason = take_documents(pack, batch)
+    if reason is not None:
+        raise ArchiveError(f"{reason}; repair it with: safelight archive recover")
     batch.sort()
-    forget_tables(pack)
-    _write_folder(_renewed(pack), batch, None, {"first": pack.first, "last": pack.last})
+    span = {"first": pack.first, "last": pack.last}
+
+    def make_room() -> None:
+        if not _has_tables(pack):
+            forget_tables(pack)
+
+    try:
+        _write_folder(_renewed(pack), batch, None, span, make_room)
+    except ArchiveError:
+        if not _has_tables(pack):
+            raise
+
+
+def _has_tables(pack: Pack) -> bool:
+    """Return whether *pack* has tables of today by now."""
+    try:
+        return read_pack(pack.path).tables is not None
+    except OSError as error:
+        raise ArchiveError(f"cannot be read: {error}") from error
 
 
 def forget_tables(pack: Pack) -> None:
     """Delete what :func:`renew_tables` made."""
-    shutil.rmtree(_renewed(pack), ignore_errors=True)
+    _forget(_renewed(pack))
+
+
+def _forget(tables: Path) -> None:
+    """Delete a folder of tables, which is gone at once for whoever looks."""
+    hidden = tables.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    with contextlib.suppress(OSError):
+        tables.rename(hidden)
+        tables = hidden
+    shutil.rmtree(tables, ignore_errors=True)
+
+
+def renewed_tables(folder: Path) -> list[Path]:
+    """Return all that :func:`renew_tables` made in *folder*, of packs that are there or not."""
+    try:
+        return sorted(p for p in (folder / RENEWED_TABLES).iterdir() if not p.name.startswith("."))
+    except OSError:
+        return []  # none were made
+
+
+def forget_orphans(folder: Path) -> int:
+    """Delete tables made anew of packs that are gone from *folder*; return how many there were."""
+    forgotten = 0
+    for tables in renewed_tables(folder):  # their packs were there before them
+        name, _, digest = tables.name.rpartition("-")
+        try:
+            orphan = not name or read_pack(folder / name).digest[:16] != digest
+        except (ArchiveError, OSError):
+            orphan = not (folder / name).exists()  # damaged, it may come back whole
+        if orphan:
+            _forget(tables)
+            forgotten += 1
+    return forgotten
 
 
 def pack_name(file: str) -> str:
@@ -300,8 +370,12 @@ def _write_folder(
     batch: Batch,
     texts: Sequence[tuple[str, str]] | None,
     more: Mapping[str, str],
+    make_room: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write *batch* as a folder with a manifest, with *texts* as its documents if there are any."""
+    """Write *batch* as a folder with a manifest, with *texts* as its documents if there are any.
+
+    When all is written *make_room* is called, and then it gets its name.
+    """
     import duckdb
 
     sizes = batch.sizes()
@@ -324,6 +398,7 @@ def _write_folder(
                 "sizes": {t: (hidden / f"{t}.parquet").stat().st_size for t in sizes},
                 "sha256": {f"{t}.parquet": file_sha256(hidden / f"{t}.parquet") for t in sizes},
             })  # fmt: skip
+            make_room()
             hidden.rename(path)
             sync_folder(path.parent)
     except (OSError, duckdb.Error) as error:
@@ -403,18 +478,77 @@ def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
         raise ArchiveError(f"{pack.name} cannot be read: {error}") from error
 
 
-def take_documents(pack: Pack, batch: Batch) -> None:
+def whole_documents(
+    pack: Path, where: str = "TRUE", parameters: Sequence[Any] = ()
+) -> Iterator[tuple[Decoded, bytes]]:
+    """Yield every record of a pack that can be read and is whole, and its document.
+
+    Args:
+        pack: A folder, whatever became of it.
+        where: SQL over the columns of documents.
+        parameters: The values of *where*.
+    """
+    import duckdb
+
+    file = f"'{quoted(pack / 'documents')}.parquet'"
+    each = _TOGETHER["documents"]
+    with connected() as connection:
+        try:
+            (rows,) = connection.execute(
+                f"SELECT num_rows FROM parquet_file_metadata({file})"
+            ).fetchall()[0]
+        except (duckdb.Error, IndexError):
+            return
+        # Part by part as they were compressed: one that is damaged costs itself only.
+        for start in range(0, rows, each):
+            try:
+                texts = connection.execute(
+                    f"SELECT json FROM read_parquet({file}, file_row_number = true)"
+                    f" WHERE file_row_number BETWEEN {start} AND {start + each - 1} AND {where}",
+                    list(parameters),
+                ).fetchall()
+            except (duckdb.Error, UnicodeDecodeError):
+                continue
+            for (text,) in texts:
+                document = str(text).encode("utf-8", "surrogatepass")
+                with contextlib.suppress(RecordError):
+                    yield decoded(document), document
+
+
+def take_documents(pack: Pack, batch: Batch) -> str | None:
     """Add the records of *pack* to *batch*, for a pack whose tables lack a column.
 
-    Raises:
-        ArchiveError: They cannot be read.
+    Returns:
+        What cannot be had of it because it is damaged, as a sentence that goes on from its name;
+        None when all of it was.
     """
+    read: set[str] = set()
+    count = 0
+    with paused_collector():
+        for record, _ in whole_documents(pack.path):
+            batch.add(record, lambda: pack.last)
+            read.add(record.run_id)
+            count += 1
+    lost = pack.records - count
+    if lost <= 0:
+        return None
+    if not count:
+        return f"cannot be read: none of its {pack.records:,} records is whole"
+    runs = runs_without_document(pack, read)
+    which = ": " + ", ".join(runs[:5]) + (", ..." if len(runs) > 5 else "") if runs else ""
+    return f"holds {lost:,} damaged record{'s' * (lost > 1)} of {pack.records:,}{which}"
+
+
+def runs_without_document(pack: Pack, read: Collection[str]) -> tuple[str, ...]:
+    """Return the runs that the tables of *pack* know beside those whose document was *read*."""
     try:
-        with paused_collector():
-            for _, document in read_documents(pack.path):
-                batch.add(decoded(document), lambda: pack.last)
-    except RecordError as error:
-        raise ArchiveError(f"{pack.path.name} holds a record that {error}") from error
+        with connected() as connection:
+            rows = connection.execute(
+                f"SELECT run_id FROM read_parquet('{quoted(pack.path / 'runs')}.parquet')"
+            ).fetchall()
+    except Exception:  # noqa: BLE001 - whatever a torn file makes a reader say: nobody knows
+        return ()
+    return tuple(sorted({run_id for (run_id,) in rows} - set(read)))
 
 
 def read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safelight.archive.columns import RATINGS, TABLES, Batch, Run, decoded, run_of
 from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.loose_records import written_at
-from safelight.archive.packs import Pack, read_packs, take_documents
+from safelight.archive.packs import Pack, connected, read_packs, take_documents
 from safelight.archive.places import read_places
 from safelight.archive.search import fetched_rows, sorting
 from safelight.archive.views import (
@@ -34,7 +34,7 @@ from safelight.archive.views import (
     selection,
 )
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
-from safelight.errors import RecordError
+from safelight.errors import ArchiveError, RecordError
 from safelight.learning.ratings import ratings_folder
 from safelight.learning.ratings.followed_ratings import FollowedRatings
 from safelight.recorded_settings import LORA
@@ -87,6 +87,14 @@ class _Loose:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _OldPack:
+    """A pack of an earlier version: its runs, which its documents tell, and what is damaged."""
+
+    runs: Sequence[Run]
+    fault: str | None
+
+
 class PicturesInMemory:
     """The table, in a database of its own.
 
@@ -95,6 +103,7 @@ class PicturesInMemory:
 
     Attributes:
         unreadable: Packs that are left alone, and why; whoever finds one puts it here.
+        listed: The packs as they were when they were last looked at.
 
     Args:
         connection: An empty database that may read the packs.
@@ -106,10 +115,11 @@ class PicturesInMemory:
         self._folder = folder
         connection.execute(f"ATTACH ':memory:' AS {_NAME} (COMPRESS)")
         self.unreadable: dict[Path, str] = {}
+        self.listed: Sequence[Pack] = ()
         self._trouble: dict[Path, str] = {}
         self._packs: dict[str, Pack] = {}
         self._loose: dict[str, _Loose] = {}
-        self._old_runs: dict[str, Sequence[Run]] = {}
+        self._old: dict[str, _OldPack] = {}
         self._passed_over: set[tuple[str, str]] = set()
         self._places: dict[str, str] = {}
         self._ratings = FollowedRatings(ratings_folder(folder))
@@ -261,17 +271,22 @@ class PicturesInMemory:
         """Return what cannot be used, and why."""
         folder = records_folder(self._folder)
         loose = {folder / name: file.fault for name, file in self._loose.items() if file.fault}
-        return {**self._trouble, **loose, **self._ratings.trouble}
+        packs = packs_folder(self._folder)
+        old = {packs / name: pack.fault for name, pack in self._old.items() if pack.fault}
+        return {**self._trouble, **old, **loose, **self._ratings.trouble}
 
     # -- keeping up ----------------------------------------------------------------------
 
     def is_too_large(self) -> bool:
         """Return whether the packs hold more pictures than should be in memory."""
-        files = [str(p.path.absolute() / "images.parquet") for p in self._packs_now().values()]
-        if not files:
-            return False
-        statement = "SELECT sum(num_rows) FROM parquet_file_metadata(?)"
-        return int(fetched_rows(self._connection, statement, [files])[0][0]) > MOST
+        packs = self._packs_now().values()
+        tables = [pack.tables for pack in packs if pack.tables is not None]
+        pictures = 0
+        if tables:
+            files = [str(folder.absolute() / "images.parquet") for folder in tables]
+            statement = "SELECT sum(num_rows) FROM parquet_file_metadata(?)"
+            pictures = int(fetched_rows(self._connection, statement, [files])[0][0])
+        return pictures + sum(_pictures_of(pack) for pack in packs if pack.tables is None) > MOST
 
     def catch_up(self) -> None:
         """Take in what changed on the disk since the last time; at first, everything.
@@ -368,7 +383,8 @@ class PicturesInMemory:
         packs, trouble = read_packs(packs_folder(self._folder))
         self.unreadable = {p: reason for p, reason in self.unreadable.items() if p.exists()}
         self._trouble = {**trouble, **self.unreadable}
-        return {pack.path.name: pack for pack in packs if pack.path not in self.unreadable}
+        self.listed = [pack for pack in packs if pack.path not in self.unreadable]
+        return {pack.path.name: pack for pack in self.listed}
 
     def _take_records(
         self,
@@ -382,11 +398,12 @@ class PicturesInMemory:
         loose, doubled = self._read_loose(listed, batch)
         stay = {name for name in loose if loose[name] == self._loose.get(name)}
         runs = [file.run for file in loose.values() if file.run is not None]
-        old_runs = {
-            name: self._old_runs[name] if self._packs.get(name) == pack else _runs_of(pack)
+        old_packs = {
+            name: self._old[name] if self._packs.get(name) == pack else _old_pack(pack)
             for name, pack in packs.items()
             if pack.tables is None
         }
+        old_runs = {name: old.runs for name, old in old_packs.items()}
         with_tables = tuple(pack for pack in packs.values() if pack.tables is not None)
         passed_over = doubled_runs(cursor, with_tables, {**old_runs, _LOOSE: runs})
         back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
@@ -431,7 +448,7 @@ class PicturesInMemory:
         self._find_newest(cursor)
         self._find_reuse(cursor)
         self._find_few_values(cursor)
-        self._packs, self._loose, self._old_runs = dict(packs), loose, old_runs
+        self._packs, self._loose, self._old = dict(packs), loose, old_packs
         self._passed_over, self._places = passed_over, dict(places)
 
     def _read_loose(
@@ -608,11 +625,23 @@ class PicturesInMemory:
         )
 
 
-def _runs_of(pack: Pack) -> Sequence[Run]:
-    """Return the runs of a pack of an earlier version, which are known by its documents only."""
+def _old_pack(pack: Pack) -> _OldPack:
     batch = Batch()
-    take_documents(pack, batch)
-    return batch.runs
+    fault = take_documents(pack, batch)
+    return _OldPack(batch.runs, fault)
+
+
+def _pictures_of(pack: Pack) -> int:
+    """Return how many pictures a pack of an earlier version holds, by its own tables if it can."""
+    try:
+        with connected() as connection:
+            statement = "SELECT num_rows FROM parquet_file_metadata(?)"
+            file = str(pack.path / "images.parquet")
+            return int(fetched_rows(connection, statement, [file])[0][0])
+    except ArchiveError:
+        batch = Batch()
+        take_documents(pack, batch)
+        return batch.sizes()["images"]
 
 
 def _listed(folder: Path) -> dict[str, _Loose]:

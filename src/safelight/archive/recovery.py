@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.archive.archive import Archive, Fault
 from safelight.archive.loose_records import loose_names
-from safelight.archive.pack_check import check_pack, rescued_documents, set_aside
+from safelight.archive.pack_check import (
+    PackCheck,
+    check_pack,
+    damaged_tables,
+    rescued_documents,
+    set_aside,
+)
 from safelight.archive.packs import (
     Pack,
     connected,
+    forget_orphans,
     quoted,
     read_documents,
     read_pack,
@@ -42,11 +50,14 @@ class Recovery:
         doubled: Loose records that a pack holds to the letter, and that were removed.
         abandoned: Unfinished files of killed writers that were removed.
         repaired: Damaged packs whose records are in a new pack now; they lie in ``packs/.damaged``.
+        tables: Tables made anew of packs of earlier versions that were removed, because they were
+            damaged or their pack is gone.
         left: What was left as it is, and why.
     """
 
     doubled: int = 0
     abandoned: int = 0
+    tables: int = 0
     repaired: list[Path] = field(default_factory=list)
     left: list[Fault] = field(default_factory=list)
 
@@ -60,7 +71,9 @@ def recover_archive(archive: Archive) -> Recovery:
     done = Recovery()
     try:
         done.abandoned = _remove_abandoned(archive.path)
+        done.tables = _remove_damaged_tables(packs_folder(archive.path))
         _repair_packs(archive.path, done)
+        done.tables += forget_orphans(packs_folder(archive.path))
         _remove_doubled(archive.path, done)
     except OSError as error:
         raise ArchiveError(f"{archive.path} cannot be recovered: {error}") from error
@@ -76,6 +89,13 @@ def _remove_abandoned(archive: Path) -> int:
             removed += remove_abandoned(Path(folder))
         below[:] = [name for name in below if name not in unfinished]
     return removed
+
+
+def _remove_damaged_tables(packs: Path) -> int:
+    damaged = damaged_tables(packs)
+    for tables in damaged:
+        shutil.rmtree(tables, ignore_errors=True)
+    return len(damaged)
 
 
 def set_pictures_aside(
@@ -118,7 +138,7 @@ def _repair_packs(archive: Path, done: Recovery) -> None:
     packs, trouble = read_packs(packs_folder(archive))
     for pack in packs:
         check = check_pack(pack)
-        if check.tables:
+        if _must_be_made_again(pack, check):
             trouble[pack.path] = "; ".join(check.faults)
         elif check.documents:  # what is asked for most is whole: it stays where it is
             reason = "; ".join(check.faults)
@@ -142,10 +162,16 @@ def _repair_packs(archive: Path, done: Recovery) -> None:
         done.repaired.append(path)
 
 
+def _must_be_made_again(pack: Pack, check: PackCheck) -> bool:
+    """Return whether questions lack something of *pack*."""
+    return bool(check.tables) or (check.documents and pack.tables is None)
+
+
 def _is_damaged(path: Path) -> bool:
     """Return whether *path* is a pack that is not whole; not of one that cannot be read now."""
     try:
-        return bool(check_pack(read_pack(path)).tables)
+        pack = read_pack(path)
+        return _must_be_made_again(pack, check_pack(pack))
     except ArchiveError:
         return True
     except OSError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from safelight.archive.archive import Archive, Fault
 from safelight.archive.columns import decoded
-from safelight.archive.pack_check import check_pack, seal
+from safelight.archive.pack_check import check_pack, damaged_tables, seal
 from safelight.archive.packs import read_packs
 from safelight.archive.transfer import oddity_of
 from safelight.archive.views import Views
@@ -147,6 +147,8 @@ def _verify_packs(
                 report.add_fault(pack.path, str(error))
         report.unsealed_packs += 1
         report.unchecked_records += pack.records
+    for path, reason in damaged_tables(packs_folder(archive)).items():
+        report.add_fault(path, f"{reason}; safelight archive recover removes these tables")
     on_progress("packs", len(packs), len(packs))
 
 

@@ -164,8 +164,8 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
         answer = {
             "interrupted": done.interrupted, "doubled": packs.doubled, "rebuilt": done.rebuilt,
             "places": done.places, "pictures_aside": done.pictures_aside,
-            "abandoned": packs.abandoned, "repaired": [str(path) for path in packs.repaired],
-            "left": left,
+            "abandoned": packs.abandoned, "tables": packs.tables,
+            "repaired": [str(path) for path in packs.repaired], "left": left,
         }  # fmt: skip
         click.echo(json.dumps(answer))
         return
@@ -174,6 +174,11 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
     click.echo(f"{len(done.rebuilt):,} lost records were made again from journals or pictures")
     click.echo(f"{done.places:,} pictures are again where their records say")
     click.echo(f"{packs.abandoned:,} unfinished files of killed programs were removed")
+    if packs.tables:
+        click.echo(
+            f"{packs.tables:,} folders of tables that were damaged or of no pack were removed; what"
+            " packs lack, is made again by: safelight archive pack"
+        )
     for path in packs.repaired:
         click.echo(f"  made again from its records: {path}; it lies in packs/.damaged now")
     if pictures:

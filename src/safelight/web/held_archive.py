@@ -35,7 +35,7 @@ from safelight.archive_layout import (
     records_folder,
     running_folder,
 )
-from safelight.errors import RecordError, SafelightError
+from safelight.errors import ArchiveError, RecordError, SafelightError
 from safelight.learning.learning_record import LearningRecord, read_document
 from safelight.web.facets import FACET_RATINGS, IN_MEMORY, ON_DISK, Facet, count_facets
 
@@ -183,8 +183,8 @@ class HeldArchive(Archive):
     def record(self, run_id: str) -> LearningRecord:
         """Return what :meth:`Archive.record` does."""
         memory = self._caught_up()
-        document = None if memory is None else memory.document(run_id)
-        with suppress(RecordError):  # there may be another copy that is whole
+        with suppress(ArchiveError, RecordError):  # there may be another copy that is whole
+            document = None if memory is None else memory.document(run_id)
             if document is not None:
                 return read_document(document)
         return super().record(run_id)
@@ -258,8 +258,8 @@ class HeldArchive(Archive):
                     return
                 memory.catch_up()
             except (SafelightError, OSError, duckdb.Error) as error:
-                memory = None
-                if not self.find_unreadable():
+                asked, memory = None if memory is None else memory.listed, None
+                if asked is None or not self.find_unreadable(asked):
                     _log.warning("the pictures stay on the disk: %s", error)
                     return
         self._taken, self._memory = signature, memory
@@ -286,7 +286,7 @@ class HeldArchive(Archive):
                 else:
                     return memory
             except (SafelightError, OSError, duckdb.Error) as error:
-                if self.find_unreadable():
+                if self.find_unreadable(memory.listed):
                     self._load_from = 0.0  # without it, at once
                 else:
                     _log.warning("the pictures are read from the disk: %s", error)
