@@ -388,16 +388,18 @@ async function facets() {
     "status",
     "backend",
   ];
+  // What an engine or another tool calls its own settings comes last, as it is spelled there.
+  const placeOf = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
   const shownFacets = answer.facets
     .filter((one) => one.values.some((value) => value.value))
-    .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+    .sort((a, b) => placeOf(a.name) - placeOf(b.name));
   put(
     $("#facets"),
     shownFacets.map((facet) => {
       const box = h(
         "details",
         { open: open.has(facet.name) || facet.values.some((value) => value.on) },
-        h("summary", {}, facet.name),
+        h("summary", { class: order.includes(facet.name) ? "" : "as-spelled" }, facet.name),
         h(
           "ul",
           {},
