@@ -11,9 +11,10 @@
 
 Names are columns of the view; ``lora.NAME``, or ``lora('NAME')`` where a name has blanks, is the
 weight of a LoRA, and ``extra.NAME`` any other recorded setting: a number or a text, as the value
-that it is compared with. A word or a text in quotes that is compared with nothing is looked
-for in prompts; conditions that stand side by side must all hold. What a user writes reaches the
-database as parameters only.
+that it is compared with. ``recorded('NAME')`` is what the view ``settings`` has under that name and
+no knob: ``earlier.KNOB``, or an extra that was no value of its knob. A word or a text in quotes
+that is compared with nothing is looked for in prompts; conditions that stand side by side must
+all hold. What a user writes reaches the database as parameters only.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from safelight.knobs import did_you_mean, knob_of_extra
 from safelight.lora_tags import LORA_ENDING
 from safelight.recorded_settings import EXTRA, LORA
 
-__all__ = ["Filter", "compile_filter"]
+__all__ = ["SETTING_KEY", "Filter", "compile_filter"]
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -55,9 +56,17 @@ _SETTINGS = "(run_id, place) IN (SELECT run_id, place FROM settings WHERE {})"
 _LORA_CALLED = " = ".join(f"regexp_replace(lower({x}), '{LORA_ENDING}', '')" for x in ("name", "?"))
 _CALLED = "lower(name) = lower(?)"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+SETTING_KEY = (
+    f"CASE WHEN starts_with(name, '{LORA}') THEN regexp_replace(lower(name), '{LORA_ENDING}', '')"
+    " ELSE lower(name) END"
+)
+"""SQL for that by which the setting called ``name`` is told from others here."""
+
 _ANY_LORA = f"starts_with(name, '{LORA}')"
 _SETTING_TEXT = "coalesce(text, CAST(number AS VARCHAR))"
-_KINDS = {"lora": "a LoRA, in quotes", "extra": "a setting, in quotes"}
+_KINDS = {
+    "lora": "a LoRA, in quotes", "extra": "a setting, in quotes", "recorded": "a setting, in quotes"
+}  # fmt: skip
 _OFTEN_ASKED = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed", "stars", "tags")
 
 
@@ -198,6 +207,8 @@ class _Parser:
 
     def _begins_setting(self, name: str) -> bool:
         """Whether *name*, in lower case, or what follows it, names a setting beside knobs."""
+        if name == "recorded":
+            return self._sees(0, "(") and self._kind(1) == "text"
         if name in ("lora", "extra"):
             return self._sees(0, "(") or (
                 name == "lora" and (self._is_compared(name) or self._sees(0, "has"))
@@ -207,11 +218,14 @@ class _Parser:
     def _about_setting(self, token: _Token) -> str:
         """Read ``extra.NAME``, ``lora.NAME``, ``extra('NAME')`` and what it is compared with."""
         kind, _, name = token.text.partition(".")
-        if not name and self._takes("("):
+        is_named = bool(name) or self._takes("(")
+        if is_named and not name:
             name = self._name_in_quotes(self._next(f"the name of {_KINDS[kind.lower()]}"))
             self._need(")")
-        if not name:
+        if not is_named:
             return self._any_lora(token)
+        if kind.lower() == "recorded":
+            return self._compared_setting(_CALLED, name, name)
         if kind.lower() == "lora":
             return self._compared_setting(_LORA_CALLED, LORA + name, f"lora.{name}")
         knob = knob_of_extra(name)

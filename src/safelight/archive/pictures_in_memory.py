@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight.archive.columns import RATINGS, TABLES, Batch, Run, decoded, run_of
-from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.filters import SETTING_KEY, Filter, compile_filter
 from safelight.archive.loose_records import written_at
 from safelight.archive.packs import Pack, connected, read_packs, take_documents
 from safelight.archive.places import read_places
@@ -37,12 +37,11 @@ from safelight.archive_layout import imports_folder, packs_folder, records_folde
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.ratings import ratings_folder
 from safelight.learning.ratings.followed_ratings import FollowedRatings
-from safelight.recorded_settings import LORA
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DAY", "MOST_VALUES", "SIZE", "PicturesInMemory"]
+__all__ = ["DAY", "KEY", "SIZE", "PicturesInMemory"]
 
 MOST = 2_000_000
 """Pictures; a larger archive is not taken into memory."""
@@ -50,13 +49,12 @@ MOST = 2_000_000
 DAY, SIZE = "day_", "size_"
 """Columns of ``images`` here that the archive's has not: ``2026-01-31`` and ``512×768``."""
 
-MOST_VALUES = 40
-"""A setting with more values is not in ``few_values``, which is what may be counted by value."""
+KEY = "key_"
+"""Column of ``settings`` here: that by which filters find one, :data:`.filters.SETTING_KEY`."""
 
 _NEWEST = 20_000
 """Pictures that are asked first, as most questions are for the newest and end with them."""
 
-_GROWN = 1.02
 _COMPRESSED_TOGETHER = 250_000
 _COLUMNS = tuple(name for name in TABLES["images"] if name != "prompt_id")
 _KNOWN: Mapping[str, str] = {**{name: TABLES["images"][name] for name in _COLUMNS}, **RATINGS}
@@ -123,7 +121,7 @@ class PicturesInMemory:
         self._passed_over: set[tuple[str, str]] = set()
         self._places: dict[str, str] = {}
         self._ratings = FollowedRatings(ratings_folder(folder))
-        self._rows = self._prompts = self._uncompressed = self._counted = 0
+        self._rows = self._prompts = self._uncompressed = 0
         self._empty = True
         self._reuse = False
         self._scratch: list[str] = []
@@ -351,9 +349,9 @@ class PicturesInMemory:
             cursor.execute("CREATE TABLE newest (since VARCHAR)")
             cursor.execute("CREATE TABLE newest_prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
             cursor.execute(
-                "CREATE TABLE settings (row_ INTEGER, name VARCHAR, number DOUBLE, text VARCHAR)"
+                f"CREATE TABLE settings (row_ INTEGER, {KEY} VARCHAR, name VARCHAR, number DOUBLE,"
+                " text VARCHAR)"
             )
-            cursor.execute("CREATE TABLE few_values (name VARCHAR)")
             cursor.execute(f"CREATE TABLE said (hash VARCHAR, {columns})")
             cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {columns})")
             named = ", ".join(f'r."{name}"' for name in RATINGS)
@@ -447,7 +445,6 @@ class PicturesInMemory:
             self._move(cursor, moved)
         self._find_newest(cursor)
         self._find_reuse(cursor)
-        self._find_few_values(cursor)
         self._packs, self._loose, self._old = dict(packs), loose, old_packs
         self._passed_over, self._places = passed_over, dict(places)
 
@@ -513,8 +510,8 @@ class PicturesInMemory:
         )
         if fetched_rows(cursor, "SELECT 1 FROM settings LIMIT 1", ()):
             cursor.execute(
-                f"INSERT INTO {main}.settings SELECT h.row_, s.name, s.number, s.text"
-                f" FROM settings s JOIN {main}.held h"
+                f"INSERT INTO {main}.settings SELECT h.row_, s.{KEY}, s.name, s.number, s.text"
+                f" FROM (SELECT *, {SETTING_KEY} AS {KEY} FROM settings) s JOIN {main}.held h"
                 " ON h.run_id = s.run_id AND h.place = s.place WHERE h.row_ > ?",
                 [self._rows],
             )
@@ -587,18 +584,6 @@ class PicturesInMemory:
                 f" (SELECT prompt_id FROM {main}.held WHERE timestamp >="
                 f" (SELECT since FROM {main}.newest))"
             )
-
-    def _find_few_values(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """List the settings that can be counted by value, and all LoRAs; now and then anew."""
-        if self._counted and self._rows < self._counted * _GROWN:
-            return
-        self._counted = self._rows
-        cursor.execute(f"DELETE FROM {_NAME}.main.few_values")
-        cursor.execute(
-            f"INSERT INTO {_NAME}.main.few_values SELECT name FROM {_NAME}.main.settings GROUP BY"
-            f" name HAVING starts_with(name, '{LORA}') OR count(DISTINCT number) +"
-            f" count(DISTINCT text) <= {MOST_VALUES}"
-        )
 
     def _rate(
         self, cursor: duckdb.DuckDBPyConnection, which: str, parameters: Sequence[Any] = ()

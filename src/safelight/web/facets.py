@@ -7,15 +7,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.pictures_in_memory import DAY, MOST_VALUES, SIZE
+from safelight.archive.filters import SETTING_KEY
+from safelight.archive.pictures_in_memory import DAY, KEY, SIZE
 from safelight.archive.search import fetched_rows
 from safelight.archive.views import Selection
-from safelight.recorded_settings import LORA, changes_no_pixels
+from safelight.knobs import knob_of_extra
+from safelight.recorded_settings import (
+    EXTRA,
+    LORA,
+    MOST_EXACT,
+    changes_no_pixels,
+    comparable_name,
+)
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["FACET_RATINGS", "IN_MEMORY", "ON_DISK", "Facet", "FacetValue", "Source", "count_facets"]
+__all__ = [
+    "FACET_RATINGS",
+    "IN_MEMORY",
+    "ON_DISK",
+    "Facet",
+    "FacetValue",
+    "Source",
+    "count_facets",
+    "exact_number",
+    "setting_clause",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,25 +97,48 @@ _FACETS = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How the columns of facets are had from where they are counted."""
+    """How the columns of facets are had from where they are counted.
+
+    Attributes:
+        day: SQL for the day of a picture.
+        size: SQL for its width and height.
+        picture: Columns that tell pictures apart.
+        key: SQL for that by which a setting is found.
+    """
 
     day: str
     size: str
     picture: str
-    few: str
+    key: str
 
 
-ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "(run_id, place)", "TRUE")
-IN_MEMORY = Source(
-    DAY, SIZE, "row_", "(starts_with(name, 'lora.') OR name IN (SELECT name FROM few_values))"
-)
+ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "run_id, place", SETTING_KEY)
+IN_MEMORY = Source(DAY, SIZE, "row_", KEY)
+
+_MOST_VALUES = 40
+"""A setting with more values among what was found is no facet."""
+
+_SAMPLE = 2000
+"""Pictures of which a few hundred milliseconds are saved: see :data:`_SETTINGS`."""
+
+_IS_LORA = f"starts_with(name, '{LORA}')"
+_EXACT = f"abs(number) < {MOST_EXACT}"
+_VALUE = f"CASE WHEN {_EXACT} THEN CAST(number + 0 AS VARCHAR) ELSE text END"
+"""One text for however a number is spelled, and one zero: as filters compare them."""
+
 _SETTINGS = (
-    "SELECT name, CASE WHEN starts_with(name, 'lora.') THEN '' ELSE coalesce(text,"  # noqa: S608
-    " CAST(number AS VARCHAR)) END AS value, any_value(number), count(DISTINCT {picture})"
-    " FROM settings WHERE {few} AND {picture} IN (SELECT {picture} FROM {images} WHERE {where})"
-    " GROUP BY 1, 2 QUALIFY starts_with(name, 'lora.') OR count(*) OVER (PARTITION BY name)"
-    f" <= {MOST_VALUES} ORDER BY 4 DESC, 1, 2"
+    "WITH found AS MATERIALIZED (SELECT {picture} FROM {images} WHERE {where}),"  # noqa: S608
+    f" looked_at AS MATERIALIZED (SELECT * FROM found USING SAMPLE reservoir({_SAMPLE} ROWS)"
+    " REPEATABLE (1)), many AS MATERIALIZED (SELECT {key} AS key FROM settings WHERE ({picture})"
+    f" IN (SELECT ({{picture}}) FROM looked_at) AND NOT {_IS_LORA} GROUP BY 1"
+    f" HAVING count(DISTINCT {_VALUE}) > {_MOST_VALUES})"
+    f" SELECT {{key}} AS key, CASE WHEN {_IS_LORA} THEN '' ELSE {_VALUE} END AS value, min(name),"
+    f" min(CASE WHEN {_EXACT} THEN number END), count(DISTINCT ({{picture}})) FROM settings"
+    " WHERE {key} NOT IN (SELECT key FROM many) AND ({picture}) IN (SELECT ({picture}) FROM found)"
+    f" GROUP BY 1, 2 QUALIFY starts_with(key, '{LORA}') OR count(*) OVER (PARTITION BY key)"
+    f" <= {_MOST_VALUES} ORDER BY 5 DESC, 1, 2"
 )
+"""What has too many values in a sample has so in all, and need not be counted there."""
 
 
 def count_facets(
@@ -119,7 +160,7 @@ def count_facets(
     rows = fetched_rows(connection, statement, asked.parameters)
     settings: list[tuple[Any, ...]] = []
     if fetched_rows(connection, "SELECT 1 FROM settings LIMIT 1", ()):
-        statement = _SETTINGS.format(picture=source.picture, few=source.few, **which)
+        statement = _SETTINGS.format(picture=source.picture, key=source.key, **which)
         settings = fetched_rows(connection, statement, asked.parameters)
     total = 0
     values_of: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
@@ -152,25 +193,50 @@ def _of_settings(
     """Return LoRAs as one facet, and of the other settings those that vary, the most used first.
 
     Args:
-        rows: Name, text, number and count of each value.
+        rows: Key, text, name, number and count of each value, as :data:`_SETTINGS` gives them.
         chosen: The values of the condition, among them the names of settings that it is about.
     """
+    values = Counter(key for key, *_ in rows)
+    names: dict[str, str] = {}
+    for key, _, name, *_ in rows:
+        names[key] = min(name, names.get(key, name))
+    asked = {comparable_name(value) for value in chosen if isinstance(value, str)}
     values_of: dict[str, list[FacetValue]] = {"lora": []}
-    values = Counter(name for name, *_ in rows)
-    for name, text, number, count in rows:
-        plain = name.partition(".")[2]
+    for key, text, _, number, count in rows:
+        name = _without_ending(names[key], key)
         if name.startswith(LORA):
+            plain = name[len(LORA) :]
             value = FacetValue(value=plain, count=count, clause=f"lora({_quoted(plain)})")
             values_of["lora"].append(value)
-        elif (values[name] > 1 or name.lower() in chosen) and not changes_no_pixels(name):
-            whole = f"{number:g}" if text is None or number is not None else _quoted(text)
-            shown = text if number is None else f"{number:g}"
-            clause = f"extra({_quoted(plain)}) = {whole}"
+        elif (values[key] > 1 or comparable_name(name) in asked) and not changes_no_pixels(name):
+            shown = text if number is None else exact_number(number)
+            clause = f"{setting_clause(name)} = {_quoted(text) if number is None else shown}"
             if name in values_of or len(values_of) <= _MOST_SETTINGS:
                 values_of.setdefault(name, []).append(
                     FacetValue(value=shown, count=count, clause=clause)
                 )
     return values_of
+
+
+def _without_ending(name: str, key: str) -> str:
+    """Return the setting *name* without its file's ending, unless another one comes before that."""
+    short = name[: len(key)]
+    return short if comparable_name(short) == key else name
+
+
+def setting_clause(name: str) -> str:
+    """Return what a filter calls the setting *name*, and nothing else by."""
+    plain = name.removeprefix(EXTRA)
+    if name.startswith(EXTRA) and knob_of_extra(plain) is None:
+        return f"extra({_quoted(plain)})"
+    if name.startswith(LORA):
+        return f"lora({_quoted(name[len(LORA) :])})"
+    return f"recorded({_quoted(name)})"
+
+
+def exact_number(number: float) -> str:
+    """Return *number* as a filter reads it back, to the last digit."""
+    return str(int(number)) if number.is_integer() and abs(number) < MOST_EXACT else repr(number)
 
 
 def _clause(name: str, value: object) -> str:
@@ -180,8 +246,9 @@ def _clause(name: str, value: object) -> str:
         if value == "rejected":
             return "rejected = true"
         if value == "not rated":
-            return "stars is missing"
-        return f"(stars >= {value} and stars < {int(str(value)) + 1})"
+            return "(stars is missing and not rejected = true)"
+        more = int(str(value)) + 1
+        return f"(stars >= {value} and stars < {more} and not rejected = true)"
     if name == "favourite":
         return "favourite = true" if value else "(favourite is missing or favourite = false)"
     if value is None:
