@@ -19,6 +19,7 @@ import pytest
 from safelight.durable_file import (
     TEMPORARY_SUFFIX,
     AppendOnlyFile,
+    OpenFolder,
     copy_new_file,
     hidden_folder,
     is_held,
@@ -518,3 +519,24 @@ def test_a_full_disk_tears_at_most_the_last_line(
             with pytest.raises(OSError, match="No space"):
                 file.append(b"two and more")
     assert (tmp_path / "log").read_bytes() == b"one\ntw"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
+def test_a_folder_that_is_held_open_is_flushed_when_no_more_files_may_be_opened(
+    tmp_path: Path,
+) -> None:
+    """What lies in it is whole; it must not be called lost for want of a handle."""
+    resource = pytest.importorskip("resource")
+    held, fresh = OpenFolder(tmp_path), OpenFolder(tmp_path / "later")
+    (tmp_path / "later").mkdir()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        held.flush()
+        with pytest.raises(OSError, match="Too many open files"):
+            fresh.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    fresh.flush()
+    held.close()
+    held.flush()

@@ -25,6 +25,7 @@ __all__ = [
     "TEMPORARY_SUFFIX",
     "AppendOnlyFile",
     "ContentError",
+    "OpenFolder",
     "copy_new_file",
     "flush_file",
     "held_file",
@@ -338,6 +339,38 @@ def sync_folder(folder: Path) -> None:
         OSError: The disk reported trouble.
     """
     _sync(os.fspath(folder))
+
+
+class OpenFolder:
+    """A folder held open, so that its names can be flushed when no more files may be opened.
+
+    Args:
+        path: Which; where it cannot be held open, it is opened for each flush.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                self._handle = os.open(path, os.O_RDONLY)
+
+    def flush(self) -> None:
+        """Flush the names in it to the disk.
+
+        Raises:
+            OSError: The disk reported trouble.
+        """
+        if self._handle is None:
+            sync_folder(self._path)
+        else:
+            os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Let go of it."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
 
 def flush_file(path: Path) -> None:

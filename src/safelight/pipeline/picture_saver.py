@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from safelight.durable_file import sync_folder, write_new_file
+from safelight.durable_file import OpenFolder, write_new_file
 from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
 from safelight.knobs import Stage
@@ -133,7 +133,13 @@ class PictureSaver:
         self._run_id = run_id
         self._timestamp = timestamp
         self._folder = folder
+        self._open = None if folder is None else OpenFolder(folder)
         self._relative = relative
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._open is not None:
+            self._open.close()
 
     def save(self, drawn: DrawnVariant) -> tuple[VariantEntry, tuple[RunImage, ...]]:
         """Write the pictures of *drawn*, and return its journal entry and the pictures.
@@ -151,8 +157,8 @@ class PictureSaver:
                 if picture.number == 0 and (picture.parent or 0) == 0:
                     config[stage] = {**picture.config[stage], **effective}
                 images.append(self._save_picture(picture, identity, effective, drawn, images))
-            if self._folder is not None and images:
-                sync_folder(self._folder)
+            if self._open is not None and images:
+                self._open.flush()
         except ImageError as error:
             assert stage is not None
             drawn.fail(stage, f"the engine answered with a damaged picture: {error}")

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -160,8 +161,8 @@ class SingleRun:
         try:
             self._describe()
             self._identify()
-            saver = self._open_folder()
-            self._draw_all(saver)
+            with closing(self._open_folder()) as saver:
+                self._draw_all(saver)
             self._describe_again()
         except GenerationCancelled:
             status = "cancelled"
