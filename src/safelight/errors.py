@@ -44,6 +44,7 @@ __all__ = [
     "SafelightError",
     "StorageError",
     "TemplateError",
+    "UnknownSettingError",
     "sentence_of",
 ]
 
@@ -104,6 +105,18 @@ class RecordError(SafelightError):
 
 class RequestError(SafelightError):
     """What was asked for is not there or cannot be; the message says what is."""
+
+
+class UnknownSettingError(RequestError):
+    """Settings are to be passed over that no rated picture has; the message says which there are.
+
+    Attributes:
+        names: All of these.
+    """
+
+    def __init__(self, message: str, names: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.names = names
 
 
 class FilterError(SafelightError):

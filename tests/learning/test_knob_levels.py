@@ -39,6 +39,12 @@ def test_many_numbers_are_cut_into_five_ranges_of_as_many_pictures(count: int) -
         assert levels.values[level] == pytest.approx(inside.mean())
 
 
+@pytest.mark.parametrize("count", [2, 20])
+def test_levels_that_differ_in_a_far_digit_have_names_that_differ(count: int) -> None:
+    levels = levels_of("steps", [1234567 + number / 64 for number in range(count)])
+    assert len(set(levels.names)) == len(levels.names) == min(count, 5)
+
+
 @given(st.lists(st.none() | st.integers(0, 30), min_size=1, max_size=60))
 def test_every_picture_is_counted_in_the_level_of_its_number(values: list[int | None]) -> None:
     """Be they few or many, equal or missing; what is missing is a level of its own."""

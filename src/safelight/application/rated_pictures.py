@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from safelight.archive import Archive
-from safelight.errors import RequestError
+from safelight.errors import RequestError, UnknownSettingError
 from safelight.knobs import did_you_mean
 from safelight.learning.evidence.scores import ImageScores, fit_scores, is_automatic
 from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
@@ -33,7 +33,8 @@ def rated_trials(
         ignored: Settings ``extra.NAME`` that do not count, because they cannot change pixels.
 
     Raises:
-        RequestError: As :func:`whose`, or there is no such setting to ignore.
+        RequestError: As :func:`whose`.
+        UnknownSettingError: Some of *ignored* are not there.
         FilterError: The condition cannot be read.
         ArchiveError: The archive cannot answer.
     """
@@ -50,14 +51,16 @@ def rated_trials(
     scores = fit_scores(events, known)
     keys = list(zip(columns.pop("run_id"), columns.pop("place"), strict=True))
     settings = rated_settings(archive, keys, columns, scores)
-    for name in ignored:
-        meant = [known for known in settings if comparable_name(known) == comparable_name(name)]
-        if not meant:
-            some = [known for known in settings if known.startswith((EXTRA, EARLIER))]
-            hint = did_you_mean(name, some) or f"; there are: {', '.join(sorted(some)) or 'none'}"
-            raise RequestError(f"no setting {name!r} among the rated pictures{hint}")
-        for spelling in meant:
-            del settings[spelling]
+    there = {comparable_name(name) for name in settings}
+    unknown = tuple(name for name in ignored if comparable_name(name) not in there)
+    if unknown:
+        some = [name for name in settings if name.startswith((EXTRA, EARLIER))]
+        hint = did_you_mean(unknown[0], some) or f"; there are: {', '.join(sorted(some)) or 'none'}"
+        raise UnknownSettingError(
+            f"no setting {unknown[0]!r} among the rated pictures{hint}", unknown
+        )
+    passed_over = {comparable_name(name) for name in ignored}
+    settings = {n: rows for n, rows in settings.items() if comparable_name(n) not in passed_over}
     return scores, join_trials(columns, scores, settings), rated_by
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "count_facets",
     "exact_number",
+    "quoted",
     "setting_clause",
 ]
 
@@ -206,11 +207,11 @@ def _of_settings(
         name = _without_ending(names[key], key)
         if name.startswith(LORA):
             plain = name[len(LORA) :]
-            value = FacetValue(value=plain, count=count, clause=f"lora({_quoted(plain)})")
+            value = FacetValue(value=plain, count=count, clause=f"lora({quoted(plain)})")
             values_of["lora"].append(value)
         elif (values[key] > 1 or comparable_name(name) in asked) and not changes_no_pixels(name):
             shown = text if number is None else exact_number(number)
-            clause = f"{setting_clause(name)} = {_quoted(text) if number is None else shown}"
+            clause = f"{setting_clause(name)} = {quoted(text) if number is None else shown}"
             if name in values_of or len(values_of) <= _MOST_SETTINGS:
                 values_of.setdefault(name, []).append(
                     FacetValue(value=shown, count=count, clause=clause)
@@ -228,10 +229,10 @@ def setting_clause(name: str) -> str:
     """Return what a filter calls the setting *name*, and nothing else by."""
     plain = name.removeprefix(EXTRA)
     if name.startswith(EXTRA) and knob_of_extra(plain) is None:
-        return f"extra({_quoted(plain)})"
+        return f"extra({quoted(plain)})"
     if name.startswith(LORA):
-        return f"lora({_quoted(name[len(LORA) :])})"
-    return f"recorded({_quoted(name)})"
+        return f"lora({quoted(name[len(LORA) :])})"
+    return f"recorded({quoted(name)})"
 
 
 def exact_number(number: float) -> str:
@@ -241,7 +242,7 @@ def exact_number(number: float) -> str:
 
 def _clause(name: str, value: object) -> str:
     if name == "date":
-        return f"timestamp has {_quoted(value)}"
+        return f"timestamp has {quoted(value)}"
     if name == "rating":
         if value == "rejected":
             return "rejected = true"
@@ -256,8 +257,9 @@ def _clause(name: str, value: object) -> str:
     if name == "size":
         width, _, height = str(value).partition("×")
         return f"(width = {width} and height = {height})"
-    return f"{name} = {_quoted(value)}"
+    return f"{name} = {quoted(value)}"
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
+    """Return *value* as a text of the filter language."""
     return "'" + str(value).replace("'", "''") + "'"

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.application.config_text import toml_text
-from safelight.errors import FilterError, PlanError
+from safelight.errors import FilterError, PlanError, UnknownSettingError
 from safelight.recorded_settings import EXTRA, LORA
+from safelight.web.facets import exact_number, quoted, setting_clause
 from safelight.web.table import LONGEST_FILTER, LightTable
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from safelight.learning.plans.suggest import Suggestion, Suggestions
 
 __all__ = ["routes"]
+
+Spans = dict[str, tuple[float, float]]
 
 _SEEDS = 2
 _WIDTH, _LABELS, _FIGURES, _ROW = 760, 190, 190, 34
@@ -57,37 +60,61 @@ class _Row:
     high: float | None
 
 
-def _where(q: str, knob: str, level: str, *, text: bool) -> str | None:
-    """Return the address of the pictures with *level*; None where no filter says it."""
-    quoted = "'" + level.replace("'", "''") + "'"
-    if knob.startswith((EXTRA, LORA)):
-        kind, _, name = knob.partition(".")
-        knob = f"{kind}('" + name.replace("'", "''") + "')"
-    if knob.startswith("lora(") and level == "0":
-        clause = f"{knob} is missing"
-    elif knob.startswith("term:"):
+def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
+    """Return the address of the pictures with *level*; None where no filter says it.
+
+    Args:
+        q: What all of them meet.
+        knob: Whose level it is.
+        level: What it is called.
+        spans: Level -> its least and its largest value, for a knob of numbers; those of rated
+            pictures, as names of levels are rounded.
+    """
+    from safelight.learning.evidence.trials import ABSENT
+
+    name = setting_clause(knob) if knob.startswith((EXTRA, LORA)) else knob
+    if knob.startswith("term:"):
         word = knob.partition(":")[2] if level == "with" else level
         if level == "without" or "|" in word:
             return None
-        clause = "prompt has '" + word.replace("'", "''") + "'"
-    elif level in ("(none)", "(empty)"):
-        clause = f"{knob} is missing" if level == "(none)" else f"{knob} = ''"
-    elif text:
-        clause = f"{knob} = {quoted}"
+        clause = f"prompt has {quoted(word)}"
+    elif level == ABSENT:
+        if knob.startswith(LORA):
+            return None  # it is there, and nobody knows its weight
+        clause = f"{name} is missing"
+    elif spans is None:
+        clause = f"{name} = {quoted('' if level == '(empty)' else level)}"
+    elif level in spans:
+        low, high = spans[level]
+        between = f"between {exact_number(low)} and {exact_number(high)}"
+        clause = f"{name} = {exact_number(low)}" if low == high else f"{name} {between}"
+        if knob.startswith(LORA) and low <= 0 <= high:
+            clause = f"({name} is missing or {clause})"
     else:
-        low, _, high = level.partition(" to ")
-        try:
-            ends = [float(end) for end in (low, high) if end]
-        except ValueError:
-            return None
-        between = f"{knob} between {ends[0]:g} and {ends[-1]:g}"
-        clause = f"{knob} = {ends[0]:g}" if len(ends) == 1 else between
+        return None
     here = f"({q}) and " if q.strip() else ""
     rated = " and (stars is not missing or picks_won > 0 or picks_lost > 0)"
     return "/?" + urlencode({"q": here + clause + rated})
 
 
-def _plot(knob: KnobEffect, q: str, *, text: bool, reach: float) -> dict[str, Any]:
+def _spans(trials: Trials) -> dict[str, Spans]:
+    """Return knob -> level -> its least and largest value, of knobs that are numbers."""
+    from safelight.learning.evidence.knob_levels import knob_levels
+
+    spans: dict[str, Spans] = {}
+    for knob, levels in knob_levels(trials).items():
+        if knob not in trials.numbers:
+            continue
+        own = spans.setdefault(knob, {})
+        for place, level in enumerate(levels.names):
+            inside = trials.numbers[knob][levels.codes == place]
+            ends = [float(value) for value in inside if math.isfinite(value)]
+            if ends:
+                own[level] = min(ends), max(ends)
+    return spans
+
+
+def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dict[str, Any]:
     """Return one knob's plot: dots with intervals on one axis that all knobs share."""
     left, right = _LABELS + 10, _WIDTH - _FIGURES - 10
 
@@ -102,7 +129,7 @@ def _plot(knob: KnobEffect, q: str, *, text: bool, reach: float) -> dict[str, An
             comparison=comparison,
             sign="better" if comparison.status == "clear" and (comparison.difference or 0) > 0
             else "worse" if comparison.status == "clear" else _SIGNS[comparison.status],
-            href=_where(q, knob.knob, comparison.level, text=text), y=_ROW * (place + 0.5),
+            href=_where(q, knob.knob, comparison.level, spans), y=_ROW * (place + 0.5),
             dot=at(comparison.difference), low=at(comparison.low), high=at(comparison.high),
         )
         for place, comparison in enumerate(knob.comparisons[:16])
@@ -124,7 +151,8 @@ def _plots(effects: Effects, trials: Trials, q: str) -> list[dict[str, Any]]:
         if end is not None and math.isfinite(end)
     ]
     reach = min(max([0.5, *ends]), 4.0) * 1.05
-    return [_plot(effect, q, text=effect.knob in trials.levels, reach=reach) for effect in shown]
+    spans = _spans(trials)
+    return [_plot(effect, q, spans.get(effect.knob), reach=reach) for effect in shown]
 
 
 def _config_of(evidence: Evidence, result: Suggestions, suggestion: Suggestion) -> str:
@@ -149,7 +177,13 @@ def routes(table: LightTable) -> list[Route]:
         from safelight.learning.evidence.effects import find_effects
         from safelight.learning.plans.suggest import suggest
 
-        _, trials, who = rated_trials(table.archive, q, (), ignored)
+        unknown: tuple[str, ...] = ()
+        try:
+            _, trials, who = rated_trials(table.archive, q, (), ignored)
+        except UnknownSettingError as error:  # the page of yesterday, or another filter
+            unknown = error.names
+            ignored = tuple(name for name in ignored if name not in unknown)
+            _, trials, who = rated_trials(table.archive, q, (), ignored)
         effects = find_effects(trials)
         models = list(table.archive.models_rated())
         model = model if model in models else (models[0] if models else "")
@@ -165,7 +199,8 @@ def routes(table: LightTable) -> list[Route]:
         return {
             "effects": effects, "rated_by": who, "plots": _plots(effects, trials, q),
             "constant": [effect.knob for effect in effects.knobs if effect.status == "constant"],
-            "models": models, "model": model, "suggestions": suggestions, "configs": configs,
+            "ignored": ignored, "unknown": unknown, "models": models, "model": model,
+            "suggestions": suggestions, "configs": configs,
         }  # fmt: skip
 
     def learn(request: Request) -> Response:
@@ -175,6 +210,6 @@ def routes(table: LightTable) -> list[Route]:
         model = request.query_params.get("model", "")
         ignored = tuple(request.query_params.getlist("ignore"))
         page = effects_page(q, model, ignored, table.archive.signature())
-        return table.page(request, "learn", q=q, ignored=ignored, **page)
+        return table.page(request, "learn", q=q, **page)
 
     return [Route("/learn", learn)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,7 +71,7 @@ def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
     values = np.unique(column[known])
     codes = np.full(len(column), -1, np.int64)
     if len(values) <= _FEW_VALUES:
-        names = [f"{value:.6g}" for value in values]
+        names = _names_of([(value, value) for value in values], 6)
         codes[known] = np.searchsorted(values, column[known])
         means = values
     else:
@@ -79,7 +79,7 @@ def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
         codes[known] = np.searchsorted(cuts, column[known], side="left")
         _, codes[known] = np.unique(codes[known], return_inverse=True)
         inside = [column[codes == level] for level in range(int(codes.max()) + 1)]
-        names = [_range_name(part) for part in inside]
+        names = _names_of([(part.min(), part.max()) for part in inside], 4)
         means = np.array([part.mean() for part in inside])
     if not known.all():
         codes[~known] = len(names)
@@ -90,9 +90,17 @@ def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
     return _made(knob, tuple(names), codes, means, base, different)
 
 
-def _range_name(part: NDArray[np.float64]) -> str:
-    low, high = float(part.min()), float(part.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+def _names_of(spans: Sequence[tuple[float, float]], digits: int) -> list[str]:
+    """Return what ranges are called, with so many digits or as many as it takes to differ."""
+    names: list[str] = []
+    for many in (digits, 9, 17):
+        names = [
+            f"{low:.{many}g}" if low == high else f"{low:.{many}g} to {high:.{many}g}"
+            for low, high in spans
+        ]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def _of_texts(knob: str, column: Levels) -> KnobLevels:
