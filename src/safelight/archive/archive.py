@@ -554,9 +554,11 @@ class Archive:
         import duckdb
 
         foreign = error.__cause__ if isinstance(error, ArchiveError) else error
-        if isinstance(foreign, duckdb.Error) and self.find_unreadable(asked):
+        # A text that rotted may be read as one, and be none.
+        theirs = (duckdb.Error, UnicodeDecodeError)
+        if isinstance(foreign, theirs) and self.find_unreadable(asked):
             return
-        if isinstance(error, duckdb.Error):
+        if isinstance(error, theirs):
             raise ArchiveError(f"{self.path} cannot be asked: {error}") from error
         raise error
 

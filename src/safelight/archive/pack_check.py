@@ -129,6 +129,8 @@ def readable_tables(pack: Pack) -> str | None:
             try:
                 with connected() as connection:
                     read_through(connection, pack.path / name)
+                if pack.sha256 and file_sha256(pack.path / name) != pack.sha256.get(name):
+                    return f"{name} is not what was written: its SHA-256 differs"
             except Exception as error:  # noqa: BLE001 - as above
                 return f"{name} cannot be read: {_first_line(error)}"
     return None

@@ -155,5 +155,5 @@ def fetched_rows(
 
     try:
         return connection.execute(statement, list(parameters)).fetchall()
-    except duckdb.Error as error:
+    except (duckdb.Error, UnicodeDecodeError) as error:
         raise ArchiveError(f"the archive cannot answer: {error}") from error

@@ -257,7 +257,7 @@ class HeldArchive(Archive):
                     self._load_from = math.inf
                     return
                 memory.catch_up()
-            except (SafelightError, OSError, duckdb.Error) as error:
+            except (SafelightError, OSError, UnicodeDecodeError, duckdb.Error) as error:
                 asked, memory = None if memory is None else memory.listed, None
                 if asked is None or not self.find_unreadable(asked):
                     _log.warning("the pictures stay on the disk: %s", error)
@@ -285,7 +285,7 @@ class HeldArchive(Archive):
                     memory.catch_up_ratings()
                 else:
                     return memory
-            except (SafelightError, OSError, duckdb.Error) as error:
+            except (SafelightError, OSError, UnicodeDecodeError, duckdb.Error) as error:
                 if self.find_unreadable(memory.listed):
                     self._load_from = 0.0  # without it, at once
                 else:

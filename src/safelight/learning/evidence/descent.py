@@ -43,7 +43,7 @@ def least(
     *,
     low: Floats | float = -np.inf,
     high: Floats | float = np.inf,
-    rounds: int = 60,
+    rounds: int = 100,
     curvature: Floats | None = None,
 ) -> Least:
     """Return where *cost* is least, on the way down from *start*; the same for the same cost.
@@ -77,6 +77,7 @@ def least(
         moved, bent = step[0] - point, step[2] - slope
         settled = value - step[1] <= _SETTLED * max(abs(value), abs(step[1]), 1.0)
         point, value, slope = step
+        bent[moved == 0] = 0.0  # what is held by a bound takes no part in the curvature either
         curvature = _learned(curvature, moved, bent)
         if settled:
             break
