@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
 from safelight.errors import ConfigError, ConfigFault
-from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
+from safelight.knobs import (
+    EXTRA,
+    KNOBS,
+    STAGES,
+    Knob,
+    KnobKind,
+    Stage,
+    did_you_mean,
+    knob_fault,
+)
 from safelight.lora_tags import lora_of
 from safelight.randomizer_config import (
     MatrixSlot,
@@ -420,18 +430,20 @@ class _Reader:
             if again:
                 self._fault(path, again)
             elif lora and lora[0] in ("", *STAGES):
-                self._swept_lora(sweep, key, spec, stages, path)
+                self._swept(
+                    sweep, key, spec, path, "number", partial(lora_fault, key, stages=stages)
+                )
             elif stage not in STAGES:
                 self._fault(path, f"must be named stage.knob{did_you_mean(stage, _STARTS)}")
             elif stage not in stages:
                 self._fault(path, f"sweeps a knob of {stage}, which does not run")
-            elif name.startswith("extra."):
+            elif name.startswith(EXTRA):
                 self._swept_extra(sweep, key, spec, path)
             elif name not in KNOBS or stage not in KNOBS[name].stages:
                 own = [k.name for k in KNOBS.values() if stage in k.stages]
                 self._fault(path, f"{name!r} is not a knob of {stage}{did_you_mean(name, own)}")
             else:
-                self._swept(sweep, key, spec, path)
+                self._swept(sweep, key, spec, path, KNOBS[name].kind, partial(_every, KNOBS[name]))
         return MappingProxyType(sweep)
 
     def _settings(
@@ -470,16 +482,18 @@ class _Reader:
         else:
             self._fault(path, f"must be a list of values, got {spec!r}")
 
-    def _swept_lora(
+    def _swept(
         self,
         sweep: dict[str, Any],
         key: str,
         spec: object,
-        stages: Mapping[Stage, Mapping[str, Any]],
         path: str,
+        kind: KnobKind,
+        fault: Callable[[Any], str | None],
     ) -> None:
+        """Take the values of *spec*, of which *fault* says why one may not be."""
         try:
-            values = values_of(spec, "number")
+            values = values_of(spec, kind)
         except ValueError as error:
             self._fault(path, str(error))
             return
@@ -487,28 +501,16 @@ class _Reader:
             self._fault(path, f"must hold at least one value, got {spec!r}")
             return
         for value in _ends(values):
-            message = lora_fault(key, value, stages)
-            if message:
+            if message := fault(value):
                 self._fault(path, message)
                 return
         sweep[key] = spec if isinstance(spec, str) else tuple(cast("Sequence[Any]", spec))
 
-    def _swept(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
-        knob = KNOBS[key.partition(".")[2]]
-        try:
-            values = values_of(spec, knob.kind)
-        except ValueError as error:
-            self._fault(path, str(error))
-            return
-        if not len(values):
-            self._fault(path, f"must hold at least one value, got {spec!r}")
-            return
-        for value in _ends(values):
-            message = knob_fault(knob, value)
-            if message:
-                self._fault(path, f"every value {message}")
-                return
-        sweep[key] = spec if isinstance(spec, str) else tuple(cast("Sequence[Any]", spec))
+
+def _every(knob: Knob, value: object) -> str | None:
+    """Return why *value* may not be among those of *knob*, or None."""
+    message = knob_fault(knob, value)
+    return message and f"every value {message}"
 
 
 def _setting_fault(
@@ -523,7 +525,7 @@ def _setting_fault(
         return f'must be named "stage.knob", in quotes{did_you_mean(stage, _STARTS)}'
     if stage not in stages:
         return f"sets a knob of {stage}, which does not run"
-    if name.startswith("extra."):
+    if name.startswith(EXTRA):
         return None
     if name not in KNOBS or stage not in KNOBS[name].stages:
         own = [k.name for k in KNOBS.values() if stage in k.stages]

@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 __all__ = [
     "COMPARED",
+    "EXTRA",
     "FILE_KNOBS",
     "INHERITED_BY_IMG2IMG",
     "KNOBS",
+    "PLAIN_NUMBER",
     "STAGES",
     "Knob",
     "KnobKind",
@@ -264,7 +266,12 @@ COMPARED = tuple(knob.name for knob in _KNOBS if knob.is_compared and knob.has_c
 """Knobs that evidence, comparisons and what to rate look at."""
 
 _ALIASES: Mapping[str, Knob] = {alias.lower(): knob for knob in _KNOBS for alias in knob.aliases}
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+EXTRA = "extra."
+"""What names of settings begin with that no knob stands for."""
+
+PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+"""A text that is a number, whoever wrote it."""
+
 _LONGEST_NUMBER = 64
 
 
@@ -318,7 +325,7 @@ def _of_kind(knob: Knob, value: object) -> Any:
     """Return *value* as the knob has it, numbers also from their text; None when it cannot be."""
     if knob.kind != "text" and isinstance(value, str):
         text = value.strip()
-        if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        if len(text) > _LONGEST_NUMBER or not PLAIN_NUMBER.fullmatch(text):
             return None
         number = float(text)
         is_whole = number.is_integer() and abs(number) < 2**53

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from safelight.knobs import EXTRA, PLAIN_NUMBER
 from safelight.lora_tags import LORA, lora_stem, split_loras
 
 __all__ = [
@@ -32,14 +33,12 @@ __all__ = [
     "lora_settings",
 ]
 
-EXTRA, EARLIER = "extra.", "earlier."
-"""What the names of settings begin with; those of LoRAs begin with ``lora.``."""
+EARLIER = "earlier."
+"""What names begin with of what an earlier stage had; others begin with ``extra.`` or ``lora.``."""
 
 _LONGEST_TEXT = 1000
 MOST_EXACT = 2**53
 """Whole numbers from here on are not all exact as a float."""
-
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 _NO_PIXELS = frozenset({
     # When, how long and with how much memory.
@@ -101,7 +100,7 @@ def _leaves(stage: str, name: str, value: Any, depth: int) -> Iterator[Setting]:
             yield from _leaves(stage, f"{name}.{key}", inner, depth - 1)
     elif isinstance(value, str):
         plain = value.strip()
-        number = float(plain) if len(plain) < 64 and _NUMBER.fullmatch(plain) else math.nan
+        number = float(plain) if len(plain) < 64 and PLAIN_NUMBER.fullmatch(plain) else math.nan
         yield _setting(stage, name, number, plain if math.isfinite(number) else value)
     elif isinstance(value, bool):
         yield Setting(stage, name, None, "true" if value else "false")

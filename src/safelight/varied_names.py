@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from safelight.knobs import EXTRA
 from safelight.lora_tags import LORA, MOST_WEIGHT, lora_of
 
 __all__ = ["dotted", "extra_fault", "first_drawing", "lora_fault", "plain_name"]
@@ -70,7 +71,7 @@ def extra_fault(name: str, others: Iterable[str], stages: Mapping[Any, Any]) -> 
         stages: Stage -> knobs, as stated.
     """
     stage, _, path = name.partition(".")
-    if not path.startswith("extra."):
+    if not path.startswith(EXTRA):
         return None
     for other in others:
         if name.startswith(f"{other}."):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from safelight.application.jobs import Job
 from safelight.archive import Archive
 from safelight.config import plain
 from safelight.errors import ConfigError
-from safelight.knobs import KNOBS, STAGES, did_you_mean
+from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean
 from safelight.learning import LearningPlan, LearningVariable
 from safelight.learning.plans.designs import Design, grid_size
 from safelight.learning.plans.plan_cost import (
@@ -27,7 +27,7 @@ from safelight.pipeline import RunResult
 from safelight.randomizer import RandomizerPlanResult, Variant, plan_variants
 from safelight.recorded_settings import EXTRA
 from safelight.value_ranges import distinct
-from safelight.varied_names import plain_name
+from safelight.varied_names import first_drawing, plain_name
 
 __all__ = [
     "Combination",
@@ -112,7 +112,7 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
     for path, values in randomizer.sweep.items():
         stage, _, knob = path.partition(".")
         if path.startswith(LORA):
-            stage, knob = _first_drawing(stages), path
+            stage, knob = first_drawing(stages), path
         if f"{stage}.{knob}" in named:
             raise ConfigError(f"--knob: {path} is swept by the config, too; leave one of them out")
         if knob == "seed":
@@ -120,7 +120,7 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
                 f"--knob: the config sweeps {path}, and everything that is compared shares its"
                 " seeds: leave the sweep out, and say how many with --seeds"
             )
-        drawn_by_prompts = knob == "prompt" and stage == _first_drawing(stages)
+        drawn_by_prompts = knob == "prompt" and stage == first_drawing(stages)
         if stage in stages and not drawn_by_prompts:
             texts = values if isinstance(values, str) else tuple(values)
             if any(isinstance(text, str) and _TEMPLATE.search(text) for text in texts):
@@ -174,8 +174,8 @@ def _variable(text: str, stages: Mapping[str, Any]) -> LearningVariable:
         raise ConfigError(f"--knob must look like steps=4,8,16, got {text!r}")
     stage, dot, knob = name.partition(".")
     if name.startswith((LORA, EXTRA)):
-        stage, knob = _first_drawing(stages), name
-        if stage is None:
+        stage, knob = first_drawing(stages), name
+        if not stage:
             raise ConfigError(f"--knob: {name} belongs to txt2img or img2img, which the config"
                               " does not run")  # fmt: skip
     elif not dot:
@@ -202,16 +202,12 @@ def _checked(
     return replace(variable, values=distinct(variable.values))
 
 
-def _first_drawing(stages: Iterable[str]) -> Any:
-    return next((stage for stage in stages if stage != "upscale"), None)
-
-
 def _prompts(job: Job, variants: Sequence[Variant], most: int) -> tuple[str, ...]:
     """Return the first prompts of *variants*, each once."""
-    first = _first_drawing(job.config.stages)
+    first = first_drawing(job.config.stages)
     texts: dict[str, None] = {}
     for variant in variants:
-        prompt = None if first is None else dict(variant.config[first]).get("prompt")
+        prompt = variant.config.get(cast("Stage", first), {}).get("prompt")
         if isinstance(prompt, str):
             texts[prompt] = None
         if len(texts) == most:

@@ -56,7 +56,7 @@ from safelight.errors import (
     RequestError,
     StorageError,
 )
-from safelight.knobs import did_you_mean, knob_of_extra
+from safelight.knobs import STAGES, did_you_mean, knob_of_extra
 from safelight.learning.learning_record import (
     LearningRecord,
     LearningRecordWriter,
@@ -72,7 +72,7 @@ __all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
 
 _T = TypeVar("_T")
 _PER_PACK = 20_000
-_IN_ORDER = "CASE stage WHEN 'txt2img' THEN 0 WHEN 'img2img' THEN 1 ELSE 2 END, number, text"
+_IN_ORDER = f"nullif(list_position({list(STAGES)}, stage), 0) NULLS LAST, number, text"
 _TOGETHER = 2000
 """Runs whose documents are held at once."""
 

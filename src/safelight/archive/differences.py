@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.learning.learning_record import LearningRecord
+from safelight.varied_names import dotted
 
 __all__ = ["Difference", "differences", "environment_changes"]
 
@@ -35,7 +36,9 @@ def differences(first: LearningRecord, second: LearningRecord) -> tuple[Differen
     what their plans varied differs within each of them, too.
     """
     alone = len(first.variant_configs) == len(second.variant_configs) == 1
-    knobs = [dict(_flat(r.variant_configs[0] if alone else r.base_config)) for r in (first, second)]
+    knobs = [
+        dict(dotted(r.variant_configs[0] if alone else r.base_config)) for r in (first, second)
+    ]
     differing = [*_between(knobs[0], knobs[1])]
     if not alone:
         plans = [
@@ -45,9 +48,9 @@ def differences(first: LearningRecord, second: LearningRecord) -> tuple[Differen
         if _same_draws(first, second, {difference.what for difference in differing}):
             for plan in plans:
                 del plan["seed"]
-        differing += _between(dict(_flat(plans[0], "plan.")), dict(_flat(plans[1], "plan.")))
+        differing += _between(dict(dotted(plans[0], "plan.")), dict(dotted(plans[1], "plan.")))
     for name in ("backend", "environment"):
-        mine, other = (dict(_flat(getattr(r, name), f"{name}.")) for r in (first, second))
+        mine, other = (dict(dotted(getattr(r, name), f"{name}.")) for r in (first, second))
         differing += _between(mine, other)
     return tuple(differing)
 
@@ -56,7 +59,7 @@ def _same_draws(first: LearningRecord, second: LearningRecord, passed_over: set[
     """Return whether chance gave both runs the same variants: then its seed is no difference."""
     drawn = [
         [
-            {what: value for what, value in _flat(config) if what not in passed_over}
+            {what: value for what, value in dotted(config) if what not in passed_over}
             for config in record.variant_configs
         ]
         for record in (first, second)
@@ -89,11 +92,3 @@ def _between(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Di
         value, other = first.get(name, _MISSING), second.get(name, _MISSING)
         if value != other:
             yield Difference(what=name, first=value, second=other)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.errors import FilterError
-from safelight.knobs import did_you_mean, knob_of_extra
+from safelight.knobs import PLAIN_NUMBER, did_you_mean, knob_of_extra
 from safelight.lora_tags import LORA_ENDING
 from safelight.recorded_settings import EXTRA, LORA
 
@@ -55,7 +55,6 @@ _SETTINGS = "(run_id, place) IN (SELECT run_id, place FROM settings WHERE {})"
 
 _LORA_CALLED = " = ".join(f"regexp_replace(lower({x}), '{LORA_ENDING}', '')" for x in ("name", "?"))
 _CALLED = "lower(name) = lower(?)"
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 SETTING_KEY = (
     f"CASE WHEN starts_with(name, '{LORA}') THEN regexp_replace(lower(name), '{LORA_ENDING}', '')"
     " ELSE lower(name) END"
@@ -304,7 +303,7 @@ class _Parser:
             raise self._fault(what, token)
         text = _plain_text(token)
         self.parameters.append(text)
-        if sign not in ("=", "<>") or not _NUMBER.fullmatch(text):
+        if sign not in ("=", "<>") or not PLAIN_NUMBER.fullmatch(text):
             return f"{_SETTING_TEXT} {sign} ?"
         # A text that is a number may be kept as one.
         self.parameters.append(float(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,6 +21,7 @@ from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
 from safelight.formats.png_chunks import png_texts
 from safelight.learning.learning_record import ImageOutput, LearningRecord
+from safelight.varied_names import dotted
 from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
 from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
 from safelight.web.table import LightTable, NotThere, json_answer
@@ -117,16 +118,8 @@ def flat_knobs(known: Known) -> dict[str, Any]:
     return {
         f"{stage}.{name}": value
         for stage, knobs in known.config.items()
-        for name, value in _flat(knobs)
+        for name, value in dotted(knobs)
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def details(table: LightTable, known: Known) -> dict[str, Any]:
