@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.test_archive import record
+from archives import held_in_memory
 from safelight.archive import Archive
 from safelight.archive.archive import columns_of_view
 from safelight.archive.filters import compile_filter
 from safelight.errors import FilterError
-from safelight.web.held_archive import HeldArchive
 
 COLUMNS = {"steps": "BIGINT", "prompt": "VARCHAR", "cfg_scale": "DOUBLE", "kept": "BOOLEAN"}
 
@@ -174,15 +173,9 @@ def test_loras_are_asked_by_name_and_weight_at_both_doors(
     """On the disk and in memory; a name is not taken for another that begins with it."""
     answer = Archive(with_loras).query(text, columns=["prompt"], limit=None)
     assert {row[0][0] for row in answer.rows} == set(prompts)
-    held = HeldArchive(with_loras)
-    try:
-        held.query("")
-        while held.is_loading:
-            time.sleep(0.01)
+    with held_in_memory(with_loras) as held:
         rows = held.query(text, columns=["prompt"], limit=None)
-        assert sorted(rows.rows) == sorted(answer.rows)
-    finally:
-        held.close()
+    assert sorted(rows.rows) == sorted(answer.rows)
 
 
 @pytest.mark.parametrize(

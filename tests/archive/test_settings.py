@@ -6,7 +6,6 @@ On the disk and in memory, in loose records, in packs of today and in those of b
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from archive.test_archive import record
+from archives import held_in_memory, wait_until_held
 from safelight import knobs
 from safelight.archive import Archive
 from safelight.archive import packs as packs_module
@@ -83,15 +83,9 @@ def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_settings_are_asked_by_name_at_both_doors(archive: Path, text: str, prompts: str) -> None:
     answer = Archive(archive).query(text, columns=["prompt"], limit=None)
     assert {row[0][0] for row in answer.rows} == set(prompts)
-    held = HeldArchive(archive)
-    try:
-        held.query("")
-        while held.is_loading:
-            time.sleep(0.01)
+    with held_in_memory(archive) as held:
         rows = held.query(text, columns=["prompt"], limit=None)
-        assert sorted(rows.rows) == sorted(answer.rows)
-    finally:
-        held.close()
+    assert sorted(rows.rows) == sorted(answer.rows)
 
 
 def test_settings_are_columns_of_an_answer(archive: Path) -> None:
@@ -149,9 +143,7 @@ def test_the_page_sees_a_pack_of_before_and_what_follows_it(tmp_path: Path) -> N
     try:
         for _ in range(3):
             wanted = Archive(tmp_path).query("", limit=None)
-            held.query("")
-            while held.is_loading:
-                time.sleep(0.01)
+            wait_until_held(held)
             assert sorted(held.query("", limit=None).rows) == sorted(wanted.rows)
             with Archive(tmp_path).writer() as writer:
                 writer.write(record(5))
@@ -165,9 +157,7 @@ def test_settings_that_vary_are_facets(archive: Path) -> None:
     held = HeldArchive(archive)
     try:
         on_disk = held.facets("")
-        while held.is_loading:
-            time.sleep(0.01)
-        held.query("")
+        wait_until_held(held)
         for total, facets in (on_disk, held.facets("")):
             assert total == 8
             values_of = {facet.name: facet.values for facet in facets}
