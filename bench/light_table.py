@@ -91,7 +91,7 @@ def free_port() -> int:
 
 def start(archive: Path, port: int) -> subprocess.Popen[bytes]:
     """Start the server as a user would."""
-    command = [sys.executable, "-m", "safelight", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "safelight", "serve", "--no-token", "--port", str(port)]
     return subprocess.Popen([*command, "--archive", str(archive)], stderr=subprocess.DEVNULL)
 
 

@@ -18,8 +18,10 @@ settings.load_profile("safelight")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on where the developer keeps pictures."""
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test depends on where the developer keeps pictures, or touches what is kept at home."""
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home" / name.lower()))
     for name in list(os.environ):
         if name.startswith("SAFELIGHT_"):
             monkeypatch.delenv(name)

@@ -253,7 +253,7 @@ def importer(scene: Scene) -> None:
 
 
 def serve(archive: str) -> None:
-    command("serve", "--archive", archive, "--port", "0")
+    command("serve", "--archive", archive, "--port", "0", "--no-token")
 
 
 def rating_over_the_page(scene: Scene) -> None:

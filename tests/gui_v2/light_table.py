@@ -21,6 +21,7 @@ from safelight.controller import PipelineController
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import PipelineRunner
 from safelight.web import create_app
+from safelight.web.admission import Admission
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'`{{7*7}}</script><!--"
 
@@ -67,7 +68,7 @@ def fill(archive: Path) -> Path:
 
 
 @contextlib.contextmanager
-def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterator[str]:
+def served(archive: Path, *, port: int = 0, admission: Admission | None = None) -> Iterator[str]:
     """Serve *archive* as ``safelight serve`` does, and yield its address."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +76,7 @@ def served(archive: Path, *, port: int = 0, token: str | None = None) -> Iterato
     listening.listen(128)
     runner = EngineRunner(archive, {})
     controller = PipelineController(runner)
-    app = create_app(Archive(archive), controller, token=token)
+    app = create_app(Archive(archive), controller, admission=admission)
     config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
     server = TableServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

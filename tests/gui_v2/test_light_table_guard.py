@@ -26,8 +26,10 @@ from safelight.errors import sentence_of
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
 from safelight.web import create_app
-from safelight.web.guard import COOKIE, LARGEST_BODY
+from safelight.web.admission import Admission
+from safelight.web.guard import LARGEST_BODY
 from safelight.web.held_archive import HeldArchive
+from safelight.web.sessions import Role
 
 TOKEN = "correct horse battery"
 BASE = "http://127.0.0.1:7860"
@@ -153,17 +155,38 @@ def test_large_requests_are_refused(client: TestClient) -> None:
     assert client.get("/api/pictures", params={"q": "x" * 5000}).status_code == 400
 
 
-# -- the token ---------------------------------------------------------------------------
+# -- signing in --------------------------------------------------------------------------
 
 
-def test_with_a_token_nothing_is_shown_without_it(archive: Path, drawn: Path) -> None:
+def test_strangers_are_shown_nothing_but_the_way_in(archive: Path, drawn: Path) -> None:
     sha256 = next(iter(Archive(drawn).query(columns=["sha256"], limit=1).rows))[0]
-    with TestClient(create_app(archive, token=TOKEN), base_url=BASE) as client:
+    with TestClient(create_app(archive, admission=Admission()), base_url=BASE) as client:
         for path in ("/api/pictures", f"/pictures/{sha256}", f"/thumbnails/{sha256}", "/events"):
             assert client.get(path).status_code == 401
         assert client.post("/api/ratings", json={"events": []}).status_code == 401
-        page = client.get("/", headers={"accept": "text/html"}, follow_redirects=False)
+        wants_page = {"accept": "text/html"}
+        page = client.get("/", headers=wants_page, follow_redirects=False)
         assert (page.status_code, page.headers["location"]) == (303, "/login")
+        page = client.get("/?q=fog&sort=seed", headers=wants_page)
+        assert page.status_code == 200
+        assert "Sign in" in page.text
+        assert "/?q=fog\\u0026sort=seed" in page.text
+
+
+def test_a_link_lets_an_owner_in_and_only_once(archive: Path) -> None:
+    admission = Admission()
+    with TestClient(create_app(archive, admission=admission), base_url=BASE) as client:
+        link = {"link": admission.new_link()}
+        answer = client.post("/login", json=link)
+        assert answer.status_code == 200
+        cookie = answer.headers["set-cookie"]
+        assert cookie.startswith("safelight_7860=")
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert client.get("/api/session").json() == {"role": "owner"}
+        second = TestClient(client.app, base_url=BASE)
+        assert second.post("/login", json=link).status_code == 401
+        assert second.get("/api/session").status_code == 401
 
 
 def test_the_token_opens_by_header_and_by_form(
@@ -171,32 +194,81 @@ def test_the_token_opens_by_header_and_by_form(
 ) -> None:
     """And it is in no log, no URL and not in the cookie."""
     caplog.set_level(logging.DEBUG)
-    with TestClient(create_app(archive, token=TOKEN), base_url=BASE) as client:
+    admission = Admission(tokens={Role.GUEST: TOKEN})
+    with TestClient(create_app(archive, admission=admission), base_url=BASE) as client:
         bearer = {"authorization": f"Bearer {TOKEN}"}
         assert client.get("/api/pictures", headers=bearer).status_code == 200
-        wrong = {"authorization": "Bearer wrong"}
-        assert client.get("/api/pictures", headers=wrong).status_code == 401
-        assert client.post("/login", data={"token": "wrong"}).status_code == 401
-        answer = client.post("/login", data={"token": TOKEN}, follow_redirects=False)
-        assert answer.status_code == 303
+        answer = client.post("/login?next=/rate", data={"token": TOKEN}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/rate")
         cookie = answer.headers["set-cookie"]
-        assert "HttpOnly" in cookie
-        assert "samesite=strict" in cookie.lower()
         assert TOKEN not in cookie
+        assert client.get("/api/session").json() == {"role": "guest"}
+        wrong = {"authorization": "Bearer wrong"}
+        stranger = TestClient(client.app, base_url=BASE)
+        assert stranger.get("/api/pictures", headers=wrong).status_code == 401
+        for waits in (
+            stranger.get("/api/pictures", headers=bearer),
+            stranger.post("/login", data={"token": TOKEN}),
+        ):
+            assert waits.status_code == 429
+            assert int(waits.headers["retry-after"]) >= 1
         assert client.get("/api/pictures").status_code == 200
-        client.post("/logout")
-        client.cookies.clear()
-        client.cookies.set(COOKIE, "0" * 64)
-        assert client.get("/api/pictures").status_code == 401
     messages = [
         r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))
     ]
     assert not any(TOKEN in line for line in messages)
 
 
-def test_every_name_is_let_through_only_behind_a_token(archive: Path) -> None:
-    with pytest.raises(ValueError, match="token"):
+def test_signing_out_ends_the_session_itself(archive: Path) -> None:
+    """Not only the browser's memory of it; guests end their own, owners all."""
+    admission = Admission(tokens={Role.GUEST: TOKEN})
+    with TestClient(create_app(archive, admission=admission), base_url=BASE) as client:
+
+        def signed_in(**given: Any) -> dict[str, str]:
+            answer = TestClient(client.app, base_url=BASE).post(
+                "/login", follow_redirects=False, **given
+            )
+            return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+        def is_in(headers: dict[str, str]) -> bool:
+            return client.get("/api/session", headers=headers).status_code == 200
+
+        owner, other = (signed_in(json={"link": admission.new_link()}) for _ in range(2))
+        guest, guests = (signed_in(data={"token": TOKEN}) for _ in range(2))
+        client.post("/logout", headers=guest, follow_redirects=False)
+        assert [is_in(who) for who in (owner, other, guest, guests)] == [True, True, False, True]
+        refused = client.post("/logout/everywhere", headers=guests, follow_redirects=False)
+        assert refused.status_code == 403
+        client.post("/logout", headers=owner, follow_redirects=False)
+        assert [is_in(who) for who in (owner, other, guests)] == [False, True, True]
+        client.post("/logout/everywhere", headers=other, follow_redirects=False)
+        assert not any(is_in(who) for who in (other, guests))
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "/\\evil.example", "http://evil.example", "javascript:x", "/a\nb",
+             "/login?next=/login"],
+)  # fmt: skip
+def test_signing_in_leads_to_no_other_site(archive: Path, path: str) -> None:
+    admission = Admission(tokens={Role.GUEST: TOKEN})
+    with TestClient(create_app(archive, admission=admission), base_url=BASE) as client:
+        page = client.get("/login", params={"next": path}).text
+        assert '"next":"/"' in page
+        answer = client.post(
+            "/login", params={"next": path}, data={"token": TOKEN}, follow_redirects=False
+        )
+        assert answer.headers["location"] == "/"
+
+
+def test_every_name_is_let_through_only_where_people_are_let_in(archive: Path) -> None:
+    with pytest.raises(ValueError, match="admission"):
         create_app(archive, hosts=())
+
+
+def test_a_length_that_is_no_number_is_refused(client: TestClient) -> None:
+    for length in ("9" * 5000, "²", "-1", "1e3"):
+        answer = client.post("/api/ratings", headers={"content-length": length.encode("latin-1")})
+        assert answer.status_code == 413
 
 
 # -- pictures ----------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import pytest
 from gui_v2.light_table import HOSTILE, SWEEP, draw, served
 from safelight.archive import Archive
 from safelight.learning.ratings import Identity, Rating, RatingEvent, current_ratings
+from safelight.web.admission import Admission
+from safelight.web.sessions import Role
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -594,15 +596,93 @@ def test_pictures_can_be_veiled_until_hovered(page: Page, address: str) -> None:
 
 
 def test_signing_in_with_the_token(page: Page, archive: Path) -> None:
-    with served(archive, token="a long token") as address:
-        page.goto(address)
-        assert page.url.endswith("/login")
+    admission = Admission(tokens={Role.GUEST: "a long enough token"})
+    with served(archive, admission=admission) as address:
+        page.goto(f"{address}/rate")
+        assert page.url.endswith("/login?next=/rate")
         page.fill("[name=token]", "wrong")
         page.keyboard.press("Enter")
-        page.wait_for_selector("[role=alert]")
-        page.fill("[name=token]", "a long token")
+        page.wait_for_selector(".login [role=alert]")
+        admission._guesses.clear()
+        page.fill("[name=token]", "a long enough token")
         page.keyboard.press("Enter")
-        page.wait_for_selector(".tile:visible")
-        assert "token" not in page.url
+        page.wait_for_selector("#stage img")
+        assert page.url == f"{address}/rate"
+        assert page.inner_text(".bar nav").split() == ["Browse", "Rate", "Sheet", "Learn"]
+        page.click("text=Guest")
+        assert page.locator("text=Sign out everywhere").count() == 0
         page.click("text=Sign out")
         page.wait_for_url("**/login")
+
+
+def test_the_link_of_the_terminal_lets_in_without_typing(page: Page, archive: Path) -> None:
+    """And nothing of it stays in the address, nor anything to go back to."""
+    admission = Admission()
+    with served(archive, admission=admission) as address:
+        link = f"{address}/login#{admission.new_link()}"
+        page.goto(link)
+        page.wait_for_selector(".tile:visible")
+        assert page.url == f"{address}/"
+        page.go_back()
+        assert "#" not in page.url
+        page.goto(f"{address}/rate")
+        page.click("text=Owner")
+        page.click("text=Sign out everywhere")
+        page.wait_for_url("**/login")
+        page.goto(link)
+        page.wait_for_selector("text=This link was used")
+        assert "#" not in page.url
+
+
+def test_who_is_in_and_comes_from_another_site_stays_in(
+    page: Page, archive: Path, tmp_path: Path
+) -> None:
+    """Browsers send no strict cookie with the first request of such a visit."""
+    admission = Admission()
+    with served(archive, admission=admission) as address:
+        page.goto(f"{address}/login#{admission.new_link()}")
+        page.wait_for_selector(".tile:visible")
+        letter = tmp_path / "letter.html"
+        letter.write_text(f'<a href="{address}/rate">rate these</a>')
+        page.goto(letter.as_uri())
+        page.click("text=rate these")
+        page.wait_for_selector("#stage img")
+        assert page.url == f"{address}/rate"
+
+
+def test_the_page_says_that_nobody_answers_and_what_is_safe(page: Page, archive: Path) -> None:
+    with served(archive) as address:
+        port = int(address.rpartition(":")[2])
+        opened(page, address, SWEEP_Q)
+    page.keyboard.press("Home")
+    for key in ("3", "x"):
+        page.keyboard.press(key)
+    wait(page, lambda: "2 ratings are kept" in page.inner_text("#away"))
+    assert page.inner_text("#away") == (
+        "safelight is not running. Your 2 ratings are kept here. Start it again with: safelight"
+        " serve"
+    )
+    page.fill("#q", "lighthouse")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body:not(.busy)")
+    assert page.inner_text("#fault") == ""
+    assert page.get_attribute("#q", "aria-invalid") is None
+    with served(archive, port=port):
+        wait(page, lambda: not page.is_visible("#away"), 20)
+        wait(page, lambda: len(ratings(archive)) == 2, 20)
+
+
+def test_ratings_wait_while_one_is_signed_out(page: Page, archive: Path) -> None:
+    admission = Admission()
+    with served(archive, admission=admission) as address:
+        page.goto(f"{address}/login#{admission.new_link()}")
+        page.wait_for_selector(".tile:visible")
+        admission.sessions.end_all()
+        page.keyboard.press("Home")
+        page.keyboard.press("4")
+        wait(page, lambda: "You are signed out. Your 1 rating is kept" in page.inner_text("#away"))
+        assert ratings(archive) == {}
+        other = page.context.new_page()
+        other.goto(f"{address}/login#{admission.new_link()}")
+        other.wait_for_selector(".tile:visible")
+        eventually(lambda: len(ratings(archive)) == 1)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from safelight.cli.machine_folders import state_folder
 from safelight.cli.options import archive_option
 
+if TYPE_CHECKING:
+    from safelight.web.admission import Admission
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SHORTEST_TOKEN = 16
 _TURN = 0.0005
 """Seconds that one thread may keep the others waiting: a rating passes through several."""
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be bound
@@ -23,9 +31,19 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be 
 @click.option("--port", type=click.IntRange(0, 65535), default=7321, show_default=True,
               help="0 takes a free one.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True,
-              help="Address to listen at; any but this machine's own needs --token.")  # fmt: skip
-@click.option("--token", envvar="SAFELIGHT_TOKEN", show_envvar=True,
-              help="What everyone has to give before they see anything.")  # fmt: skip
+              help="Address to listen at; any but this machine's lets others knock.")  # fmt: skip
+@click.option("--token-file", type=_FILE, metavar="FILE",
+              help="Holds the token that lets guests in: they look, rate, tag and export. Or set"
+              " SAFELIGHT_TOKEN.")  # fmt: skip
+@click.option("--owner-token-file", type=_FILE, metavar="FILE",
+              help="Holds a token for programs of yours, which may do everything. Or set"
+              " SAFELIGHT_OWNER_TOKEN.")  # fmt: skip
+@click.option("--no-token", is_flag=True,
+              help="Let everyone in as an owner; on this machine's own address only.")  # fmt: skip
+@click.option("--token", "typed", hidden=True)
+@click.option("--behind-proxy", is_flag=True,
+              help="Believe X-Forwarded-For of a proxy on this machine: who guesses tokens is"
+              " made to wait by address.")  # fmt: skip
 @click.option("--env", "variables", multiple=True, metavar="NAME",
               help="A variable that configs may name as env:NAME; whoever may start runs can use"
               " it.")  # fmt: skip
@@ -34,21 +52,33 @@ def command(
     archive: Path,
     port: int,
     host: str,
-    token: str | None,
+    token_file: Path | None,
+    owner_token_file: Path | None,
+    no_token: bool,
+    typed: str | None,
+    behind_proxy: bool,
     variables: tuple[str, ...],
     opens: bool,
 ) -> None:
     """Open the light table: a local page to browse, compare, rate and run.
 
-    It listens on this machine only, unless a token is set. Ctrl-C ends it; a run that goes on
-    is stopped with its record written.
+    It listens on this machine only, unless --host says otherwise, and lets in who opens the link
+    that it writes: once, within ten minutes; Enter writes another. Ctrl-C ends it; a run that goes
+    on is stopped with its record written.
     """
-    if host not in _LOOPBACK and not token:
+    if typed is not None:
         raise click.UsageError(
-            f"--host {host} lets others in, so it needs --token (or SAFELIGHT_TOKEN), got none"
+            "--token is not taken: everyone on this machine can read a command line; put it into a"
+            " file for --token-file, or into SAFELIGHT_TOKEN"
         )
-    if token is not None and len(token) < 8:
-        raise click.UsageError("--token must have 8 characters at least")
+    tokens = _tokens({"guest": token_file, "owner": owner_token_file})
+    if no_token and (host not in _LOOPBACK or tokens):
+        raise click.UsageError(
+            "--no-token lets everyone in who can reach the page, so it needs the address of this"
+            f" machine, got --host {host}"
+            if host not in _LOOPBACK
+            else "--no-token lets everyone in; leave it out, or the token"
+        )
     missing = [name for name in variables if name not in os.environ]
     if missing:
         raise click.UsageError(f"--env: {', '.join(missing)} is not set in the environment")
@@ -56,31 +86,36 @@ def command(
 
     from safelight.application.carrying_out import EngineRunner
     from safelight.archive import Archive
+    from safelight.cli.links import Links
     from safelight.cli.serving import TableServer
     from safelight.controller import PipelineController
     from safelight.web import create_app
 
     sys.setswitchinterval(_TURN)
     listening = _listening(host, port)
+    number = listening.getsockname()[1]
+    admission = None if no_token else _admission(archive, number, tokens)
     runner = EngineRunner(archive, {name: os.environ[name] for name in variables})
     controller = PipelineController(runner)
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
-    app = create_app(Archive(archive), controller, token=token, hosts=hosts)
+    app = create_app(Archive(archive), controller, admission=admission, hosts=hosts)
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listening.getsockname()[1]}/"
+    address = f"http://{shown}:{number}/"
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=2, h11_max_incomplete_event_size=65_536,
+        timeout_graceful_shutdown=2, proxy_headers=behind_proxy,
+        h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     server = TableServer(config)
     click.echo(f"light table over {archive}: {address}  (Ctrl-C ends it)", err=True)
-    if opens:
-        _when_listening(lambda: click.launch(address))
+    links = Links(address, admission, state_folder())
+    links.tell(opens=opens)
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         pass
     finally:
+        links.close()
         controller.cancel()
         controller.wait(30)
         runner.close()
@@ -103,7 +138,36 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _when_listening(act: Callable[[], object]) -> None:
-    import threading
+def _tokens(files: Mapping[str, Path | None]) -> dict[str, str]:
+    """Return the token of each role that has one, from a file or the environment.
 
-    threading.Timer(0.5, act).start()
+    Raises:
+        click.UsageError: One is not fit to be a token.
+    """
+    variables = {"guest": "SAFELIGHT_TOKEN", "owner": "SAFELIGHT_OWNER_TOKEN"}
+    tokens = {}
+    for role, file in files.items():
+        source = str(file) if file is not None else variables[role]
+        try:
+            text = os.environ.get(source, "") if file is None else file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"{source} cannot be read: {error}") from error
+        token = text.strip()
+        if len(token) < _SHORTEST_TOKEN and (token or file is not None):
+            raise click.UsageError(
+                f"a token must have {_SHORTEST_TOKEN} characters or more, and the one in {source}"
+                f" has {len(token)}; this one is new: {secrets.token_urlsafe(24)}"
+            )
+        if token:
+            tokens[role] = token
+    if len(set(tokens.values())) < len(tokens):
+        raise click.UsageError("owners and guests must have different tokens")
+    return tokens
+
+
+def _admission(archive: Path, port: int, tokens: Mapping[str, str]) -> Admission:
+    from safelight.web.admission import Admission
+    from safelight.web.sessions import Role, Sessions, sessions_file
+
+    sessions = Sessions(sessions_file(state_folder(), archive, port))
+    return Admission(sessions, {Role(role): token for role, token in tokens.items()})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import msgspec
 from anyio import to_thread
@@ -17,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import Response
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,9 +30,11 @@ from safelight.errors import (
     StorageError,
     sentence_of,
 )
-from safelight.web import browse, compare, learn, live, look, rating, runs
+from safelight.web import browse, compare, learn, live, look, rating, runs, sign_in
+from safelight.web.admission import Admission
 from safelight.web.description import description
-from safelight.web.guard import COOKIE, LOOPBACK, Guard, cookie_value, token_fits
+from safelight.web.guard import LOOPBACK, Guard
+from safelight.web.roles import GuestRoute, guarded
 from safelight.web.table import HERE, LightTable, NotThere, json_answer
 
 __all__ = ["create_app"]
@@ -51,7 +51,7 @@ def create_app(
     archive: Archive | Path | str,
     controller: PipelineController | None = None,
     *,
-    token: str | None = None,
+    admission: Admission | None = None,
     hosts: Sequence[str] = LOOPBACK,
 ) -> Starlette:
     """Return the light table over *archive*.
@@ -59,17 +59,18 @@ def create_app(
     Args:
         archive: The archive or its folder.
         controller: Runs what people start from the page; without it nothing can be run.
-        token: Asked of everyone, in a header or a cookie that the sign-in page sets.
+        admission: Lets people in, as owners or as guests; without it everybody is an owner.
         hosts: Names under which browsers may call it; empty for every name, which is safe
-            only with a token.
+            only where people are let in.
 
     Raises:
-        ValueError: Every name is let through, and no token asked for.
+        ValueError: Every name is let through, and everybody is.
     """
-    if not hosts and token is None:
-        raise ValueError("hosts may be empty only when a token is asked for")
+    if not hosts and admission is None:
+        raise ValueError("hosts may be empty only where an admission says who is let in")
     folder = archive.path if isinstance(archive, Archive) else Path(archive)
-    table = LightTable.of(folder, controller, signs_in=token is not None)
+    table = LightTable.of(folder, controller, signs_in=admission is not None)
+    strangers, known = sign_in.routes(table, admission)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -80,16 +81,18 @@ def create_app(
         yield
         table.ratings.close()
         await to_thread.run_sync(table.archive.close)
+        if admission is not None:
+            await to_thread.run_sync(admission.sessions.close)
 
     app = Starlette(
         routes=[
-            *_sign_in(table, token),
-            *(route for part in _PARTS for route in part.routes(table)),
-            Route("/api/openapi.json", lambda request: json_answer(description())),
+            *strangers,
+            *guarded([*known, *(route for part in _PARTS for route in part.routes(table))]),
+            GuestRoute("/api/openapi.json", lambda request: json_answer(description())),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
-            Middleware(Guard, hosts=hosts, token=token),
+            Middleware(Guard, hosts=hosts, admission=admission),
             Middleware(_Squeezed, minimum_size=2000, compresslevel=5),
             Middleware(_Unforeseen, handler=_error_handler(table)),
         ],
@@ -175,32 +178,3 @@ def _status(error: Exception) -> int:
     if isinstance(error, (StorageError, ArchiveError)):
         return 503
     return 400 if isinstance(error, _OF_THE_ASKER) else 500
-
-
-def _sign_in(table: LightTable, token: str | None) -> list[Route]:
-    def form(request: Request) -> Response:
-        return table.page(request, "login", wrong=False)
-
-    async def sign_in(request: Request) -> Response:
-        text = (await request.body()).decode("utf-8", "replace")
-        given = parse_qs(text, max_num_fields=10).get("token", [""])[0]
-        if token is None or not token_fits(given, token):
-            await asyncio.sleep(0.5)  # guessing takes for ever
-            return table.page(request, "login", wrong=True, status=401)
-        answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(
-            COOKIE, cookie_value(token), httponly=True, samesite="strict", max_age=30 * 24 * 3600,
-            secure=request.url.scheme == "https",
-        )  # fmt: skip
-        return answer
-
-    async def sign_out(request: Request) -> Response:
-        answer = RedirectResponse("/login", status_code=303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
-
-    return [
-        Route("/login", form),
-        Route("/login", sign_in, methods=["POST"]),
-        Route("/logout", sign_out, methods=["POST"]),
-    ]

@@ -20,6 +20,7 @@ from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity
 from safelight.pipeline.journal import VariantEntry
 from safelight.web.pictures import is_digest
+from safelight.web.roles import GuestRoute, is_owner, is_place, may_ask
 from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
 
 __all__ = ["ROW_COLUMNS", "SavedSearch", "picture_row", "picture_rows", "routes"]
@@ -128,6 +129,7 @@ def routes(table: LightTable) -> list[Route]:
         wanted = _wanted(request)
         fault, rows, after = "", list[dict[str, Any]](), None
         try:
+            may_ask(request, wanted["q"], wanted["sort"])
             rows, after = picture_rows(table, wanted["q"], sort=wanted["sort"], limit=PAGE)
         except SafelightError as error:
             fault = str(error)
@@ -139,6 +141,7 @@ def routes(table: LightTable) -> list[Route]:
 
     def pictures(request: Request) -> Response:
         wanted = _wanted(request)
+        may_ask(request, wanted["q"], wanted["sort"])
         text = request.query_params.get("limit", str(PAGE))
         limit = int(text) if text.isdecimal() and len(text) < 6 else PAGE
         rows, after = picture_rows(
@@ -152,6 +155,7 @@ def routes(table: LightTable) -> list[Route]:
         q = request.query_params.get("q", "")
         if len(q) > LONGEST_FILTER:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+        may_ask(request, q)
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)
         total, counted = await run_in_threadpool(table.archive.facets, q)
@@ -166,6 +170,7 @@ def routes(table: LightTable) -> list[Route]:
                         **_toggled(q, v.clause),
                     }
                     for v in facet.values
+                    if is_owner(request) or not is_place(v.value)
                 ],
             }
             for facet in counted
@@ -199,11 +204,11 @@ def routes(table: LightTable) -> list[Route]:
             return []
 
     return [
-        Route("/", browse),
-        Route("/api/pictures", pictures),
-        Route("/api/facets", facets),
-        Route("/api/being-made", being_made),
-        Route("/api/searches", searches),
+        GuestRoute("/", browse),
+        GuestRoute("/api/pictures", pictures),
+        GuestRoute("/api/facets", facets),
+        GuestRoute("/api/being-made", being_made),
+        GuestRoute("/api/searches", searches),
         Route("/api/searches", save_searches, methods=["PUT"]),
     ]
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from safelight.knobs import COMPARED
 from safelight.web.browse import picture_rows
 from safelight.web.look import known_picture
+from safelight.web.roles import GuestRoute, may_ask
 from safelight.web.table import LightTable
 
 __all__ = ["routes"]
@@ -83,9 +84,10 @@ def routes(table: LightTable) -> list[Route]:
         q = asked.get("q", "")
         if asked.get("run"):
             q = f"run_id = '{asked['run'].replace(chr(39), '')}'"
+        may_ask(request, q)
         picture_rows(table, q, sort="-timestamp", limit=1)
         wanted = {"x": asked.get("x", ""), "y": asked.get("y", "")}
         wanted |= {name: value for name, value in asked.items() if name.startswith("only.")}
         return table.page(request, "sheet", q=q, **_sheet(table, q, wanted))
 
-    return [Route("/compare", compare), Route("/sheet", sheet)]
+    return [GuestRoute("/compare", compare), GuestRoute("/sheet", sheet)]

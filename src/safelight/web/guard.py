@@ -6,26 +6,27 @@ machine fail at Host, posts from other sites fail at Origin, and pictures cannot
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["COOKIE", "LARGEST_BODY", "LOOPBACK", "Guard", "cookie_value", "token_fits"]
+from safelight.web.admission import Admission, TooManyGuesses
+from safelight.web.sessions import Role
+
+__all__ = ["LARGEST_BODY", "LOOPBACK", "Guard", "cookie_name", "role_of", "session_of"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine for itself."""
 
-COOKIE = "safelight_session"
 LARGEST_BODY = 1024 * 1024
 """Bytes that a request may carry."""
 
 _LONGEST_QUERY = 16_384
+_LENGTH_DIGITS = 12
 _READING = ("GET", "HEAD", "OPTIONS")
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -42,14 +43,29 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-def cookie_value(token: str) -> str:
-    """Return what the cookie holds: proof of the token, not the token."""
-    return hmac.new(token.encode(), b"safelight light table", hashlib.sha256).hexdigest()
+def cookie_name(scope: Scope) -> str:
+    """Return the name of the session's cookie.
+
+    Browsers share cookies among the ports of a machine; with the port in its name, each server
+    has its own.
+    """
+    server = scope.get("server")
+    return f"safelight_{server[1] if server else 0}"
 
 
-def token_fits(given: str, token: str) -> bool:
-    """Return whether *given* is the token, in a time that tells nothing."""
-    return hmac.compare_digest(given.encode(), token.encode())
+def session_of(scope: Scope) -> str:
+    """Return the session that a request's cookie holds; empty when it holds none."""
+    try:
+        morsel = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(cookie_name(scope))
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""
+
+
+def role_of(scope: Scope) -> Role | None:
+    """Return what who sent a request may do; None before they are let in."""
+    role: Role | None = scope.get("state", {}).get("role")
+    return role
 
 
 class Guard:
@@ -59,13 +75,13 @@ class Guard:
         app: What is guarded.
         hosts: Names in ``Host`` that are ours; empty lets every name through, which is safe
             only behind a token.
-        token: Asked of everyone; None asks nobody.
+        admission: Lets people in, and says as what; None lets everyone in as an owner.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], token: str | None) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], admission: Admission | None) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
-        self._token = token
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -82,7 +98,7 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self._refusal(scope) or self._stranger(scope)
         if refusal is not None:
             await refusal(scope, receive, send_headed)
             return
@@ -105,27 +121,43 @@ class Guard:
             if origin is not None and urlsplit(origin).netloc != host:
                 return _refused(403, f"another site may not write: {origin[:80]!r}")
             length = headers.get("content-length", "0")
-            if not length.isdigit() or int(length) > LARGEST_BODY:
+            if (
+                not (length.isascii() and length.isdecimal())
+                or len(length) > _LENGTH_DIGITS
+                or (int(length) > LARGEST_BODY)
+            ):
                 return _refused(413, f"a request may carry {LARGEST_BODY:,} bytes at most")
-        if self._token is None or self._is_known(headers):
-            return None
-        path = scope["path"]
-        if path == "/login" or path.startswith("/static/"):
-            return None
-        if method == "GET" and "text/html" in headers.get("accept", ""):
-            return RedirectResponse("/login", status_code=303)
-        return _refused(401, "send the token as 'Authorization: Bearer …', or sign in at /login")
+        return None
 
-    def _is_known(self, headers: Headers) -> bool:
-        assert self._token is not None
-        given = headers.get("authorization", "")
-        if given.startswith("Bearer ") and token_fits(given[7:], self._token):
-            return True
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return morsel is not None and token_fits(morsel.value, cookie_value(self._token))
+    def _stranger(self, scope: Scope) -> Response | None:
+        """Note who asks; return what a stranger is told."""
+        headers, path = Headers(scope=scope), scope["path"]
+        role: Role | None = Role.OWNER
+        if self._admission is not None:
+            kind, _, bearer = headers.get("authorization", "").partition(" ")
+            bearer = bearer.strip() if kind.lower() == "bearer" else ""
+            client = scope.get("client")
+            try:
+                role = self._admission.role_of(
+                    session_of(scope), bearer, client[0] if client else ""
+                )
+            except TooManyGuesses as error:
+                return _refused(429, str(error), {"Retry-After": str(error.seconds)})
+        scope.setdefault("state", {})["role"] = role
+        if role is not None or path == "/login" or path.startswith("/static/"):
+            return None
+        if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            query = scope.get("query_string", b"").decode("latin-1")
+            wanted = quote(path + (f"?{query}" if query else ""))
+            return RedirectResponse(
+                "/login" if wanted == "/" else f"/login?next={wanted}", status_code=303
+            )
+        return _refused(
+            401,
+            "sign in: open the link that safelight serve printed (Enter there"
+            " prints another), or send a token as 'Authorization: Bearer TOKEN'",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
 
 class _Limited:
@@ -149,5 +181,5 @@ def _name(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def _refused(status: int, reason: str) -> Response:
-    return JSONResponse({"error": reason}, status_code=status)
+def _refused(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": reason}, status_code=status, headers=headers)

@@ -17,6 +17,7 @@ from safelight.application.config_text import toml_text
 from safelight.errors import FilterError, PlanError, UnknownSettingError
 from safelight.recorded_settings import EXTRA, LORA
 from safelight.web.facets import exact_number, quoted, setting_clause
+from safelight.web.roles import GuestRoute, may_ask
 from safelight.web.table import LONGEST_FILTER, LightTable
 
 if TYPE_CHECKING:
@@ -207,9 +208,10 @@ def routes(table: LightTable) -> list[Route]:
         q = request.query_params.get("q", "")
         if len(q) > LONGEST_FILTER:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+        may_ask(request, q)
         model = request.query_params.get("model", "")
         ignored = tuple(request.query_params.getlist("ignore"))
         page = effects_page(q, model, ignored, table.archive.signature())
         return table.page(request, "learn", q=q, **page)
 
-    return [Route("/learn", learn)]
+    return [GuestRoute("/learn", learn)]

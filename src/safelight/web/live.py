@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from safelight.web.roles import GuestRoute, is_owner
 from safelight.web.table import LightTable
 
 __all__ = ["routes"]
@@ -20,6 +21,7 @@ __all__ = ["routes"]
 _EVERY = 0.5
 _BREATH = 15.0
 _MOST_LISTENERS = 200
+_OWNERS_NEWS = ("runs",)
 
 
 class _News:
@@ -60,6 +62,8 @@ def routes(table: LightTable) -> list[Route]:
             yield b"retry: 1000\n\n"
             while not table.closing.is_set() and not await request.is_disconnected():
                 for name, value in (await news.now()).items():
+                    if name in _OWNERS_NEWS and not is_owner(request):
+                        continue
                     if sent.get(name) != value:
                         sent[name] = value
                         yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
@@ -76,7 +80,7 @@ def routes(table: LightTable) -> list[Route]:
             return Response("too many pages listen", 503, media_type="text/plain")
         return StreamingResponse(stream(request), media_type="text/event-stream")
 
-    return [Route("/events", events)]
+    return [GuestRoute("/events", events)]
 
 
 def _line(value: Any) -> bytes:

@@ -24,6 +24,7 @@ from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.varied_names import dotted
 from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
 from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
+from safelight.web.roles import GuestRoute, may_ask
 from safelight.web.table import LightTable, NotThere, json_answer
 
 __all__ = ["Known", "details", "flat_knobs", "known_picture", "routes"]
@@ -265,13 +266,13 @@ def routes(table: LightTable) -> list[Route]:
         return Response(made, media_type="image/webp", headers=_FOREVER)
 
     return [
-        Route("/look/{digest}", look),
-        Route("/api/pictures/{digest}", picture),
-        Route("/api/pictures/{digest}/metadata", metadata),
-        Route("/api/changes", changes),
+        GuestRoute("/look/{digest}", look),
+        GuestRoute("/api/pictures/{digest}", picture),
+        GuestRoute("/api/pictures/{digest}/metadata", metadata),
+        GuestRoute("/api/changes", changes),
         Route("/api/records/{run_id}", record),
-        Route("/pictures/{digest}", file),
-        Route("/thumbnails/{digest}", thumbnail),
+        GuestRoute("/pictures/{digest}", file),
+        GuestRoute("/thumbnails/{digest}", thumbnail),
     ]
 
 
@@ -282,8 +283,10 @@ async def _is_gone(request: Request) -> bool:
 
 
 def _wanted(request: Request) -> dict[str, str]:
-    return {
+    wanted = {
         "q": request.query_params.get("q", ""),
         "sort": request.query_params.get("sort") or "-timestamp",
         "group": request.query_params.get("group", ""),
     }
+    may_ask(request, wanted["q"], wanted["sort"])
+    return wanted

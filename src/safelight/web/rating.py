@@ -18,6 +18,7 @@ from safelight.errors import FilterError
 from safelight.learning.ratings import KINDS, RatingEvent
 from safelight.timestamps import utc_timestamp
 from safelight.web.browse import picture_row
+from safelight.web.roles import GuestRoute, is_owner, may_ask
 from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
 
 __all__ = ["routes"]
@@ -28,6 +29,9 @@ _AHEAD = timedelta(minutes=5)
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _FAIR = ("sha256", "pixel_sha256", "width", "height", "after")
 _LOOKED_AT = 3000
+_GUEST = "guest"
+"""Rater of what a guest says who gives no name."""
+
 _MODES = {"one": 1, "pair": 2, "four": 4}
 _SETS = {"one": 24, "pair": 12, "four": 12}
 
@@ -61,6 +65,10 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
             event, timestamp=utc_timestamp(now), client_timestamp=event.timestamp
         )
     return event
+
+
+def _by_guest(event: RatingEvent) -> RatingEvent:
+    return msgspec.structs.replace(event, rater=_GUEST)
 
 
 def _split(given: _Given) -> tuple[list[RatingEvent], list[dict[str, str]]]:
@@ -107,6 +115,8 @@ def routes(table: LightTable) -> list[Route]:
         if len(given.events) > _MOST:
             raise msgspec.ValidationError(f"at most {_MOST} events at a time")
         kept, refused = _split(given)
+        if not is_owner(request):  # the owner's are those without a name
+            kept = [event if event.rater else _by_guest(event) for event in kept]
         # Threads of their own: a rater must not queue behind readers.
         await asyncio.get_running_loop().run_in_executor(threads, table.ratings.add, *kept)
         return json_answer({"accepted": [event.event_id for event in kept], "refused": refused})
@@ -125,6 +135,7 @@ def routes(table: LightTable) -> list[Route]:
         q = request.query_params.get("q", "")
         if len(q) > LONGEST_FILTER:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+        may_ask(request, q)
         rater = request.query_params.get("rater", "")
         sets = _next(table, q, mode, rater, secrets.randbits(32))
         if request.query_params.get("fair", "1") != "0":
@@ -132,7 +143,7 @@ def routes(table: LightTable) -> list[Route]:
         return json_answer({"sets": sets})
 
     return [
-        Route("/rate", rate),
-        Route("/api/ratings", take, methods=["POST"]),
-        Route("/api/next-to-rate", next_to_rate),
+        GuestRoute("/rate", rate),
+        GuestRoute("/api/ratings", take, methods=["POST"]),
+        GuestRoute("/api/next-to-rate", next_to_rate),
     ]

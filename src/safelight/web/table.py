@@ -20,9 +20,12 @@ from safelight.errors import ArchiveError
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import RatingStore, ratings_folder
 from safelight.version import __version__
+from safelight.web.guard import role_of
 from safelight.web.held_archive import HeldArchive
 from safelight.web.pictures import Pictures
+from safelight.web.roles import without_places
 from safelight.web.run_queue import RunQueue
+from safelight.web.sessions import Role
 
 __all__ = ["HERE", "LightTable", "NotThere", "body_of", "json_answer"]
 
@@ -44,7 +47,7 @@ class LightTable:
         pictures: Its files.
         ratings: Where what people say goes.
         runs: What was started from here; its controller is None where nothing can be run.
-        signs_in: Whether people give a token, and may sign out.
+        signs_in: Whether people are let in, and may sign out.
         closing: Set when the server stops, so that pages that listen are let go.
     """
 
@@ -84,12 +87,16 @@ class LightTable:
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
         """Return the page of template *name*."""
+        role = role_of(request.scope)
+        if role is Role.GUEST:
+            values = without_places(values)
         text = self._pages.get_template(f"{name}.html").render(
             view=name,
+            role=role,
             version=__version__,
             archive_key=self.archive_key,
             archive_name=self.archive.path.resolve().name,
-            can_run=self.runs.controller is not None,
+            can_run=self.runs.controller is not None and role is Role.OWNER,
             signs_in=self.signs_in,
             left_out=len(self.archive.left_out()),
             here=request.url.path,

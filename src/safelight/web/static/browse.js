@@ -1,7 +1,21 @@
 // The grid: only what is near the screen exists, pages come as they are needed.
 
 import { bind } from "./keys.js";
-import { $, ask, count, first, h, keep, kept, listen, notice, put, send } from "./page.js";
+import {
+  $,
+  ask,
+  count,
+  first,
+  h,
+  isAway,
+  isOwner,
+  keep,
+  kept,
+  listen,
+  notice,
+  put,
+  send,
+} from "./page.js";
 import { onChange, overlay, ratingKeys } from "./ratings.js";
 import { Viewer, viewerKeys } from "./viewer.js";
 
@@ -276,8 +290,9 @@ async function more() {
       later();
       showCount();
     })
-    .catch((error) => {
-      if (mine === generation) {
+    .catch(async (error) => {
+      if (isAway(error)) await new Promise((tryAgain) => setTimeout(tryAgain, 2000));
+      else if (mine === generation) {
         notice(error.message);
         after = null;
       }
@@ -303,13 +318,14 @@ function showCount() {
             {},
             h("h2", {}, "Nothing on the table yet"),
             h("p", {}, "Pictures appear here as runs make them."),
-            h(
-              "p",
-              {},
-              h("a", { href: "/runs/new" }, "Begin a run"),
-              " or, in a terminal: ",
-              h("code", {}, "safelight demo"),
-            ),
+            isOwner &&
+              h(
+                "p",
+                {},
+                h("a", { href: "/runs/new" }, "Begin a run"),
+                " or, in a terminal: ",
+                h("code", {}, "safelight demo"),
+              ),
           ),
     );
   }
@@ -345,8 +361,10 @@ async function go(change, { push = true } = {}) {
     redraw();
   } catch (error) {
     if (mine !== generation) return;
-    $("#fault").textContent = error.message;
-    $("#q").setAttribute("aria-invalid", "true");
+    if (!isAway(error)) {
+      $("#fault").textContent = error.message;
+      $("#q").setAttribute("aria-invalid", "true");
+    }
   }
   document.body.classList.remove("busy");
   await counted;

@@ -42,8 +42,41 @@ export function icon(name) {
 
 export const first = () => JSON.parse($("#first").textContent);
 
+export const isOwner = document.documentElement.dataset.role === "owner";
+
+const AWAY = {
+  0: ["safelight is not running.", "Start it again with: safelight serve"],
+  401: ["You are signed out.", "Open the link that safelight serve writes, or sign in again."],
+};
+let away = null;
+
+/** Say over every view why nothing comes, and what is safe; or that it came again. */
+export function showAway(status = away) {
+  away = status;
+  const line = $("#away");
+  if (!line) return;
+  line.hidden = away === null;
+  if (away === null) return;
+  const left = Number($("#saving")?.dataset.waiting ?? 0);
+  const safe = left ? `Your ${left} rating${left === 1 ? " is" : "s are"} kept here.` : "";
+  const [what, todo] = AWAY[away];
+  line.textContent = [what, safe, todo].filter(Boolean).join(" ");
+}
+
+/** Whether something went wrong on the way there, and not with what was asked. */
+export const isAway = (error) => error.status in AWAY;
+
+function gone(status) {
+  showAway(status);
+  return Object.assign(new Error(AWAY[status].join(" ")), { status });
+}
+
 export async function ask(path, options = {}) {
-  const answer = await fetch(path, options);
+  const answer = await fetch(path, options).catch((error) => {
+    throw error.name === "AbortError" ? error : gone(0);
+  });
+  if (answer.status === 401) throw gone(401);
+  showAway(null);
   const body = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
   if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status });
   return body;
@@ -126,6 +159,8 @@ export function listen(handlers) {
     }
     if (source) return;
     source = new EventSource("/events");
+    source.addEventListener("open", () => showAway(null));
+    source.addEventListener("error", () => ask("/api/session").catch(() => {})); // says why
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
     }

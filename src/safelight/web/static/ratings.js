@@ -2,7 +2,7 @@
 //
 // Every event has an id of its own, so sending one twice is harmless, and each has a place of
 // its own in the browser's memory, so that two tabs cannot overwrite each other's.
-import { $, archive, kept, notice, send } from "./page.js";
+import { $, archive, kept, notice, send, showAway } from "./page.js";
 
 const PREFIX = `safelight.rating.${archive}.`;
 const AFTER_MS = 20000; // the server's view may lag behind its disk by some seconds
@@ -59,6 +59,7 @@ function showWaiting() {
     line.textContent =
       left && wait > 500 ? `${left} rating${left === 1 ? "" : "s"} waiting for the server` : "";
     line.dataset.waiting = String(left);
+    showAway();
   }
 }
 

@@ -1,5 +1,5 @@
 // One picture, full screen, with everything that is known about it.
-import { $, ask, h, icon, keep, kept, notice, put } from "./page.js";
+import { $, ask, h, icon, isAway, isOwner, keep, kept, notice, put } from "./page.js";
 import { favourite, note, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
 import { Zoom } from "./zoom.js";
 
@@ -99,7 +99,9 @@ export class Viewer {
     try {
       picture = given ?? { ...(await this.load(digest)) };
     } catch (error) {
-      notice(error.message);
+      if (!isAway(error)) notice(error.message);
+      this.image.removeAttribute("src"); // no broken picture in place of the line that says why
+      this.image.alt = error.message;
       return;
     }
     if (number !== this.asked) return;
@@ -317,8 +319,7 @@ export class Viewer {
           "Save file",
         ),
         copy,
-        document.body.dataset.view &&
-          h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes"),
+        isOwner && h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes"),
       ),
       changes,
       h("h2", {}, "Settings"),

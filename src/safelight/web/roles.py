@@ -1,0 +1,145 @@
+"""roles: which routes guests may take, and what of an answer is not for them.
+
+A route is the owner's unless it says otherwise, so that a new one shows guests nothing by mistake.
+What guests are told has no place on this machine in it: a path becomes the name at its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safelight.archive.archive import columns_of_view
+from safelight.archive.filters import compile_filter
+from safelight.errors import FilterError
+from safelight.knobs import FILE_KNOBS
+from safelight.recorded_settings import EXTRA
+from safelight.web.guard import role_of
+from safelight.web.sessions import Role
+
+__all__ = ["GuestRoute", "guarded", "is_owner", "is_place", "may_ask", "without_places"]
+
+_OWN_WORDS = ("q", "clause")
+"""Keys of what the asker, or a link of the page, says; it must stay what was said."""
+
+_PLACE = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[\\/]|\\\\)[^/\\\s][^/\\\n]*[/\\]|[A-Za-z]:[\\/]\S")
+_PLACE_INSIDE = re.compile(
+    r"(?<![^\s\"'(\[=,:;])(?:/|~[/\\]|[A-Za-z]:[\\/]|\\\\)[^/\\\s][^\s\"',;]*[/\\][^\s\"',;]*"
+)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_LONGEST_PATH = 4096
+_FILES = {name for knob in FILE_KNOBS for name in (knob, EXTRA + knob)}
+
+
+class GuestRoute(Route):
+    """A route that guests may take, too."""
+
+
+def guarded(routes: Sequence[Route]) -> list[Route]:
+    """Return *routes*, of which only each :class:`GuestRoute` answers guests."""
+    for route in routes:
+        around = _WithoutPlaces if isinstance(route, GuestRoute) else _OwnersOnly
+        route.app = around(route.app)
+    return list(routes)
+
+
+def is_owner(request: Request) -> bool:
+    """Return whether an owner asks."""
+    return role_of(request.scope) is Role.OWNER
+
+
+def may_ask(request: Request, q: str, sort: str = "") -> None:
+    """Refuse a guest's filter that is about places on this machine, which could be guessed by it.
+
+    Raises:
+        FilterError: *q* or *sort* names the column or a setting of files, or cannot be read.
+    """
+    if is_owner(request):
+        return
+    known = {name: kind for name, kind in columns_of_view("images").items() if name != "path"}
+    named = {str(given).lower() for given in compile_filter(q, known).parameters}
+    if named & _FILES or sort.removeprefix("-") == "path":
+        raise FilterError("where files lie is known to the owner of the archive only")
+
+
+def is_place(text: str) -> bool:
+    """Return whether *text* is a path from the root of a disk, or from somebody's home."""
+    return len(text) <= _LONGEST_PATH and _PLACE.match(text) is not None
+
+
+def without_places(value: Any) -> Any:
+    """Return *value* with the name at its end for every path, and no address."""
+    if isinstance(value, str):
+        if is_place(value):
+            return _last_name(value)
+        text = _ADDRESS.sub("(address)", value)
+        return _PLACE_INSIDE.sub(lambda found: _last_name(found[0]), text)
+    if isinstance(value, dict):
+        return {
+            key: inner if key in _OWN_WORDS else without_places(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [without_places(inner) for inner in value]
+    return value
+
+
+def _last_name(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+class _OwnersOnly:
+    """Answers owners; everybody else is told that it is not for them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if role_of(scope) is not Role.OWNER:
+            raise HTTPException(403, "this is for the owner of the archive; guests look, rate, tag"
+                                     " and export")  # fmt: skip
+        await self._app(scope, receive, send)
+
+
+class _WithoutPlaces:
+    """Takes places out of what guests are answered as JSON."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if role_of(scope) is Role.OWNER:
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        parts: list[bytes] = []
+
+        async def masked(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type") == "application/json":
+                    start = message
+                    return
+            if start is None:
+                await send(message)
+                return
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                told = without_places(msgspec.json.decode(b"".join(parts)))
+                body = msgspec.json.encode(told)
+                MutableHeaders(scope=start)["content-length"] = str(len(body))
+                await send(start)
+                await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, masked)

@@ -1,0 +1,188 @@
+"""Owners and guests: what each may ask, and what guests are not told."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+
+from safelight.application.carrying_out import EngineRunner
+from safelight.archive import Archive
+from safelight.controller import PipelineController
+from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
+from safelight.learning.ratings import RatingEvent
+from safelight.web import create_app
+from safelight.web.admission import Admission
+from safelight.web.roles import GuestRoute, is_place, without_places
+from safelight.web.sessions import Role
+
+GUESTS, OWNERS = "correct horse battery", "a token of the owner"
+BASE = "http://127.0.0.1:7860"
+FOR_GUESTS = {
+    "GET": {
+        "/", "/rate", "/sheet", "/learn", "/compare", "/look/{digest}", "/events",
+        "/pictures/{digest}", "/thumbnails/{digest}",
+        "/api/pictures", "/api/pictures/{digest}", "/api/pictures/{digest}/metadata",
+        "/api/facets", "/api/changes", "/api/being-made", "/api/searches", "/api/next-to-rate",
+        "/api/session", "/api/openapi.json",
+    },
+    "POST": {"/api/ratings", "/logout"},
+}  # fmt: skip
+"""All that guests may ask. A route that is not here answers owners only."""
+
+PLACE = "/home/ann/models/dreamA.safetensors"
+ADDRESS = "http://192.168.7.9:7860"
+
+
+@pytest.fixture
+def archive(archive: Path) -> Path:
+    """With a record that names places of its machine wherever a record can."""
+    config = {"prompt": "a harbour", "model": PLACE, "steps": 3, "init_image": "/home/ann/in.png",
+              "extra": {"lora_dir": "/srv/ann/loras/"}}  # fmt: skip
+    output = ImageOutput(
+        variant=0, stage="txt2img", sha256="e" * 64, pixel_sha256="f" * 64, width=8, height=8,
+        path="/home/ann/pictures/harbour.png",
+    )  # fmt: skip
+    record = LearningRecord.from_pipeline_context(
+        {"txt2img": config}, [{"txt2img": config}], outputs=(output,),
+        backend={"name": "webui", "url": ADDRESS}, error=f"{ADDRESS} does not answer",
+        warnings=(f"{ADDRESS}/sdapi is slow", f"{PLACE} was read"), status="partial",
+        metadata={"import": {"folder": "/home/ann/pictures"}},
+    )  # fmt: skip
+    with Archive(archive).writer() as writer:
+        writer.write(record)
+    return archive
+
+
+@pytest.fixture
+def asked(archive: Path) -> Iterator[dict[str, TestClient]]:
+    """A client of each role, and one of a stranger."""
+    admission = Admission(tokens={Role.GUEST: GUESTS, Role.OWNER: OWNERS})
+    runner = EngineRunner(archive, {})
+    app = create_app(archive, PipelineController(runner), admission=admission)
+    with TestClient(app, base_url=BASE) as stranger:
+        clients = {"stranger": stranger}
+        for role, token in (("guest", GUESTS), ("owner", OWNERS)):
+            clients[role] = TestClient(app, base_url=BASE)
+            clients[role].headers["authorization"] = f"Bearer {token}"
+        yield clients
+    runner.close()
+
+
+def routes_of(client: TestClient) -> Iterator[tuple[str, str, Route]]:
+    for route in client.app.routes:  # type: ignore[attr-defined]
+        if isinstance(route, Mount):
+            assert route.path == "/static"
+            continue
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            yield method, route.path, route
+
+
+def body_for(method: str) -> dict[str, Any]:
+    return {"json": {"events": []}} if method in ("POST", "PUT") else {}
+
+
+def test_guests_may_ask_what_is_listed_here_and_nothing_else(
+    asked: dict[str, TestClient],
+) -> None:
+    seen: dict[str, set[str]] = {}
+    for method, path, route in routes_of(asked["guest"]):
+        if path == "/login":
+            continue
+        if isinstance(route, GuestRoute):
+            seen.setdefault(method, set()).add(path)
+            continue
+        real = path.replace("{digest}", "e" * 64).replace("{run_id}", "x")
+        answer = asked["guest"].request(method, real, follow_redirects=False, **body_for(method))
+        assert answer.status_code == 403, (method, path)
+        assert "owner" in answer.text
+    assert seen == FOR_GUESTS
+
+
+def test_strangers_are_answered_nothing(asked: dict[str, TestClient]) -> None:
+    for method, path, _ in routes_of(asked["stranger"]):
+        if path == "/login":
+            continue
+        real = path.replace("{digest}", "e" * 64).replace("{run_id}", "x")
+        answer = asked["stranger"].request(method, real, follow_redirects=False)
+        assert answer.status_code == 401, (method, path)
+
+
+def test_guests_see_no_place_of_the_machine(asked: dict[str, TestClient]) -> None:
+    """In any answer; the owner sees them, so that the test looks where they are."""
+    told = {"guest": "", "owner": ""}
+    for role in told:
+        for path in sorted(FOR_GUESTS["GET"] - {"/events", "/api/openapi.json"}):
+            real = path.replace("{digest}", "e" * 64)
+            query = {"/compare": "?pictures=" + "e" * 64, "/api/changes": "?pictures=" + "e" * 64
+                     + "," + "e" * 64, "/api/next-to-rate": "?fair=0"}.get(path, "")  # fmt: skip
+            told[role] += asked[role].get(real + query, headers={"accept": "*/*"}).text
+    for place in ("home/ann", "srv/ann", "192.168.7.9"):
+        assert place not in told["guest"]
+    assert "home/ann/models" in told["owner"]
+    assert "192.168.7.9" in told["owner"]
+    assert "dreamA.safetensors" in told["guest"]
+
+
+@pytest.mark.parametrize(
+    "q",
+    ["path has 'ann'", "path = '/home/ann/pictures/harbour.png'", "not (PATH is missing)",
+     "extra.init_image has 'ann'", "extra('init_image') = 'x'", "recorded('extra.init_image')",
+     "fog and path > '/home/a'"],
+)  # fmt: skip
+def test_guests_cannot_guess_places_by_filters(asked: dict[str, TestClient], q: str) -> None:
+    for path in ("/api/pictures", "/api/facets", "/api/next-to-rate", "/learn", "/sheet",
+                 f"/look/{'e' * 64}"):  # fmt: skip
+        answer = asked["guest"].get(path, params={"q": q})
+        assert answer.status_code == 400, path
+        assert "harbour" not in answer.text
+    assert asked["guest"].get("/api/pictures", params={"sort": "path"}).status_code == 400
+    assert asked["guest"].get("/api/pictures", params={"q": "harbour"}).json()["rows"]
+
+
+def test_what_a_guest_says_is_never_the_owners(asked: dict[str, TestClient], archive: Path) -> None:
+    event = {"timestamp": utc_timestamp(), "kind": "stars", "value": 1,
+             "image": {"sha256": "e" * 64}}  # fmt: skip
+    for role, rater in (("owner", ""), ("guest", ""), ("guest", "ben")):
+        body = {"events": [{**event, "event_id": uuid.uuid4().hex, "rater": rater}]}
+        assert asked[role].post("/api/ratings", json=body).status_code == 200
+    kept: list[RatingEvent] = list(Archive(archive).ratings().events())
+    assert sorted(each.rater for each in kept) == ["", "ben", "guest"]
+
+
+def test_guests_are_told_nothing_of_runs(asked: dict[str, TestClient]) -> None:
+    assert "/runs" not in asked["guest"].get("/", headers={"accept": "text/html"}).text
+    assert '"/runs"' in asked["owner"].get("/", headers={"accept": "text/html"}).text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [PLACE, "~/pictures/x.png", "C:\\Users\\ann\\x.png", "d:/models/x", "\\\\server\\share\\x"],
+)
+def test_paths_are_known_by_their_beginning(text: str) -> None:
+    assert is_place(text)
+    assert "ann" not in without_places({"a": [text]})["a"][0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a fox / a dog",
+        "and/or",
+        "(red/blue:1.2)",
+        "a cat, a/b/c",
+        "12/24/2026",
+        "/imagine a fox",
+        "16:9",
+        "images/2026/x.png",
+        "",
+        "/",
+    ],
+)
+def test_what_is_no_path_stays(text: str) -> None:
+    assert without_places([text]) == [text]
