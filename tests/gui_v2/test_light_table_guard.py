@@ -231,7 +231,7 @@ def test_signing_out_ends_the_session_itself(archive: Path) -> None:
             return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
 
         def is_in(headers: dict[str, str]) -> bool:
-            return client.get("/api/session", headers=headers).status_code == 200
+            return bool(client.get("/api/session", headers=headers).is_success)
 
         owner, other = (signed_in(json={"link": admission.new_link()}) for _ in range(2))
         guest, guests = (signed_in(data={"token": TOKEN}) for _ in range(2))

@@ -609,7 +609,7 @@ def test_signing_in_with_the_token(page: Page, archive: Path) -> None:
         page.wait_for_selector("#stage img")
         assert page.url == f"{address}/rate"
         assert page.inner_text(".bar nav").split() == ["Browse", "Rate", "Sheet", "Learn"]
-        page.click("text=Guest")
+        page.click(".who summary")
         assert page.locator("text=Sign out everywhere").count() == 0
         page.click("text=Sign out")
         page.wait_for_url("**/login")
@@ -626,7 +626,7 @@ def test_the_link_of_the_terminal_lets_in_without_typing(page: Page, archive: Pa
         page.go_back()
         assert "#" not in page.url
         page.goto(f"{address}/rate")
-        page.click("text=Owner")
+        page.click(".who summary")
         page.click("text=Sign out everywhere")
         page.wait_for_url("**/login")
         page.goto(link)
