@@ -160,6 +160,7 @@ def test_large_requests_are_refused(client: TestClient) -> None:
 
 def test_strangers_are_shown_nothing_but_the_way_in(archive: Path, drawn: Path) -> None:
     sha256 = next(iter(Archive(drawn).query(columns=["sha256"], limit=1).rows))[0]
+    archive = archive.rename(archive.with_name("holiday"))
     with TestClient(create_app(archive, admission=Admission()), base_url=BASE) as client:
         for path in ("/api/pictures", f"/pictures/{sha256}", f"/thumbnails/{sha256}", "/events"):
             assert client.get(path).status_code == 401
@@ -171,6 +172,7 @@ def test_strangers_are_shown_nothing_but_the_way_in(archive: Path, drawn: Path) 
         assert page.status_code == 200
         assert "Sign in" in page.text
         assert "/?q=fog\\u0026sort=seed" in page.text
+        assert "holiday" not in page.text
 
 
 def test_a_link_lets_an_owner_in_and_only_once(archive: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from gui_v2.light_table import HOSTILE, SWEEP, draw, served
@@ -686,3 +687,14 @@ def test_ratings_wait_while_one_is_signed_out(page: Page, archive: Path) -> None
         other.goto(f"{address}/login#{admission.new_link()}")
         other.wait_for_selector(".tile:visible")
         eventually(lambda: len(ratings(archive)) == 1)
+
+
+def test_signing_out_ends_what_a_page_listens_to(archive: Path) -> None:
+    admission = Admission()
+    with served(archive, admission=admission) as address:
+        bearer = {"authorization": f"Bearer {admission.by_link(admission.new_link())}"}
+        with httpx.stream("GET", f"{address}/events", headers=bearer, timeout=60) as news:
+            lines = news.iter_lines()
+            assert next(lines) == "retry: 1000"
+            admission.sessions.end_all()
+            assert list(lines)  # and no more: it ends

@@ -6,7 +6,8 @@ machine fail at Host, posts from other sites fail at Origin, and pictures cannot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from safelight.web.admission import Admission, TooManyGuesses
 from safelight.web.sessions import Role
 
-__all__ = ["LARGEST_BODY", "LOOPBACK", "Guard", "cookie_name", "role_of", "session_of"]
+__all__ = [
+    "LARGEST_BODY",
+    "LOOPBACK",
+    "Guard",
+    "cookie_name",
+    "is_still_in",
+    "role_of",
+    "session_of",
+]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names of this machine for itself."""
@@ -66,6 +75,12 @@ def role_of(scope: Scope) -> Role | None:
     """Return what who sent a request may do; None before they are let in."""
     role: Role | None = scope.get("state", {}).get("role")
     return role
+
+
+def is_still_in(scope: Scope) -> bool:
+    """Return whether who began this request is let in still, for answers that take their time."""
+    asked: Callable[[], Role | None] | None = scope.get("state", {}).get("still")
+    return asked is None or asked() is not None
 
 
 class Guard:
@@ -137,12 +152,14 @@ class Guard:
             kind, _, bearer = headers.get("authorization", "").partition(" ")
             bearer = bearer.strip() if kind.lower() == "bearer" else ""
             client = scope.get("client")
+            shown = session_of(scope), bearer, client[0] if client else ""
             try:
-                role = self._admission.role_of(
-                    session_of(scope), bearer, client[0] if client else ""
-                )
+                role = self._admission.role_of(*shown)
             except TooManyGuesses as error:
                 return _refused(429, str(error), {"Retry-After": str(error.seconds)})
+            if role is not None:
+                still = functools.partial(self._admission.role_of, *shown)
+                scope.setdefault("state", {})["still"] = still
         scope.setdefault("state", {})["role"] = role
         if role is not None or path == "/login" or path.startswith("/static/"):
             return None

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from safelight.web.guard import is_still_in
 from safelight.web.roles import GuestRoute, is_owner
 from safelight.web.table import LightTable
 
@@ -61,6 +62,8 @@ def routes(table: LightTable) -> list[Route]:
         try:
             yield b"retry: 1000\n\n"
             while not table.closing.is_set() and not await request.is_disconnected():
+                if not is_still_in(request.scope):
+                    break
                 for name, value in (await news.now()).items():
                     if name in _OWNERS_NEWS and not is_owner(request):
                         continue
