@@ -68,28 +68,36 @@ def fill(archive: Path) -> Path:
 
 
 @contextlib.contextmanager
-def served(archive: Path, *, port: int = 0, admission: Admission | None = None) -> Iterator[str]:
-    """Serve *archive* as ``safelight serve`` does, and yield its address."""
+def running_server(server: TableServer, *, port: int = 0) -> Iterator[tuple[str, int]]:
+    """Let *server* listen on this machine, and yield where."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(128)
-    runner = EngineRunner(archive, {})
-    controller = PipelineController(runner)
-    app = create_app(Archive(archive), controller, admission=admission)
-    config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
-    server = TableServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     deadline = time.monotonic() + 60
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield listening.getsockname()
     finally:
         server.should_exit = True
         thread.join(20)
         listening.close()
+
+
+@contextlib.contextmanager
+def served(archive: Path, *, port: int = 0, admission: Admission | None = None) -> Iterator[str]:
+    """Serve *archive* as ``safelight serve`` does, and yield its address."""
+    runner = EngineRunner(archive, {})
+    controller = PipelineController(runner)
+    app = create_app(Archive(archive), controller, admission=admission)
+    config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
+    try:
+        with running_server(TableServer(config), port=port) as (host, listens_at):
+            yield f"http://{host}:{listens_at}"
+    finally:
         controller.cancel()
         controller.wait(60)
         runner.close()

@@ -4,19 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
-from typing import Any
+import sys
+from dataclasses import replace
+from typing import Any, cast
 
 import uvicorn
+
+from safelight.cli.connections import Connection, ConnectionLimits, Door
 
 __all__ = ["TableServer"]
 
 _ACCEPTED = 0.01
 """Seconds after which a connection that was accepted is known to the server."""
 
+_AT_ONCE = 16
+"""Connections that asyncio accepts before it does anything else: it must not run out of files
+before one of them could be let go, nor must a request be pushed out before it could be read."""
+
+_WAITING = 1024
+"""Connections that the system keeps until they are accepted."""
+
+_OTHER_FILES = 384
+"""Files left for all but connections: the archive's, and one for every answer that is a file."""
+
+_FEWEST = 32
+
 
 class TableServer(uvicorn.Server):
-    """Ends the streams that pages listen to, and leaves no connection behind."""
+    """Ends the streams that pages listen to, and leaves no connection behind.
+
+    Args:
+        config: Uvicorn's.
+        limits: How long and how many connections it waits for; where the process may open few
+            files, there are fewer.
+    """
+
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits | None = None) -> None:
+        super().__init__(config)
+        self._door = Door(_within_files(limits or ConnectionLimits()))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        config = self.config
+        protocol = functools.partial(Connection, door=self._door)
+        config.http_protocol_class = cast("type[asyncio.Protocol]", protocol)
+        config.ws_protocol_class = None  # there are none, and they would leave by another door
+        config.backlog = _AT_ONCE
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_WAITING)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop serving."""
@@ -38,3 +76,15 @@ class TableServer(uvicorn.Server):
             for listening in server.sockets:
                 with contextlib.suppress(NotImplementedError, RuntimeError):  # not every loop's way
                     loop.remove_reader(listening.fileno())
+
+
+def _within_files(limits: ConnectionLimits) -> ConnectionLimits:
+    """Return *limits* with no more connections than the process may have files for."""
+    if sys.platform == "win32":
+        return limits
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, connections=min(limits.connections, max(files - _OTHER_FILES, _FEWEST)))
