@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from safelight.web.guard import is_still_in
 from safelight.web.roles import GuestRoute, is_owner
@@ -23,6 +24,9 @@ _EVERY = 0.5
 _BREATH = 15.0
 _MOST_LISTENERS = 200
 _OWNERS_NEWS = ("runs",)
+_MOST_EACH = 128
+"""Listeners of one address: a hundred people behind one proxy, and places left for others."""
+_COME_AGAIN = {"Retry-After": "15"}
 
 
 class _News:
@@ -33,7 +37,21 @@ class _News:
         self._seen: dict[str, Any] = {}
         self._at = 0.0
         self._lock = asyncio.Lock()
-        self.listeners = 0
+        self.listeners: dict[str, int] = {}
+
+    def enter(self, address: str) -> bool:
+        """Count one who listens, unless there are too many; return whether there was a place."""
+        here = self.listeners.get(address, 0)
+        if here >= _MOST_EACH or sum(self.listeners.values()) >= _MOST_LISTENERS:
+            return False
+        self.listeners[address] = here + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Give the place of one who listened back."""
+        self.listeners[address] -= 1
+        if not self.listeners[address]:
+            del self.listeners[address]
 
     async def now(self) -> dict[str, Any]:
         async with self._lock:
@@ -51,37 +69,52 @@ class _News:
         }
 
 
+class _AtTheDoor(Response):
+    """Counts whoever wants *stream* before anything is sent, once, however the stream ends."""
+
+    def __init__(self, news: _News, stream: Response) -> None:
+        super().__init__()
+        self._news, self._stream = news, stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the stream, or that there is no place."""
+        address = (scope.get("client") or ("",))[0]
+        if not self._news.enter(address):
+            refused = PlainTextResponse("too many pages listen", 503, headers=_COME_AGAIN)
+            await refused(scope, receive, send)
+            return
+        try:
+            await self._stream(scope, receive, send)
+        finally:
+            self._news.leave(address)
+
+
 def routes(table: LightTable) -> list[Route]:
     """Return the stream."""
     news = _News(table)
 
     async def stream(request: Request) -> AsyncIterator[bytes]:
-        news.listeners += 1
         sent: dict[str, Any] = {}
         breath = time.monotonic()
-        try:
-            yield b"retry: 1000\n\n"
-            while not table.closing.is_set() and not await request.is_disconnected():
-                if not is_still_in(request.scope):
-                    break
-                for name, value in (await news.now()).items():
-                    if name in _OWNERS_NEWS and not is_owner(request):
-                        continue
-                    if sent.get(name) != value:
-                        sent[name] = value
-                        yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
-                        breath = time.monotonic()
-                if time.monotonic() - breath > _BREATH:
-                    yield b": still here\n\n"
+        yield b"retry: 1000\n\n"
+        while not table.closing.is_set() and not await request.is_disconnected():
+            if not is_still_in(request.scope):
+                break
+            for name, value in (await news.now()).items():
+                if name in _OWNERS_NEWS and not is_owner(request):
+                    continue
+                if sent.get(name) != value:
+                    sent[name] = value
+                    yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
                     breath = time.monotonic()
-                await asyncio.sleep(_EVERY)
-        finally:
-            news.listeners -= 1
+            if time.monotonic() - breath > _BREATH:
+                yield b": still here\n\n"
+                breath = time.monotonic()
+            await asyncio.sleep(_EVERY)
 
     async def events(request: Request) -> Response:
-        if news.listeners >= _MOST_LISTENERS:
-            return Response("too many pages listen", 503, media_type="text/plain")
-        return StreamingResponse(stream(request), media_type="text/event-stream")
+        answer = StreamingResponse(stream(request), media_type="text/event-stream")
+        return _AtTheDoor(news, answer)
 
     return [GuestRoute("/events", events)]
 

@@ -148,6 +148,8 @@ $("#theme")?.addEventListener("click", () => {
   keep("safelight.theme", root.dataset.theme);
 });
 
+const NO_PLACE_MS = 15_000;
+
 /** Listen to the server while the page is seen; a hidden tab must not hold a connection. */
 export function listen(handlers) {
   let source = null;
@@ -164,6 +166,12 @@ export function listen(handlers) {
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
     }
+    source.addEventListener("error", (event) => {
+      // The browser comes again by itself, but not when there was no place for this page.
+      if (event.target !== source || source.readyState !== EventSource.CLOSED) return;
+      source = null;
+      setTimeout(update, NO_PLACE_MS);
+    });
   };
   document.addEventListener("visibilitychange", update);
   addEventListener("pagehide", () => {
