@@ -39,10 +39,10 @@ class FileTexts:
             if self.texts[place] != text:
                 self.warnings.append(f"{place[:80]!r} stands twice in the file; the first was read")
             return
-        if len(text) > self.allowance:
+        if len(place) + len(text) > self.allowance:
             self.warnings.append(f"the text {place[:80]!r} is too large and was refused")
             return
-        self.allowance -= len(text)
+        self.allowance -= len(place) + len(text)
         self.texts[place] = text
 
 

@@ -15,17 +15,21 @@ from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
 __all__ = ["PNG_SIGNATURE", "png_texts", "read_png", "with_texts"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MAX_CHUNKS = 1_000_000
+_MAX_CHUNKS = 250_000
 _HEADER_END = len(PNG_SIGNATURE) + 25
 
 
-def read_png(file: BinaryIO) -> FileTexts:
+def read_png(file: BinaryIO, allowance: int = MAX_TEXT_BYTES) -> FileTexts:
     """Return what a PNG file says in words; one that ends early gives what came before.
+
+    Args:
+        file: The file.
+        allowance: Bytes of text that are taken; a chunk of more is passed over.
 
     Raises:
         ImageError: The header is missing or damaged.
     """
-    metadata = FileTexts()
+    metadata = FileTexts(allowance=allowance)
     file.seek(len(PNG_SIGNATURE))
     header = file.read(25)
     if len(header) < 25 or header[4:8] != b"IHDR":
@@ -44,7 +48,7 @@ def read_png(file: BinaryIO) -> FileTexts:
             if kind == b"caBX":
                 metadata.warnings.append("content credentials (C2PA) are there and were not read")
             continue
-        if length > MAX_TEXT_BYTES:
+        if length > allowance:
             metadata.warnings.append(f"a text chunk of {length} bytes was skipped")
             file.seek(length + 4, 1)
             continue

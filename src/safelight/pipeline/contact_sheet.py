@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from safelight.errors import ImageError
+from safelight.formats.shrunk_pictures import shrunk
+
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
@@ -111,18 +114,19 @@ def _crossed_out(width: int, height: int) -> Image.Image:
     return blank
 
 
-def _picture(data: bytes) -> Image.Image:
+def _picture(data: bytes) -> Image.Image | None:
+    """Return the picture as large as a cell may be; None, which is crossed out, if it cannot be."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
-        picture = image.convert("RGB")
+    try:
+        picture = shrunk(io.BytesIO(data), _LARGEST_CELL).convert("RGB")
+    except ImageError:
+        return None
     longest = max(picture.size)
     if longest < _CELL:
         factor = max(1, _CELL // longest)
         size = (picture.width * factor, picture.height * factor)
         return picture.resize(size, Image.Resampling.NEAREST)
-    if longest > _LARGEST_CELL:
-        picture.thumbnail((_LARGEST_CELL, _LARGEST_CELL), Image.Resampling.LANCZOS)
     return picture
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from safelight.errors import ImageError
 from safelight.formats.png_chunks import png_texts, with_texts
+from safelight.formats.shrunk_pictures import known_formats
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -110,13 +111,18 @@ def open_rgb(data: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
+_ALSO_GIVEN = ("BMP", "TIFF")
+"""Kinds of pictures that people begin with, beside those that engines write. Pillow has readers
+for many more, one of which starts a program."""
+
+
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """Open an image file; what Pillow says of a bad one comes as an ImageError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=(*known_formats(), *_ALSO_GIVEN)) as image:
             yield image
     except UnidentifiedImageError:
         raise ImageError(f"these {len(data)} bytes are not an image") from None

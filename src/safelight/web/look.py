@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from safelight.application.configs_again import stages_of_picture
 from safelight.archive.paging import cursor
 from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
-from safelight.formats.png_chunks import png_texts
+from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.varied_names import dotted
 from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
@@ -33,6 +33,8 @@ _MISSING = "(not there)"
 _MADE_AT_ONCE = 2
 _PATIENCE = 0.3
 """Seconds that a thumbnail waits to be made while somebody waits for an answer."""
+_MOST_TEXT = 4 * 2**20
+"""Bytes of a file's texts that are shown."""
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -227,7 +229,7 @@ def routes(table: LightTable) -> list[Route]:
         if file is None:
             raise NotThere(f"no file of the archive has the identity {digest[:80]!r}")
         try:
-            texts = png_texts(file.read_bytes()) if file.suffix.lower() == ".png" else {}
+            texts = _texts(file) if file.suffix.lower() == ".png" else {}
         except (OSError, ImageError) as error:
             texts = {"": str(error)}
         return json_answer({"texts": texts})
@@ -274,6 +276,13 @@ def routes(table: LightTable) -> list[Route]:
         GuestRoute("/pictures/{digest}", file),
         GuestRoute("/thumbnails/{digest}", thumbnail),
     ]
+
+
+def _texts(file: Path) -> dict[str, str]:
+    with file.open("rb") as opened:
+        if opened.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
+            raise ImageError("not a PNG file")
+        return read_png(opened, _MOST_TEXT).texts
 
 
 async def _is_gone(request: Request) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from safelight.archive_layout import JOURNAL_NAME, running_folder, thumbnails_folder
 from safelight.durable_file import write_new_file
 from safelight.errors import ImageError, RecordError
+from safelight.formats.shrunk_pictures import shrunk
 from safelight.learning.learning_record import ImageOutput
 from safelight.pipeline.journal import VariantEntry, read_journal
 from safelight.web.held_archive import HeldArchive, step_back
@@ -174,19 +175,10 @@ class Pictures:
 
 
 def _shrunk(file: Path, side: int) -> bytes:
-    from PIL import Image, ImageOps
-
+    written = io.BytesIO()
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ImageError(f"{file.name} is larger than {_LARGEST:,} bytes")
-        with Image.open(file) as opened:
-            opened.draft("RGB", (side, side))
-            picture = ImageOps.exif_transpose(opened)
-            picture = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
-            if max(picture.size) > side:
-                picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-            written = io.BytesIO()
-            picture.save(written, "WEBP", quality=82, method=2)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{file.name} is no picture that can be read: {error}") from error
+        with file.open("rb") as opened:
+            shrunk(opened, side).save(written, "WEBP", quality=82, method=2)
+    except (OSError, ImageError) as error:
+        raise ImageError(f"{file.name} cannot be shown small: {error}") from error
     return written.getvalue()
