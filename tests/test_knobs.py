@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.knobs import KNOBS, knob_fault, knobs_and_extras
+from safelight.knobs import FILE_KNOBS, KNOBS, Knob, knob_fault, knobs_and_extras
 from safelight.sampler_names import (
     SAMPLERS,
     SCHEDULERS,
@@ -125,3 +125,15 @@ def test_nothing_recorded_is_lost_or_overruled(
     gained = {k: v for k, v in own.items() if v is not stated.get(k)}
     assert len(gained) + len(rest) == len(extra)
     assert all(knob_fault(KNOBS[name], value) is None for name, value in gained.items())
+
+
+def test_every_text_says_what_it_is() -> None:
+    """One that names a file and does not say so could be used to read any file from a page."""
+    with pytest.raises(ValueError, match="every text says what it means"):
+        Knob(name="face", kind="text", stages=("img2img",), summary="A picture file of a face.")
+    with pytest.raises(ValueError, match="and no number does"):
+        Knob(name="x", kind="number", stages=("img2img",), summary="X.", means="words")
+    assert set(FILE_KNOBS) == {"init_image", "mask"}
+    for knob in KNOBS.values():
+        is_file = "file" in knob.summary.lower()
+        assert not is_file or knob.means == "file", knob.name

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.config_check import BackendChoice, check_config, plain
 from safelight.errors import ConfigError, ConfigFault
 from safelight.knobs import FILE_KNOBS, INHERITED_BY_IMG2IMG, Stage
@@ -62,6 +63,7 @@ class PipelineConfig:
         folder: The folder that relative paths in the config start from.
         stated: What its file or page says, overrides included; empty when nobody wrote it down.
         continues: The run whose plan it goes on with; empty for a new one.
+        files: Which files it may name, and how they are opened.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]
@@ -72,6 +74,7 @@ class PipelineConfig:
     folder: Path = Path()
     stated: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False, compare=False)
     continues: str = field(default="", compare=False)
+    files: AllowedFiles = field(default=ANY_FILE, repr=False, compare=False)
 
     @staticmethod
     def from_mapping(

@@ -12,6 +12,7 @@
     ├── ArchiveError           an archive cannot answer
     ├── ImageError             image bytes are not what they claim to be
     ├── StorageError           a file could not be written whole
+    ├── FileRefused            a file may not be named there; tells nothing of the file
     ├── ControllerError        a run was asked for in a state that does not allow it
     ├── BackendError           the engine answered and refused, or answered nonsense
     │   ├── BackendUnavailable the engine did not answer; trying again may help
@@ -35,6 +36,7 @@ __all__ = [
     "ConfigError",
     "ConfigFault",
     "ControllerError",
+    "FileRefused",
     "FilterError",
     "GenerationCancelled",
     "ImageError",
@@ -133,6 +135,10 @@ class ImageError(SafelightError):
 
 class StorageError(SafelightError):
     """A file could not be written whole; nothing half-written was left behind."""
+
+
+class FileRefused(SafelightError):
+    """A file may not be named there; the message is the same whether there is one."""
 
 
 class ControllerError(SafelightError):

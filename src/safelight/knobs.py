@@ -25,6 +25,7 @@ __all__ = [
     "KnobKind",
     "PrimaryKnobs",
     "Stage",
+    "TextMeaning",
     "did_you_mean",
     "knob_fault",
     "knob_of_extra",
@@ -38,6 +39,8 @@ STAGES: tuple[Stage, ...] = ("txt2img", "img2img", "upscale")
 """The stages in the order in which they run."""
 
 KnobKind = Literal["text", "integer", "number"]
+TextMeaning = Literal["words", "name", "file"]
+"""What a text is: anything, the engine's name of something, or a file of this machine."""
 
 MAX_SEED = 2**64 - 1
 """ComfyUI's limit, the widest in the field; drawn seeds stay under 2**32, A1111's."""
@@ -58,7 +61,8 @@ class Knob:
         multiple_of: The value must be a multiple of this.
         needs: The knob without which it means nothing.
         infotext: Its key in the ``parameters`` text of pictures, A1111's; empty when it has none.
-        names_file: Whether it names a picture file; its content counts then, not its name.
+        means: What its text is, said of every text: the content of a picture ``file`` counts,
+            not its name, and who writes a config on a page may not name every file.
         has_column: Whether archives have a column of it.
         is_compared: Whether evidence, comparisons and what to rate look at it.
         is_inherited: Whether img2img takes it from txt2img when it does not state its own.
@@ -76,11 +80,15 @@ class Knob:
     multiple_of: int | None = None
     needs: str | None = None
     infotext: str = ""
-    names_file: bool = False
+    means: TextMeaning | None = None
     has_column: bool = True
     is_compared: bool = True
     is_inherited: bool = False
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.kind == "text") != (self.means is not None):
+            raise ValueError(f"{self.name}: every text says what it means, and no number does")
 
     @property
     def rule(self) -> str:
@@ -105,26 +113,29 @@ _LAST_TWO: tuple[Stage, ...] = ("img2img", "upscale")
 _FIRST: tuple[Stage, ...] = ("txt2img",)
 
 _KNOBS = (
-    Knob(name="prompt", kind="text", stages=_DRAWING, is_inherited=True, summary="What to show."),
     Knob(
-        name="negative_prompt", kind="text", stages=_DRAWING, is_inherited=True,
+        name="prompt", kind="text", means="words", stages=_DRAWING, is_inherited=True,
+        summary="What to show.",
+    ),
+    Knob(
+        name="negative_prompt", kind="text", means="words", stages=_DRAWING, is_inherited=True,
         summary="What not to show.",
     ),
     Knob(
         name="model", kind="text", stages=_DRAWING, infotext="Model", is_inherited=True,
-        summary="Checkpoint, as the engine names it.",
+        means="name", summary="Checkpoint, as the engine names it.",
     ),
     Knob(
-        name="vae", kind="text", stages=_DRAWING, infotext="VAE", is_inherited=True,
+        name="vae", kind="text", means="name", stages=_DRAWING, infotext="VAE", is_inherited=True,
         summary="VAE, as the engine names it.",
     ),
     Knob(
         name="sampler", kind="text", stages=_DRAWING, infotext="Sampler", is_inherited=True,
-        summary="Sampler, A1111 spelling.",
+        means="name", summary="Sampler, A1111 spelling.",
     ),
     Knob(
         name="scheduler", kind="text", stages=_DRAWING, infotext="Schedule type", is_inherited=True,
-        summary="Schedule type, A1111 spelling.",
+        means="name", summary="Schedule type, A1111 spelling.",
     ),
     Knob(
         name="steps", kind="integer", stages=_DRAWING, minimum=1, maximum=10_000,
@@ -163,23 +174,23 @@ _KNOBS = (
     ),
     Knob(
         name="sigmas", kind="text", stages=_DRAWING, infotext="Sigmas", is_inherited=True,
-        aliases=("sigmas",),
+        means="words", aliases=("sigmas",),
         summary="Noise levels from high to low, comma-separated; instead of scheduler and steps.",
     ),
     Knob(
         name="text_encoders", kind="text", stages=_DRAWING, infotext="TE", is_inherited=True,
-        aliases=("TE", "text_encoders"),
+        means="name", aliases=("TE", "text_encoders"),
         summary="Text encoders, as the engine names them, comma-separated.",
     ),
     Knob(
-        name="weight_dtype", kind="text", stages=_DRAWING,
+        name="weight_dtype", kind="text", means="name", stages=_DRAWING,
         infotext="Diffusion in Low Bits", is_inherited=True,
         aliases=("Diffusion in Low Bits", "weight_dtype"),
         summary="Number format that the model's weights are held in, as the engine names it.",
     ),
     Knob(
         name="cache", kind="text", stages=_DRAWING, infotext="Cache", is_inherited=True,
-        aliases=("Cache",),
+        means="words", aliases=("Cache",),
         summary="What skips steps that change little, and its threshold, such as TeaCache 0.4.",
     ),
     Knob(
@@ -216,7 +227,7 @@ _KNOBS = (
         summary="Hires fix: factor by which both sides grow before the picture is redrawn.",
     ),
     Knob(
-        name="hires_upscaler", kind="text", stages=_FIRST,
+        name="hires_upscaler", kind="text", means="name", stages=_FIRST,
         needs="hires_scale",
         infotext="Hires upscaler", summary="Hires fix: what enlarges, A1111 spelling.",
     ),
@@ -233,12 +244,12 @@ _KNOBS = (
     ),
     Knob(
         name="init_image", kind="text", stages=_LAST_TWO,
-        names_file=True, has_column=False, is_compared=False,
+        means="file", has_column=False, is_compared=False,
         summary="Input image file, when no earlier stage makes one.",
     ),
     Knob(
         name="mask", kind="text", stages=("img2img",),
-        names_file=True, has_column=False, is_compared=False,
+        means="file", has_column=False, is_compared=False,
         summary="Image file as large as the input: white is redrawn, black is kept.",
     ),
     Knob(
@@ -246,7 +257,10 @@ _KNOBS = (
         needs="mask",
         infotext="Mask blur", summary="How far the mask's edge is softened, in pixels.",
     ),
-    Knob(name="upscaler", kind="text", stages=("upscale",), summary="Upscaler, A1111 spelling."),
+    Knob(
+        name="upscaler", kind="text", means="name", stages=("upscale",),
+        summary="Upscaler, A1111 spelling.",
+    ),
     Knob(
         name="scale", kind="number", stages=("upscale",), above=0, maximum=16,
         summary="Factor by which both sides grow.",
@@ -259,7 +273,7 @@ KNOBS: Mapping[str, Knob] = {knob.name: knob for knob in _KNOBS}
 INHERITED_BY_IMG2IMG = tuple(knob.name for knob in _KNOBS if knob.is_inherited)
 """Knobs that img2img takes from txt2img when it does not state its own."""
 
-FILE_KNOBS = tuple(knob.name for knob in _KNOBS if knob.names_file)
+FILE_KNOBS = tuple(knob.name for knob in _KNOBS if knob.means == "file")
 """Knobs that name a picture file."""
 
 COMPARED = tuple(knob.name for knob in _KNOBS if knob.is_compared and knob.has_column)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from safelight.backends import GROUP, backend_names, create_backend
+from safelight.allowed_files import RULE, FilesUnder
+from safelight.backends import (
+    BUILT_IN,
+    GROUP,
+    _factory,
+    backend_names,
+    create_backend,
+    option_kinds,
+)
+from safelight.backends.diffusers_engine.loras import find_lora
 from safelight.errors import BackendError, BackendNotInstalled
 
 
@@ -72,3 +83,63 @@ def test_a_built_in_engine_is_found_without_reading_what_is_installed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_option_of_an_engine_says_what_it_is(name: str) -> None:
+    """One that names a file or an address and does not say so could come from a page."""
+    parameters = inspect.signature(_factory(name)).parameters
+    kinds = option_kinds(name)
+    assert set(kinds) == set(parameters) - {"files"}
+    for option, kind in kinds.items():
+        if re.search(r"url|user|password|token|key|verify|headers|local_files_only", option):
+            assert kind == "owner", option
+        if re.search(r"_dir$|_config$|workflow|path|file(?!s_only)", option):
+            assert kind == "file", option
+        if kind == "file":
+            assert "files" in parameters, f"{name} opens {option} itself"
+
+
+def test_how_files_are_opened_is_no_option() -> None:
+    with pytest.raises(BackendError, match="has no option 'files'"):
+        create_backend("comfyui", {"files": "x"})
+
+
+@pytest.mark.parametrize(("name", "option"), [
+    ("comfyui", "workflow"), ("bundled", "model_dir"), ("diffusers", "lora_dir"),
+    ("diffusers", "upscaler_dir"), ("diffusers", "single_file_config"),
+])  # fmt: skip
+@pytest.mark.parametrize("value", ["/etc/passwd", "/etc/none", "/root", "../up", "none.json"])
+def test_a_file_out_of_reach_is_refused_whether_it_is_there_or_not(
+    tmp_path: Path, name: str, option: str, value: str
+) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "up").mkdir()
+    with pytest.raises(BackendError) as caught:
+        create_backend(
+            name, {option: value}, folder=tmp_path / "root", files=FilesUnder((tmp_path / "root",))
+        )
+    if value != "none.json" or option not in ("lora_dir", "upscaler_dir"):
+        assert str(caught.value).endswith(RULE)
+
+
+def test_loras_and_upscalers_come_from_where_they_may(tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    for name in ("ink.safetensors", "old.pt"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "out.safetensors").write_bytes(b"x")
+    (folder / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
+    files = FilesUnder((folder,))
+    assert find_lora("ink", folder, files) == (folder / "ink.safetensors").resolve()
+    assert find_lora(str(folder / "ink.safetensors"), None, files)
+    assert find_lora("old", folder) == folder / "old.pt"
+    for name in ("old", "link", "none"):
+        with pytest.raises(BackendError, match=f"there is no LoRA '{name}' in lora_dir.*ink"):
+            find_lora(name, folder, files)
+    told = set()
+    for name in ("out.safetensors", "none.safetensors"):
+        with pytest.raises(BackendError) as caught:
+            find_lora(f"{tmp_path}/{name}", folder, files)
+        told.add(str(caught.value).replace(name, "X"))
+    assert len(told) == 1

@@ -13,13 +13,26 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from safelight.errors import BackendError, BackendNotInstalled, SafelightError
+from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.errors import BackendError, BackendNotInstalled, FileRefused, SafelightError
 from safelight.knobs import did_you_mean
 from safelight.pipeline.backend import Backend
 
-__all__ = ["GROUP", "backend_names", "create_backend", "has_backend"]
+__all__ = [
+    "BUILT_IN",
+    "GROUP",
+    "OptionKind",
+    "backend_names",
+    "create_backend",
+    "has_backend",
+    "option_kinds",
+]
+
+OptionKind = Literal["plain", "file", "model", "owner"]
+"""What an option of an engine is: anything; a file or folder; a model, by its file or its name; or
+something that only the owner of this machine may say: where requests go, and with which secrets."""
 
 GROUP = "safelight.backends"
 """The entry point group."""
@@ -31,6 +44,9 @@ _BUILT_IN = {
     "fake": "safelight.backends.fake:FakeBackend",
     "webui": "safelight.backends.webui:WebuiBackend",
 }
+
+BUILT_IN = tuple(_BUILT_IN)
+"""The names of the engines of this package."""
 
 
 def backend_names() -> tuple[str, ...]:
@@ -50,14 +66,16 @@ def create_backend(
     options: Mapping[str, Any] = MappingProxyType({}),
     *,
     folder: Path | None = None,
+    files: AllowedFiles = ANY_FILE,
 ) -> Backend:
     """Return the engine *name*, made with *options*.
 
     Args:
         name: Its entry point.
         options: Keywords of its factory.
-        folder: Where relative paths start among the options that the factory's
-            ``path_options`` names; None is the current folder.
+        folder: Where relative paths start among the options that name files; None is the
+            current folder.
+        files: Which files the options and later the requests may name.
 
     Raises:
         BackendNotInstalled: Its package is missing; the message names the missing one.
@@ -65,11 +83,13 @@ def create_backend(
     """
     factory = _factory(name)
     _refuse_unknown_options(name, factory, options)
-    paths = getattr(factory, "path_options", ()) if folder is not None else ()
+    kinds = _kinds_of(factory)
     options = {
-        key: str(folder / value) if key in paths and folder and isinstance(value, str) else value
+        key: _placed(key, value, folder, files) if kinds.get(key) == "file" else value
         for key, value in options.items()
     }
+    if _opens_files(factory):
+        options = {**options, "files": files}
     try:
         backend: Backend = factory(**options)
     except SafelightError:
@@ -77,6 +97,37 @@ def create_backend(
     except (TypeError, ValueError) as error:
         raise BackendError(f"the engine {name!r} refuses its options: {error}") from error
     return backend
+
+
+def option_kinds(name: str) -> Mapping[str, OptionKind]:
+    """Return option -> what it is, for the engine *name*; one that is not in it is not known.
+
+    Engines say it in ``option_kinds``, or at least in ``path_options`` which of them name files.
+
+    Raises:
+        BackendNotInstalled: Its package is missing.
+        BackendError: There is no such engine.
+    """
+    return _kinds_of(_factory(name))
+
+
+def _kinds_of(factory: Any) -> Mapping[str, OptionKind]:
+    kinds: Mapping[str, OptionKind] | None = getattr(factory, "option_kinds", None)
+    return dict.fromkeys(getattr(factory, "path_options", ()), "file") if kinds is None else kinds
+
+
+def _placed(key: str, value: Any, folder: Path | None, files: AllowedFiles) -> Any:
+    if not isinstance(value, str) or (folder is None and not files.is_confined):
+        return value
+    try:
+        return str(files.place(value, folder or Path()))
+    except FileRefused as error:
+        raise BackendError(f"{key} {value!r} {error}") from error
+
+
+def _opens_files(factory: Any) -> bool:
+    """Return whether an engine takes how files are opened: no option of a config, which says it."""
+    return hasattr(factory, "option_kinds") and "files" in inspect.signature(factory).parameters
 
 
 def _factory(name: str) -> Any:
@@ -115,7 +166,8 @@ def _refuse_unknown_options(name: str, factory: Any, options: Mapping[str, Any])
         return
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return
+    known = [each for each in parameters if each != "files" or not _opens_files(factory)]
     for option in options:
-        if option not in parameters:
-            hint = did_you_mean(option, parameters) or f"; it has: {', '.join(parameters)}"
+        if option not in known:
+            hint = did_you_mean(option, known) or f"; it has: {', '.join(known)}"
             raise BackendError(f"the engine {name!r} has no option {option!r}{hint}")

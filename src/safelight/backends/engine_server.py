@@ -8,9 +8,11 @@ are asked again by themselves; whoever posts a job decides what repeating it wou
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +23,7 @@ from safelight.errors import BackendError, BackendUnavailable
 __all__ = ["Answer", "EngineServer"]
 
 _LARGEST_ANSWER = 512 * 2**20
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PAUSES = (0.2, 0.8)
 """Seconds before a question is asked the second and the third time."""
 
@@ -56,6 +59,7 @@ class EngineServer:
         user: For Basic authentication, instead of in the URL.
         password: Belongs to *user*.
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that a quick question may take.
         next_step: What to try when nobody answers, a whole clause.
 
@@ -71,6 +75,7 @@ class EngineServer:
         user: str | None = None,
         password: str | None = None,
         verify: bool | str = True,
+        headers: Mapping[str, str] = MappingProxyType({}),
         timeout: float = 10.0,
         next_step: str = "start it, or check the address",
     ) -> None:
@@ -79,6 +84,7 @@ class EngineServer:
             raise BackendError(
                 f"url must look like http://127.0.0.1:7860, got {_without_login(str(url))!r}"
             )
+        _check_headers(headers)
         self.engine = engine
         self.url = _without_login(url).rstrip("/")
         self._next_step = next_step
@@ -89,6 +95,7 @@ class EngineServer:
             self._client = httpx.Client(
                 base_url=self.url,
                 auth=auth,
+                headers=dict(headers),
                 verify=verify if isinstance(verify, bool) else _authorities(verify),
                 timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
                 trust_env=False,
@@ -210,6 +217,16 @@ class EngineServer:
         if answer.status == 429:
             raise BackendUnavailable(f"{message}; it has too much to do")
         raise BackendError(message)
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse headers that are none; what they say may be secret, and is not told."""
+    if not isinstance(headers, Mapping):
+        raise BackendError("headers must be a table of texts")
+    for name, value in headers.items():
+        fits = isinstance(name, str) and isinstance(value, str) and _HEADER.fullmatch(name)
+        if not fits or not value.isascii() or not value.isprintable():
+            raise BackendError(f"headers.{name} must be a text without line breaks")
 
 
 def _without_login(url: str) -> str:

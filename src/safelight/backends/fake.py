@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from safelight.backends import OptionKind
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable
 from safelight.knobs import KNOBS
@@ -70,6 +71,10 @@ class FakeBackend:
     """
 
     name = "fake"
+    option_kinds: ClassVar[Mapping[str, OptionKind]] = {
+        "seconds_per_step": "plain", "fail_on": "plain", "unavailable_on": "plain",
+        "substitute": "plain",
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safelight.errors import StorageError
+from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.errors import FileRefused, StorageError
 
 __all__ = ["InputFiles"]
 
@@ -20,10 +21,17 @@ class InputFiles:
     Args:
         folder: Where their names start.
         given: Name -> content, for files that somebody else has read already.
+        files: Which may be named, and how they are opened.
     """
 
-    def __init__(self, folder: Path, given: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        given: Mapping[str, bytes] | None = None,
+        files: AllowedFiles = ANY_FILE,
+    ) -> None:
         self.folder = folder
+        self._files = files
         self._given = given or {}
         self._held: dict[str, tuple[bytes, str]] = {}
 
@@ -51,8 +59,9 @@ class InputFiles:
         held = self._held.get(name)
         if held is None:
             try:
-                data = (self.folder / name).read_bytes()
-            except OSError as error:
+                with self._files.open(name, self.folder) as file:
+                    data = file.read()
+            except (OSError, FileRefused) as error:
                 raise StorageError(f"{knob} {name!r} cannot be read: {error}") from error
             held = data, hashlib.sha256(data).hexdigest()
             while len(self._held) >= _HELD:

@@ -162,7 +162,7 @@ class PipelineRunner:
             seed = continues.plan_seed
         if plan is None:
             plan = plan_variants(config, secrets.randbits(32) if seed is None else seed)
-        account = plan_account(config, plan, InputFiles(config.folder))
+        account = plan_account(config, plan, InputFiles(config.folder, files=config.files))
         if continues is not None:
             _refuse_another_plan(config, plan, account, continues)
         elif not asked:

@@ -129,7 +129,7 @@ class SingleRun:
         self._pool, self._archive = environment.pool, environment.archive
         self._variants: dict[int, Variant] = {}
         self._engine: BackendDescription | None = None
-        self._files = InputFiles(spec.config.folder)
+        self._files = InputFiles(spec.config.folder, files=spec.config.files)
         self._identities: Identities | None = None
         self._facts: dict[str, Any] = {}
         self._shares: dict[str, WorkerShare] = {}

@@ -92,7 +92,9 @@ class _Planner:
         self._pack = self._read_pack()
         self._short = self._short_names()
         folder = self._options.wildcards_dir
-        self._files = WildcardFiles(None if folder is None else Path(config.folder, folder))
+        self._files = WildcardFiles(
+            None if folder is None else Path(config.folder, folder), config.files
+        )
         self._templates = Templates(self._files, self._mode, keep=self._kept_tokens())
         expanding = self._options.templates and self._mode != "off"
         self._rules = PromptRules(self._options, self._seed, self._templates if expanding else None)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.backends import OptionKind
+from safelight.errors import BackendError, FileRefused
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
@@ -37,13 +40,21 @@ class BundledBackend:
 
     Args:
         model_dir: Another folder with ``model.json``, ``text.onnx`` and ``unet.onnx``.
+        files: Which folders it may be.
     """
 
     name = "bundled"
-    path_options = ("model_dir",)
+    option_kinds: ClassVar[Mapping[str, OptionKind]] = {"model_dir": "file"}
 
-    def __init__(self, *, model_dir: Path | str | None = None) -> None:
-        self._folder = Path(model_dir) if model_dir is not None else MODEL_FOLDER
+    def __init__(
+        self, *, model_dir: Path | str | None = None, files: AllowedFiles = ANY_FILE
+    ) -> None:
+        self._folder = MODEL_FOLDER
+        if model_dir is not None:
+            try:
+                self._folder = files.model(str(model_dir))
+            except FileRefused as error:
+                raise BackendError(f"model_dir {str(model_dir)!r} {error}") from error
         self._loaded: TextToImageModel | None = None
 
     def describe(self) -> BackendDescription:

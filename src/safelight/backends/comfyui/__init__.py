@@ -10,8 +10,10 @@ import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.backends import OptionKind
 from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.graph_map import GraphMap
 from safelight.backends.comfyui.jobs import ComfyJobs, Job, JobTookTooLong, ran_graph
@@ -51,6 +53,7 @@ class ComfyuiBackend:
         user: For Basic authentication, where a proxy asks for it.
         password: Belongs to *user*.
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that one picture may take, waiting in the queue included.
         workflow: File of a workflow of the user's own, in the API format.
         map: Where knobs stand in it: ``"txt2img.steps"`` -> ``"3.inputs.steps"``.
@@ -59,13 +62,18 @@ class ComfyuiBackend:
         clip: Its text encoder, or two of them.
         clip_type: What ComfyUI's CLIPLoader calls their kind.
         vae: VAE, where a request names none.
+        files: How the workflow is opened.
 
     Raises:
         BackendError: An option is wrong.
     """
 
     name = "comfyui"
-    path_options = ("workflow",)
+    option_kinds: ClassVar[Mapping[str, OptionKind]] = {
+        "url": "owner", "user": "owner", "password": "owner", "verify": "owner",
+        "headers": "owner", "timeout": "plain", "workflow": "file", "map": "plain",
+        "output": "plain", "unet": "plain", "clip": "plain", "clip_type": "plain", "vae": "plain",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -74,6 +82,7 @@ class ComfyuiBackend:
         user: str | None = None,
         password: str | None = None,
         verify: bool | str = True,
+        headers: Mapping[str, str] = _EMPTY,
         timeout: float = 600.0,
         workflow: str | None = None,
         map: Mapping[str, Any] = _EMPTY,  # noqa: A002 - what a config calls it
@@ -82,6 +91,7 @@ class ComfyuiBackend:
         clip: str | Sequence[str] = (),
         clip_type: str = "stable_diffusion",
         vae: str = "",
+        files: AllowedFiles = ANY_FILE,
     ) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise BackendError(f"timeout must be a number of seconds above 0, got {timeout!r}")
@@ -91,13 +101,14 @@ class ComfyuiBackend:
             user=user,
             password=password,
             verify=verify,
+            headers=headers,
             timeout=min(30.0, timeout),
             next_step="start ComfyUI, or set url in the backend's table",
         )
         self._client_id = str(uuid.uuid4())
-        self._login = _login(url, user, password, verify)
+        self._login = _login(url, user, password, verify, headers)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
-        self._own = (workflow, map, output)
+        self._own = (workflow, map, output, files)
         self._map = _graph_map(*self._own)
         loaders = _loaders(unet, clip, clip_type, vae)
         self._loaders = loaders
@@ -344,7 +355,9 @@ def _real_sides(used: Mapping[str, Any], width: int, height: int) -> dict[str, A
     return {**sides, "hires_scale": scale}
 
 
-def _graph_map(workflow: str | None, mapping: Mapping[str, Any], output: str) -> GraphMap | None:
+def _graph_map(
+    workflow: str | None, mapping: Mapping[str, Any], output: str, files: AllowedFiles
+) -> GraphMap | None:
     if workflow is None:
         if mapping or output:
             raise BackendError("map and output belong to a workflow of your own; set workflow")
@@ -353,7 +366,7 @@ def _graph_map(workflow: str | None, mapping: Mapping[str, Any], output: str) ->
         raise BackendError("workflow must be a file name and map a table")
     if not isinstance(output, str):
         raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
-    return GraphMap(workflow, mapping, output)
+    return GraphMap(workflow, mapping, output, files)
 
 
 def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> Loaders:
@@ -368,7 +381,13 @@ def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> 
     return Loaders(unet=unet, clip=clips, clip_type=clip_type, vae=vae)
 
 
-def _login(url: str, user: str | None, password: str | None, verify: bool | str) -> Login:
+def _login(
+    url: str,
+    user: str | None,
+    password: str | None,
+    verify: bool | str,
+    headers: Mapping[str, str],
+) -> Login:
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
@@ -376,4 +395,5 @@ def _login(url: str, user: str | None, password: str | None, verify: bool | str)
         user=user if user is not None else parts.username or "",
         password=password if password is not None else parts.password or "",
         verify=verify,
+        more=headers,
     )

@@ -10,9 +10,9 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place, is_link
 from safelight.backends.comfyui.native_names import (
     named_by_us,
@@ -21,7 +21,7 @@ from safelight.backends.comfyui.native_names import (
 )
 from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
 from safelight.backends.input_picture import input_picture
-from safelight.errors import BackendError
+from safelight.errors import BackendError, FileRefused
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
 
@@ -41,14 +41,21 @@ class GraphMap:
         mapping: ``"txt2img.steps"`` -> ``"3.inputs.steps"``, ``"KSampler.steps"``,
             ``"@My sampler.steps"``, or a list of such.
         output: Id or title of the node whose pictures are taken; empty: the only one there is.
+        files: How the file is opened.
 
     Raises:
         BackendError: The file is no such workflow, or the map does not fit it.
     """
 
-    def __init__(self, path: str, mapping: Mapping[str, Any], output: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        mapping: Mapping[str, Any],
+        output: str = "",
+        files: AllowedFiles = ANY_FILE,
+    ) -> None:
         self._path = path
-        self._nodes = _read(path)
+        self._nodes = _read(path, files)
         if not mapping:
             raise BackendError(
                 f"workflow {path} needs a map of knobs, such as"
@@ -302,9 +309,12 @@ def _apart(
     return [(name, name) for name in names]
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str, files: AllowedFiles) -> dict[str, Any]:
     try:
-        loaded = json.loads(Path(path).read_text("utf-8"))
+        with files.open(path) as file:
+            loaded = json.loads(file.read().decode("utf-8"))
+    except FileRefused as error:
+        raise BackendError(f"workflow {path!r} {error}") from error
     except OSError as error:
         raise BackendError(f"workflow {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -14,8 +14,9 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,21 +38,24 @@ class Login:
         user: For Basic authentication; empty for none.
         password: Belongs to *user*.
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        more: Headers that are sent beside.
     """
 
     user: str = ""
     password: str = ""
     verify: bool | str = True
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Login(...)"
 
     def headers(self) -> dict[str, str]:
-        """Return the header that says so."""
+        """Return the headers that say so."""
         if not self.user:
-            return {}
+            return dict(self.more)
         pair = f"{self.user}:{self.password}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+        basic = {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+        return {**self.more, **basic}
 
     def trust(self) -> ssl.SSLContext:
         """Return what decides over a server's certificate."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.backends import OptionKind
 from safelight.backends.diffusers_engine.drawing import Drawing
 from safelight.backends.diffusers_engine.loaded_model import (
     LoadedModel,
@@ -22,7 +24,7 @@ from safelight.backends.diffusers_engine.loras import lora_content
 from safelight.backends.diffusers_engine.schedules import SAMPLER_NAMES, SCHEDULE_NAMES
 from safelight.backends.file_contents import content_of
 from safelight.backends.upscalers import own_upscalers, upscaled, upscaler_contents
-from safelight.errors import BackendError
+from safelight.errors import BackendError, FileRefused
 from safelight.pipeline.backend import (
     BackendDescription,
     EngineSetup,
@@ -55,10 +57,15 @@ class DiffusersBackend:
         upscaler_dir: A folder with more upscalers in ncnn's format.
         batches: ``together`` draws a batch in one call, ``apart`` picture by picture;
             ``auto`` is apart on a processor, where one call saves nothing.
+        files: Which files options and requests may name.
     """
 
     name = "diffusers"
-    path_options = ("lora_dir", "upscaler_dir", "single_file_config")
+    option_kinds: ClassVar[Mapping[str, OptionKind]] = {
+        "model": "model", "dtype": "plain", "device": "plain", "local_files_only": "owner",
+        "variant": "plain", "revision": "plain", "single_file_config": "file",
+        "lora_dir": "file", "upscaler_dir": "file", "batches": "plain",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class DiffusersBackend:
         lora_dir: Path | str | None = None,
         upscaler_dir: Path | str | None = None,
         batches: str = "auto",
+        files: AllowedFiles = ANY_FILE,
     ) -> None:
         _check_text("model", model)
         _check_text("device", device)
@@ -86,7 +94,12 @@ class DiffusersBackend:
             raise BackendError(f"local_files_only must be true or false, got {local_files_only!r}")
         self._lora_dir = _folder("lora_dir", lora_dir)
         self._networks_dir = _folder("upscaler_dir", upscaler_dir)
-        self._default, self._batches = model, batches
+        self._default, self._batches, self._files = model, batches, files
+        if single_file_config is not None:
+            try:
+                single_file_config = str(files.model(single_file_config))
+            except FileRefused as error:
+                raise BackendError(f"single_file_config {single_file_config!r} {error}") from error
         self._source = ModelSource(
             dtype=dtype,
             device=device,
@@ -94,6 +107,7 @@ class DiffusersBackend:
             variant=variant,
             revision=revision,
             single_file_config=single_file_config,
+            files=files,
         )
         self._loaded: LoadedModel | None = None
 
@@ -137,7 +151,9 @@ class DiffusersBackend:
         if self._default:
             defaults["model"] = self._default
             models[self._default] = self._source.content(self._default)
-        loras = {name: lora_content(name, self._lora_dir) for name in named.get("lora", ())}
+        loras = {
+            name: lora_content(name, self._lora_dir, self._files) for name in named.get("lora", ())
+        }
         unknown = [f"what is in the model {name!r}" for name in models if not models[name]]
         unknown += [f"what is in the LoRA {name!r}" for name in loras if not loras[name]]
         return EngineSetup(
@@ -146,14 +162,16 @@ class DiffusersBackend:
             contents={
                 "model": {name: content for name, content in models.items() if content},
                 "lora": {name: content for name, content in loras.items() if content},
-                "upscaler": upscaler_contents(named.get("upscaler", ()), self._networks_dir),
+                "upscaler": upscaler_contents(
+                    named.get("upscaler", ()), self._networks_dir, self._files
+                ),
             },
             untold=tuple(unknown),
         )
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return the samplers and schedules that diffusers has, and our upscalers."""
-        upscalers = own_upscalers(self._networks_dir)
+        upscalers = own_upscalers(self._networks_dir, self._files)
         return {
             "sampler": SAMPLER_NAMES,
             "scheduler": SCHEDULE_NAMES,
@@ -164,7 +182,7 @@ class DiffusersBackend:
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Draw, redraw or enlarge."""
         if isinstance(request, UpscaleRequest):
-            return upscaled(request, on_step, networks_dir=self._networks_dir)
+            return upscaled(request, on_step, networks_dir=self._networks_dir, files=self._files)
         model = self._model(request.model or self._default)
         on_processor = model.pipe.device.type == "cpu"
         together = self._batches == "together" or (self._batches == "auto" and not on_processor)
@@ -174,6 +192,7 @@ class DiffusersBackend:
             on_step,
             lora_dir=self._lora_dir,
             networks_dir=self._networks_dir,
+            files=self._files,
             together=together,
         )
         return drawing.carry_out()

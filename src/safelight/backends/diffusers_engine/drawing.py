@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.diffusers_engine.loaded_model import LoadedModel, libraries, quiet
-from safelight.backends.diffusers_engine.loras import use_loras
+from safelight.backends.diffusers_engine.loras import is_path, use_loras
 from safelight.backends.diffusers_engine.schedules import Schedule, make_schedule
 from safelight.backends.input_picture import input_picture
 from safelight.backends.noise_levels import noise_levels
@@ -73,6 +74,7 @@ class Drawing:
         on_step: Told of every step.
         lora_dir: Where LoRAs are.
         networks_dir: Where the user's upscalers are.
+        files: Which files may be used.
         together: Draw the pictures of a batch in one call.
     """
 
@@ -84,12 +86,13 @@ class Drawing:
         *,
         lora_dir: Path | None,
         networks_dir: Path | None,
+        files: AllowedFiles = ANY_FILE,
         together: bool,
     ) -> None:
         self._model = model
         self._request = request
         self._lora_dir = lora_dir
-        self._networks_dir = networks_dir
+        self._networks_dir, self._files = networks_dir, files
         self._together = together
         self._warnings: list[str] = []
         self._progress = _Progress(on_step=on_step, planned=[])
@@ -131,14 +134,14 @@ class Drawing:
     def _take_loras(self) -> str:
         prompt, loras = split_loras(self._request.prompt)
         if loras and self._lora_dir is None:
-            known = [lora for lora in loras if Path(lora.name).expanduser().is_file()]
+            known = [lora for lora in loras if is_path(lora.name, self._files)]
             for lora in loras:
                 if lora not in known:
                     self._warnings.append(
                         f"the LoRA {lora.name!r} had no effect: the option lora_dir is not set"
                     )
             loras = tuple(known)
-        use_loras(self._model, loras, self._lora_dir)
+        use_loras(self._model, loras, self._lora_dir, self._files)
         return prompt
 
     def _warn_of_prompts(self) -> None:
@@ -341,7 +344,9 @@ class Drawing:
     def _second_pass(
         self, hires: _Hires, arguments: Mapping[str, Any], seed: int, drawn: Image.Image
     ) -> Image.Image:
-        enlarged = upscale(drawn, hires.upscaler, hires.scale, networks_dir=self._networks_dir)
+        enlarged = upscale(
+            drawn, hires.upscaler, hires.scale, networks_dir=self._networks_dir, files=self._files
+        )
         enlarged = _fitted(enlarged, None, None)
         if hires.steps_done < 1:
             self._progress.whole_pass()

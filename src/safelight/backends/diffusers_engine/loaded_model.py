@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safelight.allowed_files import (
+    ANY_FILE,
+    PICKLED,
+    PICKLED_RULE,
+    AllowedFiles,
+    is_pickled,
+)
 from safelight.backends.file_contents import content_of
-from safelight.errors import BackendError, BackendNotInstalled
+from safelight.errors import BackendError, BackendNotInstalled, FileRefused
 
 __all__ = ["INSTALL", "LoadedModel", "ModelSource", "libraries", "pick_device", "quiet"]
 
 INSTALL = 'pip install "safelight[diffusers]"'
 _FILES = (".safetensors", ".ckpt")
+_ENDINGS = frozenset((*_FILES, *PICKLED, ".gguf", ".json"))
+_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _FLOW = ("Flux", "StableDiffusion3")
 _FILE_CLASSES = {
     "v1": "StableDiffusionPipeline",
@@ -102,6 +112,7 @@ class ModelSource:
         variant: Such as ``fp16``; None is the plain files.
         revision: Of a hub repository; None is its newest.
         single_file_config: Folder or repository that tells how single files are built.
+        files: Which models may be named by their path.
     """
 
     dtype: str
@@ -110,6 +121,7 @@ class ModelSource:
     variant: str | None
     revision: str | None
     single_file_config: str | None
+    files: AllowedFiles = ANY_FILE
 
     def content(self, name: str) -> str | None:
         """Return a hash of what is in the model *name*; None where only loading it can tell.
@@ -117,20 +129,46 @@ class ModelSource:
         Of a repository of the hub it is the commit that is in the cache, unless a newer one may
         be downloaded.
         """
-        path = Path(name).expanduser()
-        if path.exists():
+        try:
+            path = self._path(name)
+        except BackendError:  # loading it will say so
+            return None
+        if path is not None and path.exists():
             return content_of(path)
         if not self.local_files_only and self.revision is None:
             return None
+        cached = self._cached(name)
+        return None if cached is None else f"commit {cached.name}"
+
+    def _cached(self, name: str) -> Path | None:
+        """Return the folder of a repository of the hub, when it is on this machine."""
         import huggingface_hub
 
         try:
-            cached = huggingface_hub.try_to_load_from_cache(
+            index = huggingface_hub.try_to_load_from_cache(
                 name, "model_index.json", revision=self.revision
             )
         except ValueError:  # no name of a repository
             return None
-        return f"commit {Path(cached).parent.name}" if isinstance(cached, str) else None
+        return Path(index).parent if isinstance(index, str) else None
+
+    def _path(self, name: str) -> Path | None:
+        """Return the file or folder *name*; None where that is a repository of the hub.
+
+        In a config from a page the form decides, and not what there is: ``owner/name`` without a
+        model's ending is of the hub, everything else a path.
+
+        Raises:
+            BackendError: It may not be used.
+        """
+        if not self.files.is_confined:
+            return Path(name).expanduser()
+        if _HUB_NAME.fullmatch(name) and Path(name).suffix.lower() not in _ENDINGS:
+            return None
+        try:
+            return self.files.model(name)
+        except FileRefused as error:
+            raise BackendError(f"model {name!r} {error}") from error
 
     def load(self, name: str) -> LoadedModel:
         """Load the model *name*: a folder, a single file, or a repository of the hub.
@@ -143,20 +181,24 @@ class ModelSource:
 
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()
-        path = Path(name).expanduser()
-        self._refuse_absent(name, path)
+        path = self._path(name)
+        if path is not None:
+            self._refuse_absent(name, path)
         content = self.content(name)
         try:
             with quiet():
-                single = path.suffix in _FILES and path.is_file()
-                pipe = self._from_file(path) if single else self._from_folder(name, path)
+                single = path is not None and path.suffix in _FILES and path.is_file()
+                if path is not None and single:
+                    pipe = self._from_file(path)
+                else:
+                    pipe = self._from_folder(name, path)
                 pipe.to(pick_device(torch, self.device))
         except BackendError:
             raise
         except Exception as error:
             raise BackendError(f"model {name!r} cannot be loaded: {error}{self._hint()}") from error
         pipe.set_progress_bar_config(disable=True)
-        model_hash = f"autov2:{str(content_of(path))[:10]}" if single else None
+        model_hash = f"autov2:{str(content_of(path))[:10]}" if path and single else None
         return LoadedModel(
             name=name, content=content or self.content(name), pipe=pipe, own=pipe.scheduler,
             model_hash=model_hash,
@@ -175,8 +217,10 @@ class ModelSource:
     def _hint(self) -> str:
         return "; set local_files_only = false to download" if self.local_files_only else ""
 
-    def _from_folder(self, name: str, path: Path) -> Any:
+    def _from_folder(self, name: str, path: Path | None) -> Any:
         torch, diffusers = libraries()
+        if path is None:
+            path = self._from_hub(name)
         where = str(path) if path.is_dir() else name
         shared = {"local_files_only": self.local_files_only, "revision": self.revision}
         facts = diffusers.DiffusionPipeline.load_config(where, **shared)
@@ -185,8 +229,29 @@ class ModelSource:
             where,
             torch_dtype=self._dtype(torch, flow=cls.startswith(_FLOW)),
             variant=self.variant,
+            use_safetensors=True if self.files.is_confined else None,
             **shared,
         )
+
+    def _from_hub(self, name: str) -> Path:
+        """Return the folder of a repository that a page names, in which nothing can run code.
+
+        Raises:
+            BackendError: It is not on this machine, or holds what can.
+        """
+        folder = self._cached(name)
+        if folder is None and not self.local_files_only:
+            _, diffusers = libraries()
+            folder = Path(
+                diffusers.DiffusionPipeline.download(
+                    name, revision=self.revision, variant=self.variant, use_safetensors=True
+                )
+            )
+        if folder is None:
+            raise BackendError(f"the model {name!r} of the hub is not on this machine")
+        if any(map(is_pickled, folder.rglob("*"))):
+            raise BackendError(f"model {name!r} {PICKLED_RULE}")
+        return folder
 
     def _from_file(self, path: Path) -> Any:
         torch, diffusers = libraries()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.upscalers.ncnn_networks import KNOWN_NETWORKS, NcnnUpscaler, find_networks
 from safelight.backends.upscalers.spandrel_networks import SpandrelUpscaler, find_network_files
 from safelight.errors import BackendError
@@ -29,21 +30,26 @@ OnTile = Callable[[int, int], None]
 """Told of each finished part of a picture: its number from 1, and how many there are."""
 
 
-def own_upscalers(networks_dir: Path | None = None) -> tuple[str, ...]:
+def own_upscalers(
+    networks_dir: Path | None = None, files: AllowedFiles = ANY_FILE
+) -> tuple[str, ...]:
     """Return the names of the upscalers that work here, in AUTOMATIC1111's spelling.
 
     Args:
         networks_dir: A folder with more networks: pairs of ``.param`` and ``.bin`` files, and
             ``.pth`` or ``.safetensors`` files.
+        files: Which of them may be used.
     """
-    return (*_FILTERS, *_networks(networks_dir))
+    return (*_FILTERS, *_networks(networks_dir, files))
 
 
-def upscaler_contents(names: Iterable[str], networks_dir: Path | None = None) -> dict[str, str]:
+def upscaler_contents(
+    names: Iterable[str], networks_dir: Path | None = None, files: AllowedFiles = ANY_FILE
+) -> dict[str, str]:
     """Return name -> hash of its files, for those of *names* that are networks here."""
     from safelight.backends.file_contents import content_of
 
-    networks = _networks(networks_dir)
+    networks = _networks(networks_dir, files)
     contents = {}
     for name in names:
         if name in networks:
@@ -58,6 +64,7 @@ def upscale(
     scale: float,
     *,
     networks_dir: Path | None = None,
+    files: AllowedFiles = ANY_FILE,
     on_tile: OnTile | None = None,
 ) -> Image.Image:
     """Return *picture* as RGB with both sides *scale* times as long, rounded to whole pixels.
@@ -68,6 +75,7 @@ def upscale(
         scale: Factor of both sides. A network enlarges as often as it must, and Lanczos
             brings its picture to the exact size; one never makes pictures smaller.
         networks_dir: As in :func:`own_upscalers`.
+        files: As there.
         on_tile: Called after each part; what it raises passes through.
 
     Raises:
@@ -82,7 +90,7 @@ def upscale(
         if on_tile is not None:
             on_tile(1, 1)
         return enlarged
-    networks = _networks(networks_dir)
+    networks = _networks(networks_dir, files)
     if name not in networks:
         from safelight.sampler_names import name_hint
 
@@ -93,7 +101,11 @@ def upscale(
 
 
 def upscaled(
-    request: UpscaleRequest, on_step: StepCallback, *, networks_dir: Path | None = None
+    request: UpscaleRequest,
+    on_step: StepCallback,
+    *,
+    networks_dir: Path | None = None,
+    files: AllowedFiles = ANY_FILE,
 ) -> Generation:
     """Carry out *request* with an upscaler of our own; every part of the picture is a step.
 
@@ -109,7 +121,7 @@ def upscaled(
     name = request.upscaler or DEFAULT_UPSCALER
     scale = _DEFAULT_SCALE if request.scale is None else request.scale
     picture = input_picture(request.init_image)
-    result = upscale(picture, name, scale, networks_dir=networks_dir, on_tile=on_step)
+    result = upscale(picture, name, scale, networks_dir=networks_dir, files=files, on_tile=on_step)
     effective: dict[str, Any] = {"upscaler": name, "scale": scale}
     if scale < 1 and name not in _FILTERS:
         effective["upscaler"] = DEFAULT_UPSCALER  # a network cannot make a picture smaller
@@ -120,8 +132,10 @@ def upscaled(
     )
 
 
-def _networks(folder: Path | None) -> Mapping[str, NcnnUpscaler | SpandrelUpscaler]:
-    return {**find_network_files(folder), **find_networks(folder)}
+def _networks(
+    folder: Path | None, files: AllowedFiles
+) -> Mapping[str, NcnnUpscaler | SpandrelUpscaler]:
+    return {**find_network_files(folder, files), **find_networks(folder, files)}
 
 
 def _how_to_get(name: str) -> str:

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.upscalers.tiles import Enlarge, enlarged_in_tiles
-from safelight.errors import BackendError
+from safelight.errors import BackendError, FileRefused
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,20 +57,23 @@ class NcnnUpscaler:
         return enlarged_in_tiles(picture, scale, networks, on_tile)
 
 
-def find_networks(folder: Path | None = None) -> dict[str, NcnnUpscaler]:
+def find_networks(
+    folder: Path | None = None, files: AllowedFiles = ANY_FILE
+) -> dict[str, NcnnUpscaler]:
     """Return name -> upscaler of what is installed; empty without ncnn.
 
     Args:
         folder: The user's own networks. One that AUTOMATIC1111 knows has its name, another is
             called by its file, and its factor is read from it: ``4x_soft.param``, ``soft-x2``.
+        files: Which of the user's own may be used. A ``.bin`` file of ncnn holds numbers only.
     """
     if importlib.util.find_spec("ncnn") is None:
         return {}
     params: dict[str, Path] = {}
-    for place in (_wheel_folder(), folder):
+    for place, allowed in ((_wheel_folder(), ANY_FILE), (folder, files)):
         if place is not None and place.is_dir():
-            files = sorted(place.glob("*.param"))
-            params |= {p.stem: p for p in files if p.with_suffix(".bin").is_file()}
+            pairs = ((p, p.with_suffix(".bin")) for p in sorted(place.glob("*.param")))
+            params |= {p.stem: p for p, w in pairs if w.is_file() and _may(allowed, p, w)}
     upscalers: dict[str, NcnnUpscaler] = {}
     for name, stems in KNOWN_NETWORKS.items():
         networks = {_factor(stem): params.pop(stem) for stem in stems if stem in params}
@@ -79,6 +83,17 @@ def find_networks(folder: Path | None = None) -> dict[str, NcnnUpscaler]:
         if _factor(stem):
             upscalers[stem] = NcnnUpscaler(networks={_factor(stem): param})
     return upscalers
+
+
+def _may(files: AllowedFiles, *paths: Path) -> bool:
+    if not files.is_confined:
+        return True
+    try:
+        for path in paths:
+            files.open(str(path)).close()
+    except (FileRefused, OSError):
+        return False
+    return True
 
 
 def _wheel_folder() -> Path | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.upscalers.tiles import Enlarge, enlarged_in_tiles
-from safelight.errors import BackendError
+from safelight.errors import BackendError, FileRefused
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,14 +54,25 @@ class SpandrelUpscaler:
         return enlarged_in_tiles(picture, scale, {int(network.scale): lambda: enlarge}, on_tile)
 
 
-def find_network_files(folder: Path | None) -> dict[str, SpandrelUpscaler]:
-    """Return name -> upscaler of the files in *folder*; empty where spandrel is missing."""
+def find_network_files(
+    folder: Path | None, files: AllowedFiles = ANY_FILE
+) -> dict[str, SpandrelUpscaler]:
+    """Return name -> upscaler of the files in *folder*; empty where spandrel is missing.
+
+    Args:
+        folder: The user's own networks.
+        files: Which of them may be used.
+    """
     if folder is None or not folder.is_dir():
         return {}
     if any(importlib.util.find_spec(package) is None for package in ("spandrel", "torch")):
         return {}
-    paths = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in _ENDINGS)
-    return {path.stem: SpandrelUpscaler(path=path) for path in paths}
+    upscalers = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in _ENDINGS:
+            with suppress(FileRefused):
+                upscalers[path.stem] = SpandrelUpscaler(path=files.model(str(path)))
+    return upscalers
 
 
 def _loaded(path: Path) -> Any:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
+from safelight.backends import OptionKind
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.webui.dialects import Abilities
 from safelight.backends.webui.jobs import NotBegun
@@ -41,6 +43,7 @@ class WebuiBackend:
         user: For servers started with ``--api-auth``.
         password: Belongs to *user*.
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
+        headers: Sent with every request, such as a proxy's token.
         timeout: Seconds that one request may take.
         previews: Whether to fetch half-done pictures while drawing.
 
@@ -49,6 +52,10 @@ class WebuiBackend:
     """
 
     name = "webui"
+    option_kinds: ClassVar[Mapping[str, OptionKind]] = {
+        "url": "owner", "urls": "owner", "user": "owner", "password": "owner", "verify": "owner",
+        "headers": "owner", "timeout": "plain", "previews": "plain",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class WebuiBackend:
         user: str | None = None,
         password: str | None = None,
         verify: bool | str = True,
+        headers: Mapping[str, str] = MappingProxyType({}),
         timeout: float = 600.0,
         previews: bool = True,
     ) -> None:
@@ -82,6 +90,7 @@ class WebuiBackend:
                     user=user,
                     password=password,
                     verify=verify,
+                    headers=headers,
                     next_step="start it with --api, or check url in the backend's table",
                 ),
                 timeout=timeout,
