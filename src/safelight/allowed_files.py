@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ __all__ = [
     "AllowedFiles",
     "AnyFile",
     "FilesUnder",
+    "is_hub_name",
     "is_pickled",
 ]
 
@@ -60,6 +62,20 @@ _FLAGS = (
 
 _TELLS_NAMES = sys.platform == "linux"
 """Whether the system tells where a file lies that is open."""
+
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_MODEL_ENDINGS = frozenset((*PICKLED, ".safetensors", ".gguf", ".onnx", ".json"))
+
+
+def is_hub_name(name: str) -> bool:
+    """Return whether *name* has the form of a repository of a hub, ``owner/name``.
+
+    The form decides, and not whether there is a folder of that name: what a text means must not
+    depend on that, and whoever sends it must not learn it. What ends like a model is a file.
+    """
+    is_form = _HUB_NAME.fullmatch(name) is not None
+    return is_form and Path(name).suffix.lower() not in _MODEL_ENDINGS
 
 
 def is_pickled(name: str | Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -46,10 +47,14 @@ class BackendChoice:
         name: Entry point name: ``bundled``, ``fake``, ...
         options: Passed to the engine's factory as keywords; may hold secrets, so it never
             enters a record.
+        listed: What the user's list of engines calls it; empty for one that is not in it.
+        named: Files and folders that the list names for it.
     """
 
     name: str = "bundled"
     options: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    listed: str = ""
+    named: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

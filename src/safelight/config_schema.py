@@ -6,12 +6,37 @@ check says more (near names, range texts, 20.0 where 20 is meant) and has the la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from safelight.knobs import KNOBS, STAGES, Knob, Stage
+from safelight.knobs import KNOBS, STAGES, Knob, Stage, TextMeaning
 from safelight.lora_tags import MOST_WEIGHT
 
-__all__ = ["config_schema"]
+__all__ = ["FILE_SETTINGS", "TEXTS", "config_schema"]
+
+TEXTS: Mapping[str, TextMeaning] = {
+    "name": "words",
+    "backend": "name",
+    "backend.name": "name",
+    "randomizer.wildcards_dir": "file",
+    "randomizer.prompt_sr.rules": "words",
+    "randomizer.prompt_sr.rules.search": "words",
+    "randomizer.prompt_sr.rules.replacements": "words",
+    "randomizer.prompt_sr.mode": "name",
+    "randomizer.wildcards.tokens": "words",
+    "randomizer.wildcards.tokens.token": "words",
+    "randomizer.wildcards.tokens.values": "words",
+    "randomizer.wildcards.mode": "name",
+    "randomizer.matrix.slots": "words",
+    "randomizer.matrix.slots.name": "words",
+    "randomizer.matrix.slots.values": "words",
+    "randomizer.matrix.mode": "name",
+    "randomizer.matrix.base_prompt": "words",
+}
+"""What every text of a config is that is no knob; of an engine's options the engine says it."""
+
+FILE_SETTINGS = tuple(path for path, meaning in TEXTS.items() if meaning == "file")
+"""Those that name a file or a folder, as ``table.key``."""
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _SOURCE_MODES = [

@@ -173,8 +173,13 @@ def copy_new_file(
     return None
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write *data* as *path*, replacing what is there in one step.
+
+    Args:
+        path: The file.
+        data: What is to be in it.
+        mode: Who may do what with it, less what the process's umask takes.
 
     Raises:
         OSError: The file could not be written; the old content stays.
@@ -183,7 +188,7 @@ def replace_file(path: Path, data: bytes) -> None:
     while not done:
         token = secrets.token_hex(4)
         temporary = os.fspath(path.with_name(f".{path.name}.{token}{TEMPORARY_SUFFIX}"))
-        handle, guard = _claimed(temporary)
+        handle, guard = _claimed(temporary, mode)
         try:
             _fill(handle, data)
             done = _named(temporary, path, os.replace)
@@ -418,13 +423,13 @@ def _copied(source: Path, handle: int, digest: hashlib._Hash) -> os.stat_result:
     return status
 
 
-def _claimed(temporary: str) -> tuple[int, int]:
+def _claimed(temporary: str, mode: int = 0o666) -> tuple[int, int]:
     """Create *temporary* exclusively; return its handle, and one that holds its lock.
 
     Raises:
         FileExistsError: There is one; perhaps its writer is dead.
     """
-    handle = os.open(temporary, _NEW_FILE, 0o666)
+    handle = os.open(temporary, _NEW_FILE, mode)
     return handle, _guard(handle)
 
 

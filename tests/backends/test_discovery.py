@@ -14,9 +14,9 @@ from safelight.allowed_files import RULE, FilesUnder
 from safelight.backends import (
     BUILT_IN,
     GROUP,
-    _factory,
     backend_names,
     create_backend,
+    engine_factory,
     option_kinds,
 )
 from safelight.backends.diffusers_engine.loras import find_lora
@@ -88,7 +88,7 @@ def test_a_built_in_engine_is_found_without_reading_what_is_installed() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_option_of_an_engine_says_what_it_is(name: str) -> None:
     """One that names a file or an address and does not say so could come from a page."""
-    parameters = inspect.signature(_factory(name)).parameters
+    parameters = inspect.signature(engine_factory(name)).parameters
     kinds = option_kinds(name)
     assert set(kinds) == set(parameters) - {"files"}
     for option, kind in kinds.items():

@@ -18,10 +18,10 @@ from typing import Any
 
 from safelight.application.archived_pictures import ArchivedPictures
 from safelight.application.going_on import continuation_of, resume_note
-from safelight.application.jobs import Job, ready_config, secret_options
+from safelight.application.jobs import Job, engine_for, ready_config
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
-from safelight.backends import create_backend
+from safelight.backends import option_kinds
 from safelight.config import PipelineConfig
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecordWriter
@@ -157,14 +157,14 @@ class EngineRunner:
 
     Args:
         archive: Where pictures and records go.
-        environ: What configs may take from the environment: whoever writes one sees it.
+        environ: The environment, for secrets that the engines of configs take from there.
     """
 
     def __init__(self, archive: Path, environ: Mapping[str, str]) -> None:
         self._archive = Archive(archive)
         self._environ = environ
         self._lock = threading.Lock()
-        self._named = ""
+        self._made_of: tuple[Any, ...] = ()
         self._backend: Backend | None = None
         self._writer = LearningRecordWriter(records_folder(archive))
         recover_interrupted_runs(archive, self._writer)
@@ -201,13 +201,14 @@ class EngineRunner:
 
     def _engine(self, config: PipelineConfig) -> Backend:
         chosen = config.backend
-        options = secret_options(chosen.options, self._environ)
-        named = json.dumps([chosen.name, dict(options)], default=str, sort_keys=True)
+        named = json.dumps([chosen.name, dict(chosen.options)], default=str, sort_keys=True)
+        kinds = option_kinds(chosen.name)
+        names_files = any(kinds.get(option) == "file" for option in chosen.options)
+        made_of = (named, config.files, config.folder if names_files else None)
         with self._lock:
-            if self._backend is None or named != self._named:
+            if self._backend is None or made_of != self._made_of:
                 self._let_go()
-                made = create_backend(chosen.name, options, folder=config.folder)
-                self._backend, self._named = made, named
+                self._backend, self._made_of = engine_for(config, self._environ), made_of
             return self._backend
 
     def _let_go(self) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.archive import Archive
 from safelight.backends import has_backend
-from safelight.errors import ArchiveError, RecordError
+from safelight.config_schema import FILE_SETTINGS
+from safelight.errors import ArchiveError, FileRefused, RecordError
 from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning import LearningRecord
 
@@ -48,11 +49,18 @@ def engine_of(tool: object) -> str | None:
     return name if has_backend(name) else None
 
 
-def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
+def config_of_run(
+    record: LearningRecord, archive: Archive, files: AllowedFiles = ANY_FILE
+) -> dict[str, Any]:
     """Return the config of a run as it was stated, randomizer and engine included.
 
     What records of earlier versions do not hold is made of what they do: the base config, and the
     randomizer's settings as far as they are told.
+
+    Args:
+        record: Of the run.
+        archive: That it is in.
+        files: Which may be named; only of these is it told where they are.
     """
     from safelight.pipeline.continuation import stated_config
 
@@ -60,7 +68,7 @@ def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
     with suppress(RecordError):
         noted = stated_config(record, archive.path)
     if noted is not None:
-        return with_whole_paths(*noted)
+        return with_whole_paths(*noted, files)
     for run in _first_and_own(record, archive):
         stated = run.plan.get("config")
         if isinstance(stated, str):
@@ -75,15 +83,20 @@ def config_of_run(record: LearningRecord, archive: Archive) -> dict[str, Any]:
     return _with_engine(config, record)
 
 
-def with_whole_paths(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def with_whole_paths(
+    config: Mapping[str, Any], folder: Path, files: AllowedFiles = ANY_FILE
+) -> dict[str, Any]:
     """Return *config* with the files that it names relative to *folder* named wholly.
 
-    So that it draws the same from any folder. What is not there stays as it is written.
+    So that it draws the same from any folder. What is not there stays as it is written, and so
+    does what *files* refuses.
     """
 
     def whole(value: Any) -> Any:
-        if isinstance(value, str) and value and os.path.exists(folder / value):  # noqa: PTH110
-            return str((folder / value).resolve())
+        if isinstance(value, str) and value:
+            with suppress(FileRefused, OSError, ValueError):
+                place = files.place(value, folder)
+                return str(place.resolve()) if place.exists() else value
         return value
 
     whole_config: dict[str, Any] = dict(config)
@@ -92,7 +105,7 @@ def with_whole_paths(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             whole_config[stage] = {k: whole(v) if k in FILE_KNOBS else v for k, v in own.items()}
     if isinstance(randomizer := whole_config.get("randomizer"), Mapping):
         whole_config["randomizer"] = {
-            k: whole(v) if k == "wildcards_dir" else v for k, v in randomizer.items()
+            k: whole(v) if f"randomizer.{k}" in FILE_SETTINGS else v for k, v in randomizer.items()
         }
     if isinstance(backend := whole_config.get("backend"), Mapping):
         whole_config["backend"] = {k: v if k == "name" else whole(v) for k, v in backend.items()}

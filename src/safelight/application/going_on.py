@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safelight.application.engine_list import NO_ENGINES, EngineList
 from safelight.application.jobs import Job, ready_config, ready_job
 from safelight.archive import Archive
 from safelight.config import PipelineConfig
@@ -42,6 +44,7 @@ def job_of_run(
     environ: Mapping[str, str],
     *,
     ask: bool = True,
+    engines: EngineList = NO_ENGINES,
 ) -> Job:
     """Return the job that *record* is a run of.
 
@@ -52,12 +55,13 @@ def job_of_run(
         overrides: ``stage.knob=value`` texts, as they were given the first time.
         environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
+        engines: The user's list; of a config out of the journal it alone says where requests go.
 
     Raises:
         ConfigError: The config is at fault, or the journal does not hold it.
     """
     if path is not None:
-        return ready_job(path, overrides, record.plan_seed, environ, ask=ask)
+        return ready_job(path, overrides, record.plan_seed, environ, ask=ask, engines=engines)
     try:
         stated = stated_config(record, archive)
     except RecordError as error:
@@ -71,7 +75,14 @@ def job_of_run(
         )
     source = f"the journal of run {record.run_id}"
     config = PipelineConfig.as_stated(stated[0], folder=stated[1], source=source)
-    return ready_config(config, source, record.plan_seed, environ, ask=ask)
+    try:
+        config = replace(config, backend=engines.as_listed(config.backend))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; or give the config as well: safelight run CONFIG --resume {record.run_id}",
+            source=source,
+        ) from error
+    return ready_config(config, source, record.plan_seed, environ, ask=ask, engines=engines)
 
 
 def continuation_of(archive: Archive, run: str, *, only_failed: bool) -> Continuation:

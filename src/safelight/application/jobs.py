@@ -6,10 +6,11 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safelight.application.engine_list import NO_ENGINES, EngineList
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
 from safelight.errors import BackendError, BackendUnavailable, ConfigError, SafelightError
@@ -17,7 +18,7 @@ from safelight.pipeline.backend import Backend, Closes
 from safelight.pipeline.engine_choices import refuse_unknown_choices
 from safelight.randomizer import RandomizerPlanResult, plan_variants
 
-__all__ = ["Job", "engine_options", "ready_config", "ready_job", "secret_options"]
+__all__ = ["Job", "engine_for", "engine_options", "ready_config", "ready_job", "secret_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def ready_job(
     environ: Mapping[str, str],
     *,
     ask: bool = True,
+    engines: EngineList = NO_ENGINES,
 ) -> Job:
     """Check everything about a config that can be checked without drawing.
 
@@ -69,12 +71,13 @@ def ready_job(
         seed: Seed of the plan; a new one is drawn when it is None.
         environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
+        engines: The user's list.
 
     Raises:
         ConfigError: Something is at fault; the message names the file.
     """
     config = PipelineConfig.from_file(path, overrides)
-    return ready_config(config, str(path), seed, environ, ask=ask)
+    return ready_config(config, str(path), seed, environ, ask=ask, engines=engines)
 
 
 def ready_config(
@@ -85,6 +88,7 @@ def ready_config(
     *,
     ask: bool = True,
     backend: Backend | None = None,
+    engines: EngineList = NO_ENGINES,
 ) -> Job:
     """Check everything about *config* that can be checked without drawing.
 
@@ -95,6 +99,7 @@ def ready_config(
         environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
         backend: That engine, where it is there already.
+        engines: The user's list.
 
     Raises:
         ConfigError: Something is at fault; the message names *source*.
@@ -104,9 +109,10 @@ def ready_config(
     asked = False
     plan_seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     try:
+        if not config.files.is_confined:  # a page's config has its engine by now
+            config = replace(config, backend=engines.of_command(config.backend))
         if backend is None:
-            options = secret_options(config.backend.options, environ)
-            backend = create_backend(config.backend.name, options, folder=config.folder)
+            backend = engine_for(config, environ)
         plan = plan_variants(config, plan_seed)
         with suppress(BackendUnavailable):
             if ask:
@@ -118,6 +124,21 @@ def ready_config(
         kind = "backend: " if isinstance(error, BackendError) else ""
         raise ConfigError(f"{kind}{error}", source=source) from error
     return Job(config, backend, plan, plan_seed, source, asked)
+
+
+def engine_for(config: PipelineConfig, environ: Mapping[str, str]) -> Backend:
+    """Return the engine of *config*, which names no engine of a list any more.
+
+    Args:
+        config: Whose.
+        environ: The environment, for its secrets.
+
+    Raises:
+        ConfigError: A variable is not set.
+        BackendError: There is no such engine, or it refuses its options.
+    """
+    options = secret_options(config.backend.options, environ)
+    return create_backend(config.backend.name, options, folder=config.folder, files=config.files)
 
 
 def engine_options(texts: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -143,7 +164,8 @@ def engine_options(texts: Sequence[str], environ: Mapping[str, str]) -> dict[str
 def secret_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
     """Return *options* with ``env:NAME`` replaced by that variable's value in *environ*.
 
-    So a password need not stand in a file that people share.
+    So a password need not stand in a file that people share. In a table of texts, such as
+    headers, it may stand for each.
 
     Raises:
         ConfigError: The variable is not set.
@@ -152,12 +174,11 @@ def secret_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Ma
 
 
 def _secret(key: str, value: Any, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _secret(f"{key}.{name}", each, environ) for name, each in value.items()}
     if not isinstance(value, str) or not value.startswith("env:"):
         return value
     name = value.removeprefix("env:")
     if name not in environ:
-        raise ConfigError(
-            f"backend.{key} is {value!r}, but {name} is not set in the environment, or may not be"
-            f" taken from it: the page takes what it was started with: safelight serve --env {name}"
-        )
+        raise ConfigError(f"backend.{key} is {value!r}, but {name} is not set in the environment")
     return environ[name]

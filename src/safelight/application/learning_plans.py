@@ -220,6 +220,8 @@ def learning_config(job: Job, plan: LearningPlan) -> dict[str, Any]:
     varied = ", ".join(variable.name for variable in plan.variables)
     chosen = job.config.backend
     backend = {"name": chosen.name, **chosen.options} if chosen.options else chosen.name
+    if chosen.listed:  # what the list says of it, secrets perhaps, stays there
+        backend = job.config.stated.get("backend", chosen.listed)
     title = f"{job.config.name + ': ' if job.config.name else ''}what {varied} do"
     return {**plan.as_config(), "backend": backend, "name": title}
 

@@ -12,6 +12,7 @@ from safelight.archive import Answer, Archive
 from safelight.errors import RequestError
 
 if TYPE_CHECKING:
+    from safelight.application.engine_list import EngineList
     from safelight.archive.transfer import Carried
     from safelight.archive.verification import Verification
     from safelight.config import PipelineConfig
@@ -315,6 +316,7 @@ def run(
     strict: bool = False,
     cancel: CancelToken | None = None,
     on_progress: ProgressCallback | None = None,
+    engines: EngineList | None = None,
 ) -> RunResult:
     """Draw what *config* asks for into *archive*, as ``safelight run`` does.
 
@@ -327,25 +329,28 @@ def run(
         strict: Count a picture that was made otherwise than asked as failed.
         cancel: Set it from another thread to stop.
         on_progress: Told of progress.
+        engines: The user's list, of which configs may name one.
 
     Raises:
         ConfigError: The config is at fault; all of it is told.
         SafelightError: The run could not begin.
     """
     from safelight.application.carrying_out import RunSettings, carry_out
+    from safelight.application.engine_list import NO_ENGINES
     from safelight.application.jobs import ready_config, ready_job
     from safelight.config import PipelineConfig
     from safelight.pipeline.run_result import joined
 
     opened = archive if isinstance(archive, OpenArchive) else OpenArchive(archive)
+    listed = NO_ENGINES if engines is None else engines
     if isinstance(config, (str, Path)):
-        job = ready_job(Path(config), (), seed, environ)
+        job = ready_job(Path(config), (), seed, environ, engines=listed)
     else:
         if not isinstance(config, (PipelineConfig, Mapping)):
             raise RequestError(f"a config must be a file, a mapping or a config, got {config!r}")
         if not isinstance(config, PipelineConfig):
             config = PipelineConfig.as_stated(config)
-        job = ready_config(config, config.name or "the config", seed, environ)
+        job = ready_config(config, config.name or "the config", seed, environ, engines=listed)
     try:
         results = [
             result

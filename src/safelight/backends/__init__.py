@@ -26,6 +26,7 @@ __all__ = [
     "OptionKind",
     "backend_names",
     "create_backend",
+    "engine_factory",
     "has_backend",
     "option_kinds",
 ]
@@ -81,7 +82,7 @@ def create_backend(
         BackendNotInstalled: Its package is missing; the message names the missing one.
         BackendError: There is no such engine, or it has no such option.
     """
-    factory = _factory(name)
+    factory = engine_factory(name)
     _refuse_unknown_options(name, factory, options)
     kinds = _kinds_of(factory)
     options = {
@@ -108,7 +109,7 @@ def option_kinds(name: str) -> Mapping[str, OptionKind]:
         BackendNotInstalled: Its package is missing.
         BackendError: There is no such engine.
     """
-    return _kinds_of(_factory(name))
+    return _kinds_of(engine_factory(name))
 
 
 def _kinds_of(factory: Any) -> Mapping[str, OptionKind]:
@@ -130,7 +131,13 @@ def _opens_files(factory: Any) -> bool:
     return hasattr(factory, "option_kinds") and "files" in inspect.signature(factory).parameters
 
 
-def _factory(name: str) -> Any:
+def engine_factory(name: str) -> Any:
+    """Return what makes the engine *name*, usually its class.
+
+    Raises:
+        BackendNotInstalled: Its package is missing.
+        BackendError: There is no such engine.
+    """
     load, package = (_built_in, "safelight") if name in _BUILT_IN else _plugin(name)
     try:
         return load(name)

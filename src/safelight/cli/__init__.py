@@ -31,6 +31,7 @@ _COMMANDS = {
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
     "effects": "Show what each knob does to ratings, and how sure that is.",
+    "engines": "List, add and remove the engines that you have named.",
     "export": "Write pictures' data or preference pairs to a file.",
     "find": "Find pictures by what they were made with.",
     "import": "Take in the pictures of other tools, with what they say about themselves.",

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from safelight.application.jobs import engine_options
+from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
-from safelight.cli.options import engine_option, json_option
+from safelight.cli.options import engine_list, engine_option, json_option
+from safelight.config import BackendChoice
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
 
@@ -29,7 +30,10 @@ def command(name: str | None, words: bool, options: tuple[str, ...], as_json: bo
             )
         _show_all(as_json)
         return
-    backend = create_backend(name, engine_options(options, os.environ))
+    chosen = engine_list().of_command(
+        BackendChoice(name=name, options=engine_options(options, os.environ))
+    )
+    backend = create_backend(chosen.name, secret_options(chosen.options, os.environ))
     if words:
         _show_words(backend, as_json)
     else:

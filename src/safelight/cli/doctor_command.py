@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import click
 
 from safelight.application.engine_at import engine_at
-from safelight.application.jobs import engine_options
+from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
-from safelight.cli.options import engine_option, json_option
+from safelight.cli.options import engine_list, engine_option, json_option
+from safelight.config import BackendChoice
 from safelight.pipeline import Backend
 from safelight.pipeline.engine_check import Finding, check_engine
 
@@ -26,8 +27,8 @@ _SIGNS = {"works": "ok", "differs": "~", "fails": "x"}
 def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> None:
     """Find out what works on an engine, by drawing a few tiny pictures.
 
-    ENGINE is the name of an installed engine or the address of a server, such as
-    http://127.0.0.1:7860. Exit status: 0 everything works, 1 something fails.
+    ENGINE is the name of an installed engine, or of one of your list, or the address of a server,
+    such as http://127.0.0.1:7860. Exit status: 0 everything works, 1 something fails.
     """
     backend = _backend(engine, options)
     findings = []
@@ -54,7 +55,8 @@ def _line(finding: Finding) -> str:
 def _backend(engine: str, options: Sequence[str]) -> Backend:
     given = engine_options(options, os.environ)
     if engine in backend_names() or "://" not in engine:
-        return create_backend(engine, given)
+        chosen = engine_list().of_command(BackendChoice(name=engine, options=given))
+        return create_backend(chosen.name, secret_options(chosen.options, os.environ))
     name = engine_at(engine, given)
     click.echo(f"{name} at {engine.rpartition('@')[2]}", err=True)
     return create_backend(name, {"url": engine, **given})

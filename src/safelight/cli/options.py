@@ -6,18 +6,23 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from safelight.randomizer_config import LARGE_PLAN
+
+if TYPE_CHECKING:
+    from safelight.application.engine_list import EngineList
 
 __all__ = [
     "archive_option",
     "archive_words",
     "ask_for_large_plan",
     "check_archive",
+    "configured_folder",
     "engine_choice_options",
+    "engine_list",
     "engine_option",
     "existing_archive_option",
     "json_option",
@@ -83,6 +88,20 @@ def check_archive(path: Path) -> Path:
             f"{path} is no archive: it has none of {', '.join(sorted(ARCHIVE_FOLDERS))}"
         )
     return path
+
+
+def configured_folder() -> Path:
+    """Return where this user's configuration is."""
+    from safelight.application.user_folder import configuration_folder
+
+    return configuration_folder(os.environ, Path(os.path.expanduser("~")), sys.platform)  # noqa: PTH111 - never fails
+
+
+def engine_list() -> EngineList:
+    """Return this user's list of engines."""
+    from safelight.application.engine_list import EngineList
+
+    return EngineList(configured_folder())
 
 
 archive_option = _archive_option()

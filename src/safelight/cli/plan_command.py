@@ -19,7 +19,7 @@ from safelight.cli.headed_table import (
     terminal_width,
     wrapped,
 )
-from safelight.cli.options import json_option, override_option, seed_option
+from safelight.cli.options import engine_list, json_option, override_option, seed_option
 from safelight.config import PipelineConfig, plain
 from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
 
@@ -40,7 +40,7 @@ def command(
     config: Path, overrides: tuple[str, ...], seed: int | None, first: int, as_json: bool
 ) -> None:
     """Show what CONFIG would draw, without drawing it: the size and the first variants."""
-    job = ready_job(config, overrides, seed, os.environ)
+    job = ready_job(config, overrides, seed, os.environ, engines=engine_list())
     variants = list(itertools.islice(job.plan.variants, first))
     if as_json:
         click.echo(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))

@@ -17,6 +17,7 @@ from safelight.application.jobs import Job, ready_job
 from safelight.cli.options import (
     archive_option,
     ask_for_large_plan,
+    engine_list,
     json_option,
     override_option,
     seed_option,
@@ -68,7 +69,7 @@ def command(
     cancel = CancelToken()
     run = resume or retry_failed
     _refuse_odd_requests(configs, seed, resume, retry_failed)
-    archive, ask = request.archive, not request.choice.servers
+    archive, ask, engines = request.archive, not request.choice.servers, engine_list()
     try:
         continues = None
         if run is not None:
@@ -76,9 +77,16 @@ def command(
             continues = continuation_of(archive, run, only_failed=retry_failed is not None)
             config = configs[0] if configs else None
             record = archive.record(run)
-            jobs = [job_of_run(record, archive.path, config, overrides, os.environ, ask=ask)]
+            jobs = [
+                job_of_run(
+                    record, archive.path, config, overrides, os.environ, ask=ask, engines=engines
+                )
+            ]
         else:
-            jobs = [ready_job(path, overrides, seed, os.environ, ask=ask) for path in configs]
+            jobs = [
+                ready_job(path, overrides, seed, os.environ, ask=ask, engines=engines)
+                for path in configs
+            ]
         if dry_run:
             for job in jobs:
                 _show_plan(job, request.as_json)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from safelight.cli.machine_folders import state_folder
-from safelight.cli.options import archive_option
+from safelight.cli.options import archive_option, configured_folder
 
 if TYPE_CHECKING:
     from safelight.web.admission import Admission
@@ -44,9 +44,13 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be 
 @click.option("--behind-proxy", is_flag=True,
               help="Believe X-Forwarded-For of a proxy on this machine: who guesses tokens is"
               " made to wait by address.")  # fmt: skip
-@click.option("--env", "variables", multiple=True, metavar="NAME",
-              help="A variable that configs may name as env:NAME; whoever may start runs can use"
-              " it.")  # fmt: skip
+@click.option("--allow", multiple=True, metavar="DIR",
+              type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="A folder below which configs from the page may name files; may be"
+              " repeated.")  # fmt: skip
+@click.option("--env", "variables", multiple=True, metavar="NAME", hidden=True,
+              help="Not needed any more: safelight engines says which variables are"
+              " used.")  # fmt: skip
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def command(
     archive: Path,
@@ -57,6 +61,7 @@ def command(
     no_token: bool,
     typed: str | None,
     behind_proxy: bool,
+    allow: tuple[Path, ...],
     variables: tuple[str, ...],
     opens: bool,
 ) -> None:
@@ -79,9 +84,9 @@ def command(
             if host not in _LOOPBACK
             else "--no-token lets everyone in; leave it out, or the token"
         )
-    missing = [name for name in variables if name not in os.environ]
-    if missing:
-        raise click.UsageError(f"--env: {', '.join(missing)} is not set in the environment")
+    if variables:
+        click.echo("--env has no effect any more: engines of your list name what they take from the"
+                   " environment; see safelight engines", err=True)  # fmt: skip
     import uvicorn
 
     from safelight.application.carrying_out import EngineRunner
@@ -95,10 +100,13 @@ def command(
     listening = _listening(host, port)
     number = listening.getsockname()[1]
     admission = None if no_token else _admission(archive, number, tokens)
-    runner = EngineRunner(archive, {name: os.environ[name] for name in variables})
+    runner = EngineRunner(archive, os.environ)
     controller = PipelineController(runner)
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
-    app = create_app(Archive(archive), controller, admission=admission, hosts=hosts)
+    app = create_app(
+        Archive(archive), controller, admission=admission, hosts=hosts, allow=allow,
+        settings=configured_folder(),
+    )  # fmt: skip
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/"
     config = uvicorn.Config(

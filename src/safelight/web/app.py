@@ -20,6 +20,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from safelight.application.allowed_folders import AllowedFolders
+from safelight.application.engine_list import EngineList
+from safelight.application.page_configs import PageConfigs
 from safelight.archive import Archive
 from safelight.controller import PipelineController
 from safelight.errors import (
@@ -30,7 +33,7 @@ from safelight.errors import (
     StorageError,
     sentence_of,
 )
-from safelight.web import browse, compare, learn, live, look, rating, runs, sign_in
+from safelight.web import browse, compare, learn, live, look, places, rating, runs, sign_in
 from safelight.web.admission import Admission
 from safelight.web.description import description
 from safelight.web.guard import LOOPBACK, Guard
@@ -44,7 +47,7 @@ _THREADS = 6
 _THIS_MACHINE = ("127.0.0.1", "::1")
 _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect)
 _ErrorHandler = Callable[[Request, Exception], Response]
-_PARTS = (browse, look, compare, rating, runs, learn, live)
+_PARTS = (browse, look, compare, rating, runs, learn, live, places)
 
 
 def create_app(
@@ -53,6 +56,8 @@ def create_app(
     *,
     admission: Admission | None = None,
     hosts: Sequence[str] = LOOPBACK,
+    allow: Sequence[Path] = (),
+    settings: Path | None = None,
 ) -> Starlette:
     """Return the light table over *archive*.
 
@@ -62,6 +67,9 @@ def create_app(
         admission: Lets people in, as owners or as guests; without it everybody is an owner.
         hosts: Names under which browsers may call it; empty for every name, which is safe
             only where people are let in.
+        allow: Folders below which configs from the page may name files, beside the archive's
+            pictures.
+        settings: The folder of the owner's lists of engines and of folders; None is no such list.
 
     Raises:
         ValueError: Every name is let through, and everybody is.
@@ -69,7 +77,11 @@ def create_app(
     if not hosts and admission is None:
         raise ValueError("hosts may be empty only where an admission says who is let in")
     folder = archive.path if isinstance(archive, Archive) else Path(archive)
-    table = LightTable.of(folder, controller, signs_in=admission is not None)
+    configs = PageConfigs(
+        archive=folder, allow=tuple(allow), engines=EngineList(settings),
+        folders=AllowedFolders(settings),
+    )  # fmt: skip
+    table = LightTable.of(folder, controller, signs_in=admission is not None, configs=configs)
     strangers, known = sign_in.routes(table, admission)
 
     @asynccontextmanager

@@ -111,6 +111,17 @@ def description() -> dict[str, Any]:
                 **_question("The queue and its progress."),
                 **_order("Start a config.", config, "202"),
             },
+            "/api/engines": {
+                **_question("Engines that configs from here may name."),
+                **_order("Name an engine.", _object(("name", "url"), name=_TEXT, url=_TEXT), "201"),
+            },
+            "/api/folders": {
+                **_question("Folders below which configs from here may name files."),
+                **_order("Add one.", _object(("folder",), folder=_TEXT), "201"),
+                **_order(
+                    "Take one out again.", _object(("folder",), folder=_TEXT), method="delete"
+                ),
+            },
             "/api/runs/{run_id}/go-on": {
                 "post": {
                     "summary": "Go on with a run that did not get to its end.",

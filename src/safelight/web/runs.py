@@ -24,6 +24,7 @@ from safelight.pipeline.continuation import stated_config
 from safelight.randomizer import RandomizerPlanResult, plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.look import known_picture
+from safelight.web.places import engine_names
 from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
 
 __all__ = ["routes"]
@@ -45,11 +46,11 @@ class _Number(msgspec.Struct):
     number: int
 
 
-def _read(given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
+def _read(table: LightTable, given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
     """Return the checked config and the tree that it was made of.
 
     Raises:
-        ConfigError: It breaks rules; all are told.
+        ConfigError: It breaks rules, or says what a page may not; all is told.
     """
     data = given.config
     if given.toml.strip():
@@ -58,7 +59,7 @@ def _read(given: _Config) -> tuple[PipelineConfig, dict[str, Any]]:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"is not TOML: {error}") from error
     try:
-        return PipelineConfig.as_stated(data), data
+        return table.configs.read(data), data
     except RecursionError as error:
         raise ConfigError("the config nests too deep") from error
 
@@ -83,13 +84,13 @@ def _cost(table: LightTable, config: PipelineConfig, plan: RandomizerPlanResult)
 
 
 def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
-    config, data = _read(given)
+    config, data = _read(table, given)
     plan = plan_variants(config, 0)
     first = list(itertools.islice(plan.variants, 6))
     repeated = repeated_variants(plan, _MOST_COMPARED)
     return {
         "title": config.name or "unnamed config",
-        "backend": config.backend.name,
+        "backend": config.backend.listed or config.backend.name,
         "stages": list(config.stages),
         "mode": plan.mode,
         "plan_size": plan.plan_size,
@@ -135,6 +136,13 @@ def _starting_config(table: LightTable, digest: str | None) -> dict[str, Any]:
     return config_of_picture(known.config, known.record, name)
 
 
+def _engines(table: LightTable) -> list[str]:
+    try:
+        return engine_names(table)
+    except ConfigError:  # starting a run on one of them says what is wrong with the list
+        return []
+
+
 _UNFINISHED = ("partial", "failed", "cancelled", "interrupted")
 
 
@@ -143,7 +151,7 @@ def _config_to_go_on(table: LightTable, run_id: str) -> PipelineConfig:
 
     Raises:
         NotThere: The run got to its end, or its journal does not hold its config.
-        ConfigError: The config is at fault by now.
+        ConfigError: The config is at fault by now, or says what a page may not.
     """
     record = table.record(run_id)
     try:
@@ -153,7 +161,7 @@ def _config_to_go_on(table: LightTable, run_id: str) -> PipelineConfig:
     if record.status not in _UNFINISHED or stated is None or record.plan_seed is None:
         raise NotThere(f"run {record.run_id} cannot go on from here")
     config, folder = stated
-    return PipelineConfig.as_stated(config, folder=folder, continues=record.run_id)
+    return table.configs.going_on(config, folder, record.run_id)
 
 
 def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
@@ -182,13 +190,13 @@ def routes(table: LightTable) -> list[Route]:
         toml = request.query_params.get("toml", "")
         return table.page(
             request, "new_run", sections=list(_fields()), begin=begin, toml=toml,
-            like=request.query_params.get("like", ""),
+            like=request.query_params.get("like", ""), engines=_engines(table),
         )  # fmt: skip
 
     def one_run(request: Request) -> Response:
         record = table.record(request.path_params["run_id"])
         table.pictures.remember((o.sha256, o.path) for o in record.outputs)
-        config = config_of_run(record, table.archive)
+        config = config_of_run(record, table.archive, table.configs.shown_files())
         shown = [o for o in record.outputs if len(o.sha256) == 64]
         return table.page(
             request, "run", record=record, outputs=shown[:200], toml=toml_text(config),
@@ -207,7 +215,7 @@ def routes(table: LightTable) -> list[Route]:
         given = await body_of(request, _Config)
 
         def begin() -> dict[str, Any]:
-            config, _ = _read(given)
+            config, _ = _read(table, given)
             size = plan_variants(config, 0).plan_size
             if size > LARGE_PLAN and given.yes != size:
                 raise ConfigError(

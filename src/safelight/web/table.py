@@ -15,6 +15,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from safelight.application.page_configs import PageConfigs
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError
 from safelight.learning.learning_record import LearningRecord
@@ -47,6 +48,7 @@ class LightTable:
         pictures: Its files.
         ratings: Where what people say goes.
         runs: What was started from here; its controller is None where nothing can be run.
+        configs: Reads configs that come from here.
         signs_in: Whether people are let in, and may sign out.
         closing: Set when the server stops, so that pages that listen are let go.
     """
@@ -55,12 +57,19 @@ class LightTable:
     pictures: Pictures
     ratings: RatingStore
     runs: RunQueue
+    configs: PageConfigs
     signs_in: bool = False
     closing: threading.Event = field(default_factory=threading.Event, repr=False)
     _pages: jinja2.Environment = field(repr=False)
 
     @staticmethod
-    def of(archive: Path, controller: PipelineController | None, *, signs_in: bool) -> LightTable:
+    def of(
+        archive: Path,
+        controller: PipelineController | None,
+        *,
+        signs_in: bool,
+        configs: PageConfigs | None = None,
+    ) -> LightTable:
         """Return the table over the archive folder *archive*."""
         held = HeldArchive(archive)
         pages = jinja2.Environment(
@@ -76,6 +85,7 @@ class LightTable:
             pictures=Pictures(held),
             ratings=RatingStore(ratings_folder(archive)),
             runs=RunQueue(controller),
+            configs=configs or PageConfigs(archive=archive),
             signs_in=signs_in,
             _pages=pages,
         )

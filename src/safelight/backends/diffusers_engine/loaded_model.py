@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +10,9 @@ from typing import Any
 
 from safelight.allowed_files import (
     ANY_FILE,
-    PICKLED,
     PICKLED_RULE,
     AllowedFiles,
+    is_hub_name,
     is_pickled,
 )
 from safelight.backends.file_contents import content_of
@@ -23,8 +22,6 @@ __all__ = ["INSTALL", "LoadedModel", "ModelSource", "libraries", "pick_device", 
 
 INSTALL = 'pip install "safelight[diffusers]"'
 _FILES = (".safetensors", ".ckpt")
-_ENDINGS = frozenset((*_FILES, *PICKLED, ".gguf", ".json"))
-_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _FLOW = ("Flux", "StableDiffusion3")
 _FILE_CLASSES = {
     "v1": "StableDiffusionPipeline",
@@ -155,15 +152,14 @@ class ModelSource:
     def _path(self, name: str) -> Path | None:
         """Return the file or folder *name*; None where that is a repository of the hub.
 
-        In a config from a page the form decides, and not what there is: ``owner/name`` without a
-        model's ending is of the hub, everything else a path.
+        In a config from a page its form decides, and not what there is.
 
         Raises:
             BackendError: It may not be used.
         """
         if not self.files.is_confined:
             return Path(name).expanduser()
-        if _HUB_NAME.fullmatch(name) and Path(name).suffix.lower() not in _ENDINGS:
+        if is_hub_name(name):
             return None
         try:
             return self.files.model(name)
