@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import logging
+import os
 import re
 import time
 import uuid
@@ -29,8 +31,12 @@ from safelight.web import create_app
 from safelight.web.admission import Admission
 from safelight.web.guard import LARGEST_BODY
 from safelight.web.held_archive import HeldArchive
+from safelight.web.pictures import OpenPicture, Pictures
 from safelight.web.sessions import Role
 
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 TOKEN = "correct horse battery"
 BASE = "http://127.0.0.1:7860"
 
@@ -305,19 +311,86 @@ def test_a_record_cannot_lead_out_of_the_archive(archive: Path, path: str) -> No
         assert client.get(f"/thumbnails/{'a' * 64}").status_code == 404
 
 
-def test_a_file_that_is_no_picture_says_so(archive: Path) -> None:
-    (archive / "images" / "broken.png").write_bytes(b"<svg onload=alert(1)>")
+def with_record_of(archive: Path, path: str, sha256: str) -> TestClient:
+    """Return the page over *archive*, in which a record names a picture at *path*."""
     output = ImageOutput(
-        variant=0, stage="txt2img", sha256="c" * 64, pixel_sha256="d" * 64, width=8, height=8,
-        path="images/broken.png",
+        variant=0, stage="txt2img", sha256=sha256, pixel_sha256="d" * 64, width=8, height=8,
+        path=path,
     )  # fmt: skip
     with Archive(archive).writer() as writer:
         writer.write(LearningRecord.from_pipeline_context({}, [{}], outputs=(output,)))
-    with TestClient(create_app(archive), base_url=BASE) as client:
+    return TestClient(create_app(archive), base_url=BASE)
+
+
+@pytest.mark.parametrize("start", [b"", b"<svg onload=alert(1)>", b"\x89PNX", b"RIFF____WAVE"])
+def test_a_file_that_is_no_picture_is_not_served(archive: Path, start: bytes) -> None:
+    """Whatever its name is."""
+    (archive / "images" / "broken.png").write_bytes(start)
+    with with_record_of(archive, "images/broken.png", "c" * 64) as client:
+        assert client.get(f"/thumbnails/{'c' * 64}").status_code == 404
+        assert client.get(f"/pictures/{'c' * 64}").status_code == 404
+        assert client.get(f"/api/pictures/{'c' * 64}/metadata").status_code == 404
+
+
+def test_a_picture_that_is_cut_off_says_so(archive: Path) -> None:
+    (archive / "images" / "broken.png").write_bytes(PNG[:20])
+    with with_record_of(archive, "images/broken.png", "c" * 64) as client:
         assert client.get(f"/thumbnails/{'c' * 64}").status_code == 422
         answer = client.get(f"/pictures/{'c' * 64}")
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["ratings/private.jsonl", "ratings/picture.png", "records/picture.png", "picture.png",
+     "images/link.png", "images/folder/picture.png", "images/pipe.png", "images/../picture.png",
+     "images", "images/none.png", "images/a\0.png", "OUTSIDE/picture.png", "OUTSIDE/pipe.png"],
+)  # fmt: skip
+def test_only_pictures_below_the_archives_pictures_are_served(archive: Path, path: str) -> None:
+    """And a pipe keeps nobody waiting."""
+    outside = archive.parent / "outside"
+    outside.mkdir()
+    (archive / "ratings").mkdir(exist_ok=True)
+    (archive / "ratings" / "private.jsonl").write_text('{"rater":"ann"}')
+    for folder in (archive, archive / "ratings", archive / "records", outside):
+        (folder / "picture.png").write_bytes(PNG)
+    (archive / "images" / "link.png").symlink_to(outside / "picture.png")
+    (archive / "images" / "folder").symlink_to(outside)
+    for folder in (archive / "images", outside):
+        os.mkfifo(folder / "pipe.png")
+    path = path.replace("OUTSIDE", str(outside))
+    with with_record_of(archive, path, "c" * 64) as client:
+        assert client.get(f"/api/pictures/{'c' * 64}").json()["has_file"] is False
+        for asked in ("pictures", "thumbnails"):
+            assert client.get(f"/{asked}/{'c' * 64}").status_code == 404
+
+
+def test_what_is_served_is_what_was_looked_at(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name means another file by the time that the picture is sent."""
+    picture = archive / "images" / "mine.png"
+    picture.write_bytes(PNG)
+    secret = archive.parent / "secret.png"
+    secret.write_bytes(b"secret")
+    opened = Pictures.opened
+
+    def swapped(pictures: Pictures, digest: str) -> OpenPicture | None:
+        found = opened(pictures, digest)
+        picture.unlink()
+        picture.symlink_to(secret)
+        return found
+
+    with with_record_of(archive, "images/mine.png", "c" * 64) as client:
+        monkeypatch.setattr(Pictures, "opened", swapped)
+        answer = client.get(f"/pictures/{'c' * 64}?download")
+        assert answer.content == PNG
+        assert answer.headers["content-length"] == str(len(PNG))
+        assert answer.headers["content-disposition"] == 'attachment; filename="mine.png"'
+        monkeypatch.undo()
+        assert client.get(f"/pictures/{'c' * 64}").status_code == 404
+        assert client.head("/api/runs").status_code == 200
 
 
 def test_a_thumbnail_is_made_once_and_small(client: TestClient, archive: Path) -> None:

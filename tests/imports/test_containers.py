@@ -10,10 +10,11 @@ import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, features
 
 from safelight.errors import ImageError
 from safelight.formats.file_texts import FileTexts
+from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.imports.containers import file_texts, sidecar_text
 from safelight.imports.picture_reader import read_picture, read_texts
 
@@ -194,3 +195,14 @@ def test_xmp_of_draw_things() -> None:
     assert reading.generator == "draw-things"
     knobs = reading.config["txt2img"]
     assert (knobs["prompt"], knobs["steps"], knobs["height"]) == ("a cat", 20, 640)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif", "avif"])
+def test_what_can_be_imported_can_be_shown(kind: str) -> None:
+    """By its content: a name would let anything be served."""
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("Pillow without AVIF")
+    written = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(written, kind)
+    assert media_type(written.getvalue()[:LONGEST_BEGINNING]) == f"image/{kind}"
+    assert media_type(b"\0" + written.getvalue()[: LONGEST_BEGINNING - 1]) is None

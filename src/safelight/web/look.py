@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import msgspec
 from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.application.configs_again import stages_of_picture
@@ -23,6 +23,7 @@ from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.varied_names import dotted
 from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
+from safelight.web.picture_answer import PictureAnswer
 from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
 from safelight.web.roles import GuestRoute, may_ask
 from safelight.web.table import LightTable, NotThere, json_answer
@@ -225,11 +226,12 @@ def routes(table: LightTable) -> list[Route]:
     def metadata(request: Request) -> Response:
         """Tell what the file says of itself, word for word."""
         digest = request.path_params["digest"]
-        file = table.pictures.file(digest)
-        if file is None:
+        opened = table.pictures.opened(digest)
+        if opened is None:
             raise NotThere(f"no file of the archive has the identity {digest[:80]!r}")
         try:
-            texts = _texts(file) if file.suffix.lower() == ".png" else {}
+            with opened.file as file:
+                texts = _texts(file) if opened.kind == "image/png" else {}
         except (OSError, ImageError) as error:
             texts = {"": str(error)}
         return json_answer({"texts": texts})
@@ -240,14 +242,11 @@ def routes(table: LightTable) -> list[Route]:
 
     def file(request: Request) -> Response:
         digest = request.path_params["digest"]
-        path = table.pictures.file(digest)
-        if path is None:
+        opened = table.pictures.opened(digest)
+        if opened is None:
             raise NotThere(f"no file of the archive has the identity {digest[:80]!r}")
         kept = "attachment" if "download" in request.query_params else "inline"
-        return FileResponse(
-            path, media_type=table.pictures.kind(path), headers=_FOREVER,
-            filename=path.name, content_disposition_type=kept,
-        )  # fmt: skip
+        return PictureAnswer(opened, _FOREVER, kept)
 
     async def thumbnail(request: Request) -> Response:
         text = request.query_params.get("side", "384")
@@ -278,11 +277,10 @@ def routes(table: LightTable) -> list[Route]:
     ]
 
 
-def _texts(file: Path) -> dict[str, str]:
-    with file.open("rb") as opened:
-        if opened.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
-            raise ImageError("not a PNG file")
-        return read_png(opened, _MOST_TEXT).texts
+def _texts(file: BinaryIO) -> dict[str, str]:
+    if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
+        raise ImageError("not a PNG file")
+    return read_png(file, _MOST_TEXT).texts
 
 
 async def _is_gone(request: Request) -> bool:

@@ -1,30 +1,42 @@
 """pictures: from a picture's identity to its file and its thumbnail.
 
 A request never names a path. The hash is looked up in the archive's records. A relative path
-found there must lead to a file inside the archive; a whole one, which imported pictures have,
-to a picture file whose bytes have the very hash that was asked for.
+found there must lead, with links followed, to a file below the archive's pictures; a whole one,
+which imported pictures have, to a picture file whose bytes have the very hash that was asked for.
+Either must begin like a picture. A file is opened once, and what is open is looked at and served:
+a record is not trusted to name a picture, nor is a name trusted to mean the same file twice.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
-from safelight.archive_layout import JOURNAL_NAME, running_folder, thumbnails_folder
+from safelight.allowed_files import FilesUnder
+from safelight.archive_layout import (
+    JOURNAL_NAME,
+    pictures_folder,
+    running_folder,
+    thumbnails_folder,
+)
 from safelight.durable_file import write_new_file
-from safelight.errors import ImageError, RecordError
+from safelight.errors import FileRefused, ImageError, RecordError
+from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.formats.shrunk_pictures import shrunk
 from safelight.learning.learning_record import ImageOutput
 from safelight.pipeline.journal import VariantEntry, read_journal
 from safelight.web.held_archive import HeldArchive, step_back
 
-__all__ = ["THUMBNAIL_SIDES", "Pictures", "is_digest"]
+__all__ = ["THUMBNAIL_SIDES", "OpenPicture", "Pictures", "is_digest"]
 
 THUMBNAIL_SIDES = (192, 384, 768)
 """Longest sides in pixels that a thumbnail may have."""
@@ -32,15 +44,31 @@ THUMBNAIL_SIDES = (192, 384, 768)
 _REMEMBERED = 100_000
 _LARGEST = 256 * 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KINDS = {
-    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp",
-    ".jfif": "image/jpeg", ".avif": "image/avif", ".gif": "image/gif", ".apng": "image/png",
-}  # fmt: skip
+_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".jfif", ".avif", ".gif", ".apng"))
 
 
 def is_digest(text: str) -> bool:
     """Return whether *text* is a SHA-256 as records write it."""
     return _DIGEST.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPicture:
+    """A picture's file, open at its beginning; whoever has it closes it.
+
+    Attributes:
+        file: To be read.
+        path: Where it is, with links followed.
+        name: Its own name, as it was recorded.
+        kind: Its media type, told by its content.
+        status: Its size and time.
+    """
+
+    file: BufferedReader
+    path: Path
+    name: str
+    kind: str
+    status: os.stat_result
 
 
 class Pictures:
@@ -68,17 +96,27 @@ class Pictures:
                 self._paths.popitem(last=False)
 
     def file(self, digest: str) -> Path | None:
-        """Return the picture's file, or None when the archive has none."""
+        """Return where the picture's file is, or None when the archive has none."""
+        opened = self.opened(digest)
+        if opened is None:
+            return None
+        opened.file.close()
+        return opened.path
+
+    def opened(self, digest: str) -> OpenPicture | None:
+        """Return the picture's file, open, or None when the archive has none."""
         if not is_digest(digest):
             return None
         path = self._paths.get(digest) or self._looked_up(digest)
         if path is None:
             return None
-        return self._outside(path, digest) if Path(path).is_absolute() else self._inside(path)
-
-    def kind(self, file: Path) -> str:
-        """Return the media type of *file*, by its name."""
-        return _KINDS.get(file.suffix.lower(), "application/octet-stream")
+        try:
+            opened = self._outside(path) if Path(path).is_absolute() else self._inside(path)
+            if opened is None or (Path(path).is_absolute() and not self._is_still(opened, digest)):
+                return None
+        except (OSError, ValueError):
+            return None
+        return opened
 
     def kept_thumbnail(self, digest: str, side: int) -> bytes | None:
         """Return the thumbnail that was made before, None when there is none."""
@@ -101,10 +139,10 @@ class Pictures:
         if not is_digest(digest) or side not in THUMBNAIL_SIDES:
             return None
         kept = self.kept_thumbnail(digest, side)
-        file = self.file(digest) if kept is None else None
-        if file is None:
+        opened = self.opened(digest) if kept is None else None
+        if opened is None:
             return kept
-        small = self._makers.submit(_shrunk, file, side).result()
+        small = self._makers.submit(_shrunk, opened, side).result()
         folder = self._thumbnails(digest, side)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +155,7 @@ class Pictures:
         """Return (run_id, variant, picture) of the runs that go on now, oldest first."""
         pictures = []
         running = running_folder(self._archive.path)
+        files = FilesUnder((pictures_folder(self._archive.path),))
         try:
             names = sorted(path.name for path in running.iterdir() if path.name[0] != ".")
         except OSError:
@@ -124,9 +163,10 @@ class Pictures:
         for name in names:
             try:
                 journal = Path((running / name).read_text("utf-8")) / JOURNAL_NAME
-                inside = self._inside(journal.as_posix())
-                entries = read_journal(inside)[1] if inside else []
-            except (OSError, RecordError, UnicodeDecodeError):
+                files.open(journal.as_posix(), self._archive.path).close()
+                place = files.place(journal.as_posix(), self._archive.path)
+                entries = read_journal(place)[1]
+            except (OSError, FileRefused, RecordError, UnicodeDecodeError):
                 continue
             pictures += [(name, entry, output) for entry in entries for output in entry.outputs]
         self.remember((output.sha256, output.path) for _, _, output in pictures)
@@ -141,44 +181,71 @@ class Pictures:
         self.remember([(digest, rows[0][0])])
         return str(rows[0][0])
 
-    def _inside(self, path: str) -> Path | None:
-        """Return the file at *path* below the archive; a record is not trusted to name one."""
-        root = self._archive.path.resolve()
-        try:
-            file = (root / path).resolve(strict=True)
-        except (OSError, ValueError):
-            return None
-        return file if file.is_relative_to(root) and file.is_file() else None
+    def _inside(self, path: str) -> OpenPicture | None:
+        """Return the picture at *path* below the archive's pictures."""
+        files = FilesUnder((pictures_folder(self._archive.path),))
+        return _picture(files, path, self._archive.path)
 
-    def _outside(self, path: str, digest: str) -> Path | None:
-        """Return an imported picture's file when it still is that picture, byte for byte."""
-        file = Path(path)
-        try:
-            if file.suffix.lower() not in _KINDS or not file.is_file():
-                return None
-            status = file.stat()
-            seen = (path, status.st_size, status.st_mtime_ns)
-            if self._whole.get(digest) == seen:
-                return file
-            if status.st_size > _LARGEST:
-                return None
-            with file.open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() != digest:
-                    return None
-        except (OSError, ValueError):
+    def _outside(self, path: str) -> OpenPicture | None:
+        """Return the picture at *path*, wherever that is."""
+        if Path(path).suffix.lower() not in _SUFFIXES:
             return None
+        return _picture(FilesUnder((Path(Path(path).anchor),)), path, Path())
+
+    def _is_still(self, opened: OpenPicture, digest: str) -> bool:
+        """Return whether an imported picture still is that picture, byte for byte; else close it.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        status = opened.status
+        seen = (str(opened.path), status.st_size, status.st_mtime_ns)
+        if self._whole.get(digest) == seen:
+            return True
+        try:
+            is_same = (
+                status.st_size <= _LARGEST
+                and hashlib.file_digest(opened.file, "sha256").hexdigest() == digest
+            )
+            opened.file.seek(0)
+        except OSError:
+            opened.file.close()
+            raise
+        if not is_same:
+            opened.file.close()
+            return False
         with self._lock:
             self._whole[digest] = seen
             while len(self._whole) > _REMEMBERED:
                 self._whole.popitem(last=False)
-        return file
+        return True
 
 
-def _shrunk(file: Path, side: int) -> bytes:
+def _picture(files: FilesUnder, path: str, folder: Path) -> OpenPicture | None:
+    """Return the file *path*, open, where it may be named and begins like a picture."""
+    try:
+        place = files.place(path, folder)
+        file = files.open(path, folder)
+    except FileRefused:
+        return None
+    try:
+        kind = media_type(file.read(LONGEST_BEGINNING))
+        file.seek(0)
+        status = os.fstat(file.fileno())
+    except OSError:
+        file.close()
+        raise
+    if kind is None:
+        file.close()
+        return None
+    return OpenPicture(file=file, path=place, name=Path(path).name, kind=kind, status=status)
+
+
+def _shrunk(opened: OpenPicture, side: int) -> bytes:
     written = io.BytesIO()
     try:
-        with file.open("rb") as opened:
-            shrunk(opened, side).save(written, "WEBP", quality=82, method=2)
+        with opened.file as file:
+            shrunk(file, side).save(written, "WEBP", quality=82, method=2)
     except (OSError, ImageError) as error:
-        raise ImageError(f"{file.name} cannot be shown small: {error}") from error
+        raise ImageError(f"{opened.name} cannot be shown small: {error}") from error
     return written.getvalue()
