@@ -769,6 +769,24 @@ class TestThroughAStore(TransferContract):
             Path("one/images/good.png")
         ]
 
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "images/" + "d/" * 600 + "{}.png", "images/" + f"{'d' * 200}/" * 30 + "{}.png",
+            "images/\ud800{}.png", "images/a.png/{}.png",
+            "packs/{}/manifest.json", "packs/{}/runs.parquet", "records/{}.json",
+        ],
+    )  # fmt: skip
+    def test_many_that_are_at_fault_themselves_stop_nobody(self, one: Path, key: str) -> None:
+        """One hostile driver would else keep all others from what comes after."""
+        self.store.objects["images/a.png"] = b"png"
+        for number in range(40):
+            self.store.objects[key.format(number)] = b"\xff"
+        self.store.objects["images/z.png"] = b"png"
+        done = pull_archive(one, self.store)
+        assert (done.files, done.bad_count) == (2, 40)
+        assert (one / "images" / "z.png").exists()
+
     def test_a_store_that_gives_no_answer_any_more_is_given_up(self, one: Path) -> None:
         """And not asked a hundred thousand times."""
         asked = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
@@ -15,6 +16,7 @@ from safelight.archive.packs import MANIFEST, read_pack
 from safelight.archive.transfer import (
     Carried,
     Entry,
+    ItsOwnFault,
     NotItsPicture,
     PackState,
     Vanished,
@@ -47,6 +49,9 @@ from safelight.durable_file import (
 from safelight.errors import ArchiveError, StorageError
 
 __all__ = ["FolderCopy", "checked", "merge_archives"]
+
+_OF_ITS_NAME = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
+"""What the disk says of a name that cannot be there beside those that are."""
 
 
 def merge_archives(target: Path, source: Path, **options: object) -> Carried:
@@ -156,13 +161,15 @@ class FolderCopy:
             self._unflushed.add(target.parent)
             copied = copy_new_file(content, target, modified=modified, sha256s=sha256s, flush=False)
             if copied is None and target.is_dir():
-                raise StorageError(f"{target} is a folder, and in its way")
+                raise ItsOwnFault(f"{target} is a folder, and in its way")
             return copied is not None
         except ContentError as error:
             raise NotItsPicture(f"is not the picture of its record: {error}") from error
         except FileNotFoundError as error:
             raise Vanished(f"is not there any more: {error}") from error
         except OSError as error:
+            if error.errno in _OF_ITS_NAME:
+                raise ItsOwnFault(f"{target} cannot be written: {error}") from error
             raise StorageError(f"{target} cannot be written: {error}") from error
 
     def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:
@@ -175,7 +182,7 @@ class FolderCopy:
                 check_files(manifest, {file: hidden / file for file in files})
                 replace_file(hidden / MANIFEST, manifest)
                 if faults := check_pack(read_pack(hidden), only_hashes=True).faults:
-                    raise StorageError("; ".join(faults))
+                    raise ItsOwnFault("; ".join(faults))
                 added = True
                 try:
                     hidden.rename(folder / name)

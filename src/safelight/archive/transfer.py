@@ -40,6 +40,7 @@ __all__ = [
     "ArchiveCopy",
     "Carried",
     "Entry",
+    "ItsOwnFault",
     "NotItsPicture",
     "PackState",
     "Vanished",
@@ -67,14 +68,20 @@ _MORE_NAMES = range(2, 10)
 _HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
 _LONGEST_NAME = 255
+_LONGEST_KEY = 1024
+"""Bytes of a whole key: what object stores take."""
 
 
 class Vanished(StorageError):
     """A file is not where it was a moment ago."""
 
 
-class NotItsPicture(StorageError):
-    """A picture is another than its records say; that says nothing of what comes after it."""
+class ItsOwnFault(StorageError):
+    """A file, or its name, is at fault itself; that says nothing of what comes after it."""
+
+
+class NotItsPicture(ItsOwnFault):
+    """A picture is another than its records say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +340,7 @@ class _Transfer:
             self._vanished = True
             if self._last:
                 self._bad(key, str(error))
-        except NotItsPicture as error:
+        except (ItsOwnFault, UnicodeError) as error:
             self._bad(key, str(error))
         except (StorageError, ArchiveError, OSError, ValueError, RecursionError) as error:
             self._failing += 1
@@ -415,7 +422,7 @@ class _Transfer:
         if state == "whole":
             return
         if MANIFEST not in files:
-            raise StorageError(f"lacks its {MANIFEST}")
+            raise ItsOwnFault(f"lacks its {MANIFEST}")
         manifest = self._source.read(files[MANIFEST])
         tables = {file: self._content(key) for file, key in files.items() if file != MANIFEST}
         if state == "damaged":
@@ -498,23 +505,23 @@ def check_files(manifest: bytes, files: Mapping[str, Path | bytes]) -> None:
     """Check that *files* are what the manifest of their pack says.
 
     Raises:
-        StorageError: They are not; the message says which.
+        ItsOwnFault: They are not; the message says which.
     """
     try:
         written = json.loads(manifest)
         hashes = {str(name): str(digest) for name, digest in written.get("sha256", {}).items()}
         sizes = {f"{table}.parquet": int(size) for table, size in written["sizes"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StorageError(f"has a damaged {MANIFEST}: {error!r}") from error
+        raise ItsOwnFault(f"has a damaged {MANIFEST}: {error!r}") from error
     for name in {**sizes, **hashes}:
         content = files.get(name)
         if content is None:
-            raise StorageError(f"lacks {name}")
+            raise ItsOwnFault(f"lacks {name}")
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         if size != sizes.get(name, size):
-            raise StorageError(f"{name} has {size:,} bytes, not {sizes[name]:,}")
+            raise ItsOwnFault(f"{name} has {size:,} bytes, not {sizes[name]:,}")
         if name in hashes and _sha256(content) != hashes[name]:
-            raise StorageError(f"{name} is not what was written: its SHA-256 differs")
+            raise ItsOwnFault(f"{name} is not what was written: its SHA-256 differs")
 
 
 def _sha256(content: Path | bytes) -> str:
@@ -562,6 +569,10 @@ def oddity_of(key: str) -> str | None:
         return "its name has signs that not every disk takes"
     if any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME for part in parts):
         return f"its name is longer than {_LONGEST_NAME} bytes"
+    if len(key.encode("utf-8", "surrogatepass")) > _LONGEST_KEY:
+        return f"its place is longer than {_LONGEST_KEY} bytes"
+    if any("\ud800" <= sign <= "\udbff" for sign in key):
+        return "its name has half a character"
     return None
 
 
