@@ -60,6 +60,9 @@ _FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 
+_LONGEST = 4096
+"""Characters of a name; to follow the links in one of a megabyte takes for ever."""
+
 _TELLS_NAMES = sys.platform == "linux"
 """Whether the system tells where a file lies that is open."""
 
@@ -199,22 +202,25 @@ class FilesUnder:
         """Yield the files below a root, wherever links lead; each folder is entered once."""
         roots = self._resolved_roots()
         first = _resolved(str(folder), Path(), roots)
-        if first is None or not os.path.isdir(first):  # noqa: PTH112 - roots are texts here
+        if first is None or not os.path.isdir(first):  # noqa: PTH112 - a text is what it is
             raise FileRefused(RULE)
-        entered: set[str] = set()
-        for path, folders, names in os.walk(folder, followlinks=True):
-            entered.add(os.path.realpath(path))
-            kept = []
-            for name in sorted(folders):
-                real = _resolved(name, Path(path), roots)
-                if not name.startswith(".") and real is not None and real not in entered:
-                    kept.append(name)
-                    entered.add(real)
-            folders[:] = kept
-            for name in sorted(names):
-                real = _resolved(name, Path(path), roots)
-                if real is not None and os.path.isfile(real):  # noqa: PTH113 - as above
-                    yield Path(path, name)
+        pending, entered = [(folder, first)], {first}
+        while pending:
+            path, real = pending.pop()
+            below: list[tuple[Path, str]] = []
+            for entry in _listed(path):
+                # Only a link can lead elsewhere: to follow every name costs a look at each folder.
+                is_link = entry.is_symlink()
+                inside = os.path.join(real, entry.name)  # noqa: PTH118 - as above
+                place = _resolved(entry.name, path, roots) if is_link else inside
+                if place is None:
+                    continue
+                if _is_file(entry):
+                    yield path / entry.name
+                elif _is_folder(entry) and not entry.name.startswith(".") and place not in entered:
+                    entered.add(place)
+                    below.append((path / entry.name, place))
+            pending += reversed(below)
 
     def model(self, name: str, folder: Path = Path()) -> Path:
         """Return the path with every link followed; nothing in it may run code.
@@ -250,6 +256,28 @@ class FilesUnder:
         return tuple(str(_real(root)) for root in (*self.roots, *self.named))
 
 
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
@@ -260,7 +288,7 @@ def _resolved(name: str, folder: Path, roots: tuple[str, ...]) -> str | None:
     ``..`` goes first, as text: what ``link/..`` is depends on where a link leads, and a name that
     goes out through one and comes back would tell that. Nothing is opened.
     """
-    if not name or "\0" in name:
+    if not name or "\0" in name or len(name) > _LONGEST:
         return None
     lexical = os.path.normpath(os.path.abspath(Path(folder, name)))  # noqa: PTH100 - no links yet
     if _is_elsewhere(lexical, roots):

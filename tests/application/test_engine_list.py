@@ -107,6 +107,21 @@ def test_a_page_says_neither_where_requests_go_nor_with_what(
             engines.of_command(choice(name, **option))
 
 
+def test_a_list_at_fault_is_in_the_way_of_those_it_names_only(engines: EngineList) -> None:
+    assert engines.path is not None
+    engines.path.write_text("[engines", "utf-8")
+    for meant in (engines.of_command, engines.of_page, engines.as_listed):
+        assert meant(choice("fake")) == choice("fake")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        engines.of_page(choice("gpu"))
+
+
+def test_headers_come_from_the_list_only(engines: EngineList) -> None:
+    """A config is recorded, and a header may be a secret by any name."""
+    with pytest.raises(ConfigError, match=r"backend\.headers: never comes from a config"):
+        engines.of_command(choice("webui", headers={"X-Team": "red"}))
+
+
 def test_a_page_names_no_other_engine(engines: EngineList) -> None:
     for name in ("red", "/etc/passwd", "gp"):
         with pytest.raises(ConfigError, match="is no engine that a page may name.*gpu"):

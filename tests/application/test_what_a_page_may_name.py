@@ -188,6 +188,14 @@ def test_other_pictures_are_refused_and_nobody_learns_whether_they_are_there(
         assert told == f"img2img.{knob}: {name!r} {RULE}"
 
 
+def test_a_name_of_any_length_is_refused_at_once(place: Place) -> None:
+    """To follow the links in a megabyte of folders would take for ever."""
+    told = place.refusal(**with_picture("a/" * 400_000))
+    assert told.endswith(RULE)
+    assert len(told) < 1100
+    assert len(place.refusal(backend="b" * 400_000, txt2img=DRAWN)) < 1100
+
+
 @posix
 def test_what_varies_is_looked_at_as_well(place: Place) -> None:
     out, none = str(place.outside / "out.png"), str(place.outside / "none.png")

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from backends.backend_contract import Steps, pixels
+from safelight.allowed_files import FilesUnder
 from safelight.backends.upscalers import own_upscalers, upscale, upscaled
 from safelight.backends.upscalers.ncnn_networks import find_networks
+from safelight.backends.upscalers.spandrel_networks import find_network_files
 from safelight.errors import BackendError, GenerationCancelled
 from safelight.pipeline.backend import UpscaleRequest
 
@@ -161,3 +163,21 @@ def test_a_network_of_the_users_own_enlarges(tiny_network: Path) -> None:
     assert len(steps_told) > 1
     with pytest.raises(BackendError, match="upscaler torn.safetensors cannot be loaded"):
         upscale(small, "torn", 2, networks_dir=tiny_network)
+
+
+def test_networks_that_a_page_may_use_are_those_that_run_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And lie, links followed, where the page may name files."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    for name in ("4x.safetensors", "2x.pth", "x4.param", "x4.bin"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "8x.safetensors").write_bytes(b"x")
+    (folder / "8x.safetensors").symlink_to(tmp_path / "8x.safetensors")
+    assert set(find_network_files(folder)) == {"4x", "2x", "8x"}
+    assert set(find_network_files(folder, FilesUnder((folder,)))) == {"4x"}
+    monkeypatch.setattr("safelight.backends.upscalers.ncnn_networks._wheel_folder", lambda: None)
+    assert set(find_networks(folder, FilesUnder((folder,)))) == {"x4"}
+    assert not find_networks(folder, FilesUnder((tmp_path / "other",)))

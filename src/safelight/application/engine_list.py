@@ -35,6 +35,7 @@ __all__ = ["NO_ENGINES", "EngineList", "ListedEngine"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_TOLD = 200
 _HOW = 'name the engine in your list, safelight engines add NAME URL, and write backend = "NAME"'
 
 
@@ -92,7 +93,12 @@ class EngineList:
         Raises:
             ConfigError: The list is at fault, or the config gives a listed engine another address.
         """
-        if choice.listed or choice.name in BUILT_IN:
+        if choice.listed:
+            return choice
+        if choice.name in BUILT_IN:
+            if "headers" in choice.options:  # whatever their names are, they may be secrets
+                message = f"never comes from a config, which is recorded: {_HOW}"
+                raise ConfigError([ConfigFault(path="backend.headers", message=message)])
             return choice
         listed = self.read().get(choice.name)
         if listed is None:
@@ -107,14 +113,16 @@ class EngineList:
         Raises:
             ConfigError: It says what only the list may, or names no engine that a page may.
         """
-        entries = self.read()
+        # A fault of the list is in the way of those that it names only.
+        entries = {} if choice.name in BUILT_IN else self.read()
         listed = entries.get(choice.name)
         if listed is None and choice.name not in BUILT_IN:
             names = (*BUILT_IN, *entries)
-            hint = did_you_mean(choice.name, names) or f"; there are {', '.join(names)}"
+            name = choice.name[:_LONGEST_TOLD]
+            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
             raise ConfigError([ConfigFault(
                 path="backend",
-                message=f"{choice.name!r} is no engine that a page may name{hint}. On the machine"
+                message=f"{name!r} is no engine that a page may name{hint}. On the machine"
                 f" of the page: {_HOW}",
             )])  # fmt: skip
         kinds = option_kinds(listed.backend if listed is not None else choice.name)
@@ -136,8 +144,7 @@ class EngineList:
         Raises:
             ConfigError: The list has no engine at that address.
         """
-        entries = self.read()
-        if choice.name in entries:
+        if choice.name not in BUILT_IN and choice.name in self.read():
             return choice
         kinds = option_kinds(choice.name)
         only_owners = {fault.path.partition(".")[2] for fault in _owners(choice.options, kinds, "")}
@@ -148,7 +155,7 @@ class EngineList:
         plain = {key: value for key, value in choice.options.items() if key not in only_owners}
         addresses = _addresses(choice.options)
         if addresses:
-            for listed in entries.values():
+            for listed in self.read().values():
                 if listed.backend == choice.name and listed.addresses == addresses:
                     return BackendChoice(name=listed.name, options=plain)
             if only_owners == {"url"} and addresses == _default_address(choice.name):

@@ -24,6 +24,8 @@ from safelight.value_ranges import values_of
 
 __all__ = ["PageConfigs"]
 
+_LONGEST_MESSAGE = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfigs:
@@ -95,8 +97,15 @@ class PageConfigs:
         if not faults:  # else it is not known what the options are
             faults += _option_faults(config.backend, choice, files, config.folder)
         if faults:
-            raise ConfigError(faults)
+            raise ConfigError([_short(fault) for fault in faults])
         return replace(config, backend=choice, files=files)
+
+
+def _short(fault: ConfigFault) -> ConfigFault:
+    """Return *fault* without most of a value of any size that may stand in it."""
+    if len(fault.message) <= _LONGEST_MESSAGE:
+        return fault
+    return replace(fault, message=f"… {fault.message[-_LONGEST_MESSAGE:]}")
 
 
 def _file_faults(config: PipelineConfig, files: AllowedFiles) -> Iterator[ConfigFault]:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safelight.durable_file import held_folder, make_folder, replace_file
 from safelight.errors import ConfigError, StorageError
 
 __all__ = ["change_settings", "configuration_folder", "read_settings"]
@@ -62,6 +61,8 @@ def change_settings(path: Path, change: Callable[[str, dict[str, Any]], str]) ->
         ConfigError: As :func:`read_settings`, or what *change* raises.
         StorageError: It cannot be written.
     """
+    from safelight.durable_file import held_folder, make_folder, replace_file
+
     try:
         make_folder(path.parent.parent)
         with contextlib.suppress(FileExistsError):

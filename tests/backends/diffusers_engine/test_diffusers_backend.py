@@ -16,6 +16,7 @@ pytest.importorskip("diffusers", reason='needs pip install "safelight[diffusers]
 
 from backends.backend_contract import BackendContract, Steps, pixels
 from backends.diffusers_engine.tiny_pipeline import save_tiny_pipeline
+from safelight.allowed_files import RULE, FilesUnder
 from safelight.backends.diffusers_engine import DiffusersBackend
 from safelight.backends.diffusers_engine.loaded_model import quiet
 from safelight.errors import BackendError, GenerationCancelled
@@ -308,3 +309,47 @@ def test_a_wrong_option_is_refused_at_once(options: dict[str, Any]) -> None:
     """Before anything heavy is imported."""
     with pytest.raises(BackendError, match=next(iter(options))):
         DiffusersBackend(**options)
+
+
+def test_models_that_a_page_names_come_from_where_they_may(
+    tiny: Path, lora_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the form of what it says, and never by what there is elsewhere."""
+    model = Path(shutil.copytree(tiny, tmp_path / "root" / "tiny"))
+    loras = Path(shutil.copytree(lora_dir, tmp_path / "root" / "loras"))
+    files = FilesUnder((tmp_path / "root",))
+    engine = DiffusersBackend(device="cpu", lora_dir=loras, files=files)
+    drawn = generate(engine, model=str(model), prompt="a fox <lora:crooked:1>")
+    assert pixels(drawn.images[0].png).shape == (64, 64, 3)
+    (tmp_path / "owner").mkdir()
+    shutil.copytree(tiny, tmp_path / "owner" / "name")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackendError, match="'owner/name' of the hub is not on this machine"):
+        generate(engine, model="owner/name")
+    for name in (str(tiny), "/no/such/model", f"{tmp_path}/owner/name", "./owner/name"):
+        with pytest.raises(BackendError, match="is no file that a page may name") as caught:
+            generate(engine, model=name)
+        assert str(caught.value) == f"model {name!r} {RULE}"
+    for prompt in (f"<lora:{lora_dir}/crooked.safetensors:1>", "<lora:/no/such.safetensors:1>"):
+        with pytest.raises(BackendError, match="is no file that a page may name"):
+            generate(engine, model=str(model), prompt=prompt)
+    (model / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(BackendError, match="can run code when it is loaded"):
+        generate(DiffusersBackend(device="cpu", files=files), model=str(model))
+
+
+def test_a_hub_model_on_this_machine_is_drawn_with_unless_it_can_run_code(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    repository = tmp_path / "hub" / "models--owner--name"
+    snapshot = Path(shutil.copytree(tiny, repository / "snapshots" / commit))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit, "utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    files = FilesUnder((tmp_path / "root",))
+    engine = DiffusersBackend(device="cpu", files=files)
+    assert pixels(generate(engine, model="owner/name").images[0].png).shape == (64, 64, 3)
+    (snapshot / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(BackendError, match="can run code when it is loaded"):
+        generate(DiffusersBackend(device="cpu", files=files), model="owner/name")
