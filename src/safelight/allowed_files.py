@@ -39,7 +39,7 @@ __all__ = [
 
 RULE = (
     "is no file that a page may name: that takes one below the archive's images/, below a folder"
-    " that safelight serve --allow DIR names, or below one that the owner added"
+    " that safelight serve --allow DIR names, or below one of safelight folders"
 )
 """Why a file is refused; it tells nothing of the file."""
 

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from command_line import Safelight
 from safelight.allowed_files import RULE
+from safelight.application.allowed_folders import AllowedFolders
 from safelight.application.carrying_out import EngineRunner
 from safelight.application.page_configs import PageConfigs
 from safelight.config import PipelineConfig
@@ -202,6 +203,10 @@ def test_what_varies_is_looked_at_as_well(place: Place) -> None:
     good = str(place.pictures / "in.png")
     stated = {"backend": "fake", "img2img": DRAWN}
     swept = {"mode": "fanout", "sweep": {"img2img.init_image": [good, out, none]}}
+    both = place.refusal(
+        **{**stated, "backend": {"name": "comfyui", "workflow": none}}, randomizer=swept
+    )
+    assert both.count(RULE) == 3  # everything is told at once
     message = place.refusal(**stated, randomizer=swept)
     assert message.count(RULE) == 2
     together = {
@@ -390,6 +395,24 @@ def test_folders_that_the_owner_adds_count_at_once(place: Place) -> None:
     assert place.client.get("/api/folders").json() == {
         "pictures": str(place.pictures), "allowed": [str(place.folder / "shared")], "added": [],
     }  # fmt: skip
+
+
+@posix
+def test_folders_are_added_at_both_doors(
+    place: Place, command: Safelight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(place.folder / "home"))
+    page = AllowedFolders(place.folder / "home" / "safelight")
+    (place.folder / "alias").symlink_to(place.outside)
+    added = command("folders", "add", "alias")
+    assert (added.exit_code, str(place.outside) in added.output) == (0, True)
+    assert page.read() == (place.outside,)
+    assert json.loads(command("folders", "--json").stdout) == [str(place.outside)]
+    absent = command("folders", "add", "no-such-folder")
+    assert (absent.exit_code, "is no folder that there is" in absent.output) == (2, True)
+    page.remove(place.outside)
+    assert command("folders").stdout == ""
+    assert command("folders", "remove", "alias").exit_code == 2
 
 
 def test_an_engine_is_added_by_name_once_it_answers(

@@ -87,16 +87,16 @@ class PageConfigs:
 
     def _allowed(self, config: PipelineConfig) -> PipelineConfig:
         faults: list[ConfigFault] = []
-        choice = config.backend
+        choice: BackendChoice | None = None
         try:
             choice = self.engines.of_page(config.backend)
         except ConfigError as error:
             faults += error.faults
-        files = self.files(choice.named)
+        files = self.files(choice.named if choice is not None else ())
         faults += _file_faults(config, files)
-        if not faults:  # else it is not known what the options are
+        if choice is not None:
             faults += _option_faults(config.backend, choice, files, config.folder)
-        if faults:
+        if faults or choice is None:
             raise ConfigError([_short(fault) for fault in faults])
         return replace(config, backend=choice, files=files)
 

@@ -34,6 +34,7 @@ _COMMANDS = {
     "engines": "List, add and remove the engines that you have named.",
     "export": "Write pictures' data or preference pairs to a file.",
     "find": "Find pictures by what they were made with.",
+    "folders": "List, add and remove folders below which the page may name files.",
     "import": "Take in the pictures of other tools, with what they say about themselves.",
     "learn": "Draw what it takes to find out what knobs do.",
     "plan": "Show what a config would draw, without drawing it.",

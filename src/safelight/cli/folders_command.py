@@ -1,0 +1,50 @@
+"""``safelight folders``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from safelight.application.allowed_folders import AllowedFolders
+from safelight.cli.options import configured_folder, json_option
+
+
+@click.group("folders", invoke_without_command=True)
+@json_option
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """List the folders below which configs from the page may name files.
+
+    Those are wildcards, input pictures and models, beside the archive's own pictures.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    folders = _folders()
+    listed = [str(folder) for folder in folders.read()]
+    if as_json:
+        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        return
+    for folder in listed:
+        click.echo(folder)
+    click.echo(f"the list is {folders.path}; add to it with: safelight folders add DIR", err=True)
+
+
+@command.command("add")
+@click.argument("folder", type=click.Path(path_type=Path))
+def add(folder: Path) -> None:
+    """Let configs from the page name files below FOLDER."""
+    click.echo(f"the page may name files below {_folders().add(folder)}")
+
+
+@command.command("remove")
+@click.argument("folder", type=click.Path(path_type=Path))
+def remove(folder: Path) -> None:
+    """Take FOLDER out of the list."""
+    _folders().remove(folder)
+    click.echo(f"{folder} is not in the list any more")
+
+
+def _folders() -> AllowedFolders:
+    return AllowedFolders(configured_folder())
