@@ -54,13 +54,10 @@ def run(
         SafelightError: The run could not begin.
     """
     import os
-    import pathlib
-    import sys
 
     from safelight.application import open_archive
     from safelight.application.engine_list import EngineList
-    from safelight.application.user_folder import configuration_folder
+    from safelight.machine_folders import configuration_folder
 
-    home = pathlib.Path(os.path.expanduser("~"))  # noqa: PTH111 - never fails
-    engines = EngineList(configuration_folder(os.environ, home, sys.platform))
+    engines = EngineList(configuration_folder())
     return open_archive.run(config, archive, os.environ, engines=engines, **settings)

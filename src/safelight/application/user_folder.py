@@ -11,35 +11,16 @@ import os
 import stat
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safelight.errors import ConfigError, StorageError
 
-__all__ = ["change_settings", "configuration_folder", "read_settings"]
+__all__ = ["change_settings", "read_settings"]
 
-_FOLDER = "safelight"
 _ONLY_OWN = 0o600
 _LARGEST = 2**20
-
-
-def configuration_folder(environ: Mapping[str, str], home: Path, platform: str) -> Path:
-    """Return where this user's configuration is, by the habit of the system.
-
-    Args:
-        environ: The environment.
-        home: The user's home folder.
-        platform: As ``sys.platform`` has it.
-    """
-    if platform == "win32":
-        roaming = environ.get("APPDATA")
-        return (Path(roaming) if roaming else home / "AppData" / "Roaming") / _FOLDER
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / _FOLDER
-    stated = environ.get("XDG_CONFIG_HOME", "")
-    # The specification has relative ones passed over: they would depend on where one stands.
-    return (Path(stated) if Path(stated).is_absolute() else home / ".config") / _FOLDER
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from safelight.application.allowed_folders import AllowedFolders
-from safelight.cli.options import configured_folder, json_option
+from safelight.cli.options import json_option
+from safelight.machine_folders import configuration_folder
 
 
 @click.group("folders", invoke_without_command=True)
@@ -47,4 +48,4 @@ def remove(folder: Path) -> None:
 
 
 def _folders() -> AllowedFolders:
-    return AllowedFolders(configured_folder())
+    return AllowedFolders(configuration_folder())

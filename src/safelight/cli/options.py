@@ -20,7 +20,6 @@ __all__ = [
     "archive_words",
     "ask_for_large_plan",
     "check_archive",
-    "configured_folder",
     "engine_choice_options",
     "engine_list",
     "engine_option",
@@ -90,18 +89,12 @@ def check_archive(path: Path) -> Path:
     return path
 
 
-def configured_folder() -> Path:
-    """Return where this user's configuration is."""
-    from safelight.application.user_folder import configuration_folder
-
-    return configuration_folder(os.environ, Path(os.path.expanduser("~")), sys.platform)  # noqa: PTH111 - never fails
-
-
 def engine_list() -> EngineList:
     """Return this user's list of engines."""
     from safelight.application.engine_list import EngineList
+    from safelight.machine_folders import configuration_folder
 
-    return EngineList(configured_folder())
+    return EngineList(configuration_folder())
 
 
 archive_option = _archive_option()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from safelight.cli.machine_folders import state_folder
-from safelight.cli.options import archive_option, configured_folder
+from safelight.cli.options import archive_option
+from safelight.machine_folders import configuration_folder, state_folder
 
 if TYPE_CHECKING:
     from safelight.web.admission import Admission
@@ -105,7 +105,7 @@ def command(
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
     app = create_app(
         Archive(archive), controller, admission=admission, hosts=hosts, allow=allow,
-        settings=configured_folder(),
+        settings=configuration_folder(),
     )  # fmt: skip
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/"
