@@ -7,6 +7,7 @@ in the file, the rule and the value. Nothing is coerced and nothing is dropped.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,9 +45,15 @@ __all__ = [
     "WildcardTokens",
     "inherited_by_img2img",
     "plain",
+    "read_toml",
 ]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+_MOST_DOTS = 100
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(
+    rf"(?<![A-Za-z0-9_-])(?>{_NAME})(?:[ \t]*\.[ \t]*(?>{_NAME})){{{_MOST_DOTS}}}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,15 +177,36 @@ def _load(path: Path) -> dict[str, Any]:
     if path.suffix.lower() == ".json":
         try:
             data = json.loads(text)
+        except RecursionError as error:
+            raise ConfigError("is not JSON: it nests too deep", source=str(path)) from error
         except ValueError as error:
             raise ConfigError(f"is not JSON: {error}", source=str(path)) from error
         if not isinstance(data, dict):
             raise ConfigError("a JSON config must be an object", source=str(path))
         return data
+    return read_toml(text, source=str(path))
+
+
+def read_toml(text: str, *, source: str = "") -> dict[str, Any]:
+    """Return what a config in TOML says.
+
+    Args:
+        text: The config.
+        source: File name for messages.
+
+    Raises:
+        ConfigError: It is not TOML, or nests too deep.
+    """
+    if (key := _LONG_KEY.search(text)) is not None:  # takes its length squared to be read
+        raise ConfigError(
+            f"a key may have {_MOST_DOTS} parts, and {key[0][:40]!r}… has more", source=source
+        )
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML: {error}", source=str(path)) from error
+    except RecursionError as error:
+        raise ConfigError("is not TOML: it nests too deep", source=source) from error
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        raise ConfigError(f"is not TOML: {error}", source=source) from error
 
 
 def _override(data: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -189,10 +217,10 @@ def _override(data: dict[str, Any], overrides: Sequence[str]) -> None:
             raise ConfigError(f"an override must look like txt2img.steps=30, got {override!r}")
         try:
             addition = tomllib.loads(f"{key}={text}")
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             try:
                 addition = tomllib.loads(f"{key}={json.dumps(text)}")
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 raise ConfigError(
                     f"an override must look like txt2img.steps=30, got {override!r}"
                 ) from None

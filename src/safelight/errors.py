@@ -71,6 +71,10 @@ class ConfigFault:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+_MOST_FAULTS = 100
+"""Faults that are told; nobody reads more of them at once."""
+
+
 class ConfigError(SafelightError):
     """A config breaks one or more rules.
 
@@ -88,8 +92,10 @@ class ConfigError(SafelightError):
         if len(self.faults) == 1:
             text = f"{where}{self.faults[0]}"
         else:
-            lines = "\n".join(f"  {fault}" for fault in self.faults)
-            text = f"{where}{len(self.faults)} faults\n{lines}"
+            lines = [f"  {fault}" for fault in self.faults[:_MOST_FAULTS]]
+            if len(self.faults) > len(lines):
+                lines.append(f"  and {len(self.faults) - len(lines):,} more")
+            text = f"{where}{len(self.faults)} faults\n" + "\n".join(lines)
         super().__init__(text)
 
 

@@ -23,7 +23,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate, chain
 from typing import Any, Literal, overload
@@ -33,6 +33,8 @@ __all__ = ["distinct", "scalars_of", "values_of"]
 Kind = Literal["text", "integer", "number"]
 
 _MOST_VALUES = 2**63 - 1
+_LONGEST_PIECE = 200
+"""Characters of a number or range: more would be beyond every number that a setting can have."""
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _SINGLE = re.compile(_NUMBER)
 _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*({_NUMBER})\s*\)|\[\s*(\d+)\s*\])?")
@@ -59,9 +61,15 @@ def values_of(spec: object, kind: Kind) -> Sequence[Any]:
     pieces = [piece.strip() for piece in chain.from_iterable(_rows(spec))]
     if kind == "text":
         return tuple(pieces)
+    long = next((piece for piece in pieces if len(piece) > _LONGEST_PIECE), None)
+    if long is not None:
+        raise ValueError(
+            f"a number or range may have {_LONGEST_PIECE} characters, got {len(long):,}:"
+            f" {_shown(long)}"
+        )
     parts = _filled([piece for piece in pieces if piece], kind)
     if sum(map(_length, parts)) > _MOST_VALUES:
-        raise ValueError(f"must stand for at most 2**63 - 1 values, got {spec!r}")
+        raise ValueError(f"must stand for at most 2**63 - 1 values, got {_shown(spec)}")
     return parts[0] if len(parts) == 1 else _Chained(tuple(parts))
 
 
@@ -107,7 +115,14 @@ def _rows(text: str) -> Iterator[list[str]]:
     import csv
     import io
 
-    return csv.reader(io.StringIO(text), skipinitialspace=True)
+    try:
+        yield from csv.reader(io.StringIO(text), skipinitialspace=True)
+    except csv.Error as error:
+        raise ValueError(f"must be values with commas between them: {error}") from error
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST_PIECE else f"{text[:_LONGEST_PIECE]!r}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +154,14 @@ class _Chained(Sequence[Any]):
     """Several sequences one after the other."""
 
     parts: tuple[Sequence[Any], ...]
+    ends: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ends = tuple(accumulate(map(_length, self.parts)))
+        object.__setattr__(self, "ends", ends)
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return self.ends[-1] if self.ends else 0
 
     @overload
     def __getitem__(self, place: int) -> Any: ...
@@ -151,9 +171,8 @@ class _Chained(Sequence[Any]):
         places = range(len(self))[place]
         if isinstance(places, range):
             return tuple(self[each] for each in places)
-        ends = list(accumulate(len(part) for part in self.parts))
-        part = bisect_right(ends, places)
-        return self.parts[part][places - (ends[part - 1] if part else 0)]
+        part = bisect_right(self.ends, places)
+        return self.parts[part][places - (self.ends[part - 1] if part else 0)]
 
 
 def _length(part: Sequence[Any]) -> int:
@@ -176,7 +195,8 @@ def _filled(pieces: Sequence[str], kind: Kind) -> list[Sequence[Any]]:
         last, end = before[-1], Fraction(around[1][0])
         step = last - before[0] if len(before) == 2 else _unit(last, end)
         whole = all(not _fractional(text) for text in (*around[0], around[1][0]))
-        line = _line(last, end, step, _converter(kind, whole, piece), ", ".join(pieces))
+        here = ", ".join(pieces[max(place - 2, 0) : place + 2])
+        line = _line(last, end, step, _converter(kind, whole, piece), here)
         stop = len(line) - 1 if last + step * (len(line) - 1) == end else len(line)
         parts.append(line[1:stop])
     return parts

@@ -110,7 +110,7 @@ def _opened(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 def _cost(opened: Image.Image, buffered: int) -> int:
-    """Return the bytes that decoding takes; *buffered* pixels of a JPEG are coefficients, too."""
+    """Return the bytes that decoding takes; *buffered* pixels of a JPEG are held twice."""
     each = _BYTES_EACH.get(opened.format or "") or _NARROW.get(opened.mode, 4)
     return math.prod(opened.size) * each + buffered * 2 * len(opened.getbands())
 

@@ -24,6 +24,9 @@ _LISTED = 1024
 _WEIGHED = 65_536
 """Spaces up to this size are drawn to the last combination exactly by weight."""
 
+_MOST_LISTED = 2_000_000
+"""Combinations that are listed in one pass, over and over, to be drawn by weight."""
+
 _ATTEMPTS = 64
 _ROUNDS = 6
 
@@ -123,8 +126,9 @@ class DrawnOrder:
     and takes no memory. Otherwise it is successive sampling: draw by weight, and draw again
     what has already come, which leaves the rest in proportion to their weights. When that keeps
     failing (nearly all the weight has come), the rest is drawn from a list of what is left,
-    still by weight; in a space of more than 65,536 combinations the next unseen one of a
-    shuffle is taken instead. The weighted order remembers the ranks drawn so far.
+    still by weight; in a space of more than 65,536 combinations, or after many such lists, the
+    next unseen one of a shuffle is taken instead. The weighted order remembers the ranks drawn
+    so far.
 
     Once all have come, every further draw is made by weight for itself, whatever came before
     it, and known by its place alone.
@@ -157,6 +161,7 @@ class _WeightedPass:
         self._ends: list[float] = []
         self._rest = Shuffle(space.size, seed, "rest of weighted order", 0)
         self._rest_place = 0
+        self._listed = 0
 
     def __getitem__(self, place: int) -> int:
         while len(self._drawn) <= place:
@@ -170,7 +175,8 @@ class _WeightedPass:
             rank = self._sample()
             if rank not in self._seen:
                 return rank
-        if self._space.size > _WEIGHED:
+        self._listed += self._space.size
+        if self._space.size > _WEIGHED or self._listed > _MOST_LISTED:
             return self._next_of_rest()
         self._left = [rank for rank in range(self._space.size) if rank not in self._seen]
         self._ends = list(accumulate(map(self._space.chance, self._left)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, overload
 
 from safelight.config import RandomizerMode
@@ -13,6 +14,7 @@ from safelight.knobs import Stage
 __all__ = ["Axis", "RandomizerPlanResult", "Variant", "Variants", "repeated_variants"]
 
 _MOST_COMPARED = 10_000
+_MOST_TEXT = 20_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +135,18 @@ class RandomizerPlanResult:
 def repeated_variants(plan: RandomizerPlanResult, most: int = _MOST_COMPARED) -> str | None:
     """Return how many of *plan* are equal to earlier ones, in a sentence; None when none is.
 
-    Such variants are drawn once. Of a plan of more than *most* variants it is not told.
+    Such variants are drawn once. Of a plan of more than *most* variants, or of more text than can
+    be compared while somebody waits, it is not told.
     """
     if plan.plan_size > most:
         return None
-    different = {json.dumps(v.config, sort_keys=True, default=str) for v in plan.variants}
+    different, characters = set(), 0
+    for variant in plan.variants:
+        text = json.dumps(variant.config, sort_keys=True, default=str)
+        characters += len(text)
+        if characters > _MOST_TEXT:
+            return None
+        different.add(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
     repeated = plan.plan_size - len(different)
     if not repeated:
         return None

@@ -22,6 +22,7 @@ matrix have a mode of their own; in a mode other than ``fanout`` they take one v
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,12 @@ from safelight.knobs import MAX_SEED, Stage
 from safelight.lora_tags import lora_of, with_lora
 from safelight.randomizer.draws import DrawnOrder
 from safelight.randomizer.plan import Axis, RandomizerPlanResult, Variant, Variants
+from safelight.randomizer.plan_bounds import (
+    MOST_SOURCES,
+    PlanWork,
+    refuse_long,
+    refuse_uncountable,
+)
 from safelight.randomizer.prompt_rules import PromptRules
 from safelight.randomizer.spaces import Line, Product, Union
 from safelight.randomizer.sweeps import (
@@ -52,6 +59,11 @@ __all__ = ["plan_variants"]
 
 _TOGETHER = "settings"
 _MOST_COMPARED = 100_000
+_MOST_LORAS = 100
+_LONGEST_WEIGHT = 30
+"""Characters of a LoRA in a prompt beside its name."""
+_PROMPT = 100
+"""What a prompt of the pack counts of the work of a plan."""
 _LONGEST_PROMPT = 40
 """Characters of a prompt that a label shows, the sign of a cut included."""
 
@@ -68,10 +80,14 @@ def plan_variants(config: PipelineConfig, seed: int = 0) -> RandomizerPlanResult
 
     Raises:
         TemplateError: A template cannot be read, or needs a wildcard that is unknown or empty.
-        PlanError: The prompt rules act on each other in too many ways, or batches of swept seeds
-            overlap.
+        PlanError: The prompt rules act on each other in too many ways, batches of swept seeds
+            overlap, a prompt may become longer than 100,000 characters, or the plan takes too much
+            to be made.
     """
-    return _Planner(config, seed).result()
+    try:
+        return _Planner(config, seed).result()
+    except RecursionError as error:
+        raise PlanError("the sources of the plan stand inside each other too deep") from error
 
 
 class _Planner:
@@ -95,11 +111,16 @@ class _Planner:
         self._files = WildcardFiles(
             None if folder is None else Path(config.folder, folder), config.files
         )
-        self._templates = Templates(self._files, self._mode, keep=self._kept_tokens())
+        self._work = PlanWork()
+        self._templates = Templates(
+            self._files, self._mode, keep=self._kept_tokens(), work=self._work
+        )
         expanding = self._options.templates and self._mode != "off"
-        self._rules = PromptRules(self._options, self._seed, self._templates if expanding else None)
+        templates = self._templates if expanding else None
+        self._rules = PromptRules(self._options, self._seed, templates, self._work)
         self._expanding = expanding
         self._nodes = [self._prompt_nodes(place) for place in range(len(self._pack))]
+        self._refuse_many_sweeps()
         lines = [Line(len(values)) for values in self._sweeps.values()]
         self._spaces = [Product([*nodes.values(), *lines]) for nodes in self._nodes]
         self._space = Union(self._spaces, nested=False)
@@ -138,8 +159,8 @@ class _Planner:
     def _short_names(self) -> dict[str, str]:
         """Return what a label calls each sweep: the knob alone where that says which."""
         names = {key: short_name(key) for key in self._sweeps}
-        taken = [*names.values(), *(["prompt"] if len(self._pack) > 1 else [])]
-        return {key: name if taken.count(name) == 1 else key for key, name in names.items()}
+        taken = Counter([*names.values(), *(["prompt"] if len(self._pack) > 1 else [])])
+        return {key: name if taken[name] == 1 else key for key, name in names.items()}
 
     def _read_pack(self) -> list[dict[Stage, str]]:
         """Return the prompts as written, stage by stage, for each prompt of the pack."""
@@ -173,8 +194,31 @@ class _Planner:
             return None
         return frozenset(token.token.strip("_") for token in tokens)
 
+    def _refuse_many_sweeps(self) -> None:
+        """Refuse swept LoRAs that make a prompt too long.
+
+        Raises:
+            PlanError: They do, or there are too many.
+        """
+        if len(self._sweeps) > MOST_SOURCES:
+            raise PlanError(
+                f"randomizer.sweep: at most {MOST_SOURCES:,} knobs can be swept, got"
+                f" {len(self._sweeps):,}"
+            )
+        loras = [key for key in self._sweeps if lora_of(key, self._first or "")]
+        if len(loras) > _MOST_LORAS:
+            raise PlanError(
+                f"randomizer.sweep: at most {_MOST_LORAS} LoRAs can be swept, got {len(loras):,}"
+            )
+        longest = max(
+            (node.most_characters for nodes in self._nodes for node in nodes.values()), default=0
+        )
+        added = sum(len(key) + _LONGEST_WEIGHT for key in loras)
+        refuse_long(longest + added if loras else 0, "randomizer.sweep: the LoRAs")
+
     def _prompt_nodes(self, place: int) -> dict[str, Node]:
         """Return the spaces of prompt number *place* and of what goes with it, by name."""
+        self._work.spend(_PROMPT, "the prompts")
         nodes: dict[str, Node] = {}
         for stage in self._drawing():
             written = self._pack[place].get(stage)
@@ -250,6 +294,10 @@ class _Planner:
 
     def _check(self) -> None:
         self._templates.check()
+        refuse_uncountable(self._space.size, "the prompts and what is swept")
+        refuse_uncountable(
+            self._combinations() * self._per_combination, "all choices and randomizer.draws"
+        )
         self._refuse_overlapping_seeds()
         if self._mode == "off":
             if self._options.sweep or self._options.settings or self._rules.listed:

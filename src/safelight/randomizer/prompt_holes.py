@@ -7,6 +7,7 @@ the hole tries again with one branch per value.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -38,6 +39,9 @@ _FIRST_HOLE = 0x100000
 _LAST_HOLE = 0x10FF00
 HOLE = re.compile(f"([{chr(_FIRST_HOLE)}-{chr(_LAST_HOLE)}])")
 RESERVED = re.compile(f"[{chr(_FIRST_HOLE)}-{chr(0x10FFFF)}]")
+_FEW = 4
+"""Partial matches that are followed at a place without being counted."""
+
 _EDGES = "[]_/*$%"
 """Half of a two-character sign; the empty value counts, too, because its neighbours meet."""
 
@@ -116,11 +120,17 @@ def _note(moment: Moment, axis: PromptAxis, rank: int) -> None:
 
 
 class Filled(Product, Node):
-    """The end of the rules: a template whose holes are filled with what was chosen."""
+    """The end of the rules: a template whose holes are filled with what was chosen.
 
-    def __init__(self, body: Node) -> None:
+    Args:
+        body: The template.
+        more: Characters that the holes may add.
+    """
+
+    def __init__(self, body: Node, more: int = 0) -> None:
         super().__init__((body,))
         self._body = body
+        self.most_characters, self.steps = body.most_characters + more, 1 + body.steps
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Return the text with its holes filled."""
@@ -137,6 +147,7 @@ class Loop(Product, Node):
     def __init__(self, axis: PromptAxis, body: Node) -> None:
         super().__init__((Line(axis.size), body))
         self._axis, self._body = axis, body
+        self.most_characters, self.steps = body.most_characters, 1 + body.steps
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Fill the holes of the axis and go on inside."""
@@ -155,6 +166,7 @@ class Beside(Product, Node):
     def __init__(self, axis: PromptAxis, body: Node, start: int) -> None:
         super().__init__((body,))
         self._axis, self._body, self._start = axis, body, start
+        self.most_characters, self.steps = body.most_characters, 1 + body.steps
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Fill the holes with what the source takes now and go on inside."""
@@ -172,6 +184,8 @@ class Branches(Union, Node):
     def __init__(self, axis: PromptAxis, ranks: Sequence[int], bodies: Sequence[Node]) -> None:
         super().__init__(bodies, nested=False)
         self._axis, self._ranks, self._bodies = axis, ranks, bodies
+        self.most_characters = max(body.most_characters for body in bodies)
+        self.steps = 1 + max(body.steps for body in bodies)
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Note the value that leads to this branch and go on in it."""
@@ -200,20 +214,30 @@ def distinct_values(texts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return texts[0], tuple(dict.fromkeys(texts[1:]))
 
 
-def refuse_touching(search: str, text: str, values: Callable[[str], tuple[str, ...]]) -> None:
+def refuse_touching(
+    search: str,
+    text: str,
+    values: Callable[[str], tuple[str, ...]],
+    spend: Callable[[int], None] = lambda _: None,
+) -> None:
     """Split the innermost hole that a match of *search* may lie in, end in or reach across.
 
     All partial matches are followed through the pieces of the text, those through a hole for
-    each of its values; a partial match is its length and the latest hole that it touches.
+    each of its values; a partial match is its length and the latest hole that it touches. What
+    it takes is told to *spend* before it is done.
     """
     pieces = HOLE.split(text)
     if len(pieces) == 1:
         return
+    spend(_steps_through(pieces, len(search), values))
     partial: set[tuple[int, str]] = set()
     for place, piece in enumerate(pieces):
         hole = piece if place % 2 else ""
         following: set[tuple[int, str]] = set()
-        for chunk in values(piece) if hole else (piece,):
+        chunks = values(piece) if hole else (piece,)
+        if len(partial) > _FEW:
+            spend(len(chunks) * len(partial))
+        for chunk in chunks:
             if hole and search in chunk:
                 raise SplitNeeded(hole, f"whether {search!r} is found")
             for done, touched in partial:
@@ -228,15 +252,36 @@ def refuse_touching(search: str, text: str, values: Callable[[str], tuple[str, .
         partial = following
 
 
+def _steps_through(
+    pieces: Sequence[str], longest: int, values: Callable[[str], tuple[str, ...]]
+) -> int:
+    """Return what it takes to look for partial matches in *pieces*, few at each place."""
+    steps = 4 * len(pieces) + sum(map(len, pieces)) // 100
+    for hole, count in Counter(pieces[1::2]).items():
+        each = (3 + len(text) // 100 + min(longest, len(text)) // 4 for text in values(hole))
+        steps += count * sum(each)
+    return steps
+
+
 def refuse_forming(
-    pattern: re.Pattern[str], text: str, values: Callable[[str], tuple[str, ...]], what: str
+    pattern: re.Pattern[str],
+    text: str,
+    values: Callable[[str], tuple[str, ...]],
+    what: str,
+    spend: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Split the first hole of which a value may form *pattern*, alone or with its neighbours."""
     pieces = HOLE.split(text)
+    looked_at = set()
     for place in range(1, len(pieces), 2):
         before, after = pieces[place - 1][-1:], pieces[place + 1][:1]
         left_hole = not before and place > 1
         right_hole = not after and place < len(pieces) - 2
+        case = (pieces[place], before, after, left_hole, right_hole)
+        if case in looked_at:
+            continue
+        looked_at.add(case)
+        spend(sum(1 + len(value) // 50 for value in values(pieces[place])))
         for value in values(pieces[place]):
             forms = pattern.search(before + value + after)
             joins = (left_hole and value[:1] in _EDGES) or (right_hole and value[-1:] in _EDGES)

@@ -14,12 +14,20 @@ outermost. Replacement is plain text, case-sensitive, every occurrence.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 
 from safelight.config import PromptMatrix, RandomizerConfig
 from safelight.errors import PlanError, TemplateError
 from safelight.randomizer.plan import Axis
+from safelight.randomizer.plan_bounds import (
+    LONGEST_SEARCH,
+    MOST_SOURCES,
+    PlanWork,
+    refuse_long,
+)
 from safelight.randomizer.prompt_holes import (
     HOLE,
     RESERVED,
@@ -57,16 +65,45 @@ class PromptRules:
         warnings: What the user should know about the rules as they met the prompts.
     """
 
-    def __init__(self, config: RandomizerConfig, seed: int, templates: Templates | None) -> None:
+    def __init__(
+        self,
+        config: RandomizerConfig,
+        seed: int,
+        templates: Templates | None,
+        work: PlanWork | None = None,
+    ) -> None:
         self._config, self._seed, self._templates = config, seed, templates
+        self._work = work or PlanWork()
         self._turn = 0
-        self._where = ""
+        self._where = self._written = ""
         self._states = 0
         self.warnings: list[str] = []
+        self._refuse_many()
         self._rules = self._listed_rules()
         self._slots = self._listed_slots(config.matrix, len(self._rules))
+        self._holes = {hole.sign: hole for _, axis in self._rules for hole in axis.holes}
+        self._holes |= {hole.sign: hole for hole in self._slots.values()}
+        self._longest = {
+            sign: max(map(len, hole.values), default=0) for sign, hole in self._holes.items()
+        }
         self._met: set[str] = set()
         self._axes: dict[str, PromptAxis] = {}
+
+    def _refuse_many(self) -> None:
+        rules, tokens, slots = (
+            self._config.prompt_sr.rules, self._config.wildcards.tokens, self._config.matrix.slots
+        )  # fmt: skip
+        count = len(rules) + len(tokens) + len(slots)
+        if count > MOST_SOURCES:
+            raise PlanError(
+                f"at most {MOST_SOURCES:,} rules, tokens and slots can be tried, got {count:,}"
+            )
+        for text in (*(rule.search for rule in rules), *(token.token for token in tokens)):
+            if len(text) > LONGEST_SEARCH:
+                raise PlanError(
+                    f"a rule or token may look for {LONGEST_SEARCH:,} characters, got"
+                    f" {len(text):,}: {text[:40]!r}…"
+                )
 
     def _listed_rules(self) -> list[tuple[str, PromptAxis]]:
         """Return (search text, axis) of every rule and token, in the order of work."""
@@ -124,13 +161,20 @@ class PromptRules:
             where: ``stage.prompt``, for messages.
 
         Raises:
-            PlanError: The rules act on each other in more than 10,000 ways.
+            PlanError: The rules act on each other in more than 10,000 ways, or make a prompt too
+                long.
             TemplateError: A template cannot be read.
         """
         if RESERVED.search(prompt):
             raise PlanError(f"{where}: the characters U+100000 to U+10FFFF must not be in a prompt")
         self._turn, self._where, self._states = turn, where, 0
-        return self._ruled(self.based(prompt), 0)
+        self._written = prompt
+        try:
+            return self._ruled(self.based(prompt), 0)
+        except RecursionError as error:
+            raise PlanError(
+                f"{where}: too many rules, tokens and slots are in one prompt; use fewer"
+            ) from error
 
     @property
     def listed(self) -> bool:
@@ -157,19 +201,20 @@ class PromptRules:
 
     def _ruled(self, text: str, place: int) -> Node:
         """Apply the rules from *place* on, then the matrix and the template."""
-        if place == len(self._rules):
-            return self._slotted(text)
-        search, axis = self._rules[place]
-        refuse_touching(search, text, self._values)
-        if search not in text:
-            return self._ruled(text, place + 1)
-        holed = text.replace(search, axis.holes[0].sign)
-        return self._placed(axis, holed, lambda new: self._ruled(new, place + 1))
+        for number in range(place, len(self._rules)):
+            search, axis = self._rules[number]
+            self._spend(1 + len(text) // 100)
+            refuse_touching(search, text, self._values, self._spend)
+            if search in text:
+                holed = text.replace(search, axis.holes[0].sign)
+                return self._placed(axis, holed, partial(self._ruled, place=number + 1))
+        return self._slotted(text)
 
     def _slotted(self, text: str) -> Node:
         if not self._slots:
             return self._ended(text)
-        refuse_forming(_BRACKETS, text, self._values, "[[slot]]")
+        self._spend(len(self._slots) + len(text) // 20)
+        refuse_forming(_BRACKETS, text, self._values, "[[slot]]", self._spend)
         spelled: dict[str, str] = {}
         for match in _SLOT.finditer(text):
             if hole := HOLE.search(match[1]):
@@ -220,6 +265,7 @@ class PromptRules:
 
     def _placed(self, axis: PromptAxis, text: str, rest: _Step) -> Node:
         """Put *axis* around what *rest* makes of *text*, split where the rest needs it."""
+        self._spend(10)
         self._met |= axis.shown
         self._axes.setdefault(axis.name, axis)
         if axis.mode == "sequential":
@@ -248,6 +294,9 @@ class PromptRules:
         bodies = []
         for rank in ranks:
             values = {ord(hole.sign): value for hole, value in axis.values(rank)}
+            added = sum(text.count(chr(sign)) * (len(v) - 1) for sign, v in values.items())
+            refuse_long(len(text) + added, self._named(axis.name))
+            self._spend((len(text) + added) // 20)
             bodies.append(rest(text.translate(values)))
         return Branches(axis, ranks, bodies)
 
@@ -258,12 +307,35 @@ class PromptRules:
         self._states += 1
         if self._states > _MOST_STATES:
             raise _too_many(self._where)
+        self._spend(len(text))  # all of these texts are held
+        more = self._added(text)
         if self._templates is None:
-            return Filled(Literal(text))
-        refuse_forming(_FORMS_SYNTAX, text, self._values, "template syntax")
+            return self._filled(Literal(text), more)
+        refuse_forming(_FORMS_SYNTAX, text, self._values, "template syntax", self._spend)
         if has_syntax(text):
             self._refuse_inside(text)
-        return Filled(self._templates.read(text, self._where))
+        return self._filled(self._templates.read(text, self._where), more)
+
+    def _added(self, text: str) -> dict[str, int]:
+        """Return how many characters each hole of *text* may add to it, by its sign."""
+        counts = Counter(HOLE.findall(text))
+        return {sign: count * (self._longest[sign] - 1) for sign, count in counts.items()}
+
+    def _filled(self, body: Node, more: dict[str, int]) -> Node:
+        filled = Filled(body, sum(more.values()))
+        name = self._where
+        if more and max(more.values()) > body.most_characters:
+            name = self._named(self._holes[max(more, key=lambda sign: more[sign])].name)
+        if more or filled.most_characters > len(self._written):
+            refuse_long(filled.most_characters, name)
+        return filled
+
+    def _named(self, source: str) -> str:
+        """Return what a message calls a rule, token or slot as it meets this prompt."""
+        return f"{self._where}: {source.removesuffix('->')[:80]!r}"
+
+    def _spend(self, amount: int) -> None:
+        self._work.spend(amount, f"{self._where}: rules, tokens and slots")
 
     def _refuse_inside(self, text: str) -> None:
         """Split the first hole that the parser sees elsewhere than in plain text."""
@@ -281,10 +353,7 @@ class PromptRules:
                 raise SplitNeeded(hole, "template syntax")
 
     def _values(self, sign: str) -> tuple[str, ...]:
-        for _, axis in self._rules:
-            if axis.holes[0].sign == sign:
-                return axis.holes[0].values
-        return next(hole.values for hole in self._slots.values() if hole.sign == sign)
+        return self._holes[sign].values
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:

@@ -17,6 +17,9 @@ from safelight.randomizer.draws import Dice
 __all__ = ["Line", "Merged", "Product", "Selection", "Space", "Union", "without_repeats"]
 
 
+_ATTEMPTS = 10_000
+
+
 class Space:
     """The base: one combination.
 
@@ -304,9 +307,10 @@ class Merged(Space):
 
     def sample(self, dice: Dice) -> int:
         """Draw from the space until the combination is one that may come."""
-        while (number := self._numbers[self.space.sample(dice)]) < 0:
-            pass
-        return number
+        for _ in range(_ATTEMPTS):
+            if (number := self._numbers[self.space.sample(dice)]) >= 0:
+                return number
+        return dice.below(self.size)  # all the weight is on what must not come
 
     def chance(self, rank: int) -> float:
         """Add up the chances of everything that means the same."""

@@ -16,7 +16,7 @@ from safelight.errors import TemplateError
 if TYPE_CHECKING:
     from dynamicprompts.commands import Command
 
-__all__ = ["has_syntax", "parse_template", "unshielded"]
+__all__ = ["count_signs", "has_syntax", "needs_library", "parse_template", "unshielded"]
 
 _SYNTAX = re.compile(r"[{#]|__|\$[{$]|%\{")
 _BEYOND = re.compile(r"[#$%~!@/]|__")
@@ -24,6 +24,7 @@ _BEYOND = re.compile(r"[#$%~!@/]|__")
 _REAL = r"[+-]?(?:\d+\.\d*|\.\d+)|\d+"
 _WEIGHT = re.compile(rf"[ \t\r\n]*({_REAL})::")
 _WILDCARD = r"(?<!_)__[A-Za-z0-9]+(?:[-_/][A-Za-z0-9]+)*__(?!_)"
+_ANY_SIGN = re.compile(r"[{|}$%~!@]|__|//|/\*")
 _SIGNS = re.compile(rf"([{{|}}]|{_WILDCARD})")
 _BLANKS = " \t\r\n"
 _LONE = re.compile(r"(?<!\$)\$(?![{$])|%(?!\{)")
@@ -35,6 +36,16 @@ _UNSHIELD = str.maketrans({shield: sign for sign, shield in _SHIELDS.items()})
 def has_syntax(text: str) -> bool:
     """Return whether *text* holds anything that a template parser would act on."""
     return _SYNTAX.search(text) is not None
+
+
+def needs_library(text: str) -> bool:
+    """Return whether only the library reads *text*, which takes it a millisecond for a sign."""
+    return not _PlainTemplate(text).simple
+
+
+def count_signs(text: str) -> int:
+    """Return how many signs of templates are in *text*."""
+    return len(_ANY_SIGN.findall(text))
 
 
 def unshielded(text: str) -> str:
@@ -91,17 +102,21 @@ def _unreadable(text: str, where: str, place: int, *, marks: bool) -> TemplateEr
 
 
 class _PlainTemplate:
-    """Reads texts, ``__names__`` and ``{a|2::b}``, nested; leading blanks of an option go."""
+    """Reads texts, ``__names__`` and ``{a|2::b}``, nested; leading blanks of an option go.
+
+    Attributes:
+        simple: Whether there is nothing else in the text, braces that do not match apart.
+    """
 
     def __init__(self, text: str) -> None:
         self._pieces = _SIGNS.split(text)  # texts, and between them signs and wildcards
-        self._simple = not any(map(_BEYOND.search, self._pieces[::2]))
+        self.simple = not any(map(_BEYOND.search, self._pieces[::2]))
         self._place = 0
 
     def tree(self) -> Command | None:
         """Return the tree, or None when there is more in the text, or a brace is not closed."""
         try:
-            return self._sequence(inside=False) if self._simple else None
+            return self._sequence(inside=False) if self.simple else None
         except (IndexError, RecursionError):
             return None
 

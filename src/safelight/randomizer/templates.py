@@ -29,7 +29,23 @@ from typing import TYPE_CHECKING, Any
 
 from safelight.errors import TemplateError
 from safelight.knobs import did_you_mean
-from safelight.randomizer.template_syntax import has_syntax, parse_template, unshielded
+from safelight.randomizer.plan_bounds import (
+    LONGEST_PROMPT,
+    LONGEST_SEARCH,
+    MOST_PARTS,
+    MOST_PICKED,
+    MOST_PICKING,
+    MOST_SIGNS,
+    PlanWork,
+    refuse_long,
+)
+from safelight.randomizer.template_syntax import (
+    count_signs,
+    has_syntax,
+    needs_library,
+    parse_template,
+    unshielded,
+)
 from safelight.randomizer.text_spaces import (
     Choice,
     Dependent,
@@ -42,6 +58,7 @@ from safelight.randomizer.text_spaces import (
     Slot,
     Wrapped,
     every_text,
+    steps_to_compare,
     without_equal_texts,
 )
 from safelight.randomizer.wildcard_files import WildcardFiles
@@ -53,6 +70,8 @@ __all__ = ["Templates"]
 
 _MOST_PATHS = 1_000
 _DEEPEST = 60
+_NODE, _OPTION = 60, 5
+"""What a node, and an option of a choice, count of the work of a plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +111,21 @@ class Templates:
         warnings: What was left out or left in place.
     """
 
-    def __init__(self, files: WildcardFiles, mode: str, *, keep: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        files: WildcardFiles,
+        mode: str,
+        *,
+        keep: frozenset[str] | None,
+        work: PlanWork | None = None,
+    ) -> None:
         """Start with no templates.
 
         Args:
             files: The wildcard files.
             mode: The plan's mode.
             keep: Unknown wildcards that stay in the text, with a warning; None for all.
+            work: Counts what is done.
         """
         methods = {"random": "random", "sequential": "cycle"}
         self.files = files
@@ -107,13 +134,18 @@ class Templates:
         self._keep = keep
         self._unknown: dict[str, str] = {}
         self._commands: dict[str, Command] = {}
+        self._literals: dict[str, Literal] = {}
         self._moving = 0
+        self._work = work or PlanWork()
+        self._signs = 0
 
     def read(self, text: str, where: str) -> Node:
         """Return the space of *text*; a text without template syntax is kept byte for byte.
 
         Raises:
-            TemplateError: The text cannot be read, or uses itself without end.
+            TemplateError: The text cannot be read, uses itself without end, or may become longer
+                than a prompt may be.
+            PlanError: It stands for too many choices.
         """
         if not has_syntax(text):
             return Literal(text)
@@ -136,11 +168,20 @@ class Templates:
     def parse(self, text: str, where: str) -> Command:
         """Return the library's syntax tree of *text*, with lone ``$`` and ``%`` shielded."""
         if text not in self._commands:
+            self._work.spend(len(text), where)
+            if needs_library(text):
+                self._signs += count_signs(text)
+            if self._signs > MOST_SIGNS:
+                raise TemplateError(
+                    f"{where}: the templates of a plan may have {MOST_SIGNS:,} signs where they use"
+                    " more than {a|2::b} and __names__; take the rest as a plan of its own"
+                )
             self._commands[text] = parse_template(text, where)
         return self._commands[text]
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
+            self._work.spend(len(self.warnings), "warnings of templates")
             self.warnings.append(message)
 
     def _key(self, scope: _Scope) -> str:
@@ -150,6 +191,27 @@ class Templates:
     # -- one command each ---------------------------------------------------------------
 
     def _node(self, command: Command, scope: _Scope) -> Node:
+        self._work.spend(_NODE, scope.where)
+        node = self._made(command, scope)
+        self._refuse_large(node, scope)
+        return node
+
+    def _refuse_large(self, node: Node, scope: _Scope) -> None:
+        """Refuse what could never be in a prompt, before anybody asks for its text."""
+        if node.most_characters <= LONGEST_PROMPT and node.steps <= MOST_PARTS:
+            return
+        choices = sorted(node.choices(), key=lambda choice: choice[1].most_characters)
+        largest = choices[-1] if choices else None
+        name = scope.where
+        if largest is not None and 2 * largest[1].most_characters > node.most_characters:
+            name = f"{scope.where}: {largest[0].removeprefix(scope.where)}"
+        refuse_long(node.most_characters, name, TemplateError)
+        raise TemplateError(
+            f"{name} may be made of {node.steps:,} parts; {MOST_PARTS:,} are allowed; use its"
+            " variables less often"
+        )
+
+    def _made(self, command: Command, scope: _Scope) -> Node:
         from dynamicprompts import commands as library
         from dynamicprompts.commands.variable_commands import VariableAccessCommand
 
@@ -179,6 +241,8 @@ class Templates:
         for token in tokens:
             if isinstance(token, VariableAssignmentCommand):
                 assigned[token.name] = self._assigned(token, scope)
+        if assigned:
+            self._work.spend(len(assigned) + len(scope.variables), scope.where)
         inner = replace(scope, variables={**scope.variables, **assigned}) if assigned else scope
         parts = [
             self._node(token, inner)
@@ -228,7 +292,7 @@ class Templates:
             )
         slot = scope.number(command)
         options = [
-            (self._node(option.value, scope), option.weight, repr(option.value))
+            (self._node(option.value, scope), option.weight, option.value)
             for option in command.variants
         ]
         return self._choice(slot, options, bounds, command.separator, scope)
@@ -236,7 +300,7 @@ class Templates:
     def _choice(
         self,
         slot: Slot,
-        options: Sequence[tuple[Node, float, str]],
+        options: Sequence[tuple[Node, float, object]],
         bounds: tuple[int, int],
         separator: str,
         scope: _Scope,
@@ -244,12 +308,16 @@ class Templates:
         """Return the choice among (option, weight, what it says) triples."""
         if scope.method == "random" and any(weight > 0 for _, weight, _ in options):
             options = [option for option in options if option[1] > 0]
+        self._work.spend(_OPTION * len(options), scope.where)
         several = bounds[1] > 1
         merged: dict[object, list[Any]] = {}
         for place, (node, weight, written) in enumerate(options):
-            alike = isinstance(node, Literal) or not (several or node.moving)
-            key: object = node.literal if isinstance(node, Literal) else (written,)
-            merged.setdefault(key if alike else place, [node, 0.0])[1] += weight
+            key: object = place
+            if isinstance(node, Literal):
+                key = node.literal
+            elif not (several or node.moving):
+                key = (self._spelled(written, scope),)
+            merged.setdefault(key, [node, 0.0])[1] += weight
         nodes = [node for node, _ in merged.values()]
         weights = [weight for _, weight in merged.values()]
         if not any(weights):
@@ -259,8 +327,39 @@ class Templates:
             return Literal("")
         if low == high == 1:
             known = len(nodes) == 1 and not slot.name.endswith("__")
-            return nodes[0] if known else without_equal_texts(Choice(slot, nodes, weights))
-        return without_equal_texts(Picks(slot, nodes, weights, (low, high), unshielded(separator)))
+            return nodes[0] if known else self._merged(Choice(slot, nodes, weights), scope)
+        self._refuse_picking(slot, nodes, high)
+        picks = Picks(slot, nodes, weights, (low, high), unshielded(separator))
+        return self._merged(picks, scope)
+
+    def _merged(self, node: Choice | Picks, scope: _Scope) -> Node:
+        self._refuse_large(node, scope)
+        self._work.spend(steps_to_compare(node), scope.where)
+        return without_equal_texts(node)
+
+    def _spelled(self, written: object, scope: _Scope) -> str:
+        """Return what tells an option from others that come to the same texts."""
+        spelled = written if isinstance(written, str) else repr(written)
+        self._work.spend(len(spelled) // 20, scope.where)
+        return spelled
+
+    def _refuse_picking(self, slot: Slot, nodes: Sequence[Node], high: int) -> None:
+        """Refuse to count the ways to take very many options at once."""
+        picking = len(nodes) * high
+        if len({node.size for node in nodes}) > 1:
+            picking = max(picking, picking * high // 2)
+        name = f"{slot.where}: {slot.name}"
+        if high > MOST_PICKED:
+            raise TemplateError(
+                f"{name} takes {high:,} options at once; {MOST_PICKED} are allowed, as in"
+                f" {{1-{MOST_PICKED}$$...}}"
+            )
+        if picking > MOST_PICKING:
+            raise TemplateError(
+                f"{name} takes {high:,} of {len(nodes):,} options at once, which are too many to be"
+                " counted; take fewer, or of fewer"
+            )
+        self._work.spend(picking, slot.where)
 
     # -- wildcards ----------------------------------------------------------------------
 
@@ -281,20 +380,28 @@ class Templates:
         if node.moving:
             values_of = {name: find(name) for name in islice(every_text(node), _MOST_PATHS)}
             how = "random" if scope.method == "combinatorial" else scope.method
+            known = tuple(values_of.values())
             return Dependent(
-                node, lambda name: values_of.get(name) or find(name), how, self._key(scope)
+                node, lambda name: values_of.get(name) or find(name), how, self._key(scope), known
             )
         scratch = Moment(0, 0)
         names = dict.fromkeys(node.text(r, 0, scratch) for r in range(min(node.size, _MOST_PATHS)))
         nodes = [find(name) for name in names]
         if len(nodes) == 1:
             return nodes[0]
-        return without_equal_texts(Choice(scope.slot("__...__"), nodes, [1.0] * len(nodes)))
+        choice = Choice(scope.slot("__...__"), nodes, [1.0] * len(nodes))
+        return self._merged(choice, scope)
 
     def _values(self, name: str, scope: _Scope, bounds: tuple[int, int], separator: str) -> Node:
         if ".." in name:
             raise TemplateError(f"{scope.where}: wildcard __{name}__ must not leave its folder")
+        if len(name) > LONGEST_SEARCH:
+            raise TemplateError(
+                f"{scope.where}: the name of a wildcard may have {LONGEST_SEARCH:,} characters, got"
+                f" {len(name):,}: {name[:40]!r}…"
+            )
         values = self.files.values(name)
+        self._work.spend(_OPTION * len(values), scope.where)
         if not values:
             if self._keep is None or name in self._keep:
                 self._warn(f"{scope.where}: __{name}__ has no values and was left in place")
@@ -302,7 +409,7 @@ class Templates:
                 self._unknown.setdefault(name, scope.where)
             return Literal(f"__{name}__")
         slot = scope.slot(f"__{name}__")
-        entered = (name, repr(scope.variables))
+        entered = (name, self._spelled(scope.variables, scope) if scope.variables else "")
         if entered in scope.wildcards or len(scope.wildcards) > _DEEPEST:
             names = [each for each, _ in (*scope.wildcards, entered)]
             cycle = " -> ".join(f"__{each}__" for each in names[names.index(name) :])
@@ -315,6 +422,8 @@ class Templates:
 
     def _value(self, text: str, scope: _Scope) -> Node:
         if not has_syntax(text):
-            return Literal(text)
+            if text not in self._literals:
+                self._literals[text] = Literal(text)
+            return self._literals[text]
         command = self.parse(text, f"{scope.where}, {scope.prefix}{text!r}")
         return self._node(command, replace(scope, numbers={}))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from itertools import islice, product
 from typing import Any
 
 from safelight.errors import TemplateError
 from safelight.randomizer.draws import Dice
+from safelight.randomizer.plan_bounds import LONGEST_PROMPT, refuse_long
 from safelight.randomizer.spaces import Merged, Product, Selection, Space, Union, without_repeats
 
 __all__ = [
@@ -24,10 +26,14 @@ __all__ = [
     "Slot",
     "Wrapped",
     "every_text",
+    "steps_to_compare",
     "without_equal_texts",
 ]
 
 _MOST_MERGED = 10_000
+_MOST_COMPARED = 10_000_000
+"""Characters of all texts of a choice, or steps to make them, up to which repeats are merged."""
+
 _MOST_TEXTS = 1_000
 
 
@@ -69,9 +75,14 @@ class Node(Space):
 
     Attributes:
         moving: Whether a text depends on the variant's number as well as on the rank.
+        most_characters: Characters that a text may have, of all texts together the most; some
+            that are counted may not be there (where choices exclude each other).
+        steps: Nodes that are asked for one text, at the most.
     """
 
     moving: bool = False
+    most_characters: int = 0
+    steps: int = 1
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Return text number *rank*, noting in *moment* what was chosen."""
@@ -87,6 +98,7 @@ class Literal(Node):
 
     def __init__(self, literal: str) -> None:
         self.literal = literal
+        self.most_characters = len(literal)
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:  # noqa: ARG002
         """Return the text."""
@@ -100,6 +112,8 @@ class Joined(Product, Node):
         super().__init__(parts)
         self.nodes = tuple(parts)
         self.moving = any(part.moving for part in parts)
+        self.most_characters = sum(part.most_characters for part in parts)
+        self.steps = 1 + sum(part.steps for part in parts)
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Return the texts of all parts, joined."""
@@ -153,6 +167,8 @@ class Choice(Union, Node):
         super().__init__(options, weights, nested=True)
         self.slot, self.nodes = slot, tuple(options)
         self.moving = any(option.moving for option in options)
+        self.most_characters = max(option.most_characters for option in options)
+        self.steps = 1 + max(option.steps for option in options)
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Return the text of the option chosen, and note it."""
@@ -179,6 +195,10 @@ class Picks(Selection, Node):
         super().__init__(options, weights, *bounds)
         self.slot, self.nodes, self.separator = slot, tuple(options), separator
         self.moving = any(option.moving for option in options)
+        most = bounds[1]
+        self.most_characters = sum(nlargest(most, (each.most_characters for each in options)))
+        self.most_characters += (most - 1) * len(separator)
+        self.steps = 1 + sum(nlargest(most, (each.steps for each in options)))
 
     def texts(self, rank: int, turn: int, moment: Moment) -> list[str]:
         """Return the texts that are joined."""
@@ -211,6 +231,7 @@ class MergedNode(Merged, Node):
     def __init__(self, node: Node, merged: Merged) -> None:
         self.__dict__.update(merged.__dict__)
         self.node = node
+        self.most_characters, self.steps = node.most_characters, node.steps
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Return the text of the first rank that has it."""
@@ -229,6 +250,7 @@ class Moving(Node):
 
     def __init__(self, node: Node, how: str, key: str, *, once: bool = False) -> None:
         self.node, self._how, self._key, self._once = node, how, key, once
+        self.most_characters, self.steps = node.most_characters, 1 + node.steps
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:  # noqa: ARG002
         """Return the text that this variant has."""
@@ -244,13 +266,29 @@ class Dependent(Node):
 
     moving = True
 
-    def __init__(self, path: Node, find: Callable[[str], Node], how: str, key: str) -> None:
+    def __init__(
+        self,
+        path: Node,
+        find: Callable[[str], Node],
+        how: str,
+        key: str,
+        known: Sequence[Node] = (),
+    ) -> None:
         self._path, self._find, self._how, self._key = path, find, how, key
+        self.most_characters = max((node.most_characters for node in known), default=0)
+        self.steps = 1 + path.steps + max((node.steps for node in known), default=0)
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:  # noqa: ARG002
-        """Return a value of the wildcard that this variant names."""
+        """Return a value of the wildcard that this variant names.
+
+        Raises:
+            TemplateError: It is none of those that are known, and longer than they.
+        """
         name = self._path.text(0, turn, moment)
-        return _moved(self._find(name), self._how, self._key, turn, moment)
+        node = self._find(name)
+        if node.most_characters > self.most_characters:
+            refuse_long(LONGEST_PROMPT + node.most_characters, f"__{name}__", TemplateError)
+        return _moved(node, self._how, self._key, turn, moment)
 
 
 def _moved(node: Node, how: str, key: str, turn: int, moment: Moment) -> str:
@@ -263,9 +301,18 @@ def _moved(node: Node, how: str, key: str, turn: int, moment: Moment) -> str:
     return node.text(rank, turn, moment)
 
 
+def steps_to_compare(node: Choice | Picks) -> int:
+    """Return what it takes to look for repeated texts; 0 when nobody looks."""
+    if node.moving or node.size > _MOST_MERGED or _plainly_different(node):
+        return 0
+    steps = node.size * max(node.most_characters // 20, node.steps)
+    held = node.size * node.most_characters
+    return steps if max(steps, held) <= _MOST_COMPARED else 0
+
+
 def without_equal_texts(node: Choice | Picks) -> Node:
     """Return *node* without repeated texts, as far as its size allows to look."""
-    if node.moving or node.size > _MOST_MERGED or _plainly_different(node):
+    if not steps_to_compare(node):
         return node
     scratch = Moment(0, 0)
 

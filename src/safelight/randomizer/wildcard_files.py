@@ -17,11 +17,12 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.errors import FileRefused, TemplateError
 from safelight.knobs import did_you_mean
+from safelight.randomizer.wildcard_bounds import MOST_VALUES, FolderBounds, count_lines
 
 if TYPE_CHECKING:
     from dynamicprompts.wildcards.collection import WildcardCollection
@@ -55,15 +56,17 @@ class _AllowedFile:
         return self.path.with_suffix(suffix)
 
     def open(self, *, encoding: str, errors: str = "strict") -> TextIO:
-        file = self._files.open(str(self.path))
-        return io.TextIOWrapper(file, encoding=encoding, errors=errors)
+        return io.TextIOWrapper(self.bytes(), encoding=encoding, errors=errors)
+
+    def bytes(self) -> BinaryIO:
+        return self._files.open(str(self.path))
 
     def read_text(self, encoding: str) -> str:
         with self.open(encoding=encoding) as file:
             return file.read()
 
     def sha256(self) -> str:
-        with self._files.open(str(self.path)) as file:
+        with self.bytes() as file:
             return file_digest(file, "sha256").hexdigest()
 
 
@@ -86,6 +89,7 @@ class WildcardFiles:
         self.warnings: list[str] = []
         self._values: dict[str, tuple[WildcardValue, ...]] = {}
         self._sources: dict[str, _AllowedFile] = {}
+        self._counted = 0
 
     @cached_property
     def _collections(self) -> Mapping[str, WildcardCollection]:
@@ -95,8 +99,13 @@ class WildcardFiles:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
+                bounds = FolderBounds(self.folder)
                 for path in self._files.below(self.folder):
                     file = _AllowedFile(path, self._files)
+                    bounds.count(path)
+                    if file.suffix in _STRUCTURED:
+                        with file.bytes() as opened:
+                            bounds.count_structured(opened, path)
                     inside = path.parent.relative_to(self.folder)
                     for name, collection in _collections_in(file, inside):
                         collections[name], self._sources[name] = collection, file
@@ -135,9 +144,27 @@ class WildcardFiles:
     def _sorted(self, matches: Sequence[str]) -> tuple[WildcardValue, ...]:
         values: dict[WildcardValue, None] = {}
         for match in matches:
+            self._count(match)
             for item in self._collections[match].get_values():
                 values[WildcardValue(str(item), getattr(item, "weight", 1.0))] = None
         return tuple(sorted(values, key=lambda value: (value.text, value.weight)))
+
+    def _count(self, name: str) -> None:
+        """Count the values of wildcard *name* before they are read.
+
+        Raises:
+            TemplateError: They are too many.
+        """
+        if (file := self._sources[name]).suffix == ".txt":
+            with file.bytes() as opened:
+                self._counted += count_lines(opened, str(file))
+        else:
+            self._counted += sum(1 for _ in self._collections[name].get_values())
+        if self._counted > MOST_VALUES:
+            raise TemplateError(
+                f"wildcard __{name}__: the wildcards of a plan may have {MOST_VALUES:,} values"
+                " together; use shorter files"
+            )
 
     def unknown(self, names: Mapping[str, str]) -> TemplateError:
         """Return the error for wildcards that no file has; *names* maps each to its prompt."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from starlette.routing import Route
 
 from safelight.application.config_text import toml_text
 from safelight.application.configs_again import config_of_picture, config_of_run
-from safelight.config import PipelineConfig, plain
+from safelight.config import PipelineConfig, plain, read_toml
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError, RecordError, SafelightError
 from safelight.knobs import KNOBS, STAGES
@@ -54,10 +53,7 @@ def _read(table: LightTable, given: _Config) -> tuple[PipelineConfig, dict[str, 
     """
     data = given.config
     if given.toml.strip():
-        try:
-            data = tomllib.loads(given.toml)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigError(f"is not TOML: {error}") from error
+        data = read_toml(given.toml)
     try:
         return table.configs.read(data), data
     except RecursionError as error:
