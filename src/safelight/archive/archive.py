@@ -273,7 +273,7 @@ class Archive:
                 hint = did_you_mean(column, known) or f"; there are: {', '.join(known)}"
                 raise FilterError(f"{view} has no column {column!r}{hint}")
         order = (name, *(key for key in KEYS[view] if key != name))
-        page = page_condition(order, down, after)
+        page = page_condition(order, down, after, known)
         shown = tuple(dict.fromkeys(columns)) or tuple(known)
         fetched = dict.fromkeys((*shown, *order))
         rows = self._rows_of(

@@ -45,7 +45,7 @@ __all__ = ["create_app"]
 _log = logging.getLogger(__name__)
 _THREADS = 6
 _THIS_MACHINE = ("127.0.0.1", "::1")
-_OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect)
+_OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect, RecursionError)
 _ErrorHandler = Callable[[Request, Exception], Response]
 _PARTS = (browse, look, compare, rating, runs, learn, live, places)
 
@@ -166,6 +166,8 @@ def _error_handler(table: LightTable) -> _ErrorHandler:
         message = str(error)
         if isinstance(error, HTTPException):
             message = error.detail
+        elif isinstance(error, RecursionError):
+            message = "what was sent nests too deep"
         elif status >= 500:
             message = sentence_of(error)
             _log.warning("%s: %s", request.url.path, message)

@@ -60,6 +60,8 @@ _BEHIND = 5
 """Niceness of threads that look for pictures: those that take ratings have 0."""
 
 _ANSWERS_KEPT, _LARGEST_KEPT = 64, 500
+_MOST_KEPT = 48 * 2**20
+"""Characters of all answers that are kept; one prompt may have megabytes of them."""
 
 _OF_RECORDS = 3
 """Parts of a signature that are not about ratings."""
@@ -86,6 +88,7 @@ class _Kept:
     ratings: Signature
     rests_until: float
     answer: object
+    size: int
 
 
 def step_back() -> None:
@@ -357,10 +360,12 @@ class HeldArchive(Archive):
         cost = time.monotonic() - begun
         if keep:
             rests_until = begun + cost + max(_LEAST_REST, min(_REST * cost, 2.0))
+            made = _Kept(records, ratings, rests_until, answer, _characters(answer))
             with self._keeping:
-                self._answers[key] = _Kept(records, ratings, rests_until, answer)
-                while len(self._answers) > _ANSWERS_KEPT:
-                    self._answers.popitem(last=False)
+                self._answers[key] = made
+                sizes = sum(each.size for each in self._answers.values())
+                while len(self._answers) > _ANSWERS_KEPT or sizes > _MOST_KEPT:
+                    sizes -= self._answers.popitem(last=False)[1].size
         return answer
 
     def records_signature(self) -> Signature:
@@ -408,6 +413,12 @@ class HeldArchive(Archive):
             return count_facets(connection, asked, most, ON_DISK)
 
         return self.asked(count, rated=True)
+
+
+def _characters(answer: object) -> int:
+    """Return about how much an answer holds; of rows, all their texts."""
+    rows = answer.rows if isinstance(answer, Answer) else ()
+    return 1000 + sum(len(value) for row in rows for value in row if isinstance(value, str))
 
 
 def _changed(folder: Path) -> int:

@@ -42,6 +42,7 @@ THUMBNAIL_SIDES = (192, 384, 768)
 """Longest sides in pixels that a thumbnail may have."""
 
 _REMEMBERED = 100_000
+_LONGEST_PATH = 4096
 _LARGEST = 256 * 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".jfif", ".avif", ".gif", ".apng"))
@@ -89,7 +90,7 @@ class Pictures:
         """Keep (sha256, path) of rows that were shown, whose files are asked for next."""
         with self._lock:
             for digest, path in places:
-                if path is not None:
+                if path is not None and len(path) <= _LONGEST_PATH:
                     self._paths[digest] = path
                     self._paths.move_to_end(digest)
             while len(self._paths) > _REMEMBERED:

@@ -15,6 +15,9 @@ from safelight.learning.learning_record import utc_timestamp
 __all__ = ["QueuedRun", "RunQueue"]
 
 _KEPT = 100
+_MOST_WAITING = 90
+_MOST_TEXT = 8 * 2**20
+"""Characters of the configs of all runs that wait or go on; in memory they take far more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class QueuedRun:
         plan_size: Variants that it makes.
         asked_at: UTC, ISO 8601.
         ticket: The controller's.
+        size: Characters of its config.
     """
 
     number: int
@@ -34,6 +38,7 @@ class QueuedRun:
     plan_size: int
     asked_at: str
     ticket: RunTicket = field(repr=False)
+    size: int = 0
 
 
 class RunQueue:
@@ -46,6 +51,7 @@ class RunQueue:
     def __init__(self, controller: PipelineController | None) -> None:
         self.controller = controller
         self._runs: list[QueuedRun] = []
+        self._ended: dict[int, dict[str, Any]] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -53,20 +59,38 @@ class RunQueue:
         """Start *config*, or queue it behind what runs.
 
         Raises:
-            ControllerError: Nothing can be run here.
+            ControllerError: Nothing can be run here, or too many runs wait already.
         """
         if self.controller is None:
             raise ControllerError("this page has no engine; start it with: safelight serve")
+        size = len(repr(config.stated))
         with self._lock:
+            self._forget_ended()
+            waiting = self.controller.queued
+            if waiting >= _MOST_WAITING or sum(run.size for run in self._runs) + size > _MOST_TEXT:
+                raise ControllerError(
+                    f"{waiting} runs wait already; start this one when some of them have ended, or"
+                    " cancel some"
+                )
             run = QueuedRun(
                 number=next(self._numbers),
                 title=config.name or "unnamed config",
                 plan_size=plan_size,
                 asked_at=utc_timestamp(),
                 ticket=self.controller.start(config),
+                size=size,
             )
-            self._runs = [*self._runs[-_KEPT + 1 :], run]
+            self._runs = [*self._runs, run]
         return run
+
+    def _forget_ended(self) -> None:
+        """Keep of runs that have ended what is shown of them: their results name every picture."""
+        for run in self._runs:
+            if run.ticket.done:
+                self._ended[run.number] = _state_of(run)
+        self._runs = [run for run in self._runs if run.number not in self._ended]
+        for number in sorted(self._ended)[: -_KEPT + len(self._runs)]:
+            del self._ended[number]
 
     def cancel(self, number: int) -> bool:
         """Ask run *number* to stop; return whether there is such a run."""
@@ -74,7 +98,7 @@ class RunQueue:
             if run.number == number:
                 run.ticket.cancel()
                 return True
-        return False
+        return number in self._ended
 
     def preview(self) -> bytes | None:
         """Return a PNG of the picture that is being drawn, when the engine gives one."""
@@ -85,8 +109,11 @@ class RunQueue:
         if self.controller is None:
             return {"state": "none", "runs": [], "progress": None}
         progress = self.controller.progress
-        runs, going = [], False
-        for run in self._runs:
+        with self._lock:
+            self._forget_ended()
+            waiting, runs = self._runs, [self._ended[number] for number in sorted(self._ended)]
+        going = False
+        for run in waiting:
             state = _state_of(run)
             if state["status"] == "waiting" and not going:
                 going = True
@@ -100,7 +127,8 @@ class RunQueue:
                 "step": progress.step, "steps": progress.steps, "message": progress.message,
                 "preview": self.controller.preview is not None,
             }  # fmt: skip
-        return {"state": self.controller.state, "runs": runs[::-1], "progress": now}
+        runs.sort(key=lambda state: state["number"], reverse=True)
+        return {"state": self.controller.state, "runs": runs, "progress": now}
 
 
 def _state_of(run: QueuedRun) -> dict[str, Any]:

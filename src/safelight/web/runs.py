@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,6 +30,9 @@ from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, j
 __all__ = ["routes"]
 
 _MOST_COMPARED = 1000
+_PLANNED_AT_ONCE = 2
+"""Plans that are made at the same time: each may take some seconds and 200 MB."""
+
 _FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
           "seed", "width", "height", "denoising_strength", "upscaler", "scale")  # fmt: skip
 
@@ -170,6 +174,7 @@ def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about runs."""
+    planning = CapacityLimiter(_PLANNED_AT_ONCE)
 
     def history(request: Request) -> Response:
         q = request.query_params.get("q", "")[:LONGEST_FILTER]
@@ -200,14 +205,10 @@ def routes(table: LightTable) -> list[Route]:
         )  # fmt: skip
 
     async def plan(request: Request) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
         given = await body_of(request, _Config)
-        return json_answer(await run_in_threadpool(_planned, table, given))
+        return json_answer(await to_thread.run_sync(_planned, table, given, limiter=planning))
 
     async def start(request: Request) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
         given = await body_of(request, _Config)
 
         def begin() -> dict[str, Any]:
@@ -221,17 +222,15 @@ def routes(table: LightTable) -> list[Route]:
             run = table.runs.start(config, size)
             return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
 
-        return json_answer(await run_in_threadpool(begin), 202)
+        return json_answer(await to_thread.run_sync(begin, limiter=planning), 202)
 
     async def go_on(request: Request) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
         def begin() -> dict[str, Any]:
             config = _config_to_go_on(table, request.path_params["run_id"])
             run = table.runs.start(config, plan_variants(config, 0).plan_size)
             return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
 
-        return json_answer(await run_in_threadpool(begin), 202)
+        return json_answer(await to_thread.run_sync(begin, limiter=planning), 202)
 
     async def cancel(request: Request) -> Response:
         given = await body_of(request, _Number)

@@ -35,6 +35,10 @@ LONGEST_FILTER = 4000
 """Characters of a filter; longer ones are refused before they are read."""
 
 
+_RECORDS_KEPT, _PICTURES_KEPT = 64, 5_000
+"""Records that were read last, and pictures that they name together: one may name thousands."""
+
+
 class NotThere(ArchiveError):
     """The archive has no such picture or run."""
 
@@ -60,6 +64,8 @@ class LightTable:
     configs: PageConfigs
     signs_in: bool = False
     closing: threading.Event = field(default_factory=threading.Event, repr=False)
+    _records: dict[str, tuple[object, LearningRecord]] = field(default_factory=dict, repr=False)
+    _keeping: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _pages: jinja2.Environment = field(repr=False)
 
     @staticmethod
@@ -120,15 +126,22 @@ class LightTable:
         Raises:
             NotThere: There is none.
         """
-        return self._record(run_id, self.archive.records_signature())
-
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - a table lives as long as its process
-    def _record(self, run_id: str, _signature: object) -> LearningRecord:
-        """Read it again when the records have changed: a better one of the run may be there."""
+        # Read again when the records have changed: a better one of the run may be there.
+        signature = self.archive.records_signature()
+        kept = self._records.get(run_id)
+        if kept is not None and kept[0] == signature:
+            return kept[1]
         try:
-            return self.archive.record(run_id)
+            record = self.archive.record(run_id)
         except ArchiveError as error:
             raise NotThere(str(error)) from error
+        with self._keeping:
+            self._records.pop(run_id, None)
+            self._records[run_id] = signature, record
+            pictures = sum(len(each.outputs) for _, each in self._records.values())
+            while len(self._records) > _RECORDS_KEPT or pictures > _PICTURES_KEPT:
+                pictures -= len(self._records.pop(next(iter(self._records)))[1].outputs)
+        return record
 
     def __hash__(self) -> int:
         return id(self)
