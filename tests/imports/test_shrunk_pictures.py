@@ -97,12 +97,17 @@ def test_a_jpeg_is_read_at_a_smaller_scale(decoded: list[tuple[int, int]]) -> No
 
 
 def test_a_jpeg_in_scans_is_held_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its coefficients take six bytes a pixel at every scale."""
+    """Its coefficients take six bytes a pixel at every scale, three where colours are halved."""
     picture = _gradient(1600, 1200)
-    monkeypatch.setattr(shrunk_pictures, "MOST_DECODED", 6 * 1600 * 1200)
-    assert shrunk(_file(picture, "JPEG"), 100).size == (100, 75)
-    with pytest.raises(ImageError, match="decoded"):
-        shrunk(_file(picture, "JPEG", progressive=True), 100)
+    pixels = 1600 * 1200
+    for subsampling, each in ((0, 6), (2, 3)):
+        file = _file(picture, "JPEG", progressive=True, subsampling=subsampling)
+        monkeypatch.setattr(shrunk_pictures, "MOST_DECODED", each * pixels + 200 * 150 * 4)
+        assert shrunk(file, 100).size == (100, 75)
+        monkeypatch.setattr(shrunk_pictures, "MOST_DECODED", each * pixels)
+        assert shrunk(_file(picture, "JPEG"), 100).size == (100, 75)
+        with pytest.raises(ImageError, match="decoded"):
+            shrunk(file, 100)
 
 
 def test_a_jpeg_of_endless_scans_is_refused() -> None:

@@ -8,11 +8,12 @@ What takes much is decoded by one thread at a time.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -51,12 +52,19 @@ _MOST_SCANS = 100
 _STRIP = 2**20
 """Pixels that are made small at a time."""
 
+_BLOCK = 64 * 2**20
+"""Bytes that Pillow asks for at a time. Parts of up to 32 MiB stay with the thread that has let
+them go, so that every thread would keep what its largest picture took."""
+
 _one_large = threading.Lock()
 
 
+@functools.cache
 def known_formats() -> tuple[str, ...]:
     """Return Pillow's names of the kinds of pictures that are read, as far as it has them."""
     from PIL import Image, WebPImagePlugin  # noqa: F401 - registers itself
+
+    Image.core.set_block_size(_BLOCK)
 
     with suppress(ImportError):  # Pillow before 11.3
         from PIL import AvifImagePlugin  # noqa: F401
@@ -112,7 +120,16 @@ def _opened(file: BinaryIO) -> Iterator[Image.Image]:
 def _cost(opened: Image.Image, buffered: int) -> int:
     """Return the bytes that decoding takes; *buffered* pixels of a JPEG are held twice."""
     each = _BYTES_EACH.get(opened.format or "") or _NARROW.get(opened.mode, 4)
-    return math.prod(opened.size) * each + buffered * 2 * len(opened.getbands())
+    return math.prod(opened.size) * each + math.ceil(buffered * 2 * _samples(opened))
+
+
+def _samples(opened: Image.Image) -> float:
+    """Return how many numbers a JPEG has for every pixel: colours have fewer than brightness."""
+    layers: Sequence[tuple[int, int, int, int]] = getattr(opened, "layer", ())
+    if not layers:
+        return len(opened.getbands())
+    widest, highest = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
+    return sum(layer[1] * layer[2] for layer in layers) / (widest * highest)
 
 
 def _made_small(opened: Image.Image, factor: int) -> Image.Image:

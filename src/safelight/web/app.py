@@ -36,7 +36,7 @@ from safelight.errors import (
 from safelight.web import browse, compare, learn, live, look, places, rating, runs, sign_in
 from safelight.web.admission import Admission
 from safelight.web.description import description
-from safelight.web.guard import LOOPBACK, Guard
+from safelight.web.guard import LARGEST_BODY, LOOPBACK, Guard
 from safelight.web.roles import GuestRoute, guarded
 from safelight.web.table import HERE, LightTable, NotThere, json_answer
 
@@ -168,6 +168,8 @@ def _error_handler(table: LightTable) -> _ErrorHandler:
             message = error.detail
         elif isinstance(error, RecursionError):
             message = "what was sent nests too deep"
+        elif isinstance(error, ClientDisconnect):  # who did go hears nothing of it
+            message = f"a request may carry {LARGEST_BODY:,} bytes at most"
         elif status >= 500:
             message = sentence_of(error)
             _log.warning("%s: %s", request.url.path, message)
@@ -187,6 +189,8 @@ def _status(error: Exception) -> int:
         return 404
     if isinstance(error, ControllerError):
         return 409
+    if isinstance(error, ClientDisconnect):
+        return 413
     if isinstance(error, ImageError):
         return 422
     if isinstance(error, (StorageError, ArchiveError)):
