@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.errors import FileRefused, TemplateError
@@ -56,9 +56,9 @@ class _AllowedFile:
         return self.path.with_suffix(suffix)
 
     def open(self, *, encoding: str, errors: str = "strict") -> TextIO:
-        return io.TextIOWrapper(self.bytes(), encoding=encoding, errors=errors)
+        return io.TextIOWrapper(self.content(), encoding=encoding, errors=errors)
 
-    def bytes(self) -> BinaryIO:
+    def content(self) -> io.BufferedReader:
         return self._files.open(str(self.path))
 
     def read_text(self, encoding: str) -> str:
@@ -66,7 +66,7 @@ class _AllowedFile:
             return file.read()
 
     def sha256(self) -> str:
-        with self.bytes() as file:
+        with self.content() as file:
             return file_digest(file, "sha256").hexdigest()
 
 
@@ -104,7 +104,7 @@ class WildcardFiles:
                     file = _AllowedFile(path, self._files)
                     bounds.count(path)
                     if file.suffix in _STRUCTURED:
-                        with file.bytes() as opened:
+                        with file.content() as opened:
                             bounds.count_structured(opened, path)
                     inside = path.parent.relative_to(self.folder)
                     for name, collection in _collections_in(file, inside):
@@ -156,7 +156,7 @@ class WildcardFiles:
             TemplateError: They are too many.
         """
         if (file := self._sources[name]).suffix == ".txt":
-            with file.bytes() as opened:
+            with file.content() as opened:
                 self._counted += count_lines(opened, str(file))
         else:
             self._counted += sum(1 for _ in self._collections[name].get_values())
