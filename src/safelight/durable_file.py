@@ -1,4 +1,4 @@
-"""Whole-or-absent files and locked append-only files: the only place that renames or fsyncs.
+"""Whole-or-absent files, locked append-only files, and folders: the only place that makes any.
 
 A reader sees a file whole or not at all, also after ``kill -9`` and after a power cut: the
 bytes go to a temporary file in the same folder, are flushed to the disk, and only then get
@@ -6,15 +6,23 @@ their name; the folder is flushed last, so that the name itself survives.
 
 Whoever writes a temporary file holds it locked, and the lock goes when its process goes: one that
 can be locked belongs to nobody, and :func:`remove_abandoned` takes it away.
+
+Whose they are: a folder that is made here is for its owner alone, a file takes the group of its
+folder and what group and others may do there (in a folder of everybody's, such as ``/tmp``, it is
+for its owner). Folders inside an archive or another root take after the one above them, so that an
+archive that was made for a group stays the group's. No umask has a say in that: files are created
+for their owner, and opened up afterwards.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -35,6 +43,7 @@ __all__ = [
     "make_folder",
     "remove_abandoned",
     "replace_file",
+    "settle_file",
     "sync_folder",
     "write_new_file",
 ]
@@ -43,6 +52,9 @@ TEMPORARY_SUFFIX = ".tmp"
 """Files and folders that begin with a dot and end so are unfinished; readers pass over them."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_OWN_FILE, _OWN_FOLDER = 0o600, 0o700
+_EVERYBODYS = stat.S_ISVTX | stat.S_IWOTH
+"""What is set for a folder where everybody may write, and nobody touches what is another's."""
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
 _READ = os.O_RDONLY | _BINARY
 _CHUNK = 1 << 20
@@ -173,13 +185,13 @@ def copy_new_file(
     return None
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write *data* as *path*, replacing what is there in one step.
 
     Args:
         path: The file.
         data: What is to be in it.
-        mode: Who may do what with it, less what the process's umask takes.
+        private: Whether it is for its owner only, whatever its folder is.
 
     Raises:
         OSError: The file could not be written; the old content stays.
@@ -188,7 +200,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     while not done:
         token = secrets.token_hex(4)
         temporary = os.fspath(path.with_name(f".{path.name}.{token}{TEMPORARY_SUFFIX}"))
-        handle, guard = _claimed(temporary, mode)
+        handle, guard = _claimed(temporary, private=private)
         try:
             _fill(handle, data)
             done = _named(temporary, path, os.replace)
@@ -200,23 +212,45 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     sync_folder(path.parent)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(
+    path: Path, *, root: Path | None = None, new: bool = False, flush: bool = True
+) -> None:
     """Make *path* and what is missing above it, and flush the name of each.
 
+    Args:
+        path: Which.
+        root: What is made below it takes mode and group of the folder that it is in; it itself,
+            what is above it, and all when there is none, is for its owner alone.
+        new: *path* must not be there.
+        flush: Whether to flush names; what can be made again at any time needs none.
+
     Raises:
+        FileExistsError: *new*, and it is there.
         OSError: It cannot be made, or something else has its name.
     """
     missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
+    above = path
+    while not above.is_dir():
+        missing.append(above)
+        above = above.parent
+    if new and not missing:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
     for folder in reversed(missing):
         try:
-            os.mkdir(folder)  # noqa: PTH102 - as above
+            os.mkdir(folder, _OWN_FOLDER)  # noqa: PTH102 - as above
         except FileExistsError:
-            if not folder.is_dir():
+            if not folder.is_dir() or (new and folder == path):
                 raise
-        sync_folder(folder.parent)
+        else:
+            if root is not None and root in folder.parents:
+                _take_after(os.fspath(folder.parent), os.fspath(folder))
+        if flush:
+            sync_folder(folder.parent)
+
+
+def settle_file(path: Path) -> None:
+    """Give what another library has written to *path* the group and mode that its folder has."""
+    _take_after(os.fspath(path.parent), os.fspath(path))
 
 
 @contextlib.contextmanager
@@ -245,8 +279,9 @@ def held_file(path: Path, about: bytes) -> Iterator[None]:
         OSError: It cannot be made.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, _OWN_FILE)
         try:
+            _take_after(os.fspath(path.parent), handle)
             _lock(handle)
             if _is_still(handle, path):
                 break
@@ -274,16 +309,18 @@ def held_file(path: Path, about: bytes) -> Iterator[None]:
 def hidden_folder(parent: Path) -> Iterator[Path]:
     """Give a new folder of a hidden name in *parent*, held until it has got another name.
 
-    What is still there under that name at the end is removed.
+    What is still there under that name at the end is removed. It takes after *parent*, and that,
+    where it is missing, after what it is in.
 
     Raises:
         OSError: It cannot be made.
     """
-    make_folder(parent)
+    make_folder(parent, root=parent.parent)
     while True:
         folder = parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-        os.mkdir(folder)  # noqa: PTH102 - as above
+        os.mkdir(folder, _OWN_FOLDER)  # noqa: PTH102 - as above
         guard = _guard_of_folder(folder)
+        _take_after(os.fspath(parent), os.fspath(folder))
         if folder.is_dir():  # nobody took it for abandoned before it was locked
             break
         _let_go(guard)
@@ -379,13 +416,14 @@ class OpenFolder:
 
 
 def flush_file(path: Path) -> None:
-    """Flush what another library has written to *path*.
+    """Flush what another library has written to *path*, and :func:`settle_file` it.
 
     Raises:
         OSError: The disk reported trouble.
     """
     handle = os.open(path, _READ)
     try:
+        _take_after(os.fspath(path.parent), handle)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -423,14 +461,49 @@ def _copied(source: Path, handle: int, digest: hashlib._Hash) -> os.stat_result:
     return status
 
 
-def _claimed(temporary: str, mode: int = 0o666) -> tuple[int, int]:
+def _claimed(temporary: str, *, private: bool = False) -> tuple[int, int]:
     """Create *temporary* exclusively; return its handle, and one that holds its lock.
 
     Raises:
         FileExistsError: There is one; perhaps its writer is dead.
     """
-    handle = os.open(temporary, _NEW_FILE, mode)
-    return handle, _guard(handle)
+    handle = os.open(temporary, _NEW_FILE, _OWN_FILE)
+    guard = _guard(handle)
+    if not private:
+        _take_after(os.path.dirname(temporary), handle)  # noqa: PTH120 - as above
+    return handle, guard
+
+
+def _take_after(folder: str, made: int | str) -> None:
+    """Give what was *made* in *folder* its group, and let group and others do what they may there.
+
+    Where the group cannot be given, the one that it has gets no more than everybody. That nothing
+    can be given, on file systems that keep neither, harms nothing.
+
+    Args:
+        folder: Its path; empty for the current one.
+        made: A handle of a file, or a path.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        above, status = os.stat(folder or "."), os.stat(made)  # noqa: PTH116 - as above
+        own, had = above.st_mode & 0o7777, status.st_mode & 0o7777
+        if own & _EVERYBODYS == _EVERYBODYS:
+            return
+        if status.st_gid != above.st_gid:
+            try:
+                os.chown(made, -1, above.st_gid)
+            except OSError:
+                own &= ~0o070 | (own & 0o007) << 3
+        if stat.S_ISDIR(status.st_mode):
+            mode = _OWN_FOLDER | own & (stat.S_ISGID | stat.S_ISVTX | 0o077)
+        else:
+            mode = _OWN_FILE | own & 0o066
+        if mode != had:
+            os.chmod(made, mode)  # noqa: PTH101 - as above
+    except OSError:
+        return
 
 
 def _named(
@@ -492,10 +565,11 @@ class AppendOnlyFile:
         self.path = path
         is_new = create and not os.access(path, os.F_OK)
         flags = os.O_RDWR | os.O_APPEND | _BINARY | (os.O_CREAT if create else 0)
-        self._handle = os.open(path, flags, 0o666)
+        self._handle = os.open(path, flags, _OWN_FILE)
         try:
             _lock(self._handle)
             if is_new:
+                _take_after(os.fspath(path.parent), self._handle)
                 sync_folder(path.parent)
         except BaseException:
             os.close(self._handle)

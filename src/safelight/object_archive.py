@@ -35,6 +35,7 @@ from safelight.archive.transfer import (
     version_of,
 )
 from safelight.archive_layout import kind_of
+from safelight.durable_file import make_folder, settle_file
 from safelight.errors import StorageError, sentence_of
 from safelight.learning.learning_record import LearningRecord, record_stem
 
@@ -253,24 +254,29 @@ def open_store(url: str) -> ObjectStore:
     if folder is not None and not folder.is_dir():
         raise StorageError(f"there is no folder {folder}; a store in one begins with an empty one")
     try:
-        return _Obstore(obstore, obstore.store.from_url(url), url)
+        return _Obstore(obstore, obstore.store.from_url(url), url, folder)
     except Exception as error:  # obstore has no root of its own errors
         raise StorageError(f"{url!r} cannot be opened: {_first_line(error)}") from error
 
 
 class _Obstore:
-    """A store behind the package obstore."""
+    """A store behind the package obstore; in *folder* when it is one on this machine."""
 
-    def __init__(self, obstore: Any, store: Any, url: str) -> None:
-        self._obstore, self._store, self._url = obstore, store, url
+    def __init__(self, obstore: Any, store: Any, url: str, folder: Path | None) -> None:
+        self._obstore, self._store, self._url, self._folder = obstore, store, url, folder
 
     def put_new(self, key: str, data: bytes) -> bool:
+        file = None if self._folder is None else self._folder / key
         try:
+            if file is not None:
+                make_folder(file.parent, root=self._folder, flush=False)
             self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
         except self._obstore.exceptions.AlreadyExistsError:
             return False
         except (self._obstore.exceptions.BaseError, OSError) as error:
             raise StorageError(f"{self._url}/{key}: {_first_line(error)}") from error
+        if file is not None:
+            settle_file(file)
         return True
 
     def get(self, key: str) -> bytes:

@@ -166,7 +166,7 @@ class EngineRunner:
         self._lock = threading.Lock()
         self._made_of: tuple[Any, ...] = ()
         self._backend: Backend | None = None
-        self._writer = LearningRecordWriter(records_folder(archive))
+        self._writer = LearningRecordWriter(records_folder(archive), root=archive)
         recover_interrupted_runs(archive, self._writer)
 
     def run(

@@ -6,13 +6,12 @@ import csv
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
-from safelight.durable_file import replace_file
+from safelight.durable_file import copy_new_file, make_folder, replace_file
 from safelight.errors import RequestError
 from safelight.learning.ratings import Identity
 from safelight.learning.ratings.preference_export import (
@@ -107,17 +106,17 @@ def copy_pairs(archive: Archive, condition: str, target: Path) -> tuple[int, int
     missing = files = 0
     for copy in kohya_layout(made):
         place = target / copy.target
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent, root=target)
         if copy.source is None:
             replace_file(place, (copy.text or "").encode())
             continue
         try:
-            shutil.copyfile(copy.source, place)
+            copy_new_file(Path(copy.source), place, flush=False)
             files += 1
         except FileNotFoundError:
             missing += 1
     card = preference_card(made, query=condition or "everything", layout="kohya")
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     replace_file(target / "card.md", card_markdown(card).encode())
     return files, len(made), missing
 

@@ -19,5 +19,5 @@ def finish_killed_runs(archive: Path) -> None:
         from safelight.learning import LearningRecordWriter
         from safelight.pipeline import recover_interrupted_runs
 
-        with LearningRecordWriter(records_folder(archive)) as writer:
+        with LearningRecordWriter(records_folder(archive), root=archive) as writer:
             recover_interrupted_runs(archive, writer)

@@ -416,7 +416,7 @@ def keep_preset(
         name=name, metadata={"preset": name, "evidence": facts},
     )  # fmt: skip
     path = presets_folder(archive.path) / f"{name}.toml"
-    make_folder(path.parent)
+    make_folder(path.parent, root=archive.path)
     comments = (
         f"What is known to work best with {evidence.title}: {_number(result.gain)} over what was"
         f" usually drawn, 95 % {_number(result.gain_low)} to {_number(result.gain_high)},",

@@ -19,7 +19,6 @@ from safelight.errors import ConfigError, StorageError
 
 __all__ = ["change_settings", "read_settings"]
 
-_ONLY_OWN = 0o600
 _LARGEST = 2**20
 
 
@@ -51,7 +50,7 @@ def change_settings(path: Path, change: Callable[[str, dict[str, Any]], str]) ->
         with held_folder(path.parent):
             text = _text(path)
             changed = change(text, _parsed(text, path))
-            replace_file(path, changed.encode(), mode=_ONLY_OWN)
+            replace_file(path, changed.encode(), private=True)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error
 

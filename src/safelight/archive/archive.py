@@ -225,7 +225,7 @@ class Archive:
 
     def writer(self) -> LearningRecordWriter:
         """Return a writer of records into this archive."""
-        return LearningRecordWriter(records_folder(self.path))
+        return LearningRecordWriter(records_folder(self.path), root=self.path)
 
     # -- asking --------------------------------------------------------------------------
 
@@ -645,7 +645,7 @@ class Archive:
 
     def ratings(self) -> RatingStore:
         """Return the store of this archive's ratings."""
-        return RatingStore(ratings_folder(self.path))
+        return RatingStore(ratings_folder(self.path), root=self.path)
 
     def _ratings(self) -> Sequence[Rating]:
         if not ratings_folder(self.path).is_dir():

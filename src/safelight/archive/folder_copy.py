@@ -157,7 +157,7 @@ class FolderCopy:
         """Add a file that is not there; its name is flushed by :meth:`flush`."""
         target = self.path / key
         try:
-            make_folder(target.parent)
+            make_folder(target.parent, root=self.path)
             self._unflushed.add(target.parent)
             copied = copy_new_file(content, target, modified=modified, sha256s=sha256s, flush=False)
             if copied is None and target.is_dir():
@@ -223,7 +223,7 @@ class FolderCopy:
         """Add lines to a file, or to a part beside it while somebody holds it."""
         path = self.path / key
         try:
-            make_folder(path.parent)
+            make_folder(path.parent, root=self.path)
             with held_folder(path.parent):  # one merge at a time: each sees what the others added
                 known = _lines_of_family(path)
                 missing = [line for line in lines if line not in known]
@@ -263,7 +263,7 @@ class FolderCopy:
         """Replace the file."""
         target = self.path / key
         try:
-            make_folder(target.parent)
+            make_folder(target.parent, root=self.path)
             replace_file(target, data)
             os.utime(target, ns=(modified, modified))
         except OSError as error:

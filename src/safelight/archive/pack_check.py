@@ -26,6 +26,7 @@ from safelight.archive.packs import (
     whole_documents,
     write_manifest,
 )
+from safelight.archive_layout import SET_ASIDE
 from safelight.durable_file import make_folder, sync_folder
 from safelight.errors import ArchiveError, RecordError, sentence_of
 
@@ -170,7 +171,8 @@ def set_aside(damaged: Path, target: Path) -> None:
         ArchiveError: It cannot be moved.
     """
     try:
-        make_folder(target.parent)
+        aside = next(folder for folder in target.parents if folder.name == SET_ASIDE)
+        make_folder(target.parent, root=aside.parent)
         with contextlib.suppress(FileNotFoundError):  # somebody else recovers, too
             damaged.rename(target.with_name(f"{target.name}-{secrets.token_hex(4)}"))
         sync_folder(target.parent)

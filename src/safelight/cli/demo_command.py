@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tomllib
 from collections.abc import Iterator
 from itertools import takewhile
@@ -13,6 +12,7 @@ import click
 
 from safelight.cli.options import archive_option, archive_words, seed_option
 from safelight.cli.run_command import command as run_command
+from safelight.durable_file import copy_new_file, make_folder
 from safelight.knobs import did_you_mean
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -76,8 +76,8 @@ def _copied(source: Path, folder: Path) -> Path:
     if target.exists():
         raise click.ClickException(f"{target} is there already; nothing is overwritten")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        make_folder(target.parent, root=folder)
+        copy_new_file(source.read_bytes(), target)
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error
     return target

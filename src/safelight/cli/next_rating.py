@@ -15,6 +15,7 @@ import click
 
 from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
+from safelight.durable_file import replace_file
 from safelight.learning.ratings import Identity, RatingEvent
 
 __all__ = ["rate_next"]
@@ -101,7 +102,7 @@ def _sheet(pictures: Sequence[_Picture], folder: Path, name: str, title: str) ->
         for place, picture in enumerate(pictures)
     ]
     path = folder / name
-    path.write_bytes(contact_sheet(cells, title=title))
+    replace_file(path, contact_sheet(cells, title=title))
     return path
 
 

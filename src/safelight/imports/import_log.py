@@ -100,7 +100,7 @@ class ImportLog:
             return
         file = self._open.get(kind)
         if file is None:
-            make_folder(self._folder)
+            make_folder(self._folder, root=self._folder.parent)
             file = self._open[kind] = AppendOnlyFile(self._folder / f"{kind}-{self._stem}")
         file.append(b"\n".join(with_checksum(msgspec.json.encode(entry)) for entry in entries))
 

@@ -504,12 +504,14 @@ class LearningRecordWriter:
     :meth:`close`. Any number of threads, processes and machines may write to one folder.
 
     Attributes:
-        base_dir: The folder; made when the first record comes.
+        base_dir: The folder; made when the first record comes. It is for its owner alone, unless
+            it is below *root*, an archive that may be shared: then it takes after its parent.
         failures: Records whose first write failed, also those that got through later.
     """
 
-    def __init__(self, base_dir: Path | str) -> None:
+    def __init__(self, base_dir: Path | str, *, root: Path | None = None) -> None:
         self.base_dir = Path(base_dir)
+        self._root = root
         self.failures = 0
         self._pending: list[tuple[LearningRecord, str]] = []
         self._lock = threading.Lock()
@@ -552,7 +554,7 @@ class LearningRecordWriter:
             try:
                 write_new_file(self.base_dir, stem, ".json", data)
             except FileNotFoundError:
-                make_folder(self.base_dir)
+                make_folder(self.base_dir, root=self._root)
                 write_new_file(self.base_dir, stem, ".json", data)
         except Exception as error:  # noqa: BLE001 - recording must never break a run
             if first:

@@ -228,7 +228,7 @@ def held_plan(archive: Path | None, plan_id: str, since: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if archive is not None:
             try:
-                make_folder(running_folder(archive))
+                make_folder(running_folder(archive), root=archive)
                 stack.enter_context(
                     held_file(_holding(archive, plan_id), json.dumps(about).encode())
                 )

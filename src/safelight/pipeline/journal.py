@@ -125,7 +125,7 @@ class RunJournal:
             self._file.append(with_checksum(_encoder.encode(self.header)))
             if recorded:
                 running = running_folder(archive)
-                make_folder(running)
+                make_folder(running, root=archive)
                 content = folder.relative_to(archive).as_posix().encode()
                 self._marker = write_new_file(running, self.header["run_id"], "", content)
         except OSError as error:

@@ -24,7 +24,7 @@ import msgspec
 
 from safelight.archive_layout import run_folder
 from safelight.config import PipelineConfig
-from safelight.durable_file import make_folder, sync_folder
+from safelight.durable_file import make_folder
 from safelight.errors import (
     BackendUnavailable,
     GenerationCancelled,
@@ -285,9 +285,7 @@ class SingleRun:
         relative = run_folder(self._spec.timestamp, self._run_id)
         folder = self._archive / relative
         try:
-            make_folder(folder.parent)
-            folder.mkdir()
-            sync_folder(folder.parent)
+            make_folder(folder, root=self._archive, new=True)
         except OSError as error:
             raise StorageError(f"the folder for the pictures cannot be made: {error}") from error
         self._folder = folder

@@ -28,7 +28,7 @@ from safelight.archive_layout import (
     running_folder,
     thumbnails_folder,
 )
-from safelight.durable_file import write_new_file
+from safelight.durable_file import make_folder, write_new_file
 from safelight.errors import FileRefused, ImageError, RecordError
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.formats.shrunk_pictures import shrunk
@@ -146,7 +146,7 @@ class Pictures:
         small = self._makers.submit(_shrunk, opened, side).result()
         folder = self._thumbnails(digest, side)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, root=self._archive.path, flush=False)
             write_new_file(folder, digest, ".webp", small, flush=False)
         except OSError:
             pass  # a full or read-only disk costs time, not the picture

@@ -153,7 +153,7 @@ class Sessions:
         self._written = self._clock()
         try:
             make_folder(self._file.parent)
-            replace_file(self._file, msgspec.json.encode(self._known))
+            replace_file(self._file, msgspec.json.encode(self._known), private=True)
         except OSError as error:
             _log.warning("sessions cannot be kept, and end with this server: %s", error)
 

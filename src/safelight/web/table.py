@@ -89,7 +89,7 @@ class LightTable:
         return LightTable(
             archive=held,
             pictures=Pictures(held),
-            ratings=RatingStore(ratings_folder(archive)),
+            ratings=RatingStore(ratings_folder(archive), root=archive),
             runs=RunQueue(controller),
             configs=configs or PageConfigs(archive=archive),
             signs_in=signs_in,

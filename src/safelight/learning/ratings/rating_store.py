@@ -144,12 +144,14 @@ class RatingStore:
     """A folder of segments, each extended by one process only.
 
     Attributes:
-        folder: Made when the first event comes; see :func:`ratings_folder`.
+        folder: Made when the first event comes; see :func:`ratings_folder`. It is for its owner
+            alone, unless it is below *root*, an archive that may be shared.
         passed_over: Segment -> what of it the last :meth:`events` had to pass over, and why.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, *, root: Path | None = None) -> None:
         self.folder = Path(folder)
+        self._root = root
         self._segment: AppendOnlyFile | None = None
         self._owner = 0
         self._lock = threading.Lock()
@@ -238,7 +240,7 @@ class RatingStore:
 
     def _append(self, lines: bytes) -> None:
         if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
-            make_folder(self.folder)
+            make_folder(self.folder, root=self._root)
             self._segment = AppendOnlyFile(self.folder / (_new_stem() + SUFFIX))
             self._owner = os.getpid()
         try:
