@@ -88,15 +88,14 @@ class ConfigError(SafelightError):
             faults = [ConfigFault(path="", message=faults)]
         self.faults = tuple(faults)
         self.source = source
-        where = f"{source}: " if source else ""
-        if len(self.faults) == 1:
-            text = f"{where}{self.faults[0]}"
-        else:
-            lines = [f"  {fault}" for fault in self.faults[:_MOST_FAULTS]]
-            if len(self.faults) > len(lines):
-                lines.append(f"  and {len(self.faults) - len(lines):,} more")
-            text = f"{where}{len(self.faults)} faults\n" + "\n".join(lines)
-        super().__init__(text)
+        # A fault may quote line ends, and is one line all the same.
+        where = "{}: ".format(source.replace("\n", "\\n")) if source else ""
+        lines = [str(fault).replace("\n", "\\n") for fault in self.faults[:_MOST_FAULTS]]
+        if len(self.faults) > len(lines):
+            lines.append(f"and {len(self.faults) - len(lines):,} more")
+        if len(self.faults) != 1:
+            lines.insert(0, f"{len(self.faults)} faults")
+        super().__init__(where + "\n  ".join(lines))
 
 
 class TemplateError(SafelightError):

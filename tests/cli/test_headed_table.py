@@ -82,7 +82,7 @@ def test_a_plan_is_shown_without_what_takes_long_to_import(tmp_path: Path) -> No
 
 def shown(rows: Sequence[Sequence[str]], width: int) -> str:
     """Return our table as text."""
-    return "".join(f"{line}\n" for line in headed_table(COLUMNS, rows, width))
+    return "".join(f"{line.text}\n" for line in headed_table(COLUMNS, rows, width))
 
 
 def by_rich(what: Table | Text, width: int) -> str:

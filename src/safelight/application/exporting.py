@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -13,6 +12,7 @@ from typing import Any
 from safelight.archive import Archive
 from safelight.durable_file import copy_new_file, make_folder, replace_file
 from safelight.errors import RequestError
+from safelight.formats.csv_table import write_csv
 from safelight.learning.ratings import Identity
 from safelight.learning.ratings.preference_export import (
     PreferencePair,
@@ -40,13 +40,14 @@ LAYOUTS: Mapping[str, Callable[[Iterable[PreferencePair]], Iterator[dict[str, An
 """Name of a trainer's layout -> its rows."""
 
 
-def write_table(archive: Archive, condition: str, target: Path) -> int:
+def write_table(archive: Archive, condition: str, target: Path, *, raw: bool = False) -> int:
     """Write what is known of the pictures that meet *condition*; return how many they are.
 
     Args:
         archive: Whose pictures.
         condition: In the filter language.
         target: A file whose name ends in ``.jsonl``, ``.csv`` or ``.parquet``.
+        raw: Leave cells of CSV that a spreadsheet takes for formulas as they are.
 
     Raises:
         RequestError: It ends otherwise.
@@ -61,9 +62,7 @@ def write_table(archive: Archive, condition: str, target: Path) -> int:
         replace_file(target, "".join(f"{line}\n" for line in lines).encode())
     elif kind == ".csv":
         text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(answer.columns)
-        writer.writerows(answer.rows)
+        write_csv(text, answer.columns, answer.rows, raw=raw)
         replace_file(target, text.getvalue().encode())
     else:
         replace_file(target, answer.parquet())

@@ -6,7 +6,6 @@ time, so that a change counts at once, and written whole or not at all, for thei
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import sys
@@ -44,9 +43,7 @@ def change_settings(path: Path, change: Callable[[str, dict[str, Any]], str]) ->
     from safelight.durable_file import held_folder, make_folder, replace_file
 
     try:
-        make_folder(path.parent.parent)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path.parent, 0o700)  # noqa: PTH102 - Path has the same
+        make_folder(path.parent)
         with held_folder(path.parent):
             text = _text(path)
             changed = change(text, _parsed(text, path))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import io
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from safelight.errors import ConfigError, RequestError, SafelightError, sentence_of
+from safelight.escaped_output import escape_standard_streams, escaped_line
 from safelight.version import __version__
 
 __all__ = ["main"]
@@ -53,6 +54,17 @@ _COMMANDS = {
 class _LazyGroup(click.Group):
     """Knows its commands by name and imports one only when it is called."""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Carry a command line out; from here on nothing that is printed can steer a terminal.
+
+        That stays so when it ends in an exception: a program's last words may quote anything.
+        """
+        before = sys.stdout, sys.stderr
+        escape_standard_streams()
+        answer = super().main(*args, **extra)
+        sys.stdout, sys.stderr = before
+        return answer
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -80,19 +92,40 @@ class _LazyGroup(click.Group):
         """Carry the command out; whatever it ends in is a sentence, never a traceback."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.Abort, click.exceptions.Exit):
+            raise
+        except click.ClickException as error:
+            vars(error)["message"] = escaped_line(error.message)  # final for who only reads it
             raise
         except SafelightError as error:
             at_fault = isinstance(error, (ConfigError, RequestError))
-            raise (_ConfigFault if at_fault else click.ClickException)(str(error)) from error
+            kind = _ConfigFault if at_fault else click.ClickException
+            raise kind(_indented(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # nobody reads on, which click ends quietly
             _log.info("where it happened", exc_info=True)
-            raise click.ClickException(sentence_of(error)) from error
+            raise click.ClickException(escaped_line(sentence_of(error))) from error
         except Exception as error:
             _log.info("where it happened", exc_info=True)
-            raise click.ClickException(f"{sentence_of(error)}\n{_UNFORESEEN}") from error
+            told = escaped_line(sentence_of(error))
+            raise click.ClickException(f"{told}\n{_UNFORESEEN}") from error
+
+
+def _indented(message: str) -> str:
+    """Return *message* with blanks before all lines but its first.
+
+    Some say their faults in lines, and what others quote may have line ends: it must not look as if
+    the program said something else.
+    """
+    first, *others = message.split("\n")
+    return "\n".join([first, *(f"  {line.removeprefix('  ')}" for line in others)])
+
+
+_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "color": True,  # or click would take out of errors what looks like styles, unseen
+}
 
 
 class _ConfigFault(click.ClickException):
@@ -106,11 +139,16 @@ class _Sentences(logging.Formatter):
         super().__init__("%(levelname)s: %(message)s")
         self._verbose = verbose
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return what *record* says, in one line: whatever it quotes begins no other."""
+        return escaped_line(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
+        """Return it with its error."""
         error = record.exc_info[1] if record.exc_info else None
         if self._verbose or error is None:
             return super().format(record)
-        return f"{record.levelname}: {record.getMessage()}: {sentence_of(error)}"
+        return escaped_line(f"{record.levelname}: {record.getMessage()}: {sentence_of(error)}")
 
 
 @contextlib.contextmanager
@@ -127,7 +165,7 @@ def _dead_threads_logged() -> Iterator[None]:
         threading.excepthook = before
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="safelight")
 @click.option("-v", "--verbose", is_flag=True, help="Log what goes on behind the scenes.")
 @click.pass_context
@@ -136,12 +174,6 @@ def main(ctx: click.Context, verbose: bool) -> None:
 
     Start with: safelight demo
     """
-    import sys
-
-    for stream in (sys.stdout, sys.stderr):
-        # A prompt that the terminal's encoding lacks is shown escaped; it is no error.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
     handler.setFormatter(_Sentences(verbose))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

@@ -11,13 +11,14 @@ import click
 
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
-from safelight.cli.carried import carried_as_json, print_carried, print_differing, progress_of
+from safelight.cli.carried import carried_as_json, print_carried, print_differing
 from safelight.cli.options import (
     archive_option,
     check_archive,
     existing_archive_option,
     json_option,
 )
+from safelight.cli.terminal import progress_of, say, say_text
 
 if TYPE_CHECKING:
     from safelight.archive.verification import Verification
@@ -33,21 +34,16 @@ def command() -> None:
 @json_option
 def pack(archive: Path, as_json: bool) -> None:
     """Move loose records into packs: smaller, and found faster."""
-    with click.progressbar(length=1, label="packing", file=None, hidden=as_json) as bar:
-
-        def show_progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
+    with progress_of("packing", hidden=as_json) as show_progress:
         report = Archive(archive).pack(on_progress=show_progress)
     left = [{"path": str(fault.path), "told": fault.reason} for fault in report.left]
     if as_json:
         packs = [str(path) for path in report.packs]
-        click.echo(json.dumps({"records": report.records, "packs": packs, "left": left}))
+        say_text(json.dumps({"records": report.records, "packs": packs, "left": left}))
         return
-    click.echo(f"{report.records:,} records packed")
+    say(f"{report.records:,} records packed")
     for fault in left:
-        click.echo(f"  left as it is: {fault['path']}: {fault['told']}")
+        say(f"  left as it is: {fault['path']}: {fault['told']}")
 
 
 @command.command()
@@ -72,7 +68,7 @@ def verify(archive: Path, pictures: bool, seal: bool, as_json: bool) -> None:
     faults = [{"path": str(fault.path), "told": fault.reason} for fault in report.faults]
     if as_json:
         document = dataclasses.asdict(report) | {"whole": report.records, "faults": faults}
-        click.echo(json.dumps(document, ensure_ascii=False))
+        say_text(json.dumps(document, ensure_ascii=False))
     else:
         _print_verification(report)
     if report.fault_count:
@@ -80,37 +76,37 @@ def verify(archive: Path, pictures: bool, seal: bool, as_json: bool) -> None:
 
 
 def _print_verification(report: Verification) -> None:
-    click.echo(f"{report.records:,} records are whole")
+    say(f"{report.records:,} records are whole")
     if report.unchecked_records:
         of_packs = f", of {report.unsealed_packs:,} packs" if report.unsealed_packs else ""
         seal = "; --seal gives packs hashes from now on" if report.unsealed_packs else ""
-        click.echo(
+        say(
             f"  {report.unchecked_records:,} of them are from before there were hashes{of_packs}:"
             f" they read, and no more can be said{seal}"
         )
-    click.echo(f"{report.lines:,} lines of ratings, journals and logs are whole")
+    say(f"{report.lines:,} lines of ratings, journals and logs are whole")
     if report.unchecked_lines:
-        click.echo(
+        say(
             f"  {report.unchecked_lines:,} of them are from before there were checksums: they read,"
             " and no more can be said"
         )
     if report.torn_lines:
-        click.echo(f"  {report.torn_lines:,} pieces of lines that a crash cut short; none was told")
+        say(f"  {report.torn_lines:,} pieces of lines that a crash cut short; none was told")
     if report.pictures is not None:
-        click.echo(f"{report.pictures:,} pictures are those of their records")
+        say(f"{report.pictures:,} pictures are those of their records")
     if report.pictures_away:
-        click.echo(f"  {report.pictures_away:,} imported pictures are not where they were")
+        say(f"  {report.pictures_away:,} imported pictures are not where they were")
     if report.foreign:
-        click.echo(f"{report.foreign:,} files are of no known kind")
+        say(f"{report.foreign:,} files are of no known kind")
     print_differing(report.differing, report.differing_count)
     for fault in report.faults:
-        click.echo(f"  {fault.path}: {fault.reason}")
+        say(f"  {fault.path}: {fault.reason}")
     if report.fault_count > len(report.faults):
-        click.echo(f"  ... and {report.fault_count - len(report.faults):,} more")
+        say(f"  ... and {report.fault_count - len(report.faults):,} more")
     if report.fault_count:
-        click.echo("what can be repaired, is by: safelight archive recover; or merge another copy")
+        say("what can be repaired, is by: safelight archive recover; or merge another copy")
     if report.damaged_pictures:
-        click.echo(
+        say(
             "damaged pictures stay until: safelight archive recover --pictures; then merge another"
             " copy, or draw them again with: safelight run --resume RUN"
         )
@@ -133,7 +129,7 @@ def merge(other: Path, archive: Path, as_json: bool) -> None:
     with progress_of("merging", hidden=as_json) as show_progress:
         carried = merge_archives(archive, other, on_progress=show_progress)
     if as_json:
-        click.echo(carried_as_json({"copied": carried}))
+        say_text(carried_as_json({"copied": carried}))
     else:
         print_carried(carried, "copied")
     if carried.bad_count or carried.conflicts:
@@ -167,26 +163,26 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
             "abandoned": packs.abandoned, "tables": packs.tables,
             "repaired": [str(path) for path in packs.repaired], "left": left,
         }  # fmt: skip
-        click.echo(json.dumps(answer))
+        say_text(json.dumps(answer))
         return
-    click.echo(f"{len(done.interrupted):,} killed runs got their record")
-    click.echo(f"{packs.doubled:,} loose records that a pack holds were removed")
-    click.echo(f"{len(done.rebuilt):,} lost records were made again from journals or pictures")
-    click.echo(f"{done.places:,} pictures are again where their records say")
-    click.echo(f"{packs.abandoned:,} unfinished files of killed programs were removed")
+    say(f"{len(done.interrupted):,} killed runs got their record")
+    say(f"{packs.doubled:,} loose records that a pack holds were removed")
+    say(f"{len(done.rebuilt):,} lost records were made again from journals or pictures")
+    say(f"{done.places:,} pictures are again where their records say")
+    say(f"{packs.abandoned:,} unfinished files of killed programs were removed")
     if packs.tables:
-        click.echo(
+        say(
             f"{packs.tables:,} folders of tables that were damaged or of no pack were removed; what"
             " packs lack, is made again by: safelight archive pack"
         )
     for path in packs.repaired:
-        click.echo(f"  made again from its records: {path}; it lies in packs/.damaged now")
+        say(f"  made again from its records: {path}; it lies in packs/.damaged now")
     if pictures:
-        click.echo(f"{len(done.pictures_aside):,} damaged pictures were set aside")
+        say(f"{len(done.pictures_aside):,} damaged pictures were set aside")
     for place in done.pictures_aside[:20]:
-        click.echo(f"  {place}")
+        say(f"  {place}")
     for fault in left:
-        click.echo(f"  left as it is: {fault['path']}: {fault['told']}")
+        say(f"  left as it is: {fault['path']}: {fault['told']}")
 
 
 @command.command()
@@ -208,20 +204,21 @@ def stats(archive: Path, as_json: bool) -> None:
     if as_json:
         left_out = [{"path": str(fault.path), "told": fault.reason} for fault in totals.left_out]
         document = {**total, "groups": list(groups.dicts()), "left_out": left_out}
-        click.echo(json.dumps(document, ensure_ascii=False))
+        say_text(json.dumps(document, ensure_ascii=False))
         return
     _print(total, list(groups.dicts()))
 
 
 def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from safelight.cli.rich_console import Console
+
     if not total["runs"]:
-        click.echo("no runs yet")
+        say("no runs yet")
         return
-    click.echo(
+    say(
         f"{total['runs']:,} runs, {total['pictures'] or 0:,} pictures,"
         f" {total['failures'] or 0:,} failures, {total['first'][:10]} to {total['last'][:10]}"
     )

@@ -11,6 +11,7 @@ import click
 from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
 from safelight.cli.options import engine_list, engine_option, json_option
+from safelight.cli.terminal import say, say_text
 from safelight.config import BackendChoice
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
@@ -43,12 +44,12 @@ def command(name: str | None, words: bool, options: tuple[str, ...], as_json: bo
 def _show_all(as_json: bool) -> None:
     states = {name: _state(name) for name in backend_names()}
     if as_json:
-        click.echo(json.dumps(states, indent=2))
+        say_text(json.dumps(states, indent=2))
         return
     width = max(map(len, states), default=0)
     for name, state in states.items():
         summary = state.get("error") or f"{state['version']}  ready"
-        click.echo(f"{name:{width}}  {summary}")
+        say(f"{name:{width}}  {summary}")
 
 
 def _state(name: str) -> dict[str, Any]:
@@ -69,15 +70,15 @@ def _show_one(backend: Backend, as_json: bool) -> None:
         "choices": {knob: list(values) for knob, values in choices.items()},
     }
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        say_text(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{description.name} {description.version}")
+    say(f"{description.name} {description.version}")
     for key, value in description.environment.items():
-        click.echo(f"  {key}: {value}")
+        say(f"  {key}: {value}")
     for knob, values in choices.items():
-        click.echo(f"{knob}:")
+        say(f"{knob}:")
         for value in values:
-            click.echo(f"  {value}")
+            say(f"  {value}")
 
 
 def _show_words(backend: Backend, as_json: bool) -> None:
@@ -86,4 +87,5 @@ def _show_words(backend: Backend, as_json: bool) -> None:
             f"the engine {backend.name!r} takes any word; only bundled lists its own"
         )
     words = list(backend.words())
-    click.echo(json.dumps(words, ensure_ascii=False) if as_json else "\n".join(words))
+    for line in [json.dumps(words, ensure_ascii=False)] if as_json else words:
+        say_text(line)

@@ -12,6 +12,7 @@ import click
 
 from safelight.cli.options import archive_option, archive_words, seed_option
 from safelight.cli.run_command import command as run_command
+from safelight.cli.terminal import say
 from safelight.durable_file import copy_new_file, make_folder
 from safelight.knobs import did_you_mean
 
@@ -39,7 +40,7 @@ def command(
     known = {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
     if lists:
         for stem, path in known.items():
-            click.echo(f"{stem:<22} {_about(path)}")
+            say(f"{stem:<22} {_about(path)}")
         return
     config = known.get(name.removesuffix(".toml"))
     if config is None:
@@ -47,11 +48,12 @@ def command(
         raise click.UsageError(f"there is no example {name!r}{hint}")
     if folder is not None:
         for source in (config, *_files_of(config)):
-            click.echo(_copied(source, folder))
+            say(str(_copied(source, folder)))
         return
     ctx.invoke(run_command, configs=(config,), archive=archive, seed=seed)
-    click.echo(f"\nlook      safelight serve --open{archive_words(archive)}")
-    click.echo(f"change    safelight demo {config.stem} --copy .")
+    say()
+    say(f"look      safelight serve --open{archive_words(archive)}")
+    say(f"change    safelight demo {config.stem} --copy .")
 
 
 def _about(config: Path) -> str:

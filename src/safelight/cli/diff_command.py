@@ -11,6 +11,7 @@ import msgspec
 from safelight.archive import Archive
 from safelight.archive.differences import differences
 from safelight.cli.options import existing_archive_option, json_option
+from safelight.cli.terminal import say, say_text
 
 
 @click.command("diff")
@@ -26,14 +27,14 @@ def command(first: str, second: str, archive: Path, as_json: bool) -> None:
     opened = Archive(archive)
     differing = differences(opened.record(first), opened.record(second))
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(differing), ensure_ascii=False, default=str))
+        say_text(json.dumps(msgspec.to_builtins(differing), ensure_ascii=False, default=str))
         return
     width = max((len(difference.what) for difference in differing), default=0)
     for difference in differing:
-        click.echo(f"{difference.what:{width}}  {difference.first!r} -> {difference.second!r}")
+        say(f"{difference.what:{width}}  {difference.first!r} -> {difference.second!r}")
     if not differing:
-        click.echo("nothing differs but the runs themselves")
+        say("nothing differs but the runs themselves")
     elif len(differing) == 1:
-        click.echo(f"exactly one thing differs: {differing[0].what}")
+        say(f"exactly one thing differs: {differing[0].what}")
     else:
-        click.echo(f"{len(differing)} things differ, so neither run is evidence about one of them")
+        say(f"{len(differing)} things differ, so neither run is evidence about one of them")

@@ -12,6 +12,7 @@ from safelight.application.engine_at import engine_at
 from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
 from safelight.cli.options import engine_list, engine_option, json_option
+from safelight.cli.terminal import say, say_text
 from safelight.config import BackendChoice
 from safelight.pipeline import Backend
 from safelight.pipeline.engine_check import Finding, check_engine
@@ -35,14 +36,14 @@ def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> 
     for finding in check_engine(backend, prompt):
         findings.append(finding)
         if not as_json:
-            click.echo(_line(finding))
+            say(_line(finding))
     if as_json:
         shown = [
             {"question": f.question, "verdict": f.verdict, "told": f.message, "seconds": f.seconds}
             for f in findings
         ]
         report = {"engine": backend.name, "findings": shown}
-        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        say_text(json.dumps(report, ensure_ascii=False, indent=2))
     if any(finding.verdict == "fails" for finding in findings):
         raise SystemExit(1)
 
@@ -58,5 +59,5 @@ def _backend(engine: str, options: Sequence[str]) -> Backend:
         chosen = engine_list().of_command(BackendChoice(name=engine, options=given))
         return create_backend(chosen.name, secret_options(chosen.options, os.environ))
     name = engine_at(engine, given)
-    click.echo(f"{name} at {engine.rpartition('@')[2]}", err=True)
+    say(f"{name} at {engine.rpartition('@')[2]}", err=True)
     return create_backend(name, {"url": engine, **given})

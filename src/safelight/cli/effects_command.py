@@ -12,6 +12,7 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.options import existing_archive_option, json_option
+from safelight.cli.terminal import say, say_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,11 +70,11 @@ def command(
     if plot is not None:
         _draw(effects, plot, condition, rated_by)
     if as_json:
-        click.echo(json.dumps(_document(effects, scores, rated_by), ensure_ascii=False, indent=2))
+        say_text(json.dumps(_document(effects, scores, rated_by), ensure_ascii=False, indent=2))
     else:
         _print(effects, scores, rated_by, every_level=bool(knobs))
         if plot is not None:
-            click.echo(f"plot: {plot}")
+            say(f"plot: {plot}")
 
 
 def _draw(effects: Effects, plot: Path, condition: str, rated_by: str) -> None:
@@ -105,17 +106,16 @@ def _keyed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level: bool) -> None:
-    from rich.console import Console
+    from safelight.cli.rich_console import Console
 
     console = Console(highlight=False, soft_wrap=False)
     console.print(
         f"{effects.pictures:,} rated pictures, {effects.ratings:,} ratings by {rated_by},"
         f" {effects.prompts:,} prompts",
-        markup=False,
     )
     _print_agreement(console, scores)
     if effects.reason:
-        click.echo(effects.reason)
+        say(effects.reason)
         return
     if effects.gone:
         console.print(
@@ -149,14 +149,14 @@ def _print_agreement(console: Any, scores: ImageScores) -> None:
             console.print(
                 f"{name} picked {rater.contradictions:,} pairs both ways round"
                 f" (n = {rater.picks:,} picks); both count, and cancel out",
-                markup=False,
             )
 
 
 def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
+
+    from safelight.cli.rich_console import cell
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("knob and level", overflow="fold", max_width=36)
@@ -166,8 +166,8 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
     table.add_column("verdict", overflow="fold")
     for knob in knobs:
         chosen = _chosen(knob, every_level=every_level)
-        head = Text(knob.knob, style="bold")
-        table.add_row(head.append(f" against {knob.comparisons[0].against}", style="not bold dim"))
+        head = cell(knob.knob, "bold")
+        table.add_row(head.append(cell(f" against {knob.comparisons[0].against}", "not bold dim")))
         for comparison in chosen:
             sign, style = _verdict(comparison)
             figure, expected = "", ""
@@ -182,14 +182,14 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
                 expected = f"{comparison.expected:+.2f}"
             unit = "pairs" if comparison.basis == "pairs" else "pictures"
             table.add_row(
-                Text(f"  {comparison.level}"), Text(figure, style=style),
-                Text(expected, style=style),
-                Text(f"{comparison.n:,} {unit}"), Text(sign, style=style),
+                cell(f"  {comparison.level}"), cell(figure, style),
+                cell(expected, style),
+                cell(f"{comparison.n:,} {unit}"), cell(sign, style),
             )  # fmt: skip
         left = len(knob.comparisons) - len(chosen) + knob.unused
         if left > 0:
             hint = "used too rarely" if every_level else "more with --knob"
-            table.add_row(Text(f"  and {left:,} values"), "", "", "", Text(hint, style="dim"))
+            table.add_row(cell(f"  and {left:,} values"), "", "", "", cell(hint, "dim"))
         table.add_section()
     return table
 
@@ -221,20 +221,19 @@ def _verdict(comparison: Comparison) -> tuple[str, str]:
 
 def _print_rest(console: Any, effects: Effects) -> None:
     for interaction in effects.interactions:
-        console.print(f"depends: {interaction.summary}", markup=False)
+        console.print(f"depends: {interaction.summary}")
     for undone in effects.undone[:_MOST_UNDONE]:
         console.print(
             f"{undone.message}; if it cannot change pixels: --ignore '{undone.setting}'",
-            markup=False,
         )
     constant = []
     for knob in effects.knobs:
         if knob.status == "constant" and knob.follows:
-            console.print(knob.summary, markup=False, style="dim")
+            console.print(knob.summary, style="dim")
         elif knob.status == "constant":
             constant.append(knob.knob)
     if constant:
-        console.print(f"never varied: {', '.join(constant)}", markup=False, style="dim")
+        console.print(f"never varied: {', '.join(constant)}", style="dim")
     console.print(
         "1 is the spread of the rated pictures' scores. n in pairs: alike in all else; n in"
         " pictures: the other knobs held in mind.",

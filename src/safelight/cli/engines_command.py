@@ -10,6 +10,7 @@ import click
 from safelight.application.engine_at import engine_at
 from safelight.application.engine_list import ListedEngine
 from safelight.cli.options import engine_list, json_option
+from safelight.cli.terminal import say, say_text, tell
 
 
 @click.group("engines", invoke_without_command=True)
@@ -25,15 +26,15 @@ def command(context: click.Context, as_json: bool) -> None:
     engines = engine_list()
     listed = [_shown(engine) for engine in engines.read().values()]
     if as_json:
-        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        say_text(json.dumps(listed, ensure_ascii=False, indent=2))
         return
     for engine in listed:
         secrets = [f"takes {', '.join(engine['variables'])}"] if engine["variables"] else []
         words = [engine["name"], engine["backend"], *engine["addresses"], *secrets]
-        click.echo("  ".join(words))
+        say("  ".join(words))
     if not listed:
-        click.echo("no engine is named yet; add one with: safelight engines add NAME URL", err=True)
-    click.echo(f"the list is {engines.path}", err=True)
+        tell("no engine is named yet; add one with: safelight engines add NAME URL")
+    tell(f"the list is {engines.path}")
 
 
 @command.command("add")
@@ -55,7 +56,7 @@ def add(name: str, url: str, backend: str | None, no_test: bool) -> None:
     engines = engine_list()
     engine = engines.add(name, url, backend)
     addresses = " ".join(sorted(engine.addresses))
-    click.echo(f'{name} is {backend} at {addresses}; use it with: backend = "{name}"')
+    say(f'{name} is {backend} at {addresses}; use it with: backend = "{name}"')
 
 
 @command.command("remove")
@@ -63,7 +64,7 @@ def add(name: str, url: str, backend: str | None, no_test: bool) -> None:
 def remove(name: str) -> None:
     """Take NAME out of the list."""
     engine_list().remove(name)
-    click.echo(f"{name} is no engine of the list any more")
+    say(f"{name} is no engine of the list any more")
 
 
 def _shown(engine: ListedEngine) -> dict[str, Any]:

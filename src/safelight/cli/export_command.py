@@ -15,6 +15,7 @@ from safelight.application.exporting import (
 )
 from safelight.archive import Archive
 from safelight.cli.options import existing_archive_option
+from safelight.cli.terminal import say
 
 
 @click.command("export")
@@ -25,9 +26,14 @@ from safelight.cli.options import existing_archive_option
     "--pairs", type=click.Choice([*LAYOUTS, "kohya"]),
     help="Preference pairs in a trainer's layout.",
 )  # fmt: skip
+@click.option("--csv-raw", is_flag=True, help="Leave cells of .csv as they are, also formulas.")
 @click.option("--xmp", is_flag=True, help="Also write stars and rejects to NAME.xmp by each file.")
-def command(target: Path, condition: str, archive: Path, pairs: str | None, xmp: bool) -> None:
+def command(
+    target: Path, condition: str, archive: Path, pairs: str | None, csv_raw: bool, xmp: bool
+) -> None:
     """Write the pictures that meet CONDITION to TARGET: .jsonl, .csv or .parquet.
+
+    In .csv, a text that a spreadsheet would take for a formula begins with an apostrophe.
 
     With --pairs, TARGET (.jsonl) gets preference pairs from ratings among those pictures, and a
     card beside it says how many, by whom and from when; for kohya, TARGET is a new folder of
@@ -40,17 +46,17 @@ def command(target: Path, condition: str, archive: Path, pairs: str | None, xmp:
         opened = Archive(archive)
         if xmp:
             written, left = mirror_ratings(opened, condition)
-            click.echo(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
+            say(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
         if pairs == "kohya":
             files, made, missing = copy_pairs(opened, condition, target)
-            click.echo(f"{files:,} pictures of {made:,} pairs copied to {target}")
+            say(f"{files:,} pictures of {made:,} pairs copied to {target}")
             if missing:
-                click.echo(f"{missing:,} pictures are no longer where the archive knows them")
+                say(f"{missing:,} pictures are no longer where the archive knows them")
         elif pairs is None:
-            count = write_table(opened, condition, target)
-            click.echo(f"{count:,} pictures written to {target}")
+            count = write_table(opened, condition, target, raw=csv_raw)
+            say(f"{count:,} pictures written to {target}")
         else:
             count, made = write_pairs(opened, condition, target, pairs)
-            click.echo(f"{count:,} rows from {made:,} pairs written to {target}")
+            say(f"{count:,} rows from {made:,} pairs written to {target}")
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error

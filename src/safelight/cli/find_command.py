@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -13,6 +12,8 @@ from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
 from safelight.cli.options import existing_archive_option, json_option
+from safelight.cli.terminal import is_terminal, say, say_text, unescaped
+from safelight.escaped_output import escaped_line
 
 _WIDEST = 100_000
 _SHOWN = {
@@ -34,7 +35,10 @@ _SHOWN = {
 @click.option("--after", help="Where the page before said that the next one begins.")
 @click.option("--columns", default="", help="Which to show, with commas between them.")
 @click.option("--sql", is_flag=True, help="CONDITION is one SELECT over the views.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--csv", "as_csv", is_flag=True,
+              help="Print CSV; a text that a spreadsheet would take for a formula begins with an"
+              " apostrophe.")  # fmt: skip
+@click.option("--csv-raw", is_flag=True, help="Print CSV with every text as it is.")
 @json_option
 def command(
     condition: str,
@@ -46,6 +50,7 @@ def command(
     columns: str,
     sql: bool,
     as_csv: bool,
+    csv_raw: bool,
     as_json: bool,
 ) -> None:
     """Find pictures by what they were made with.
@@ -54,7 +59,7 @@ def command(
     lighthouse "at night" cfg_scale between 5 and 8
     """
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
-    everything = as_json or as_csv
+    everything = as_json or as_csv or csv_raw
     finish_killed_runs(archive)
     opened = Archive(archive)
     if sql:
@@ -71,11 +76,9 @@ def command(
     if as_json:
         left_out = [{"path": str(fault.path), "told": fault.reason} for fault in answer.left_out]
         page = {"rows": list(answer.dicts()), "after": answer.after, "left_out": left_out}
-        click.echo(json.dumps(page, ensure_ascii=False, indent=2))
-    elif as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(answer.columns)
-        writer.writerows(answer.rows)
+        say_text(json.dumps(page, ensure_ascii=False, indent=2))
+    elif as_csv or csv_raw:
+        _print_csv(answer, raw=csv_raw)
     elif view == "images" and not chosen and not sql:
         _print_pictures(answer, archive)
     else:
@@ -86,7 +89,7 @@ def _print_pictures(answer: Answer, archive: Path) -> None:
     """Print each picture's file on a line of its own, to be clicked on or piped, and its knobs."""
     for row in answer.dicts():
         path = row["path"]
-        click.echo(str(archive / path) if path else "(never written to a file)")
+        say(str(archive / path) if path else "(never written to a file)")
         moment = str(row["timestamp"])[:16].replace("T", " ")
         knobs = [
             row["prompt"], row["model"], row["sampler"],
@@ -94,14 +97,35 @@ def _print_pictures(answer: Answer, archive: Path) -> None:
             None if row["cfg_scale"] is None else f"cfg {row['cfg_scale']:g}",
             None if row["seed"] is None else f"seed {row['seed']}", row["stage"], moment,
         ]  # fmt: skip
-        click.echo("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
+        say("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
     _end(answer)
+
+
+def _print_csv(answer: Answer, *, raw: bool) -> None:
+    """Print CSV: whole for programs, for somebody who looks at it a line a row."""
+    from safelight.formats.csv_table import write_csv
+
+    stream = unescaped()
+    if stream is not None and not is_terminal():
+        write_csv(stream, answer.columns, answer.rows, raw=raw)
+        return
+    lines = io.StringIO(newline="")
+    write_csv(
+        lines,
+        map(escaped_line, answer.columns),
+        ([escaped_line(cell) if isinstance(cell, str) else cell for cell in row]
+         for row in answer.rows),
+        raw=raw,
+    )  # fmt: skip
+    for line in lines.getvalue().splitlines():
+        say(line)
 
 
 def _print_table(answer: Answer) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from safelight.cli.rich_console import Console
 
     table = Table(box=box.SIMPLE_HEAD)
     for place, column in enumerate(answer.columns):
@@ -121,6 +145,6 @@ def _print_table(answer: Answer) -> None:
 
 def _end(answer: Answer) -> None:
     if not answer.rows:
-        click.echo("nothing found")
+        say("nothing found")
     if answer.after:
-        click.echo(f"more: --after {answer.after}", err=True)
+        say(f"more: --after {answer.after}", err=True)

@@ -9,6 +9,7 @@ import click
 
 from safelight.application.allowed_folders import AllowedFolders
 from safelight.cli.options import json_option
+from safelight.cli.terminal import say, say_text, tell
 from safelight.machine_folders import configuration_folder
 
 
@@ -25,18 +26,18 @@ def command(context: click.Context, as_json: bool) -> None:
     folders = _folders()
     listed = [str(folder) for folder in folders.read()]
     if as_json:
-        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        say_text(json.dumps(listed, ensure_ascii=False, indent=2))
         return
     for folder in listed:
-        click.echo(folder)
-    click.echo(f"the list is {folders.path}; add to it with: safelight folders add DIR", err=True)
+        say(folder)
+    tell(f"the list is {folders.path}; add to it with: safelight folders add DIR")
 
 
 @command.command("add")
 @click.argument("folder", type=click.Path(path_type=Path))
 def add(folder: Path) -> None:
     """Let configs from the page name files below FOLDER."""
-    click.echo(f"the page may name files below {_folders().add(folder)}")
+    say(f"the page may name files below {_folders().add(folder)}")
 
 
 @command.command("remove")
@@ -44,7 +45,7 @@ def add(folder: Path) -> None:
 def remove(folder: Path) -> None:
     """Take FOLDER out of the list."""
     _folders().remove(folder)
-    click.echo(f"{folder} is not in the list any more")
+    say(f"{folder} is not in the list any more")
 
 
 def _folders() -> AllowedFolders:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-__all__ = ["Column", "emphasized", "headed_table", "terminal_width", "wrapped"]
+__all__ = ["Column", "Line", "emphasized", "headed_table", "terminal_width", "wrapped"]
 
 _USUAL_WIDTH = 80
 _PADDING = 2
@@ -40,6 +40,22 @@ class Column(NamedTuple):
     widest: int = 0
 
 
+class Line(NamedTuple):
+    """One of a table.
+
+    Attributes:
+        text: What stands in it.
+        heading: Whether that is the headings.
+    """
+
+    text: str
+    heading: bool = False
+
+    def styled(self, text: str) -> str:
+        """Return *text*, which is this line as it is printed, with styles."""
+        return click.style(text, bold=True) if self.heading and _has_styles() else text
+
+
 def terminal_width() -> int:
     """Return how many columns the terminal has: $COLUMNS, else what it says, else 80."""
     stated = os.environ.get("COLUMNS", "")
@@ -55,7 +71,7 @@ def terminal_width() -> int:
 
 
 def emphasized(text: str) -> str:
-    """Return *text* with its numbers set off, for :func:`click.echo` on a terminal with styles."""
+    """Return *text* with its numbers set off, where it is printed with styles."""
     if not _has_styles():
         return text
     colour = None if os.environ.get("NO_COLOR") else "cyan"
@@ -77,23 +93,22 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def headed_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
-) -> Iterator[str]:
+) -> Iterator[Line]:
     """Yield the lines of a table of *rows* under headings, at most *width* columns wide."""
     headings = [column.heading for column in columns]
     widths = _widths(columns, [headings, *rows], width - len(columns) - 1)
     blank = " " * (sum(widths) + len(columns) + 1)
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
-    yield blank
-    yield from _row(columns, widths, headings, bold=_has_styles())
-    yield f" {('─' if utf8 else '-') * (len(blank) - 2)} "
+    yield Line(blank)
+    for line in _row(columns, widths, headings):
+        yield Line(line, heading=True)
+    yield Line(f" {('─' if utf8 else '-') * (len(blank) - 2)} ")
     for row in rows:
-        yield from _row(columns, widths, row)
-    yield blank
+        yield from map(Line, _row(columns, widths, row))
+    yield Line(blank)
 
 
-def _row(
-    columns: Sequence[Column], widths: Sequence[int], row: Sequence[str], *, bold: bool = False
-) -> Iterator[str]:
+def _row(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> Iterator[str]:
     """Yield the lines that *row* takes."""
     cells = [wrapped(cell, width - _PADDING) for cell, width in zip(row, widths, strict=True)]
     for lines in zip_longest(*cells, fillvalue=""):
@@ -101,9 +116,7 @@ def _row(
             _filled(line, width - _PADDING, right=column.right)
             for line, width, column in zip(lines, widths, columns, strict=True)
         ]
-        yield " ".join(
-            ["", *(click.style(f" {p} ", bold=True) if bold else f" {p} " for p in parts), ""]
-        )
+        yield " ".join(["", *(f" {part} " for part in parts), ""])
 
 
 def _has_styles() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.options import archive_option, json_option
+from safelight.cli.terminal import is_terminal, say, say_text
 
 if TYPE_CHECKING:
     from safelight.imports.folder_import import ImportSummary
@@ -54,7 +54,7 @@ def command(
             rater=rater, on_progress=show_summary,
         )  # fmt: skip
     if as_json:
-        click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
+        say_text(json.dumps(summary.to_dict(), ensure_ascii=False))
     else:
         _print(summary, archive)
 
@@ -62,11 +62,12 @@ def command(
 @contextmanager
 def _progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
     """Show how far an import is; how many files there are is not known before the end."""
-    if hidden or sys.stderr is None or not sys.stderr.isatty():
+    if hidden or not is_terminal(err=True):
         yield lambda _summary: None
         return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from safelight.cli.rich_console import Console, Progress
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -83,30 +84,30 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
 
 def _print(summary: ImportSummary, archive: Path) -> None:
     rate = summary.files / summary.seconds if summary.seconds else 0
-    click.echo(f"{summary.files:,} pictures in {summary.seconds:.1f} s ({rate:,.0f} a second)")
-    click.echo(f"  {summary.imported:>8,} imported into {archive}")
+    say(f"{summary.files:,} pictures in {summary.seconds:.1f} s ({rate:,.0f} a second)")
+    say(f"  {summary.imported:>8,} imported into {archive}")
     if summary.unchanged:
-        click.echo(f"  {summary.unchanged:>8,} unchanged since the last import")
+        say(f"  {summary.unchanged:>8,} unchanged since the last import")
     if summary.known:
-        click.echo(f"  {summary.known:>8,} known already: moved, renamed or copied")
+        say(f"  {summary.known:>8,} known already: moved, renamed or copied")
     if summary.ratings:
-        click.echo(f"  {summary.ratings:>8,} ratings found in them")
+        say(f"  {summary.ratings:>8,} ratings found in them")
     if summary.imported:
         _print_readers(summary)
     if summary.fault_count:
-        click.echo(f"{summary.fault_count:,} could not be read:")
+        say(f"{summary.fault_count:,} could not be read:")
         for fault in summary.faults[:_MOST_FAULTS]:
-            path = fault.path.encode("utf-8", "backslashreplace").decode()
-            click.echo(f"  {path}: {fault.reason}")
+            say(f"  {fault.path}: {fault.reason}")
         if summary.fault_count > _MOST_FAULTS:
-            click.echo(f"  ... and {summary.fault_count - _MOST_FAULTS:,} more (--json has them)")
+            say(f"  ... and {summary.fault_count - _MOST_FAULTS:,} more (--json has them)")
 
 
 def _print_readers(summary: ImportSummary) -> None:
     from collections import Counter
 
-    from rich.console import Console
     from rich.table import Table
+
+    from safelight.cli.rich_console import Console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("made by")

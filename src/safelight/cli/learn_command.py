@@ -36,8 +36,8 @@ from safelight.cli.running import (
     cancelled_by_interrupt,
     run_job,
     run_options,
-    say,
 )
+from safelight.cli.terminal import say, say_text, tell
 from safelight.config import PipelineConfig
 from safelight.learning import LearningPlan
 from safelight.learning.plans.designs import DESIGNS, Design
@@ -132,7 +132,8 @@ def command(
             _show(plan, cost, written, request.as_json)
             return
         if not request.as_json:
-            say(f"{describe_plan(plan)}\n{cost.sentence()}")
+            tell(describe_plan(plan))
+            tell(cost.sentence())
         ask_for_large_plan(job.plan.plan_size, yes=yes)
         status = _run(job, plan, request)
     finally:
@@ -159,16 +160,16 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
             "timings": cost.timings,
             "written": None if written is None else str(written),
         }
-        click.echo(json.dumps(page, ensure_ascii=False, indent=2))
+        say_text(json.dumps(page, ensure_ascii=False, indent=2))
         return
-    click.echo(describe_plan(plan))
-    click.echo(cost.sentence())
+    say(describe_plan(plan))
+    say(cost.sentence())
     for setting, _ in itertools.islice(plan.configs(), 12):
-        click.echo("  " + ", ".join(f"{path}={value}" for path, value in setting.items()))
+        say("  " + ", ".join(f"{path}={value}" for path, value in setting.items()))
     if plan.size > 12:
-        click.echo(f"  ... and {plan.size - 12:,} more")
+        say(f"  ... and {plan.size - 12:,} more")
     if written is not None:
-        click.echo(f"written to {written}; draw it with: safelight run {written}")
+        say(f"written to {written}; draw it with: safelight run {written}")
 
 
 def _run(job: Job, plan: LearningPlan, request: Request) -> int:
@@ -186,7 +187,7 @@ def _run(job: Job, plan: LearningPlan, request: Request) -> int:
             }
             for outcome in outcomes
         ]  # fmt: skip
-        click.echo(json.dumps(page, ensure_ascii=False, indent=2))
+        say_text(json.dumps(page, ensure_ascii=False, indent=2))
     else:
         _report(outcomes, request.archive.path)
     if cancel.cancelled:
@@ -200,13 +201,13 @@ def _report(outcomes: Combinations, archive: Path) -> None:
     failed = [outcome for outcome in outcomes if outcome.errors]
     for outcome in failed[:_MOST_SHOWN]:
         setting = ", ".join(f"{path.partition('.')[2]}={v}" for path, v in outcome.setting.items())
-        click.echo(f"  {setting}: {len(outcome.errors):,} failed: {outcome.errors[0]}")
+        say(f"  {setting}: {len(outcome.errors):,} failed: {outcome.errors[0]}")
     if len(failed) > _MOST_SHOWN:
-        click.echo(f"  ... and {len(failed) - _MOST_SHOWN:,} more combinations with failures")
+        say(f"  ... and {len(failed) - _MOST_SHOWN:,} more combinations with failures")
     pictures = sum(outcome.pictures for outcome in good)
     where = archive_words(archive)
     if not good:
-        click.echo("nothing was drawn, so there is nothing to rate")
+        say("nothing was drawn, so there is nothing to rate")
         return
-    click.echo(f"{pictures:,} pictures of {len(good):,} combinations are in {archive}")
-    click.echo(f"rate them with: safelight rate --next{where}; then: safelight effects{where}")
+    say(f"{pictures:,} pictures of {len(good):,} combinations are in {archive}")
+    say(f"rate them with: safelight rate --next{where}; then: safelight effects{where}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import os
 import secrets
 import sys
 import threading
@@ -17,7 +16,8 @@ from pathlib import Path
 
 import click
 
-from safelight.durable_file import make_folder
+from safelight.cli.terminal import tell
+from safelight.durable_file import make_folder, replace_file
 from safelight.web.admission import LINK_LIFE, Admission
 
 __all__ = ["Links"]
@@ -54,10 +54,8 @@ class Links:
             opens: Whether to open it in the browser, too.
         """
         if self._admission is None:
-            click.echo(
-                "everyone with an account on this machine can see all of it and start runs"
-                " (--no-token)", err=True,
-            )  # fmt: skip
+            tell("everyone with an account on this machine can see all of it and start runs"
+                 " (--no-token)")  # fmt: skip
             if opens:
                 _soon(lambda: click.launch(self._address))
             return
@@ -77,8 +75,8 @@ class Links:
         assert self._admission is not None
         link = f"{self._address}login#{self._admission.new_link()}"
         enter = "; Enter writes another" if sys.stdin is not None and sys.stdin.isatty() else ""
-        click.echo(f"open it with this link, once, within {LINK_LIFE // 60} minutes{enter}:\n"
-                   f"  {link}", err=True)  # fmt: skip
+        tell(f"open it with this link, once, within {LINK_LIFE // 60} minutes{enter}:")
+        tell(f"  {link}")
         return link
 
     def _write_when_asked(self) -> None:
@@ -91,11 +89,9 @@ class Links:
         try:
             make_folder(self._folder)
             file = self._folder / f"open-{secrets.token_hex(8)}.html"
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "wb") as opened:  # noqa: PTH123 - a file that nobody else may read
-                opened.write(text)
+            replace_file(file, text, private=True)
         except OSError as error:
-            click.echo(f"the browser could not be given the link: {error}", err=True)
+            tell(f"the browser could not be given the link: {error}")
             return
         self._files.append(file)
         click.launch(str(file))

@@ -15,6 +15,7 @@ import click
 
 from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
+from safelight.cli.terminal import say, say_text
 from safelight.durable_file import replace_file
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -66,7 +67,7 @@ def rate_next(
     if not pairs:
         groups = [tuple(picture for group in groups for picture in group)]
     if as_json:
-        click.echo(json.dumps(_as_json(groups, pairs), indent=2))
+        say_text(json.dumps(_as_json(groups, pairs), indent=2))
     elif pairs:
         _ask_pairs(archive, groups, rater)
     else:
@@ -120,8 +121,8 @@ def _readable(path: Path) -> bytes | None:
 
 def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="safelight-rate-"))
-    click.echo(f"look at    {_sheet(pictures, folder, 'sheet.png', 'What are these worth?')}")
-    click.echo("then type  1 to 5 stars, r reject, f favourite, s skip, u undo, q quit")
+    say(f"look at    {_sheet(pictures, folder, 'sheet.png', 'What are these worth?')}")
+    say("then type  1 to 5 stars, r reject, f favourite, s skip, u undo, q quit")
     beside = tuple(picture.identity for picture in pictures)
     made: list[list[RatingEvent]] = []
     with archive.ratings() as store:
@@ -144,18 +145,18 @@ def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> No
                 store.add(*events)
             made.append(events)
             place += 1
-    click.echo(f"{sum(1 for events in made if events):,} rated, of {len(pictures):,} shown")
+    say(f"{sum(1 for events in made if events):,} rated, of {len(pictures):,} shown")
 
 
 def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="safelight-rate-"))
-    click.echo("type a or b for the better one, = for a tie, s skip, u undo, q quit")
+    say("type a or b for the better one, = for a tie, s skip, u undo, q quit")
     made: list[list[RatingEvent]] = []
     with archive.ratings() as store:
         place = 0
         while place < len(pairs):
             name = f"pair-{place + 1:03}.png"
-            click.echo(f"look at    {_sheet(pairs[place], folder, name, 'Which is better?')}")
+            say(f"look at    {_sheet(pairs[place], folder, name, 'Which is better?')}")
             key = _key(f"{place + 1} of {len(pairs)}", ("a", "b", "=", "s", "u", "q"))
             if key == "q":
                 break
@@ -168,13 +169,13 @@ def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str
             store.add(*events)
             made.append(events)
             place += 1
-    click.echo(f"{len(made):,} of {len(pairs):,} pairs compared")
+    say(f"{len(made):,} of {len(pairs):,} pairs compared")
 
 
 def _taken_back(add: Callable[..., object], made: list[list[RatingEvent]], rater: str) -> int:
     """Take the last answer back; return by how many places to go back."""
     if not made:
-        click.echo("  there is nothing to take back")
+        say("  there is nothing to take back")
         return 0
     for event in made.pop():
         add(RatingEvent.now("undo", undoes=event.event_id, rater=rater))
@@ -187,8 +188,8 @@ def _key(question: str, keys: Sequence[str]) -> str:
         try:
             key = click.prompt(question, default="", show_default=False).strip().lower()
         except click.Abort:
-            click.echo()
+            say()
             return "q"
         if key in keys:
             return str(key)
-        click.echo(f"  type one of {' '.join(keys)}, got {key[:20]!r}")
+        say(f"  type one of {' '.join(keys)}, got {key[:20]!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from safelight.cli.headed_table import (
     wrapped,
 )
 from safelight.cli.options import engine_list, json_option, override_option, seed_option
+from safelight.cli.terminal import say, say_text
 from safelight.config import PipelineConfig, plain
+from safelight.escaped_output import escaped_line
 from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
 
 
@@ -43,7 +45,7 @@ def command(
     job = ready_job(config, overrides, seed, os.environ, engines=engine_list())
     variants = list(itertools.islice(job.plan.variants, first))
     if as_json:
-        click.echo(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))
+        say_text(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))
     else:
         print_plan(job.config, job.plan, variants)
 
@@ -70,28 +72,32 @@ def print_plan(
     stages = " -> ".join(config.stages)
     noun = "variant" if plan.plan_size == 1 else "variants"
     size = f"{plan.plan_size:,} {noun} through {stages} (mode {plan.mode}, seed {plan.seed})"
-    _say(emphasized(line) for line in wrapped(size, width))
+    for line in wrapped(size, width):
+        say(line, styled=emphasized)
     factors = [f"{axis.name} x {axis.size:,}" for axis in plan.axes if axis.size > 1]
     if factors:
-        _say(wrapped("  " + ", ".join(factors), width))
+        _say_wrapped("  " + ", ".join(factors), width)
     repeated = repeated_variants(plan)
     for warning in (*plan.warnings, *([repeated] if repeated else [])):
-        _say(wrapped(f"warning: {warning}", width))
+        _say_wrapped(f"warning: {warning}", width)
     if not variants:
         return
     columns = [Column("#", right=True), Column("chosen", widest=60), Column("prompt"),
                Column("seed", right=True)]  # fmt: skip
-    _say(headed_table(columns, list(map(_row, variants)), width))
+    for row in headed_table(columns, list(map(_row, variants)), width):
+        say(row.text, styled=row.styled)
     if len(variants) < plan.plan_size:
-        _say([emphasized(f"... and {plan.plan_size - len(variants):,} more")])
+        say(f"... and {plan.plan_size - len(variants):,} more", styled=emphasized)
 
 
 def _row(variant: Variant) -> tuple[str, ...]:
+    """Return its cells, each one line: what is in them is laid out by its length."""
     drawing = variant.config.get("txt2img") or variant.config.get("img2img") or {}
     prompt = str(drawing.get("prompt", ""))[:300]
-    return str(variant.index), variant.label or "", prompt, str(drawing.get("seed", ""))
+    cells = (str(variant.index), variant.label or "", prompt, str(drawing.get("seed", "")))
+    return tuple(map(escaped_line, cells))
 
 
-def _say(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
+def _say_wrapped(text: str, width: int) -> None:
+    for line in wrapped(escaped_line(text), width):
+        say(line)

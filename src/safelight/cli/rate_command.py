@@ -10,8 +10,8 @@ import click
 
 from safelight.application.rating import identity_of_file, matching, rate, without_record
 from safelight.archive import Archive
-from safelight.cli.carried import progress_of
 from safelight.cli.options import archive_option
+from safelight.cli.terminal import progress_of, say
 from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -104,9 +104,9 @@ def command(
             raise click.UsageError("--by rates by itself: give it --where, and nothing else")
         with progress_of("rating", hidden=False) as show_progress:
             outcomes = rate_by_fidelity(Archive(archive), condition or "", show_progress)
-        click.echo(f"{outcomes['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
+        say(f"{outcomes['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
         for reason in sorted(set(outcomes) - {"rated"}):
-            click.echo(f"{outcomes[reason]:,} passed over: {reason}")
+            say(f"{outcomes[reason]:,} passed over: {reason}")
         return
     values = (stars, favourite, reject, note)
     if values == (None,) * 4 and not tags and not undo:
@@ -121,11 +121,11 @@ def command(
         undo=undo, rater=rater,
     )  # fmt: skip
     for event in events[:10]:
-        click.echo(f"{event.event_id}  {_words_of(event)}")
+        say(f"{event.event_id}  {_words_of(event)}")
     if len(events) > 10:
-        click.echo(f"... {len(events):,} events in all")
+        say(f"... {len(events):,} events in all")
     if not events:
-        click.echo(f"no picture meets {condition}: nothing was rated", err=True)
+        say(f"no picture meets {condition}: nothing was rated", err=True)
     _print_unknown(opened, images, named)
 
 
@@ -149,7 +149,7 @@ def _print_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[
     unknown = [path for path, picture in zip(images, pictures, strict=True) if picture in gone]
     if unknown:
         names = ", ".join(str(path) for path in unknown[:3]) + (", ..." if unknown[3:] else "")
-        click.echo(
+        say(
             f"{len(unknown):,} of these are in no record here: what was said is kept, and counts"
             f" once they are imported: {names}",
             err=True,
@@ -178,4 +178,4 @@ def _pick(
     with archive.ratings() as store:
         store.add(event)
     what = "tie" if tie else "skip" if skip else f"{len(images)} over {len(losers)}"
-    click.echo(f"{event.event_id}  pick {what}")
+    say(f"{event.event_id}  pick {what}")

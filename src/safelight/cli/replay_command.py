@@ -14,6 +14,7 @@ from safelight.archive import Archive
 from safelight.archive.differences import environment_changes
 from safelight.backends import create_backend
 from safelight.cli.options import archive_option, engine_option
+from safelight.cli.terminal import say, tell
 from safelight.config import PipelineConfig
 
 
@@ -33,7 +34,7 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
     description = backend.describe()
     now = {"name": description.name, "version": description.version}
     for change in environment_changes(record, now, description.environment):
-        click.echo(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
+        say(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
     before = {(o.variant, o.stage): o.pixel_sha256 for o in record.outputs}
     same = 0
     for place, config in enumerate(record.variant_configs):
@@ -41,19 +42,15 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
             PipelineConfig.from_mapping(replayable(config)), f"variant {place}", None, os.environ,
             backend=backend,
         )  # fmt: skip
-        for result, _ in carry_out(job, Archive(archive), RunSettings(again=True), on_message=_say):
+        for result, _ in carry_out(job, Archive(archive), RunSettings(again=True), on_message=tell):
             for image in result.images:
                 output = image.output
                 equal = before.get((place, output.stage)) == output.pixel_sha256
                 same += equal
                 word = "same pixels" if equal else "OTHER PIXELS"
-                click.echo(f"{word}: variant {place}, {output.stage}: {image.path}")
+                say(f"{word}: variant {place}, {output.stage}: {image.path}")
             for failure in result.failures:
-                click.echo(f"failed: variant {place} in {failure.stage}: {failure.error}")
-    click.echo(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
+                say(f"failed: variant {place} in {failure.stage}: {failure.error}")
+    say(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
     if same != len(record.outputs):
         raise SystemExit(1)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

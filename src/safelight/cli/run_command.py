@@ -30,8 +30,8 @@ from safelight.cli.running import (
     cancelled_by_interrupt,
     run_job,
     run_options,
-    say,
 )
+from safelight.cli.terminal import say_text, tell
 from safelight.pipeline import CancelToken
 
 
@@ -73,7 +73,7 @@ def command(
     try:
         continues = None
         if run is not None:
-            recover(archive, say)
+            recover(archive, tell)
             continues = continuation_of(archive, run, only_failed=retry_failed is not None)
             config = configs[0] if configs else None
             record = archive.record(run)
@@ -98,7 +98,7 @@ def command(
                 if not cancel.cancelled:
                     statuses += run_job(job, request, cancel, continues)
     except KeyboardInterrupt:
-        say(f"stopped at once; what was drawn is told by: safelight show --archive {archive.path}")
+        tell(f"stopped at once; what was drawn is told by: safelight show --archive {archive.path}")
         raise SystemExit(EXIT_STATUS["cancelled"]) from None
     finally:
         for job in jobs:
@@ -113,7 +113,7 @@ def command(
 def _show_plan(job: Job, as_json: bool) -> None:
     first = list(itertools.islice(job.plan.variants, 10))
     if as_json:
-        click.echo(json.dumps(plan_as_json(job.plan, first), ensure_ascii=False))
+        say_text(json.dumps(plan_as_json(job.plan, first), ensure_ascii=False))
     else:
         print_plan(job.config, job.plan, first)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
+from safelight.cli.terminal import say_text
 from safelight.learning.learning_record import utc_timestamp
 from safelight.pipeline import RunProgress, RunResult
 
@@ -65,9 +65,8 @@ class RunLog(logging.Handler):
         line = json.dumps(
             {"time": utc_timestamp(), "event": event, **details}, ensure_ascii=False, default=str
         )
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            say_text(line, err=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write what the program's logger says."""

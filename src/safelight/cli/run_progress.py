@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Protocol, Self
 
+from safelight.cli.terminal import is_terminal, tell
+from safelight.escaped_output import escaped_line
 from safelight.pipeline import RunProgress
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
+
+    from safelight.cli.rich_console import Progress
 
 __all__ = ["ProgressView", "progress_view"]
 
@@ -31,8 +34,7 @@ class ProgressView(Protocol):
 
 def progress_view(variants: int) -> ProgressView:
     """Return the view that suits standard error."""
-    on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return _Bar(variants) if on_terminal else _Lines()
+    return _Bar(variants) if is_terminal(err=True) else _Lines()
 
 
 class _Failures:
@@ -70,27 +72,26 @@ class _Bar:
             within = (progress.step - 1) / max(progress.steps, 1)
             what = f"{progress.stage} {progress.step}/{progress.steps}  {progress.label or ''}"
             done = max(float(self._done), progress.variant - 1 + within)
-            self._bar.update(self._task, completed=min(done, self._variants), what=what)
+            self._show(what, min(done, self._variants))
             return
         if progress.event == "retry":
-            self._bar.update(self._task, what=_waiting(progress))
+            self._show(_waiting(progress))
             return
         self._done = max(self._done, progress.variant)
         self._bar.update(self._task, completed=self._done)
         line = self._failures.line(progress) if progress.event == "failure" else None
         if line:
-            self._bar.console.print(line, markup=False)
+            self._bar.console.print(line)
+
+    def _show(self, what: str, completed: float | None = None) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=completed, what=escaped_line(what))
 
     def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.table import Column
+
+        from safelight.cli.rich_console import Console, Progress
 
         flexible = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._bar = Progress(
@@ -130,9 +131,8 @@ class _Lines:
                 self._last = now
                 label = f"  {progress.label}" if progress.label else ""
                 line = f"{progress.variant} of {progress.variants} done{label}"
-        if line and sys.stderr is not None:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+        if line:
+            tell(line)
 
     def __enter__(self) -> Self:
         return self

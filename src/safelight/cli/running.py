@@ -27,6 +27,7 @@ from safelight.cli.options import archive_words, engine_choice_options
 from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.cli.run_traces import RunTraces
+from safelight.cli.terminal import say, say_text, tell
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import record_stem
@@ -34,7 +35,7 @@ from safelight.pipeline import CancelToken, RunResult
 from safelight.pipeline.continuation import Continuation
 from safelight.pipeline.engine_pool import EnginePool
 
-__all__ = ["EXIT_STATUS", "Request", "cancelled_by_interrupt", "run_job", "run_options", "say"]
+__all__ = ["EXIT_STATUS", "Request", "cancelled_by_interrupt", "run_job", "run_options"]
 
 EXIT_STATUS = {"completed": 0, "failed": 1, "partial": 3, "cancelled": 130}
 """Exit status by how the run ended; 2 means that a config is at fault."""
@@ -156,12 +157,12 @@ def _run_on(
     on_part: Callable[[RunResult], object] | None,
 ) -> list[str]:
     archive = request.archive.path
-    recover(request.archive, say)
+    recover(request.archive, tell)
     size = job.plan.plan_size
     log = RunLog() if request.log_json else None
     if not request.as_json and log is None:
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
-        say(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(request.choice)}")
+        tell(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(request.choice)}")
     resume = resume_note(job.config)
     again = "safelight run " if resume is not None else f"safelight run {job.source} "
     statuses: list[str] = []
@@ -183,14 +184,14 @@ def _run_on(
             if request.push_to:
                 _push(request.push_to, archive, result)
             if request.as_json and on_part is None:
-                _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)])
+                _print([json.dumps(_as_json(result, archive, sheet), ensure_ascii=False)], say_text)
             elif not request.as_json:
                 reports += _report(result, archive, sheet, again)
     if not statuses and not request.as_json:
         reports.append("nothing is missing: every variant was drawn")
     # Only now: a line printed while the bar stands would land in the middle of it.
     for line in beside:
-        say(line)
+        tell(line)
     _print(reports)
     return statuses
 
@@ -204,7 +205,7 @@ def _push(url: str, archive: Path, result: RunResult) -> None:
         for record in result.records:
             push_run(archive, record, store)
     except SafelightError as error:
-        say(f"the run is not on the store yet: {error}; put it there with: safelight sync {url}")
+        tell(f"the run is not on the store yet: {error}; put it there with: safelight sync {url}")
 
 
 def _where(choice: EngineChoice) -> str:
@@ -222,7 +223,8 @@ def cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
             raise KeyboardInterrupt
         cancel.cancel()
         with suppress(Exception):  # a handler that raises would strike the engine
-            say("\nstopping after this step; the record will be written (again to stop at once)")
+            tell()
+            tell("stopping after this step; the record will be written (again to stop at once)")
 
     before = {number: signal.signal(number, on_signal) for number in _STOP_SIGNALS}
     try:
@@ -232,21 +234,16 @@ def cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def say(line: str) -> None:
-    """Print a line on standard error."""
-    click.echo(line, err=True)
-
-
-def _print(lines: Sequence[str]) -> None:
+def _print(lines: Sequence[str], printing: Callable[[str], None] = say) -> None:
     """Print to standard output; one that cannot be written to must not end a run."""
     try:
         for line in lines:
-            click.echo(line)
+            printing(line)
     except BrokenPipeError:
         raise
     except OSError as error:
         with suppress(OSError):
-            say(f"standard output cannot be written to: {error}")
+            tell(f"standard output cannot be written to: {error}")
 
 
 def _record_path(archive: Path, record: LearningRecord | None) -> Path | None:

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from safelight.cli.terminal import say_text
 from safelight.config_schema import config_schema
 
 
@@ -16,4 +17,4 @@ def command() -> None:
     Write it beside your configs and begin each TOML file with
     ``#:schema ./safelight.schema.json``.
     """
-    click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+    say_text(json.dumps(config_schema(), indent=2, ensure_ascii=False))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from safelight.cli.options import archive_option
+from safelight.cli.terminal import tell
 from safelight.machine_folders import configuration_folder, state_folder
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def command(
             else "--no-token lets everyone in; leave it out, or the token"
         )
     if variables:
-        click.echo("--env has no effect any more: engines of your list name what they take from the"
-                   " environment; see safelight engines", err=True)  # fmt: skip
+        tell("--env has no effect any more: engines of your list name what they take from the"
+             " environment; see safelight engines")  # fmt: skip
     import uvicorn
 
     from safelight.application.carrying_out import EngineRunner
@@ -115,7 +116,7 @@ def command(
         h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     server = TableServer(config)
-    click.echo(f"light table over {archive}: {address}  (Ctrl-C ends it)", err=True)
+    tell(f"light table over {archive}: {address}  (Ctrl-C ends it)")
     links = Links(address, admission, state_folder())
     links.tell(opens=opens)
     try:
@@ -137,7 +138,7 @@ def _listening(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:  # also a name that can be none
         listening.close()
         raise click.ClickException(
             f"{host}:{port} cannot be listened at: {error}; choose another --port, or 0"

@@ -12,6 +12,8 @@ import click
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
 from safelight.cli.options import existing_archive_option, json_option
+from safelight.cli.terminal import say_text
+from safelight.escaped_output import escaped_line
 from safelight.learning import LearningRecord
 
 
@@ -27,7 +29,7 @@ def command(run: str, archive: Path, as_json: bool) -> None:
     finish_killed_runs(archive)
     record = Archive(archive).record(run)
     if as_json:
-        click.echo(record.to_json())
+        say_text(record.to_json())
     else:
         print_record(record, archive)
 
@@ -62,9 +64,9 @@ def _axes(plan: Mapping[str, Any]) -> Iterator[str]:
 def print_record(record: LearningRecord, archive: Path) -> None:
     """Print *record* for a person."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from safelight.cli.rich_console import Console, cell, lines_in_cell
 
     console = Console()
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -73,13 +75,13 @@ def print_record(record: LearningRecord, archive: Path) -> None:
     count = record.randomizer_plan_size
     size = "1 variant" if count == 1 else f"{count:,} variants"
     prompts = record.template.get("prompts", {}).values()
-    rows = {
+    rows: dict[str, str | list[str]] = {
         "run": f"{record.run_id}  {record.name}".rstrip(),
         "status": record.status + (f": {record.error}" if record.error else ""),
         "began": record.timestamp,
         "engine": engine,
         "plan": f"{record.randomizer_mode}, {size}; {ran:,} ran",
-        "varies": "\n".join(itertools.islice(_axes(record.plan), 20)),
+        "varies": list(map(escaped_line, itertools.islice(_axes(record.plan), 20))),
         "goes on": str(record.template.get("continues") or ""),
         "part": f"{record.part} of {record.parts}" if record.parts > 1 else "",
         "plan seed": "" if record.plan_seed is None else str(record.plan_seed),
@@ -88,11 +90,12 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "steps, cfg": f"{record.primary_steps}, {record.primary_cfg_scale}",
         "pictures": _folder(record, archive),
         "seconds": ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
-        "prompt": "\n".join(_lines_of(prompts)),
+        "prompt": list(_lines_of(prompts)),
     }
-    for name, text in rows.items():
-        if text:
-            head.add_row(Text(name, style="bold"), Text(text))
+    for name, value in rows.items():
+        if value:
+            shown = lines_in_cell(value) if isinstance(value, list) else cell(value)
+            head.add_row(cell(name, "bold"), shown)
     console.print(head)
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("#", "chosen", "stage", "size", "seed", "file"):
@@ -101,16 +104,16 @@ def print_record(record: LearningRecord, archive: Path) -> None:
     labels = [variant.get("label") for variant in about]
     reused = sorted({str(variant["drawn_by"]) for variant in about if variant.get("drawn_by")})
     if reused:
-        console.print(Text(f"drawn before, by: {', '.join(reused[:5])}"))
+        console.print(cell(f"drawn before, by: {', '.join(reused[:5])}"))
     for output in record.outputs[:50]:
         label = labels[output.variant] if output.variant < len(labels) else None
         table.add_row(
             str(_place(record, output.variant)),
-            Text(label or ""),
+            cell(label or ""),
             output.stage,
             f"{output.width}x{output.height}",
             "" if output.seed is None else str(output.seed),
-            Text(PurePosixPath(output.path).name if output.path else ""),
+            cell(PurePosixPath(output.path).name if output.path else ""),
         )
     if record.outputs:
         console.print(table)
@@ -120,10 +123,10 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         for m in output.mismatches:
             number = _place(record, output.variant)
             console.print(
-                Text(f"mismatch in #{number}: {m.knob} was {m.requested!r}, used {m.effective!r}")
+                cell(f"mismatch in #{number}: {m.knob} was {m.requested!r}, used {m.effective!r}")
             )
     for failure in record.failures:
         number = _place(record, failure.variant)
-        console.print(Text(f"failed: #{number} in {failure.stage}: {failure.error}"))
+        console.print(cell(f"failed: #{number} in {failure.stage}: {failure.error}"))
     for warning in record.warnings:
-        console.print(Text(f"warning: {warning}"))
+        console.print(cell(f"warning: {warning}"))

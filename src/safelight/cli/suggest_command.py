@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.cli.options import archive_words, existing_archive_option, json_option
+from safelight.cli.terminal import say, say_text
 
 if TYPE_CHECKING:
     from safelight.application.suggestions import Evidence, Preset
@@ -72,13 +73,11 @@ def _print_preset(kept: Preset, as_json: bool) -> None:
 
     if as_json:
         page = {"preset": str(kept.path), **kept.evidence}
-        click.echo(json.dumps(page, ensure_ascii=False, indent=2))
+        say_text(json.dumps(page, ensure_ascii=False, indent=2))
         return
-    click.echo("\n".join(kept.summary))
-    click.echo(setting_text(kept.setting))
-    click.echo(
-        f"kept as {kept.path}; use it with: safelight run '{kept.path}' --set txt2img.prompt=..."
-    )
+    for line in (*kept.summary, setting_text(kept.setting)):
+        say(line)
+    say(f"kept as {kept.path}; use it with: safelight run '{kept.path}' --set txt2img.prompt=...")
 
 
 def _suggest(
@@ -108,7 +107,7 @@ def _suggest(
         write_config(written, config, comments_of(evidence, result, cost))
     if as_json:
         page = _as_json(evidence, result, cost, config, written)
-        click.echo(json.dumps(page, ensure_ascii=False, indent=2))
+        say_text(json.dumps(page, ensure_ascii=False, indent=2))
     else:
         _print(evidence, result, cost, written, archive)
 
@@ -118,27 +117,27 @@ def _print(
 ) -> None:
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
-    click.echo(
+    say(
         f"{evidence.title}: {result.pictures:,} rated pictures of {result.settings:,} settings,"
         f" rated by {evidence.rated_by}"
     )
     for note in result.notes:
-        click.echo(f"  {note}")
+        say(f"  {note}")
     if result.best is not None:
-        click.echo(f"best known  {setting_text(result.best.setting)}")
-        click.echo(f"            {score_text(result.best)}")
-    click.echo("worth trying" if not result.exploring else "to explore")
+        say(f"best known  {setting_text(result.best.setting)}")
+        say(f"            {score_text(result.best)}")
+    say("worth trying" if not result.exploring else "to explore")
     for number, suggestion in enumerate(result.suggestions, start=1):
-        click.echo(f"{number:3}. {setting_text(suggestion.setting)}")
-        click.echo(f"     {suggestion.why}{gain_text(suggestion)}")
+        say(f"{number:3}. {setting_text(suggestion.setting)}")
+        say(f"     {suggestion.why}{gain_text(suggestion)}")
     if not result.suggestions:
-        click.echo("  nothing new: every setting between these values was tried")
-    click.echo(cost.sentence())
+        say("  nothing new: every setting between these values was tried")
+    say(cost.sentence())
     if written is not None:
-        click.echo(f"written to {written}; nothing was drawn. Draw it with: safelight run"
+        say(f"written to {written}; nothing was drawn. Draw it with: safelight run"
                    f" {written}{archive_words(archive)}")  # fmt: skip
     else:
-        click.echo("nothing was drawn; --write next.toml makes a config of these")
+        say("nothing was drawn; --write next.toml makes a config of these")
 
 
 def _as_json(

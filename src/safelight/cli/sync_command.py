@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from safelight.cli.carried import carried_as_json, print_carried, progress_of
+from safelight.cli.carried import carried_as_json, print_carried
 from safelight.cli.options import archive_option, json_option
+from safelight.cli.terminal import progress_of, say_text
 
 
 @click.command("sync")
@@ -35,6 +36,6 @@ def command(url: str, push: bool, pull: bool, archive: Path, as_json: bool) -> N
         if not as_json:
             print_carried(carried, word)
     if as_json:
-        click.echo(carried_as_json(moved))
+        say_text(carried_as_json(moved))
     if any(side.bad_count or side.conflicts for side in moved.values()):
         raise SystemExit(1)

@@ -23,6 +23,7 @@ from safelight.archive import Archive
 from safelight.archive.places import read_places
 from safelight.archive_layout import imports_folder
 from safelight.errors import StorageError
+from safelight.escaped_output import escape_standard_streams
 from safelight.imports.import_log import ImportLog
 from safelight.imports.imported_picture import (
     ImportedPicture,
@@ -309,7 +310,7 @@ def _read_all(
             yield _read_batch(batch, archive, rater)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_become_worker) as pool:
         running: deque[Future[list[ImportedPicture]]] = deque()
         try:
             for batch in batches:
@@ -338,8 +339,12 @@ def _read_batch(paths: list[str], archive: str, rater: str) -> list[ImportedPict
     return [import_picture(path, archive, rater) for path in paths]
 
 
-def _end_with_parent() -> None:
-    """A killed parent cannot tell its workers, which would wait for work for ever."""
+def _become_worker() -> None:
+    """Make this process a worker: it ends with its parent, and what it says steers no terminal.
+
+    A killed parent cannot tell its workers, which would wait for work for ever.
+    """
+    escape_standard_streams()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
