@@ -43,6 +43,7 @@ __all__ = [
     "imports_folder",
     "kind_of",
     "packs_folder",
+    "picture_file",
     "pictures_folder",
     "presets_folder",
     "ratings_folder",
@@ -234,6 +235,23 @@ def searches_file(archive: Path) -> Path:
 def running_folder(archive: Path) -> Path:
     """Return the folder with one marker per run whose record is not safe yet."""
     return archive / "running"
+
+
+_NO_TEXT = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+
+def picture_file(archive: Path, place: str) -> Path:
+    r"""Return the file of a picture that a record has at *place*.
+
+    Bytes of its name that are no UTF-8 stand there as ``\xff``: where no file has that very name,
+    the one with these bytes is meant.
+    """
+    path = archive / place
+    if "\\x" not in place or os.path.lexists(path):
+        return path
+    name = _NO_TEXT.sub(lambda byte: bytes.fromhex(byte[1].decode()), place.encode())
+    named = archive / os.fsdecode(name)
+    return named if os.path.lexists(named) else path
 
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from breaking.failing_calls import COMMANDS, Bench
+from breaking.failing_calls import COMMANDS, TROUBLES, Bench, Injection
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork, /proc")
 TRIALS = 20
@@ -28,3 +28,19 @@ def test_a_call_that_fails_tears_nothing(
         for fault in bench.trial(injection)
     ]
     assert faults == []
+
+
+@pytest.mark.parametrize("name", ["run", "rate", "import"])
+def test_a_folder_that_cannot_be_listed_is_told_in_a_sentence(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each of the few times that one is."""
+    bench = Bench(name, tmp_path_factory.mktemp("listings"))
+    injections = [
+        Injection(call, number, trouble)
+        for call in ("listdir", "scandir")
+        for number in range(1, bench.counts[call] + 1)
+        for trouble in list(TROUBLES)[1:2]
+    ]
+    assert injections
+    assert [fault for injection in injections for fault in bench.trial(injection)] == []

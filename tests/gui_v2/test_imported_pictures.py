@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,22 @@ def test_an_imported_picture_is_shown_from_where_it_lies(archive: Path, tmp_path
         Image.new("RGB", (30, 20), "blue").save(place)
         response = client.get(f"/pictures/{digest}")
         assert response.status_code == 404, "another picture took its place"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are no text")
+def test_a_picture_whose_name_is_no_text_is_shown(archive: Path, tmp_path: Path) -> None:
+    """Its record has the name as letters, and finds the file by its bytes."""
+    place = tmp_path / "elsewhere" / os.fsdecode(b"caf\xe9 \\x41.png")
+    place.parent.mkdir()
+    Image.new("RGB", (30, 20), "red").save(place)
+    import_folders([place.parent], Archive(archive))
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()
+    with TestClient(create_app(archive), base_url=BASE) as client:
+        assert client.get(f"/pictures/{digest}").content == place.read_bytes()
+        assert client.get(f"/thumbnails/{digest}").status_code == 200
+        assert client.get(f"/look/{digest}").status_code == 200
+        place.unlink()
+        assert client.get(f"/pictures/{digest}").status_code == 404
 
 
 def test_a_record_cannot_lead_to_a_file_that_is_not_its_picture(

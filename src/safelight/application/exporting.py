@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
+from safelight.archive_layout import picture_file
 from safelight.durable_file import copy_new_file, make_folder, replace_file
 from safelight.errors import RequestError
 from safelight.formats.csv_table import write_csv
@@ -135,7 +136,7 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
         packet = xmp_packet(row["stars"], rejected=bool(row["rejected"]))
         if row["path"] is None or packet is None:
             continue
-        picture = archive.path / row["path"]
+        picture = picture_file(archive.path, row["path"])
         sidecar = picture.with_name(f"{picture.name}.xmp")
         if not os.path.isfile(picture):  # noqa: PTH113 - one that may not be looked at, too
             continue
@@ -154,7 +155,7 @@ def _pictures(archive: Archive, condition: str) -> Iterator[RatedPicture]:
             continue
         yield RatedPicture(
             identity=Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"]),
-            path=str(archive.path / row["path"]),
+            path=str(picture_file(archive.path, row["path"])),
             prompt=row["prompt"] or "",
             width=row["width"],
             height=row["height"],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from safelight.archive import Archive
+from safelight.archive_layout import picture_file
 from safelight.errors import ImageError
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -89,7 +90,7 @@ def _event(
 
     assert isinstance(scorer, FidelityScorer)
     try:
-        image = (archive.path / (row["path"] or "")).read_bytes()
+        image = picture_file(archive.path, row["path"] or "").read_bytes()
         fidelity = scorer.score(image, row["prompt"] or "")
     except OSError:
         outcomes["the file is not there"] += 1

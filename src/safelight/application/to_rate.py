@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from safelight.archive import Archive
+from safelight.archive_layout import picture_file
 from safelight.errors import ArchiveError, RequestError
 from safelight.knobs import COMPARED, STAGES
 from safelight.learning.evidence.next_to_rate import next_pairs, next_pictures, rating_pool
@@ -176,7 +177,8 @@ def _seen(event: RatingEvent) -> tuple[Identity, ...]:
 
 
 def _is_there(archive: Archive, row: Row) -> bool:
-    return os.path.isfile(archive.path / row["path"])  # noqa: PTH113 - what may not be looked at, too
+    file = picture_file(archive.path, row["path"])
+    return os.path.isfile(file)  # noqa: PTH113 - what may not be looked at, too
 
 
 def _fours(

@@ -15,6 +15,7 @@ import click
 
 from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
+from safelight.archive_layout import picture_file
 from safelight.cli.terminal import say, say_text
 from safelight.durable_file import replace_file
 from safelight.learning.ratings import Identity, RatingEvent
@@ -60,7 +61,8 @@ def rate_next(
         )  # fmt: skip
     groups = [
         tuple(
-            _Picture(path=archive.path / row["path"], identity=identity_of(row)) for row in pictures
+            _Picture(path=picture_file(archive.path, row["path"]), identity=identity_of(row))
+            for row in pictures
         )
         for pictures in sets
     ]

@@ -78,7 +78,7 @@ def run_id_of(sha256: str) -> str:
 def shown_path(path: str, archive: str = "") -> str:
     r"""Return a path as records hold it: relative inside the archive, whole outside.
 
-    Bytes that are no UTF-8 are written as ``\xff``; such a file cannot be opened by this text.
+    Bytes that are no UTF-8 are written as ``\xff``; :func:`.archive_layout.picture_file` finds it.
     """
     if archive and path.startswith(archive + os.sep):
         path = path[len(archive) + 1 :]

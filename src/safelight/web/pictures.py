@@ -24,6 +24,7 @@ from pathlib import Path
 from safelight.allowed_files import FilesUnder
 from safelight.archive_layout import (
     JOURNAL_NAME,
+    picture_file,
     pictures_folder,
     running_folder,
     thumbnails_folder,
@@ -189,6 +190,7 @@ class Pictures:
 
     def _outside(self, path: str) -> OpenPicture | None:
         """Return the picture at *path*, wherever that is."""
+        path = str(picture_file(self._archive.path, path))
         if Path(path).suffix.lower() not in _SUFFIXES:
             return None
         return _picture(FilesUnder((Path(Path(path).anchor),)), path, Path())
