@@ -241,6 +241,14 @@ def test_no_body_is_a_fault_of_the_server(
     assert "Traceback" not in caplog.text
 
 
+def test_a_body_without_a_length_has_an_end(table: TestClient) -> None:
+    """Whoever sends on and on is told how much may be sent."""
+    pieces = (b" " * 2**16 for _ in range(20))
+    answer = table.post("/api/ratings", content=pieces, headers=_CONTENT)
+    assert answer.status_code == 413
+    assert "1,048,576 bytes" in answer.json()["error"]
+
+
 _values = st.recursive(
     st.none()
     | st.booleans()

@@ -75,6 +75,12 @@ def test_a_picture_of_64_megapixels_is_shown() -> None:
     assert shrunk(io.BytesIO(_png_of_zeros(8192, 8192, color=2)), 384).size == (384, 384)
 
 
+def test_the_memory_of_a_large_picture_is_given_back() -> None:
+    """Allocators keep what is smaller than 32 MiB, in every thread: two kept a gigabyte."""
+    shrunk(_file(_gradient(64, 64)), 16)
+    assert Image.core.get_block_size() > 32 * 2**20  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "PNG"])
 def test_readers_that_take_more_may_have_fewer_pixels(
     kind: str, decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch

@@ -64,7 +64,7 @@ def known_formats() -> tuple[str, ...]:
     """Return Pillow's names of the kinds of pictures that are read, as far as it has them."""
     from PIL import Image, WebPImagePlugin  # noqa: F401 - registers itself
 
-    Image.core.set_block_size(_BLOCK)  # type: ignore[attr-defined]
+    Image.core.set_block_size(_BLOCK)  # type: ignore[attr-defined] # Pillow's documented way
 
     with suppress(ImportError):  # Pillow before 11.3
         from PIL import AvifImagePlugin  # noqa: F401
