@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +31,23 @@ from numpy.typing import NDArray
 from safelight.learning.evidence.adjusted_model import AdjustedModel
 from safelight.learning.evidence.blas_threads import one_blas_thread
 from safelight.learning.evidence.confounding import TogetherCounts, followers
-from safelight.learning.evidence.interactions import Interaction, find_interactions
+from safelight.learning.evidence.findings import (
+    ABSENT,
+    Basis,
+    Comparison,
+    Effects,
+    KnobEffect,
+    Status,
+)
+from safelight.learning.evidence.interactions import find_interactions
 from safelight.learning.evidence.knob_levels import KnobLevels, knob_levels, likeness
 from safelight.learning.evidence.paired_comparisons import (
     FEWEST_PROMPTS,
     Estimate,
     paired_estimates,
 )
-from safelight.learning.evidence.trials import ABSENT, Levels, Trials
-from safelight.learning.evidence.undone_pairs import UndonePairs, undone_pairs
+from safelight.learning.evidence.trials import Levels, Trials
+from safelight.learning.evidence.undone_pairs import undone_pairs
 
 __all__ = [
     "FEWEST_PAIRS",
@@ -64,101 +71,6 @@ MATTERS = 0.2
 _KNOBS_RISK, _INTERACTIONS_RISK = 0.03, 0.01
 _PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
 _POWER = 0.8416  # of the standard normal: four of five such studies would see it
-
-Status = Literal["clear", "small", "open", "few", "confounded"]
-Basis = Literal["pairs", "adjusted", ""]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One level of a knob against another, or against all others.
-
-    Attributes:
-        level: The level.
-        against: What it is compared with.
-        status: ``clear``: a difference, also after looking at all knobs. ``small``: surely
-            less than :data:`MATTERS`. ``open``: not enough evidence yet. ``few``: too little
-            for any figure. ``confounded``: never to be told apart with these pictures.
-        basis: ``pairs``, ``adjusted``, or empty where there is no figure.
-        n: Pairs, or rated pictures of the level.
-        prompts: On how many prompts it rests.
-        pictures: Rated pictures of the level.
-        difference: In score units; None where there is no figure, as the next three.
-        low: Of the 95 % interval.
-        high: Of the 95 % interval.
-        expected: The difference that new pictures are likely to show.
-        chance: Chance of so large a difference where no knob matters, corrected for looking at
-            all knobs; None where there is no figure.
-        more: About how many more ratings would settle it; None where it is settled, or no
-            number would.
-        notes: What to bear in mind, sentences.
-    """
-
-    level: str
-    against: str
-    status: Status
-    basis: Basis = ""
-    n: int = 0
-    prompts: int = 0
-    pictures: int = 0
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    expected: float | None = None
-    chance: float | None = None
-    more: int | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnobEffect:
-    """What is known of one knob.
-
-    Attributes:
-        knob: Its name.
-        status: The best of its comparisons' status, or ``constant``.
-        summary: What is known, in a sentence.
-        comparisons: One per level, in the order of the levels; empty for a constant knob.
-        unused: Values used too rarely to be looked at.
-        follows: The knob that decides it; empty for a knob of its own.
-    """
-
-    knob: str
-    status: Status | Literal["constant"]
-    summary: str
-    comparisons: tuple[Comparison, ...] = ()
-    unused: int = 0
-    follows: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effects:
-    """What is known of all knobs.
-
-    Attributes:
-        pictures: Rated pictures that it rests on.
-        ratings: Judgements of those.
-        prompts: Different prompts.
-        gone: Rated pictures without a row.
-        knobs: The clearest first.
-        interactions: Pairs of knobs that do not act side by side.
-        reason: Why nothing can be said at all; empty otherwise.
-        undone: Settings beside knobs that alone undo pairs.
-    """
-
-    pictures: int
-    ratings: int
-    prompts: int
-    gone: int
-    knobs: tuple[KnobEffect, ...] = ()
-    interactions: tuple[Interaction, ...] = ()
-    reason: str = ""
-    undone: tuple[UndonePairs, ...] = ()
-
-    @property
-    def clear(self) -> tuple[KnobEffect, ...]:
-        """The knobs with a clear effect."""
-        return tuple(knob for knob in self.knobs if knob.status == "clear")
 
 
 @one_blas_thread("scipy.linalg")

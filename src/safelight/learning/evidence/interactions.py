@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.learning.evidence.adjusted_model import AdjustedModel
+from safelight.learning.evidence.findings import Interaction
 from safelight.learning.evidence.knob_levels import KnobLevels
 from safelight.learning.evidence.paired_comparisons import Estimate
 
@@ -40,48 +41,6 @@ _FEWEST_BOTH, _MOST_BESIDE = 10, 40
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction:
-    """Two knobs that do not act side by side.
-
-    Attributes:
-        knob: One of them.
-        change: What is changed about it: from, to.
-        other: The other.
-        other_change: What is changed about that: from, to.
-        difference: By how much the effect of the one change grows with the other, in score
-            units.
-        low: Of the 95 % interval.
-        high: Of the 95 % interval.
-        chance: Chance of so large a one where there is none, corrected for all pairs.
-        n: Rated pictures with both changes.
-        pictures: Rated pictures that were looked at.
-    """
-
-    knob: str
-    change: tuple[str, str]
-    other: str
-    other_change: tuple[str, str]
-    difference: float
-    low: float
-    high: float
-    chance: float
-    n: int
-    pictures: int
-
-    @property
-    def summary(self) -> str:
-        """What it says, in a sentence without its full stop."""
-        sign, word = (1, "more") if self.difference > 0 else (-1, "less")
-        low, high = sorted((sign * self.low, sign * self.high))
-        return (
-            f"{self.knob} {self.change[1]} instead of {self.change[0]} is worth"
-            f" {sign * self.difference:.2f} [{low:.2f}, {high:.2f}] {word} with"
-            f" {self.other} {self.other_change[1]} than with {self.other_change[0]}"
-            f" (n = {self.n} of {self.pictures} pictures)"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.knobs import COMPARED
+from safelight.learning.evidence.findings import ABSENT
 from safelight.learning.evidence.scores import ImageScores
 from safelight.learning.evidence.setting_columns import setting_columns
 from safelight.learning.evidence.value_columns import Levels, levels_of, numbers_of
@@ -37,9 +38,6 @@ TRIAL_COLUMNS = (
     *(name for name in COMPARED if name not in ("prompt", "seed")),
 )  # fmt: skip
 """Columns of the view ``images`` that :func:`join_trials` reads."""
-
-ABSENT = "(none)"
-"""How the absence of a knob is named among its levels."""
 
 _NO_KNOBS = frozenset(("sha256", "pixel_sha256", "prompt", "seed"))
 _MOST_TERMS, _TERM_PICTURES, _TERM_PROMPTS, _SLOT_TERMS = 40, 5, 3, 6

@@ -8,11 +8,11 @@ can say that it does not matter.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.learning.evidence.findings import UndonePairs
 from safelight.learning.evidence.knob_levels import KnobLevels
 from safelight.learning.evidence.trials import Trials
 from safelight.learning.evidence.value_columns import value_hashes
@@ -24,31 +24,6 @@ _MOST_ROWS, _MOST_SETTINGS = 20_000, 30
 """Rated pictures, whole prompts of them, and settings: with more, counts are lower bounds."""
 
 _OTHERS = (EXTRA, EARLIER)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndonePairs:
-    """What a setting costs.
-
-    Attributes:
-        setting: Its name, ``extra.NAME``.
-        pairs: How many more there were if it did not count, of all knobs together.
-        knobs: Which knobs' pairs, and how many of each, the most first.
-    """
-
-    setting: str
-    pairs: int
-    knobs: tuple[tuple[str, int], ...]
-
-    @property
-    def message(self) -> str:
-        """What it costs, in a sentence without its full stop."""
-        each = ", ".join(f"{knob} {count:,}" for knob, count in self.knobs[:3])
-        more = f" and {len(self.knobs) - 3} more knobs" if len(self.knobs) > 3 else ""
-        return (
-            f"{self.setting} alone undoes {self.pairs:,} pairs that are alike in all else"
-            f" ({each}{more})"
-        )
 
 
 def pair_count(levels: KnobLevels, alike: NDArray[np.uint64]) -> int:

@@ -33,7 +33,7 @@ from safelight.line_checksums import is_torn, line_state, with_checksum
 from safelight.paused_collector import paused_collector
 from safelight.timestamps import compact, utc_timestamp
 
-__all__ = ["SUFFIX", "RatingStore", "Segments", "event_or_none", "ratings_folder"]
+__all__ = ["SUFFIX", "HighestAfter", "RatingStore", "Segments", "event_or_none", "ratings_folder"]
 
 SUFFIX = ".jsonl"
 """Of segment files."""
@@ -111,7 +111,7 @@ class Segments:
             self.trouble[self._folder / name] = _damaged_lines(damaged)
 
 
-class _HighestAfter:
+class HighestAfter:
     """For each picture the highest ``after`` of its events that were read."""
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class RatingStore:
         self._lock = threading.Lock()
         self.passed_over: dict[Path, str] = {}
         self._segments = Segments(self.folder)
-        self._highest = _HighestAfter()
+        self._highest = HighestAfter()
         self._look_again = 0.0
         self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
 
@@ -210,7 +210,7 @@ class RatingStore:
                 _log.warning("%s", error)
                 return
             if anew:
-                self._highest = _HighestAfter()
+                self._highest = HighestAfter()
             for event in events:
                 self._highest.take(event)
         self._look_again = time.monotonic() + _LOOK

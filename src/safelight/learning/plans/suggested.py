@@ -1,0 +1,78 @@
+"""suggested: settings worth trying, as plain values that :mod:`.suggest` works out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Known", "Suggestion", "Suggestions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A setting that was drawn and rated, and what is known of its score.
+
+    Attributes:
+        setting: Knob -> value.
+        pictures: Rated pictures with exactly this setting.
+        mean: Expected score.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    setting: Mapping[str, Any]
+    pictures: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A setting worth drawing, and why.
+
+    Attributes:
+        setting: Knob -> value.
+        mean: Expected score; None in an exploring plan, like all that follow.
+        low: Lower end of the 95 % interval of the setting's own score.
+        high: Upper end.
+        gain: Expected score less that of the best known setting.
+        gain_low: Lower end of its 95 % interval.
+        gain_high: Upper end.
+        pictures: Rated pictures of settings like it.
+        why: One sentence.
+    """
+
+    setting: Mapping[str, Any]
+    why: str
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    pictures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestions:
+    """What to try next.
+
+    Attributes:
+        suggestions: The best expected first; evenly spread when *exploring*.
+        exploring: There was too little evidence; the notes say why.
+        best: The setting that is known to be best; None when *exploring*.
+        pictures: Rated pictures that this rests on.
+        settings: Different settings among them.
+        fixed: Knob -> value of the knobs that never varied, or too rarely are known.
+        notes: What else a person should know, one sentence each.
+    """
+
+    suggestions: tuple[Suggestion, ...]
+    exploring: bool
+    best: Known | None
+    pictures: int
+    settings: int
+    fixed: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
