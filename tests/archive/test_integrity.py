@@ -34,6 +34,7 @@ from safelight.archive.verification import verify_archive
 from safelight.archive_layout import files_below, packs_folder, ratings_folder, records_folder
 from safelight.backends.fake import FakeBackend
 from safelight.cli import main
+from safelight.errors import ArchiveError
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.learning.ratings import Identity, RatingEvent, RatingStore
 from safelight.pipeline import PipelineRunner
@@ -174,6 +175,24 @@ def test_a_damaged_pack_costs_itself_only_and_is_made_again(tmp_path: Path, dama
     assert len(list((packs_folder(tmp_path) / ".damaged").iterdir())) == 1
     again = json.loads(call("archive", "recover", "--archive", str(tmp_path), "--json").stdout)
     assert (again["repaired"], again["left"]) == ([], [])
+
+
+def test_no_pack_is_blamed_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer without a pack that is whole would be wrong; that it cannot be had is told."""
+    archive = filled(tmp_path, range(3))
+    archive.pack()
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(duckdb, "connect", exhausted)
+        with pytest.raises(ArchiveError, match="Out of Memory"):
+            archive.query()
+    answer = archive.query()
+    assert (len(answer.rows), answer.left_out) == (6, ())
 
 
 def test_a_recovery_that_was_killed_in_between_is_finished_by_the_next(tmp_path: Path) -> None:

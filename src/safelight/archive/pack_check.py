@@ -34,6 +34,7 @@ __all__ = [
     "PackCheck",
     "check_pack",
     "damaged_tables",
+    "lacks_memory",
     "readable_tables",
     "rescued_documents",
     "seal",
@@ -133,8 +134,21 @@ def readable_tables(pack: Pack) -> str | None:
                 if pack.sha256 and file_sha256(pack.path / name) != pack.sha256.get(name):
                     return f"{name} is not what was written: its SHA-256 differs"
             except Exception as error:  # noqa: BLE001 - as above
+                if lacks_memory(error):
+                    return None
                 return f"{name} cannot be read: {_first_line(error)}"
     return None
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Return whether memory ran out at the bottom of *error*, which is no file's fault."""
+    import duckdb
+
+    while error is not None:
+        if isinstance(error, (MemoryError, duckdb.OutOfMemoryException)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def damaged_tables(folder: Path) -> dict[Path, str]:
