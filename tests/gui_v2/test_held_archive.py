@@ -294,3 +294,53 @@ def test_a_pack_that_cannot_be_read_costs_itself_only(tmp_path: Path) -> None:
     shutil.rmtree(later.path)
     assert held.query(columns=["run_id"]).left_out == ()
     held.close()
+
+
+@pytest.mark.parametrize("asker", [Archive, HeldArchive])
+def test_what_is_packed_under_ones_eyes_is_no_trouble(
+    tmp_path: Path,
+    asker: type[Archive],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A record that was listed and is in a pack by the time it is read: nobody is warned."""
+    with Archive(tmp_path).writer() as writer:
+        for number in range(5):
+            writer.write(record(number))
+    asked = asker(tmp_path)
+    if isinstance(asked, HeldArchive):
+        asked.hold()
+        with Archive(tmp_path).writer() as writer:
+            writer.write(record(5))
+    there = len(Archive(tmp_path).query(view="runs", limit=None).rows)
+    reads = Path.read_bytes
+
+    def packed_before(path: Path) -> bytes:
+        if path.suffix == ".json" and path.parent == records_folder(tmp_path):
+            monkeypatch.setattr(Path, "read_bytes", reads)
+            assert Archive(tmp_path).pack().records == there
+        return reads(path)
+
+    monkeypatch.setattr(Path, "read_bytes", packed_before)
+    answer = asked.query(columns=["run_id"], limit=None)
+    assert len({run_id for (run_id,) in answer.rows}) == there
+    assert Path.read_bytes is reads
+    assert answer.left_out == asked.left_out() == ()
+    assert caplog.records == []
+    if isinstance(asked, HeldArchive):
+        asked.close()
+
+
+def test_one_that_is_asked_seldom_leaves_nothing_out_that_was_said(tmp_path: Path) -> None:
+    """Without rest: each answer has what was said a moment before it was asked for."""
+    with Archive(tmp_path).writer() as writer:
+        writer.write(record(0))
+    held = HeldArchive(tmp_path, rest=0)
+    held.hold()
+    assert held._memory is not None
+    digest = record(0).outputs[0].sha256
+    with Archive(tmp_path).ratings() as store:
+        for number in range(1, 6):
+            store.add(RatingEvent.now("stars", Identity(sha256=digest), value=number, rater="ann"))
+            assert len(held.query(f"stars = {number} and sha256 = '{digest}'").rows) == 1
+    held.close()

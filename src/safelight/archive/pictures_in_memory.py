@@ -292,13 +292,10 @@ class PicturesInMemory:
         Raises:
             duckdb.Error: A pack cannot be read; the table is as it was.
         """
-        # The packs last: what is packed meanwhile is then seen twice, which is put right, and
-        # the other way round it would not be seen at all.
         loose = _listed(records_folder(self._folder))
-        packs = self._packs_now()
         places = read_places(imports_folder(self._folder))
         with self._connection.cursor() as cursor, self._change(cursor):
-            self._take_records(cursor, loose, packs, places)
+            self._take_records(cursor, loose, places)
         self._empty = False
         self.catch_up_ratings()
 
@@ -388,12 +385,14 @@ class PicturesInMemory:
         self,
         cursor: duckdb.DuckDBPyConnection,
         listed: Mapping[str, _Loose],
-        packs: Mapping[str, Pack],
         places: Mapping[str, str],
     ) -> None:
         first_new = self._rows + 1
         batch = Batch(self._prompts)
         loose, doubled = self._read_loose(listed, batch)
+        # Not before they were read: what is packed meanwhile is then seen twice, which is put
+        # right, and the other way round it would not be seen at all.
+        packs = self._packs_now()
         stay = {name for name in loose if loose[name] == self._loose.get(name)}
         runs = [file.run for file in loose.values() if file.run is not None]
         old_packs = {

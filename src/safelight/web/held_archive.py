@@ -98,7 +98,9 @@ def step_back() -> None:
     """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
+            thread = threading.get_native_id()
+            behind = max(_BEHIND, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, behind)
 
 
 class HeldArchive(Archive):
@@ -106,10 +108,13 @@ class HeldArchive(Archive):
 
     Args:
         path: The folder.
+        rest: Seconds of rest after reading ratings for one second; with 0 every answer has all
+            that was said before it was asked for.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, rest: float = _REST) -> None:
         super().__init__(path)
+        self._rest_factor = rest
         self._lock = threading.Lock()
         self._held: duckdb.DuckDBPyConnection | None = None
         self._signature: Signature = ()
@@ -227,6 +232,12 @@ class HeldArchive(Archive):
         """Whether somebody waits for an answer, so that what is less urgent should wait."""
         return self._questions > 0
 
+    def hold(self) -> None:
+        """Take the pictures into memory here and now, for who is going to ask more than once."""
+        if self._memory is None and time.monotonic() >= self._load_from:
+            self._load_from = time.monotonic() + _AGAIN
+            self._load(0)
+
     def close(self) -> None:
         """Let go of what is held; for when nobody asks any more."""
         self._closed.set()
@@ -244,11 +255,11 @@ class HeldArchive(Archive):
                 self._loader = threading.Thread(target=self._load, daemon=True)
                 self._loader.start()
 
-    def _load(self) -> None:
+    def _load(self, breath: float = _BREATH) -> None:
         import duckdb
 
         step_back()
-        if self._closed.wait(_BREATH):
+        if self._closed.wait(breath):
             return
         signature = self.signature()
         memory = None
@@ -321,7 +332,8 @@ class HeldArchive(Archive):
 
     def _rest(self, begun: float) -> None:
         ended = time.monotonic()
-        self._rest_until = ended + max(_LEAST_REST, min(_REST * (ended - begun), 10.0))
+        rest = max(_LEAST_REST, min(self._rest_factor * (ended - begun), 10.0))
+        self._rest_until = ended + rest if self._rest_factor else ended
 
     def _asked_once(self, key: tuple[object, ...], ask: Callable[[], T], *, keep: bool) -> T:
         """Return what *ask* does, or what it did when that still holds."""
@@ -359,7 +371,8 @@ class HeldArchive(Archive):
         answer = ask()
         cost = time.monotonic() - begun
         if keep:
-            rests_until = begun + cost + max(_LEAST_REST, min(_REST * cost, 2.0))
+            rest = max(_LEAST_REST, min(self._rest_factor * cost, 2.0))
+            rests_until = begun + cost + rest if self._rest_factor else begun
             made = _Kept(records, ratings, rests_until, answer, _characters(answer))
             with self._keeping:
                 self._answers[key] = made
@@ -380,8 +393,13 @@ class HeldArchive(Archive):
             # Many small looks, each of which lets other threads in between: not every time.
             places = tuple(sorted(_sizes(imports_folder(self.path))))
             self._places_and_ratings = (places, *sorted(_sizes(ratings_folder(self.path))))
-            self._look_again = now + _LOOK
+            self._look_again = now + _LOOK if self._rest_factor else now
         return (*times, *self._places_and_ratings)
+
+    def signature_now(self) -> Signature:
+        """Return :meth:`signature` as it is this moment, for who does not ask all the time."""
+        self._look_again = 0.0
+        return self.signature()
 
     def running(self) -> Signature:
         """Return what changes when a run that is going on finishes a variant."""
