@@ -26,6 +26,7 @@ from safelight.errors import ConfigError
 from safelight.learning.ratings import Identity, RatingEvent
 from safelight.web import create_app
 
+WAIT = {"prefer": "wait=300"}
 SWEPT = """
 name = "foxes"
 [backend]
@@ -144,7 +145,7 @@ def test_a_suggestion_is_the_same_config_at_both_doors(
     rate(tmp_path / "safelight", lambda row: 5 if "1.0" in row["prompt"] else 2)
     answer = json.loads(safelight("suggest", "--n", "4", "--seeds", "2", "--json").stdout)
     shown = re.findall(r"<summary>Write as config</summary><pre[^>]*>(.*?)</pre>",
-                       page.get("/learn").text, re.DOTALL)  # fmt: skip
+                       page.get("/learn", headers=WAIT).text, re.DOTALL)  # fmt: skip
     configs = [tomllib.loads(html.unescape(text)) for text in shown]
     assert len(configs) == len(answer["suggestions"])
     for suggestion, config in zip(answer["suggestions"], configs, strict=True):
@@ -252,7 +253,7 @@ def test_pictures_to_rate_come_from_the_whole_archive_at_both_doors(
     assert met & old
     assert not met & gone
     for mode, size in (("one", 1), ("pair", 2), ("four", 4)):
-        shown = page.get(f"/api/next-to-rate?mode={mode}").json()["sets"]
+        shown = page.get(f"/api/next-to-rate?mode={mode}", headers=WAIT).json()["sets"]
         assert {len(identity) for identity in shown} == {size}
         assert not {picture["sha256"] for some in shown for picture in some} & gone
     listed = json.loads(safelight("rate", "--next", "--n", "9", "--json").stdout)["pictures"]
@@ -340,13 +341,13 @@ def test_an_unknown_setting_that_undoes_pairs_is_told_and_left_out_on_request(
     (undone,) = answer["undone"]
     assert (undone["setting"], undone["pairs"]) == ("extra.turbo", 12)
     assert "--ignore 'extra.turbo'" in safelight("effects").output
-    shown = html.unescape(page.get("/learn").text)
+    shown = html.unescape(page.get("/learn", headers=WAIT).text)
     assert "extra.turbo alone undoes 12 pairs" in shown
     again = json.loads(safelight("effects", "--json", "--ignore", "extra.turbo").stdout)
     assert again["undone"] == []
     sampler = next(knob for knob in again["knobs"] if knob["knob"] == "sampler")
     assert [(c["basis"], c["n"]) for c in sampler["comparisons"]] == [("pairs", 12)]
-    left_out = html.unescape(page.get("/learn?ignore=extra.turbo").text)
+    left_out = html.unescape(page.get("/learn?ignore=extra.turbo", headers=WAIT).text)
     assert "Left out: extra.turbo" in left_out
     assert "alone undoes" not in left_out
     wrong = safelight("effects", "--ignore", "extra.trubo")

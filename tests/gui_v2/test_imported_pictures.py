@@ -19,6 +19,7 @@ from safelight.learning.ratings import Identity, RatingEvent
 from safelight.web import create_app
 
 BASE = "http://127.0.0.1:7860"
+WAIT = {"prefer": "wait=300"}
 
 
 def test_an_imported_picture_is_shown_from_where_it_lies(archive: Path, tmp_path: Path) -> None:
@@ -91,7 +92,9 @@ def test_all_imported_pictures_are_served_to_rate(imports_only: Path) -> None:
     with TestClient(create_app(imports_only), base_url=BASE) as client:
 
         def sets(mode: str) -> list[list[str]]:
-            answer = client.get("/api/next-to-rate", params={"mode": mode, "rater": "ann"}).json()
+            answer = client.get(
+                "/api/next-to-rate", params={"mode": mode, "rater": "ann"}, headers=WAIT
+            ).json()
             return [[row["sha256"] for row in group] for group in answer["sets"]]
 
         assert len({digest for group in sets("one") for digest in group}) == 9
@@ -120,5 +123,7 @@ def test_a_picture_that_was_imported_twice_is_served_once(
             image = Identity(sha256=digest, pixel_sha256="ab" * 32)
             ratings.add(RatingEvent.now("favourite", image, value=True, rater="bob"))
     with TestClient(create_app(imports_only), base_url=BASE) as client:
-        answer = client.get("/api/next-to-rate", params={"mode": "one", "rater": "ann"}).json()
+        answer = client.get(
+            "/api/next-to-rate", params={"mode": "one", "rater": "ann"}, headers=WAIT
+        ).json()
     assert len(answer["sets"]) == 8

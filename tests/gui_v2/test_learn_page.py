@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from starlette.testclient import TestClient
 
 from gui_v2.test_facets import record
+from safelight.application.effects_answer import spans_of
 from safelight.application.rated_pictures import rated_trials
 from safelight.archive import Archive
 from safelight.learning import LearningRecord
@@ -46,7 +47,7 @@ def test_every_dot_leads_to_as_many_pictures_as_it_is_of(tmp_path: Path) -> None
     archive = rated(tmp_path, [varied(number) for number in range(48)])
     _, trials, _ = rated_trials(archive, "")
     followed = set()
-    for plot in learn._plots(find_effects(trials), trials, ""):
+    for plot in learn._plots(find_effects(trials), spans_of(trials), ""):
         for row in plot["rows"]:
             if row.href is not None:
                 (q,) = parse_qs(row.href.removeprefix("/?"))["q"]
@@ -64,7 +65,8 @@ def test_what_is_not_there_to_leave_out_is_told_on_the_page(tmp_path: Path) -> N
     archive = rated(tmp_path, [varied(number) for number in range(16)])
     with TestClient(create_app(archive), base_url="http://127.0.0.1") as client:
         asked = {"ignore": ["extra.gone", "extra.opt", "extra.OPT"]}
-        answer = client.get("/learn", params=asked, headers={"accept": "text/html"})
+        headers = {"accept": "text/html", "prefer": "wait=300"}
+        answer = client.get("/learn", params=asked, headers=headers)
         assert answer.status_code == 200
         assert "so nothing of it could be left out: extra.gone." in answer.text
         assert "Left out: extra.opt, extra.OPT." in answer.text

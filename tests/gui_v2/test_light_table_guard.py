@@ -39,6 +39,7 @@ PNG = base64.b64decode(
 )
 TOKEN = "correct horse battery"
 BASE = "http://127.0.0.1:7860"
+WAIT = {"prefer": "wait=300"}
 
 
 @pytest.fixture
@@ -542,7 +543,7 @@ def test_no_method_deletes(client: TestClient) -> None:
 
 def test_fair_mode_tells_nothing_about_a_picture(client: TestClient) -> None:
     for mode in ("one", "pair", "four"):
-        sets = client.get("/api/next-to-rate", params={"mode": mode}).json()["sets"]
+        sets = client.get("/api/next-to-rate", params={"mode": mode}, headers=WAIT).json()["sets"]
         assert sets
         for group in sets:
             for row in group:
@@ -550,7 +551,9 @@ def test_fair_mode_tells_nothing_about_a_picture(client: TestClient) -> None:
 
 
 def test_sets_to_choose_from_share_prompt_and_size(client: TestClient) -> None:
-    sets = client.get("/api/next-to-rate", params={"mode": "four", "fair": "0"}).json()["sets"]
+    sets = client.get(
+        "/api/next-to-rate", params={"mode": "four", "fair": "0"}, headers=WAIT
+    ).json()["sets"]
     for group in sets:
         assert len({(row["prompt"], row["width"], row["height"]) for row in group}) == 1
         assert len({row["sha256"] for row in group}) == 4

@@ -361,7 +361,7 @@ def test_fair_mode_rates_without_names_in_any_order(
     page: Page, address: str, archive: Path
 ) -> None:
     page.goto(f"{address}/rate")
-    page.wait_for_selector("#stage img")
+    page.wait_for_selector("#stage:not([aria-busy]) img")
     text = page.inner_text("main")
     assert "lighthouse" not in text
     assert "cfg" not in text
@@ -380,7 +380,7 @@ def test_pairs_and_fours_are_picked_tied_and_skipped(
         return [event.won for event in Archive(archive).ratings().events() if event.kind == "pick"]
 
     page.goto(f"{address}/rate?mode=pair")
-    page.wait_for_selector("#stage img")
+    page.wait_for_selector("#stage:not([aria-busy]) img")
     for key in ("ArrowLeft", "ArrowRight", "ArrowDown", "s"):
         if page.locator("#stage img").count():
             page.keyboard.press(key)
@@ -388,7 +388,7 @@ def test_pairs_and_fours_are_picked_tied_and_skipped(
     wait(page, lambda: len(picks()) >= 3)
     assert picks()[:3] == [(0,), (1,), (0, 1)]
     page.goto(f"{address}/rate?mode=four")
-    page.wait_for_selector("#stage img")
+    page.wait_for_selector("#stage:not([aria-busy]) img")
     page.keyboard.press("3")
     wait(page, lambda: picks()[-1] == (2,))
     assert len(Archive(archive).ratings().events()[-1].shown) == 4
@@ -396,7 +396,7 @@ def test_pairs_and_fours_are_picked_tied_and_skipped(
 
 def test_who_rates_is_told(page: Page, address: str, archive: Path) -> None:
     page.goto(f"{address}/rate")
-    page.wait_for_selector("#stage img")
+    page.wait_for_selector("#stage:not([aria-busy]) img")
     page.fill("#rater", "ann")
     page.keyboard.press("Tab")
     page.locator("#stage").click()
@@ -406,7 +406,7 @@ def test_who_rates_is_told(page: Page, address: str, archive: Path) -> None:
 
 def test_rating_works_in_full_screen(page: Page, address: str, archive: Path) -> None:
     page.goto(f"{address}/rate")
-    page.wait_for_selector("#stage img")
+    page.wait_for_selector("#stage:not([aria-busy]) img")
     page.keyboard.press("z")
     wait(page, lambda: page.evaluate("document.fullscreenElement !== null"))
     page.keyboard.press("5")
@@ -519,6 +519,7 @@ def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
     page: Page, address: str, archive: Path
 ) -> None:
     page.goto(f"{address}/learn")
+    page.wait_for_selector("#learned:not([aria-busy])")
     assert "Rate pictures" in page.inner_text("main")
     seeds = {**SWEEP["randomizer"], "seeds_per_variant": 4}
     draw(archive, {**SWEEP, "name": "more", "randomizer": seeds})
@@ -529,6 +530,7 @@ def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
             value = (4 if steps == 4 else 2) + (cfg == 3)
             store.add(RatingEvent.now("stars", Identity(sha256=sha256), value=value, rater="ann"))
     page.goto(f"{address}/learn")
+    page.wait_for_selector("#learned:not([aria-busy])")
     text = page.inner_text("main")
     assert "24 rated pictures, 24 ratings by ann" in text
     assert "steps 4 against 2 is better" in text

@@ -92,6 +92,7 @@ def create_app(
         threading.Thread(target=table.ratings.catch_up, daemon=True).start()
         yield
         table.ratings.close()
+        await to_thread.run_sync(table.answers.close)
         await to_thread.run_sync(table.archive.close)
         if admission is not None:
             await to_thread.run_sync(admission.sessions.close)

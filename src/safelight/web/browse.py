@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -158,7 +159,7 @@ def routes(table: LightTable) -> list[Route]:
         may_ask(request, q)
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)
-        total, counted = await run_in_threadpool(table.archive.facets, q)
+        total, counted = await to_thread.run_sync(table.archive.facets, q, limiter=table.slow)
         listed = [
             {
                 "name": facet.name,

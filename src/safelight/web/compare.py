@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -79,7 +80,10 @@ def routes(table: LightTable) -> list[Route]:
             slider=request.query_params.get("as") == "slider" and len(rows) == 2,
         )  # fmt: skip
 
-    def sheet(request: Request) -> Response:
+    async def sheet(request: Request) -> Response:
+        return await to_thread.run_sync(sheet_of, request, limiter=table.slow)
+
+    def sheet_of(request: Request) -> Response:
         asked = request.query_params
         q = asked.get("q", "")
         if asked.get("run"):

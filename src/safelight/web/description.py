@@ -25,6 +25,43 @@ def _question(summary: str, *asked: tuple[str, dict[str, Any], str], path: str =
     return {"get": {"summary": summary, "parameters": parameters, "responses": _responses("200")}}
 
 
+def _next_to_rate() -> Any:
+    """Return the question that is worked out while others are answered."""
+    number = {"type": "integer", "minimum": 0}
+    question = _question(
+        "Pictures to rate: the last choice at once, a new one when it is there.",
+        ("mode", {"enum": ["one", "pair", "four"]}, "How many pictures are shown at once."),
+        ("fair", {"enum": ["0", "1"]}, "Whether settings are left out."),
+        _Q,
+        ("rater", _TEXT, "Who."),
+        ("after", {**number, "maximum": 10**14}, "The number of the sets that you have already."),
+        ("kept", {"enum": ["1"]}, "Take what there is; begin nothing if there is something."),
+    )
+    question["get"]["parameters"].append(
+        {
+            "name": "Prefer", "in": "header", "schema": _TEXT,
+            "description": "wait=SECONDS: answer when the new choice is there, 600 at most.",
+        }
+    )  # fmt: skip
+    told = _object(
+        ("sets", "state", "number", "age_s", "fresh", "waiting", "key"),
+        sets={"type": "array", "items": {"type": "array", "items": {"type": "object"}}},
+        state={"enum": ["answered", "computing"]},
+        number={**number, "description": "Larger for later sets; send it as after."},
+        age_s={"type": "number", "description": "Seconds since these were chosen."},
+        fresh={"type": "boolean", "description": "Whether nothing has changed since."},
+        waiting={"type": "boolean", "description": "Whether a new choice is being made."},
+        key={**_TEXT, "description": "/events?wait=KEY tells, as event answer, when it is there."},
+    )
+    content = {"application/json": {"schema": told}}
+    question["get"]["responses"] |= {
+        "200": {"description": "Sets, perhaps none.", "content": content},
+        "202": {"description": "The first choice is being made.", "content": content},
+        "429": {"description": "Too many of your questions wait already."},
+    }
+    return question
+
+
 def _order(summary: str, body: dict[str, Any], status: str = "200", method: str = "post") -> Any:
     content = {"application/json": {"schema": body}}
     return {
@@ -71,8 +108,6 @@ def description() -> dict[str, Any]:
     config = _object(config={"type": "object"}, toml=_TEXT, yes={"type": "integer"})
     limit = ("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "Pictures of a page.")
     after = ("after", _TEXT, "What the page before ended with.")
-    mode = ("mode", {"enum": ["one", "pair", "four"]}, "How many pictures are shown at once.")
-    fair = ("fair", {"enum": ["0", "1"]}, "Whether settings are left out.")
     return {
         "openapi": "3.1.0",
         "info": {"title": "safelight light table", "version": __version__},
@@ -90,9 +125,8 @@ def description() -> dict[str, Any]:
             "/thumbnails/{digest}": _question(
                 "A small WebP.", ("side", {"enum": [192, 384, 768]}, "Pixels."), path="digest"
             ),
-            "/api/next-to-rate": _question(
-                "Pictures to rate.", mode, fair, _Q, ("rater", _TEXT, "Who.")
-            ),
+            "/api/next-to-rate": _next_to_rate(),
+            "/api/memory": _question("Megabytes of the server, and of the process that answers."),
             "/api/ratings": _order(
                 "Say what pictures are worth; on the disk when it is answered.",
                 _object(("events",), events={"type": "array", "items": event}),

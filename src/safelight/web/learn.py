@@ -1,36 +1,29 @@
-"""learn: what knobs do to ratings, and what to try next; computed when somebody asks."""
+"""learn: what knobs do to ratings, and what to try next; worked out when somebody asks."""
 
 from __future__ import annotations
 
-import functools
 import math
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.application.config_text import toml_text
-from safelight.errors import FilterError, PlanError, UnknownSettingError
+from safelight.application.effects_answer import EffectsAnswer, Spans
+from safelight.learning.evidence.findings import ABSENT, Comparison, Effects, KnobEffect
 from safelight.recorded_settings import EXTRA, LORA
 from safelight.web.facets import exact_number, quoted, setting_clause
+from safelight.web.heavy_questions import asked
+from safelight.web.questions import EffectsQuestion
 from safelight.web.roles import GuestRoute, may_ask
-from safelight.web.table import LONGEST_FILTER, LightTable
-
-if TYPE_CHECKING:
-    from safelight.application.suggestions import Evidence
-    from safelight.learning.evidence.effects import Comparison, Effects, KnobEffect
-    from safelight.learning.evidence.trials import Trials
-    from safelight.learning.plans.suggest import Suggestion, Suggestions
+from safelight.web.table import LightTable, checked_filter
 
 __all__ = ["routes"]
 
-Spans = dict[str, tuple[float, float]]
-
-_SEEDS = 2
 _WIDTH, _LABELS, _FIGURES, _ROW = 760, 190, 190, 34
 _SIGNS = {
     "clear": "clear", "small": "no difference that matters", "open": "not enough evidence",
@@ -71,8 +64,6 @@ def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
         spans: Level -> its least and its largest value, for a knob of numbers; those of rated
             pictures, as names of levels are rounded.
     """
-    from safelight.learning.evidence.trials import ABSENT
-
     name = setting_clause(knob) if knob.startswith((EXTRA, LORA)) else knob
     if knob.startswith("term:"):
         word = knob.partition(":")[2] if level == "with" else level
@@ -96,23 +87,6 @@ def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
     here = f"({q}) and " if q.strip() else ""
     rated = " and (stars is not missing or picks_won > 0 or picks_lost > 0)"
     return "/?" + urlencode({"q": here + clause + rated})
-
-
-def _spans(trials: Trials) -> dict[str, Spans]:
-    """Return knob -> level -> its least and largest value, of knobs that are numbers."""
-    from safelight.learning.evidence.knob_levels import knob_levels
-
-    spans: dict[str, Spans] = {}
-    for knob, levels in knob_levels(trials).items():
-        if knob not in trials.numbers:
-            continue
-        own = spans.setdefault(knob, {})
-        for place, level in enumerate(levels.names):
-            inside = trials.numbers[knob][levels.codes == place]
-            ends = [float(value) for value in inside if math.isfinite(value)]
-            if ends:
-                own[level] = min(ends), max(ends)
-    return spans
 
 
 def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dict[str, Any]:
@@ -142,7 +116,7 @@ def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dic
     }  # fmt: skip
 
 
-def _plots(effects: Effects, trials: Trials, q: str) -> list[dict[str, Any]]:
+def _plots(effects: Effects, spans: Mapping[str, Spans], q: str) -> list[dict[str, Any]]:
     shown = [effect for effect in effects.knobs if effect.comparisons]
     ends = [
         abs(end)
@@ -152,66 +126,48 @@ def _plots(effects: Effects, trials: Trials, q: str) -> list[dict[str, Any]]:
         if end is not None and math.isfinite(end)
     ]
     reach = min(max([0.5, *ends]), 4.0) * 1.05
-    spans = _spans(trials)
     return [_plot(effect, q, spans.get(effect.knob), reach=reach) for effect in shown]
 
 
-def _config_of(evidence: Evidence, result: Suggestions, suggestion: Suggestion) -> str:
-    """Return the suggestion as a config, the same that the command line writes."""
-    from safelight.application.suggestions import suggestion_config
+def _page(answer: EffectsAnswer, q: str) -> dict[str, Any]:
+    effects = answer.effects
+    return {
+        "effects": effects, "rated_by": answer.rated_by,
+        "plots": _plots(effects, answer.spans, q),
+        "constant": [effect.knob for effect in effects.knobs if effect.status == "constant"],
+        "ignored": answer.ignored, "unknown": answer.unknown, "models": answer.models,
+        "model": answer.model, "suggestions": answer.suggestions, "configs": answer.configs,
+    }  # fmt: skip
 
-    config = suggestion_config(
-        evidence, [suggestion.setting], result.fixed, (), _SEEDS, name="suggested"
-    )
-    return toml_text(config)
+
+def _age(seconds: float) -> str:
+    """Return *seconds* in the words of somebody who tells when something was."""
+    for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
 
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about effects."""
 
-    @functools.lru_cache(maxsize=8)
-    def effects_page(
-        q: str, model: str, ignored: tuple[str, ...], signature: object
-    ) -> dict[str, Any]:
-        from safelight.application.rated_pictures import rated_trials
-        from safelight.application.suggestions import find_evidence
-        from safelight.learning.evidence.effects import find_effects
-        from safelight.learning.plans.suggest import suggest
-
-        unknown: tuple[str, ...] = ()
-        try:
-            _, trials, who = rated_trials(table.archive, q, (), ignored)
-        except UnknownSettingError as error:  # the page of yesterday, or another filter
-            unknown = error.names
-            ignored = tuple(name for name in ignored if name not in unknown)
-            _, trials, who = rated_trials(table.archive, q, (), ignored)
-        effects = find_effects(trials)
-        models = list(table.archive.models_rated())
-        model = model if model in models else (models[0] if models else "")
-        suggestions, configs = None, list[str]()
-        if model and len(trials):
-            with suppress(PlanError):  # none of the pictures that meet the filter has this model
-                evidence = find_evidence(table.archive, model=model, condition=q)
-                suggestions = suggest(evidence.trials, 4)
-                configs = [
-                    _config_of(evidence, suggestions, suggestion)
-                    for suggestion in suggestions.suggestions
-                ]
-        return {
-            "effects": effects, "rated_by": who, "plots": _plots(effects, trials, q),
-            "constant": [effect.knob for effect in effects.knobs if effect.status == "constant"],
-            "ignored": ignored, "unknown": unknown, "models": models, "model": model,
-            "suggestions": suggestions, "configs": configs,
-        }  # fmt: skip
-
-    def learn(request: Request) -> Response:
-        q = request.query_params.get("q", "")
-        if len(q) > LONGEST_FILTER:
-            raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+    async def learn(request: Request) -> Response:
+        """Show the last answer at once; the page asks again when there is a new one."""
+        given = request.query_params
+        q = checked_filter(given.get("q", ""))
         may_ask(request, q)
-        model = request.query_params.get("model", "")
-        ignored = tuple(request.query_params.getlist("ignore"))
-        page = effects_page(q, model, ignored, table.archive.signature())
-        return table.page(request, "learn", q=q, **page)
+        question = EffectsQuestion(
+            q=q, model=given.get("model", ""), ignored=tuple(given.getlist("ignore"))
+        )
+        state = await asked(table.answers, request, question, only_kept="kept" in given)
+        if state.answer is None and state.failure is not None:
+            raise state.failure
+        shown = state.answer if isinstance(state.answer, EffectsAnswer) else None
+        kept_at = "?" + urlencode([*given.multi_items(), ("kept", "1")])
+        return await run_in_threadpool(
+            table.page, request, "learn", q=q, state=state, age=_age(state.age), kept_at=kept_at,
+            shown=None if shown is None else _page(shown, q),
+        )  # fmt: skip
 
     return [GuestRoute("/learn", learn)]

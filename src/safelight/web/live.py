@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,9 +15,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from safelight.web.answering_process import resident_megabytes
 from safelight.web.guard import is_still_in
+from safelight.web.heavy_questions import Listening
 from safelight.web.roles import GuestRoute, is_owner
-from safelight.web.table import LightTable
+from safelight.web.table import LightTable, json_answer
 
 __all__ = ["routes"]
 
@@ -27,6 +30,7 @@ _OWNERS_NEWS = ("runs",)
 _MOST_EACH = 128
 """Listeners of one address: a hundred people behind one proxy, and places left for others."""
 _COME_AGAIN = {"Retry-After": "15"}
+_MOST_QUESTIONS = 4
 
 
 class _News:
@@ -96,27 +100,42 @@ def routes(table: LightTable) -> list[Route]:
     async def stream(request: Request) -> AsyncIterator[bytes]:
         sent: dict[str, Any] = {}
         breath = time.monotonic()
-        yield b"retry: 1000\n\n"
-        while not table.closing.is_set() and not await request.is_disconnected():
-            if not is_still_in(request.scope):
-                break
-            for name, value in (await news.now()).items():
-                if name in _OWNERS_NEWS and not is_owner(request):
-                    continue
-                if sent.get(name) != value:
-                    sent[name] = value
-                    yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
+        listening = Listening(table.answers, request.query_params.getlist("wait")[:_MOST_QUESTIONS])
+        try:
+            listening.begin()
+            yield b"retry: 1000\n\n"
+            while not table.closing.is_set() and not await request.is_disconnected():
+                if not is_still_in(request.scope):
+                    break
+                for name, value in (await news.now()).items():
+                    if name in _OWNERS_NEWS and not is_owner(request):
+                        continue
+                    if sent.get(name) != value:
+                        sent[name] = value
+                        yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
+                        breath = time.monotonic()
+                for key in listening.settled():
+                    yield b"event: answer\ndata: " + _line({"key": key}) + b"\n\n"
+                if time.monotonic() - breath > _BREATH:
+                    yield b": still here\n\n"
                     breath = time.monotonic()
-            if time.monotonic() - breath > _BREATH:
-                yield b": still here\n\n"
-                breath = time.monotonic()
-            await asyncio.sleep(_EVERY)
+                await listening.rest(_EVERY)
+        finally:
+            listening.end()
 
     async def events(request: Request) -> Response:
         answer = StreamingResponse(stream(request), media_type="text/event-stream")
         return _AtTheDoor(news, answer)
 
-    return [GuestRoute("/events", events)]
+    def memory(request: Request) -> Response:
+        """Tell the memory of the server from that of the process that answers beside it."""
+        sizes = {
+            "server_mb": resident_megabytes(os.getpid()),
+            "answering_mb": table.answering.megabytes(),
+        }
+        return json_answer({k: None if mb is None else round(mb, 1) for k, mb in sizes.items()})
+
+    return [GuestRoute("/events", events), Route("/api/memory", memory)]
 
 
 def _line(value: Any) -> bytes:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.errors import FilterError
 from safelight.learning.ratings import KINDS, RatingEvent
 from safelight.timestamps import utc_timestamp
 from safelight.web.browse import picture_row
+from safelight.web.heavy_questions import asked
+from safelight.web.questions import NextQuestion, NextSets
 from safelight.web.roles import GuestRoute, is_owner, may_ask
-from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
+from safelight.web.table import LightTable, body_of, checked_filter, json_answer
 
 __all__ = ["routes"]
 
@@ -33,7 +34,10 @@ _GUEST = "guest"
 """Rater of what a guest says who gives no name."""
 
 _MODES = {"one": 1, "pair": 2, "four": 4}
-_SETS = {"one": 24, "pair": 12, "four": 12}
+_SETS = {"one": 40, "pair": 24, "four": 24}
+"""The page asks for more when 15 are left."""
+
+_DIGITS = 15
 
 
 class _Given(msgspec.Struct):
@@ -85,24 +89,23 @@ def _split(given: _Given) -> tuple[list[RatingEvent], list[dict[str, str]]]:
     return kept, refused
 
 
-def _next(
-    table: LightTable, q: str, mode: str, rater: str, seed: int
-) -> list[list[dict[str, Any]]]:
-    """Return sets of pictures to show next; none when nothing is left."""
-    from safelight.application.to_rate import POOL_COLUMNS, NothingToRate, next_to_rate
+def _shown_sets(table: LightTable, told: NextSets, *, fresh: bool) -> list[list[dict[str, Any]]]:
+    """Return the sets as the page has them; of older ones those that nothing was said about since.
 
-    try:
-        sets = next_to_rate(
-            table.archive, table.ratings.events(), together=_MODES[mode], count=_SETS[mode],
-            condition=q, rater=rater, seed=seed, most=_LOOKED_AT,
-        )  # fmt: skip
-    except NothingToRate:
-        return []
-    table.pictures.remember((row["sha256"], row["path"]) for group in sets for row in group)
-    return [
-        [picture_row(table, POOL_COLUMNS, [row[name] for name in POOL_COLUMNS]) for row in group]
-        for group in sets
-    ]
+    Args:
+        table: Whose pictures.
+        told: The sets.
+        fresh: Whether nothing was said since.
+    """
+    rows = [[dict(zip(told.columns, row, strict=True)) for row in group] for group in told.sets]
+    table.pictures.remember((row["sha256"], row["path"]) for group in rows for row in group)
+    shown = []
+    for group, after in zip(rows, told.after, strict=True):
+        pictures = [picture_row(table, told.columns, list(row.values())) for row in group]
+        now = [row.get("after", 0) for row in pictures]
+        if fresh or any(then >= since for then, since in zip(after, now, strict=True)):
+            shown.append(pictures)
+    return shown
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -128,19 +131,39 @@ def routes(table: LightTable) -> list[Route]:
             q=request.query_params.get("q", ""), fair=request.query_params.get("fair", "1") != "0",
         )  # fmt: skip
 
-    def next_to_rate(request: Request) -> Response:
-        mode = request.query_params.get("mode", "one")
+    async def next_to_rate(request: Request) -> Response:
+        given = request.query_params
+        mode = given.get("mode", "one")
         if mode not in _MODES:
             raise msgspec.ValidationError(f"mode must be one of {', '.join(_MODES)}")
-        q = request.query_params.get("q", "")
-        if len(q) > LONGEST_FILTER:
-            raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+        after = given.get("after", "0")
+        if not after.isdecimal() or len(after) > _DIGITS:
+            raise msgspec.ValidationError(f"after must be a number as it was told, got {after!r}")
+        q = checked_filter(given.get("q", ""))
         may_ask(request, q)
-        rater = request.query_params.get("rater", "")
-        sets = _next(table, q, mode, rater, secrets.randbits(32))
-        if request.query_params.get("fair", "1") != "0":
+        question = NextQuestion(
+            q=q, together=_MODES[mode], count=_SETS[mode],
+            most=_LOOKED_AT, rater=given.get("rater", ""),
+        )  # fmt: skip
+        state = await asked(
+            table.answers, request, question, after=int(after), only_kept="kept" in given,
+            changing=True,
+        )  # fmt: skip
+        if state.answer is None and state.failure is not None:
+            raise state.failure
+        sets = list[list[dict[str, Any]]]()
+        if isinstance(state.answer, NextSets):
+            sets = await run_in_threadpool(_shown_sets, table, state.answer, fresh=state.fresh)
+        if given.get("fair", "1") != "0":
             sets = [[{name: row[name] for name in _FAIR} for row in group] for group in sets]
-        return json_answer({"sets": sets})
+        told = {
+            "sets": sets, "state": "answered" if state.answer is not None else "computing",
+            "number": state.number, "age_s": round(state.age, 1), "fresh": state.fresh,
+            "waiting": state.waiting, "key": state.key,
+        }  # fmt: skip
+        if state.answer is None:
+            return json_answer(told, 202, {"Retry-After": "2"})
+        return json_answer(told)
 
     return [
         GuestRoute("/rate", rate),

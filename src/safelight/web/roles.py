@@ -6,9 +6,11 @@ What guests are told has no place on this machine in it: a path becomes the name
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 from starlette.datastructures import MutableHeaders
@@ -34,6 +36,7 @@ _PLACE = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[\\/]|\\\\)[^/\\\s][^/\\\n]*[/\\]|[A-
 _PLACE_INSIDE = re.compile(
     r"(?<![^\s\"'(\[=,:;])(?:/|~[/\\]|[A-Za-z]:[\\/]|\\\\)[^/\\\s][^\s\"',;]*[/\\][^\s\"',;]*"
 )
+_PLACE_IN_QUOTES = re.compile(rf"'(?:{_PLACE.pattern})")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _LONGEST_PATH = 4096
 _FILES = {name for knob in FILE_KNOBS for name in (knob, EXTRA + knob)}
@@ -83,13 +86,23 @@ def without_places(value: Any) -> Any:
         text = _ADDRESS.sub("(address)", value)
         return _PLACE_INSIDE.sub(lambda found: _last_name(found[0]), text)
     if isinstance(value, dict):
-        return {
-            key: inner if key in _OWN_WORDS else without_places(inner)
-            for key, inner in value.items()
-        }
+        return {key: _inner(key, inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_places(inner) for inner in value]
+    if isinstance(value, msgspec.Struct):
+        own = {name: _inner(name, getattr(value, name)) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **own)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        own = {name: _inner(name, getattr(value, name)) for name in names}
+        return dataclasses.replace(value, **own)
     return value
+
+
+def _inner(key: Any, value: Any) -> Any:
+    if key == "href" and isinstance(value, str):  # a filter in it may name a place
+        return None if _PLACE_IN_QUOTES.search(unquote_plus(value)) else value
+    return value if key in _OWN_WORDS else without_places(value)
 
 
 def _last_name(path: str) -> str:

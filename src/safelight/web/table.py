@@ -12,25 +12,33 @@ from typing import Any
 
 import jinja2
 import msgspec
+from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from safelight.application.page_configs import PageConfigs
+from safelight.archive.archive import columns_of_view
+from safelight.archive.filters import compile_filter
 from safelight.controller import PipelineController
-from safelight.errors import ArchiveError
+from safelight.errors import ArchiveError, FilterError
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import RatingStore, ratings_folder
 from safelight.version import __version__
+from safelight.web.answering_process import AnsweringProcess
 from safelight.web.guard import role_of
+from safelight.web.heavy_questions import Answers
 from safelight.web.held_archive import HeldArchive
 from safelight.web.pictures import Pictures
 from safelight.web.roles import without_places
 from safelight.web.run_queue import RunQueue
 from safelight.web.sessions import Role
 
-__all__ = ["HERE", "LightTable", "NotThere", "body_of", "json_answer"]
+__all__ = ["HERE", "LightTable", "NotThere", "body_of", "checked_filter", "json_answer"]
 
 HERE = Path(__file__).parent
+SLOW = 2
+"""Of the questions that an archive works on at the same time, so many may be slow ones."""
+
 LONGEST_FILTER = 4000
 """Characters of a filter; longer ones are refused before they are read."""
 
@@ -51,8 +59,12 @@ class LightTable:
         archive: Held open.
         pictures: Its files.
         ratings: Where what people say goes.
+        answers: What takes long, and is worked out elsewhere.
+        answering: Where.
         runs: What was started from here; its controller is None where nothing can be run.
         configs: Reads configs that come from here.
+        slow: Lets so many questions about hundreds of pictures go at a time, in threads of their
+             own, that one picture does not wait for them.
         signs_in: Whether people are let in, and may sign out.
         closing: Set when the server stops, so that pages that listen are let go.
     """
@@ -60,9 +72,12 @@ class LightTable:
     archive: HeldArchive
     pictures: Pictures
     ratings: RatingStore
+    answers: Answers
+    answering: AnsweringProcess
     runs: RunQueue
     configs: PageConfigs
     signs_in: bool = False
+    slow: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SLOW), repr=False)
     closing: threading.Event = field(default_factory=threading.Event, repr=False)
     _records: dict[str, tuple[object, LearningRecord]] = field(default_factory=dict, repr=False)
     _keeping: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -78,6 +93,7 @@ class LightTable:
     ) -> LightTable:
         """Return the table over the archive folder *archive*."""
         held = HeldArchive(archive)
+        answering = AnsweringProcess(archive)
         pages = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -90,6 +106,8 @@ class LightTable:
             archive=held,
             pictures=Pictures(held),
             ratings=RatingStore(ratings_folder(archive), root=archive),
+            answers=Answers(answering, held.signature_now),
+            answering=answering,
             runs=RunQueue(controller),
             configs=configs or PageConfigs(archive=archive),
             signs_in=signs_in,
@@ -164,6 +182,18 @@ def json_answer(
     return Response(
         msgspec.json.encode(value), status, media_type="application/json", headers=headers
     )
+
+
+def checked_filter(text: str) -> str:
+    """Return *text* when it can be read as a condition for pictures.
+
+    Raises:
+        FilterError: It cannot, or is too long.
+    """
+    if len(text) > LONGEST_FILTER:
+        raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters, got {len(text):,}")
+    compile_filter(text, columns_of_view("images"))
+    return text
 
 
 async def body_of(request: Request, form: type[Any]) -> Any:

@@ -150,17 +150,25 @@ $("#theme")?.addEventListener("click", () => {
 
 const NO_PLACE_MS = 15_000;
 
-/** Listen to the server while the page is seen; a hidden tab must not hold a connection. */
-export function listen(handlers) {
-  let source = null;
+/** Listen to the server while the page is seen; a hidden tab must not hold a connection.
+ *
+ * *keys* are questions whose answers are waited for: `answer` tells of each when it is there.
+ */
+export function listen(handlers, keys = []) {
+  let source = null,
+    over = false;
+  const stop = () => {
+    source?.close();
+    source = null;
+  };
   const update = () => {
-    if (document.hidden) {
-      source?.close();
-      source = null;
+    if (document.hidden || over) {
+      stop();
       return;
     }
     if (source) return;
-    source = new EventSource("/events");
+    const asked = new URLSearchParams(keys.map((key) => ["wait", key])).toString();
+    source = new EventSource(asked ? `/events?${asked}` : "/events");
     source.addEventListener("open", () => showAway(null));
     source.addEventListener("error", () => ask("/api/session").catch(() => {})); // says why
     for (const [name, handle] of Object.entries(handlers)) {
@@ -174,10 +182,13 @@ export function listen(handlers) {
     });
   };
   document.addEventListener("visibilitychange", update);
-  addEventListener("pagehide", () => {
-    source?.close();
-    source = null;
-  });
+  addEventListener("pagehide", stop);
   addEventListener("pageshow", update);
   update();
+  return {
+    close: () => {
+      over = true;
+      stop();
+    },
+  };
 }

@@ -1,7 +1,7 @@
 // Rating one after the other: stars, pairs or four at once; the next pictures are loaded before.
 
 import { bind } from "./keys.js";
-import { $, ask, h, keep, kept, notice, put } from "./page.js";
+import { $, ask, h, keep, kept, listen, notice, put } from "./page.js";
 import { favourite, newId, onChange, pick, ratingKeys, reject, stars, undo } from "./ratings.js";
 
 const root = $("#rate"),
@@ -10,37 +10,147 @@ const root = $("#rate"),
 const mode = root.dataset.mode,
   fair = root.dataset.fair === "1",
   q = root.dataset.q;
+const MORE = 15; // so few left, and more are asked for: working them out takes a while
+const SOON = 4; // so many are not changed any more, and their pictures are loaded whole
 let sets = [],
-  at = -1,
+  at = 0,
   done = 0,
+  number = 0,
   loading = null,
-  over = false;
-const seen = new Set();
+  listening = null,
+  over = false,
+  inVain = 0;
+const seen = new Set(),
+  whole = new Map(),
+  small = new Map();
 const order = newId();
+const nameOf = (set) =>
+  set
+    .map((row) => row.sha256)
+    .sort()
+    .join(" ");
 
-async function load() {
-  if (loading || over) return loading;
-  loading = ask(
-    `/api/next-to-rate?${new URLSearchParams({ mode, q, fair: fair ? "1" : "0", rater: kept("safelight.rater") })}`,
-  )
-    .then((told_) => {
-      const fresh = told_.sets.filter(
-        (set) => !set.some((row) => seen.has(row.sha256)) || mode !== "one",
-      );
-      for (const set of fresh) {
-        for (const row of set) {
-          seen.add(row.sha256);
-          new Image().src = `/pictures/${row.sha256}`;
-        }
-      }
-      sets = sets.concat(fresh);
-      over = fresh.length === 0;
-    })
-    .catch((error) => notice(error.message))
+/** Ask for more; *only* what is there already, when it was just told that it is there. */
+function load(only = false) {
+  if (loading || listening || over) return;
+  const asked = { mode, q, fair: fair ? "1" : "0", rater: kept("safelight.rater"), after: number };
+  loading = ask(`/api/next-to-rate?${new URLSearchParams(only ? { ...asked, kept: 1 } : asked)}`)
+    .then(take)
+    .catch(trouble)
     .finally(() => {
       loading = null;
     });
-  return loading;
+}
+
+function take(told) {
+  if (told.state === "answered") number = told.number;
+  if (told.fresh && told.sets.length)
+    for (const set of sets.splice(at + SOON)) seen.delete(nameOf(set)); // newer ones teach more
+  const fresh = told.sets.filter((set) => !seen.has(nameOf(set)));
+  for (const set of fresh) seen.add(nameOf(set));
+  const waited = !sets[at];
+  sets = sets.concat(fresh);
+  if (told.waiting) {
+    listening = listen({ answer: again }, [told.key]);
+  } else over = fresh.length === 0;
+  preload();
+  if (waited) show();
+}
+
+function again() {
+  listening?.close();
+  listening = null;
+  load(true);
+}
+
+function trouble(error) {
+  if (sets[at]) {
+    notice(error.message);
+    return;
+  }
+  const retry = () => {
+    waitFor(CHOOSING);
+    load();
+  };
+  stage.removeAttribute("aria-busy");
+  put(
+    stage,
+    h(
+      "p.empty-text",
+      {},
+      error.message,
+      " ",
+      h("button", { type: "button", onclick: retry }, "Try again"),
+    ),
+  );
+}
+
+/** Load the pictures that come next whole, and small ones of those after them. */
+function preload() {
+  const near = sets.slice(at, at + SOON + 1).flat(),
+    far = sets.slice(at + SOON + 1, at + MORE).flat();
+  const loaded = (images, rows, address) => {
+    const wanted = new Set(rows.map((row) => row.sha256));
+    for (const digest of images.keys()) if (!wanted.has(digest)) images.delete(digest);
+    for (const digest of wanted) {
+      if (images.has(digest)) continue;
+      const image = new Image();
+      image.src = address(digest);
+      images.set(digest, image);
+    }
+  };
+  loaded(whole, near, (digest) => `/pictures/${digest}`);
+  loaded(small, [...near, ...far], (digest) => `/thumbnails/${digest}?side=768`);
+}
+
+/** The picture of *row*; a small one until the whole one is there. */
+function picture(row, alt) {
+  const all = whole.get(row.sha256),
+    some = small.get(row.sha256);
+  const first = some && !all?.complete && some.complete && some.naturalWidth > 0;
+  const image = h("img", { src: first ? some.src : `/pictures/${row.sha256}`, alt });
+  if (first)
+    all?.decode().then(
+      () => {
+        image.src = all.src;
+      },
+      () => {},
+    );
+  return image;
+}
+
+const CHOOSING = "Choosing what teaches most…",
+  LOADING = "The picture is on its way…";
+
+/** Dim what is there, and say what is waited for. */
+function waitFor(text) {
+  stage.setAttribute("aria-busy", "true");
+  $("#choices").inert = true;
+  stage.dataset.waits = text;
+  let line = $(".empty-text", stage);
+  if (!line) {
+    line = h("p.empty-text", {});
+    stage.append(line);
+  }
+  const keys = inVain === 1 ? "That key" : `${inVain} keys`;
+  line.textContent = inVain ? `${text} ${keys} did nothing: there was no picture yet.` : text;
+}
+function arrived() {
+  if (!sets[at] || [...stage.querySelectorAll("img")].some((image) => !image.complete)) return;
+  inVain = 0;
+  stage.removeAttribute("aria-busy");
+  $("#choices").inert = false;
+  $(".empty-text", stage)?.remove();
+}
+
+/** The set to rate now; without one, or before its pictures are seen, say that nothing was done. */
+function current() {
+  if (sets[at] && !stage.hasAttribute("aria-busy")) return sets[at];
+  if (stage.hasAttribute("aria-busy")) {
+    inVain += 1;
+    waitFor(stage.dataset.waits);
+  } else if (!$("#notices").children.length) notice("There is nothing to rate here.");
+  return null;
 }
 
 const caption = (row) =>
@@ -63,7 +173,12 @@ const words = ["First", "Second", "Third", "Fourth"];
 
 function show() {
   const set = sets[at];
+  if (!set && !over) {
+    waitFor(CHOOSING);
+    return;
+  }
   if (!set) {
+    stage.removeAttribute("aria-busy");
     put(
       stage,
       h(
@@ -87,12 +202,12 @@ function show() {
       h(
         "div.one",
         {},
-        h("img", {
-          src: `/pictures/${set[0].sha256}`,
-          alt: fair
+        picture(
+          set[0],
+          fair
             ? "The picture to rate; its settings are hidden"
             : `Picture of: ${set[0].prompt ?? ""}`,
-        }),
+        ),
         caption(set[0]),
       ),
     );
@@ -108,7 +223,7 @@ function show() {
             "aria-label": `${words[place]} picture is better`,
             onclick: () => choose([place]),
           },
-          h("img", { src: `/pictures/${row.sha256}`, alt: "" }),
+          picture(row, ""),
           h("kbd.key", {}, keys[place]),
           caption(row),
         ),
@@ -117,6 +232,12 @@ function show() {
   }
   buttons();
   statusLine.textContent = `${done} rated now`;
+  for (const image of stage.querySelectorAll("img")) {
+    image.addEventListener("load", arrived);
+    image.addEventListener("error", arrived);
+  }
+  waitFor(LOADING);
+  arrived();
 }
 
 function buttons() {
@@ -155,28 +276,27 @@ function buttons() {
           }),
           button("Skip", "S", next),
         ]
-      : [
-          button("Tie", "↓", () => choose(sets[at].map((_, place) => place))),
-          button("Skip", "S", () => choose([])),
-        ]),
+      : [button("Tie", "↓", tie), button("Skip", "S", () => choose([]))]),
     button("Undo", "U", () => undone(undo())),
   );
 }
 
-async function next() {
+function next() {
+  if (!current()) return;
   done += 1;
   at += 1;
-  if (sets.length - at < 4) {
-    const wait = load();
-    if (!sets[at]) await wait;
-  }
+  preload();
   show();
+  if (sets.length - at < MORE) load();
 }
 function choose(won) {
-  const set = sets[at];
+  const set = current();
   if (!set || mode === "one") return;
   pick(set, won);
   next();
+}
+function tie() {
+  choose(sets[at]?.map((_, place) => place) ?? []);
 }
 function undone(last) {
   if (!last || at < 1) return;
@@ -187,7 +307,7 @@ function undone(last) {
 
 if (mode === "one") {
   bind(
-    ratingKeys(() => sets[at]?.[0], next, {
+    ratingKeys(() => current()?.[0], next, {
       undone,
       tags: () => notice("Tags are given in Browse; here settings stay hidden."),
     }),
@@ -218,7 +338,7 @@ if (mode === "one") {
     tie: {
       keys: ["ArrowDown"],
       label: "Tie",
-      do: () => choose(sets[at]?.map((_, place) => place) ?? []),
+      do: tie,
     },
   });
   if (mode === "pair")
@@ -250,6 +370,5 @@ onChange(() => {
   if (mode === "one") buttons();
 });
 root.dataset.order = order;
-await load();
-at = 0;
 show();
+load();

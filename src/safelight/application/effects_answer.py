@@ -1,0 +1,134 @@
+"""effects_answer: what settings do to ratings and what to try next, as plain values to be shown.
+
+Working it out takes seconds and several libraries; showing it takes neither. So whoever shows it
+may have it worked out in another process: nothing heavy is imported until something is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from safelight.application.config_text import toml_text
+from safelight.errors import PlanError, UnknownSettingError
+from safelight.learning.evidence.findings import Effects
+from safelight.learning.plans.suggested import Suggestion, Suggestions
+
+if TYPE_CHECKING:
+    from safelight.application.suggestions import Evidence
+    from safelight.archive import Archive
+    from safelight.learning.evidence.trials import Trials
+
+__all__ = ["EffectsAnswer", "Spans", "effects_answer", "spans_of"]
+
+Spans = Mapping[str, tuple[float, float]]
+"""Level -> its least and its largest value, as names of levels are rounded."""
+
+_SEEDS = 2
+_SUGGESTIONS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectsAnswer:
+    """What is known, for one filter and one model.
+
+    Attributes:
+        effects: What each knob does.
+        rated_by: Who rated, in words.
+        spans: Knob -> the spans of its levels, of knobs that are numbers.
+        ignored: Settings that were left out, because somebody said that they cannot matter.
+        unknown: Settings that were to be left out and are not there.
+        models: Of which there are rated pictures, the most rated first.
+        model: For which settings are suggested; empty when there is none.
+        suggestions: What to try next with it; None when nothing is known of it.
+        configs: Each suggestion as a config, the same that the command line writes.
+    """
+
+    effects: Effects
+    rated_by: str
+    spans: Mapping[str, Spans]
+    ignored: tuple[str, ...]
+    unknown: tuple[str, ...]
+    models: tuple[str, ...]
+    model: str
+    suggestions: Suggestions | None
+    configs: tuple[str, ...]
+
+
+def effects_answer(
+    archive: Archive,
+    models: Sequence[str],
+    *,
+    condition: str = "",
+    model: str = "",
+    ignored: Sequence[str] = (),
+) -> EffectsAnswer:
+    """Return what the rated pictures of *archive* that meet *condition* say.
+
+    Args:
+        archive: Whose pictures and ratings.
+        models: Of which there are rated pictures, the most rated first.
+        condition: In the filter language.
+        model: For which to suggest settings; the most rated one when it is none of *models*.
+        ignored: Settings that do not count, because they cannot change pixels.
+
+    Raises:
+        FilterError: The condition cannot be read.
+        ArchiveError: The archive cannot answer.
+    """
+    from safelight.application.rated_pictures import rated_trials
+    from safelight.application.suggestions import find_evidence
+    from safelight.learning.evidence.effects import find_effects
+    from safelight.learning.plans.suggest import suggest
+
+    ignored, unknown = tuple(ignored), tuple[str, ...]()
+    try:
+        _, trials, rated_by = rated_trials(archive, condition, (), ignored)
+    except UnknownSettingError as error:  # the page of yesterday, or another filter
+        unknown = error.names
+        ignored = tuple(name for name in ignored if name not in unknown)
+        _, trials, rated_by = rated_trials(archive, condition, (), ignored)
+    model = model if model in models else (models[0] if models else "")
+    suggestions, configs = None, tuple[str, ...]()
+    if model and len(trials):
+        with suppress(PlanError):  # none of the pictures that meet the filter has this model
+            evidence = find_evidence(archive, model=model, condition=condition)
+            suggestions = suggest(evidence.trials, _SUGGESTIONS)
+            configs = tuple(
+                _config_of(evidence, suggestions, suggestion)
+                for suggestion in suggestions.suggestions
+            )
+    return EffectsAnswer(
+        effects=find_effects(trials), rated_by=rated_by, spans=spans_of(trials), ignored=ignored,
+        unknown=unknown, models=tuple(models), model=model, suggestions=suggestions,
+        configs=configs,
+    )  # fmt: skip
+
+
+def spans_of(trials: Trials) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return knob -> level -> its least and largest value, of knobs that are numbers."""
+    from safelight.learning.evidence.knob_levels import knob_levels
+
+    spans: dict[str, dict[str, tuple[float, float]]] = {}
+    for knob, levels in knob_levels(trials).items():
+        if knob not in trials.numbers:
+            continue
+        own = spans.setdefault(knob, {})
+        for place, level in enumerate(levels.names):
+            inside = trials.numbers[knob][levels.codes == place]
+            ends = [float(value) for value in inside if math.isfinite(value)]
+            if ends:
+                own[level] = min(ends), max(ends)
+    return spans
+
+
+def _config_of(evidence: Evidence, result: Suggestions, suggestion: Suggestion) -> str:
+    from safelight.application.suggestions import suggestion_config
+
+    config = suggestion_config(
+        evidence, [suggestion.setting], result.fixed, (), _SEEDS, name="suggested"
+    )
+    return toml_text(config)

@@ -1,0 +1,146 @@
+"""answering: the process beside the server that works out what takes long.
+
+``python -m safelight.web.answering ARCHIVE NICENESS MEGABYTES`` reads questions from its input and
+writes replies to its output, one after the other. It lets everything else on the machine go first,
+ends when the other end of its input is closed, whatever it is busy with, and knows no server.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+import msgspec
+
+from safelight.application.effects_answer import effects_answer
+from safelight.archive.pack_check import lacks_memory
+from safelight.errors import SafelightError, sentence_of
+from safelight.learning.ratings.rating_store import HighestAfter
+from safelight.web.held_archive import HeldArchive
+from safelight.web.questions import (
+    Answer,
+    EffectsQuestion,
+    NextQuestion,
+    NextSets,
+    Question,
+    Reply,
+    packed,
+    read_message,
+    write_message,
+)
+
+__all__ = ["replied"]
+
+_AT_PARENTS_DEATH = 1
+"""Linux's number for it."""
+
+_DISPENSABLE = "800"
+"""Of 1,000: how gladly Linux ends this process when memory runs out, before it ends the server."""
+
+
+def replied(archive: HeldArchive, message: bytes) -> Reply:
+    """Return the reply to the question in *message*."""
+    try:
+        question = msgspec.msgpack.decode(message, type=Question)
+        archive.hold()
+        return Reply(answer=packed(_answer(archive, question)))
+    except Exception as error:  # noqa: BLE001 - told to whoever asked
+        kind = type(error).__name__ if isinstance(error, SafelightError) else ""
+        # SystemError is what an extension says that forgot to say it lacks memory.
+        spent = lacks_memory(error) or isinstance(error, SystemError)
+        return Reply(error=sentence_of(error), kind=kind, spent=spent)
+
+
+def _answer(archive: HeldArchive, question: Question) -> Answer:
+    if isinstance(question, EffectsQuestion):
+        return effects_answer(
+            archive, archive.models_rated(), condition=question.q, model=question.model,
+            ignored=question.ignored,
+        )  # fmt: skip
+    return _next_sets(archive, question)
+
+
+def _next_sets(archive: HeldArchive, question: NextQuestion) -> NextSets:
+    import secrets
+
+    from safelight.application.to_rate import (
+        POOL_COLUMNS,
+        NothingToRate,
+        identity_of,
+        next_to_rate,
+    )
+
+    events = archive.ratings().events()
+    known = HighestAfter()
+    for event in events:
+        known.take(event)
+    try:
+        sets = next_to_rate(
+            archive, events, together=question.together, count=question.count,
+            condition=question.q, rater=question.rater, seed=secrets.randbits(32),
+            most=question.most,
+        )  # fmt: skip
+    except NothingToRate:
+        return NextSets(columns=POOL_COLUMNS)
+    return NextSets(
+        columns=POOL_COLUMNS,
+        sets=tuple(tuple(tuple(map(row.get, POOL_COLUMNS)) for row in group) for group in sets),
+        after=tuple(tuple(known.of([identity_of(row)]) for row in group) for group in sets),
+    )
+
+
+def _step_far_behind(niceness: int) -> None:
+    """Let every other process of the machine go first, as far as its system can do that."""
+    with suppress(AttributeError, OSError):
+        os.nice(niceness)
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_DISPENSABLE, "ascii")
+
+
+def _end_with_the_server() -> None:
+    """Let Linux end this process with the thread that started it, even one that is stuck."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).prctl(_AT_PARENTS_DEATH, signal.SIGKILL)
+
+
+def _bound_memory(megabytes: int) -> None:
+    with suppress(ImportError, OSError, ValueError):  # other systems have no such bound
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, hard))
+
+
+def _main() -> None:
+    folder, niceness, megabytes = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this ends with it
+    _end_with_the_server()
+    _step_far_behind(int(niceness))
+    _bound_memory(int(megabytes))
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else is printed must not come between
+    questions: SimpleQueue[bytes] = SimpleQueue()
+
+    def listen() -> None:
+        while (message := read_message(sys.stdin.buffer)) is not None:
+            questions.put(message)
+        os._exit(0)  # nobody is there any more; nothing here would be missed
+
+    threading.Thread(target=listen, daemon=True).start()
+    archive = HeldArchive(folder, rest=0)
+    while True:
+        write_message(answers, packed(replied(archive, questions.get())))
+
+
+if __name__ == "__main__":
+    _main()
