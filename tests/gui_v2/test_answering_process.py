@@ -21,7 +21,15 @@ from safelight.errors import ArchiveError, FilterError
 from safelight.web import create_app
 from safelight.web.answering_process import AnsweringProcess
 from safelight.web.held_archive import HeldArchive
-from safelight.web.questions import Answer, EffectsQuestion, NextQuestion, NextSets, unpacked
+from safelight.web.questions import (
+    Answer,
+    EffectsQuestion,
+    NextQuestion,
+    NextSets,
+    packed,
+    unpacked,
+    write_message,
+)
 
 BASE = "http://127.0.0.1"
 WAIT = {"prefer": "wait=300"}
@@ -128,6 +136,23 @@ def test_a_server_that_is_killed_leaves_no_orphan(archive: Archive, state: str) 
         assert is_running(number)
         parent.kill()
         eventually(lambda: not is_running(number), 60)
+
+
+def test_the_end_of_its_input_is_its_own(archive: Archive) -> None:
+    """On every system, and whatever it is busy with."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "safelight.web.answering", str(archive.path), "0", "9999"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert process.stdin is not None
+        for _ in range(50):
+            write_message(process.stdin, packed(EffectsQuestion()))
+        process.stdin.close()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @linux

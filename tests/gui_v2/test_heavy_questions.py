@@ -98,11 +98,13 @@ def test_many_who_ask_share_one_computation(table: Table) -> None:
     assert {one.answer for one in asked} == {None}
     events = [heard(table.answers, one.key) for one in asked]
     eventually(lambda: table.worker.begun == ["x"])
+    assert table.ask("x", "one who comes late").waiting
     table.worker.finish()
     assert all(event.wait(60) for event in events)
     again = table.ask("x")
     assert (again.fresh, again.waiting, name_of(again)) == (True, False, "x")
-    assert table.worker.begun == ["x"]
+    table.answered("y")
+    assert table.worker.begun == ["x", "y"]
 
 
 def test_the_last_answer_is_given_at_once_with_its_age(table: Table) -> None:

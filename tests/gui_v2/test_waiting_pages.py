@@ -71,6 +71,11 @@ def thinking(address: str, archive: Path) -> Iterator[None]:
         os.kill(number, signal.SIGCONT)
 
 
+def was_rated(page: Page, number: int) -> None:
+    """Wait until the page says that it has rated as many."""
+    wait(page, lambda: f"{number} rated now" in page.inner_text("#status"))
+
+
 def rate_all(archive: Path, rater: str) -> None:
     rows = Archive(archive).query(columns=["sha256", "steps", "cfg_scale"], limit=None).rows
     with Archive(archive).ratings() as store:
@@ -141,13 +146,13 @@ def test_more_is_asked_for_while_there_is_enough(page: Page, address: str, archi
     first = len(asked)
     for number in range(1, 26):
         page.keyboard.press("3")
-        wait(page, lambda number=number: f"{number} rated now" in page.inner_text("#status"))
+        was_rated(page, number)
         page.wait_for_selector(READY)
     assert len(asked) == first
     with thinking(address, archive):
         for number in range(26, 36):
             page.keyboard.press("3")
-            wait(page, lambda number=number: f"{number} rated now" in page.inner_text("#status"))
+            was_rated(page, number)
             page.wait_for_selector(READY)
         assert len(asked) == first + 1
     for _ in range(36, PICTURES + 1):

@@ -143,10 +143,10 @@ def _page(answer: EffectsAnswer, q: str) -> dict[str, Any]:
 def _age(seconds: float) -> str:
     """Return *seconds* in the words of somebody who tells when something was."""
     for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
-        if seconds >= length:
+        if seconds >= max(length, 2):
             count = int(seconds // length)
             return f"{count} {unit}{'' if count == 1 else 's'} ago"
-    return "just now"
+    return "a moment ago"
 
 
 def routes(table: LightTable) -> list[Route]:
