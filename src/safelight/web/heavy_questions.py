@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from safelight.errors import ArchiveError, SafelightError, sentence_of
-from safelight.web.guard import COOKIE
+from safelight.web.guard import session_of
 from safelight.web.questions import Answer, Question, Reply, packed, unpacked
 
 __all__ = ["Answers", "Asked", "Listening", "TooManyQuestions", "Worker", "asked"]
@@ -454,5 +454,5 @@ async def asked(
 def _asker(request: Request) -> str:
     """Return what tells those who ask apart: where they are, and their sign-in."""
     host = request.client.host if request.client is not None else ""
-    session = request.cookies.get(COOKIE, "")
+    session = session_of(request.scope)
     return hashlib.sha256(f"{host} {session}".encode()).hexdigest()
