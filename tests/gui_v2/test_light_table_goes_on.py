@@ -50,6 +50,7 @@ def test_what_is_missing_is_drawn_and_what_is_there_is_not(tmp_path: Path, page:
         assert len(second.variant_configs) == 6
         origins = [about.get("drawn_by") for about in second.template["variants"]]
         assert origins.count(first.run_id) == len(first.variant_configs) >= 2
+        page = page.context.new_page()  # the other one shows what happens, whenever it does
         page.goto(f"{address}/runs/{second.run_id}")
         expect(page.get_by_role("button", name="Go on with this run")).to_have_count(0)
     assert verified(Archive(archive)) == (2, [])
