@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_
 from safelight.learning.ratings import RatingEvent
 from safelight.web import create_app
 from safelight.web.admission import Admission
+from safelight.web.held_archive import HeldArchive
 from safelight.web.roles import GuestRoute, is_place, without_places
 from safelight.web.sessions import Role
 
@@ -43,7 +46,7 @@ ADDRESS = "http://192.168.7.9:7860"
 def archive(archive: Path) -> Path:
     """With a record that names places of its machine wherever a record can."""
     config = {"prompt": "a harbour", "model": PLACE, "steps": 3, "init_image": "/home/ann/in.png",
-              "extra": {"lora_dir": "/srv/ann/loras/"}}  # fmt: skip
+              "extra": {"lora_dir": "/srv/ann/loras/", "mirror": f"{ADDRESS}/a/b"}}  # fmt: skip
     output = ImageOutput(
         variant=0, stage="txt2img", sha256="e" * 64, pixel_sha256="f" * 64, width=8, height=8,
         path="/home/ann/pictures/harbour.png",
@@ -145,6 +148,122 @@ def test_guests_cannot_guess_places_by_filters(asked: dict[str, TestClient], q: 
     assert asked["guest"].get("/api/pictures", params={"q": "harbour"}).json()["rows"]
 
 
+@pytest.mark.parametrize(
+    "name", ["extra('İnit_image')", "recorded('EXTRA.İNİT_IMAGE')",
+             "recorded('extra.masK')", "recorded('earlier.init_image')"],
+)  # fmt: skip
+def test_letters_of_other_alphabets_name_no_other_setting(
+    asked: dict[str, TestClient], name: str
+) -> None:
+    """A database takes some for the letters that they are in lower case."""
+    assert asked["guest"].get("/api/pictures", params={"q": name}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "q",
+    ["model has 'home'", "model > '/home/a'", "model between '/home/a' and '/home/b'",
+     f"model = '{PLACE}'", f"model in ('x', '{PLACE}')", "steps = 3 and model has '/'",
+     "extra('lora_dir') has 'srv'", "extra.lora_dir > '/srv/a'", "extra.mirror has '192.168'",
+     "recorded('extra.lora_dir') = '/srv/ann/loras/'"],
+)  # fmt: skip
+def test_a_guests_filter_finds_no_picture_by_a_path_in_what_it_names(
+    asked: dict[str, TestClient], q: str
+) -> None:
+    """Nor by what that path is not, so that nothing of it can be guessed, letter by letter."""
+    for which in (q, f"not ({q})"):
+        rows = asked["guest"].get("/api/pictures", params={"q": which}).json()["rows"]
+        assert "e" * 64 not in {row["sha256"] for row in rows}
+    assert asked["owner"].get("/api/pictures", params={"q": q}).json()["rows"]
+
+
+def test_guests_filter_by_names_that_are_no_paths(
+    asked: dict[str, TestClient], archive: Path
+) -> None:
+    config = {"prompt": "a bridge", "model": "owner/name", "extra": {"tiling": "yes"}}
+    output = ImageOutput(
+        variant=0, stage="txt2img", sha256="d" * 64, pixel_sha256="d" * 64, width=8, height=8
+    )
+    with Archive(archive).writer() as writer:
+        writer.write(LearningRecord.from_pipeline_context(
+            {"txt2img": config}, [{"txt2img": config}], outputs=(output,), status="completed",
+        ))  # fmt: skip
+    for q in ("model = 'owner/name'", "model has 'name'", "extra.tiling = 'yes'",
+              "not (model = 'x') and bridge"):  # fmt: skip
+        answer = asked["guest"].get("/api/pictures", params={"q": q})
+        assert [row["sha256"] for row in answer.json()["rows"]] == ["d" * 64], q
+    assert asked["guest"].get("/api/pictures", params={"q": "mask"}).json()["rows"] == []
+
+
+@pytest.mark.parametrize("sort", ["model", "-model", "name", "-timestamp"])
+def test_a_guests_cursor_holds_no_value_and_every_page_follows(
+    asked: dict[str, TestClient], sort: str
+) -> None:
+    """A cursor holds what is sorted by, and whoever makes one up asks for what is behind it."""
+    pages = {"guest": list[str](), "owner": list[str]()}
+    for role, seen in pages.items():
+        after = ""
+        while True:
+            given = {"sort": sort, "limit": "2", **({"after": after} if after else {})}
+            answer = asked[role].get("/api/pictures", params=given).json()
+            seen += [row["sha256"] for row in answer["rows"]]
+            after = answer["after"]
+            if after is None:
+                break
+            if role == "guest":
+                assert b"home" not in base64.urlsafe_b64decode(after)
+                assert len(json.loads(base64.urlsafe_b64decode(after))) == 2
+    assert pages["guest"] == pages["owner"]
+    assert len(pages["guest"]) == len(set(pages["guest"])) > 4
+
+
+@pytest.mark.parametrize(
+    "after", [["/home/a", "x", 0], ["none", 0], ["none", "0"], ["x' or 1 = 1 --", 0], [], {}, "x"]
+)
+def test_a_cursor_that_a_guest_made_up_is_refused(asked: dict[str, TestClient], after: Any) -> None:
+    made = base64.urlsafe_b64encode(json.dumps(after).encode()).decode()
+    answer = asked["guest"].get("/api/pictures", params={"sort": "model", "after": made})
+    assert answer.status_code == 400
+
+
+def test_facets_and_searches_tell_guests_no_place(asked: dict[str, TestClient]) -> None:
+    """Conditions stay as they were said, so that those with a place in them are left out."""
+    given = [{"name": "mine", "q": f"model = '{PLACE}'"}, {"name": "path", "q": "path has 'ann'"},
+             {"name": "at /home/ann/x", "q": "fog"}, {"name": "fog", "q": "fog"}]  # fmt: skip
+    assert asked["owner"].put("/api/searches", json={"searches": given}).status_code == 200
+    assert len(asked["owner"].get("/api/searches").json()["searches"]) == len(given)
+    told = asked["guest"].get("/api/searches").json()["searches"]
+    assert [search["name"] for search in told] == ["fog"]
+    for q in ("", "extra.mirror", "extra('mirror') and harbour"):
+        facets = {role: asked[role].get("/api/facets", params={"q": q}).text
+                  for role in ("owner", "guest")}  # fmt: skip
+        assert "192.168.7.9" not in facets["guest"]
+        assert "home/ann" not in facets["guest"]
+        assert "192.168.7.9" in facets["owner"] or not q
+
+
+def test_a_sheet_confirms_no_path_to_guests(asked: dict[str, TestClient]) -> None:
+    told = {}
+    for model in (PLACE, "/home/ann/models/dreamB.safetensors"):
+        params = {"x": "steps", "y": "prompt", "only.model": model}
+        page = asked["guest"].get("/sheet", params=params, headers={"accept": "text/html"})
+        told[model] = page.text.replace(model, "")
+    assert len(set(told.values())) == 1
+
+
+def test_what_nobody_foresaw_tells_guests_no_place(
+    asked: dict[str, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", "/home/ann/my pictures/x.db")
+
+    monkeypatch.setattr(HeldArchive, "query", broken)
+    assert "home/ann" in asked["owner"].get("/api/pictures").text
+    answer = asked["guest"].get("/api/pictures")
+    assert answer.status_code == 500
+    assert "ann" not in answer.text
+    assert "Permission denied" in answer.json()["error"]
+
+
 def test_what_a_guest_says_is_never_the_owners(asked: dict[str, TestClient], archive: Path) -> None:
     event = {"timestamp": utc_timestamp(), "kind": "stars", "value": 1,
              "image": {"sha256": "e" * 64}}  # fmt: skip
@@ -171,6 +290,16 @@ def test_paths_are_known_by_their_beginning(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    [f"see <{PLACE}>", f"`{PLACE}`", f"{{{PLACE}|x}}", f"“{PLACE}”", f"x|{PLACE}",
+     "no '/home/ann/my pictures/of ann/x.png'", "~ann/x/y", "//server/ann/x", "+/home/ann/x"],
+)  # fmt: skip
+def test_paths_are_found_within_a_text(text: str) -> None:
+    assert "ann" not in without_places(text)
+    assert "ann" not in str(without_places({text: 1}))
+
+
+@pytest.mark.parametrize(
+    "text",
     [
         "a fox / a dog",
         "and/or",
@@ -180,6 +309,10 @@ def test_paths_are_known_by_their_beginning(text: str) -> None:
         "/imagine a fox",
         "16:9",
         "images/2026/x.png",
+        "./a/b/c",
+        "(a:1.2)/b/c",
+        "</lora>a/b",
+        'say "/imagine a/b"',
         "",
         "/",
     ],

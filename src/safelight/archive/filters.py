@@ -77,11 +77,14 @@ class Filter:
         sql: With a ``?`` for every value.
         parameters: The values, in order.
         columns: Every column that is named.
+        settings: Every setting beside knobs and LoRAs that is named, as it was recorded:
+            ``extra.NAME``.
     """
 
     sql: str
     parameters: tuple[Any, ...] = ()
     columns: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset()
 
 
 def compile_filter(
@@ -109,7 +112,12 @@ def compile_filter(
     parser = _Parser(text, columns, searched or {}, equal or {}, settings)
     sql = parser.condition(0)
     parser.end()
-    return Filter(sql=sql, parameters=tuple(parser.parameters), columns=frozenset(parser.named))
+    return Filter(
+        sql=sql,
+        parameters=tuple(parser.parameters),
+        columns=frozenset(parser.named),
+        settings=frozenset(parser.settings),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,7 @@ class _Parser:
         self._compared = False
         self.parameters: list[Any] = []
         self.named: set[str] = set()
+        self.settings: set[str] = set()
 
     def condition(self, depth: int) -> str:
         """Read ``a or b``, the weakest of the connections."""
@@ -223,6 +232,8 @@ class _Parser:
             self._need(")")
         if not is_named:
             return self._any_lora(token)
+        if kind.lower() != "lora":
+            self.settings.add(f"{EXTRA if kind.lower() == 'extra' else ''}{name}")
         if kind.lower() == "recorded":
             return self._compared_setting(_CALLED, name, name)
         if kind.lower() == "lora":

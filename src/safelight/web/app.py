@@ -36,8 +36,9 @@ from safelight.errors import (
 from safelight.web import browse, compare, learn, live, look, places, rating, runs, sign_in
 from safelight.web.admission import Admission
 from safelight.web.description import description
-from safelight.web.guard import LARGEST_BODY, LOOPBACK, Guard
-from safelight.web.roles import GuestRoute, guarded
+from safelight.web.guard import LARGEST_BODY, LOOPBACK, Guard, role_of
+from safelight.web.roles import GuestRoute, guarded, without_places
+from safelight.web.sessions import Role
 from safelight.web.table import HERE, LightTable, NotThere, json_answer
 
 __all__ = ["create_app"]
@@ -174,6 +175,8 @@ def _error_handler(table: LightTable) -> _ErrorHandler:
         elif status >= 500:
             message = sentence_of(error)
             _log.warning("%s: %s", request.url.path, message)
+        if role_of(request.scope) is not Role.OWNER:
+            message = without_places(message)
         wants_page = "text/html" in request.headers.get("accept", "")
         if wants_page and not request.url.path.startswith("/api/"):
             return table.page(request, "fault", message=message, status=status, code=status)

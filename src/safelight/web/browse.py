@@ -14,14 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.archive.paging import cursor, cursor_values
 from safelight.archive_layout import searches_file
 from safelight.durable_file import make_folder, replace_file
 from safelight.errors import FilterError, SafelightError, StorageError
 from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity
 from safelight.pipeline.journal import VariantEntry
+from safelight.web.facets import quoted
 from safelight.web.pictures import is_digest
-from safelight.web.roles import GuestRoute, is_owner, is_place, may_ask
+from safelight.web.roles import GuestRoute, has_place, is_owner, may_ask
 from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
 
 __all__ = ["ROW_COLUMNS", "SavedSearch", "picture_row", "picture_rows", "routes"]
@@ -33,6 +35,7 @@ ROW_COLUMNS = (
 )  # fmt: skip
 """What the grid knows of a picture; its path stays here."""
 
+_OF_ONE_PICTURE = ("run_id", "place")
 PAGE = 120
 _LARGEST_PAGE = 500
 _GROUPS: Mapping[str, str] = {"run": "-timestamp", "prompt": "prompt", "seed": "seed"}
@@ -94,6 +97,44 @@ def picture_rows(
     return [picture_row(table, answer.columns, row) for row in answer.rows], answer.after
 
 
+def behind(table: LightTable, which: str, sort: str) -> str | None:
+    """Return the cursor behind the picture for which *which* holds; None when there is none.
+
+    Raises:
+        FilterError: *which* or *sort* cannot be read.
+    """
+    key = dict.fromkeys((sort.removeprefix("-"), *_OF_ONE_PICTURE))
+    here = table.archive.query(which, columns=list(key), limit=1)
+    return cursor(list(here.rows[0])) if here.rows else None
+
+
+def _page(
+    request: Request, table: LightTable, wanted: Mapping[str, str], limit: int, after: str = ""
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return what :func:`picture_rows` does, for who asks.
+
+    A cursor holds what was sorted by, which may be a place, and any may be made up. One of a guest
+    names the picture before, and nothing of it.
+
+    Raises:
+        FilterError: What is wanted cannot be read, or is not for a guest.
+    """
+    q = may_ask(request, wanted["q"], wanted["sort"])
+    if after and not is_owner(request):
+        match cursor_values(after):
+            case [str(run_id), int(place)]:
+                which = f"run_id = {quoted(run_id)} and place = {place}"
+            case _:
+                raise FilterError("after must be what the page before ended with")
+        after = behind(table, which, wanted["sort"]) or ""
+        if not after:
+            raise FilterError("the picture before is not there any more; begin with the first page")
+    rows, following = picture_rows(table, q, sort=wanted["sort"], limit=limit, after=after)
+    if following is not None and not is_owner(request):
+        following = cursor([rows[-1][name] for name in _OF_ONE_PICTURE])
+    return rows, following
+
+
 def _made_now(run_id: str, entry: VariantEntry, output: ImageOutput) -> dict[str, Any]:
     knobs: dict[str, Any] = {}
     for own in entry.config.values():
@@ -130,8 +171,7 @@ def routes(table: LightTable) -> list[Route]:
         wanted = _wanted(request)
         fault, rows, after = "", list[dict[str, Any]](), None
         try:
-            may_ask(request, wanted["q"], wanted["sort"])
-            rows, after = picture_rows(table, wanted["q"], sort=wanted["sort"], limit=PAGE)
+            rows, after = _page(request, table, wanted, PAGE)
         except SafelightError as error:
             fault = str(error)
         return table.page(
@@ -142,12 +182,11 @@ def routes(table: LightTable) -> list[Route]:
 
     def pictures(request: Request) -> Response:
         wanted = _wanted(request)
-        may_ask(request, wanted["q"], wanted["sort"])
         text = request.query_params.get("limit", str(PAGE))
         limit = int(text) if text.isdecimal() and len(text) < 6 else PAGE
-        rows, after = picture_rows(
-            table, wanted["q"], sort=wanted["sort"], limit=max(1, min(limit, _LARGEST_PAGE)),
-            after=request.query_params.get("after"),
+        rows, after = _page(
+            request, table, wanted, max(1, min(limit, _LARGEST_PAGE)),
+            request.query_params.get("after", ""),
         )  # fmt: skip
         left_out = len(table.archive.left_out())
         return json_answer({"rows": rows, "after": after, "left_out": left_out})
@@ -156,10 +195,10 @@ def routes(table: LightTable) -> list[Route]:
         q = request.query_params.get("q", "")
         if len(q) > LONGEST_FILTER:
             raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
-        may_ask(request, q)
+        about = may_ask(request, q)
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)
-        total, counted = await to_thread.run_sync(table.archive.facets, q, limiter=table.slow)
+        total, counted = await to_thread.run_sync(table.archive.facets, about, limiter=table.slow)
         listed = [
             {
                 "name": facet.name,
@@ -171,7 +210,7 @@ def routes(table: LightTable) -> list[Route]:
                         **_toggled(q, v.clause),
                     }
                     for v in facet.values
-                    if is_owner(request) or not is_place(v.value)
+                    if is_owner(request) or not has_place(v.clause)
                 ],
             }
             for facet in counted
@@ -183,7 +222,10 @@ def routes(table: LightTable) -> list[Route]:
         return json_answer({"rows": [_made_now(*picture) for picture in reversed(made)]})
 
     def searches(request: Request) -> Response:
-        return json_answer({"searches": _saved()})
+        told = _saved()
+        if not is_owner(request):
+            told = [search for search in told if not _tells_places(request, search)]
+        return json_answer({"searches": told})
 
     async def save_searches(request: Request) -> Response:
         given = await body_of(request, _Searches)
@@ -212,6 +254,15 @@ def routes(table: LightTable) -> list[Route]:
         GuestRoute("/api/searches", searches),
         Route("/api/searches", save_searches, methods=["PUT"]),
     ]
+
+
+def _tells_places(request: Request, search: SavedSearch) -> bool:
+    """Return whether a guest could not ask *search*, or would be told by it where something is."""
+    try:
+        may_ask(request, search.q, search.sort)
+    except FilterError:
+        return True
+    return any(has_place(text) for text in (search.name, search.q, search.sort))
 
 
 def _toggled(q: str, clause: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from safelight.knobs import COMPARED
 from safelight.web.browse import picture_rows
 from safelight.web.look import known_picture
-from safelight.web.roles import GuestRoute, may_ask
+from safelight.web.roles import GuestRoute, is_owner, may_ask, without_places
 from safelight.web.table import LightTable
 
 __all__ = ["routes"]
@@ -33,14 +33,25 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _sheet(table: LightTable, q: str, wanted: dict[str, str]) -> dict[str, Any]:
-    """Return the cells of a sheet: rows of the y knob, columns of the x knob."""
+def _sheet(
+    table: LightTable, q: str, wanted: dict[str, str], *, with_places: bool
+) -> dict[str, Any]:
+    """Return the cells of a sheet: rows of the y knob, columns of the x knob.
+
+    Args:
+        table: Whose pictures.
+        q: Which.
+        wanted: What is at the axes, and at what the others are held.
+        with_places: Whether values may be paths; otherwise the names at their ends are.
+    """
     answer = table.archive.query(
         q, columns=["sha256", "path", "timestamp", "run_id", "place", *AXES],
         limit=_MOST_PICTURES, sort="-timestamp",
     )  # fmt: skip
     table.pictures.remember((row[0], row[1]) for row in answer.rows)
     pictures = list(answer.dicts())[::-1]
+    if not with_places:
+        pictures = without_places(pictures)
     values = {axis: {p[axis] for p in pictures} for axis in AXES}
     varying = [axis for axis in AXES if 1 < len(values[axis]) <= _MOST_VALUES]
     x = wanted["x"] if wanted["x"] in varying else (varying[0] if varying else "")
@@ -88,10 +99,11 @@ def routes(table: LightTable) -> list[Route]:
         q = asked.get("q", "")
         if asked.get("run"):
             q = f"run_id = '{asked['run'].replace(chr(39), '')}'"
-        may_ask(request, q)
-        picture_rows(table, q, sort="-timestamp", limit=1)
+        about = may_ask(request, q)
+        picture_rows(table, about, sort="-timestamp", limit=1)
         wanted = {"x": asked.get("x", ""), "y": asked.get("y", "")}
         wanted |= {name: value for name, value in asked.items() if name.startswith("only.")}
-        return table.page(request, "sheet", q=q, **_sheet(table, q, wanted))
+        sheet = _sheet(table, about, wanted, with_places=is_owner(request))
+        return table.page(request, "sheet", q=q, **sheet)
 
     return [GuestRoute("/compare", compare), GuestRoute("/sheet", sheet)]

@@ -156,10 +156,10 @@ def routes(table: LightTable) -> list[Route]:
         """Show the last answer at once; the page asks again when there is a new one."""
         given = request.query_params
         q = checked_filter(given.get("q", ""))
-        may_ask(request, q)
         question = EffectsQuestion(
-            q=q, model=given.get("model", ""), ignored=tuple(given.getlist("ignore"))
-        )
+            q=may_ask(request, q), model=given.get("model", ""),
+            ignored=tuple(given.getlist("ignore")),
+        )  # fmt: skip
         state = await asked(table.answers, request, question, only_kept="kept" in given)
         if state.answer is None and state.failure is not None:
             raise state.failure

@@ -16,13 +16,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.application.configs_again import stages_of_picture
-from safelight.archive.paging import cursor
 from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
 from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.varied_names import dotted
-from safelight.web.browse import ROW_COLUMNS, picture_row, picture_rows
+from safelight.web.browse import ROW_COLUMNS, behind, picture_row, picture_rows
 from safelight.web.picture_answer import PictureAnswer
 from safelight.web.pictures import THUMBNAIL_SIDES, is_digest
 from safelight.web.roles import GuestRoute, may_ask
@@ -174,12 +173,10 @@ def _shown(value: Any) -> str:
 def _neighbours(table: LightTable, known: Known, q: str, sort: str) -> dict[str, str | None]:
     """Return the pictures before and after this one in the order that the grid has."""
     name = sort.removeprefix("-")
-    key = dict.fromkeys((name, "run_id", "place"))
-    here = table.archive.query(f"sha256 = '{known.output.sha256}'", columns=list(key), limit=1)
     neighbours: dict[str, str | None] = {"previous": None, "next": None}
-    if not here.rows:
+    place = behind(table, f"sha256 = '{known.output.sha256}'", sort)
+    if place is None:
         return neighbours
-    place = cursor(list(here.rows[0]))
     opposite = name if sort.startswith("-") else f"-{name}"
     for side, order in (("next", sort), ("previous", opposite)):
         rows, _ = picture_rows(table, q, sort=order, limit=1, after=place)
@@ -194,17 +191,19 @@ def routes(table: LightTable) -> list[Route]:
     def look(request: Request) -> Response:
         known = known_picture(table, request.path_params["digest"])
         wanted = _wanted(request)
+        about = may_ask(request, wanted["q"], wanted["sort"])
         return table.page(
             request, "look", picture=details(table, known), wanted=wanted,
-            around=_neighbours(table, known, wanted["q"], wanted["sort"]),
+            around=_neighbours(table, known, about, wanted["sort"]),
         )  # fmt: skip
 
     def picture(request: Request) -> Response:
         known = known_picture(table, request.path_params["digest"])
         wanted = _wanted(request)
+        about = may_ask(request, wanted["q"], wanted["sort"])
         answer = details(table, known)
         if "around" in request.query_params:
-            answer["around"] = _neighbours(table, known, wanted["q"], wanted["sort"])
+            answer["around"] = _neighbours(table, known, about, wanted["sort"])
         return json_answer(answer)
 
     def changes(request: Request) -> Response:
@@ -290,10 +289,8 @@ async def _is_gone(request: Request) -> bool:
 
 
 def _wanted(request: Request) -> dict[str, str]:
-    wanted = {
+    return {
         "q": request.query_params.get("q", ""),
         "sort": request.query_params.get("sort") or "-timestamp",
         "group": request.query_params.get("group", ""),
     }
-    may_ask(request, wanted["q"], wanted["sort"])
-    return wanted

@@ -139,8 +139,7 @@ def routes(table: LightTable) -> list[Route]:
         after = given.get("after", "0")
         if not after.isdecimal() or len(after) > _DIGITS:
             raise msgspec.ValidationError(f"after must be a number as it was told, got {after!r}")
-        q = checked_filter(given.get("q", ""))
-        may_ask(request, q)
+        q = may_ask(request, checked_filter(given.get("q", "")))
         question = NextQuestion(
             q=q, together=_MODES[mode], count=_SETS[mode],
             most=_LOOKED_AT, rater=given.get("rater", ""),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -22,24 +24,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from safelight.archive.archive import columns_of_view
 from safelight.archive.filters import compile_filter
 from safelight.errors import FilterError
-from safelight.knobs import FILE_KNOBS
-from safelight.recorded_settings import EXTRA
+from safelight.knobs import FILE_KNOBS, KNOBS
+from safelight.recorded_settings import EARLIER, EXTRA
+from safelight.web.facets import quoted
 from safelight.web.guard import role_of
 from safelight.web.sessions import Role
 
-__all__ = ["GuestRoute", "guarded", "is_owner", "is_place", "may_ask", "without_places"]
+__all__ = [
+    "GuestRoute", "guarded", "has_place", "is_owner", "is_place", "may_ask", "without_places",
+]  # fmt: skip
 
 _OWN_WORDS = ("q", "clause")
 """Keys of what the asker, or a link of the page, says; it must stay what was said."""
 
-_PLACE = re.compile(r"(?:/|~[/\\]|[A-Za-z]:[\\/]|\\\\)[^/\\\s][^/\\\n]*[/\\]|[A-Za-z]:[\\/]\S")
+_ROOT = r"(?:/+|~\w*[/\\]|[A-Za-z]:[\\/]|\\\\)"
+_PLACE = re.compile(rf"{_ROOT}[^/\\\s][^/\\\n]*[/\\]|[A-Za-z]:[\\/]\S")
+_BEGINNING = rf"{_ROOT}[^/\\\s]+[/\\]"
+_END = r"\s\"',;<>{}|`“”‘’"
 _PLACE_INSIDE = re.compile(
-    r"(?<![^\s\"'(\[=,:;])(?:/|~[/\\]|[A-Za-z]:[\\/]|\\\\)[^/\\\s][^\s\"',;]*[/\\][^\s\"',;]*"
+    rf"(?<=')(?:{_BEGINNING})[^'\n]*(?=')|(?<=\")(?:{_BEGINNING})[^\"\n]*(?=\")"
+    rf"|(?<![\w./\\)\]~%]){_ROOT}[^/\\{_END}][^{_END}]*[/\\][^{_END}]*"
 )
+"""In quotes a path goes on to their end; elsewhere it begins where no word, and no relative path
+such as ``./a/b``, goes on, and it ends with a blank."""
 _PLACE_IN_QUOTES = re.compile(rf"'(?:{_PLACE.pattern})")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _LONGEST_PATH = 4096
-_FILES = {name for knob in FILE_KNOBS for name in (knob, EXTRA + knob)}
+_FILES = {name for knob in FILE_KNOBS for name in (EXTRA + knob, EARLIER + knob)}
+_NAMES = {name for name, knob in KNOBS.items() if knob.means == "name" and knob.has_column}
+_COLUMN_IS_PLACE = (
+    "({0} >= '/' and {0} < '0') or ({0} >= '~' and {0} < '\x7f') or {0} has '\\' or {0} has ':/'"
+)
+"""A name such as ``owner/name`` is none."""
+
+_SETTING_IS_PLACE = "recorded({0}) has '/' or recorded({0}) has '\\'"
 
 
 class GuestRoute(Route):
@@ -59,23 +77,43 @@ def is_owner(request: Request) -> bool:
     return role_of(request.scope) is Role.OWNER
 
 
-def may_ask(request: Request, q: str, sort: str = "") -> None:
-    """Refuse a guest's filter that is about places on this machine, which could be guessed by it.
+def may_ask(request: Request, q: str, sort: str = "") -> str:
+    """Return the filter that is asked with *q*; a guest's could guess places on this machine.
+
+    So it finds no picture of which what it names is a path: neither by a name that is one, nor by
+    what is not that name.
 
     Raises:
-        FilterError: *q* or *sort* names the column or a setting of files, or cannot be read.
+        FilterError: *q* or *sort* of a guest names the column or a setting of files, or cannot
+            be read.
     """
     if is_owner(request):
-        return
+        return q
     known = {name: kind for name, kind in columns_of_view("images").items() if name != "path"}
-    named = {str(given).lower() for given in compile_filter(q, known).parameters}
-    if named & _FILES or sort.removeprefix("-") == "path":
+    asked = compile_filter(q, known)
+    if _FILES & {_plain(name) for name in asked.settings} or sort.removeprefix("-") == "path":
         raise FilterError("where files lie is known to the owner of the archive only")
+    places = [
+        *(_COLUMN_IS_PLACE.format(name) for name in sorted(asked.columns & _NAMES)),
+        *(_SETTING_IS_PLACE.format(quoted(name)) for name in sorted(asked.settings)),
+    ]
+    return f"({q}) and not ({' or '.join(places)})" if places else q
+
+
+def _plain(name: str) -> str:
+    """Return *name* as databases may compare it: without case, and without any letter's marks."""
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(each for each in letters if not unicodedata.combining(each)).lower()
 
 
 def is_place(text: str) -> bool:
     """Return whether *text* is a path from the root of a disk, or from somebody's home."""
     return len(text) <= _LONGEST_PATH and _PLACE.match(text) is not None
+
+
+def has_place(text: str) -> bool:
+    """Return whether guests are told something else than *text*."""
+    return bool(without_places(text) != text)
 
 
 def without_places(value: Any) -> Any:
@@ -85,8 +123,10 @@ def without_places(value: Any) -> Any:
             return _last_name(value)
         text = _ADDRESS.sub("(address)", value)
         return _PLACE_INSIDE.sub(lambda found: _last_name(found[0]), text)
-    if isinstance(value, dict):
-        return {key: _inner(key, inner) for key, inner in value.items()}
+    if isinstance(value, PurePath):
+        return value.name
+    if isinstance(value, Mapping):
+        return {without_places(key): _inner(key, inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_places(inner) for inner in value]
     if isinstance(value, msgspec.Struct):
