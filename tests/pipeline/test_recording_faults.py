@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -565,3 +566,26 @@ def test_a_path_that_can_be_none_holds_no_whole_picture(tmp_path: Path) -> None:
         variant=0, stage="txt2img", sha256="a" * 64, pixel_sha256="", width=8, height=8, path="a\0b"
     )
     assert not outputs_are_whole(tmp_path, [output])
+
+
+@pytest.mark.parametrize(
+    "path", ["../mine.png", "OUTSIDE/mine.png", "images/../mine.png", "images/link.png",
+             "images/folder/mine.png", "images/pipe.png", "/dev/zero"],
+)  # fmt: skip
+def test_a_picture_outside_of_the_pictures_was_not_drawn_before(tmp_path: Path, path: str) -> None:
+    """It would be read, and shown on contact sheets; and a pipe keeps nobody waiting."""
+    archive, content = tmp_path / "archive", b"mine"
+    images = archive / "images"
+    images.mkdir(parents=True)
+    for folder in (tmp_path, archive, images):
+        (folder / "mine.png").write_bytes(content)
+    (images / "link.png").symlink_to(tmp_path / "mine.png")
+    (images / "folder").symlink_to(tmp_path)
+    os.mkfifo(images / "pipe.png")
+    output = ImageOutput(
+        variant=0, stage="txt2img", sha256=hashlib.sha256(content).hexdigest(), pixel_sha256="",
+        width=8, height=8, path="images/mine.png",
+    )  # fmt: skip
+    assert outputs_are_whole(archive, [output])
+    elsewhere = path.replace("OUTSIDE", str(tmp_path))
+    assert not outputs_are_whole(archive, [msgspec.structs.replace(output, path=elsewhere)])

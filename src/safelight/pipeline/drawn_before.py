@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from safelight.allowed_files import FilesUnder
+from safelight.archive_layout import pictures_folder
+from safelight.errors import FileRefused
 from safelight.learning.learning_record import ImageOutput
 from safelight.pipeline.backend import BackendDescription
 
@@ -53,14 +56,19 @@ class PictureLibrary(Protocol):
 
 
 def outputs_are_whole(archive: Path, outputs: Sequence[ImageOutput]) -> bool:
-    """Return whether every one of *outputs* is in its file, byte for byte."""
+    """Return whether every one of *outputs* is in its file below the pictures, byte for byte.
+
+    Records come from anywhere, and what one says of a file elsewhere is not looked at.
+    """
+    files = FilesUnder((pictures_folder(archive),))
     for output in outputs:
         if output.path is None:
             return False
         try:
-            data = (archive / output.path).read_bytes()
-        except (OSError, ValueError):  # a path may hold what no path can
+            with files.open(output.path, archive) as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except (FileRefused, OSError):
             return False
-        if hashlib.sha256(data).hexdigest() != output.sha256:
+        if digest != output.sha256:
             return False
     return bool(outputs)
