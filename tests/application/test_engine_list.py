@@ -14,8 +14,9 @@ import pytest
 from command_line import Safelight
 from safelight.application.engine_list import EngineList
 from safelight.application.jobs import ready_config
+from safelight.backends.engine_server import EngineServer
 from safelight.config import BackendChoice, PipelineConfig
-from safelight.errors import ConfigError, RequestError
+from safelight.errors import BackendError, ConfigError, RequestError
 from safelight.machine_folders import configuration_folder
 
 LIST = """# mine
@@ -188,6 +189,34 @@ user = "env:1 s3cret"
     write(tmp_path, "[engines")
     with pytest.raises(ConfigError, match="is not TOML"):
         EngineList(tmp_path).read()
+
+
+WRONG_LOGINS = (
+    "http://me:s3cret/x@gpu-box:7860", "http://me:1234/s3cret@gpu-box", "http://me:1#s3cret@gpu-box",
+    "http://me:s3cret?x@gpu-box", "http://me:s3cret[@gpu-box", "http://me:s3cret@[::1",
+    "me:s3cret@gpu-box", "http://me:s3cret@", "http://me:s3cret@gpu-box:99999", "http://me:s3cret@gpu-box:x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", WRONG_LOGINS)
+def test_of_a_login_that_is_written_wrong_nothing_is_told(tmp_path: Path, url: str) -> None:
+    """A slash in a password ends the host before it, and what is left looks like a port."""
+    with pytest.raises(BackendError, match="url must look like") as caught:
+        EngineServer("the engine", url)
+    assert "s3cret" not in str(caught.value)
+    assert "1234" not in str(caught.value)
+    write(tmp_path, f'[engines.gpu]\nbackend = "webui"\nurl = "{url}"')
+    with pytest.raises(ConfigError, match="must look like") as refused:
+        EngineList(tmp_path).read()
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://me:s3@cret@gpu-box:7860", "http://me:s3cret%2F@gpu-box/a"])
+def test_a_login_that_is_written_right_is_none_of_the_address(url: str) -> None:
+    server = EngineServer("the engine", url)
+    assert "gpu-box" in str(server)
+    assert "cret" not in str(server)
+    server.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")

@@ -36,6 +36,7 @@ __all__ = ["NO_ENGINES", "EngineList", "ListedEngine"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_TOLD = 200
+_WRITTEN = "what a password has of / ? # [ and @ is written %2F %3F %23 %5B and %40"
 _HOW = 'name the engine in your list, safelight engines add NAME URL, and write backend = "NAME"'
 
 
@@ -290,7 +291,7 @@ class _Reader:
     def _check(self, where: str, option: str, value: Any) -> None:
         """See to it that addresses and secrets are some; secrets are not told."""
         if option == "url" and not _is_address(value):
-            self._fault(where, "must look like http://127.0.0.1:7860")
+            self._fault(where, f"must look like http://127.0.0.1:7860; {_WRITTEN}")
         elif option == "urls" and not (isinstance(value, list) and all(map(_is_address, value))):
             self._fault(where, "must be a list of addresses like http://127.0.0.1:7860")
         elif option in ("user", "password") and not isinstance(value, str):
@@ -340,11 +341,19 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _is_address(value: Any) -> bool:
+    """Return whether *value* is an address, as :class:`.EngineServer` has it.
+
+    With an ``@`` behind its host it is a login that is written wrong, of which nothing is told.
+    """
+    if not isinstance(value, str):
+        return False
     try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+        parts = urlsplit(value)
+        fits = parts.port is None or parts.port > 0
     except ValueError:
         return False
+    is_one = fits and parts.scheme in ("http", "https") and bool(parts.hostname)
+    return is_one and value.count("@") == parts.netloc.count("@")
 
 
 def _addresses(options: Mapping[str, Any]) -> frozenset[str]:

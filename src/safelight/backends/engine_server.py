@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
@@ -79,10 +79,11 @@ class EngineServer:
         timeout: float = 10.0,
         next_step: str = "start it, or check the address",
     ) -> None:
-        parts = urlsplit(url if isinstance(url, str) else "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _parts(url) if isinstance(url, str) else None
+        if parts is None:
             raise BackendError(
-                f"url must look like http://127.0.0.1:7860, got {_without_login(str(url))!r}"
+                f"url must look like http://127.0.0.1:7860, got {_behind_login(str(url))!r}; what a"
+                " password has of / ? # [ and @ is written %2F %3F %23 %5B and %40"
             )
         _check_headers(headers)
         self.engine = engine
@@ -101,6 +102,10 @@ class EngineServer:
                 trust_env=False,
                 follow_redirects=False,
             )
+        except httpx.InvalidURL as error:  # whose words may be a part of a password
+            raise BackendError(
+                f"url must look like http://127.0.0.1:7860, got {_behind_login(url)!r}"
+            ) from error
         except OSError as error:
             raise BackendError(f"verify {verify!r} cannot be read: {error}") from error
 
@@ -227,6 +232,25 @@ def _check_headers(headers: Mapping[str, str]) -> None:
         fits = isinstance(name, str) and isinstance(value, str) and _HEADER.fullmatch(name)
         if not fits or not value.isascii() or not value.isprintable():
             raise BackendError(f"headers.{name} must be a text without line breaks")
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Return the parts of an address of http or https; None when *url* is none.
+
+    Nor is one with an ``@`` behind its host: a password that is written wrong ends there.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    is_one = fits and parts.scheme in ("http", "https") and parts.hostname
+    return parts if is_one and url.count("@") == parts.netloc.count("@") else None
+
+
+def _behind_login(url: str) -> str:
+    """Return what can be told of a *url* that is no address: a login may be anywhere before."""
+    return url.rpartition("@")[2]
 
 
 def _without_login(url: str) -> str:
