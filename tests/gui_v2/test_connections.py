@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gui_v2.light_table import running_server
@@ -33,16 +34,23 @@ LARGE = 32 * 1024 * 1024
 
 
 class _Large:
-    """An application whose answers are large, or short when they are asked to be."""
+    """An application whose answers are large, or short or never complete when asked to be."""
 
     def __init__(self) -> None:
         async def answer(request: Request) -> Response:
             await request.body()
+            if "never" in request.query_params:
+                return StreamingResponse(_never_complete())
             short = "short" in request.query_params
             return PlainTextResponse("short" if short else b"x" * LARGE)
 
         self.app = Starlette(routes=[Route("/", answer, methods=["GET", "POST"])])
         self.app.state.table = type("Table", (), {"closing": threading.Event()})()
+
+
+async def _never_complete() -> AsyncIterator[str]:
+    yield "begun"
+    await asyncio.Event().wait()
 
 
 def _server(limits: ConnectionLimits) -> TableServer:
@@ -221,6 +229,16 @@ def test_there_is_an_end_to_connections_of_every_kind() -> None:
             assert guest.recv(1 << 16)
         assert _answer(address) == 200
         assert _ended(resting[0])
+
+
+def test_a_page_is_served_while_every_connection_waits_for_its_answer() -> None:
+    """Whoever asks for what takes long, from the same address, must not lock the owner out."""
+    with _served(_only(connections=5)) as address, _connections(address, 5) as waiting:
+        for guest in waiting:
+            guest.sendall(WHOLE.replace(b"/ ", b"/?never "))
+            assert guest.recv(1 << 16)
+        assert _answer(address) == 200
+        assert _ended(waiting[0])
 
 
 def test_answers_that_nobody_takes_are_bounded_in_bytes() -> None:

@@ -119,13 +119,10 @@ class Door:
         """Let a new connection in, and another one go where it is one too many."""
         self._everybody.add(connection)
         if len(self._everybody) > self.limits.connections:
-            # Whoever has been answered can come again; half a request has nothing to lose.
-            lines = (self._idle, self._unfinished, self._unread)
-            waiting = next((line.first() for line in lines if len(line)), None)
-            oldest = self._everybody.first()
-            if waiting is None and oldest is not None and oldest.address != connection.address:
-                waiting = oldest  # one address has most of all that are being answered
-            (waiting or connection).let_go()
+            # Whoever has been answered can come again; half a request has nothing to lose. Where
+            # all are being answered, too, it is the oldest of the address that has most.
+            lines = (self._idle, self._unfinished, self._unread, self._everybody)
+            _let_go(next(line.first() for line in lines if len(line)))
 
     def note(self, connection: Connection, phase: _Phase) -> None:
         """Note what *connection* is waited for."""
