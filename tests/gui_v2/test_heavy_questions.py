@@ -188,6 +188,23 @@ def test_one_who_asks_a_thousand_things_does_not_stand_before_the_owner(table: T
     table.worker.finish()
 
 
+def test_guests_who_come_as_many_do_not_stand_before_the_owner(table: Table) -> None:
+    """A guest may sign in as often as they like: owners have places, and every other turn."""
+    table.ask("running", "guest", guest=True)
+    eventually(lambda: table.worker.begun == ["running"])
+    for number in range(64):
+        table.ask(f"filter {number}", f"guest {number}", guest=True)
+    with pytest.raises(TooManyQuestions):
+        table.ask("one more", "one more guest", guest=True)
+    assert table.ask("mine", "owner").waiting
+    assert table.ask("mine, too", "owner").waiting
+    for number in range(2, 5):
+        table.worker.finish()
+        has_begun(table, number)
+    assert table.worker.begun == ["running", "mine", "filter 0", "mine, too"]
+    table.worker.finish()
+
+
 def test_a_question_that_fails_is_told_in_its_own_words(table: Table) -> None:
     """And not tried again by everyone who looks; the old answer stays."""
     table.answered("x")
@@ -268,6 +285,15 @@ def test_listening_to_what_does_not_wait_tells_at_once(table: Table) -> None:
     assert heard(table.answers, "0" * 32).is_set()
     key = table.answered("x").key
     assert heard(table.answers, key).is_set()
+
+
+def test_questions_that_are_never_answered_are_forgotten_before_answers(table: Table) -> None:
+    """Each is one more filter; nobody waits for them, and there is no end to them."""
+    table.answered("x")
+    for number in range(300):
+        table.ask(f"filter {number}", "guest", guest=True)
+    assert len(table.answers._entries) < 100
+    assert table.ask("x").answer is not None
 
 
 def test_few_answers_are_kept(table: Table) -> None:

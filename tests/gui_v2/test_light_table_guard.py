@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from archives import verified
 from gui_v2.light_table import HOSTILE
@@ -29,7 +31,7 @@ from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
 from safelight.web import create_app
 from safelight.web.admission import Admission
-from safelight.web.guard import LARGEST_BODY
+from safelight.web.guard import LARGEST_BODY, Guard, asker_of
 from safelight.web.held_archive import HeldArchive
 from safelight.web.pictures import OpenPicture, Pictures
 from safelight.web.sessions import Role
@@ -642,3 +644,22 @@ def test_a_faulty_config_is_told(client: TestClient, body: dict[str, Any]) -> No
     answer = client.post("/api/plan", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+def test_an_invented_cookie_makes_nobody_another_asker() -> None:
+    """Who may take turns with others must not be so many by writing down numbers."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(asker_of(scope))
+        await PlainTextResponse("")(scope, receive, send)
+
+    admission = Admission(tokens={Role.GUEST: TOKEN})
+    client = TestClient(Guard(app, hosts=(), admission=admission), base_url=BASE)
+    session = admission.by_token(TOKEN, "10.0.0.1")
+    for cookie in ("", "one", "another", session):
+        client.cookies.clear()
+        headers = {"authorization": f"Bearer {TOKEN}", "cookie": f"safelight_7860={cookie}"}
+        assert client.get("/", headers=headers).status_code == 200
+    assert len(set(seen[:3])) == 1
+    assert seen[3] not in seen[:3]

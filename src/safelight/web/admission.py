@@ -117,11 +117,23 @@ class Admission:
         Raises:
             TooManyGuesses: *bearer* is no session, and wrong tokens came from *address* just now.
         """
+        session = self.session_of(cookie, bearer)
+        if session is not None:
+            return session[1]
+        return self._role_of_token(bearer, address) if bearer else None
+
+    def session_of(self, cookie: str, bearer: str) -> tuple[str, Role] | None:
+        """Return the session that lets a request in, and as what; None when none does.
+
+        Args:
+            cookie: As for :meth:`role_of`.
+            bearer: As there.
+        """
         for secret in (cookie, bearer):
             role = self.sessions.role_of(secret, self.tokens) if secret else None
             if role is not None:
-                return role
-        return self._role_of_token(bearer, address) if bearer else None
+                return secret, role
+        return None
 
     def _role_of_token(self, given: str, address: str) -> Role | None:
         address, now = _network(address), self._clock()

@@ -7,6 +7,7 @@ machine fail at Host, posts from other sites fail at Origin, and pictures cannot
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,7 @@ __all__ = [
     "LARGEST_BODY",
     "LOOPBACK",
     "Guard",
+    "asker_of",
     "cookie_name",
     "is_still_in",
     "role_of",
@@ -69,6 +71,17 @@ def session_of(scope: Scope) -> str:
     except CookieError:
         return ""
     return morsel.value if morsel is not None else ""
+
+
+def asker_of(scope: Scope) -> str:
+    """Return what tells those who are let in apart: where they are, and the session they came with.
+
+    A cookie that lets nobody in is anything that somebody wrote into it.
+    """
+    client = scope.get("client")
+    host = client[0] if client else ""
+    session = scope.get("state", {}).get("session", "")
+    return hashlib.sha256(f"{host} {session}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def role_of(scope: Scope) -> Role | None:
@@ -158,11 +171,14 @@ class Guard:
             shown = session_of(scope), bearer, client[0] if client else ""
             try:
                 role = self._admission.role_of(*shown)
+                session = self._admission.session_of(*shown[:2])
             except TooManyGuesses as error:
                 return _refused(429, str(error), {"Retry-After": str(error.seconds)})
             if role is not None:
                 still = functools.partial(self._admission.role_of, *shown)
-                scope.setdefault("state", {})["still"] = still
+                scope.setdefault("state", {}).update(
+                    still=still, session=session[0] if session is not None else ""
+                )
         scope.setdefault("state", {})["role"] = role
         if role is not None or path == "/login" or path.startswith("/static/"):
             return None

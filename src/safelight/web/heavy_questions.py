@@ -3,7 +3,7 @@
 Whoever asks has the last answer at once, and how old it is; where the archive has changed since,
 a new one is worked out, one question at a time, and told of when it is there. What nobody waits
 for any more is ended. Those who ask take turns, so that one of them with many questions does not
-stand before the others.
+stand before the others; owners and guests do so first, as a guest may come as many.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from safelight.errors import ArchiveError, SafelightError, sentence_of
-from safelight.web.guard import session_of
+from safelight.web.guard import asker_of, role_of
 from safelight.web.questions import Answer, Question, Reply, packed, unpacked
+from safelight.web.sessions import Role
 
 __all__ = ["Answers", "Asked", "Listening", "TooManyQuestions", "Worker", "asked"]
 
@@ -47,10 +48,10 @@ _IDLE = 60.0
 """Seconds without a question after which the other process is ended."""
 
 _OF_ONE, _ASKERS = 4, 64
-"""Questions of one asker that wait at once, and askers whose questions do."""
+"""Questions of one asker that wait at once, and owners, and guests, whose questions do."""
 
 _KEPT = 64
-"""Questions whose last answer is kept."""
+"""Questions that do not wait, of which it is kept how they stand."""
 
 _LONGEST_WAIT = 600.0
 _PATIENCE = re.compile(r"\bwait=(\d{1,3})\b")
@@ -128,6 +129,13 @@ class _Entry:
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
 
+class _Asker(NamedTuple):
+    """One of those who take turns."""
+
+    name: str
+    guest: bool
+
+
 class Answers:
     """The last answers to questions, and the questions that wait.
 
@@ -154,9 +162,10 @@ class Answers:
         self._look, self._idle = look, idle
         self._changed = threading.Condition()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._queues: OrderedDict[str, OrderedDict[str, _Entry]] = OrderedDict()
+        self._queues: OrderedDict[_Asker, OrderedDict[str, _Entry]] = OrderedDict()
         self._thread: threading.Thread | None = None
         self._current: _Entry | None = None
+        self._was_guests = False
         self._number = 0
         self._closed = False
 
@@ -170,6 +179,7 @@ class Answers:
         question: Question,
         asker: str = "",
         *,
+        guest: bool = False,
         after: int = 0,
         only_kept: bool = False,
         changing: bool = False,
@@ -179,6 +189,7 @@ class Answers:
         Args:
             question: Which.
             asker: Who; those who ask take turns.
+            guest: Whether that is a guest: they take turns with owners, whatever they are called.
             after: Number of the answer that the asker has already, and is done with.
             only_kept: Whether any answer that the asker has not will do.
             changing: Whether an answer serves once: the next who asks has it, too, and another
@@ -193,8 +204,8 @@ class Answers:
         with self._changed:
             entry = self._entries.get(key)
             if entry is None:
-                entry = self._entries[key] = _Entry(key=key, question=question)
                 self._forget_some()
+                entry = self._entries[key] = _Entry(key=key, question=question)
             self._entries.move_to_end(key)
             entry.wanted_until = now + GRACE
             new = entry.number > after
@@ -202,7 +213,7 @@ class Answers:
             failed = entry.failure is not None and now - entry.failed < _FAILED
             due = not new if only_kept else (not fresh or (changing and entry.handed))
             if due and not failed and not self._closed:
-                self._queue(entry, asker)
+                self._queue(entry, _Asker(asker, guest))
             if changing and new:
                 entry.handed = True
             return Asked(
@@ -250,7 +261,7 @@ class Answers:
 
     # -- waiting in turn -----------------------------------------------------------------
 
-    def _queue(self, entry: _Entry, asker: str) -> None:
+    def _queue(self, entry: _Entry, asker: _Asker) -> None:
         if entry is self._current:
             return
         self._drop(lambda one: not self._is_wanted(one))
@@ -260,7 +271,8 @@ class Answers:
                 unheard = next((one for one in queue.values() if not one.listeners), None)
                 self._drop(lambda one: one is unheard)
                 queue = self._queues.get(asker, OrderedDict())
-            if len(queue) >= _OF_ONE or (not queue and len(self._queues) >= _ASKERS):
+            others = sum(other.guest is asker.guest for other in self._queues)
+            if len(queue) >= _OF_ONE or (not queue and others >= _ASKERS):
                 raise TooManyQuestions(
                     f"{_OF_ONE} questions wait already; ask again when one of them is answered"
                 )
@@ -286,12 +298,11 @@ class Answers:
         return bool(entry.listeners) or self._clock() < entry.wanted_until
 
     def _forget_some(self) -> None:
-        """Forget what was not asked for the longest, of what is not waited for."""
-        for key, entry in list(self._entries.items()):
-            if len(self._entries) <= _KEPT:
-                return
-            if not entry.waiting and entry.number:
-                del self._entries[key]
+        """Forget what was not asked for the longest, what was never answered first."""
+        resting = [entry for entry in self._entries.values() if not entry.waiting]
+        resting.sort(key=lambda entry: entry.number > 0)
+        for entry in resting[: max(0, len(resting) - _KEPT + 1)]:
+            del self._entries[entry.key]
 
     # -- working -------------------------------------------------------------------------
 
@@ -306,9 +317,10 @@ class Answers:
                 self._drop(lambda one: not self._is_wanted(one))
                 if not self._queues:
                     continue
-                asker, queue = next(iter(self._queues.items()))
+                asker = self._whose_turn()
                 self._queues.move_to_end(asker)  # the next is another's
-                entry = self._current = next(iter(queue.values()))
+                self._was_guests = asker.guest
+                entry = self._current = next(iter(self._queues[asker].values()))
                 for other in list(self._queues):
                     self._queues[other].pop(entry.key, None)
                     if not self._queues[other]:
@@ -323,6 +335,10 @@ class Answers:
                     entry.signature, entry.begun = signature, begun
                 entry.failure, entry.failed = failure, self._clock()
                 _settle(entry)
+
+    def _whose_turn(self) -> _Asker:
+        others = (asker for asker in self._queues if asker.guest is not self._was_guests)
+        return next(others, next(iter(self._queues)))
 
     def _worked_out(self, entry: _Entry) -> tuple[Answer | None, SafelightError | None]:
         """Return the answer, or why there is none; neither when nobody waits for it any more."""
@@ -433,8 +449,10 @@ async def asked(
         HTTPException: 429, the asker has too many questions.
     """
     ask = partial(
-        answers.ask, question, _asker(request), after=after, only_kept=only_kept, changing=changing
-    )
+        answers.ask, question, asker_of(request.scope),
+        guest=role_of(request.scope) is not Role.OWNER,
+        after=after, only_kept=only_kept, changing=changing,
+    )  # fmt: skip
     try:
         state = await run_in_threadpool(ask)
         patience = _PATIENCE.search(request.headers.get("prefer", ""))
@@ -449,10 +467,3 @@ async def asked(
         return await run_in_threadpool(ask, only_kept=True)
     except TooManyQuestions as error:
         raise HTTPException(429, str(error), {"Retry-After": "5"}) from error
-
-
-def _asker(request: Request) -> str:
-    """Return what tells those who ask apart: where they are, and their sign-in."""
-    host = request.client.host if request.client is not None else ""
-    session = session_of(request.scope)
-    return hashlib.sha256(f"{host} {session}".encode()).hexdigest()
