@@ -225,7 +225,7 @@ def start(archive: Path) -> tuple[subprocess.Popen[bytes], int]:
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         port: int = asked.getsockname()[1]
-    command = [sys.executable, "-m", "safelight", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "safelight", "serve", "--no-token", "--port", str(port)]
     server = subprocess.Popen([*command, "--archive", str(archive)], stderr=subprocess.DEVNULL)
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 
 import msgspec
@@ -39,7 +38,7 @@ __all__ = ["replied"]
 _AT_PARENTS_DEATH = 1
 """Linux's number for it."""
 
-_DISPENSABLE = "800"
+_DISPENSABLE = b"800"
 """Of 1,000: how gladly Linux ends this process when memory runs out, before it ends the server."""
 
 
@@ -101,7 +100,11 @@ def _step_far_behind(niceness: int) -> None:
     with suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_DISPENSABLE, "ascii")
+        setting = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(setting, _DISPENSABLE)
+        finally:
+            os.close(setting)
 
 
 def _end_with_the_server() -> None:

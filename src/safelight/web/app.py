@@ -40,11 +40,11 @@ from safelight.web.guard import LARGEST_BODY, LOOPBACK, Guard, role_of
 from safelight.web.roles import GuestRoute, guarded, without_places
 from safelight.web.sessions import Role
 from safelight.web.table import HERE, LightTable, NotThere, json_answer
+from safelight.web.turns import THREADS
 
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
-_THREADS = 6
 _THIS_MACHINE = ("127.0.0.1", "::1")
 _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect, RecursionError)
 _ErrorHandler = Callable[[Request, Exception], Response]
@@ -87,8 +87,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # More threads would only take the processor from each other, and from raters.
-        to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         # The first rating should not have to wait until all others were read.
         threading.Thread(target=table.ratings.catch_up, daemon=True).start()
         yield
@@ -101,7 +100,9 @@ def create_app(
     app = Starlette(
         routes=[
             *strangers,
-            *guarded([*known, *(route for part in _PARTS for route in part.routes(table))]),
+            *guarded(
+                [*known, *(route for part in _PARTS for route in part.routes(table))], table.turns
+            ),
             GuestRoute("/api/openapi.json", lambda request: json_answer(description())),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -198,7 +197,7 @@ def routes(table: LightTable) -> list[Route]:
         about = may_ask(request, q)
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)
-        total, counted = await to_thread.run_sync(table.archive.facets, about, limiter=table.slow)
+        total, counted = await table.turns.take_slow(request, lambda: table.archive.facets(about))
         listed = [
             {
                 "name": facet.name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -92,7 +91,7 @@ def routes(table: LightTable) -> list[Route]:
         )  # fmt: skip
 
     async def sheet(request: Request) -> Response:
-        return await to_thread.run_sync(sheet_of, request, limiter=table.slow)
+        return await table.turns.take_slow(request, lambda: sheet_of(request))
 
     def sheet_of(request: Request) -> Response:
         asked = request.query_params

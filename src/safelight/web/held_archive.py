@@ -53,8 +53,9 @@ _LEAST_REST = 0.2
 _LOOK = 0.1
 """Seconds between two looks at how long the lists of ratings and of places are."""
 
-_AT_ONCE = 3
-"""Questions that are worked on at the same time; more would only take from each other."""
+_AT_ONCE = 4
+"""Questions that are worked on at the same time, one more than guests may ask at a time; more would
+only take from each other."""
 
 _BEHIND = 5
 """Niceness of threads that look for pictures: those that take ratings have 0."""

@@ -7,9 +7,10 @@ What guests are told has no place on this machine in it: a path becomes the name
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import unquote_plus
@@ -18,7 +19,8 @@ import msgspec
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight.archive.archive import columns_of_view
@@ -29,6 +31,7 @@ from safelight.recorded_settings import EARLIER, EXTRA
 from safelight.web.facets import quoted
 from safelight.web.guard import role_of
 from safelight.web.sessions import Role
+from safelight.web.turns import Turns
 
 __all__ = [
     "GuestRoute", "guarded", "has_place", "is_owner", "is_place", "may_ask", "without_places",
@@ -64,12 +67,28 @@ class GuestRoute(Route):
     """A route that guests may take, too."""
 
 
-def guarded(routes: Sequence[Route]) -> list[Route]:
-    """Return *routes*, of which only each :class:`GuestRoute` answers guests."""
+def guarded(routes: Sequence[Route], turns: Turns) -> list[Route]:
+    """Return *routes*, of which only each :class:`GuestRoute` answers guests.
+
+    Args:
+        routes: What may be asked.
+        turns: In which those are answered that need a thread.
+    """
     for route in routes:
+        if not inspect.iscoroutinefunction(route.endpoint):
+            route.app = request_response(_in_turn(route.endpoint, turns))
         around = _WithoutPlaces if isinstance(route, GuestRoute) else _OwnersOnly
         route.app = around(route.app)
     return list(routes)
+
+
+def _in_turn(
+    endpoint: Callable[[Request], Response], turns: Turns
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await turns.take(request, endpoint)
+
+    return answer
 
 
 def is_owner(request: Request) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 import msgspec
-from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -32,13 +31,11 @@ from safelight.web.pictures import Pictures
 from safelight.web.roles import without_places
 from safelight.web.run_queue import RunQueue
 from safelight.web.sessions import Role
+from safelight.web.turns import Turns
 
 __all__ = ["HERE", "LightTable", "NotThere", "body_of", "checked_filter", "json_answer"]
 
 HERE = Path(__file__).parent
-SLOW = 2
-"""Of the questions that an archive works on at the same time, so many may be slow ones."""
-
 LONGEST_FILTER = 4000
 """Characters of a filter; longer ones are refused before they are read."""
 
@@ -63,8 +60,7 @@ class LightTable:
         answering: Where.
         runs: What was started from here; its controller is None where nothing can be run.
         configs: Reads configs that come from here.
-        slow: Lets so many questions about hundreds of pictures go at a time, in threads of their
-             own, that one picture does not wait for them.
+        turns: In which those who ask are answered.
         signs_in: Whether people are let in, and may sign out.
         closing: Set when the server stops, so that pages that listen are let go.
     """
@@ -77,7 +73,7 @@ class LightTable:
     runs: RunQueue
     configs: PageConfigs
     signs_in: bool = False
-    slow: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SLOW), repr=False)
+    turns: Turns = field(default_factory=Turns, repr=False)
     closing: threading.Event = field(default_factory=threading.Event, repr=False)
     _records: dict[str, tuple[object, LearningRecord]] = field(default_factory=dict, repr=False)
     _keeping: threading.Lock = field(default_factory=threading.Lock, repr=False)
