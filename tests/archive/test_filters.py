@@ -112,6 +112,8 @@ def test_words_are_looked_for_in_the_text_that_a_view_has() -> None:
         ("= 3", "expected a word or a column"),
         ("(" * 80 + "steps=1" + ")" * 80, "nest 50 deep"),
         ("not " * 80 + "steps=1", "nest 50 deep"),
+        (" ".join(["fox"] * 151), "150 conditions at most"),
+        (" or ".join(["lora.ink > 0"] * 13), "12 conditions at most that are about LoRAs"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(text: str, message: str) -> None:

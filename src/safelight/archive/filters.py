@@ -47,6 +47,10 @@ _TOKEN = re.compile(
 _COMPARISONS = {"=": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _CONNECTIONS = ("and", "or", "not")
 _DEEPEST = 50
+_MOST_CONDITIONS, _MOST_OF_SETTINGS = 150, 12
+"""Conditions of one filter, enough for a whole prompt of words, and those that are about settings
+beside knobs: each of these is a question of its own, and holds what it found."""
+
 _SEARCHED = ("prompt", "name")
 """Where words are looked for: in the first of these that the view has."""
 
@@ -141,6 +145,7 @@ class _Parser:
         self._tokens = _tokens(text)
         self._at = 0
         self._compared = False
+        self._conditions = self._of_settings = 0
         self.parameters: list[Any] = []
         self.named: set[str] = set()
         self.settings: set[str] = set()
@@ -188,10 +193,21 @@ class _Parser:
             self._need(")")
             return inner
         token = self._next("a word or a column")
+        self._conditions += 1
+        if self._conditions > _MOST_CONDITIONS:
+            raise FilterError(
+                f"a filter may have {_MOST_CONDITIONS} conditions at most; leave out some"
+            )
         if token.kind == "sign" or (token.kind == "word" and token.text.lower() in _CONNECTIONS):
             raise self._fault("expected a word or a column", token)
         if token.kind == "word" and self._settings and self._begins_setting(token.text.lower()):
             self._compared = True
+            self._of_settings += 1
+            if self._of_settings > _MOST_OF_SETTINGS:
+                raise FilterError(
+                    f"a filter may have {_MOST_OF_SETTINGS} conditions at most that are about LoRAs"
+                    " and extras; leave out some, or name several values with in (...)"
+                )
             return self._about_setting(token)
         if token.kind == "word" and self._is_compared(token.text):
             self._compared = True
