@@ -396,6 +396,15 @@ def test_what_is_served_is_what_was_looked_at(
         assert client.head("/api/runs").status_code == 200
 
 
+@pytest.mark.parametrize("name", ["page.html", "page.hta", "page.svg", "page.PNG.exe", "page"])
+def test_a_picture_is_saved_under_the_name_of_one(archive: Path, name: str) -> None:
+    """What begins like a picture may go on as a page, which would run from the owner's disk."""
+    (archive / "images" / name).write_bytes(PNG + b"<script>alert(1)</script>")
+    with with_record_of(archive, f"images/{name}", "c" * 64) as client:
+        answer = client.get(f"/pictures/{'c' * 64}?download")
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}.png"'
+
+
 def test_a_thumbnail_is_made_once_and_small(client: TestClient, archive: Path) -> None:
     sha256 = rows_of(client, "stage = 'upscale'")[0]["sha256"]
     first = client.get(f"/thumbnails/{sha256}?side=192")

@@ -61,7 +61,8 @@ class OpenPicture:
     Attributes:
         file: To be read.
         path: Where it is, with links followed.
-        name: Its own name, as it was recorded.
+        name: Its own name, as it was recorded; it ends like a picture's, so that nobody who saves
+            it and opens it opens anything else.
         kind: Its media type, told by its content.
         status: Its size and time.
     """
@@ -241,7 +242,10 @@ def _picture(files: FilesUnder, path: str, folder: Path) -> OpenPicture | None:
     if kind is None:
         file.close()
         return None
-    return OpenPicture(file=file, path=place, name=Path(path).name, kind=kind, status=status)
+    name = Path(path).name
+    if Path(name).suffix.lower() not in _SUFFIXES:
+        name = f"{name}.{kind.partition('/')[2]}"
+    return OpenPicture(file=file, path=place, name=name, kind=kind, status=status)
 
 
 def _shrunk(opened: OpenPicture, side: int) -> bytes:
