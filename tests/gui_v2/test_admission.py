@@ -182,6 +182,24 @@ def test_signing_out_ends_one_session_or_all() -> None:
     assert [sessions.role_of(s, {}) for s in (two, guest)] == [None, None]
 
 
+def test_what_one_server_ends_has_ended_at_another_of_the_same_port(tmp_path: Path) -> None:
+    """One may listen at 127.0.0.1 and one at the address in the network, over one archive."""
+    file = tmp_path / "sessions.json"
+    first = Sessions(file)
+    secrets = [first.begin(Role.OWNER) for _ in range(3)]
+    second = Sessions(file)
+    assert [second.role_of(each, {}) for each in secrets] == [Role.OWNER] * 3
+    first.end(secrets[0])
+    assert second.role_of(secrets[0], {}) is None
+    later = second.begin(Role.OWNER)  # writes the file, and brings nothing back
+    assert Sessions(file).role_of(secrets[0], {}) is None
+    assert first.role_of(later, {}) is Role.OWNER
+    second.end_all()
+    assert [first.role_of(each, {}) for each in (*secrets, later)] == [None] * 4
+    first.close()
+    assert [Sessions(file).role_of(each, {}) for each in (*secrets, later)] == [None] * 4
+
+
 def test_a_session_that_is_not_used_ends(tmp_path: Path, clock: Clock) -> None:
     file = tmp_path / "sessions.json"
     sessions = Sessions(file, clock)

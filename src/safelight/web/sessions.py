@@ -59,7 +59,10 @@ class _Session(msgspec.Struct, frozen=True):
 
 
 class Sessions:
-    """Sessions of one address, which outlive the process.
+    """Sessions of one port, which outlive the process.
+
+    Another server may have the same file, at the same port of another address of this machine.
+    Whoever changes it changes it for both: a session that ended at one has ended.
 
     Args:
         file: Where they are kept; None keeps them in memory only.
@@ -70,6 +73,7 @@ class Sessions:
         self._file = file
         self._clock = clock
         self._lock = threading.Lock()
+        self._seen = self._stamp()
         self._known = self._read()
         self._written = self._clock()
 
@@ -82,6 +86,7 @@ class Sessions:
         """
         secret = secrets.token_urlsafe(32)
         with self._lock:
+            self._catch_up()
             own = [key for key, session in self._known.items() if session.role is role]
             for key in sorted(own, key=lambda k: self._known[k].used)[
                 : max(0, len(own) - _MOST + 1)
@@ -101,6 +106,7 @@ class Sessions:
         """
         key, now = _key(secret), self._clock()
         with self._lock:
+            self._catch_up()
             session = self._known.get(key)
             if session is None:
                 return None
@@ -119,6 +125,7 @@ class Sessions:
     def end(self, secret: str) -> None:
         """End one session."""
         with self._lock:
+            self._catch_up()
             if self._known.pop(_key(secret), None) is not None:
                 self._write()
 
@@ -131,8 +138,24 @@ class Sessions:
     def close(self) -> None:
         """Keep when each was used last."""
         with self._lock:
+            self._catch_up()
             if self._known:
                 self._write()
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Return what changes when the file does; empty when there is none."""
+        try:
+            status = None if self._file is None else self._file.stat()
+        except OSError:
+            return ()
+        return () if status is None else (status.st_ino, status.st_mtime_ns, status.st_size)
+
+    def _catch_up(self) -> None:
+        """Read the file again when another server has written it."""
+        stamp = self._stamp()
+        if stamp and stamp != self._seen:
+            self._seen = stamp
+            self._known = self._read()
 
     def _read(self) -> dict[str, _Session]:
         if self._file is None:
@@ -154,6 +177,7 @@ class Sessions:
         try:
             make_folder(self._file.parent)
             replace_file(self._file, msgspec.json.encode(self._known), private=True)
+            self._seen = self._stamp()
         except OSError as error:
             _log.warning("sessions cannot be kept, and end with this server: %s", error)
 
