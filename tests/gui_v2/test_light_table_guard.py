@@ -230,6 +230,17 @@ def test_the_token_opens_by_header_and_by_form(
     assert not any(TOKEN in line for line in messages)
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"link":"\xff"}', b"&" * 5000, b"a=b&" * 5000, b"token=%ff%00", b"token", b"", b"[]"]
+)
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_whatever_is_sent_to_sign_in_is_answered(archive: Path, body: bytes, kind: str) -> None:
+    admission = Admission(tokens={Role.GUEST: TOKEN})
+    with TestClient(create_app(archive, admission=admission), base_url=BASE) as client:
+        answer = client.post("/login", content=body, headers={"content-type": kind})
+        assert answer.status_code in (400, 401)
+
+
 def test_signing_out_ends_the_session_itself(archive: Path) -> None:
     """Not only the browser's memory of it; guests end their own, owners all."""
     admission = Admission(tokens={Role.GUEST: TOKEN})

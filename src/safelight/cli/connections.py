@@ -11,6 +11,7 @@ A request that is sent at once is complete long before 64 others have come.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +19,8 @@ from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from safelight.web.accounts import account_of
 
 __all__ = ["Connection", "ConnectionLimits", "Door"]
 
@@ -197,6 +200,8 @@ class Connection(H11Protocol):
         """Wait for the head of a request."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
+        account = functools.cache(functools.partial(account_of, self.client, self.server))
+        self.app_state = {**self.app_state, "account": account}
         self._door.enter(self)
         self._note_phase()
 

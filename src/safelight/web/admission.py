@@ -90,47 +90,63 @@ class Admission:
             self._links = {**dict(good[-_MOST_LINKS + 1 :]), secret: now + LINK_LIFE}
         return secret
 
-    def by_link(self, given: str) -> str | None:
-        """Return the secret of a new session of an owner; None when the link is not good."""
+    def by_link(self, given: str, account: int | None = None) -> str | None:
+        """Return the secret of a new session of an owner; None when the link is not good.
+
+        Args:
+            given: The link's secret.
+            account: Of this machine that it is opened from; None for who is elsewhere.
+        """
         with self._lock:
             used = [link for link in self._links if _same(given, link)]
             good = any(self._links.pop(link) > self._clock() for link in used)
-        return self.sessions.begin(Role.OWNER) if good else None
+        return self.sessions.begin(Role.OWNER, account=account) if good else None
 
-    def by_token(self, given: str, address: str) -> str | None:
+    def by_token(self, given: str, address: str, account: int | None = None) -> str | None:
         """Return the secret of a new session; None when *given* is no token.
+
+        Args:
+            given: The token.
+            address: Where it comes from.
+            account: As of :meth:`by_link`.
 
         Raises:
             TooManyGuesses: Wrong ones came from *address* just now.
         """
         role = self._role_of_token(given, address)
-        return None if role is None else self.sessions.begin(role, given)
+        return None if role is None else self.sessions.begin(role, given, account)
 
-    def role_of(self, cookie: str, bearer: str, address: str) -> Role | None:
+    def role_of(
+        self, cookie: str, bearer: str, address: str, account: int | None = None
+    ) -> Role | None:
         """Return what a request may do; None when it has nothing that lets in.
 
         Args:
             cookie: The session that its cookie holds, or nothing.
             bearer: What its header holds: a session or a token, or nothing.
             address: Where it comes from.
+            account: Of this machine that it comes from; None for who is elsewhere.
 
         Raises:
             TooManyGuesses: *bearer* is no session, and wrong tokens came from *address* just now.
         """
-        session = self.session_of(cookie, bearer)
+        session = self.session_of(cookie, bearer, account)
         if session is not None:
             return session[1]
         return self._role_of_token(bearer, address) if bearer else None
 
-    def session_of(self, cookie: str, bearer: str) -> tuple[str, Role] | None:
+    def session_of(
+        self, cookie: str, bearer: str, account: int | None = None
+    ) -> tuple[str, Role] | None:
         """Return the session that lets a request in, and as what; None when none does.
 
         Args:
             cookie: As for :meth:`role_of`.
             bearer: As there.
+            account: As there.
         """
         for secret in (cookie, bearer):
-            role = self.sessions.role_of(secret, self.tokens) if secret else None
+            role = self.sessions.role_of(secret, self.tokens, account) if secret else None
             if role is not None:
                 return secret, role
         return None

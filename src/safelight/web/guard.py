@@ -23,6 +23,7 @@ __all__ = [
     "LARGEST_BODY",
     "LOOPBACK",
     "Guard",
+    "account_of_asker",
     "asker_of",
     "cookie_name",
     "is_still_in",
@@ -88,6 +89,12 @@ def role_of(scope: Scope) -> Role | None:
     """Return what who sent a request may do; None before they are let in."""
     role: Role | None = scope.get("state", {}).get("role")
     return role
+
+
+def account_of_asker(scope: Scope) -> int | None:
+    """Return the account of this machine that a request comes from, where that is known."""
+    asked: Callable[[], int | None] | None = scope.get("state", {}).get("account")
+    return asked() if asked is not None else None
 
 
 def is_still_in(scope: Scope) -> bool:
@@ -168,10 +175,12 @@ class Guard:
             kind, _, bearer = headers.get("authorization", "").partition(" ")
             bearer = bearer.strip() if kind.lower() == "bearer" else ""
             client = scope.get("client")
-            shown = session_of(scope), bearer, client[0] if client else ""
+            cookie, address = session_of(scope), client[0] if client else ""
+            account = account_of_asker(scope) if cookie or bearer else None
+            shown = cookie, bearer, address, account
             try:
                 role = self._admission.role_of(*shown)
-                session = self._admission.session_of(*shown[:2])
+                session = self._admission.session_of(cookie, bearer, account)
             except TooManyGuesses as error:
                 return _refused(429, str(error), {"Retry-After": str(error.seconds)})
             if role is not None:

@@ -51,11 +51,14 @@ class _Session(msgspec.Struct, frozen=True):
         token: HMAC-SHA-256 of the token that it was begun with, keyed with the session's secret;
             empty when a link began it. Another token ends it, and it says nothing about the token
             to who does not have the secret.
+        account: User id of the account of this machine that it was begun from, and that alone may
+            use it; None where it came from elsewhere, or the system does not tell.
     """
 
     role: Role
     used: int
     token: str = ""
+    account: int | None = None
 
 
 class Sessions:
@@ -77,12 +80,14 @@ class Sessions:
         self._known = self._read()
         self._written = self._clock()
 
-    def begin(self, role: Role, token: str = "") -> str:
+    def begin(self, role: Role, token: str = "", account: int | None = None) -> str:
         """Begin a session; return its secret: 256 random bits, for a header or a cookie.
 
         Args:
             role: What who has it may do.
             token: What they gave, when it was a token: another one in its place ends the session.
+            account: Of this machine, where they sit at it: a session that another account gets
+                hold of is of no use to it.
         """
         secret = secrets.token_urlsafe(32)
         with self._lock:
@@ -93,22 +98,25 @@ class Sessions:
             ]:
                 del self._known[key]
             proof = _proof(secret, token) if token else ""
-            self._known[_key(secret)] = _Session(role, int(self._clock()), proof)
+            self._known[_key(secret)] = _Session(role, int(self._clock()), proof, account)
             self._write()
         return secret
 
-    def role_of(self, secret: str, tokens: Mapping[Role, str]) -> Role | None:
+    def role_of(
+        self, secret: str, tokens: Mapping[Role, str], account: int | None = None
+    ) -> Role | None:
         """Return what who has *secret* may do; None when there is no such session any more.
 
         Args:
             secret: What :meth:`begin` returned.
             tokens: The token of each role that has one, today.
+            account: Of this machine that shows it; None for who is elsewhere.
         """
         key, now = _key(secret), self._clock()
         with self._lock:
             self._catch_up()
             session = self._known.get(key)
-            if session is None:
+            if session is None or session.account not in (None, account):
                 return None
             today = tokens.get(session.role, "")
             changed = session.token and not (

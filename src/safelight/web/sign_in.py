@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_plus
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -12,12 +12,15 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from safelight.web.admission import Admission, TooManyGuesses
-from safelight.web.guard import cookie_name, role_of, session_of
+from safelight.web.guard import account_of_asker, cookie_name, role_of, session_of
 from safelight.web.roles import GuestRoute
 from safelight.web.sessions import SESSION_LIFE
 from safelight.web.table import LightTable, body_of, json_answer
 
 __all__ = ["routes"]
+
+
+_MOST_FIELDS = 10
 
 
 class _Link(msgspec.Struct):
@@ -39,18 +42,20 @@ def routes(table: LightTable, admission: Admission | None) -> tuple[list[Route],
         """Take a link's secret as JSON, or a token from the form; begin a session."""
         if admission is None:
             return RedirectResponse("/", status_code=303)
+        account = account_of_asker(request.scope)
         if request.headers.get("content-type", "").startswith("application/json"):
             given: _Link = await body_of(request, _Link)
-            session = await run_in_threadpool(admission.by_link, given.link)
+            session = await run_in_threadpool(admission.by_link, given.link, account)
             if session is None:
                 return json_answer({"error": "this link was used, or is older than ten minutes"},
                                    401)  # fmt: skip
             return _signed_in(request, json_answer({"signed_in": True}), session)
         text = (await request.body()).decode("utf-8", "replace")
-        token = parse_qs(text, max_num_fields=10).get("token", [""])[0]
+        fields = dict(part.partition("=")[::2] for part in text.split("&", _MOST_FIELDS))
+        token = unquote_plus(fields.get("token", ""))
         address = request.client.host if request.client else ""
         try:
-            session = await run_in_threadpool(admission.by_token, token, address)
+            session = await run_in_threadpool(admission.by_token, token, address, account)
         except TooManyGuesses as error:
             answer = form(request, f"{str(error).capitalize()}.", 429)
             answer.headers["Retry-After"] = str(error.seconds)

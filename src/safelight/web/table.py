@@ -205,3 +205,5 @@ async def body_of(request: Request, form: type[Any]) -> Any:
         return msgspec.json.decode(await request.body(), type=form)
     except RecursionError as error:
         raise msgspec.ValidationError("the body nests too deep") from error
+    except UnicodeDecodeError as error:
+        raise msgspec.ValidationError(f"the body is no UTF-8: {error}") from error
