@@ -113,7 +113,6 @@ def test_words_are_looked_for_in_the_text_that_a_view_has() -> None:
         ("(" * 80 + "steps=1" + ")" * 80, "nest 50 deep"),
         ("not " * 80 + "steps=1", "nest 50 deep"),
         (" ".join(["fox"] * 151), "150 conditions at most"),
-        (" or ".join(["lora.ink > 0"] * 13), "12 conditions at most that are about LoRAs"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(text: str, message: str) -> None:
@@ -196,3 +195,12 @@ def test_lora_is_a_word_like_others() -> None:
     """Where nothing is compared it is looked for in prompts."""
     for text in ("lora", "a lora", "lora ink"):
         assert "prompt" in compile_filter(text, columns_of_view("images")).columns
+
+
+def test_conditions_about_settings_have_an_end() -> None:
+    """Each is a question of its own, and holds the pictures that it found."""
+    columns = {"sha256": "VARCHAR"}
+    twelve = " or ".join(f"lora.ink > {number}" for number in range(12))
+    assert compile_filter(twelve, columns).sql.count("SELECT") == 12
+    with pytest.raises(FilterError, match="12 conditions at most that are about LoRAs and extras"):
+        compile_filter(f"{twelve} or extra.tiling", columns)

@@ -90,7 +90,7 @@ def test_a_stolen_session_opens_nothing_from_another_account(archive: Path) -> N
                     command, capture_output=True, text=True, check=True
                 ).stdout.strip()
 
+            assert status_for_another("Authorization", f"Bearer {TOKEN}") == "200"
             assert status_for_another("Cookie", f"{name}={secret}") == "401"
             assert status_for_another("Authorization", f"Bearer {secret}") == "401"
-            assert status_for_another("Authorization", f"Bearer {TOKEN}") == "200"
             assert client.get("/api/session").json() == {"role": "owner"}
