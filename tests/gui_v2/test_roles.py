@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
@@ -20,6 +21,7 @@ from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_
 from safelight.learning.ratings import RatingEvent
 from safelight.web import create_app
 from safelight.web.admission import Admission
+from safelight.web.allowance import Allowance
 from safelight.web.held_archive import HeldArchive
 from safelight.web.roles import GuestRoute, is_place, without_places
 from safelight.web.sessions import Role
@@ -272,6 +274,36 @@ def test_what_a_guest_says_is_never_the_owners(asked: dict[str, TestClient], arc
         assert asked[role].post("/api/ratings", json=body).status_code == 200
     kept: list[RatingEvent] = list(Archive(archive).ratings().events())
     assert sorted(each.rater for each in kept) == ["", "ben", "guest"]
+
+
+def test_guests_cannot_fill_the_disk_with_ratings(asked: dict[str, TestClient]) -> None:
+    """What is said is never thrown away; the owner's goes on, and the guests' a while later."""
+
+    def say(role: str, note: str) -> httpx.Response:
+        event = {"event_id": uuid.uuid4().hex, "timestamp": utc_timestamp(), "kind": "note",
+                 "value": note, "image": {"sha256": "e" * 64}}  # fmt: skip
+        answer: httpx.Response = asked[role].post("/api/ratings", json={"events": [event] * 80})
+        return answer
+
+    answers = [say("guest", "x" * 9_000) for _ in range(40)]
+    codes = [answer.status_code for answer in answers]
+    assert 20 <= codes.count(200) <= 24  # 16 MiB
+    assert codes == sorted(codes)
+    assert codes[-1] == 429
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert say("owner", "x" * 9_000).status_code == 200
+
+
+def test_an_allowance_comes_back_slowly() -> None:
+    now = [100.0]
+    allowance = Allowance(1000, 10, lambda: now[0])
+    assert allowance.take(900) == 0
+    assert allowance.take(200) == 10
+    now[0] += 10
+    assert allowance.take(200) == 0
+    now[0] += 1_000_000
+    assert allowance.take(1001) > 0
+    assert allowance.take(1000) == 0
 
 
 def test_guests_are_told_nothing_of_runs(asked: dict[str, TestClient]) -> None:

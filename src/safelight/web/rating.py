@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,14 @@ from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.learning.ratings import KINDS, RatingEvent
 from safelight.timestamps import utc_timestamp
+from safelight.web.allowance import Allowance
 from safelight.web.browse import picture_row
 from safelight.web.heavy_questions import asked
 from safelight.web.questions import NextQuestion, NextSets
@@ -38,6 +41,8 @@ _SETS = {"one": 40, "pair": 24, "four": 24}
 """The page asks for more when 15 are left."""
 
 _DIGITS = 15
+_OF_GUESTS, _OF_GUESTS_A_SECOND = 16 * 2**20, 4 * 2**10
+"""Bytes of what all guests say, at once and every second: 50,000 ratings, and 13 a second."""
 
 
 class _Given(msgspec.Struct):
@@ -69,6 +74,22 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
             event, timestamp=utc_timestamp(now), client_timestamp=event.timestamp
         )
     return event
+
+
+def _refuse_flood(seconds: float) -> None:
+    """Refuse what guests say while they say too much.
+
+    Raises:
+        HTTPException: 429, it may be said again in so many *seconds*.
+    """
+    if seconds:
+        again = math.ceil(seconds)
+        raise HTTPException(
+            429,
+            f"guests say more than {_OF_GUESTS_A_SECOND:,} bytes a second; keep it, and send it"
+            f" again in {again} s",
+            {"Retry-After": str(again)},
+        )
 
 
 def _by_guest(event: RatingEvent) -> RatingEvent:
@@ -111,6 +132,7 @@ def _shown_sets(table: LightTable, told: NextSets, *, fresh: bool) -> list[list[
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser tells and asks about ratings."""
     threads = ThreadPoolExecutor(4, thread_name_prefix="ratings")
+    allowance = Allowance(_OF_GUESTS, _OF_GUESTS_A_SECOND)
 
     async def take(request: Request) -> Response:
         """Write what was said; it is on the disk when this is answered."""
@@ -118,7 +140,9 @@ def routes(table: LightTable) -> list[Route]:
         if len(given.events) > _MOST:
             raise msgspec.ValidationError(f"at most {_MOST} events at a time")
         kept, refused = _split(given)
-        if not is_owner(request):  # the owner's are those without a name
+        if not is_owner(request):
+            _refuse_flood(allowance.take(len(await request.body())))
+            # the owner's are those without a name
             kept = [event if event.rater else _by_guest(event) for event in kept]
         # Threads of their own: a rater must not queue behind readers.
         await asyncio.get_running_loop().run_in_executor(threads, table.ratings.add, *kept)
