@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from safelight.backends.fake import FakeBackend
 from safelight.config import PipelineConfig, read_toml
 from safelight.errors import ConfigError, PlanError, SafelightError, TemplateError
+from safelight.pipeline.engine_choices import refuse_unknown_choices
 from safelight.randomizer import RandomizerPlanResult, plan_variants, repeated_variants
 from safelight.randomizer.draws import Dice
+from safelight.randomizer.plan import Variant
 from safelight.randomizer.plan_bounds import LONGEST_PROMPT, PlanWork
 from safelight.randomizer.spaces import Line, Merged
 from safelight.value_ranges import values_of
@@ -234,6 +240,34 @@ def test_repeats_are_looked_for_in_bounded_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * MEBIBYTE
+
+
+def test_repeats_are_looked_for_in_bounded_work() -> None:
+    """A variant of thousands of axes takes long to be made, however short its text is."""
+    plan = _plan("{|a}" * 2_000, mode="random", draws=10_000)
+    made = 0
+
+    def counted() -> Iterator[Variant]:
+        nonlocal made
+        for variant in plan.variants:
+            made += 1
+            yield variant
+
+    variants: Any = counted()
+    assert repeated_variants(replace(plan, variants=variants)) is None
+    assert made < 2_000
+
+
+def test_more_values_than_can_be_counted_are_none_of_the_engines_choices() -> None:
+    """Python's own length of anything has 63 bits."""
+    data = {
+        "txt2img": {"prompt": f"{{20$${'|'.join(f'w{n}' for n in range(100))}}}", "seed": 1},
+        "randomizer": {"mode": "random", "draws": 2},
+    }
+    config = PipelineConfig.from_mapping(data)
+    plan = plan_variants(config, 1)
+    assert any(axis.size > sys.maxsize for axis in plan.axes)
+    refuse_unknown_choices(FakeBackend(), config, plan)
 
 
 def test_what_hardly_ever_comes_is_not_waited_for() -> None:

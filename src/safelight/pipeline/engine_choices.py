@@ -53,7 +53,7 @@ def _stated_values(
             if path not in swept and isinstance(value, str):
                 yield path, (value,)
     for path, values in swept.items():
-        if len(values) and isinstance(values[0], str):
+        if isinstance(next(iter(values), None), str):  # they may be more than can be counted
             yield path, values
     for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
         yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, str))

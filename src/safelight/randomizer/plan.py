@@ -15,6 +15,8 @@ __all__ = ["Axis", "RandomizerPlanResult", "Variant", "Variants", "repeated_vari
 
 _MOST_COMPARED = 10_000
 _MOST_TEXT = 20_000_000
+_EACH_AXIS = 8
+"""Characters that are made in the time in which one axis has its value chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,7 @@ def repeated_variants(plan: RandomizerPlanResult, most: int = _MOST_COMPARED) ->
     different, characters = set(), 0
     for variant in plan.variants:
         text = json.dumps(variant.config, sort_keys=True, default=str)
-        characters += len(text)
+        characters += len(text) + _EACH_AXIS * len(plan.axes)
         if characters > _MOST_TEXT:
             return None
         different.add(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
