@@ -15,10 +15,11 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from safelight.archive import Answer, Archive
-from safelight.web import create_app
+from safelight.web import create_app, runs
 from safelight.web.admission import Admission
 from safelight.web.held_archive import HeldArchive
 from safelight.web.sessions import Role
+from safelight.web.table import read_body
 from safelight.web.turns import Line
 
 
@@ -150,3 +151,38 @@ def test_who_is_gone_is_passed_over_and_a_line_has_an_end() -> None:
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(ask())).result()
     assert done == [1]
+
+
+def test_configs_that_wait_are_not_read_yet(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of a megabyte takes thirty, and many may wait; a line of them has an end."""
+    app = create_app(archive)
+    go_on = threading.Event()
+    read = 0
+
+    def slow(body: bytes, form: type[Any]) -> Any:
+        nonlocal read
+        read += 1
+        assert go_on.wait(60)
+        return read_body(body, form)
+
+    monkeypatch.setattr(runs, "read_body", slow)
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            config = {"config": {"txt2img": {"prompt": "x"}}}
+            waiting = [
+                asyncio.create_task(client.post("/api/plan", json=config)) for _ in range(80)
+            ]
+            try:
+                refused, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                assert {each.result().status_code for each in refused} == {503}
+                assert read <= 2
+            finally:
+                go_on.set()
+            return [(await each).status_code for each in waiting]
+
+    with ThreadPoolExecutor(1) as thread:
+        codes = thread.submit(lambda: asyncio.run(ask())).result()
+    assert codes.count(200) >= 64
+    assert codes.count(503) == 80 - codes.count(200)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,14 +24,19 @@ from safelight.randomizer import RandomizerPlanResult, plan_variants, repeated_v
 from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.look import known_picture
 from safelight.web.places import engine_names
-from safelight.web.table import LONGEST_FILTER, LightTable, NotThere, body_of, json_answer
+from safelight.web.table import (
+    LONGEST_FILTER,
+    LightTable,
+    NotThere,
+    body_of,
+    json_answer,
+    read_body,
+    sent_body,
+)
 
 __all__ = ["routes"]
 
 _MOST_COMPARED = 1000
-_PLANNED_AT_ONCE = 2
-"""Plans that are made at the same time: each may take some seconds and 200 MB."""
-
 _FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
           "seed", "width", "height", "denoising_strength", "upscaler", "scale")  # fmt: skip
 
@@ -174,7 +178,6 @@ def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about runs."""
-    planning = CapacityLimiter(_PLANNED_AT_ONCE)
 
     def history(request: Request) -> Response:
         q = request.query_params.get("q", "")[:LONGEST_FILTER]
@@ -205,13 +208,18 @@ def routes(table: LightTable) -> list[Route]:
         )  # fmt: skip
 
     async def plan(request: Request) -> Response:
-        given = await body_of(request, _Config)
-        return json_answer(await to_thread.run_sync(_planned, table, given, limiter=planning))
+        body = await sent_body(request)  # read when it is its turn: it takes far more then
+
+        def planned() -> dict[str, Any]:
+            return _planned(table, read_body(body, _Config))
+
+        return json_answer(await table.turns.take_plan(request, planned))
 
     async def start(request: Request) -> Response:
-        given = await body_of(request, _Config)
+        body = await sent_body(request)
 
         def begin() -> dict[str, Any]:
+            given: _Config = read_body(body, _Config)
             config, _ = _read(table, given)
             size = plan_variants(config, 0).plan_size
             if size > LARGE_PLAN and given.yes != size:
@@ -222,7 +230,7 @@ def routes(table: LightTable) -> list[Route]:
             run = table.runs.start(config, size)
             return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
 
-        return json_answer(await to_thread.run_sync(begin, limiter=planning), 202)
+        return json_answer(await table.turns.take_plan(request, begin), 202)
 
     async def go_on(request: Request) -> Response:
         def begin() -> dict[str, Any]:
@@ -230,7 +238,7 @@ def routes(table: LightTable) -> list[Route]:
             run = table.runs.start(config, plan_variants(config, 0).plan_size)
             return {"number": run.number, "title": run.title, "plan_size": run.plan_size}
 
-        return json_answer(await to_thread.run_sync(begin, limiter=planning), 202)
+        return json_answer(await table.turns.take_plan(request, begin), 202)
 
     async def cancel(request: Request) -> Response:
         given = await body_of(request, _Number)

@@ -30,6 +30,9 @@ SLOW, _SLOW_OF_GUESTS = 2, 1
 """Questions about hundreds of pictures at a time, in threads of their own, that one picture does
 not wait for them."""
 
+_PLANNED, _MOST_PLANS = 2, 64
+"""Plans that are made at a time, as each may take some seconds and 200 MB, and that wait."""
+
 _LONGEST = 640
 """Questions that wait in one line: as many as there are connections."""
 
@@ -69,6 +72,7 @@ class Turns:
     def __init__(self) -> None:
         self._owners, self._guests = Line(THREADS), Line(_OF_GUESTS)
         self._owners_slow, self._guests_slow = Line(SLOW), Line(_SLOW_OF_GUESTS)
+        self._plans = Line(_PLANNED, longest=_MOST_PLANS)
         self._apart = CapacityLimiter(math.inf)
 
     async def take(self, request: Request, work: Callable[[Request], T]) -> T:
@@ -81,3 +85,9 @@ class Turns:
         is_owner = role_of(request.scope) is Role.OWNER
         line = self._owners_slow if is_owner else self._guests_slow
         return await line.take(request, lambda: to_thread.run_sync(work, limiter=self._apart))
+
+    async def take_plan(self, request: Request, work: Callable[[], T]) -> T:
+        """Return what *work*, which makes a plan, does in a thread apart."""
+        return await self._plans.take(
+            request, lambda: to_thread.run_sync(work, limiter=self._apart)
+        )
