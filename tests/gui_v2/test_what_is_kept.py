@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from safelight.archive import Answer
+from safelight.archive import Answer, Archive
 from safelight.config import PipelineConfig
 from safelight.controller import PipelineController
 from safelight.errors import ControllerError
+from safelight.learning.learning_record import LearningRecord
 from safelight.pipeline import CancelToken, RunResult
 from safelight.web import create_app, held_archive, run_queue, table
 from safelight.web.held_archive import HeldArchive
@@ -98,6 +99,30 @@ def test_answers_that_are_kept_have_an_end(drawn: Path, monkeypatch: pytest.Monk
     assert 1 < len(archive._answers) < 61
     assert sum(kept.size for kept in archive._answers.values()) <= 60_000
     archive.close()
+
+
+def test_a_page_of_pictures_has_an_end(tmp_path: Path) -> None:
+    """Files may say megabytes of themselves, and their pictures are still found and shown."""
+    config = {"txt2img": {"prompt": "fox " * 100_000, "model": "m" * 100_000}}
+    records = [
+        LearningRecord.from_pipeline_context(
+            config, [config], run_id=f"{n:016x}",
+            outputs=[{
+                "variant": 0, "stage": "txt2img", "path": f"images/{n}.png", "width": 8,
+                "height": 8, "sha256": f"{n:064x}", "pixel_sha256": f"{n + 9:064x}",
+            }],
+        )
+        for n in range(5)
+    ]  # fmt: skip
+    Archive(tmp_path).add_pack([record.to_json().encode() for record in records])
+    with TestClient(create_app(tmp_path), base_url=BASE) as client:
+        told = client.get("/api/pictures", params={"q": "fox"})
+        assert len(told.content) < 5 * 50_000
+        rows = told.json()["rows"]
+        assert [len(row["prompt"]) for row in rows] == [20_001] * 5
+        assert len(client.get("/").content) < 5 * 50_000 + 20_000
+        whole = client.get(f"/api/pictures/{rows[0]['sha256']}").json()
+        assert len(whole["prompt"]) == 400_000
 
 
 def test_records_that_are_kept_have_an_end(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,10 @@ ROW_COLUMNS = (
 _OF_ONE_PICTURE = ("run_id", "place")
 PAGE = 120
 _LARGEST_PAGE = 500
+_LONGEST_TEXT = 20_000
+"""Characters of one text that the grid is given: files may say megabytes, and a page that is too
+large to be taken is not there at all."""
+
 _GROUPS: Mapping[str, str] = {"run": "-timestamp", "prompt": "prompt", "seed": "seed"}
 SORTS: Mapping[str, str] = {
     "-timestamp": "newest first", "timestamp": "oldest first", "-stars": "best rated",
@@ -93,7 +97,15 @@ def picture_rows(
         q, columns=ROW_COLUMNS, sort=sort, limit=limit, after=after or None
     )
     table.pictures.remember((row[0], row[4]) for row in answer.rows)
-    return [picture_row(table, answer.columns, row) for row in answer.rows], answer.after
+    rows = [picture_row(table, answer.columns, [_cut(v) for v in row]) for row in answer.rows]
+    return rows, answer.after
+
+
+def _cut(value: Any) -> Any:
+    """Return *value*, of a text as much as the grid is given; a picture's own page has it all."""
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]}…"
+    return value
 
 
 def behind(table: LightTable, which: str, sort: str) -> str | None:
