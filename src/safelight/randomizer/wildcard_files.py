@@ -1,73 +1,50 @@
 """Wildcard files: which values a wildcard stands for, and the SHA-256 of the files they came from.
 
-The ``dynamicprompts`` library reads the files (.txt, .json, .yaml, nested folders); its rules for
-names hold: ``*`` matches across folders, and a name that matches nothing is searched for in every
-folder below. It is given no path that it could open itself, but files that open only as
-:class:`~safelight.allowed_files.AllowedFiles` has it.
+The rules of the ``dynamicprompts`` library for names hold: ``*`` matches across folders, and a name
+that matches nothing is searched for in every folder below. Files open only as
+:class:`~safelight.allowed_files.AllowedFiles` has it; what is in them ``wildcard_values`` says.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.errors import FileRefused, TemplateError
 from safelight.knobs import did_you_mean
 from safelight.randomizer.wildcard_bounds import MOST_VALUES, FolderBounds, count_lines
-
-if TYPE_CHECKING:
-    from dynamicprompts.wildcards.collection import WildcardCollection
+from safelight.randomizer.wildcard_values import (
+    Unreadable,
+    ValuesRead,
+    WildcardValue,
+    decoded,
+    read_lines,
+    read_structured,
+)
 
 __all__ = ["WildcardFiles", "WildcardValue"]
 
-_log = logging.getLogger(__name__)
 _STRUCTURED = (".json", ".yaml")
+_LONGEST_ASKED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class WildcardValue:
-    """One value of a wildcard: a text, itself perhaps a template, and how often it is drawn."""
+class _Source:
+    """Where the values of one wildcard are.
 
-    text: str
-    weight: float = 1.0
+    Attributes:
+        path: The file.
+        values: What is in it, where it has been read already: not a text file.
+    """
 
-
-class _AllowedFile:
-    """A file as the library sees it: what it asks of a path, and nothing else."""
-
-    def __init__(self, path: Path, files: AllowedFiles) -> None:
-        self.path = path
-        self._files = files
-        self.suffix = path.suffix
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    def with_suffix(self, suffix: str) -> Path:
-        return self.path.with_suffix(suffix)
-
-    def open(self, *, encoding: str, errors: str = "strict") -> TextIO:
-        return io.TextIOWrapper(self.content(), encoding=encoding, errors=errors)
-
-    def content(self) -> io.BufferedReader:
-        return self._files.open(str(self.path))
-
-    def read_text(self, encoding: str) -> str:
-        with self.open(encoding=encoding) as file:
-            return file.read()
-
-    def sha256(self) -> str:
-        with self.content() as file:
-            return file_digest(file, "sha256").hexdigest()
+    path: Path
+    values: ValuesRead | None = None
 
 
 class WildcardFiles:
@@ -75,7 +52,7 @@ class WildcardFiles:
 
     Attributes:
         used: Wildcard name -> SHA-256 (hexadecimal) of the file, for every file asked for.
-        warnings: What the library could not read.
+        warnings: What was left out of the files asked for.
 
     Args:
         folder: The folder; None is none.
@@ -88,32 +65,44 @@ class WildcardFiles:
         self.used: dict[str, str] = {}
         self.warnings: list[str] = []
         self._values: dict[str, tuple[WildcardValue, ...]] = {}
-        self._sources: dict[str, _AllowedFile] = {}
+        self._unreadable: list[str] = []
         self._counted = 0
 
     @cached_property
-    def _collections(self) -> Mapping[str, WildcardCollection]:
+    def _sources(self) -> Mapping[str, _Source]:
         if self.folder is None:
             return {}
-        collections: dict[str, WildcardCollection] = {}
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                bounds = FolderBounds(self.folder)
-                for path in self._files.below(self.folder):
-                    file = _AllowedFile(path, self._files)
-                    bounds.count(path)
-                    if file.suffix in _STRUCTURED:
-                        with file.content() as opened:
-                            bounds.count_structured(opened, path)
-                    inside = path.parent.relative_to(self.folder)
-                    for name, collection in _collections_in(file, inside):
-                        collections[name], self._sources[name] = collection, file
-            except FileRefused as error:
-                message = f"randomizer.wildcards_dir: {str(self.folder)!r} {error}"
-                raise TemplateError(message) from error
-        self.warnings += sorted({f"{self.folder}: {warning.message}" for warning in caught})
-        return collections
+        sources: dict[str, _Source] = {}
+        try:
+            bounds = FolderBounds(self.folder)
+            for path in self._files.below(self.folder):
+                bounds.count(path)
+                inside = path.parent.relative_to(self.folder)
+                if path.suffix == ".txt":
+                    sources[(inside / path.stem).as_posix()] = _Source(path)
+                elif path.suffix in _STRUCTURED:
+                    for name, values in self._structured(path, bounds):
+                        named = f"{inside.as_posix()}/{name}".removeprefix("./")
+                        sources[named] = _Source(path, values)
+        except FileRefused as error:
+            message = f"randomizer.wildcards_dir: {str(self.folder)!r} {error}"
+            raise TemplateError(message) from error
+        return sources
+
+    def _structured(self, path: Path, bounds: FolderBounds) -> Iterator[tuple[str, ValuesRead]]:
+        """Yield what a .json or .yaml file holds; nothing, and note why, if it cannot be read."""
+        with self._files.open(str(path)) as opened:
+            bounds.count_structured(opened, path)
+            opened.seek(0)
+            content = opened.read()
+        try:
+            yield from read_structured(decoded(content, path), path)
+        except Unreadable as error:
+            self._unreadable.append(str(error))
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a wildcard *name*, without reading it."""
+        return len(name) <= _LONGEST_ASKED and bool(self._matches(name))
 
     def values(self, name: str) -> tuple[WildcardValue, ...]:
         """Return the values of wildcard *name* in order; empty when there is no such wildcard.
@@ -127,39 +116,59 @@ class WildcardFiles:
             if matches and not values:
                 raise TemplateError(
                     f"wildcard __{name}__ has no values: {', '.join(matches)} in {self.folder} "
-                    "is empty; put one value on each line"
+                    f"is empty; put one value on each line{self._left_out_of(matches)}"
                 )
             for match in matches:
-                self.used[match] = self._sources[match].sha256()
+                with self._files.open(str(self._sources[match].path)) as file:
+                    self.used[match] = file_digest(file, "sha256").hexdigest()
+            if "*" in name:
+                self._warn(self._unreadable)
             self._values[name] = values
         return self._values[name]
 
+    def _left_out_of(self, matches: Sequence[str]) -> str:
+        """Return what was left out of files that have nothing else, to be appended."""
+        said = [warning for warning in self.warnings for match in matches if match in warning]
+        return "".join(f"; {warning}" for warning in dict.fromkeys(said))
+
     def _matches(self, name: str) -> list[str]:
-        pattern = name.replace("\\", "/").strip("/")
-        matching = [each for each in self._collections if fnmatchcase(each, pattern)]
+        pattern = re.sub(r"[\\/]+", "/", name).strip("/")
+        matching = [each for each in self._sources if fnmatchcase(each, pattern)]
         if not matching and not pattern.startswith("**"):
-            matching = [each for each in self._collections if fnmatchcase(each, f"**/{pattern}")]
+            matching = [each for each in self._sources if fnmatchcase(each, f"**/{pattern}")]
         return sorted(matching)
 
     def _sorted(self, matches: Sequence[str]) -> tuple[WildcardValue, ...]:
         values: dict[WildcardValue, None] = {}
         for match in matches:
-            self._count(match)
-            for item in self._collections[match].get_values():
-                values[WildcardValue(str(item), getattr(item, "weight", 1.0))] = None
+            read = self._read(match)
+            values |= dict.fromkeys(read.values)
+            self._warn(f"wildcard __{match}__: {left}" for left in read.left_out)
         return tuple(sorted(values, key=lambda value: (value.text, value.weight)))
 
-    def _count(self, name: str) -> None:
-        """Count the values of wildcard *name* before they are read.
+    def _warn(self, sentences: Iterable[str]) -> None:
+        self.warnings += [each for each in sentences if each not in self.warnings]
+
+    def _read(self, name: str) -> ValuesRead:
+        """Return what wildcard *name* holds, counted before it is read.
 
         Raises:
-            TemplateError: They are too many.
+            TemplateError: The values are too many, or the file is not UTF-8.
         """
-        if (file := self._sources[name]).suffix == ".txt":
-            with file.content() as opened:
-                self._counted += count_lines(opened, str(file))
-        else:
-            self._counted += sum(1 for _ in self._collections[name].get_values())
+        path, read = self._sources[name].path, self._sources[name].values
+        if read is not None:
+            self._count(len(read.values), name)
+            return read
+        with self._files.open(str(path)) as opened:
+            self._count(count_lines(opened, str(path)), name)
+            opened.seek(0)
+            try:
+                return read_lines(decoded(opened.read(), path), path)
+            except Unreadable as error:
+                raise TemplateError(f"wildcard __{name}__: {error}") from error
+
+    def _count(self, values: int, name: str) -> None:
+        self._counted += values
         if self._counted > MOST_VALUES:
             raise TemplateError(
                 f"wildcard __{name}__: the wildcards of a plan may have {MOST_VALUES:,} values"
@@ -169,7 +178,7 @@ class WildcardFiles:
     def unknown(self, names: Mapping[str, str]) -> TemplateError:
         """Return the error for wildcards that no file has; *names* maps each to its prompt."""
         lines = [
-            f"__{name}__ in {where}{did_you_mean(name, self._collections)}"
+            f"__{name}__ in {where}{did_you_mean(name, self._sources)}"
             for name, where in names.items()
         ]
         if self.folder is None:
@@ -178,22 +187,7 @@ class WildcardFiles:
             hint = f"the folder {self.folder} is missing"
         else:
             hint = f"searched {self.folder}"
+        hint += "".join(f"; {each}" for each in self._unreadable)
         hint += "; __...__ is read as a wildcard, which randomizer.templates = false switches off"
+        hint += ", and \\__ writes the characters"
         return TemplateError(f"unknown wildcard {' and '.join(lines)} ({hint})")
-
-
-def _collections_in(file: _AllowedFile, inside: Path) -> Iterator[tuple[str, WildcardCollection]]:
-    """Yield name -> values of one file; names begin with the folders that it is *inside* of."""
-    seen: Any = file  # by the library, as a path
-    if file.suffix == ".txt":
-        from dynamicprompts.wildcards.collection import WildcardTextFile
-
-        yield (inside / file.path.stem).as_posix(), WildcardTextFile(seen)
-    elif file.suffix in _STRUCTURED:
-        from dynamicprompts.wildcards.collection.structured import parse_structured_file
-
-        try:
-            for name, collection in parse_structured_file(seen):
-                yield f"{inside.as_posix()}/{name}".removeprefix("./"), collection
-        except Exception as error:  # noqa: BLE001 - whatever is in it, the others can be read
-            _log.warning("the wildcard file %s cannot be read: %s", file, error)
