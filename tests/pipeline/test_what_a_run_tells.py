@@ -172,6 +172,24 @@ def test_the_record_has_the_hash_of_every_wildcard_file(tmp_path: Path) -> None:
     assert record.template["prompts"] == {"txt2img.prompt": "a __colours__ apple"}
 
 
+def test_what_a_template_changes_is_told_by_plan_run_and_record(tmp_path: Path) -> None:
+    """Whoever looks at a picture later learns that the prompt is not what was written."""
+    (tmp_path / "w.txt").write_text("red # later\n", "utf-8")
+    config = PipelineConfig.from_mapping(
+        {"txt2img": {"prompt": "{{1girl}} __w__", **SMALL}, "randomizer": {"wildcards_dir": "."}},
+        folder=tmp_path,
+    )
+    told = plan_variants(config, 10).warnings
+    result, record = recorded(config)
+    assert [warning.partition(" at character")[0] for warning in told] == [
+        "txt2img.prompt: '{{1girl}}'",
+        "txt2img.prompt, __w__ > 'red # later': what follows '#' is a comment and was left out,"
+        " '# later'",
+    ]
+    assert set(told) <= set(result.warnings)
+    assert set(told) <= set(record.warnings)
+
+
 def test_a_pack_keeps_every_prompt_as_written() -> None:
     """Not only the first one's."""
     config = {

@@ -21,7 +21,8 @@ from randomizer.small_plans import DATA, WILDCARDS, labels_of, plan_of, prompts_
 from safelight.config import PipelineConfig
 from safelight.errors import TemplateError
 from safelight.randomizer import plan_variants
-from safelight.randomizer.template_syntax import _PlainTemplate, has_syntax
+from safelight.randomizer.template_signs import has_syntax
+from safelight.randomizer.template_syntax import _PlainTemplate
 
 CASES = json.loads((DATA / "dynamicprompts_expand.json").read_text("utf-8"))["cases"]
 
@@ -203,13 +204,13 @@ def test_a_template_that_cannot_be_read_names_the_place(template: str, place: in
 @pytest.mark.parametrize(
     ("template", "place"),
     [
-        ("<lora:foo__bar:0.8>", 10),
-        ("{a|<lora:foo__bar:0.8>}", 13),
-        ("__colors__ <lora:foo__bar:0.8>", 21),
+        ("lora:foo__bar:0.8", 9),
+        ("{a|foo__bar}", 7),
+        ("__colors__ foo__bar:0.8", 15),
         ("a {b|c} _____", 9),
     ],
 )
-def test_underscores_in_a_lora_name_are_pointed_out(template: str, place: int) -> None:
+def test_underscores_without_an_end_are_pointed_out(template: str, place: int) -> None:
     """Whoever wrote a file's name is not looking for a missing brace."""
     with pytest.raises(TemplateError) as caught:
         plan_of(template, wildcards_dir=WILDCARDS)
@@ -226,7 +227,7 @@ def test_underscores_that_make_a_whole_wildcard_are_pointed_out_too() -> None:
         TemplateError,
         match=r"__bar__ .* __\.\.\.__ is read as a wildcard, which randomizer\.templates = false",
     ):
-        plan_of("<lora:foo__bar__baz:0.8>", wildcards_dir=WILDCARDS)
+        plan_of("foo__bar__baz", wildcards_dir=WILDCARDS)
 
 
 def test_a_missing_brace_is_not_blamed_on_a_wildcard() -> None:
@@ -297,7 +298,10 @@ def test_a_comment_is_left_out_and_reported() -> None:
     """``#1`` may be a jersey number: nobody should lose half a prompt without a word."""
     plan = plan_of("{a|b} # not this")
     assert prompts_of(plan) == ["a", "b"]
-    assert plan.warnings == ("txt2img.prompt: what follows '#' is a comment and was left out",)
+    assert plan.warnings == (
+        "txt2img.prompt: what follows '#' is a comment and was left out, '# not this' at character"
+        r" 7; write \# for the character",
+    )
 
 
 def test_a_template_of_a_thousand_million_costs_no_memory() -> None:

@@ -49,7 +49,7 @@ from safelight.randomizer.sweeps import (
     read_sweeps,
     short_name,
 )
-from safelight.randomizer.template_syntax import has_syntax
+from safelight.randomizer.template_signs import is_template
 from safelight.randomizer.templates import Templates
 from safelight.randomizer.text_spaces import Literal, Moment, Node
 from safelight.randomizer.unused_settings import without_effect
@@ -240,7 +240,7 @@ class _Planner:
     def _read(self, text: str, where: str) -> Node:
         if self._expanding:
             return self._templates.read(text, where)
-        if self._mode == "off" and has_syntax(text):
+        if self._mode == "off" and is_template(text):
             self._warnings.append(
                 f"{where}: the mode is off, so template syntax was left as it is; "
                 "add a [randomizer] table to expand it"
@@ -311,10 +311,23 @@ class _Planner:
                 f"there are only {self._space.size:,} combinations for "
                 f"{self._options.draws:,} draws (randomizer.draws), so some come again, {seeds}"
             )
-        self._warnings += without_effect(self._options)
+        self._warnings += [*without_effect(self._options), *self._moving_alone()]
         self._warnings += [
             *self._files.warnings, *self._templates.warnings, *self._rules.warnings
         ]  # fmt: skip
+
+    def _moving_alone(self) -> Iterator[str]:
+        """Yield a warning where choices go along with combinations, of which there is one."""
+        if self._mode != "fanout" or self._space.size > 1:
+            return
+        for where in dict.fromkeys(
+            where for nodes in self._nodes for where, node in nodes.items() if node.moving
+        ):
+            yield (
+                f"{where}: ~ and @ take one value for each combination and make none, and there is"
+                " one combination; leave the sign out for a picture of each value, or set"
+                ' randomizer.mode = "random" with draws'
+            )
 
     # -- which combination --------------------------------------------------------------
 

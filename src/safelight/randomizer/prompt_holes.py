@@ -42,7 +42,7 @@ RESERVED = re.compile(f"[{chr(_FIRST_HOLE)}-{chr(0x10FFFF)}]")
 _FEW = 4
 """Partial matches that are followed at a place without being counted."""
 
-_EDGES = "[]_/*$%"
+_EDGES = "[]_$%\\"
 """Half of a two-character sign; the empty value counts, too, because its neighbours meet."""
 
 
@@ -131,6 +131,7 @@ class Filled(Product, Node):
         super().__init__((body,))
         self._body = body
         self.most_characters, self.steps = body.most_characters + more, 1 + body.steps
+        self.moving = body.moving
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Return the text with its holes filled."""
@@ -148,6 +149,7 @@ class Loop(Product, Node):
         super().__init__((Line(axis.size), body))
         self._axis, self._body = axis, body
         self.most_characters, self.steps = body.most_characters, 1 + body.steps
+        self.moving = body.moving
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Fill the holes of the axis and go on inside."""
@@ -167,6 +169,7 @@ class Beside(Product, Node):
         super().__init__((body,))
         self._axis, self._body, self._start = axis, body, start
         self.most_characters, self.steps = body.most_characters, 1 + body.steps
+        self.moving = body.moving
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Fill the holes with what the source takes now and go on inside."""
@@ -186,6 +189,7 @@ class Branches(Union, Node):
         self._axis, self._ranks, self._bodies = axis, ranks, bodies
         self.most_characters = max(body.most_characters for body in bodies)
         self.steps = 1 + max(body.steps for body in bodies)
+        self.moving = any(body.moving for body in bodies)
 
     def text(self, rank: int, turn: int, moment: Moment) -> str:
         """Note the value that leads to this branch and go on in it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from math import prod
 
@@ -44,7 +44,11 @@ from safelight.randomizer.prompt_holes import (
     refuse_touching,
     shown_prefix,
 )
-from safelight.randomizer.template_syntax import has_syntax
+from safelight.randomizer.template_signs import (
+    NAME_SPAN,
+    has_syntax,
+    is_json,
+)
 from safelight.randomizer.templates import Templates
 from safelight.randomizer.text_spaces import Literal, Moment, Node
 
@@ -52,7 +56,14 @@ __all__ = ["PromptRules"]
 
 _SLOT = re.compile(r"\[\[([^\[\]]+)\]\]")
 _BRACKETS = re.compile(r"\[\[|\]\]")
-_FORMS_SYNTAX = re.compile(r"[{#$%]|__|//|/\*")
+_FORMS_SYNTAX = re.compile(r"[{#$%]|__|\\[\\{}|:_@~!]")
+_IN_JSON = re.compile(r'"|\{\s*\}')
+_BEGINS_JSON = re.compile(rf'\{{(?:\s|{HOLE.pattern})*(?:["}}]|\Z)|\[')
+_BRACKET = re.compile(r"[\[\]{}]")
+_BLANKS = " \t\r\n"
+_SPOILS_JSON = re.compile(r'["\\\x00-\x1f]')
+_LINE_END = re.compile(r"\n")
+_UNPAIRED = re.compile(r"\A[^<]*>|<[^>]*\Z")
 _MOST_STATES = 10_000
 
 _Step = Callable[[str], Node]
@@ -312,9 +323,41 @@ class PromptRules:
         if self._templates is None:
             return self._filled(Literal(text), more)
         refuse_forming(_FORMS_SYNTAX, text, self._values, "template syntax", self._spend)
-        if has_syntax(text):
-            self._refuse_inside(text)
+        if has_syntax(text) and more:
+            if not self._stays_json(text, more):
+                self._refuse_inside(text)
+            if "__" in text:
+                self._refuse_within_names(text)
+            if "#" in text:
+                refuse_forming(_LINE_END, text, self._values, "a comment", self._spend)
         return self._filled(self._templates.read(text, self._where), more)
+
+    def _stays_json(self, text: str, signs: Collection[str]) -> bool:
+        """Return whether *text* is JSON whatever its holes are filled with, which may decide it."""
+        if not self._may_be_json(text, signs):
+            return False
+        for sign in signs:
+            if not is_json(text) or any(map(_SPOILS_JSON.search, self._values(sign))):
+                raise SplitNeeded(sign, "whether the prompt is JSON")
+        return True
+
+    def _may_be_json(self, text: str, signs: Collection[str]) -> bool:
+        """Return whether *text* might be JSON, once its holes are filled with something."""
+        values = "".join("".join(self._values(sign)) for sign in signs)
+        if not _IN_JSON.search(text) and '"' not in values:
+            return False
+        within = text.strip(_BLANKS + "".join(signs))
+        first, last = text.strip(_BLANKS)[:1], text.strip(_BLANKS)[-1:]
+        opens = first in signs and any(_BRACKET.search(value) for value in self._values(first))
+        closes = last in signs and any(_BRACKET.search(value) for value in self._values(last))
+        return (opens or _BEGINS_JSON.match(within) is not None) and (closes or within[-1:] in "]}")
+
+    def _refuse_within_names(self, text: str) -> None:
+        """Split a hole that decides whether ``__`` is in the name of a ``<...>``."""
+        for span in NAME_SPAN.finditer(text):
+            if "__" in span[0] and (hole := HOLE.search(span[0])):
+                raise SplitNeeded(hole[0], "a name in <...>")
+        refuse_forming(_UNPAIRED, text, self._values, "a name in <...>", self._spend)
 
     def _added(self, text: str) -> dict[str, int]:
         """Return how many characters each hole of *text* may add to it, by its sign."""
@@ -340,7 +383,7 @@ class PromptRules:
     def _refuse_inside(self, text: str) -> None:
         """Split the first hole that the parser sees elsewhere than in plain text."""
         holes = HOLE.findall(text)
-        if not holes or self._templates is None:
+        if self._templates is None:
             return
         try:
             command = self._templates.parse(text, self._where)

@@ -1,9 +1,10 @@
 """Template text -> the syntax tree of the ``dynamicprompts`` library.
 
-The library's parser takes a tenth of a second to import and about half a millisecond for every
-option, so templates that hold nothing but texts, ``{a|2::b}`` and plain ``__names__`` are read
-here, into the same tree. A text without any template syntax never meets a parser, and the library
-is not even imported for it.
+Which characters are signs is decided in ``template_signs``; what is none is shielded there, and
+never meets a parser. The library's parser takes a tenth of a second to import and about half a
+millisecond for every option, so templates that hold nothing but texts, ``{a|2::b}`` and plain
+``__names__`` are read here, into the same tree. A text without any template syntax is not read at
+all, and the library is not even imported for it.
 """
 
 from __future__ import annotations
@@ -12,34 +13,30 @@ import re
 from typing import TYPE_CHECKING
 
 from safelight.errors import TemplateError
+from safelight.randomizer.template_signs import SignsRead, is_shielded, read_signs
 
 if TYPE_CHECKING:
     from dynamicprompts.commands import Command
 
-__all__ = ["count_signs", "has_syntax", "needs_library", "parse_template", "unshielded"]
+__all__ = ["count_signs", "needs_library", "parse_template"]
 
-_SYNTAX = re.compile(r"[{#]|__|\$[{$]|%\{")
 _BEYOND = re.compile(r"[#$%~!@/]|__")
 """What makes a text between signs and wildcards a matter for the library."""
 _REAL = r"[+-]?(?:\d+\.\d*|\.\d+)|\d+"
 _WEIGHT = re.compile(rf"[ \t\r\n]*({_REAL})::")
 _WILDCARD = r"(?<!_)__[A-Za-z0-9]+(?:[-_/][A-Za-z0-9]+)*__(?!_)"
-_ANY_SIGN = re.compile(r"[{|}$%~!@]|__|//|/\*")
+_ANY_SIGN = re.compile(r"[{|}$%~!@#]|__|//|/\*")
 _SIGNS = re.compile(rf"([{{|}}]|{_WILDCARD})")
 _BLANKS = " \t\r\n"
-_LONE = re.compile(r"(?<!\$)\$(?![{$])|%(?!\{)")
-_SHIELDS = {"$": "\U0010fffc", "%": "\U0010fffd"}
 _WILDCARD_MARK = "__"
-_UNSHIELD = str.maketrans({shield: sign for sign, shield in _SHIELDS.items()})
-
-
-def has_syntax(text: str) -> bool:
-    """Return whether *text* holds anything that a template parser would act on."""
-    return _SYNTAX.search(text) is not None
 
 
 def needs_library(text: str) -> bool:
-    """Return whether only the library reads *text*, which takes it a millisecond for a sign."""
+    """Return whether only the library reads *text*, which takes it a millisecond for a sign.
+
+    Args:
+        text: With what is no sign shielded.
+    """
     return not _PlainTemplate(text).simple
 
 
@@ -48,29 +45,32 @@ def count_signs(text: str) -> int:
     return len(_ANY_SIGN.findall(text))
 
 
-def unshielded(text: str) -> str:
-    """Return a literal of the tree with its lone ``$`` and ``%`` as they were written."""
-    return text.translate(_UNSHIELD)
+def parse_template(text: str, where: str, signs: SignsRead | None = None) -> Command:
+    """Return the library's syntax tree of *text*; what is no sign in it is shielded.
 
-
-def parse_template(text: str, where: str) -> Command:
-    """Return the library's syntax tree of *text*, with lone ``$`` and ``%`` shielded.
+    Args:
+        text: As written.
+        where: For messages.
+        signs: *text* with its signs told apart, where that is done already.
 
     Raises:
         TemplateError: The text cannot be read; the message has the place.
     """
-    tree = _PlainTemplate(text).tree()
+    signs = signs or read_signs(text)
+    if is_shielded(text):
+        raise TemplateError(f"{where}: the characters U+10FF80 to U+10FFFF must not be in a prompt")
+    tree = _PlainTemplate(signs.text).tree()
     if tree is not None:
         return tree
     from dynamicprompts.parser.parse import parse
     from pyparsing import ParseBaseException
 
     try:
-        return parse(_LONE.sub(lambda match: _SHIELDS[match[0]], text))
+        return parse(signs.text)
     except ParseBaseException as error:
-        raise _unreadable(text, where, error.loc, marks=_marks_are_to_blame(text)) from error
+        raise _unreadable(text, where, signs, error.loc) from error
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
-        raise _unreadable(text, where, 0, marks=_marks_are_to_blame(text)) from error
+        raise _unreadable(text, where, signs, 0) from error
     except RecursionError as error:
         raise TemplateError(f"{where}: the template is nested too deeply") from error
 
@@ -86,18 +86,29 @@ def _marks_are_to_blame(text: str) -> bool:
     return True
 
 
-def _unreadable(text: str, where: str, place: int, *, marks: bool) -> TemplateError:
+def _unreadable(text: str, where: str, signs: SignsRead, place: int) -> TemplateError:
+    place = signs.place(place)
+    marks = _marks_are_to_blame(text)
     if marks:
         place = max(place, text.find(_WILDCARD_MARK, place))
+    said = (
+        f"{where}: the template cannot be read at character {place + 1}, "
+        f"{text[place : place + 40]!r}; "
+    )
+    comment = next((note for note in signs.notes if note.kind == "comment"), None)
+    if comment is not None:
+        said += (
+            f"what follows # at character {comment.place + 1} is a comment, write \\# for the"
+            " character; "
+        )
+    if marks:
         return TemplateError(
-            f"{where}: the template cannot be read at character {place + 1}, "
-            f"{text[place : place + 40]!r}; __...__ is read as a wildcard, and one of them has no "
-            "end or no name (randomizer.templates = false switches that off)"
+            f"{said}__...__ is read as a wildcard, and one of them has no end or no name; write"
+            " \\__ for the characters (randomizer.templates = false switches that off)"
         )
     return TemplateError(
-        f"{where}: the template cannot be read at character {place + 1}, "
-        f"{text[place : place + 40]!r}; check that every {{ has its }} and every __name__ its "
-        "end (randomizer.templates = false takes the text as it is)"
+        f"{said}check that every {{ has its }} and every __name__ its end; write \\{{ for a brace"
+        " (randomizer.templates = false takes the text as it is)"
     )
 
 

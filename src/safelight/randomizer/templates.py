@@ -1,6 +1,6 @@
 """Dynamic-prompt templates as spaces: counted and indexed instead of run.
 
-The ``dynamicprompts`` library parses the template and reads the wildcard files; counting,
+The ``dynamicprompts`` library parses what ``template_syntax`` does not; counting,
 picking and drawing are done here over its syntax tree. That gives the size at once and any
 variant alone, and it avoids two defects of the library: an unknown wildcard makes it loop for
 ever in combinatorial mode (here all unknown wildcards are named before anything is counted),
@@ -17,7 +17,9 @@ The order of variants is the library's combinatorial order. What is chosen on pu
   variant: to its first value in the modes that count (fanout, rotate), drawn in random mode,
   stepping in sequential mode. It never multiplies.
 * ``%{... ... $$ ...}`` multiplies, the wrapper outermost, in every mode.
-* ``#`` starts a comment, which is reported. A ``$`` or ``%`` that begins no syntax is text.
+
+Which characters are signs, comments or text, :mod:`~safelight.randomizer.template_signs` decides.
+What it notices on the way, and what a template changes without a choice, is told in a warning.
 """
 
 from __future__ import annotations
@@ -39,13 +41,17 @@ from safelight.randomizer.plan_bounds import (
     PlanWork,
     refuse_long,
 )
-from safelight.randomizer.template_syntax import (
-    count_signs,
+from safelight.randomizer.template_signs import (
+    Note,
     has_syntax,
-    needs_library,
-    parse_template,
+    is_json,
+    read_signs,
+    separator_text,
+    template_sign_in_json,
     unshielded,
 )
+from safelight.randomizer.template_syntax import count_signs, needs_library, parse_template
+from safelight.randomizer.template_warnings import TemplateWarnings
 from safelight.randomizer.text_spaces import (
     Choice,
     Dependent,
@@ -70,6 +76,8 @@ __all__ = ["Templates"]
 
 _MOST_PATHS = 1_000
 _DEEPEST = 60
+_LONGEST_VALUE = 80
+"""Characters of a value of a wildcard in a message."""
 _NODE, _OPTION = 60, 5
 """What a node, and an option of a choice, count of the work of a plan."""
 
@@ -105,11 +113,7 @@ class _Scope:
 
 
 class Templates:
-    """Turns prompt templates into spaces of texts.
-
-    Attributes:
-        warnings: What was left out or left in place.
-    """
+    """Turns prompt templates into spaces of texts."""
 
     def __init__(
         self,
@@ -129,15 +133,20 @@ class Templates:
         """
         methods = {"random": "random", "sequential": "cycle"}
         self.files = files
-        self.warnings: list[str] = []
         self._method = methods.get(mode, "combinatorial")
         self._keep = keep
         self._unknown: dict[str, str] = {}
-        self._commands: dict[str, Command] = {}
+        self._commands: dict[str, tuple[Command, tuple[Note, ...]]] = {}
         self._literals: dict[str, Literal] = {}
         self._moving = 0
         self._work = work or PlanWork()
+        self._told = TemplateWarnings()
         self._signs = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was left out, left in place, or may not be what was meant, each once."""
+        return self._told.sentences()
 
     def read(self, text: str, where: str) -> Node:
         """Return the space of *text*; a text without template syntax is kept byte for byte.
@@ -147,12 +156,11 @@ class Templates:
                 than a prompt may be.
             PlanError: It stands for too many choices.
         """
-        if not has_syntax(text):
+        if not has_syntax(text) or self._left_alone(text, where):
             return Literal(text)
         self._moving = 0
         command = self.parse(text, where)
-        if "#" in text:
-            self._warn(f"{where}: what follows '#' is a comment and was left out")
+        self._tell(text, where, where)
         try:
             node = self._node(command, _Scope(where=where, method=self._method))
             node.text(0, 0, Moment(0, 0))
@@ -165,24 +173,41 @@ class Templates:
         if self._unknown:
             raise self.files.unknown(self._unknown)
 
+    def _left_alone(self, text: str, where: str, group: str = "") -> bool:
+        """Return whether *text* is JSON, which is taken as it is."""
+        if not is_json(text):
+            return False
+        if meant := template_sign_in_json(text):
+            place, sign = meant
+            self._told.add(
+                group or where,
+                "JSON",
+                f"{where}: the text is JSON and was left as it is, with {sign[:40]!r} at character"
+                f" {place + 1}; for a choice inside JSON use [randomizer.prompt_sr],"
+                " [randomizer.wildcards] or [[slots]]",
+            )
+        return True
+
     def parse(self, text: str, where: str) -> Command:
-        """Return the library's syntax tree of *text*, with lone ``$`` and ``%`` shielded."""
+        """Return the library's syntax tree of *text*, with what is no sign shielded."""
         if text not in self._commands:
             self._work.spend(len(text), where)
-            if needs_library(text):
-                self._signs += count_signs(text)
+            signs = read_signs(text)
+            if needs_library(signs.text):
+                self._signs += count_signs(signs.text)
             if self._signs > MOST_SIGNS:
                 raise TemplateError(
                     f"{where}: the templates of a plan may have {MOST_SIGNS:,} signs where they use"
                     " more than {a|2::b} and __names__; take the rest as a plan of its own"
                 )
-            self._commands[text] = parse_template(text, where)
-        return self._commands[text]
+            self._commands[text] = parse_template(text, where, signs), signs.notes
+        return self._commands[text][0]
 
-    def _warn(self, message: str) -> None:
-        if message not in self.warnings:
-            self._work.spend(len(self.warnings), "warnings of templates")
-            self.warnings.append(message)
+    def _tell(self, text: str, where: str, group: str) -> None:
+        """Tell what was noticed about *text*, once for each *group* of texts alike."""
+        for note in self._commands[text][1]:
+            if note.kind != "name" or self.files.has(note.text.strip("_")):
+                self._told.tell(note, where, group)
 
     def _key(self, scope: _Scope) -> str:
         self._moving += 1
@@ -260,6 +285,14 @@ class Templates:
         if node.size == 1 and not node.moving:
             return node
         how = "first" if self._method == "combinatorial" else self._method
+        if how == "first":
+            self._told.add(
+                f"{scope.where} {scope.prefix}",
+                "first",
+                f"{scope.where}: ${{{command.name}=!...}} has the first of its {node.size:,} values"
+                " in every combination; use [[slots]] for each value in several places, or set"
+                ' randomizer.mode = "random" to draw one',
+            )
         fixed = Moving(node, how, self._key(scope), once=True)
         fixed.moving = how != "first" or node.moving
         return fixed
@@ -329,7 +362,7 @@ class Templates:
             known = len(nodes) == 1 and not slot.name.endswith("__")
             return nodes[0] if known else self._merged(Choice(slot, nodes, weights), scope)
         self._refuse_picking(slot, nodes, high)
-        picks = Picks(slot, nodes, weights, (low, high), unshielded(separator))
+        picks = Picks(slot, nodes, weights, (low, high), separator_text(separator))
         return self._merged(picks, scope)
 
     def _merged(self, node: Choice | Picks, scope: _Scope) -> Node:
@@ -371,7 +404,7 @@ class Templates:
         separator: str = ",",
     ) -> Node:
         path = command.wildcard
-        node = Literal(path) if isinstance(path, str) else self._node(path, scope)
+        node = Literal(unshielded(path)) if isinstance(path, str) else self._node(path, scope)
         inner = replace(scope, variables={**scope.variables, **command.variables})
 
         def find(name: str) -> Node:
@@ -404,7 +437,11 @@ class Templates:
         self._work.spend(_OPTION * len(values), scope.where)
         if not values:
             if self._keep is None or name in self._keep:
-                self._warn(f"{scope.where}: __{name}__ has no values and was left in place")
+                self._told.add(
+                    scope.where,
+                    f"left {name}",
+                    f"{scope.where}: __{name}__ has no values and was left in place",
+                )
             else:
                 self._unknown.setdefault(name, scope.where)
             return Literal(f"__{name}__")
@@ -413,7 +450,11 @@ class Templates:
         if entered in scope.wildcards or len(scope.wildcards) > _DEEPEST:
             names = [each for each, _ in (*scope.wildcards, entered)]
             cycle = " -> ".join(f"__{each}__" for each in names[names.index(name) :])
-            raise TemplateError(f"{scope.where}: a wildcard needs itself: {cycle}")
+            raise TemplateError(
+                f"{scope.where}: a wildcard needs itself: {cycle}; every choice of a plan is"
+                " counted, so take out the line that names it, or write it out as often as it may"
+                " come"
+            )
         inside = replace(
             scope, prefix=f"{slot.name} > ", wildcards=(*scope.wildcards, entered), reading=()
         )
@@ -422,8 +463,16 @@ class Templates:
 
     def _value(self, text: str, scope: _Scope) -> Node:
         if not has_syntax(text):
-            if text not in self._literals:
-                self._literals[text] = Literal(text)
-            return self._literals[text]
-        command = self.parse(text, f"{scope.where}, {scope.prefix}{text!r}")
+            return self._literal(text)
+        where = f"{scope.where}, {scope.prefix}{text[:_LONGEST_VALUE]!r}"
+        group = f"{scope.where}, {scope.prefix.removesuffix(' > ')}"
+        if self._left_alone(text, where, group):
+            return self._literal(text)
+        command = self.parse(text, where)
+        self._tell(text, where, group)
         return self._node(command, replace(scope, numbers={}))
+
+    def _literal(self, text: str) -> Literal:
+        if text not in self._literals:
+            self._literals[text] = Literal(text)
+        return self._literals[text]
