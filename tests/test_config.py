@@ -334,3 +334,135 @@ def test_a_config_as_stated_holds_what_was_said() -> None:
     assert config == PipelineConfig.from_mapping(data, folder=Path("there"))
     assert (config.stated, config.continues) == (data, "r1")
     assert PipelineConfig.from_mapping(data).stated == {}
+
+
+_AS_WRITTEN = [
+    "a cat 🐈 and 𝄞",
+    "a house # red",
+    'a mug that says "tea"',
+    "a 'quoted' one",
+    "a = b == c",
+    "C:\\new\\table \\U0001F408 \\",
+    "two\nlines\n\n[txt2img]\nsteps = 9",
+    "[red, blue]",
+    "{a|b}, {c",
+    "1984",
+    "2024-01-01",
+    "true",
+    "3, steps = 4",
+    "3} # {",
+    '"tea" # and cakes',
+    '"one", "two"',
+    " blanks around\t",
+    "nul \0 and escape \x1b",
+    '""',
+]
+
+
+@pytest.mark.parametrize("text", _AS_WRITTEN)
+def test_a_text_that_is_put_over_a_config_arrives_as_it_is(tmp_path: Path, text: str) -> None:
+    """Sign by sign, whatever it would be in TOML; only what TOML quotes as a whole is unquoted."""
+    path = write(tmp_path / "c.toml", '[txt2img]\nprompt = "a"\nsteps = 3\n')
+    config = PipelineConfig.from_file(path, [f"txt2img.prompt={text}"])
+    assert config.stages["txt2img"]["prompt"] == ("" if text == '""' else text)
+    assert config.stages["txt2img"]["steps"] == 3
+
+
+@given(st.text(), st.sampled_from(["txt2img.prompt", "metadata.note"]))
+def test_no_text_is_changed_on_the_way_into_a_config(text: str, key: str) -> None:
+    """What was dropped would be gone without a word."""
+    quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    for written in (f"{text} (as it is)", quoted):
+        config = PipelineConfig.from_text(b'[txt2img]\nprompt = "a"', [f"{key}={written}"])
+        stage, knob = key.split(".")
+        found = config.metadata[knob] if stage == "metadata" else config.stages["txt2img"][knob]
+        assert found == (text if written is quoted else written)
+
+
+def test_what_follows_a_value_is_not_dropped() -> None:
+    """A comment, a second key: the value is then a text, and the knob says what it wants."""
+    for written in ("3 # quick", "3\ntxt2img.seed = 4", "3, seed = 4", "3,"):
+        with pytest.raises(ConfigError, match=r"txt2img\.steps: must be an integer"):
+            PipelineConfig.from_text(b'[txt2img]\nprompt = "a"', [f"txt2img.steps={written}"])
+
+
+@pytest.mark.parametrize("stated", ['backend = "webui"', '[backend]\nname = "webui"\nurl = "x"'])
+def test_a_part_of_the_backend_that_is_put_keeps_its_engine(stated: str) -> None:
+    """Another address must not mean another engine."""
+    text = f'{stated}\n[txt2img]\nprompt = "a"'.encode()
+    for override in ("backend.url=http://gpu:7860", 'backend={url = "http://gpu:7860"}'):
+        backend = PipelineConfig.from_text(text, [override]).backend
+        assert (backend.name, dict(backend.options)) == ("webui", {"url": "http://gpu:7860"})
+
+
+def test_an_engine_that_is_put_again_keeps_its_options() -> None:
+    """Another engine has none of them."""
+    text = b'[txt2img]\nprompt = "a"\n[backend]\nname = "webui"\nurl = "x"'
+    assert PipelineConfig.from_text(text, ["backend=webui"]).backend.options == {"url": "x"}
+    assert PipelineConfig.from_text(text, ["backend=fake"]).backend.options == {}
+
+
+def test_an_override_finds_a_key_in_either_spelling() -> None:
+    """A sweep is written in quotes, and put over without."""
+    text = b'[txt2img]\nprompt = "a"\n[randomizer.sweep]\n"txt2img.steps" = [1, 2]'
+    config = PipelineConfig.from_text(text, ["randomizer.sweep.txt2img.steps=[9]"])
+    assert config.randomizer.sweep == {"txt2img.steps": (9,)}
+
+
+def test_bytes_that_are_no_utf8_are_not_put_into_a_config() -> None:
+    """They come from the command line of a terminal with another encoding."""
+    with pytest.raises(ConfigError, match="must be UTF-8"):
+        PipelineConfig.from_text(b'[txt2img]\nprompt = "a"', ["txt2img.prompt=caf\udce9"])
+
+
+def test_json_is_known_by_how_it_begins(tmp_path: Path) -> None:
+    """Wherever it comes from; no TOML begins so."""
+    text = ' {"txt2img": {"prompt": "a", "steps": 3}}'
+    for config in (
+        PipelineConfig.from_text(text.encode()),
+        PipelineConfig.from_file(write(tmp_path / "config", text)),
+    ):
+        assert config.stages["txt2img"] == {"prompt": "a", "steps": 3}
+
+
+def test_a_key_that_json_has_twice_is_refused_with_every_place() -> None:
+    """To take the last one would drop what the first one says."""
+    text = (
+        '{"txt2img": {"prompt": "{\\"a\\": [1, 2]}", "steps": 3,\n  "prompt": "b"},\n'
+        ' "randomizer": {"settings": [{}, {"a": 1,\n"a": 2, "\\u0061": 3}]}, "name": "steps"}'
+    )
+    with pytest.raises(ConfigError) as caught:
+        PipelineConfig.from_text(text.encode())
+    assert [(fault.path, fault.message) for fault in caught.value.faults] == [
+        (
+            "txt2img.prompt",
+            "is there 2 times, in line 1, column 14 and line 2, column 3; leave one",
+        ),
+        (
+            "randomizer.settings[1].a",
+            "is there 3 times, in line 3, column 35 and line 4, column 1 and line 4, column 9;"
+            " leave one",
+        ),
+    ]
+
+
+def test_every_swept_picture_is_there_before_anything_runs(tmp_path: Path) -> None:
+    """All that are missing are told at once, each once; none is opened for that."""
+    (tmp_path / "there.png").mkdir()
+    (tmp_path / "a.png").touch(mode=0)
+    text = """
+        [img2img]
+        [[randomizer.settings]]
+        "img2img.mask" = "m.png"
+        [randomizer.sweep]
+        "img2img.init_image" = ["a.png", "b.png", "b.png", "there.png"]
+    """
+    with pytest.raises(ConfigError) as caught:
+        PipelineConfig.from_text(text.encode(), folder=tmp_path)
+    assert [(fault.path, fault.message) for fault in caught.value.faults] == [
+        ("randomizer.sweep.img2img.init_image", f"no such file: {tmp_path / name}")
+        for name in ("b.png", "there.png")
+    ] + [("randomizer.settings[0].img2img.mask", f"no such file: {tmp_path / 'm.png'}")]
+    PipelineConfig.from_text(
+        text.encode(), ['randomizer.mode="off"', "img2img.init_image=a.png"], folder=tmp_path
+    )

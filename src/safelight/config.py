@@ -6,10 +6,8 @@ in the file, the rule and the value. Nothing is coerced and nothing is dropped.
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +15,8 @@ from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.config_check import BackendChoice, check_config, plain
-from safelight.errors import ConfigError, ConfigFault
+from safelight.config_source import STANDARD_INPUT, put_over, read_source, read_toml
+from safelight.errors import ConfigError, ConfigFault, FileRefused
 from safelight.knobs import FILE_KNOBS, INHERITED_BY_IMG2IMG, Stage
 from safelight.randomizer_config import (
     MatrixSlot,
@@ -30,6 +29,7 @@ from safelight.randomizer_config import (
     TokenValues,
     WildcardTokens,
 )
+from safelight.value_ranges import values_of
 
 __all__ = [
     "BackendChoice",
@@ -49,11 +49,6 @@ __all__ = [
 ]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_MOST_DOTS = 100
-_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
-_LONG_KEY = re.compile(
-    rf"(?<![A-Za-z0-9_-])(?>{_NAME})(?:[ \t]*\.[ \t]*(?>{_NAME})){{{_MOST_DOTS}}}"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +122,7 @@ class PipelineConfig:
 
     @staticmethod
     def from_file(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
-        """Read a TOML file, or a JSON file when its name ends in ``.json``.
+        """Read a TOML file, or a JSON file, which begins with ``{``.
 
         Args:
             path: The file.
@@ -137,18 +132,81 @@ class PipelineConfig:
             ConfigError: The file is missing, unreadable, not TOML or JSON, breaks rules, or names
                 an ``init_image`` or ``mask`` that is not there.
         """
-        data = _load(path)
-        _override(data, overrides)
-        config = PipelineConfig.as_stated(data, folder=path.parent, source=str(path))
-        missing = [
-            ConfigFault(path=f"{stage}.{knob}", message=f"no such file: {config.folder / name}")
-            for stage, knobs in config.stages.items()
-            for knob in FILE_KNOBS
-            if (name := knobs.get(knob)) and not (config.folder / name).is_file()
-        ]
-        if missing:
-            raise ConfigError(missing, source=str(path))
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise ConfigError("no such file; check the path", source=str(path)) from None
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error}", source=str(path)) from error
+        return PipelineConfig._of_text(
+            data, overrides, path.parent, str(path), is_json=path.suffix.lower() == ".json"
+        )
+
+    @staticmethod
+    def from_text(
+        data: bytes,
+        overrides: Sequence[str] = (),
+        *,
+        folder: Path = Path(),
+        source: str = STANDARD_INPUT,
+    ) -> PipelineConfig:
+        """Read a config that is in no file, TOML or JSON.
+
+        Args:
+            data: What it says, UTF-8.
+            overrides: As in :meth:`from_file`.
+            folder: Where relative paths start.
+            source: What to call it in messages.
+
+        Raises:
+            ConfigError: As :meth:`from_file`.
+        """
+        return PipelineConfig._of_text(data, overrides, folder, source)
+
+    @staticmethod
+    def _of_text(
+        data: bytes, overrides: Sequence[str], folder: Path, source: str, is_json: bool = False
+    ) -> PipelineConfig:
+        stated = read_source(data, source=source, is_json=is_json)
+        put_over(stated, overrides)
+        config = PipelineConfig.as_stated(stated, folder=folder, source=source)
+        if missing := list(config.missing_pictures()):
+            raise ConfigError(missing, source=source)
         return config
+
+    def named_pictures(self) -> Iterator[tuple[str, str]]:
+        """Yield (path in the config, name) of every picture that it names, each once."""
+        seen: set[str] = set()
+        for path, name in self._every_picture():
+            if name not in seen:
+                seen.add(name)
+                yield path, name
+
+    def _every_picture(self) -> Iterator[tuple[str, str]]:
+        for stage, knobs in self.stages.items():
+            yield from ((f"{stage}.{knob}", knobs[knob]) for knob in FILE_KNOBS if knob in knobs)
+        for path, values in self.randomizer.sweep.items():
+            if path.partition(".")[2] in FILE_KNOBS:
+                yield from ((f"randomizer.sweep.{path}", str(v)) for v in values_of(values, "text"))
+        for place, setting in enumerate(self.randomizer.settings):
+            for path, value in setting.items():
+                if path.partition(".")[2] in FILE_KNOBS:
+                    yield f"randomizer.settings[{place}].{path}", str(value)
+
+    def missing_pictures(self) -> Iterator[ConfigFault]:
+        """Yield a fault for every picture that it names and that is not there.
+
+        None is opened: whoever draws reads it. What may not be named is no fault of this kind.
+        """
+        for path, name in self.named_pictures():
+            if path.startswith("randomizer.") and self.randomizer.mode == "off":
+                continue
+            try:
+                place = self.files.place(name, self.folder)
+            except FileRefused:
+                continue
+            if not os.path.isfile(place):  # noqa: PTH113 - a name of any length is no error
+                yield ConfigFault(path=path, message=f"no such file: {place}")
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the stages as plain, freshly made dicts: the record's ``base_config``."""
@@ -161,76 +219,3 @@ def inherited_by_img2img(stages: Mapping[Stage, Mapping[str, Any]]) -> dict[str,
     return {
         name: drawn[name] for name in INHERITED_BY_IMG2IMG if name in drawn and name not in redrawn
     }
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError("no such file; check the path", source=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", source=str(path)) from error
-    if not text.strip():
-        raise ConfigError(
-            "the file is empty; it needs at least one stage, such as [txt2img]", source=str(path)
-        )
-    if path.suffix.lower() == ".json":
-        try:
-            data = json.loads(text)
-        except RecursionError as error:
-            raise ConfigError("is not JSON: it nests too deep", source=str(path)) from error
-        except ValueError as error:
-            raise ConfigError(f"is not JSON: {error}", source=str(path)) from error
-        if not isinstance(data, dict):
-            raise ConfigError("a JSON config must be an object", source=str(path))
-        return data
-    return read_toml(text, source=str(path))
-
-
-def read_toml(text: str, *, source: str = "") -> dict[str, Any]:
-    """Return what a config in TOML says.
-
-    Args:
-        text: The config.
-        source: File name for messages.
-
-    Raises:
-        ConfigError: It is not TOML, or nests too deep.
-    """
-    if (key := _LONG_KEY.search(text)) is not None:  # takes its length squared to be read
-        raise ConfigError(
-            f"a key may have {_MOST_DOTS} parts, and {key[0][:40]!r}… has more", source=source
-        )
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ConfigError("is not TOML: it nests too deep", source=source) from error
-    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
-        raise ConfigError(f"is not TOML: {error}", source=source) from error
-
-
-def _override(data: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Put ``a.b=value`` texts over *data*; a value that is not TOML is taken as plain text."""
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(f"an override must look like txt2img.steps=30, got {override!r}")
-        try:
-            addition = tomllib.loads(f"{key}={text}")
-        except (ValueError, RecursionError):
-            try:
-                addition = tomllib.loads(f"{key}={json.dumps(text)}")
-            except (ValueError, RecursionError):
-                raise ConfigError(
-                    f"an override must look like txt2img.steps=30, got {override!r}"
-                ) from None
-        _merge(data, addition)
-
-
-def _merge(data: dict[str, Any], addition: Mapping[str, Any]) -> None:
-    for key, value in addition.items():
-        present = data.get(key)
-        if isinstance(value, dict) and isinstance(present, dict):
-            _merge(present, value)
-        else:
-            data[key] = value

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import safelight as package
-from command_line import Safelight
+from command_line import Safelight, call
+from safelight.application.config_text import toml_text
 from safelight.learning import LearningRecord, read_records
 
 CONFIG = """
@@ -412,3 +413,57 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     seeds = [(c["txt2img"]["prompt"], c["txt2img"]["cfg_scale"], c["txt2img"]["seed"])
              for c in record.variant_configs]  # fmt: skip
     assert len(set(seeds)) == 40
+
+
+def test_what_is_put_over_a_run_that_goes_on_is_not_dropped(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """The engine may be told otherwise; another plan is refused, as it is with the file."""
+    safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["red"]}')
+    other = safelight("run", "--resume", "last", "--set", "txt2img.steps=9")
+    assert other.exit_code == 1
+    assert "the config is not that of run" in other.output
+    resumed = safelight("run", "--resume", "last", "--set", "backend.fail_on=[]")
+    assert "completed: 4 pictures" in resumed.output
+
+
+@pytest.mark.parametrize("form", ["toml", "json"])
+def test_a_config_from_standard_input_runs_and_goes_on(
+    safelight: Safelight, tmp_path: Path, form: str
+) -> None:
+    """Its names start in the current folder, and the run needs it no second time."""
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "in.png")
+    config = {
+        "backend": {"name": "fake", "fail_on": ["b"]},
+        "img2img": {"prompt": ["a", "b"], "steps": 1, "init_image": "in.png"},
+        "randomizer": {},
+    }
+    text = json.dumps(config) if form == "json" else toml_text(config)
+    planned = call("plan", "-", typed=text)
+    assert "2 variants through img2img" in planned.output, planned.output
+    drawn = call("run", "-", typed=text)
+    assert drawn.exit_code == 3, drawn.output
+    assert "go on     safelight run --resume" in drawn.output
+    resumed = call("run", "--resume", "last", "--set", "backend.fail_on=[]")
+    assert "completed: 2 pictures" in resumed.output, resumed.output
+    again = call("run", "-", "--resume", "last", typed=text)
+    assert "nothing is missing" in again.output, again.output
+
+
+def test_a_config_with_a_secret_from_standard_input_is_asked_for_by_its_name(
+    safelight: Safelight,
+) -> None:
+    """What is said of going on can be typed as it is."""
+    text = 'backend = {name = "fake", fail_on = ["b"]}\n[txt2img]\nprompt = ["a", "b"]\n'
+    text += 'steps = 1\nextra = {api_key = "abc"}\n[randomizer]\n'
+    drawn = call("run", "-", typed=text)
+    assert "go on     safelight run - --resume" in drawn.output, drawn.output
+
+
+def test_standard_input_holds_one_config(safelight: Safelight) -> None:
+    """To read it twice would find nothing; its faults are told under its name."""
+    assert "give - once" in call("run", "-", "-", typed="").output
+    assert "standard input: the file is empty" in call("plan", "-", typed="").output
+    faulty = call("plan", "-", typed="[txt2img]\nsteps = 0")
+    assert faulty.exit_code == 2
+    assert "standard input: txt2img.steps: must be" in faulty.output

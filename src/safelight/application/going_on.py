@@ -11,7 +11,8 @@ from typing import Any
 from safelight.application.engine_list import NO_ENGINES, EngineList
 from safelight.application.jobs import Job, ready_config, ready_job
 from safelight.archive import Archive
-from safelight.config import PipelineConfig
+from safelight.config import PipelineConfig, plain
+from safelight.config_source import put_over
 from safelight.errors import ArchiveError, ConfigError, RecordError
 from safelight.learning import LearningRecord
 from safelight.learning.snapshot import plain_snapshot, plain_values
@@ -45,6 +46,7 @@ def job_of_run(
     *,
     ask: bool = True,
     engines: EngineList = NO_ENGINES,
+    text: bytes | None = None,
 ) -> Job:
     """Return the job that *record* is a run of.
 
@@ -52,16 +54,20 @@ def job_of_run(
         record: The run.
         archive: The archive folder.
         path: The config file; None takes the config from the run's journal.
-        overrides: ``stage.knob=value`` texts, as they were given the first time.
+        overrides: ``stage.knob=value`` texts. Over a file, as they were given the first time; the
+            journal has those, and what differs in the engine only may be put over it.
         environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
         engines: The user's list; of a config out of the journal it alone says where requests go.
+        text: What the config says, where *path* is no file.
 
     Raises:
         ConfigError: The config is at fault, or the journal does not hold it.
     """
     if path is not None:
-        return ready_job(path, overrides, record.plan_seed, environ, ask=ask, engines=engines)
+        return ready_job(
+            path, overrides, record.plan_seed, environ, ask=ask, engines=engines, text=text
+        )
     try:
         stated = stated_config(record, archive)
     except RecordError as error:
@@ -74,7 +80,9 @@ def job_of_run(
             f" secret); give it as well: safelight run CONFIG --resume {record.run_id}"
         )
     source = f"the journal of run {record.run_id}"
-    config = PipelineConfig.as_stated(stated[0], folder=stated[1], source=source)
+    said = plain(stated[0])
+    put_over(said, overrides)
+    config = PipelineConfig.as_stated(said, folder=stated[1], source=source)
     try:
         config = replace(config, backend=engines.as_listed(config.backend))
     except ConfigError as error:

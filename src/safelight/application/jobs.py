@@ -13,6 +13,7 @@ from typing import Any
 from safelight.application.engine_list import NO_ENGINES, EngineList
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
+from safelight.config_source import STANDARD_INPUT
 from safelight.errors import BackendError, BackendUnavailable, ConfigError, SafelightError
 from safelight.pipeline.backend import Backend, Closes
 from safelight.pipeline.engine_choices import refuse_unknown_choices
@@ -60,6 +61,7 @@ def ready_job(
     *,
     ask: bool = True,
     engines: EngineList = NO_ENGINES,
+    text: bytes | None = None,
 ) -> Job:
     """Check everything about a config that can be checked without drawing.
 
@@ -72,12 +74,17 @@ def ready_job(
         environ: The environment, for what the config takes from there.
         ask: Whether to ask the engine that the config names what it has.
         engines: The user's list.
+        text: What the config says, where it is in no file; relative names in it then start in the
+            current folder.
 
     Raises:
         ConfigError: Something is at fault; the message names the file.
     """
-    config = PipelineConfig.from_file(path, overrides)
-    return ready_config(config, str(path), seed, environ, ask=ask, engines=engines)
+    if text is None:
+        config, source = PipelineConfig.from_file(path, overrides), str(path)
+    else:
+        config, source = PipelineConfig.from_text(text, overrides), STANDARD_INPUT
+    return ready_config(config, source, seed, environ, ask=ask, engines=engines)
 
 
 def ready_config(
@@ -113,6 +120,8 @@ def ready_config(
             config = replace(config, backend=engines.of_command(config.backend))
         if backend is None:
             backend = engine_for(config, environ)
+        if missing := list(config.missing_pictures()):
+            raise ConfigError(missing)
         plan = plan_variants(config, plan_seed)
         with suppress(BackendUnavailable):
             if ask:

@@ -19,8 +19,6 @@ from safelight.archive_layout import pictures_folder
 from safelight.backends import option_kinds
 from safelight.config import BackendChoice, PipelineConfig
 from safelight.errors import ConfigError, ConfigFault, FileRefused
-from safelight.knobs import FILE_KNOBS
-from safelight.value_ranges import values_of
 
 __all__ = ["PageConfigs"]
 
@@ -110,7 +108,7 @@ def _short(fault: ConfigFault) -> ConfigFault:
 
 def _file_faults(config: PipelineConfig, files: AllowedFiles) -> Iterator[ConfigFault]:
     """Yield a fault for every picture and every folder of wildcards that may not be named."""
-    for path, name in _named_pictures(config):
+    for path, name in config.named_pictures():
         try:
             files.open(name, config.folder).close()
         except FileRefused as error:
@@ -118,27 +116,6 @@ def _file_faults(config: PipelineConfig, files: AllowedFiles) -> Iterator[Config
     wildcards = config.randomizer.wildcards_dir
     if wildcards is not None and not _may_be_folder(wildcards, config.folder, files):
         yield ConfigFault(path="randomizer.wildcards_dir", message=f"{wildcards!r} {RULE}")
-
-
-def _named_pictures(config: PipelineConfig) -> Iterator[tuple[str, str]]:
-    """Yield (path in the config, name) of every picture that it names, each once."""
-    seen: set[str] = set()
-    for path, name in _every_picture(config):
-        if name not in seen:
-            seen.add(name)
-            yield path, name
-
-
-def _every_picture(config: PipelineConfig) -> Iterator[tuple[str, str]]:
-    for stage, knobs in config.stages.items():
-        yield from ((f"{stage}.{knob}", knobs[knob]) for knob in FILE_KNOBS if knob in knobs)
-    for path, values in config.randomizer.sweep.items():
-        if path.partition(".")[2] in FILE_KNOBS:
-            yield from ((f"randomizer.sweep.{path}", str(v)) for v in values_of(values, "text"))
-    for place, setting in enumerate(config.randomizer.settings):
-        for path, value in setting.items():
-            if path.partition(".")[2] in FILE_KNOBS:
-                yield f"randomizer.settings[{place}].{path}", str(value)
 
 
 def _option_faults(

@@ -25,6 +25,7 @@ from safelight.cli.options import (
     archive_option,
     archive_words,
     ask_for_large_plan,
+    config_text,
     engine_list,
     json_option,
     override_option,
@@ -112,13 +113,15 @@ def command(
     safelight rate --next, and safelight effects.
     """
     ask = not request.choice.servers
-    stated = ready_job(config, overrides, 0, os.environ, ask=ask, engines=engine_list())
+    stated = ready_job(
+        config, overrides, 0, os.environ, ask=ask, engines=engine_list(), text=config_text(config)
+    )
     try:
         plan = learning_plan(stated, knobs, design=design, runs=runs, prompts=prompts, seeds=seeds)
         whole = learning_config(stated, plan)
-        checked = PipelineConfig.as_stated(whole, folder=stated.config.folder, source=str(config))
+        checked = PipelineConfig.as_stated(whole, folder=stated.config.folder, source=stated.source)
         job = ready_config(
-            checked, str(config), plan.first_seed, os.environ, ask=ask,
+            checked, stated.source, plan.first_seed, os.environ, ask=ask,
             backend=stated.backend, engines=engine_list(),
         )  # fmt: skip
         cost = cost_of(plan_timings(plan, job.backend.name), request.archive)

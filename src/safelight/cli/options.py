@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safelight.config_source import STANDARD_INPUT
 from safelight.randomizer_config import LARGE_PLAN
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = [
     "archive_words",
     "ask_for_large_plan",
     "check_archive",
+    "config_text",
+    "config_words",
     "engine_choice_options",
     "engine_list",
     "engine_option",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 
+_STANDARD_INPUT = "-"
 _VARIABLE, _USUAL = "SAFELIGHT_ARCHIVE", Path("safelight")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -56,6 +60,16 @@ def archive_words(path: Path) -> str:
     if path == usual:
         return ""
     return f" --archive {_quoted(str(path))}"
+
+
+def config_text(path: Path) -> bytes | None:
+    """Return what standard input holds where *path* is ``-``; None for a file."""
+    return sys.stdin.buffer.read() if str(path) == _STANDARD_INPUT else None
+
+
+def config_words(source: str) -> str:
+    """Return what a command needs to be told to find the config of a job, a blank after it."""
+    return f"{_STANDARD_INPUT if source == STANDARD_INPUT else _quoted(source)} "
 
 
 def _quoted(word: str) -> str:
@@ -109,7 +123,8 @@ override_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Put a value over the config's, as --set txt2img.steps=30; may be repeated.",
+    help="Put a value over the config's, as --set txt2img.steps=30; may be repeated. What is no"
+    " value of TOML is plain text.",
 )
 engine_option = click.option(
     "--option",

@@ -19,7 +19,13 @@ from safelight.cli.headed_table import (
     terminal_width,
     wrapped,
 )
-from safelight.cli.options import engine_list, json_option, override_option, seed_option
+from safelight.cli.options import (
+    config_text,
+    engine_list,
+    json_option,
+    override_option,
+    seed_option,
+)
 from safelight.cli.terminal import say, say_text
 from safelight.config import PipelineConfig, plain
 from safelight.escaped_output import escaped_line
@@ -41,8 +47,13 @@ from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variant
 def command(
     config: Path, overrides: tuple[str, ...], seed: int | None, first: int, as_json: bool
 ) -> None:
-    """Show what CONFIG would draw, without drawing it: the size and the first variants."""
-    job = ready_job(config, overrides, seed, os.environ, engines=engine_list())
+    """Show what CONFIG would draw, without drawing it: the size and the first variants.
+
+    A CONFIG of - is read from standard input, TOML or JSON.
+    """
+    job = ready_job(
+        config, overrides, seed, os.environ, engines=engine_list(), text=config_text(config)
+    )
     variants = list(itertools.islice(job.plan.variants, first))
     if as_json:
         say_text(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))

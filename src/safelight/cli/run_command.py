@@ -17,6 +17,7 @@ from safelight.application.jobs import Job, ready_job
 from safelight.cli.options import (
     archive_option,
     ask_for_large_plan,
+    config_text,
     engine_list,
     json_option,
     override_option,
@@ -59,10 +60,11 @@ def command(
 ) -> None:
     """Draw what each CONFIG asks for, and record what ran.
 
-    What the archive holds already, equal in every knob, is not drawn again. Every config is
-    checked before the first one runs. Ctrl-C stops after the current step, with the record
-    written; a second Ctrl-C stops at once; --resume goes on. Exit status: 0 all drawn,
-    1 nothing drawn, 2 a config is at fault, 3 some variants failed, 130 stopped.
+    A CONFIG of - is read from standard input, TOML or JSON. What the archive holds already, equal
+    in every knob, is not drawn again. Every config is checked before the first one runs. Ctrl-C
+    stops after the current step, with the record written; a second Ctrl-C stops at once; --resume
+    goes on. Exit status: 0 all drawn, 1 nothing drawn, 2 a config is at fault, 3 some variants
+    failed, 130 stopped.
     """
     statuses: list[str] = []
     jobs: list[Job] = []
@@ -79,14 +81,18 @@ def command(
             record = archive.record(run)
             jobs = [
                 job_of_run(
-                    record, archive.path, config, overrides, os.environ, ask=ask, engines=engines
+                    record, archive.path, config, overrides, os.environ, ask=ask, engines=engines,
+                    text=None if config is None else config_text(config),
                 )
-            ]
+            ]  # fmt: skip
         else:
             jobs = [
-                ready_job(path, overrides, seed, os.environ, ask=ask, engines=engines)
+                ready_job(
+                    path, overrides, seed, os.environ, ask=ask, engines=engines,
+                    text=config_text(path),
+                )
                 for path in configs
-            ]
+            ]  # fmt: skip
         if dry_run:
             for job in jobs:
                 _show_plan(job, request.as_json)
@@ -125,5 +131,7 @@ def _refuse_odd_requests(
         raise click.UsageError("--resume tries again what failed, too: give one of the two")
     if not configs and not (resume or retry_failed):
         raise click.UsageError("Missing argument 'CONFIG...'.")
+    if sum(str(path) == "-" for path in configs) > 1:
+        raise click.UsageError("standard input holds one config: give - once")
     if (resume or retry_failed) and (len(configs) > 1 or seed is not None):
         raise click.UsageError("one run goes on at a time, with the seed that it began with")

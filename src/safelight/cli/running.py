@@ -23,7 +23,7 @@ from safelight.application.going_on import resume_note
 from safelight.application.jobs import Job
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
-from safelight.cli.options import archive_words, engine_choice_options
+from safelight.cli.options import archive_words, config_words, engine_choice_options
 from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.cli.run_traces import RunTraces
@@ -164,7 +164,7 @@ def _run_on(
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
         tell(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(request.choice)}")
     resume = resume_note(job.config)
-    again = "safelight run " if resume is not None else f"safelight run {job.source} "
+    again = "safelight run " if resume is not None else f"safelight run {config_words(job.source)}"
     statuses: list[str] = []
     reports: list[str] = []
     beside: list[str] = []
