@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safelight.config import PipelineConfig, plain
 from safelight.errors import ConfigError
 from safelight.knobs import KNOBS, STAGES, knob_fault
+from safelight.randomizer import plan_variants
 
 MINIMAL: dict[str, Any] = {"txt2img": {"prompt": "a cat"}}
 
@@ -466,3 +467,51 @@ def test_every_swept_picture_is_there_before_anything_runs(tmp_path: Path) -> No
     PipelineConfig.from_text(
         text.encode(), ['randomizer.mode="off"', "img2img.init_image=a.png"], folder=tmp_path
     )
+
+
+def test_a_rule_that_lacks_a_side_is_told() -> None:
+    """It does nothing, as in presets of other tools, and nobody is left to find that out."""
+    config = PipelineConfig.from_mapping(
+        {
+            **MINIMAL,
+            "randomizer": {
+                "prompt_sr": {"rules": ["a => ", {"search": "b", "replacements": []}, "=> x"]},
+                "wildcards": {"tokens": ["mood:", {"token": "", "values": ["x"]}, "m: a | "]},
+                "matrix": {"slots": [{"name": "x", "values": []}, {"name": "y", "values": [""]}]},
+            },
+        }
+    )
+    randomizer = "randomizer."
+    assert [w.removeprefix(randomizer).partition(",")[0] for w in config.warnings] == [
+        "prompt_sr.rules[0]: nothing stands after '=>'",
+        "prompt_sr.rules[1]: has no replacements",
+        "prompt_sr.rules[2]: has no search",
+        "wildcards.tokens[0]: nothing stands after ':'",
+        "wildcards.tokens[1]: has no token",
+        "wildcards.tokens[2]: nothing stands beside a '|'",
+        "matrix.slots[0]: has no values",
+    ]
+    assert '{ search = "a", replacements = [""] }' in config.warnings[0]
+    assert [slot.values for slot in config.randomizer.matrix.slots] == [("",)]
+    assert set(config.warnings) <= set(plan_variants(config).warnings)
+
+
+def test_settings_may_be_nested_or_dotted() -> None:
+    """As sweeps may; what a quoted key of an engine's own holds stays whole."""
+    nested = {"txt2img": {"steps": 4, "extra": {"a": {"b": 1}}}, "lora": {"ink": 1}}
+    dotted = {"txt2img.steps": 4, "txt2img.extra.a.b": 1, "lora.ink": 1}
+    whole = {"txt2img.extra.a": {"b": 1}}
+    read = [
+        PipelineConfig.from_mapping({**MINIMAL, "randomizer": {"settings": [one]}}).randomizer
+        for one in (nested, dotted, whole)
+    ]
+    assert [dict(config.settings[0]) for config in read] == [dotted, dotted, whole]
+
+
+def test_what_a_value_must_be_is_said_whole() -> None:
+    """A rule that names half of what it takes sends people away from what would work."""
+    reported = faults({**MINIMAL, "backend": 3, "randomizer": {"matrix": {"limit": "x"}}})
+    assert reported == {
+        "backend": "must name an engine, or be a table with its name, got 3",
+        "randomizer.matrix.limit": "must be an integer, 0 for all combinations, got 'x'",
+    }

@@ -126,6 +126,11 @@ def test_schema_and_check_agree_on_every_stage(knobs: dict[str, Any]) -> None:
             {"sweep": {"txt2img.lora": [1]}},
             {"sweep": {"img2img": {"lora": {"v1": {"2": [1]}}}}},
             {"settings": [{"lora.ink": "a"}]},
+            {"settings": [{"lora": {"ink": "a"}}]},
+            {"settings": [{"txt2img": {"steps": 0}}]},
+            {"settings": [{"txt2img": {}}]},
+            {"settings": [{"img2img": {"steps": 3}}]},
+            {"settings": [{}]},
             {"settings": [{"foo.lora.ink": 1}]},
         ]),
         *({"upscale": {"scale": 2, "init_image": "a.png"}, "randomizer": one} for one in [
@@ -171,7 +176,10 @@ def test_both_refuse(data: dict[str, Any]) -> None:
             {"sweep": {"lora.a": {}, "lora": {}}},
             {"sweep": {"img2img": {"lora": {}}, "img2img.lora": {}}},
             {"sweep": {"lora. ink": [1]}},
+            {"settings": [{"txt2img": {"steps": 3, "extra": {"a": {"b": 1}}, "lora.ink": 1}}]},
+            {"settings": [{"txt2img.extra.a": {"b": 1}, "lora": {"v1": {"2": 0.5}}}]},
         ]),
+        {"img2img": {}, "randomizer": {"settings": [{"img2img": {"init_image": "a.png"}}]}},
     ],
     ids=str,
 )  # fmt: skip

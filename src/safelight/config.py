@@ -66,6 +66,7 @@ class PipelineConfig:
         stated: What its file or page says, overrides included; empty when nobody wrote it down.
         continues: The run whose plan it goes on with; empty for a new one.
         files: Which files it may name, and how they are opened.
+        warnings: What in it does nothing, in sentences.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]
@@ -77,6 +78,7 @@ class PipelineConfig:
     stated: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False, compare=False)
     continues: str = field(default="", compare=False)
     files: AllowedFiles = field(default=ANY_FILE, repr=False, compare=False)
+    warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @staticmethod
     def from_mapping(
@@ -100,6 +102,7 @@ class PipelineConfig:
             randomizer=parts.randomizer,
             metadata=parts.metadata,
             folder=folder,
+            warnings=parts.warnings,
         )
 
     @staticmethod

@@ -66,6 +66,7 @@ class ConfigParts:
     backend: BackendChoice
     randomizer: RandomizerConfig
     metadata: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def check_config(data: Mapping[str, Any], source: str = "") -> ConfigParts:
@@ -95,6 +96,9 @@ _STARTS = (*STAGES, "lora")
 """What the name of anything that varies begins with."""
 
 _LONGEST_MESSAGE = 1000
+_LEAST_LIMIT = -(2**31)
+"""Less than 0 means all, too, in existing presets."""
+
 Check = Callable[[object], str | None]
 
 
@@ -113,6 +117,12 @@ def _at_least(minimum: int) -> Check:
         return f"must be an integer of at least {minimum}, got {value!r}"
 
     return check
+
+
+def _limit(value: object) -> str | None:
+    if _at_least(_LEAST_LIMIT)(value) is None:
+        return None
+    return f"must be an integer, 0 for all combinations, got {value!r}"
 
 
 def _one_of(*names: str) -> Check:
@@ -140,6 +150,7 @@ class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.faults: list[ConfigFault] = []
+        self.warnings: list[str] = []
 
     def read(self, data: Mapping[str, Any]) -> ConfigParts:
         known = (*STAGES, "name", "backend", "randomizer", "metadata")
@@ -169,6 +180,7 @@ class _Reader:
             backend=backend,
             randomizer=randomizer,
             metadata=MappingProxyType(plain(metadata)),
+            warnings=tuple(self.warnings),
         )
 
     # -- gathering ---------------------------------------------------------------------
@@ -287,6 +299,11 @@ class _Reader:
             if not value:
                 self._fault("backend", "must name an engine, got an empty text")
             return BackendChoice(name=value)
+        if not isinstance(value, Mapping):
+            self._fault(
+                "backend", f"must name an engine, or be a table with its name, got {value!r}"
+            )
+            return BackendChoice()
         table = self._table(value, "backend")
         if table is None:
             return BackendChoice()
@@ -338,33 +355,68 @@ class _Reader:
 
     def _entries(
         self, table: Mapping[str, Any], key: str, path: str, names: tuple[str, str], separator: str
-    ) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-        """Yield (name, values, was a text) of a list of tables or ``name: a | b`` texts."""
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield (name, values) of a list of tables or ``name: a | b`` texts.
+
+        An entry that lacks a side does nothing, as in the presets of other tools: it is left out,
+        and told.
+        """
         entries = table.get(key, [])
         if not isinstance(entries, (list, tuple)):
             self._fault(f"{path}.{key}", f"must be a list, got {entries!r}")
             return
-        label, values_key = names
         for place, entry in enumerate(entries):
             where = f"{path}.{key}[{place}]"
-            if isinstance(entry, str):
-                head, present, tail = entry.partition(separator)
-                if not present:
-                    self._fault(where, f"must look like 'name {separator} a | b', got {entry!r}")
-                    continue
-                values = tuple(part.strip() for part in tail.split("|") if part.strip())
-                yield head.strip(), values, True
+            read = (
+                self._text_entry(entry, where, names, separator)
+                if isinstance(entry, str)
+                else self._table_entry(entry, where, names)
+            )
+            if read is None:
                 continue
-            fields = self._table(entry, where)
-            if fields is None:
-                continue
-            self._refuse_unknown(fields, names, where)
-            name = self._value(fields, label, "", _text, where)
-            raw = fields.get(values_key, [])
-            if not isinstance(raw, (list, tuple)) or not all(isinstance(v, str) for v in raw):
-                self._fault(f"{where}.{values_key}", f"must be a list of texts, got {raw!r}")
-                continue
-            yield name, tuple(raw), False
+            name, values = read
+            if name and values:
+                yield name, values
+            else:
+                self.warnings.append(f"{where}: {_lacking(entry, names, separator, bool(name))}")
+
+    def _text_entry(
+        self, entry: str, where: str, names: tuple[str, str], separator: str
+    ) -> tuple[str, tuple[str, ...]] | None:
+        head, present, tail = entry.partition(separator)
+        if not present:
+            blank = "" if separator == ":" else " "
+            self._fault(
+                where, f"must look like '{names[0]}{blank}{separator} a | b', got {entry!r}"
+            )
+            return None
+        name = head.strip()
+        if separator == ":" and names[0] == "token":
+            bare = name.strip("_")
+            name = f"__{bare}__" if bare else ""
+        parts = [part.strip() for part in tail.split("|")]
+        values = tuple(part for part in parts if part)
+        if values and len(values) < len(parts):
+            self.warnings.append(
+                f"{where}: nothing stands beside a '|', which adds no value; to put nothing there,"
+                f" write {{ {names[0]} = ..., {names[1]} = [...] }} with an empty text"
+            )
+        return name, values
+
+    def _table_entry(
+        self, entry: object, where: str, names: tuple[str, str]
+    ) -> tuple[str, tuple[str, ...]] | None:
+        fields = self._table(entry, where)
+        if fields is None:
+            return None
+        label, values_key = names
+        self._refuse_unknown(fields, names, where)
+        name = self._value(fields, label, "", _text, where)
+        values = fields.get(values_key, [])
+        if not isinstance(values, (list, tuple)) or not all(isinstance(v, str) for v in values):
+            self._fault(f"{where}.{values_key}", f"must be a list of texts, got {values!r}")
+            return None
+        return name, tuple(values)
 
     def _search_replace(self, value: object) -> PromptSearchReplace:
         path = "randomizer.prompt_sr"
@@ -374,9 +426,7 @@ class _Reader:
         self._refuse_unknown(table, PromptSearchReplace.__slots__, path)
         entries = self._entries(table, "rules", path, ("search", "replacements"), "=>")
         return PromptSearchReplace(
-            rules=tuple(
-                SearchReplaceRule(search=s, replacements=r) for s, r, _ in entries if s and r
-            ),
+            rules=tuple(SearchReplaceRule(search=s, replacements=r) for s, r in entries),
             mode=self._source_mode(table, path),
             enabled=self._value(table, "enabled", True, _flag, path),
         )
@@ -387,16 +437,9 @@ class _Reader:
         if table is None:
             return WildcardTokens()
         self._refuse_unknown(table, WildcardTokens.__slots__, path)
-        tokens = []
-        for token, values, as_text in self._entries(
-            table, "tokens", path, ("token", "values"), ":"
-        ):
-            bare = token.strip("_")
-            name = (f"__{bare}__" if bare else "") if as_text else token
-            if name and values:
-                tokens.append(TokenValues(token=name, values=values))
+        entries = self._entries(table, "tokens", path, ("token", "values"), ":")
         return WildcardTokens(
-            tokens=tuple(tokens),
+            tokens=tuple(TokenValues(token=t, values=v) for t, v in entries),
             mode=self._source_mode(table, path),
             enabled=self._value(table, "enabled", True, _flag, path),
         )
@@ -409,9 +452,9 @@ class _Reader:
         self._refuse_unknown(table, PromptMatrix.__slots__, path)
         entries = self._entries(table, "slots", path, ("name", "values"), ":")
         return PromptMatrix(
-            slots=tuple(MatrixSlot(name=n, values=v) for n, v, _ in entries if n and v),
+            slots=tuple(MatrixSlot(name=n, values=v) for n, v in entries),
             mode=self._source_mode(table, path),
-            limit=max(0, self._value(table, "limit", 0, _at_least(-(2**31)), path)),
+            limit=max(0, self._value(table, "limit", 0, _limit, path)),
             base_prompt=self._value(table, "base_prompt", "", _text, path),
             prompt_mode=self._value(
                 table, "prompt_mode", "replace", _one_of("replace", "append", "prepend"), path
@@ -464,11 +507,9 @@ class _Reader:
             table = self._table(entry, path)
             if table is None:
                 continue
-            if not table:
-                self._fault(path, "must set at least one stage.knob, got an empty table")
             setting: dict[str, Any] = {}
             names: dict[str, str] = {}
-            for written, item in table.items():
+            for written, item in _settings_of(table):
                 key = plain_name(written)
                 message = (
                     _setting_fault(key, item, stages)
@@ -479,6 +520,8 @@ class _Reader:
                     self._fault(f"{path}.{written}", message)
                 names[plain_name(key, first)] = key
                 setting[key] = plain(item)
+            if not setting:
+                self._fault(path, "must set at least one stage.knob, got an empty table")
             yield MappingProxyType(setting)
 
     def _swept_extra(self, sweep: dict[str, Any], key: str, spec: object, path: str) -> None:
@@ -512,6 +555,29 @@ class _Reader:
         sweep[key] = spec if isinstance(spec, str) else tuple(cast("Sequence[Any]", spec))
 
 
+def _lacking(entry: object, names: tuple[str, str], separator: str, has_name: bool) -> str:
+    """Return what a rule lacks, and how to write what may have been meant."""
+    label, values = names
+    if not has_name:
+        return f"has no {label}, so it does nothing; add one, or leave the entry out"
+    if isinstance(entry, str):
+        name = entry.partition(separator)[0].strip()
+        return (
+            f"nothing stands after {separator!r}, so it does nothing; to put nothing there, write"
+            f' {{ {label} = "{name}", {values} = [""] }}'
+        )
+    return f'has no {values}, so it does nothing; to put nothing there, write {values} = [""]'
+
+
+def _settings_of(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield ``stage.knob`` -> value, whether keys are quoted or not; what is quoted stays whole."""
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key in _STARTS:
+            yield from dotted({key: value})
+        else:
+            yield key, value
+
+
 def _every(knob: Knob, value: object) -> str | None:
     """Return why *value* may not be among those of *knob*, or None."""
     message = knob_fault(knob, value)
@@ -527,7 +593,7 @@ def _setting_fault(
     if lora and lora[0] in ("", *STAGES):
         return lora_fault(key, value, stages)
     if stage not in STAGES:
-        return f'must be named "stage.knob", in quotes{did_you_mean(stage, _STARTS)}'
+        return f"must be named stage.knob{did_you_mean(stage, _STARTS)}"
     if stage not in stages:
         return f"sets a knob of {stage}, which does not run"
     if name.startswith(EXTRA):

@@ -85,6 +85,7 @@ def config_schema() -> dict[str, Any]:
         "$defs": {
             **{f"swept_{knob.name}": _swept_knob(knob) for knob in KNOBS.values()},
             "swept_weight": {"anyOf": [*_WEIGHTS, _LORA_WEIGHTS]},
+            "set_weight": {"anyOf": [_WEIGHT, _SET_LORAS]},
             "nothing": _NOTHING,
             "swept_extra": {
                 "anyOf": [
@@ -126,16 +127,21 @@ def _stated(stage: Stage, name: str) -> dict[str, Any]:
     swept = {"anyOf": [{"required": [f"{stage}.{name}"]}, here]}
     randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
     there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
-    listed = {"contains": {"required": [f"{stage}.{name}"]}}
+    listed = {"contains": _in_setting(stage, name)}
     setting = {"required": ["settings"], "properties": {"settings": listed}}
     together = {"required": ["randomizer"], "properties": {"randomizer": setting}}
     return {"anyOf": [here, there, together]}
 
 
+def _in_setting(stage: Stage, name: str) -> dict[str, Any]:
+    nested = {"required": [stage], "properties": {stage: {"required": [name]}}}
+    return {"anyOf": [{"required": [f"{stage}.{name}"]}, nested]}
+
+
 def _sweep_needs(stage: Stage) -> dict[str, Any]:
     """Return the rule that knobs of *stage* are swept only when it runs."""
     unswept = {"patternProperties": {rf"^{stage}(\.|$)": _ref("nothing")}}
-    unset = {"items": {"propertyNames": {"not": {"pattern": rf"^{stage}\."}}}}
+    unset = {"items": {"propertyNames": {"not": {"pattern": rf"^{stage}(\.|$)"}}}}
     left_out = {"sweep": unswept, "settings": unset}
     return {
         "if": {"not": _runs(stage)},
@@ -146,7 +152,7 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
 def _loras_need_a_prompt() -> dict[str, Any]:
     """Return the rule that weights of LoRAs are varied only when a stage that draws runs."""
     unswept = {"patternProperties": {r"^lora(\.|$)": _ref("nothing")}}
-    unset = {"items": {"propertyNames": {"not": {"pattern": r"^lora\."}}}}
+    unset = {"items": {"propertyNames": {"not": {"pattern": r"^lora(\.|$)"}}}}
     left_out = {"sweep": unswept, "settings": unset}
     return {
         "if": {"not": {"anyOf": [_runs("txt2img"), _runs("img2img")]}},
@@ -156,7 +162,7 @@ def _loras_need_a_prompt() -> dict[str, Any]:
 
 def _one_prompt(stage: Stage) -> dict[str, Any]:
     """Return the rule that a prompt is stated by settings or by *stage*, not by both."""
-    listed = {"contains": {"required": [f"{stage}.prompt"]}}
+    listed = {"contains": _in_setting(stage, "prompt")}
     setting = {"required": ["settings"], "properties": {"settings": listed}}
     stated = {"required": [stage], "properties": {stage: {"required": ["prompt"]}}}
     return {
@@ -176,6 +182,13 @@ _LORA_WEIGHTS = {
     "description": "NAME = weights; a name with dots may nest.",
     "patternProperties": {"^[^<>:]*$": {"$ref": "#/$defs/swept_weight"}},
     "additionalProperties": {"$ref": "#/$defs/nothing"},
+}
+_SET_LORAS = {
+    "type": "object",
+    "description": "NAME = weight; a name with dots may nest.",
+    "patternProperties": {"^[^<>:]*$": {"$ref": "#/$defs/set_weight"}},
+    "additionalProperties": False,
+    "minProperties": 1,
 }
 _NOTHING = {"type": "object", "additionalProperties": {"$ref": "#/$defs/nothing"}}
 """Tables that hold tables, and nothing in the end."""
@@ -276,22 +289,8 @@ def _randomizer_schema() -> dict[str, Any]:
         "sweep": _sweep_schema(),
         "settings": {
             "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    f"{stage}.{knob.name}": _knob_schema(knob)
-                    for knob in KNOBS.values()
-                    for stage in knob.stages
-                    if knob.name != "seed"
-                },
-                "patternProperties": {
-                    rf"^({'|'.join(STAGES)})\.extra\.": {},
-                    rf"^((txt2img|img2img)\.)?{_LORA_NAME}": _WEIGHT,
-                },
-                "minProperties": 1,
-                "additionalProperties": False,
-            },
-            "description": 'Values that come together, each "stage.knob" = value.',
+            "items": _setting_schema(),
+            "description": "Values that come together, each stage.knob = value.",
         },
     }
     properties["matrix"]["properties"] |= {
@@ -304,6 +303,44 @@ def _randomizer_schema() -> dict[str, Any]:
         "prompt_mode": {"enum": ["replace", "append", "prepend"]},
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _setting_schema() -> dict[str, Any]:
+    own = {
+        stage: {knob.name: _knob_schema(knob) for knob in KNOBS.values()
+                if stage in knob.stages and knob.name != "seed"}
+        for stage in STAGES
+    }  # fmt: skip
+    weights = {f"^{_LORA_NAME}": _WEIGHT}
+    nested = {
+        stage: {
+            "type": "object",
+            "properties": {
+                **knobs,
+                "extra": {"type": "object"},
+                **({} if stage == "upscale" else {"lora": _SET_LORAS}),
+            },
+            "patternProperties": {r"^extra\.": {}, **({} if stage == "upscale" else weights)},
+            "minProperties": 1,
+            "additionalProperties": False,
+        }
+        for stage, knobs in own.items()
+    }
+    return {
+        "type": "object",
+        "properties": {
+            **{f"{stage}.{name}": rule for stage, knobs in own.items()
+               for name, rule in knobs.items()},
+            **nested,
+            "lora": _SET_LORAS,
+        },
+        "patternProperties": {
+            rf"^({'|'.join(STAGES)})\.extra\.": {},
+            rf"^((txt2img|img2img)\.)?{_LORA_NAME}": _WEIGHT,
+        },
+        "minProperties": 1,
+        "additionalProperties": False,
+    }  # fmt: skip
 
 
 def _source_schema(entries: str, name: str, values: str, separator: str) -> dict[str, Any]:

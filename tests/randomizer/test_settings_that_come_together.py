@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from randomizer.small_plans import plan_of
 from safelight.config import PipelineConfig
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError
@@ -146,3 +147,13 @@ def test_a_knob_is_not_swept_and_set_at_once() -> None:
     data["randomizer"]["sweep"] = {"txt2img.steps": [4]}
     with pytest.raises(ConfigError, match="and swept, too"):
         PipelineConfig.from_mapping(data)
+
+
+def test_lists_of_unequal_length_that_step_together_are_told() -> None:
+    """Three widths and two heights would otherwise end in a picture of a size nobody asked for."""
+    sweep = {"txt2img.width": [512, 640, 1024], "txt2img.height": [512, 768]}
+    (warning,) = plan_of("a", mode="sequential", sweep=sweep).warnings
+    assert "txt2img.width has 3, txt2img.height has 2 values" in warning
+    equal = {**sweep, "txt2img.height": [512, 640, 768], "txt2img.steps": [4]}
+    assert not plan_of("a", mode="sequential", sweep=equal).warnings
+    assert not plan_of("a", mode="fanout", sweep=sweep).warnings

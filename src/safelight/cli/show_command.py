@@ -70,7 +70,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
 
     console = Console()
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    ran = len(record.variant_configs)
+    ran, ran_any = len(record.variant_configs), bool(record.outputs)
     engine = " ".join(str(record.backend.get(key, "")) for key in ("name", "version")).strip()
     count = record.randomizer_plan_size
     size = "1 variant" if count == 1 else f"{count:,} variants"
@@ -87,7 +87,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "plan seed": "" if record.plan_seed is None else str(record.plan_seed),
         "model": record.primary_model,
         "sampler": " / ".join(n for n in (record.primary_sampler, record.primary_scheduler) if n),
-        "steps, cfg": f"{record.primary_steps}, {record.primary_cfg_scale}",
+        "steps, cfg": f"{record.primary_steps}, {record.primary_cfg_scale}" if ran_any else "",
         "pictures": _folder(record, archive),
         "seconds": ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
         "prompt": list(_lines_of(prompts)),

@@ -52,7 +52,7 @@ from safelight.randomizer.sweeps import (
 from safelight.randomizer.template_signs import is_template
 from safelight.randomizer.templates import Templates
 from safelight.randomizer.text_spaces import Literal, Moment, Node
-from safelight.randomizer.unused_settings import without_effect
+from safelight.randomizer.unused_settings import shorter_sweeps, without_effect
 from safelight.randomizer.wildcard_files import WildcardFiles
 
 __all__ = ["plan_variants"]
@@ -97,7 +97,7 @@ class _Planner:
         self._config, self._options = config, config.randomizer
         self._mode = self._options.mode
         self._seed = seed if self._options.seed is None else self._options.seed
-        self._warnings: list[str] = []
+        self._warnings: list[str] = list(config.warnings)
         self._stages: dict[Stage, dict[str, Any]] = {s: plain(k) for s, k in config.stages.items()}
         self._first = next((s for s in config.stages if s != "upscale"), None)
         self._sweeps: dict[str, Sequence[Any]] = {}
@@ -312,6 +312,8 @@ class _Planner:
                 f"{self._options.draws:,} draws (randomizer.draws), so some come again, {seeds}"
             )
         self._warnings += [*without_effect(self._options), *self._moving_alone()]
+        if self._mode == "sequential":
+            self._warnings += shorter_sweeps({k: len(v) for k, v in self._sweeps.items()})
         self._warnings += [
             *self._files.warnings, *self._templates.warnings, *self._rules.warnings
         ]  # fmt: skip

@@ -1,12 +1,12 @@
-"""Settings that are stated and change nothing, one sentence each."""
+"""Settings that are stated and change nothing, or other than they seem, one sentence each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from safelight.randomizer_config import RandomizerConfig
 
-__all__ = ["without_effect"]
+__all__ = ["shorter_sweeps", "without_effect"]
 
 _DEFAULTS = RandomizerConfig()
 _MOVING = ("sequential", "rotate")
@@ -33,6 +33,21 @@ def without_effect(options: RandomizerConfig) -> Iterator[str]:
                     f"randomizer.{key} = {value} has no effect in mode off; "
                     f'set randomizer.mode = "fanout", or leave {key} out'
                 )
+
+
+def shorter_sweeps(sizes: Mapping[str, int]) -> Iterator[str]:
+    """Yield a warning where sweeps that step together are not of one length.
+
+    Args:
+        sizes: What is swept -> how many values it has.
+    """
+    several = {name: size for name, size in sizes.items() if size > 1}
+    if len(set(several.values())) > 1:
+        listed = ", ".join(f"{name} has {size:,}" for name, size in several.items())
+        yield (
+            f"sweeps of unequal length step together: {listed} values, and the shorter ones begin"
+            " again; what belongs together is safer in randomizer.settings"
+        )
 
 
 def _uses_start(options: RandomizerConfig) -> bool:
