@@ -467,3 +467,30 @@ def test_standard_input_holds_one_config(safelight: Safelight) -> None:
     faulty = call("plan", "-", typed="[txt2img]\nsteps = 0")
     assert faulty.exit_code == 2
     assert "standard input: txt2img.steps: must be" in faulty.output
+
+
+def test_show_tells_first_what_differs_and_where_every_picture_is(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """The negative prompt by its name, and all folders where a run took pictures over."""
+    safelight("run", "c.toml")
+    wider = 'randomizer.sweep."txt2img.cfg_scale"=[3, 7, 9]'
+    negative = ("--set", "txt2img.negative_prompt={low|bad}")
+    safelight("run", "c.toml", "--set", wider)
+    shown = safelight("show").output
+    folders = [path.name for path in sorted((tmp_path / "safelight" / "images").glob("*/*"))]
+    assert len(folders) == 2
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    pictures = next(n for n, line in enumerate(lines) if line.startswith("pictures "))
+    assert {lines[pictures + n].rpartition("/")[2] for n in (0, 1)} == set(folders)
+    assert any(line.startswith("0 cfg 3 · red txt2img 64x64 7 ") for line in lines), shown
+    assert all(f"{name}/" in "".join(shown.split()) for name in folders), shown
+    safelight("run", "c.toml", *negative)
+    words = " ".join(safelight("show").output.split())
+    assert "prompt a {red|green} lighthouse negative {low|bad}" in words
+
+
+def test_show_says_nothing_of_steps_where_nothing_was_drawn(safelight: Safelight) -> None:
+    """A nought is no number of steps."""
+    safelight("run", "c.toml", "--set", 'backend={name="fake", fail_on=["a"]}')
+    assert "steps, cfg" not in safelight("show").output

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from safelight.pipeline.contact_sheet import MOST_CELLS, SheetCell, contact_sheet
-from safelight.pipeline.run_sheet import row_length
+from safelight.config import PipelineConfig
+from safelight.pipeline.contact_sheet import MOST_CELLS, Heading, SheetCell, contact_sheet
+from safelight.pipeline.run_sheet import plan_table, row_length
+from safelight.randomizer import plan_variants
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
@@ -76,7 +79,7 @@ def test_a_sheet_has_a_limit() -> None:
 @pytest.mark.parametrize(
     ("sizes", "columns"),
     [([], None), ([3], 3), ([4, 3], 3), ([3, 4, 2], 8), ([2, 5, 2], 2), ([2, 2, 2, 2], 8),
-     ([2, 13], None), ([5, 12], 12)],
+     ([2, 13], 13), ([30, 30], None), ([13], None), ([5, 12], 12)],
 )  # fmt: skip
 def test_rows_are_as_long_as_the_inner_axes_allow(sizes: list[int], columns: int | None) -> None:
     """The outer axes go down, so that a row differs in little."""
@@ -91,3 +94,98 @@ def test_a_long_column_name_keeps_its_value_in_sight() -> None:
         for name in ("cfg_scale 3", "hires_denoising_strength 0.3")
     )
     assert long.height == short.height + 17, "the value has a line of its own"
+
+
+def table(prompt: str | list[str], **options: Any) -> tuple[list[int], list[Any], list[Any]]:
+    """Return the order of the pictures, and what stands above columns and beside rows."""
+    stage = {"prompt": prompt, "seed": 1}
+    config = PipelineConfig.from_mapping({"txt2img": stage, "randomizer": options})
+    plan = plan_variants(config, 0)
+    laid = plan_table(config, plan, plan.plan_size)
+    assert laid is not None
+    above, beside = (
+        [[(head.text, head.span) for head in level] for level in levels]
+        for levels in (laid.column_heads, laid.row_heads)
+    )
+    return list(laid.order), above, beside
+
+
+def test_two_axes_are_a_table_with_headed_rows_and_columns() -> None:
+    """What varies is read at the edge, and not sought in every label."""
+    order, above, beside = table("a {red|green} cat", sweep={"txt2img.cfg_scale": [1, 7]})
+    assert order == [0, 1, 2, 3]
+    assert above == [[("cfg 1", 1), ("cfg 7", 1)]]
+    assert beside == [[("red", 1), ("green", 1)]]
+
+
+def test_a_long_last_axis_goes_down() -> None:
+    """Fifteen seeds of two prompts are two columns."""
+    order, above, beside = table("a {red|green} cat", seeds_per_variant=15)
+    assert order[:4] == [0, 15, 1, 16]
+    assert above == [[("red", 1), ("green", 1)]]
+    assert [text for text, _ in beside[0]][:2] == ["seed 1", "seed 2"]
+
+
+def test_more_axes_have_headings_that_nest() -> None:
+    """Those that are few share the columns."""
+    sweep = {"txt2img.cfg_scale": [1, 3, 7], "txt2img.steps": [4, 8]}
+    order, above, beside = table("a cat", sweep=sweep, seeds_per_variant=5)
+    assert order == list(range(30))
+    assert above == [[(f"seed {n}", 1) for n in range(1, 6)]]
+    assert beside == [
+        [("cfg 1", 2), ("cfg 3", 2), ("cfg 7", 2)], [("steps 4", 1), ("steps 8", 1)] * 3,
+    ]  # fmt: skip
+    _, above, beside = table("a {red|green} cat", sweep=sweep)
+    assert above == [
+        [("cfg 1", 2), ("cfg 3", 2), ("cfg 7", 2)], [("steps 4", 1), ("steps 8", 1)] * 3,
+    ]  # fmt: skip
+    assert beside == [[("red", 1), ("green", 1)]]
+
+
+def test_settings_that_come_together_head_one_row() -> None:
+    """By all that they set."""
+    settings = [{"txt2img.steps": 4, "txt2img.cfg_scale": 1}, {"txt2img.steps": 8}]
+    _, above, _ = table("a {red|green} cat", settings=settings)
+    assert above == [[("steps 4 · cfg 1", 1), ("steps 8", 1)]]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [
+        ("a {red|green} cat", {"mode": "random", "draws": 4}),
+        ("a {red|green} {cat|dog}", {"max_variants": 3}),
+        (["a {red|green} cat", "a dog"], {"seeds_per_variant": 2}),
+    ],
+)
+def test_what_is_not_every_combination_is_no_table(prompt: Any, options: dict[str, Any]) -> None:
+    """A heading must be true of all that it stands over."""
+    config = PipelineConfig.from_mapping(
+        {"txt2img": {"prompt": prompt, "seed": 1}, "randomizer": options}
+    )
+    plan = plan_variants(config, 0)
+    assert plan_table(config, plan, plan.plan_size) is None
+
+
+def test_a_place_that_means_another_value_in_every_row_has_no_heading() -> None:
+    """Seeds that no two combinations share stand below their pictures."""
+    prompt, each = "a {red|green} cat", {"seeds_per_variant": 3, "seed_policy": "per_prompt"}
+    assert table(prompt, **each) == (list(range(6)), [], [])
+
+
+def test_headings_of_every_level_have_room() -> None:
+    """Levels stand side by side and above each other, however long their texts are."""
+    cells = [SheetCell(image=picture(RED, (64, 64)))] * 4
+    short, long = (
+        opened(
+            contact_sheet(
+                cells, columns=2,
+                column_heads=[[Heading(text, 2)], [Heading(text), Heading(text)]],
+                row_heads=[[Heading(text, 2)], [Heading(text), Heading(text)]],
+            )
+        )
+        for text in ("a", "word " * 200 + "x" * 500)
+    )  # fmt: skip
+    assert area(short, RED) == area(long, RED) == 4 * 128 * 128
+    assert long.width - short.width < 2 * 150
+    assert opened(contact_sheet(cells, most=3, side=64)).size[0] < short.width
+    assert area(opened(contact_sheet(cells, most=3, side=64)), RED) == 3 * 64 * 64

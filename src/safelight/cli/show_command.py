@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +15,7 @@ from safelight.cli.options import existing_archive_option, json_option
 from safelight.cli.terminal import say_text
 from safelight.escaped_output import escaped_line
 from safelight.learning import LearningRecord
+from safelight.randomizer.short_labels import ShortLabels
 
 
 @click.command("show")
@@ -34,14 +35,31 @@ def command(run: str, archive: Path, as_json: bool) -> None:
         print_record(record, archive)
 
 
-def _lines_of(prompts: Iterable[Any]) -> Iterator[str]:
-    for prompt in prompts:
-        yield from map(str, prompt) if isinstance(prompt, list) else [str(prompt)]
+def _prompts(record: LearningRecord, negative: bool) -> list[str]:
+    """Return the prompts as they were written, or those that say what not to draw."""
+    prompts = record.template.get("prompts", {})
+    return [
+        str(text)
+        for name, written in prompts.items()
+        if str(name).endswith("negative_prompt") is negative
+        for text in (written if isinstance(written, list) else [written])
+    ]
 
 
-def _folder(record: LearningRecord, archive: Path) -> str:
-    path = next((output.path for output in record.outputs if output.path), None)
-    return "" if path is None else str(archive / PurePosixPath(path).parent)
+def _folders(record: LearningRecord) -> list[str]:
+    """Return the folders of the pictures, which are several where a run took some over."""
+    paths = (PurePosixPath(output.path) for output in record.outputs if output.path)
+    return list(dict.fromkeys(str(path.parent) for path in paths))
+
+
+def _labels(record: LearningRecord) -> list[str]:
+    """Return of each variant what tells it from the others, what differs first."""
+    about = record.template.get("variants", [])
+    choices = [variant.get("choices") for variant in about]
+    if not all(isinstance(one, dict) for one in choices):
+        return [str(variant.get("label") or "") for variant in about]
+    labels = ShortLabels(choices)
+    return [labels.of(place) for place in range(len(choices))]
 
 
 def _place(record: LearningRecord, variant: int) -> int:
@@ -74,7 +92,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
     engine = " ".join(str(record.backend.get(key, "")) for key in ("name", "version")).strip()
     count = record.randomizer_plan_size
     size = "1 variant" if count == 1 else f"{count:,} variants"
-    prompts = record.template.get("prompts", {}).values()
+    folders = _folders(record)
     rows: dict[str, str | list[str]] = {
         "run": f"{record.run_id}  {record.name}".rstrip(),
         "status": record.status + (f": {record.error}" if record.error else ""),
@@ -88,9 +106,11 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "model": record.primary_model,
         "sampler": " / ".join(n for n in (record.primary_sampler, record.primary_scheduler) if n),
         "steps, cfg": f"{record.primary_steps}, {record.primary_cfg_scale}" if ran_any else "",
-        "pictures": _folder(record, archive),
+        "pictures": [str(archive / folder) for folder in folders[:5]]
+        + ([f"and {len(folders) - 5:,} more folders"] if len(folders) > 5 else []),
         "seconds": ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
-        "prompt": list(_lines_of(prompts)),
+        "prompt": _prompts(record, negative=False),
+        "negative": _prompts(record, negative=True),
     }
     for name, value in rows.items():
         if value:
@@ -101,19 +121,20 @@ def print_record(record: LearningRecord, archive: Path) -> None:
     for column in ("#", "chosen", "stage", "size", "seed", "file"):
         table.add_column(column, overflow="fold")
     about = record.template.get("variants", [])
-    labels = [variant.get("label") for variant in about]
+    labels = _labels(record)
     reused = sorted({str(variant["drawn_by"]) for variant in about if variant.get("drawn_by")})
     if reused:
         console.print(cell(f"drawn before, by: {', '.join(reused[:5])}"))
     for output in record.outputs[:50]:
-        label = labels[output.variant] if output.variant < len(labels) else None
+        label = labels[output.variant] if output.variant < len(labels) else ""
+        path = PurePosixPath(output.path or "")
         table.add_row(
             str(_place(record, output.variant)),
-            cell(label or ""),
+            cell(label),
             output.stage,
             f"{output.width}x{output.height}",
             "" if output.seed is None else str(output.seed),
-            cell(PurePosixPath(output.path).name if output.path else ""),
+            cell("/".join(path.parts[-2 if len(folders) > 1 else -1 :])),
         )
     if record.outputs:
         console.print(table)

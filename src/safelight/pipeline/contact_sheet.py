@@ -12,22 +12,27 @@ from safelight.errors import ImageError
 from safelight.formats.shrunk_pictures import shrunk
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageFont
 
-__all__ = ["MOST_CELLS", "SheetCell", "contact_sheet"]
+__all__ = ["MOST_CELLS", "SIDE", "Heading", "SheetCell", "contact_sheet"]
 
 MOST_CELLS = 400
 """A sheet of more cells could not be looked at; the rest is left out, and the title says so."""
 
+SIDE = 256
+"""The longer side of a large picture on a sheet, in pixels."""
+
 _CELL = 160
-_LARGEST_CELL = 256
 _GAP = 8
 _MARGIN = 16
 _TEXT_SIZE = 13
 _TITLE_SIZE = 18
 _LINE = 17
 _LABEL_LINES = 3
+_ROW_HEAD = 150
+"""Pixels that the headings of one level of rows take at most."""
 _PAPER, _INK, _FAINT, _BLANK = (250, 249, 246), (28, 28, 30), (120, 118, 112), (236, 233, 226)
+_RULE = (214, 210, 200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,19 @@ class SheetCell:
     label: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What stands above some columns, or beside some rows.
+
+    Attributes:
+        text: What it says.
+        span: Over how many of them.
+    """
+
+    text: str
+    span: int = 1
+
+
 def contact_sheet(
     cells: Sequence[SheetCell],
     *,
@@ -50,7 +68,11 @@ def contact_sheet(
     columns: int | None = None,
     column_names: Sequence[str] = (),
     row_names: Sequence[str] = (),
+    column_heads: Sequence[Sequence[Heading]] = (),
+    row_heads: Sequence[Sequence[Heading]] = (),
     pictures: int | None = None,
+    most: int = MOST_CELLS,
+    side: int = SIDE,
 ) -> bytes:
     """Return a PNG file with *cells* side by side, row by row.
 
@@ -58,50 +80,146 @@ def contact_sheet(
     what was drawn; large ones are made smaller.
 
     Args:
-        cells: The pictures, at least one; only the first :data:`MOST_CELLS` are shown.
+        cells: The pictures, at least one; only the first *most* are shown.
         title: Stands at the top.
         columns: Pictures per row; about as many as rows when not given.
         column_names: Stand above the columns.
         row_names: Stand left of the rows.
+        column_heads: The same in several levels, the outermost first, in place of *column_names*.
+        row_heads: The same of rows.
         pictures: How many there are in all, when *cells* are not all of them.
+        most: How many are shown.
+        side: The longer side of a large picture, in pixels.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    shown = cells[:MOST_CELLS]
+    shown = cells[:most]
     total = max(pictures or 0, len(cells))
     if len(shown) < total:
         title = f"{title}  (the first {len(shown):,} of {total:,})".strip()
-    drawn = [None if cell.image is None else _picture(cell.image) for cell in shown]
-    width = max((picture.width for picture in drawn if picture), default=_CELL)
-    height = max((picture.height for picture in drawn if picture), default=_CELL)
-    thumbnails = [picture or _crossed_out(width, height) for picture in drawn]
-    columns = columns or math.ceil(math.sqrt(len(shown)))
-    rows = math.ceil(len(shown) / columns)
-    text, heading = ImageFont.load_default(_TEXT_SIZE), ImageFont.load_default(_TITLE_SIZE)
-    labels = [_wrapped(cell.label, text, width) for cell in shown]
-    left = _MARGIN + (max(int(text.getlength(n)) for n in row_names) + _GAP if row_names else 0)
-    sheet_width = left + columns * (width + _GAP) - _GAP + _MARGIN
-    titles = _wrapped(title, heading, sheet_width - 2 * _MARGIN, most=4)
-    above = [_wrapped(name, text, width, most=2) for name in column_names[:columns]]
-    heads = max(map(len, above), default=0)
-    top = _MARGIN + len(titles) * (_TITLE_SIZE + 6) + (heads * _LINE + _GAP if above else 0)
-    row_height = height + max(map(len, labels)) * _LINE + _GAP + 4
-    sheet = Image.new("RGB", (sheet_width, top + rows * row_height + _MARGIN), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    _write_lines(draw, titles, (_MARGIN, _MARGIN), heading, _INK, _TITLE_SIZE + 6)
-    for column, lines in enumerate(above):
-        place = (left + column * (width + _GAP), top - len(lines) * _LINE - _GAP // 2)
-        _write_lines(draw, lines, place, text, _INK, _LINE)
-    for row, name in enumerate(row_names[:rows]):
-        draw.text((_MARGIN, top + row * row_height + height // 2), name, fill=_INK, font=text)
-    for number, (picture, lines) in enumerate(zip(thumbnails, labels, strict=True)):
-        x = left + number % columns * (width + _GAP)
-        y = top + number // columns * row_height
-        sheet.paste(picture, (x + (width - picture.width) // 2, y + height - picture.height))
-        _write_lines(draw, lines, (x, y + height + 3), text, _FAINT, _LINE)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    above = column_heads or ([[Heading(name) for name in column_names]] if column_names else [])
+    beside = row_heads or ([[Heading(name) for name in row_names]] if row_names else [])
+    return _Sheet(shown, columns, title, above, beside, side).png()
+
+
+class _Sheet:
+    """Where everything stands on a sheet, and the sheet itself."""
+
+    def __init__(
+        self,
+        cells: Sequence[SheetCell],
+        columns: int | None,
+        title: str,
+        above: Sequence[Sequence[Heading]],
+        beside: Sequence[Sequence[Heading]],
+        side: int,
+    ) -> None:
+        from PIL import Image, ImageDraw, ImageFont
+
+        self._text = ImageFont.load_default(_TEXT_SIZE)
+        self._large = ImageFont.load_default(_TITLE_SIZE)
+        self._above, self._beside = above, beside
+        least = min(_CELL, side)
+        drawn = [None if c.image is None else _picture(c.image, least, side) for c in cells]
+        self._width = max((picture.width for picture in drawn if picture), default=least)
+        self._height = max((picture.height for picture in drawn if picture), default=least)
+        self._pictures = [p or _crossed_out(self._width, self._height) for p in drawn]
+        self._labels = [_wrapped(cell.label, self._text, self._width) for cell in cells]
+        self._columns = columns or math.ceil(math.sqrt(len(cells)))
+        self._rows = math.ceil(len(cells) / self._columns)
+        self._head_widths = [self._head_width(level) for level in beside]
+        self._left = _MARGIN + sum(width + _GAP for width in self._head_widths)
+        sheet_width = self._x(self._columns) - _GAP + _MARGIN
+        self._titles = _wrapped(title, self._large, sheet_width - 2 * _MARGIN, most=4)
+        self._head_lines = [self._column_lines(level) for level in above]
+        heads = sum(self._level_height(lines) for lines in self._head_lines)
+        self._heads_top = _MARGIN + len(self._titles) * (_TITLE_SIZE + 6)
+        self._top = self._heads_top + (heads + _GAP if above else 0)
+        lines = max(map(len, self._labels))
+        self._row_height = self._height + lines * _LINE + _GAP + (4 if lines else 0)
+        size = (sheet_width, self._y(self._rows) + _MARGIN)
+        self._sheet = Image.new("RGB", size, _PAPER)
+        self._draw = ImageDraw.Draw(self._sheet)
+
+    def png(self) -> bytes:
+        """Return the sheet as a file."""
+        self._write(self._titles, _MARGIN, _MARGIN, self._large, _INK, _TITLE_SIZE + 6)
+        self._write_column_heads()
+        self._write_row_heads()
+        for number, (picture, lines) in enumerate(zip(self._pictures, self._labels, strict=True)):
+            x, y = self._x(number % self._columns), self._y(number // self._columns)
+            across = (self._width - picture.width) // 2
+            self._sheet.paste(picture, (x + across, y + self._height - picture.height))
+            self._write(lines, x, y + self._height + 3, self._text, _FAINT)
+        buffer = io.BytesIO()
+        self._sheet.save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
+
+    def _x(self, column: int) -> int:
+        return self._left + column * (self._width + _GAP)
+
+    def _y(self, row: int) -> int:
+        return self._top + row * self._row_height
+
+    # -- headings --------------------------------------------------------------------------
+
+    def _head_width(self, level: Sequence[Heading]) -> int:
+        return min(_ROW_HEAD, max(math.ceil(self._text.getlength(head.text)) for head in level))
+
+    def _column_lines(self, level: Sequence[Heading]) -> list[list[str]]:
+        step = self._width + _GAP
+        return [_wrapped(head.text, self._text, head.span * step - _GAP) for head in level]
+
+    @staticmethod
+    def _level_height(lines: Sequence[Sequence[str]]) -> int:
+        return max(map(len, lines), default=0) * _LINE + 4
+
+    def _write_column_heads(self) -> None:
+        y = self._heads_top
+        for level, lines in zip(self._above, self._head_lines, strict=True):
+            height, column = self._level_height(lines), 0
+            for head, text in zip(level, lines, strict=True):
+                if column >= self._columns:
+                    break
+                bottom = y + height - 4 - len(text) * _LINE
+                self._write(text, self._x(column), bottom, self._text, _INK)
+                if len(self._above) > 1 and head.span > 1:
+                    ends = self._x(min(column + head.span, self._columns)) - _GAP
+                    under = y + height - 2
+                    self._draw.line((self._x(column), under, ends, under), fill=_RULE)
+                column += head.span
+            y += height
+
+    def _write_row_heads(self) -> None:
+        x = _MARGIN
+        for depth, level in enumerate(self._beside):
+            row, width = 0, self._head_widths[depth]
+            for head in level:
+                if row >= self._rows:
+                    break
+                span = min(head.span, self._rows - row)
+                most = max(_LABEL_LINES, (span * self._row_height - _GAP) // _LINE)
+                lines = _wrapped(head.text, self._text, width, most=most)
+                y = self._y(row)
+                if depth < len(self._beside) - 1:
+                    if row:
+                        across = self._sheet.width - _MARGIN
+                        self._draw.line((x, y - _GAP // 2, across, y - _GAP // 2), fill=_RULE)
+                else:
+                    y += max(0, (self._height - len(lines) * _LINE) // 2)
+                self._write(lines, x, y, self._text, _INK)
+                row += head.span
+            x += width + _GAP
+
+    def _write(
+        self,
+        lines: Sequence[str],
+        x: int,
+        y: int,
+        font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+        fill: tuple[int, int, int],
+        line_height: int = _LINE,
+    ) -> None:
+        for number, line in enumerate(lines):
+            self._draw.text((x, y + number * line_height), line, fill=fill, font=font)
 
 
 def _crossed_out(width: int, height: int) -> Image.Image:
@@ -114,17 +232,17 @@ def _crossed_out(width: int, height: int) -> Image.Image:
     return blank
 
 
-def _picture(data: bytes) -> Image.Image | None:
+def _picture(data: bytes, least: int, largest: int) -> Image.Image | None:
     """Return the picture as large as a cell may be; None, which is crossed out, if it cannot be."""
     from PIL import Image
 
     try:
-        picture = shrunk(io.BytesIO(data), _LARGEST_CELL).convert("RGB")
+        picture = shrunk(io.BytesIO(data), largest).convert("RGB")
     except ImageError:
         return None
     longest = max(picture.size)
-    if longest < _CELL:
-        factor = max(1, _CELL // longest)
+    if longest < least:
+        factor = max(1, least // longest)
         size = (picture.width * factor, picture.height * factor)
         return picture.resize(size, Image.Resampling.NEAREST)
     return picture
@@ -136,7 +254,10 @@ def _wrapped(
     width: int,
     most: int = _LABEL_LINES,
 ) -> list[str]:
-    """Break *text* into at most *most* lines that fit *width* pixels; an ellipsis ends a cut."""
+    """Break *text* into at most *most* lines that fit *width* pixels; an ellipsis ends a cut.
+
+    A word that fits no line is shortened in its middle: names of files differ at either end.
+    """
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -144,27 +265,32 @@ def _wrapped(
             lines[-1] = longer
         else:
             lines.append(word)
-    kept = lines[:most]
+    kept = [_shortened(line, font, width) for line in lines[:most]]
     if len(lines) > most:
-        kept[-1] += "…"
-    return [_cut(line, font, width) for line in kept]
+        kept[-1] = _ended(kept[-1], font, width)
+    return kept
 
 
-def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return *line* with as much of its middle left out as it takes to fit."""
     if font.getlength(line) <= width:
         return line
+    fits, too_long = 0, len(line)
+    while too_long - fits > 1:  # of both ends together; a line may be very long
+        kept = (fits + too_long) // 2
+        if font.getlength(_ends(line, kept)) <= width:
+            fits = kept
+        else:
+            too_long = kept
+    return _ends(line, fits)
+
+
+def _ends(line: str, kept: int) -> str:
+    tail = kept // 2
+    return f"{line[: kept - tail]}…{line[len(line) - tail :]}"
+
+
+def _ended(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     while line and font.getlength(f"{line}…") > width:
         line = line[:-1]
     return f"{line}…"
-
-
-def _write_lines(
-    draw: ImageDraw.ImageDraw,
-    lines: Sequence[str],
-    place: tuple[int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    fill: tuple[int, int, int],
-    line_height: int,
-) -> None:
-    for number, line in enumerate(lines):
-        draw.text((place[0], place[1] + number * line_height), line, fill=fill, font=font)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from safelight.archive_layout import CONTACT_SHEET
 from safelight.config import PipelineConfig
 from safelight.durable_file import replace_file
-from safelight.pipeline.contact_sheet import MOST_CELLS, SheetCell, contact_sheet
+from safelight.pipeline.contact_sheet import MOST_CELLS, Heading, SheetCell, contact_sheet
 from safelight.pipeline.picture_saver import RunImage
 from safelight.pipeline.run_result import RunResult
 from safelight.randomizer import Axis, RandomizerPlanResult
+from safelight.randomizer.short_labels import ShortLabels, headings
 
-__all__ = ["row_length", "write_contact_sheet"]
+__all__ = ["PlanTable", "plan_table", "row_length", "write_contact_sheet"]
 
 _MOST_COLUMNS = 12
 _WIDE = 8
 """Several axes share a row as long as it has no more pictures than this."""
 
-_SELF_EXPLAINING = ("prompt", "sampler", "scheduler", "model")
-"""Values of these need no name before them."""
+_WIDEST = 24
+"""Columns of a table whose other axis is no shorter."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,27 +52,98 @@ def write_contact_sheet(
 
 def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult) -> bytes:
     pictures = _last_pictures(result)
-    varied = [axis for axis in plan.axes if axis.size > 1]
-    whole = plan.mode == "fanout" and len(pictures) == plan.full_size
-    columns = row_length([axis.size for axis in varied]) if whole else None
-    names: list[list[str]] = [[], []]
-    if columns and len(varied) == 2:
-        names = [_names(axis) for axis in varied]
-    cells = [
-        SheetCell(image=_bytes(image), label="" if names[1] else label or "")
-        for image, label in pictures[:MOST_CELLS]
-    ]
+    layout = plan_table(config, plan, len(pictures))
+    order = range(len(pictures)) if layout is None else layout.order
+    places = list(itertools.islice(order, MOST_CELLS))
+    if layout is None or not layout.row_heads:
+        labels = ShortLabels([plan.variants[pictures[place][0]].choices for place in places])
+        texts = [labels.of(number) for number in range(len(places))]
+    else:
+        texts = [""] * len(places)
     title = config.name
     if result.parts > 1:
         title = f"{title}  part {result.part} of {result.parts}".strip()
     return contact_sheet(
-        cells,
+        [
+            SheetCell(image=_bytes(pictures[place][1]), label=text)
+            for place, text in zip(places, texts, strict=True)
+        ],
         title=title,
-        columns=columns,
-        column_names=names[1],
-        row_names=names[0],
+        columns=None if layout is None else layout.columns,
+        column_heads=() if layout is None else layout.column_heads,
+        row_heads=() if layout is None else layout.row_heads,
         pictures=len(pictures),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTable:
+    """A plan as a table.
+
+    Attributes:
+        columns: Pictures per row.
+        order: Places of the pictures, row by row; lazy, a part has many.
+        column_heads: Above the columns, level by level, the outermost first.
+        row_heads: Beside the rows; with none there is one row, and pictures have labels.
+    """
+
+    columns: int
+    order: Iterable[int]
+    column_heads: Sequence[Sequence[Heading]]
+    row_heads: Sequence[Sequence[Heading]]
+
+
+def plan_table(
+    config: PipelineConfig, plan: RandomizerPlanResult, pictures: int
+) -> PlanTable | None:
+    """Return how *plan* makes a table; None where it makes none.
+
+    It does where every combination of all axes is there, once.
+
+    Args:
+        config: What the plan was made of.
+        plan: What was drawn.
+        pictures: How many pictures there are of it.
+    """
+    varied = [axis for axis in plan.axes if axis.size > 1]
+    sizes = [axis.size for axis in varied]
+    is_whole = pictures == plan.plan_size and math.prod(sizes) == plan.full_size
+    if plan.mode != "fanout" or not is_whole or plan.plan_size < plan.full_size:
+        return None
+    order = _in_rows(sizes)
+    columns = row_length([sizes[axis] for axis in order])
+    if columns is None:
+        return None
+    inner = 0
+    while math.prod(sizes[axis] for axis in order[len(order) - inner :]) < columns:
+        inner += 1
+    rows, across = order[: len(order) - inner], order[len(order) - inner :]
+    strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+    steps = [[n * strides[axis] for n in range(sizes[axis])] for axis in order]
+    places = map(sum, itertools.product(*steps))
+    if not all(map(partial(_means_one, plan), varied, strides)):
+        return PlanTable(columns=columns, order=places, column_heads=(), row_heads=())
+    texts = [_headings(varied[axis], strides[axis], config, plan) for axis in range(len(varied))]
+    return PlanTable(
+        columns=columns,
+        order=places,
+        column_heads=_levels([texts[axis] for axis in across]) if rows else (),
+        row_heads=_levels([texts[axis] for axis in rows]),
+    )
+
+
+def _in_rows(sizes: Sequence[int]) -> list[int]:
+    """Return the axes in the order in which a table nests them, the one of its columns last.
+
+    That is the order of the plan, unless its last axis is too long for a row and another is not.
+    """
+    order = list(range(len(sizes)))
+    if sizes and sizes[-1] > _MOST_COLUMNS:
+        short = [axis for axis in order if sizes[axis] <= _MOST_COLUMNS]
+        if short:
+            order.remove(short[-1])
+            order.append(short[-1])
+    return order
 
 
 def row_length(sizes: Sequence[int]) -> int | None:
@@ -75,7 +151,7 @@ def row_length(sizes: Sequence[int]) -> int | None:
 
     Axes that together are few share a row, so that a plan of many small axes is no tower.
     """
-    if not sizes or sizes[-1] > _MOST_COLUMNS:
+    if not sizes or sizes[-1] > (_MOST_COLUMNS if len(sizes) == 1 else _WIDEST):
         return None
     columns = sizes[-1]
     for size in reversed(sizes[1:-1]):
@@ -85,17 +161,46 @@ def row_length(sizes: Sequence[int]) -> int | None:
     return columns
 
 
-def _names(axis: Axis) -> list[str]:
-    """Return a short name for each value of *axis*; all of them or none."""
-    if axis.values is None:
-        return []
-    knob = axis.name.rpartition(".")[2]
-    named = "" if knob.startswith(_SELF_EXPLAINING) else f"{knob} "
-    texts = [f"{named}{value}" for value in axis.values]
-    return [text if len(text) <= 28 else f"{text[:27]}…" for text in texts]
+def _means_one(plan: RandomizerPlanResult, axis: Axis, stride: int) -> bool:
+    """Return whether a place on *axis* is the same value everywhere, so that a heading is true."""
+    if axis.values is not None:
+        return True
+    values: dict[int, object] = {}
+    return all(
+        values.setdefault(variant.index // stride % axis.size, chosen) == chosen
+        for variant in plan.variants
+        for chosen in [variant.choices.get(axis.name)]
+    )
 
 
-def _last_pictures(result: RunResult) -> list[tuple[RunImage | None, str | None]]:
+def _headings(
+    axis: Axis, stride: int, config: PipelineConfig, plan: RandomizerPlanResult
+) -> list[str]:
+    """Return a short name for each value of *axis*, whose values are *stride* variants apart."""
+    if axis.name == "settings":
+        return headings(axis.name, config.randomizer.settings)
+    chosen = [plan.variants[number * stride].choices for number in range(axis.size)]
+    if all(axis.name in choices for choices in chosen):
+        return headings(axis.name, [choices[axis.name] for choices in chosen])
+    labels = ShortLabels(chosen)
+    return [labels.of(number) for number in range(axis.size)]
+
+
+def _levels(texts: Sequence[Sequence[str]]) -> list[list[Heading]]:
+    """Return the headings of axes that nest, the outermost first."""
+    levels = []
+    for place, names in enumerate(texts):
+        span = math.prod(map(len, texts[place + 1 :]))
+        times = math.prod(map(len, texts[:place]))
+        levels.append([Heading(name, span) for _ in range(times) for name in names])
+    return levels
+
+
+_Cell = tuple[int, RunImage | None]
+"""The place of a variant in the plan, and its picture."""
+
+
+def _last_pictures(result: RunResult) -> list[_Cell]:
     """Return of every variant the pictures of its last stage, and None for one that failed.
 
     A variant that failed in a later stage keeps its place, crossed out: its earlier
@@ -108,10 +213,10 @@ def _last_pictures(result: RunResult) -> list[tuple[RunImage | None, str | None]
             same.append(image)
         else:
             last[image.variant] = [image]
-    cells: dict[int, list[tuple[RunImage | None, str | None]]] = {
-        variant: [(image, image.label) for image in images] for variant, images in last.items()
+    cells: dict[int, list[_Cell]] = {
+        variant: [(variant, image) for image in images] for variant, images in last.items()
     }
-    cells |= {failure.variant: [(None, failure.label)] for failure in result.failures}
+    cells |= {failure.variant: [(failure.variant, None)] for failure in result.failures}
     return [cell for variant in sorted(cells) for cell in cells[variant]]
 
 
