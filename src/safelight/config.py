@@ -18,6 +18,7 @@ from safelight.config_check import BackendChoice, check_config, plain
 from safelight.config_source import STANDARD_INPUT, put_over, read_source, read_toml
 from safelight.errors import ConfigError, ConfigFault, FileRefused
 from safelight.knobs import FILE_KNOBS, INHERITED_BY_IMG2IMG, Stage
+from safelight.picture_names import OutputConfig
 from safelight.randomizer_config import (
     MatrixSlot,
     PromptMatrix,
@@ -34,6 +35,7 @@ from safelight.value_ranges import values_of
 __all__ = [
     "BackendChoice",
     "MatrixSlot",
+    "OutputConfig",
     "PipelineConfig",
     "PromptMatrix",
     "PromptSearchReplace",
@@ -67,6 +69,7 @@ class PipelineConfig:
         continues: The run whose plan it goes on with; empty for a new one.
         files: Which files it may name, and how they are opened.
         warnings: What in it does nothing, in sentences.
+        output: What its files are called, and whether there is a sheet of them.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]
@@ -79,6 +82,7 @@ class PipelineConfig:
     continues: str = field(default="", compare=False)
     files: AllowedFiles = field(default=ANY_FILE, repr=False, compare=False)
     warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    output: OutputConfig = field(default=OutputConfig())
 
     @staticmethod
     def from_mapping(
@@ -103,6 +107,7 @@ class PipelineConfig:
             metadata=parts.metadata,
             folder=folder,
             warnings=parts.warnings,
+            output=parts.output,
         )
 
     @staticmethod

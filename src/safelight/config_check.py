@@ -21,6 +21,15 @@ from safelight.knobs import (
     knob_fault,
 )
 from safelight.lora_tags import lora_of
+from safelight.picture_names import (
+    MOST_CELLS,
+    SHEET_CELLS,
+    SHEET_PIXELS,
+    SHEET_SIDE,
+    SHEET_SIDES,
+    OutputConfig,
+    pattern_faults,
+)
 from safelight.randomizer_config import (
     MatrixSlot,
     PromptMatrix,
@@ -67,6 +76,7 @@ class ConfigParts:
     randomizer: RandomizerConfig
     metadata: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    output: OutputConfig = field(default=OutputConfig())
 
 
 def check_config(data: Mapping[str, Any], source: str = "") -> ConfigParts:
@@ -119,6 +129,15 @@ def _at_least(minimum: int) -> Check:
     return check
 
 
+def _between(least: int, most: int) -> Check:
+    def check(value: object) -> str | None:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return None
+        return f"must be an integer from {least} to {most}, got {value!r}"
+
+    return check
+
+
 def _limit(value: object) -> str | None:
     if _at_least(_LEAST_LIMIT)(value) is None:
         return None
@@ -153,7 +172,7 @@ class _Reader:
         self.warnings: list[str] = []
 
     def read(self, data: Mapping[str, Any]) -> ConfigParts:
-        known = (*STAGES, "name", "backend", "randomizer", "metadata")
+        known = (*STAGES, "name", "backend", "randomizer", "output", "metadata")
         self._refuse_unknown(data, known, "")
         stages: dict[Stage, Mapping[str, Any]] = {}
         for stage in STAGES:
@@ -171,6 +190,7 @@ class _Reader:
         varied = dict.fromkeys((*randomizer.sweep, *(k for s in randomizer.settings for k in s)))
         self._check_inputs(stages, varied)
         self._check_companions(stages, varied)
+        output = self._output(data.get("output", {}), stages)
         metadata = self._table(data.get("metadata", {}), "metadata") or {}
         if self.faults:
             raise ConfigError(self.faults, source=self.source)
@@ -181,6 +201,7 @@ class _Reader:
             randomizer=randomizer,
             metadata=MappingProxyType(plain(metadata)),
             warnings=tuple(self.warnings),
+            output=output,
         )
 
     # -- gathering ---------------------------------------------------------------------
@@ -310,6 +331,33 @@ class _Reader:
         name = self._value(table, "name", "bundled", _text, "backend")
         options = {key: plain(item) for key, item in table.items() if key != "name"}
         return BackendChoice(name=name, options=MappingProxyType(options))
+
+    # -- output ------------------------------------------------------------------------
+
+    def _output(self, value: object, stages: Mapping[Stage, Any]) -> OutputConfig:
+        table = self._table(value, "output")
+        if table is None:
+            return OutputConfig()
+        self._refuse_unknown(table, OutputConfig.__slots__, "output")
+        name = self._value(table, "name", "", _text, "output")
+        if isinstance(table.get("name"), str):
+            for message in pattern_faults(name, stages):
+                self._fault("output.name", message)
+        side = self._value(table, "sheet_side", SHEET_SIDE, _between(*SHEET_SIDES), "output")
+        usual = min(MOST_CELLS, SHEET_PIXELS // side**2)
+        cells = self._value(table, "sheet_cells", usual, _between(*SHEET_CELLS), "output")
+        if cells * side**2 > SHEET_PIXELS:
+            self._fault(
+                "output.sheet_cells",
+                f"must be {SHEET_PIXELS // side**2:,} at most where pictures have {side} px, got"
+                f" {cells:,}: a sheet is held in memory",
+            )
+        return OutputConfig(
+            name=name,
+            sheet=self._value(table, "sheet", True, _flag, "output"),
+            sheet_cells=cells,
+            sheet_side=side,
+        )
 
     # -- randomizer --------------------------------------------------------------------
 

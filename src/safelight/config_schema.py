@@ -11,6 +11,7 @@ from typing import Any
 
 from safelight.knobs import KNOBS, STAGES, Knob, Stage, TextMeaning
 from safelight.lora_tags import MOST_WEIGHT
+from safelight.picture_names import SHEET_CELLS, SHEET_SIDES
 
 __all__ = ["FILE_SETTINGS", "TEXTS", "config_schema"]
 
@@ -18,6 +19,7 @@ TEXTS: Mapping[str, TextMeaning] = {
     "name": "words",
     "backend": "name",
     "backend.name": "name",
+    "output.name": "words",
     "randomizer.wildcards_dir": "file",
     "randomizer.prompt_sr.rules": "words",
     "randomizer.prompt_sr.rules.search": "words",
@@ -58,6 +60,7 @@ def config_schema() -> dict[str, Any]:
         },
         **{stage: _stage_schema(stage) for stage in STAGES},
         "randomizer": _randomizer_schema(),
+        "output": _output_schema(),
         "metadata": {
             "type": "object",
             "description": "Yours; goes into the learning record as it is.",
@@ -266,6 +269,27 @@ def _knob_schema(knob: Knob) -> dict[str, Any]:
         "multipleOf": knob.multiple_of,
     }
     return schema | {key: value for key, value in limits.items() if value is not None}
+
+
+def _output_schema() -> dict[str, Any]:
+    cells, sides = (
+        {"type": "integer", "minimum": least, "maximum": most}
+        for least, most in (SHEET_CELLS, SHEET_SIDES)
+    )
+    return {
+        "type": "object",
+        "properties": {
+            "name": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Pattern of the pictures' names, such as {prompt:40}-{seed}.",
+            },
+            "sheet": {"type": "boolean", "description": "false makes no contact sheet."},
+            "sheet_cells": {**cells, "description": "Most pictures of a contact sheet."},
+            "sheet_side": {**sides, "description": "Longer side of its pictures, in pixels."},
+        },
+        "additionalProperties": False,
+    }
 
 
 def _randomizer_schema() -> dict[str, Any]:

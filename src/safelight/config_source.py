@@ -31,7 +31,7 @@ _OVERRIDE = re.compile(
 )
 _EXAMPLE = "an override must look like txt2img.steps=30"
 _TEXTS = frozenset(
-    [("name",), ("randomizer", "matrix", "base_prompt")]
+    [("name",), ("output", "name"), ("randomizer", "matrix", "base_prompt")]
     + [(stage, k.name) for k in KNOBS.values() if k.kind == "text" for stage in k.stages]
 )
 """Where only text may stand, so that what is put there needs no quotes."""

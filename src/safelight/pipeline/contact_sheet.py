@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING
 
 from safelight.errors import ImageError
 from safelight.formats.shrunk_pictures import shrunk
+from safelight.picture_names import MOST_CELLS, SHEET_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-__all__ = ["MOST_CELLS", "SIDE", "Heading", "SheetCell", "contact_sheet"]
-
-MOST_CELLS = 400
-"""A sheet of more cells could not be looked at; the rest is left out, and the title says so."""
-
-SIDE = 256
-"""The longer side of a large picture on a sheet, in pixels."""
+__all__ = ["MOST_CELLS", "Heading", "SheetCell", "contact_sheet"]
 
 _CELL = 160
 _GAP = 8
@@ -72,7 +67,7 @@ def contact_sheet(
     row_heads: Sequence[Sequence[Heading]] = (),
     pictures: int | None = None,
     most: int = MOST_CELLS,
-    side: int = SIDE,
+    side: int = SHEET_SIDE,
 ) -> bytes:
     """Return a PNG file with *cells* side by side, row by row.
 
@@ -88,7 +83,7 @@ def contact_sheet(
         column_heads: The same in several levels, the outermost first, in place of *column_names*.
         row_heads: The same of rows.
         pictures: How many there are in all, when *cells* are not all of them.
-        most: How many are shown.
+        most: How many are shown; a sheet of very many could not be looked at.
         side: The longer side of a large picture, in pixels.
     """
     shown = cells[:most]
@@ -123,7 +118,7 @@ class _Sheet:
         self._height = max((picture.height for picture in drawn if picture), default=least)
         self._pictures = [p or _crossed_out(self._width, self._height) for p in drawn]
         self._labels = [_wrapped(cell.label, self._text, self._width) for cell in cells]
-        self._columns = columns or math.ceil(math.sqrt(len(cells)))
+        self._columns = min(len(cells), columns or math.ceil(math.sqrt(len(cells))))
         self._rows = math.ceil(len(cells) / self._columns)
         self._head_widths = [self._head_width(level) for level in beside]
         self._left = _MARGIN + sum(width + _GAP for width in self._head_widths)

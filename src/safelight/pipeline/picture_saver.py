@@ -20,6 +20,7 @@ from safelight.learning.learning_record import (
     VariantFailure,
 )
 from safelight.learning.snapshot import plain_snapshot
+from safelight.picture_names import PictureNames
 from safelight.pipeline.backend import ImageRequest
 from safelight.pipeline.images import (
     PixelIdentity,
@@ -118,6 +119,7 @@ class PictureSaver:
         relative: The same folder relative to the archive.
         strict: Whether a picture that was made otherwise than asked for fails its variant;
             it is kept all the same.
+        names: Of the files; the usual ones when not given.
     """
 
     def __init__(
@@ -128,8 +130,10 @@ class PictureSaver:
         relative: str,
         *,
         strict: bool = False,
+        names: PictureNames | None = None,
     ) -> None:
         self._strict = strict
+        self._names = names or PictureNames()
         self._run_id = run_id
         self._timestamp = timestamp
         self._folder = folder
@@ -192,7 +196,10 @@ class PictureSaver:
         text = parameters_text(config, identity.width, identity.height)
         png = embed_metadata(picture.png, text, plain_snapshot(about))
         seed = effective.get("seed", getattr(request, "seed", None))
-        path = self._write(png, drawn.variant.index, stage, seed)
+        path = None
+        if self._folder is not None:
+            stem = self._names.name(drawn.variant.index, stage, seed, config)
+            path = write_new_file(self._folder, stem, ".png", png, flush=False)
         output = ImageOutput(
             variant=drawn.position,
             stage=stage,
@@ -213,12 +220,6 @@ class PictureSaver:
             path=path,
             png=png if path is None else None,
         )
-
-    def _write(self, png: bytes, index: int, stage: Stage, seed: object) -> Path | None:
-        if self._folder is None:
-            return None
-        stem = f"{index:05d}-{stage}" + (f"-{seed}" if isinstance(seed, int) else "")
-        return write_new_file(self._folder, stem, ".png", png, flush=False)
 
 
 def _fail_on_mismatch(drawn: DrawnVariant, images: Sequence[RunImage]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from safelight.archive_layout import CONTACT_SHEET
 from safelight.config import PipelineConfig
 from safelight.durable_file import replace_file
-from safelight.pipeline.contact_sheet import MOST_CELLS, Heading, SheetCell, contact_sheet
+from safelight.pipeline.contact_sheet import Heading, SheetCell, contact_sheet
 from safelight.pipeline.picture_saver import RunImage
 from safelight.pipeline.run_result import RunResult
 from safelight.randomizer import Axis, RandomizerPlanResult
@@ -36,10 +36,10 @@ def write_contact_sheet(
 ) -> Path | None:
     """Write ``contact_sheet.png`` into the run's folder, and return its path.
 
-    None when the plan has one variant, nothing was drawn, or the sheet could not be made:
-    that is logged, and the run is as good as it was.
+    None when the config wants none, the plan has one variant, nothing was drawn, or the sheet
+    could not be made: that is logged, and the run is as good as it was.
     """
-    if result.folder is None or plan.plan_size < 2 or not result.images:
+    if not config.output.sheet or result.folder is None or plan.plan_size < 2 or not result.images:
         return None
     path = result.folder / f"{CONTACT_SHEET}.png"
     try:
@@ -54,7 +54,7 @@ def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
     pictures = _last_pictures(result)
     layout = plan_table(config, plan, len(pictures))
     order = range(len(pictures)) if layout is None else layout.order
-    places = list(itertools.islice(order, MOST_CELLS))
+    places = list(itertools.islice(order, config.output.sheet_cells))
     if layout is None or not layout.row_heads:
         labels = ShortLabels([plan.variants[pictures[place][0]].choices for place in places])
         texts = [labels.of(number) for number in range(len(places))]
@@ -73,6 +73,8 @@ def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
         column_heads=() if layout is None else layout.column_heads,
         row_heads=() if layout is None else layout.row_heads,
         pictures=len(pictures),
+        most=config.output.sheet_cells,
+        side=config.output.sheet_side,
     )
 
 

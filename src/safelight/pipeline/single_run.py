@@ -35,6 +35,7 @@ from safelight.errors import (
 from safelight.knobs import Stage
 from safelight.learning.learning_record import SCHEMA, ImageOutput, LearningRecord, new_run_id
 from safelight.learning.snapshot import plain_snapshot
+from safelight.picture_names import PictureNames
 from safelight.pipeline.backend import BackendDescription, EngineSetup
 from safelight.pipeline.continuation import PartLeft
 from safelight.pipeline.dispatch import VariantQueue, WorkerShare, dispatch
@@ -296,7 +297,14 @@ class SingleRun:
             folder,
             str(relative),
             strict=self._environment.strict,
+            names=self._names(),
         )
+
+    def _names(self) -> PictureNames:
+        day, time_of_day = self._spec.timestamp[:10], self._spec.timestamp[11:19].replace(":", "")
+        config = self._spec.config
+        about = {"name": config.name, "date": day, "time": time_of_day, "run": self._run_id}
+        return PictureNames(config.output.name, about)
 
     # -- drawing -------------------------------------------------------------------------
 
