@@ -189,3 +189,18 @@ def test_headings_of_every_level_have_room() -> None:
     assert long.width - short.width < 2 * 150
     assert opened(contact_sheet(cells, most=3, side=64)).size[0] < short.width
     assert area(opened(contact_sheet(cells, most=3, side=64)), RED) == 3 * 64 * 64
+
+
+@pytest.mark.parametrize("side", [48, 160])
+@pytest.mark.parametrize("where", ["column_names", "row_names", "label"])
+def test_names_that_differ_in_their_middle_are_seen_to_differ(side: int, where: str) -> None:
+    """To cut them there would leave two rows of one name."""
+    sheets = []
+    for number in (10, 20):
+        name = f"…-very-long-name-epoch-{number}-fp16.safetensors"
+        cell = SheetCell(image=picture(RED, (side, side)), label=name if where == "label" else "")
+        names: dict[str, Any] = {} if where == "label" else {where: [name]}
+        sheets.append(np.asarray(opened(contact_sheet([cell], columns=1, side=side, **names))))
+    if side == 160 or where != "label":  # three lines of 48 pixels hold no such name
+        assert sheets[0].shape == sheets[1].shape
+        assert (sheets[0] != sheets[1]).any()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,10 @@ _MARGIN = 16
 _TEXT_SIZE = 13
 _TITLE_SIZE = 18
 _LINE = 17
-_LABEL_LINES = 3
+_LABEL_LINES, _HEAD_LINES = 3, 6
+_LONGEST_LINE = 2_000
+"""Characters that are measured."""
+
 _ROW_HEAD = 150
 """Pixels that the headings of one level of rows take at most."""
 _PAPER, _INK, _FAINT, _BLANK = (250, 249, 246), (28, 28, 30), (120, 118, 112), (236, 233, 226)
@@ -130,6 +134,11 @@ class _Sheet:
         self._top = self._heads_top + (heads + _GAP if above else 0)
         lines = max(map(len, self._labels))
         self._row_height = self._height + lines * _LINE + _GAP + (4 if lines else 0)
+        inner = self._beside[-1] if self._beside else ()
+        beside_lines = [self._row_lines(head, self._head_widths[-1]) for head in inner]
+        self._row_height = max(
+            self._row_height, max(map(len, beside_lines), default=0) * _LINE + _GAP
+        )
         size = (sheet_width, self._y(self._rows) + _MARGIN)
         self._sheet = Image.new("RGB", size, _PAPER)
         self._draw = ImageDraw.Draw(self._sheet)
@@ -159,9 +168,15 @@ class _Sheet:
     def _head_width(self, level: Sequence[Heading]) -> int:
         return min(_ROW_HEAD, max(math.ceil(self._text.getlength(head.text)) for head in level))
 
+    def _row_lines(self, head: Heading, width: int, most: int = _LABEL_LINES) -> list[str]:
+        return _wrapped(head.text, self._text, width, most=most)
+
     def _column_lines(self, level: Sequence[Heading]) -> list[list[str]]:
         step = self._width + _GAP
-        return [_wrapped(head.text, self._text, head.span * step - _GAP) for head in level]
+        return [
+            _wrapped(head.text, self._text, head.span * step - _GAP, most=_HEAD_LINES)
+            for head in level
+        ]
 
     @staticmethod
     def _level_height(lines: Sequence[Sequence[str]]) -> int:
@@ -192,7 +207,7 @@ class _Sheet:
                     break
                 span = min(head.span, self._rows - row)
                 most = max(_LABEL_LINES, (span * self._row_height - _GAP) // _LINE)
-                lines = _wrapped(head.text, self._text, width, most=most)
+                lines = self._row_lines(head, width, most)
                 y = self._y(row)
                 if depth < len(self._beside) - 1:
                     if row:
@@ -251,38 +266,52 @@ def _wrapped(
 ) -> list[str]:
     """Break *text* into at most *most* lines that fit *width* pixels; an ellipsis ends a cut.
 
-    A word that fits no line is shortened in its middle: names of files differ at either end.
+    A word that fits no line goes on in the next one: names of files differ in their middle.
     """
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(longer) <= width:
             lines[-1] = longer
-        else:
-            lines.append(word)
-    kept = [_shortened(line, font, width) for line in lines[:most]]
-    if len(lines) > most:
-        kept[-1] = _ended(kept[-1], font, width)
-    return kept
+        elif len(lines) <= most:
+            lines += itertools.islice(_pieces(word, font, width), most + 1)
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], _ended(lines[most - 1], font, width)]
 
 
-def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Return *line* with as much of its middle left out as it takes to fit."""
-    if font.getlength(line) <= width:
-        return line
-    fits, too_long = 0, len(line)
-    while too_long - fits > 1:  # of both ends together; a line may be very long
+def _pieces(
+    word: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> Iterator[str]:
+    """Yield *word* in pieces that fit *width*, cut after a sign that joins words where one is."""
+    while word and font.getlength(word) > width:
+        fits = max(1, _most_that_fits(word, _start, font, width))
+        joint = max(word.rfind(sign, fits // 2, fits) for sign in "-_./,") + 1
+        yield word[: joint or fits]
+        word = word[joint or fits :]
+    if word:
+        yield word
+
+
+def _most_that_fits(
+    line: str,
+    part: Callable[[str, int], str],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    width: int,
+) -> int:
+    """Return of how many characters of *line* that *part* fits; a line may be very long."""
+    fits, too_long = 0, min(len(line), _LONGEST_LINE)
+    while too_long - fits > 1:
         kept = (fits + too_long) // 2
-        if font.getlength(_ends(line, kept)) <= width:
+        if font.getlength(part(line, kept)) <= width:
             fits = kept
         else:
             too_long = kept
-    return _ends(line, fits)
+    return fits
 
 
-def _ends(line: str, kept: int) -> str:
-    tail = kept // 2
-    return f"{line[: kept - tail]}…{line[len(line) - tail :]}"
+def _start(line: str, kept: int) -> str:
+    return line[:kept]
 
 
 def _ended(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

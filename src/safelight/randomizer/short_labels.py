@@ -176,13 +176,19 @@ def _run(words: Sequence[str]) -> Sequence[str]:
 
 
 def _by_ends(texts: Sequence[str], most: int) -> dict[str, str]:
-    """Return each of *texts* without what all of them begin and end with."""
+    """Return each of *texts* with that part in which they differ, and as much around as fits."""
     start = _alike(texts) if len(texts) > 1 else 0
     end = _alike([text[start:][::-1] for text in texts]) if len(texts) > 1 else 0
-    return {
-        text: text if len(text) <= most else _middle(f"…{text[start : len(text) - end]}…", most)
-        for text in texts
-    }
+    return {text: text if len(text) <= most else _around(text, start, end, most) for text in texts}
+
+
+def _around(text: str, start: int, end: int, most: int) -> str:
+    inner = text[start : len(text) - end]
+    spare = max(most - len(inner), 0)
+    before = min(start, max(spare // 2, spare - end))
+    first, last = start - before, len(text) - end + min(end, spare - before)
+    inner = _middle(text[first:last], most)
+    return f"{'…' if first else ''}{inner}{'…' if last < len(text) else ''}"
 
 
 def _alike(texts: Sequence[str]) -> int:
