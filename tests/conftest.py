@@ -25,7 +25,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("SAFELIGHT_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(Path(__file__).parent / "no-configuration"))
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from safelight.durable_file import read_regular_file
+
 __all__ = [
     "ARCHIVE_FOLDERS",
     "CONTACT_SHEET",
@@ -42,6 +44,7 @@ __all__ = [
     "files_below",
     "imports_folder",
     "kind_of",
+    "marked_folder",
     "packs_folder",
     "picture_file",
     "pictures_folder",
@@ -183,9 +186,14 @@ def files_below(
             elif is_file:
                 yield f"{prefix}{entry.name}", entry
             else:
-                leads = "leads nowhere" if is_link else "is no file"
-                on_fault(f"{prefix}{entry.name}", leads)
+                on_fault(f"{prefix}{entry.name}", _no_file(entry, is_link=is_link))
         pending += reversed(below)
+
+
+def _no_file(entry: os.DirEntry[str], *, is_link: bool) -> str:
+    if not is_link:
+        return "is no regular file"
+    return "leads to no regular file" if os.path.exists(entry) else "leads nowhere"  # noqa: PTH110
 
 
 _Folder = tuple[str, Path, int, frozenset[str]]
@@ -235,6 +243,20 @@ def searches_file(archive: Path) -> Path:
 def running_folder(archive: Path) -> Path:
     """Return the folder with one marker per run whose record is not safe yet."""
     return archive / "running"
+
+
+_LONGEST_MARKER = 4096
+"""Bytes; what it says is a folder's place."""
+
+
+def marked_folder(marker: Path) -> PurePosixPath:
+    """Return where a run draws, relative to the archive, as its *marker* says: anywhere.
+
+    Raises:
+        OSError: It cannot be read, or is no marker.
+        ValueError: It is no text.
+    """
+    return PurePosixPath(read_regular_file(marker, most=_LONGEST_MARKER).decode())
 
 
 _NO_TEXT = re.compile(rb"\\x([89a-f][0-9a-f])")

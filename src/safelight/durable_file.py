@@ -1,5 +1,8 @@
 """Whole-or-absent files, locked append-only files, and folders: the only place that makes any.
 
+It is also the only place that opens what an archive holds, which may come from anywhere: what is no
+regular file, links followed, is refused without being waited for (:func:`open_regular_file`).
+
 A reader sees a file whole or not at all, also after ``kill -9`` and after a power cut: the
 bytes go to a temporary file in the same folder, are flushed to the disk, and only then get
 their name; the folder is flushed last, so that the name itself survives.
@@ -19,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -27,12 +31,13 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 __all__ = [
     "TEMPORARY_SUFFIX",
     "AppendOnlyFile",
     "ContentError",
+    "NotRegularFile",
     "OpenFolder",
     "copy_new_file",
     "flush_file",
@@ -41,6 +46,9 @@ __all__ = [
     "hidden_folder",
     "is_held",
     "make_folder",
+    "open_regular_file",
+    "read_regular_file",
+    "refuse_irregular",
     "remove_abandoned",
     "replace_file",
     "settle_file",
@@ -56,7 +64,14 @@ _OWN_FILE, _OWN_FOLDER = 0o600, 0o700
 _EVERYBODYS = stat.S_ISVTX | stat.S_IWOTH
 """What is set for a folder where everybody may write, and nobody touches what is another's."""
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
-_READ = os.O_RDONLY | _BINARY
+_WAIT_FOR_NOBODY = (
+    getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+"""To open a pipe must not wait for whoever writes into it; Windows has none in a folder."""
+
+_READ = os.O_RDONLY | _BINARY | _WAIT_FOR_NOBODY
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _WAIT_FOR_NOBODY
+_BUFFER = 1 << 17
 _CHUNK = 1 << 20
 _A_DAY = 86_400
 """Seconds after which what cannot be locked at all is taken to be nobody's."""
@@ -64,6 +79,96 @@ _A_DAY = 86_400
 
 class ContentError(Exception):
     """A file has another content than it must have."""
+
+
+class NotRegularFile(OSError):
+    """What has the name of a file is a pipe, a device or a socket, or holds more than it may."""
+
+
+def open_regular_file(path: Path | str) -> io.BufferedReader:
+    """Return *path*, open for reading; what comes after the size that it has now is not read.
+
+    Raises:
+        NotRegularFile: It is neither a file nor a link to one. It was not waited for, nor read.
+        OSError: It cannot be opened.
+    """
+    handle, size = _opened(path)
+    return io.BufferedReader(_AsFarAs(handle, size), _BUFFER)
+
+
+def read_regular_file(path: Path | str, *, most: int | None = None) -> bytes:
+    """Return what is in *path*, as far as its size says when it is opened.
+
+    Args:
+        path: Which.
+        most: Bytes that it may have, where more would be no such file.
+
+    Raises:
+        NotRegularFile: As :func:`open_regular_file`, or it has more than *most*.
+        OSError: It cannot be read.
+    """
+    handle, size = _opened(path)
+    try:
+        if most is not None and size > most:
+            raise NotRegularFile(f"has {size:,} bytes, of which {most:,} are allowed")
+        data = os.read(handle, size)
+        while len(data) < size and (more := os.read(handle, size - len(data))):
+            data += more
+    finally:
+        os.close(handle)
+    return data
+
+
+def refuse_irregular(path: Path | str) -> os.stat_result:
+    """Return what is known of the file *path*, before a library opens it by its name.
+
+    Raises:
+        NotRegularFile: It is neither a file nor a link to one.
+        OSError: It cannot be looked at.
+    """
+    status = os.stat(path)  # noqa: PTH116 - texts come here, too
+    _check_regular(status, path)
+    return status
+
+
+def _opened(path: Path | str, flags: int = _READ, mode: int = 0) -> tuple[int, int]:
+    """Return a handle of the regular file *path*, and its size."""
+    handle = os.open(path, flags, mode)
+    try:
+        status = os.fstat(handle)
+        _check_regular(status, path)
+        if _WAIT_FOR_NOBODY:
+            os.set_blocking(handle, True)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle, status.st_size
+
+
+def _check_regular(status: os.stat_result, path: Path | str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegularFile("is no regular file; put one there, or take it away")
+
+
+class _AsFarAs(io.FileIO):
+    """A file that ends where it ended when it was opened."""
+
+    def __init__(self, handle: int, size: int) -> None:
+        super().__init__(handle, "rb")
+        self._size = size
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        view = memoryview(buffer).cast("B")
+        return super().readinto(view[: max(0, self._size - self.tell())])
+
+    def read(self, size: int | None = -1, /) -> Any:
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+    def readall(self) -> bytes:
+        return self.read() or b""
 
 
 def write_new_file(
@@ -279,7 +384,7 @@ def held_file(path: Path, about: bytes) -> Iterator[None]:
         OSError: It cannot be made.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, _OWN_FILE)
+        handle = _opened(path, os.O_RDWR | os.O_CREAT | _BINARY | _WAIT_FOR_NOBODY, _OWN_FILE)[0]
         try:
             _take_after(os.fspath(path.parent), handle)
             _lock(handle)
@@ -364,7 +469,7 @@ def is_held(path: Path) -> bool:
     Raises:
         OSError: It cannot be looked at.
     """
-    handle = os.open(path, _READ)
+    handle = _opened(path)[0]
     try:
         _lock(handle)
     except BlockingIOError:
@@ -395,7 +500,7 @@ class OpenFolder:
         self._handle: int | None = None
         if sys.platform != "win32":
             with contextlib.suppress(OSError):
-                self._handle = os.open(path, os.O_RDONLY)
+                self._handle = os.open(path, _FOLDER)
 
     def flush(self) -> None:
         """Flush the names in it to the disk.
@@ -432,7 +537,7 @@ def flush_file(path: Path) -> None:
 def _sync(folder: str) -> None:
     if sys.platform == "win32":  # Windows cannot open a folder to flush it
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, _FOLDER)
     try:
         os.fsync(handle)
     finally:
@@ -441,16 +546,15 @@ def _sync(folder: str) -> None:
 
 def _holds(path: str, data: bytes) -> bool:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return file.read() == data
-    except OSError:  # a folder, or not ours to read: taken all the same
+        return read_regular_file(path) == data
+    except OSError:  # no file, or not ours to read: taken all the same
         return False
 
 
 def _copied(source: Path, handle: int, digest: hashlib._Hash) -> os.stat_result:
     """Copy *source* to *handle*, flush it, and close it whatever happens."""
     try:
-        with source.open("rb") as given:
+        with open_regular_file(source) as given:
             while chunk := given.read(_CHUNK):
                 digest.update(chunk)
                 _write_all(handle, chunk)
@@ -560,12 +664,13 @@ class AppendOnlyFile:
         Raises:
             BlockingIOError: Another process holds it.
             FileNotFoundError: It is missing, and *create* is False.
+            NotRegularFile: Something else has its name.
             OSError: It cannot be opened.
         """
         self.path = path
         is_new = create and not os.access(path, os.F_OK)
         flags = os.O_RDWR | os.O_APPEND | _BINARY | (os.O_CREAT if create else 0)
-        self._handle = os.open(path, flags, _OWN_FILE)
+        self._handle = _opened(path, flags | _WAIT_FOR_NOBODY, _OWN_FILE)[0]
         try:
             _lock(self._handle)
             if is_new:
@@ -664,14 +769,14 @@ else:
     def _guard_of_folder(folder: Path) -> int:
         guard = -1
         with contextlib.suppress(OSError):
-            guard = os.open(folder, os.O_RDONLY)
+            guard = os.open(folder, _FOLDER)
             fcntl.flock(guard, fcntl.LOCK_EX)
         return guard
 
     def _outlast(temporary: str) -> None:
         """Wait until whoever writes *temporary* is done or dead, and remove what is left of it."""
         with contextlib.suppress(FileNotFoundError):
-            handle = os.open(temporary, os.O_RDONLY)
+            handle = os.open(temporary, _READ)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 if os.fstat(handle).st_ino == os.stat(temporary).st_ino:  # noqa: PTH116

@@ -35,7 +35,7 @@ from safelight.archive.transfer import (
     version_of,
 )
 from safelight.archive_layout import kind_of
-from safelight.durable_file import make_folder, settle_file
+from safelight.durable_file import make_folder, read_regular_file, settle_file
 from safelight.errors import StorageError, sentence_of
 from safelight.learning.learning_record import LearningRecord, record_stem
 
@@ -100,7 +100,7 @@ def push_run(archive: Path, record: LearningRecord, store: ObjectStore) -> int:
     put = 0
     for key in (*dict.fromkeys(names), f"records/{stem}.json"):
         try:
-            data = (archive / key).read_bytes()
+            data = read_regular_file(archive / key)
         except FileNotFoundError:
             continue  # packed or removed in the meantime
         except OSError as error:
@@ -224,7 +224,7 @@ def _bytes(content: Path | bytes) -> bytes:
     if isinstance(content, bytes):
         return content
     try:
-        return content.read_bytes()
+        return read_regular_file(content)
     except FileNotFoundError as error:
         raise Vanished(f"is not there any more: {error}") from error
     except OSError as error:

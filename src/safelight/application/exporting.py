@@ -11,7 +11,13 @@ from typing import Any
 
 from safelight.archive import Archive
 from safelight.archive_layout import picture_file
-from safelight.durable_file import copy_new_file, make_folder, replace_file
+from safelight.durable_file import (
+    NotRegularFile,
+    copy_new_file,
+    make_folder,
+    read_regular_file,
+    replace_file,
+)
 from safelight.errors import RequestError
 from safelight.formats.csv_table import write_csv
 from safelight.learning.ratings import Identity
@@ -140,7 +146,13 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
         sidecar = picture.with_name(f"{picture.name}.xmp")
         if not os.path.isfile(picture):  # noqa: PTH113 - one that may not be looked at, too
             continue
-        if sidecar.exists() and not is_own_packet(sidecar.read_bytes()):
+        try:
+            is_ours = is_own_packet(read_regular_file(sidecar))
+        except FileNotFoundError:
+            is_ours = True
+        except NotRegularFile:
+            is_ours = False
+        if not is_ours:
             left += 1
             continue
         replace_file(sidecar, packet)

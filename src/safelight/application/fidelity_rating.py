@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from safelight.archive import Archive
 from safelight.archive_layout import picture_file
+from safelight.durable_file import read_regular_file
 from safelight.errors import ImageError
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -90,7 +91,7 @@ def _event(
 
     assert isinstance(scorer, FidelityScorer)
     try:
-        image = picture_file(archive.path, row["path"] or "").read_bytes()
+        image = read_regular_file(picture_file(archive.path, row["path"] or ""))
         fidelity = scorer.score(image, row["prompt"] or "")
     except OSError:
         outcomes["the file is not there"] += 1

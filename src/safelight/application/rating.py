@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from safelight.archive import Archive
+from safelight.durable_file import read_regular_file
 from safelight.errors import ArchiveError, RequestError
 from safelight.learning.ratings import Identity, RatingEvent
 from safelight.pipeline.images import identify
@@ -100,7 +101,7 @@ def identity_of_file(path: Path) -> Identity:
         OSError: It cannot be read.
         ImageError: It is no picture.
     """
-    identity = identify(path.read_bytes())
+    identity = identify(read_regular_file(path))
     return Identity(sha256=identity.sha256, pixel_sha256=identity.pixel_sha256)
 
 

@@ -8,7 +8,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from safelight.archive.archive import Archive
 from safelight.archive.pack_check import check_pack, set_aside
@@ -31,6 +31,7 @@ from safelight.archive_layout import (
     PART,
     SET_ASIDE,
     files_below,
+    marked_folder,
     packs_folder,
     running_folder,
 )
@@ -42,6 +43,7 @@ from safelight.durable_file import (
     hidden_folder,
     is_held,
     make_folder,
+    read_regular_file,
     replace_file,
     sync_folder,
     write_new_file,
@@ -120,7 +122,9 @@ class FolderCopy:
             return frozenset()
         for marker in markers:
             try:
-                place = PurePosixPath(marker.read_text("utf-8"))
+                place = marked_folder(marker)
+                if place.is_absolute() or ".." in place.parts:
+                    continue
                 if is_held(self.path / place / JOURNAL_NAME):
                     folders.add(str(place))
             except (OSError, ValueError):
@@ -130,7 +134,7 @@ class FolderCopy:
     def read(self, key: str) -> bytes:
         """Return what *key* holds."""
         try:
-            return (self.path / key).read_bytes()
+            return read_regular_file(self.path / key)
         except FileNotFoundError as error:
             raise Vanished(f"is not there any more: {error}") from error
         except OSError as error:
@@ -236,7 +240,7 @@ class FolderCopy:
         data = b"\n".join(lines)
         try:
             with AppendOnlyFile(path) as file:
-                there = path.read_bytes()
+                there = read_regular_file(path)
                 torn = b"\n" if there and not there.endswith(b"\n") else b""
                 file.append(torn + data)
         except BlockingIOError:  # it is being written, and goes on so
@@ -302,5 +306,5 @@ def _lines_of_family(path: Path) -> set[bytes]:
     known: set[bytes] = set()
     for file in (path, *path.parent.glob(f"{glob.escape(path.stem)}{PART}*{path.suffix}")):
         with contextlib.suppress(FileNotFoundError):
-            known.update(file.read_bytes().split(b"\n"))
+            known.update(read_regular_file(file).split(b"\n"))
     return known

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from safelight.archive.columns import Batch, decoded
+from safelight.durable_file import read_regular_file
 from safelight.errors import RecordError
 from safelight.learning.learning_record import read_document
 from safelight.timestamps import read_compact, utc_timestamp
@@ -86,7 +87,7 @@ def loose_batch(folder: Path) -> tuple[Batch, dict[Path, str]]:
     for name in loose_names(folder):
         path = folder / name
         try:
-            record = decoded(path.read_bytes())
+            record = decoded(read_regular_file(path))
         except FileNotFoundError:
             continue  # packed under our eyes
         except (OSError, RecordError) as error:
@@ -119,7 +120,7 @@ def loose_documents(
         if number == len(likely) and (read >= wanted if wanted else read):
             return
         try:
-            document = (folder / name).read_bytes()
+            document = read_regular_file(folder / name)
             run_id = _name_decoder.decode(document).run_id
             if asked(run_id):
                 read_document(document)

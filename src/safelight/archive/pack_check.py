@@ -27,7 +27,7 @@ from safelight.archive.packs import (
     write_manifest,
 )
 from safelight.archive_layout import SET_ASIDE
-from safelight.durable_file import make_folder, sync_folder
+from safelight.durable_file import make_folder, read_regular_file, sync_folder
 from safelight.errors import ArchiveError, RecordError, sentence_of
 
 __all__ = [
@@ -211,7 +211,7 @@ def seal(pack: Pack) -> None:
         ArchiveError: The manifest cannot be written.
     """
     try:
-        manifest = json.loads((pack.path / MANIFEST).read_bytes())
+        manifest = json.loads(read_regular_file(pack.path / MANIFEST))
         manifest["sha256"] = {name: file_sha256(pack.path / name) for name in pack.files}
         write_manifest(pack.path, manifest)
     except (OSError, ValueError) as error:

@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from safelight.archive.loose_records import written_at
 from safelight.archive.packs import UnwrittenPack
+from safelight.durable_file import read_regular_file
 from safelight.errors import ArchiveError, RecordError
 from safelight.paused_collector import paused_collector
 
@@ -147,7 +148,7 @@ def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
     with paused_collector():
         for name in names:
             try:
-                unwritten.add(_read(here + name), partial(written_at, here + name))
+                unwritten.add(read_regular_file(here + name), partial(written_at, here + name))
             except FileNotFoundError:
                 continue  # another process has packed it
             except (OSError, RecordError) as error:
@@ -159,17 +160,6 @@ def pack_files(packs: Path, folder: Path, names: Sequence[str]) -> Packed:
         pack = unwritten.write(packs)
     left += delete_files(folder, packed)
     return Packed(records=len(packed), pack=pack.path, left=tuple(left))
-
-
-def _read(path: str) -> bytes:
-    handle = os.open(path, _READ)
-    try:
-        data = os.read(handle, _MOST_AT_ONCE)
-        while len(data) >= _MOST_AT_ONCE and (more := os.read(handle, len(data))):
-            data += more
-    finally:
-        os.close(handle)
-    return data
 
 
 def delete_files(folder: Path, names: Sequence[str]) -> list[tuple[Path, str]]:

@@ -38,8 +38,12 @@ from safelight.archive.columns import (
 from safelight.archive_layout import RENEWED_TABLES
 from safelight.durable_file import (
     TEMPORARY_SUFFIX,
+    NotRegularFile,
     flush_file,
     hidden_folder,
+    open_regular_file,
+    read_regular_file,
+    refuse_irregular,
     replace_file,
     sync_folder,
 )
@@ -88,6 +92,7 @@ all."""
 
 
 MANIFEST = "manifest.json"
+_NO_FILE = "is no regular file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +172,7 @@ def read_pack(path: Path) -> Pack:
         OSError: It cannot be looked at, whole or not.
     """
     try:
-        text = (path / MANIFEST).read_bytes()
+        text = read_regular_file(path / MANIFEST)
         manifest = msgspec.json.decode(text, type=_Manifest)
         digest = _digest_of(json.loads(text))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError) as error:
@@ -176,12 +181,17 @@ def read_pack(path: Path) -> Pack:
         raise ArchiveError(f"is a pack of schema {manifest.schema}; this safelight knows {_SCHEMA}")
     if (manifest.sha256 or manifest.digest) and digest != manifest.digest:
         raise ArchiveError(f"has a damaged {MANIFEST}")
-    for table, wanted in manifest.sizes.items():
+    for table in dict.fromkeys((*manifest.sizes, *TABLES)):
+        wanted = manifest.sizes.get(table)
         try:
-            size = (path / f"{table}.parquet").stat().st_size
+            size = refuse_irregular(path / f"{table}.parquet").st_size
         except FileNotFoundError as error:
+            if wanted is None:
+                continue
             raise ArchiveError(f"lacks {table}.parquet") from error
-        if size != wanted:
+        except (NotRegularFile, IsADirectoryError) as error:
+            raise ArchiveError(f"{table}.parquet {_NO_FILE}") from error
+        if wanted is not None and size != wanted:
             raise ArchiveError(f"is torn: {table}.parquet has {size:,} bytes, not {wanted:,}")
     columns = {t: names for t, names in manifest.columns.items() if isinstance(names, list)}
     current = manifest.rows == _ROWS and all(
@@ -214,7 +224,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 def file_sha256(path: Path) -> str:
     """Return SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -470,12 +480,13 @@ def read_documents(pack: Path) -> Iterator[tuple[str, bytes]]:
 
     statement = f"SELECT run_id, json FROM read_parquet('{quoted(pack / 'documents')}.parquet')"
     try:
+        refuse_irregular(pack / "documents.parquet")
         with connected() as connection:
             connection.execute(statement)
             while rows := connection.fetchmany(_TOGETHER["documents"]):
                 for run_id, text in rows:
                     yield run_id, text.encode()
-    except duckdb.Error as error:
+    except (OSError, duckdb.Error) as error:
         raise ArchiveError(f"{pack.name} cannot be read: {error}") from error
 
 
@@ -495,10 +506,11 @@ def whole_documents(
     each = _TOGETHER["documents"]
     with connected() as connection:
         try:
+            refuse_irregular(pack / "documents.parquet")
             (rows,) = connection.execute(
                 f"SELECT num_rows FROM parquet_file_metadata({file})"
             ).fetchall()[0]
-        except (duckdb.Error, IndexError):
+        except (OSError, duckdb.Error, IndexError):
             return
         # Part by part as they were compressed: one that is damaged costs itself only.
         for start in range(0, rows, each):
@@ -543,6 +555,7 @@ def take_documents(pack: Pack, batch: Batch) -> str | None:
 def runs_without_document(pack: Pack, read: Collection[str]) -> tuple[str, ...]:
     """Return the runs that the tables of *pack* know beside those whose document was *read*."""
     try:
+        refuse_irregular(pack.path / "runs.parquet")
         with connected() as connection:
             rows = connection.execute(
                 f"SELECT run_id FROM read_parquet('{quoted(pack.path / 'runs')}.parquet')"
@@ -554,6 +567,7 @@ def runs_without_document(pack: Pack, read: Collection[str]) -> tuple[str, ...]:
 
 def read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
     """Read every value of a Parquet file; return how many rows it has."""
+    refuse_irregular(file)
     row = connection.execute(
         f"SELECT count(*), bit_xor(hash(*COLUMNS(*))) FROM read_parquet('{quoted(file)}')"
     ).fetchone()

@@ -34,6 +34,7 @@ from safelight.archive.views import (
     selection,
 )
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
+from safelight.durable_file import read_regular_file
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.ratings import ratings_folder
 from safelight.learning.ratings.followed_ratings import FollowedRatings
@@ -475,7 +476,7 @@ class PicturesInMemory:
         """Read a record into *batch*, unless it is of a run of *without*; or say why not."""
         path = records_folder(self._folder) / name
         try:
-            record = decoded(path.read_bytes())
+            record = decoded(read_regular_file(path))
         except FileNotFoundError:
             raise
         except (OSError, RecordError) as error:

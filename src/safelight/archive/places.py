@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from safelight.durable_file import open_regular_file
 from safelight.line_checksums import line_state
 
 __all__ = ["read_places"]
@@ -28,7 +29,7 @@ def read_places(folder: Path) -> dict[str, str]:
     """Return SHA-256 of a picture's bytes -> path, for those that were met a second time."""
     places: dict[str, str] = {}
     for path in sorted(folder.glob("places-*.jsonl")):
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError), open_regular_file(path) as file:
             for line in file:
                 with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
                     if line_state(line.rstrip()) != "damaged":

@@ -35,7 +35,7 @@ from safelight.archive_layout import (
     pictures_folder,
     records_folder,
 )
-from safelight.durable_file import TEMPORARY_SUFFIX, remove_abandoned
+from safelight.durable_file import TEMPORARY_SUFFIX, read_regular_file, remove_abandoned
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import read_document
 
@@ -194,7 +194,7 @@ def _remove_doubled(archive: Path, done: Recovery) -> None:
     loose: dict[str, list[Path]] = {}
     for name in loose_names(folder):
         try:
-            run_id = read_document((folder / name).read_bytes()).run_id
+            run_id = read_document(read_regular_file(folder / name)).run_id
             loose.setdefault(run_id, []).append(folder / name)
         except (OSError, RecordError):
             continue  # told by verify
@@ -203,7 +203,7 @@ def _remove_doubled(archive: Path, done: Recovery) -> None:
         try:
             for run_id, document in read_documents(pack.path):
                 for path in loose.get(run_id, ()):
-                    if path.exists() and path.read_bytes() == document:
+                    if path.exists() and read_regular_file(path) == document:
                         path.unlink(missing_ok=True)
                         done.doubled += 1
         except ArchiveError as error:

@@ -31,6 +31,7 @@ from typing import Literal, Protocol
 
 from safelight.archive.packs import MANIFEST
 from safelight.archive_layout import CONTACT_SHEET, PART, FileKind, kind_of, without_part
+from safelight.durable_file import open_regular_file
 from safelight.errors import ArchiveError, RecordError, StorageError, sentence_of
 from safelight.learning.learning_record import read_document
 from safelight.line_checksums import line_state
@@ -527,7 +528,7 @@ def check_files(manifest: bytes, files: Mapping[str, Path | bytes]) -> None:
 def _sha256(content: Path | bytes) -> str:
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
+    with open_regular_file(content) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -22,6 +22,7 @@ from safelight.archive.packs import read_packs
 from safelight.archive.transfer import oddity_of
 from safelight.archive.views import Views
 from safelight.archive_layout import FileKind, files_below, kind_of, packs_folder, records_folder
+from safelight.durable_file import open_regular_file, read_regular_file
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import check_digest, read_document
 from safelight.line_checksums import is_torn, line_state
@@ -166,7 +167,7 @@ def _verify_loose(archive: Path, report: Verification) -> None:
             continue
         path = folder / name
         try:
-            document = path.read_bytes()
+            document = read_regular_file(path)
             record = read_document(document)
             decoded(document)  # what questions need of it
             was_checked = check_digest(document, record.digest)
@@ -191,12 +192,14 @@ def _verify_lines(archive: Path, report: Verification) -> None:
                 _verify_file_of_lines(path, report)
             except OSError as error:
                 report.add_fault(path, f"cannot be read: {error}")
+    told = {fault.path for fault in report.faults}
     for key, reason in faults:
-        report.add_fault(archive / key, reason)
+        if archive / key not in told:
+            report.add_fault(archive / key, reason)
 
 
 def _verify_file_of_lines(path: Path, report: Verification) -> None:
-    with path.open("rb") as file:
+    with open_regular_file(path) as file:
         for number, raw in enumerate(file, start=1):
             line = raw.rstrip(b"\r\n")
             if not line.strip():
@@ -280,7 +283,7 @@ _AWAY = "is not there"
 def _wrong_with(archive: Path, path: str, sha256s: Collection[str]) -> str | None:
     """Return what is wrong with a picture's file; None when it is what a record of it says."""
     try:
-        with (archive / path).open("rb") as file:
+        with open_regular_file(archive / path) as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() in sha256s
     except FileNotFoundError:
         return _AWAY

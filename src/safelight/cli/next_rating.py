@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import string
@@ -17,7 +18,7 @@ from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
 from safelight.archive_layout import picture_file
 from safelight.cli.terminal import say, say_text
-from safelight.durable_file import replace_file
+from safelight.durable_file import read_regular_file, replace_file
 from safelight.learning.ratings import Identity, RatingEvent
 
 __all__ = ["rate_next"]
@@ -114,9 +115,10 @@ def _readable(path: Path) -> bytes | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        data = read_regular_file(path)
+        with Image.open(io.BytesIO(data)) as image:
             image.load()
-        return path.read_bytes()
+        return data
     except (OSError, ValueError, SyntaxError):
         return None
 

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from safelight.durable_file import read_regular_file
 from safelight.errors import ImageError
 from safelight.formats.exif import exif_texts
 from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
@@ -57,7 +58,7 @@ def sidecar_text(path: Path) -> str:
     try:
         if not sidecar.is_file() or sidecar.stat().st_size > _MAX_SIDECAR:
             return ""
-        return decoded(sidecar.read_bytes()).removeprefix("\ufeff")
+        return decoded(read_regular_file(sidecar)).removeprefix("\ufeff")
     except (OSError, ValueError):
         return ""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from safelight.durable_file import AppendOnlyFile, make_folder
+from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.line_checksums import line_state, with_checksum
 
 __all__ = ["ImportLog", "SeenFiles"]
@@ -78,7 +78,7 @@ class ImportLog:
 
     def _lines(self, kind: str) -> Iterator[_Line]:
         for path in sorted(self._folder.glob(f"{kind}-*.jsonl")):
-            with contextlib.suppress(OSError), path.open("rb") as file:
+            with contextlib.suppress(OSError), open_regular_file(path) as file:
                 for line in file:
                     with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
                         if line_state(line.rstrip()) != "damaged":

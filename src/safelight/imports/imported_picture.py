@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from safelight.durable_file import open_regular_file
 from safelight.errors import SafelightError
 from safelight.formats.bounded_json import json_object
 from safelight.formats.file_texts import FileTexts, decoded
@@ -95,7 +96,7 @@ def import_picture(path: str, archive: str = "", rater: str = "") -> ImportedPic
         rater: Whose the ratings in the file are.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular_file(path) as file:
             status = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             metadata = file_texts(file)
@@ -231,6 +232,6 @@ def _sidecar_packets(path: str) -> list[str]:
         with contextlib.suppress(OSError):
             status = os.stat(beside)
             if status.st_size <= _MAX_SIDECAR and os.path.isfile(beside):
-                with open(beside, "rb") as file:
+                with open_regular_file(beside) as file:
                     packets.append(decoded(file.read(_MAX_SIDECAR)))
     return packets

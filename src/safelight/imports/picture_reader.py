@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from safelight.durable_file import open_regular_file
 from safelight.errors import ImageError
 from safelight.formats.bounded_json import json_object, json_value
 from safelight.formats.file_texts import FileTexts
@@ -53,7 +54,7 @@ def read_picture(path: Path) -> Reading:
         ImageError: It is no picture of a known kind, or its header is damaged.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular_file(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         texts = file_texts(file)
     return read_texts(texts, digest, sidecar=sidecar_text(path))

@@ -31,7 +31,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from safelight.durable_file import make_folder, write_new_file
+from safelight.durable_file import make_folder, read_regular_file, write_new_file
 from safelight.errors import RecordError
 from safelight.knobs import primary_knobs
 from safelight.learning.snapshot import plain_snapshot
@@ -472,7 +472,7 @@ def read_record(path: Path) -> LearningRecord:
         RecordError: It is missing, unreadable or no record; the file is left as it is.
     """
     try:
-        return read_document(path.read_bytes())
+        return read_document(read_regular_file(path))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     except RecordError as error:

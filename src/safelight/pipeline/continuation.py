@@ -18,7 +18,13 @@ from typing import Any
 
 from safelight.archive_layout import JOURNAL_NAME, run_folder, running_folder
 from safelight.config import PipelineConfig
-from safelight.durable_file import TEMPORARY_SUFFIX, held_file, is_held, make_folder
+from safelight.durable_file import (
+    TEMPORARY_SUFFIX,
+    held_file,
+    is_held,
+    make_folder,
+    read_regular_file,
+)
 from safelight.errors import PlanError, RecordError, SafelightError
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.snapshot import plain_snapshot, plain_values
@@ -251,9 +257,13 @@ def run_that_goes_on(archive: Path, run: str) -> str | None:
                     plan_id = str(read_journal(journal)[0].get("plan_id", ""))
                     holder = ""
                     with contextlib.suppress(OSError):
-                        holder = _holding(archive, plan_id).read_text("utf-8", "replace")
+                        said = read_regular_file(_holding(archive, plan_id), most=_LONGEST_HOLDER)
+                        holder = said.decode("utf-8", "replace")
                     return f"run {marker.name} goes on{_who(holder)}"
     return None
+
+
+_LONGEST_HOLDER = 4096
 
 
 def _holding(archive: Path, plan_id: str) -> Path:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from safelight.archive_layout import JOURNAL_NAME, records_folder, running_folder
-from safelight.durable_file import AppendOnlyFile, make_folder, write_new_file
+from safelight.archive_layout import JOURNAL_NAME, marked_folder, records_folder, running_folder
+from safelight.durable_file import AppendOnlyFile, make_folder, read_regular_file, write_new_file
 from safelight.errors import RecordError, sentence_of
 from safelight.learning.learning_record import (
     ImageOutput,
@@ -276,7 +276,7 @@ def read_journal(
         RecordError: The file is missing or does not begin as a journal does.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular_file(path).split(b"\n")
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     try:
@@ -341,7 +341,7 @@ def journal_of(archive: Path, marker: Path) -> Path:
         OSError: It cannot be read.
         ValueError: It is no text.
     """
-    place = PurePosixPath(marker.read_text("utf-8"))
+    place = marked_folder(marker)
     if place.is_absolute() or ".." in place.parts:
         raise RecordError(f"its marker leads out of the archive: {place}")
     return archive / place / JOURNAL_NAME

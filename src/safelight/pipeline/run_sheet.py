@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safelight.archive_layout import CONTACT_SHEET
 from safelight.config import PipelineConfig
-from safelight.durable_file import replace_file
+from safelight.durable_file import read_regular_file, replace_file
 from safelight.pipeline.contact_sheet import Heading, SheetCell, contact_sheet
 from safelight.pipeline.picture_saver import RunImage
 from safelight.pipeline.run_result import RunResult
@@ -225,4 +225,4 @@ def _last_pictures(result: RunResult) -> list[_Cell]:
 def _bytes(image: RunImage | None) -> bytes | None:
     if image is None:
         return None
-    return image.png if image.path is None else image.path.read_bytes()
+    return image.png if image.path is None else read_regular_file(image.path)

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from safelight.archive.paging import cursor, cursor_values
 from safelight.archive_layout import searches_file
-from safelight.durable_file import make_folder, replace_file
+from safelight.durable_file import make_folder, read_regular_file, replace_file
 from safelight.errors import FilterError, SafelightError, StorageError
 from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity
@@ -253,7 +253,7 @@ def routes(table: LightTable) -> list[Route]:
 
     def _saved() -> list[SavedSearch]:
         try:
-            return msgspec.json.decode(saved.read_bytes(), type=list[SavedSearch])
+            return msgspec.json.decode(read_regular_file(saved), type=list[SavedSearch])
         except (OSError, msgspec.MsgspecError, ValueError):
             return []
 

@@ -30,6 +30,7 @@ from safelight.archive.search import fetched_rows
 from safelight.archive.views import Views, selection
 from safelight.archive_layout import (
     imports_folder,
+    marked_folder,
     packs_folder,
     ratings_folder,
     records_folder,
@@ -408,7 +409,7 @@ class HeldArchive(Archive):
         runs = []
         for name, _ in _sizes(folder):
             try:
-                place = self.path / (folder / name).read_text("utf-8")
+                place = self.path / marked_folder(folder / name)
                 runs.append((name, (place / "journal.jsonl").stat().st_size))
             except (OSError, UnicodeDecodeError, ValueError):
                 continue

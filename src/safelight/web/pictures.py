@@ -24,12 +24,13 @@ from pathlib import Path
 from safelight.allowed_files import FilesUnder
 from safelight.archive_layout import (
     JOURNAL_NAME,
+    marked_folder,
     picture_file,
     pictures_folder,
     running_folder,
     thumbnails_folder,
 )
-from safelight.durable_file import make_folder, write_new_file
+from safelight.durable_file import make_folder, read_regular_file, write_new_file
 from safelight.errors import FileRefused, ImageError, RecordError
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.formats.shrunk_pictures import shrunk
@@ -126,7 +127,7 @@ class Pictures:
         if not is_digest(digest) or side not in THUMBNAIL_SIDES:
             return None
         try:
-            return (self._thumbnails(digest, side) / f"{digest}.webp").read_bytes()
+            return read_regular_file(self._thumbnails(digest, side) / f"{digest}.webp")
         except OSError:
             return None
 
@@ -165,7 +166,7 @@ class Pictures:
             return []
         for name in names:
             try:
-                journal = Path((running / name).read_text("utf-8")) / JOURNAL_NAME
+                journal = marked_folder(running / name) / JOURNAL_NAME
                 files.open(journal.as_posix(), self._archive.path).close()
                 place = files.place(journal.as_posix(), self._archive.path)
                 entries = read_journal(place)[1]

@@ -6,6 +6,7 @@ Segments grow by lines and are never changed; archives are united line by line
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -20,7 +21,7 @@ from typing import Self
 import msgspec
 
 from safelight.archive_layout import ratings_folder
-from safelight.durable_file import AppendOnlyFile, make_folder
+from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.errors import StorageError
 from safelight.learning.ratings.rating_event import (
     MOST_AFTER,
@@ -86,7 +87,7 @@ class Segments:
         if size <= read:
             return
         try:
-            with (self._folder / name).open("rb") as opened:
+            with open_regular_file(self._folder / name) as opened:
                 opened.seek(read)
                 data = opened.read(size - read)
         except OSError as error:
@@ -269,7 +270,7 @@ class RatingStore:
             path = self.folder / name
             lines = 0
             try:
-                with path.open("rb") as file:
+                with open_regular_file(path) as file:
                     for raw in file:
                         line = raw.strip()
                         event = event_or_none(line) if line else None
@@ -320,13 +321,13 @@ def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if (
-                    entry.name.endswith(SUFFIX)
-                    and entry.is_file()
-                    and not entry.name.startswith(".")
-                ):
+                name = entry.name
+                if not name.endswith(SUFFIX) or name.startswith(".") or entry.is_dir():
+                    continue
+                with contextlib.suppress(FileNotFoundError):
                     status = entry.stat()
-                    sizes[entry.name] = (status.st_ino, status.st_size)
+                    # What is no file has no size; whoever reads it then is told what it is.
+                    sizes[name] = (status.st_ino, status.st_size if entry.is_file() else 1)
     except FileNotFoundError:
         pass
     except OSError as error:
