@@ -26,6 +26,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -138,7 +139,9 @@ def _kind_of_whole(place: PurePosixPath) -> FileKind | None:
 
 
 def files_below(
-    folder: Path, on_fault: Callable[[str, str], None] = lambda *_: None
+    folder: Path,
+    on_fault: Callable[[str, str], None] = lambda *_: None,
+    on_link_out: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield (place relative to *folder*, entry) of every file below it that is not hidden.
 
@@ -149,7 +152,10 @@ def files_below(
     Args:
         folder: Where.
         on_fault: Told the place of what cannot be looked into, and why.
+        on_link_out: Told the place of each link to what is not below *folder*, which is then passed
+            over; where it is None, such links are followed.
     """
+    root = os.path.realpath(folder)
     pending: list[_Folder] = [("", folder, 0, frozenset())]
     links: deque[_Folder] = deque()
     entered: set[str] = set()
@@ -173,11 +179,13 @@ def files_below(
             if entry.name.startswith("."):
                 continue
             try:
-                is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
+                is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), _is_link(entry)
             except OSError as error:
                 on_fault(f"{prefix}{entry.name}", f"cannot be looked at: {error}")
                 continue
-            if is_folder:
+            if on_link_out and (is_folder or is_file) and is_link and _leads_out(entry, root):
+                on_link_out(f"{prefix}{entry.name}")
+            elif is_folder:
                 group = links if is_link else below
                 inside = above | {real}
                 group.append(
@@ -188,6 +196,17 @@ def files_below(
             else:
                 on_fault(f"{prefix}{entry.name}", _no_file(entry, is_link=is_link))
         pending += reversed(below)
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Return whether *entry* is a link, or a junction, which is one of Windows to a folder."""
+    if sys.version_info >= (3, 12) and entry.is_junction():
+        return True
+    return entry.is_symlink()
+
+
+def _leads_out(entry: os.DirEntry[str], root: str) -> bool:
+    return not Path(os.path.realpath(entry)).is_relative_to(root)
 
 
 def _no_file(entry: os.DirEntry[str], *, is_link: bool) -> str:

@@ -131,6 +131,10 @@ class StoreCopy:
         """A store is listed as a whole or not at all."""
         return ()
 
+    def links_out(self) -> Sequence[str]:
+        """A store has none."""
+        return ()
+
     def going_on(self) -> frozenset[str]:
         """Nothing is drawn on a store."""
         return frozenset()

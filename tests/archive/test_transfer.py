@@ -495,7 +495,7 @@ class TestMerge(TransferContract):
     """``archive merge``."""
 
     def carry(self, source: Path, target: Path) -> list[Carried]:
-        return [merge_archives(target, source)]
+        return [merge_archives(target, source, follow_links=True)]
 
     def test_a_run_that_was_killed_there_gets_its_record_here(self, one: Path, two: Path) -> None:
         """Who deletes the other archive then loses nothing."""
@@ -512,6 +512,42 @@ class TestMerge(TransferContract):
             (recovered,) = recover_interrupted_runs(two, writer)
         assert recovered.status == "completed"
         assert len(Archive(two).query().rows) == 1
+
+    def test_links_that_lead_out_are_left_out_and_told(self, one: Path, two: Path) -> None:
+        """Whoever made the other archive chose them; what they lead to is this user's."""
+        filled(one, range(2))
+        private = write(one.parent / "private" / "passport.png", b"mine")
+        write(one / "images" / "real" / "a.png", b"png")
+        (one / "images" / "inside").symlink_to(one / "images" / "real")
+        (one / "images" / "b.png").symlink_to(Path("real", "a.png"))
+        outside = {
+            "images/day": private.parent, "images/c.png": private, "presets": private.parent,
+            "records/x.json": private, "ratings/x.jsonl": private, "packs/x": private.parent,
+            "images/up": Path("..", "..", "private"),
+        }  # fmt: skip
+        for place, leads_to in outside.items():
+            (one / place).parent.mkdir(exist_ok=True)
+            (one / place).symlink_to(leads_to)
+        done = merge_archives(two, one)
+        assert (sorted(done.links_out), done.links_out_count) == (sorted(outside), len(outside))
+        assert done.bad == []
+        copied = {path for path in two.rglob("*") if path.is_file()}
+        assert not [path for path in copied if path.read_bytes() == b"mine"]
+        for name in ("real/a.png", "inside/a.png", "b.png"):
+            assert (two / "images" / name).read_bytes() == b"png"
+        assert run_ids(Archive(two)) == run_ids(Archive(one))
+        done = merge_archives(two, one, follow_links=True)
+        assert (done.links_out, done.links_out_count) == ([], 0)
+        for name in ("day/passport.png", "c.png", "up/passport.png"):
+            assert (two / "images" / name).read_bytes() == b"mine"
+
+    def test_an_archive_that_is_reached_by_a_link_is_in_itself(self, one: Path, two: Path) -> None:
+        write(one / "images" / "a.png", b"png")
+        (one / "images" / "b.png").symlink_to("a.png")
+        by_link = one.parent / "by-link"
+        by_link.symlink_to(one)
+        assert merge_archives(two, by_link).links_out == []
+        assert (two / "images" / "b.png").read_bytes() == b"png"
 
     def test_what_is_carried_keeps_its_time(self, one: Path, two: Path) -> None:
         """Whoever sorts his files by it finds them as they were."""

@@ -343,3 +343,24 @@ def test_a_table_that_is_piped_is_not_cut(safelight: Safelight) -> None:
     assert lines[1].split() == names
     assert len(lines[3].split()) >= len(names) - 1
     assert "…" not in "".join(lines)
+
+
+def test_merging_tells_of_links_that_lead_out(safelight: Safelight, tmp_path: Path) -> None:
+    """The exit status says that not everything of the other archive is here."""
+    other, private = tmp_path / "other" / "images", tmp_path / "private"
+    for folder in (other, private):
+        folder.mkdir(parents=True)
+    (private / "a.png").write_bytes(b"mine")
+    (other / "day").symlink_to(private)
+    (other / "b.png").symlink_to(private / "a.png")
+    merged = safelight("archive", "merge", "other")
+    assert merged.exit_code == 1
+    told = "2 links lead out of OTHER and were left out; say --follow-links if they are yours:"
+    assert [line.strip() for line in merged.stdout.splitlines()[1:]] == [
+        told, "images/b.png", "images/day",
+    ]  # fmt: skip
+    (copied,) = json.loads(safelight("archive", "merge", "other", "--json").stdout).values()
+    assert (copied["links_out"], copied["links_out_count"]) == (["images/b.png", "images/day"], 2)
+    assert not (tmp_path / "safelight" / "images" / "day").exists()
+    assert safelight("archive", "merge", "other", "--follow-links").exit_code == 0
+    assert (tmp_path / "safelight" / "images" / "day" / "a.png").read_bytes() == b"mine"

@@ -282,8 +282,12 @@ class OpenArchive:
 
     # -- keeping ---------------------------------------------------------------------------
 
-    def merge(self, other: OpenArchive | Path | str) -> Carried:
+    def merge(self, other: OpenArchive | Path | str, *, follow_links: bool = False) -> Carried:
         """Carry over what another archive has and this one lacks; nothing is lost on either side.
+
+        Args:
+            other: The other one, which is only read.
+            follow_links: Whether to copy also what links of *other* lead to that is not in it.
 
         Raises:
             StorageError: A side cannot be listed or written to; merging again goes on.
@@ -293,7 +297,7 @@ class OpenArchive:
         source = other.path if isinstance(other, OpenArchive) else Path(other)
         if not source.is_dir():
             raise RequestError(f"there is no archive at {source}")
-        return merge_archives(self.path, source)
+        return merge_archives(self.path, source, follow_links=follow_links)
 
     def verify(self, *, pictures: bool = False) -> Verification:
         """Read everything, and say what is not as it was written; nothing is changed.

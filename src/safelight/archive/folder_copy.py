@@ -56,18 +56,23 @@ _OF_ITS_NAME = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, e
 """What the disk says of a name that cannot be there beside those that are."""
 
 
-def merge_archives(target: Path, source: Path, **options: object) -> Carried:
+def merge_archives(
+    target: Path, source: Path, *, follow_links: bool = False, **options: object
+) -> Carried:
     """Carry into the archive folder *target* what *source* has and it lacks.
 
     Args:
         target: The archive that grows.
         source: The other one, which is only read.
+        follow_links: Whether to copy also what links of *source* lead to that is not in it. An
+            archive may come from anybody, and its links lead to what is this user's.
         **options: Those of :func:`.transfer.carry`.
 
     Raises:
         StorageError: As :func:`.transfer.carry`.
     """
-    return checked(carry(FolderCopy(source), FolderCopy(target), **options), target)  # type: ignore[arg-type]
+    from_there = FolderCopy(source, follow_links=follow_links)
+    return checked(carry(from_there, FolderCopy(target), **options), target)  # type: ignore[arg-type]
 
 
 def checked(carried: Carried, target: Path) -> Carried:
@@ -84,21 +89,29 @@ class FolderCopy:
 
     Args:
         path: The folder; it need not be there yet.
+        follow_links: Whether links that lead out of it are part of it: pictures may lie on another
+            disk.
     """
 
     has_markers = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, follow_links: bool = True) -> None:
         self.path = path
+        self._follows_links = follow_links
+        self._links_out: list[str] = []
         self._unflushed: set[Path] = set()
         self._unlisted: list[tuple[str, str]] = []
         self._pictures: dict[str, bytes] | None = None
 
     def entries(self) -> Mapping[str, Entry]:
         """Return every file that is not hidden."""
-        self._unlisted = []
+        self._unlisted, self._links_out = [], []
         entries: dict[str, Entry] = {}
-        for key, entry in files_below(self.path, lambda *fault: self._unlisted.append(fault)):
+        for key, entry in files_below(
+            self.path,
+            lambda *fault: self._unlisted.append(fault),
+            None if self._follows_links else self._links_out.append,
+        ):
             try:
                 status = entry.stat()
             except FileNotFoundError:
@@ -112,6 +125,10 @@ class FolderCopy:
     def unlisted(self) -> Sequence[tuple[str, str]]:
         """Return the folders that could not be listed, and why."""
         return self._unlisted
+
+    def links_out(self) -> Sequence[str]:
+        """Return the links that lead out of the folder, where these are not followed."""
+        return self._links_out
 
     def going_on(self) -> frozenset[str]:
         """Return the folders of runs whose journal a process holds."""

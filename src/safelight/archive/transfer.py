@@ -125,6 +125,10 @@ class ArchiveCopy(Protocol):
         """Return what :meth:`entries` could not look into, and why."""
         ...
 
+    def links_out(self) -> Sequence[str]:
+        """Return the links that :meth:`entries` left out, because they lead elsewhere."""
+        ...
+
     def going_on(self) -> frozenset[str]:
         """Return the folders of runs that are being drawn now; they are left for later."""
         ...
@@ -204,6 +208,9 @@ class Carried:
         unknown: Files of no known kind, the first hundred.
         unknown_count: How many there are.
         going_on: Runs that are being drawn now and were left for later.
+        links_out: Links that lead out of the archive that was copied from, and were left out, the
+            first hundred.
+        links_out_count: How many there are.
     """
 
     files: int = 0
@@ -217,6 +224,8 @@ class Carried:
     unknown: list[str] = field(default_factory=list)
     unknown_count: int = 0
     going_on: int = 0
+    links_out: list[str] = field(default_factory=list)
+    links_out_count: int = 0
 
 
 def carry(
@@ -264,6 +273,8 @@ class _Transfer:
         done.going_on = len(going_on)
         done.unknown, done.unknown_count, done.conflicts = [], 0, []
         done.bad, done.bad_count = [], 0
+        links = source.links_out()
+        done.links_out, done.links_out_count = list(links[:_MOST_LISTED]), len(links)
         for key, reason in source.unlisted():
             self._bad(key, reason)
         self._families: dict[str, list[str]] = {}

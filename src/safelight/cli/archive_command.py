@@ -21,7 +21,11 @@ from safelight.cli.options import (
 from safelight.cli.terminal import progress_of, say, say_text
 
 if TYPE_CHECKING:
+    from safelight.archive.transfer import Carried
     from safelight.archive.verification import Verification
+
+_MOST = 20
+"""Links that are named."""
 
 
 @click.group("archive")
@@ -115,25 +119,43 @@ def _print_verification(report: Verification) -> None:
 @command.command()
 @click.argument("other", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @archive_option
+@click.option("--follow-links", is_flag=True, help="Copy also what links lead to outside of OTHER.")
 @json_option
-def merge(other: Path, archive: Path, as_json: bool) -> None:
+def merge(other: Path, archive: Path, follow_links: bool, as_json: bool) -> None:
     """Copy into this archive what the archive OTHER has and it lacks.
 
     Ratings and logs are united line by line, so merging again brings what was said since. Nothing
-    of either is lost, whatever OTHER holds. Exit status: 0 everything of OTHER is here, 1 something
-    could not be copied.
+    of either is lost, whatever OTHER holds. Links that lead out of OTHER are left out and told:
+    with --follow-links, for an OTHER of your own, what they lead to is copied, too. Exit status: 0
+    everything of OTHER is here, 1 something could not be copied, or was left out.
     """
     from safelight.archive.folder_copy import merge_archives
 
     check_archive(other)
     with progress_of("merging", hidden=as_json) as show_progress:
-        carried = merge_archives(archive, other, on_progress=show_progress)
+        carried = merge_archives(
+            archive, other, follow_links=follow_links, on_progress=show_progress
+        )
     if as_json:
         say_text(carried_as_json({"copied": carried}))
     else:
         print_carried(carried, "copied")
-    if carried.bad_count or carried.conflicts:
+        _print_links_out(carried)
+    if carried.bad_count or carried.conflicts or carried.links_out_count:
         raise SystemExit(1)
+
+
+def _print_links_out(carried: Carried) -> None:
+    count = carried.links_out_count
+    if not count:
+        return
+    what, whose = ("link leads", "it is") if count == 1 else ("links lead", "they are")
+    was = "was" if count == 1 else "were"
+    say(f"  {count:,} {what} out of OTHER and {was} left out; say --follow-links if {whose} yours:")
+    for place in carried.links_out[:_MOST]:
+        say(f"    {place}")
+    if count > _MOST:
+        say(f"    ... and {count - _MOST:,} more")
 
 
 @command.command()
