@@ -27,14 +27,16 @@ def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_it_tells_its_address_answers_and_ends(archive: Path) -> None:
+@pytest.mark.parametrize("again", [1, 3])
+def test_it_tells_its_address_answers_and_ends(archive: Path, again: int) -> None:
     with started("--archive", str(archive)) as server:
         assert server.stderr is not None
         line = server.stderr.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/", line)
         assert address
         assert httpx.get(address[0] + "login", timeout=120).status_code == 200
-        server.send_signal(signal.SIGINT)
+        for _ in range(again):
+            server.send_signal(signal.SIGINT)
         rest = server.stderr.read()
         assert server.wait(120) == 0
         assert "Traceback" not in rest

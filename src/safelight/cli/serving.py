@@ -8,6 +8,7 @@ import functools
 import socket
 import sys
 from dataclasses import replace
+from types import FrameType
 from typing import Any, cast
 
 import uvicorn
@@ -44,6 +45,11 @@ class TableServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, limits: ConnectionLimits | None = None) -> None:
         super().__init__(config)
         self._door = Door(_within_files(limits or ConnectionLimits()))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; it ends in seconds, and who asks twice must not cut that short."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
