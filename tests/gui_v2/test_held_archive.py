@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from safelight.archive import Archive, pictures_in_memory
+from safelight.archive import Archive, loose_records, pictures_in_memory
 from safelight.archive.packs import write_pack
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
+from safelight.durable_file import read_regular_file
 from safelight.errors import FilterError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
@@ -313,18 +314,19 @@ def test_what_is_packed_under_ones_eyes_is_no_trouble(
         with Archive(tmp_path).writer() as writer:
             writer.write(record(5))
     there = len(Archive(tmp_path).query(view="runs", limit=None).rows)
-    reads = Path.read_bytes
+    packed: list[Path] = []
 
     def packed_before(path: Path) -> bytes:
-        if path.suffix == ".json" and path.parent == records_folder(tmp_path):
-            monkeypatch.setattr(Path, "read_bytes", reads)
+        if not packed and path.parent == records_folder(tmp_path):
+            packed.append(path)
             assert Archive(tmp_path).pack().records == there
-        return reads(path)
+        return read_regular_file(path)
 
-    monkeypatch.setattr(Path, "read_bytes", packed_before)
+    for reader in (loose_records, pictures_in_memory):
+        monkeypatch.setattr(reader, "read_regular_file", packed_before)
     answer = asked.query(columns=["run_id"], limit=None)
     assert len({run_id for (run_id,) in answer.rows}) == there
-    assert Path.read_bytes is reads
+    assert packed
     assert answer.left_out == asked.left_out() == ()
     assert caplog.records == []
     if isinstance(asked, HeldArchive):
