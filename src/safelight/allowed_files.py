@@ -15,14 +15,15 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
+from safelight.durable_file import open_regular_file
 from safelight.errors import FileRefused
 
 __all__ = [
@@ -49,15 +50,6 @@ PICKLED = frozenset((".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"))
 PICKLED_RULE = (
     "is of a kind that can run code when it is loaded, and never comes from a page: convert it to"
     " .safetensors"
-)
-
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # to open a pipe must not wait for its writer
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
 )
 
 _LONGEST = 4096
@@ -313,16 +305,13 @@ def _is_below(path: str, roots: tuple[str, ...]) -> bool:
 def _opened(place: str, roots: tuple[str, ...]) -> BufferedReader | None:
     """Return the regular file *place*, resolved, where what is open lies below one of *roots*."""
     try:
-        handle = os.open(place, _FLAGS)
+        file = open_regular_file(place, follow=False)
     except (OSError, ValueError):
         return None
-    try:
-        status = os.fstat(handle)
-        if stat.S_ISREG(status.st_mode) and _is_below(_path_of(handle, place, status), roots):
-            return os.fdopen(handle, "rb")
-    except OSError:
-        pass
-    os.close(handle)
+    with suppress(OSError):
+        if _is_below(_path_of(file.fileno(), place, os.fstat(file.fileno())), roots):
+            return file
+    file.close()
     return None
 
 

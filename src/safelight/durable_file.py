@@ -70,6 +70,7 @@ _WAIT_FOR_NOBODY = (
 """To open a pipe must not wait for whoever writes into it; Windows has none in a folder."""
 
 _READ = os.O_RDONLY | _BINARY | _WAIT_FOR_NOBODY
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _WAIT_FOR_NOBODY
 _BUFFER = 1 << 17
 _CHUNK = 1 << 20
@@ -85,14 +86,18 @@ class NotRegularFile(OSError):
     """What has the name of a file is a pipe, a device or a socket, or holds more than it may."""
 
 
-def open_regular_file(path: Path | str) -> io.BufferedReader:
+def open_regular_file(path: Path | str, *, follow: bool = True) -> io.BufferedReader:
     """Return *path*, open for reading; what comes after the size that it has now is not read.
+
+    Args:
+        path: Which.
+        follow: Whether it may be a link.
 
     Raises:
         NotRegularFile: It is neither a file nor a link to one. It was not waited for, nor read.
         OSError: It cannot be opened.
     """
-    handle, size = _opened(path)
+    handle, size = _opened(path, _READ if follow else _READ | _NO_LINK)
     return io.BufferedReader(_AsFarAs(handle, size), _BUFFER)
 
 
