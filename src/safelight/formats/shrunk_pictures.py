@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from safelight.errors import ImageError
+from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.formats.png_chunks import PNG_SIGNATURE
 
 if TYPE_CHECKING:
@@ -170,8 +171,7 @@ def _looked_through(file: BinaryIO) -> bool:
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    start = file.read(12)
-    kind = _kind(start)
+    kind = _kind(file.read(LONGEST_BEGINNING))
     if size > _LARGEST_FILES[kind]:
         raise ImageError(
             f"a {kind} file may have {_LARGEST_FILES[kind]:,} bytes to be shown small, got {size:,}"
@@ -182,19 +182,13 @@ def _looked_through(file: BinaryIO) -> bool:
 
 
 def _kind(start: bytes) -> str:
-    if start.startswith(PNG_SIGNATURE):
-        return "PNG"
-    if start.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "WEBP"
-    if start[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if start[4:8] == b"ftyp":
-        return "AVIF"
-    raise ImageError(
-        f"not a PNG, JPEG, WebP, AVIF or GIF file: it begins with {start[:8].hex(' ')}"
-    )
+    """Return Pillow's name of what begins with *start*: the media type's, in capitals."""
+    known = media_type(start)
+    if known is None:
+        raise ImageError(
+            f"not a PNG, JPEG, WebP, AVIF or GIF file: it begins with {start[:8].hex(' ')}"
+        )
+    return known.removeprefix("image/").upper()
 
 
 def _look_through_png(file: BinaryIO) -> None:
