@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_SHORTEST_TOKEN = 16
 _TURN = 0.0005
 """Seconds that one thread may keep the others waiting: a rating passes through several."""
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be bound
@@ -153,6 +152,8 @@ def _tokens(files: Mapping[str, Path | None]) -> dict[str, str]:
     Raises:
         click.UsageError: One is not fit to be a token.
     """
+    from safelight.web.admission import SHORTEST_TOKEN
+
     variables = {"guest": "SAFELIGHT_TOKEN", "owner": "SAFELIGHT_OWNER_TOKEN"}
     tokens = {}
     for role, file in files.items():
@@ -162,9 +163,9 @@ def _tokens(files: Mapping[str, Path | None]) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise click.UsageError(f"{source} cannot be read: {error}") from error
         token = text.strip()
-        if len(token) < _SHORTEST_TOKEN and (token or file is not None):
+        if len(token) < SHORTEST_TOKEN and (token or file is not None):
             raise click.UsageError(
-                f"a token must have {_SHORTEST_TOKEN} characters or more, and the one in {source}"
+                f"a token must have {SHORTEST_TOKEN} characters or more, and the one in {source}"
                 f" has {len(token)}; this one is new: {secrets.token_urlsafe(24)}"
             )
         if token:

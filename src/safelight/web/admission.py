@@ -130,26 +130,27 @@ class Admission:
         Raises:
             TooManyGuesses: *bearer* is no session, and wrong tokens came from *address* just now.
         """
-        session = self.session_of(cookie, bearer, account)
-        if session is not None:
-            return session[1]
-        return self._role_of_token(bearer, address) if bearer else None
+        return self.let_in(cookie, bearer, address, account)[0]
 
-    def session_of(
-        self, cookie: str, bearer: str, account: int | None = None
-    ) -> tuple[str, Role] | None:
-        """Return the session that lets a request in, and as what; None when none does.
+    def let_in(
+        self, cookie: str, bearer: str, address: str, account: int | None = None
+    ) -> tuple[Role | None, str]:
+        """Return what a request may do, and the session that says so; empty when none does.
 
         Args:
-            cookie: As for :meth:`role_of`.
+            cookie: As for :meth:`role_of`, like the others.
             bearer: As there.
+            address: As there.
             account: As there.
+
+        Raises:
+            TooManyGuesses: As there.
         """
         for secret in (cookie, bearer):
             role = self.sessions.role_of(secret, self.tokens, account) if secret else None
             if role is not None:
-                return secret, role
-        return None
+                return role, secret
+        return (self._role_of_token(bearer, address) if bearer else None), ""
 
     def _role_of_token(self, given: str, address: str) -> Role | None:
         address, now = _network(address), self._clock()

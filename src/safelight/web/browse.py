@@ -23,7 +23,7 @@ from safelight.pipeline.journal import VariantEntry
 from safelight.web.facets import quoted
 from safelight.web.pictures import is_digest
 from safelight.web.roles import GuestRoute, has_place, is_owner, may_ask
-from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer
+from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer, short_filter
 
 __all__ = ["ROW_COLUMNS", "SavedSearch", "picture_row", "picture_rows", "routes"]
 
@@ -91,10 +91,8 @@ def picture_rows(
     Raises:
         FilterError: *q*, *sort* or *after* cannot be read.
     """
-    if len(q) > LONGEST_FILTER:
-        raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters, got {len(q):,}")
     answer = table.archive.query(
-        q, columns=ROW_COLUMNS, sort=sort, limit=limit, after=after or None
+        short_filter(q), columns=ROW_COLUMNS, sort=sort, limit=limit, after=after or None
     )
     table.pictures.remember((row[0], row[4]) for row in answer.rows)
     rows = [picture_row(table, answer.columns, [_cut(v) for v in row]) for row in answer.rows]
@@ -203,9 +201,7 @@ def routes(table: LightTable) -> list[Route]:
         return json_answer({"rows": rows, "after": after, "left_out": left_out})
 
     async def facets(request: Request) -> Response:
-        q = request.query_params.get("q", "")
-        if len(q) > LONGEST_FILTER:
-            raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters")
+        q = short_filter(request.query_params.get("q", ""))
         about = may_ask(request, q)
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)

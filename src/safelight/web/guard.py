@@ -179,15 +179,12 @@ class Guard:
             account = account_of_asker(scope) if cookie or bearer else None
             shown = cookie, bearer, address, account
             try:
-                role = self._admission.role_of(*shown)
-                session = self._admission.session_of(cookie, bearer, account)
+                role, session = self._admission.let_in(*shown)
             except TooManyGuesses as error:
                 return _refused(429, str(error), {"Retry-After": str(error.seconds)})
             if role is not None:
                 still = functools.partial(self._admission.role_of, *shown)
-                scope.setdefault("state", {}).update(
-                    still=still, session=session[0] if session is not None else ""
-                )
+                scope.setdefault("state", {}).update(still=still, session=session)
         scope.setdefault("state", {})["role"] = role
         if role is not None or path == "/login" or path.startswith("/static/"):
             return None
