@@ -4,10 +4,13 @@
     python bench/import_fuzz.py files  -max_total_time=600
     python bench/import_fuzz.py texts  -max_total_time=600
     python bench/import_fuzz.py graphs -max_total_time=600
+    python bench/import_fuzz.py pixels -max_total_time=600
+    python bench/import_fuzz.py credentials -max_total_time=600
 
 ``files`` mutates whole files, ``texts`` the text of every place that some tool writes to (one
-byte picks the place), ``graphs`` the values and links inside of real ComfyUI graphs. The seeds are
-the real pictures of the tests. Anything but a reading or an ``ImageError``, and any input that
+byte picks the place), ``graphs`` the values and links inside of real ComfyUI graphs, ``pixels``
+what is looked through for hidden text, ``credentials`` the boxes of content credentials. The seeds
+are the real pictures of the tests. Anything but a reading or an ``ImageError``, and any input that
 takes longer than five seconds, ends the run with the input kept in the current folder.
 """
 
@@ -25,9 +28,11 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["safelight.imports"]):
+with atheris.instrument_imports(include=["safelight.imports", "safelight.formats"]):
     from safelight.errors import ImageError
+    from safelight.formats.content_credentials import credentials_told
     from safelight.formats.file_texts import FileTexts
+    from safelight.formats.hidden_text import hidden_text
     from safelight.imports.containers import file_texts
     from safelight.imports.picture_reader import read_texts
     from safelight.imports.reading import Reading
@@ -62,7 +67,15 @@ def _text(data: bytes) -> None:
     texts = {_PLACES[data[0] % len(_PLACES)]: text}
     if data[0] >= 128:
         texts["Software"] = "NovelAI"
-    _check(read_texts(FileTexts(texts=texts, width=8, height=8), "", sidecar=text))
+    _check(read_texts(FileTexts(texts=texts, width=8, height=8), "", sidecars=(text,)))
+
+
+def _pixels(data: bytes) -> None:
+    hidden_text(io.BytesIO(data))
+
+
+def _credentials(data: bytes) -> None:
+    credentials_told(data)
 
 
 def _check(reading: Reading) -> None:
@@ -128,6 +141,8 @@ _TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "files": (_file, _FILES),
     "texts": (_text, _TEXTS),
     "graphs": (_graph, [b"0", b"1"]),
+    "pixels": (_pixels, _FILES),
+    "credentials": (_credentials, _FILES),
 }
 
 

@@ -44,6 +44,14 @@ SPACES: dict[str, dict[str, Any]] = {
             "sweep": {"txt2img.seed": "1-1000000000"},
         },
     },
+    "without a quarter": {
+        "txt2img": {"prompt": TOKEN_PROMPT},
+        "randomizer": {
+            "wildcards": {"tokens": TOKENS},
+            "sweep": {"txt2img.steps": "1-900"},
+            "exclude": [{"where": "steps > 675 and token('t0') has 'v' and token('t5') has 'v'"}],
+        },
+    },
 }
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from safelight.learning.plans.proposals import Tried, model_of, propose
 from safelight.learning.plans.suggest import Verdict, suggest, verdict
 from safelight.learning.plans.surrogate import Surrogate
 from safelight.learning.ratings import Identity, RatingEvent
+from suggest_landscapes import Landscape, Truth, optuna_setting, optuna_study
 
 LUCK = 0.5
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DDIM")
@@ -49,8 +50,6 @@ SPACE = KnobSpace(
         ChoiceKnob(name="scheduler", levels=SCHEDULERS),
     )
 )
-
-Truth = Callable[[np.ndarray], np.ndarray]
 
 
 def smooth(rng: np.random.Generator) -> Truth:
@@ -100,9 +99,11 @@ def interactions(rng: np.random.Generator) -> Truth:
     return score
 
 
-LANDSCAPES: Mapping[str, Callable[[np.random.Generator], Truth]] = {
-    "smooth": smooth, "categorical traps": traps, "interactions": interactions
-}  # fmt: skip
+LANDSCAPES = {
+    "smooth": Landscape(SPACE, smooth, LUCK),
+    "categorical traps": Landscape(SPACE, traps, LUCK),
+    "interactions": Landscape(SPACE, interactions, LUCK),
+}
 
 
 def best_of(truth: Truth, rng: np.random.Generator) -> float:
@@ -119,9 +120,10 @@ def best_of(truth: Truth, rng: np.random.Generator) -> float:
     return float(truth(best).max())
 
 
-def stars(score: float, rng: np.random.Generator) -> int:
-    """Return what the person gives a picture."""
-    return int(np.clip(round(score + LUCK * rng.standard_normal()), 1, 5))
+Steps = list[tuple[int, float]]
+"""After each rating: place of the setting that is recommended, and the score of the one tried."""
+
+Method = Callable[[Landscape, Truth, int, np.random.Generator], Steps]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,24 +141,26 @@ class Course:
     end: float
 
 
-def random_search(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+def random_search(
+    landscape: Landscape, truth: Truth, ratings: int, rng: np.random.Generator
+) -> Steps:
     """Return (place of the recommended setting, ...) after each rating, with true scores."""
     settings = [SPACE.setting(p) for p in SPACE.of_unit(rng.random((ratings, 5)))]
     true = truth(np.array([SPACE.point(s) for s in settings]))
-    given = [stars(float(score), rng) for score in true]
+    given = [landscape.stars(float(score), rng) for score in true]
     return [(int(np.argmax(given[: n + 1])), float(true[n])) for n in range(ratings)]
 
 
 def random_modelled(
-    truth: Truth, ratings: int, rng: np.random.Generator
-) -> list[tuple[int, float]]:
+    landscape: Landscape, truth: Truth, ratings: int, rng: np.random.Generator
+) -> Steps:
     """Return the same of random search whose recommendation is our model's, every 8 ratings."""
     tried: list[Tried] = []
-    steps: list[tuple[int, float]] = []
+    steps: Steps = []
     for point in SPACE.of_unit(rng.random((ratings, 5))):
         setting = SPACE.setting(point)
-        score = float(truth(np.array([SPACE.point(setting)]))[0])
-        tried.append(Tried(setting=setting, score=stars(score, rng)))
+        score = landscape.score(truth, setting)
+        tried.append(Tried(setting=setting, score=landscape.stars(score, rng)))
         place = steps[-1][0] if steps else 0
         if len(tried) % 8 == 0:
             place = recommended(tried, model_of(SPACE, tried))
@@ -172,41 +176,30 @@ def recommended(tried: Sequence[Tried], model: Surrogate | None) -> int:
     return int(np.argmax(means))
 
 
-def tpe(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+def tpe(landscape: Landscape, truth: Truth, ratings: int, rng: np.random.Generator) -> Steps:
     """Return the same of Optuna's default sampler."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    steps: list[tuple[int, float]] = []
+    study = optuna_study("tpe", int(rng.integers(2**31)))
+    steps: Steps = []
     for _ in range(ratings):
         trial = study.ask()
-        setting = {
-            "steps": trial.suggest_int("steps", 4, 60, log=True),
-            "cfg_scale": trial.suggest_float("cfg_scale", 1, 15, step=0.5),
-            "denoising_strength": trial.suggest_float("denoising_strength", 0, 1, step=0.05),
-            "sampler": trial.suggest_categorical("sampler", SAMPLERS),
-            "scheduler": trial.suggest_categorical("scheduler", SCHEDULERS),
-        }
-        score = float(truth(np.array([SPACE.point(setting)]))[0])
-        study.tell(trial, stars(score, rng))
+        score = landscape.score(truth, optuna_setting(SPACE, trial))
+        study.tell(trial, landscape.stars(score, rng))
         steps.append((study.best_trial.number, score))
     return steps
 
 
-def safelight(batch: int) -> Callable[[Truth, int, np.random.Generator], list[tuple[int, float]]]:
+def safelight(batch: int) -> Method:
     """Return the method of ``safelight suggest``, asked for *batch* settings at a time."""
 
-    def method(truth: Truth, ratings: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+    def method(landscape: Landscape, truth: Truth, ratings: int, rng: np.random.Generator) -> Steps:
         tried: list[Tried] = []
-        steps: list[tuple[int, float]] = []
+        steps: Steps = []
         model = None
         while len(tried) < ratings:
             asked = propose(SPACE, tried, batch, model=model, seed=int(rng.integers(2**31)))
             true = truth(np.array([SPACE.point(proposal.setting) for proposal in asked]))
             tried += [
-                Tried(setting=proposal.setting, score=stars(float(score), rng))
+                Tried(setting=proposal.setting, score=landscape.stars(float(score), rng))
                 for proposal, score in zip(asked, true, strict=True)
             ]
             model = model_of(SPACE, tried)
@@ -218,7 +211,7 @@ def safelight(batch: int) -> Callable[[Truth, int, np.random.Generator], list[tu
     return method
 
 
-def course(steps: Sequence[tuple[int, float]], best: float) -> Course:
+def course(steps: Steps, best: float) -> Course:
     """Return how that went."""
     enough = 0.95 * best
     true = [score for _, score in steps]
@@ -258,7 +251,7 @@ def coverage(repeats: int) -> None:
         gains: list[bool] = []
         for repeat in range(repeats):
             rng = np.random.default_rng((_UNSEEN + repeat, 7))
-            truth = landscape(rng)
+            truth = landscape.draw(rng)
             points = SPACE.rounded(SPACE.of_unit(rng.random((60, 5))))
             scores = truth(points) + LUCK * rng.standard_normal(60)
             tried = [
@@ -329,7 +322,7 @@ def main() -> None:
     if given.nothing:
         nothing(2 * given.repeats)
         return
-    methods: dict[str, Callable[..., Any]] = {
+    methods: dict[str, Method] = {
         "random": random_search, "random, modelled": random_modelled, "Optuna TPE": tpe,
         f"safelight, {given.batch} at a time": safelight(given.batch),
     }  # fmt: skip
@@ -349,10 +342,10 @@ def main() -> None:
             courses = []
             for repeat in range(given.repeats):
                 rng = np.random.default_rng((_UNSEEN + repeat, 7))
-                truth = landscape(rng)
+                truth = landscape.draw(rng)
                 best = best_of(truth, rng)
                 count = given.ratings * (4 if title == "random" else 1)
-                courses.append(course(method(truth, count, rng), best))
+                courses.append(course(method(landscape, truth, count, rng), best))
             seconds = (time.perf_counter() - started) / given.repeats
             off = np.median([each.end for each in courses])
             print(

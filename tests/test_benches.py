@@ -17,6 +17,8 @@ SHORT = {
     "bundled_model": (),
     "effects_speed": ("2000",),
     "effects_truth": ("3", "null"),
+    "evidence_worlds": ("--runs", "2", "--worlds", "few_50", "prompt_groups"),
+    "finding": ("200", "2"),
     "heavy_questions": (
         "--pictures",
         "200",
@@ -30,23 +32,28 @@ SHORT = {
         "2",
     ),
     "import_speed": ("--pictures", "40", "--megabytes", "0.1"),
+    "many_at_once": ("3000", "1"),
     "next_to_rate": ("--size", "2000", "--repeats", "1"),
+    "picture_hashes": ("--rounds", "1", "--megabytes", "0.05"),
     "plan_space": (),
     "record_json": (),
     "record_writer": ("10",),
     "runner_overhead": ("1",),
     "scale_simulation": (),
     "startup": ("5",),
+    "suggest_peers": ("--repeats", "2", "--only", "random", "--landscape", "flat"),
     "suggest_truth": ("--repeats", "1", "--ratings", "20"),
     "webui_overhead": ("1",),
 }
 ELSEWHERE = {
     "bundled_quality": "takes the training prompts and many minutes",
     "effects_on_human_ratings": "needs a file of human ratings",
+    "effects_on_human_stars": "needs a file of human ratings",
     "import_fuzz": "needs a fuzzer",
     "light_table": "needs a browser",
     "mutants": "make mutants",
     "pool_overhead": "needs Ray",
+    "suggest_landscapes": "is what suggest_peers and suggest_truth share",
 }
 
 

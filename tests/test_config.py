@@ -515,3 +515,37 @@ def test_what_a_value_must_be_is_said_whole() -> None:
         "backend": "must name an engine, or be a table with its name, got 3",
         "randomizer.matrix.limit": "must be an integer, 0 for all combinations, got 'x'",
     }
+
+
+def test_a_comment_in_a_list_of_rules_is_no_rule() -> None:
+    """Lists out of text files have comments; a rule that looks for a # is one all the same."""
+    config = PipelineConfig.from_mapping(
+        {
+            "txt2img": {"prompt": "#tea, cat"},
+            "randomizer": {
+                "prompt_sr": {"rules": ["# cat => cow", "##", "#tea => #coffee", "cat => dog"]},
+                "matrix": {"slots": ["# a: 1 | 2", "b: 1 | 2"]},
+            },
+        }
+    )
+    rules = config.randomizer.prompt_sr.rules
+    assert [rule.search for rule in rules] == ["#tea", "cat"]
+    assert [slot.name for slot in config.randomizer.matrix.slots] == ["b"]
+    assert config.warnings == ()
+
+
+def test_a_bar_inside_braces_or_brackets_separates_no_values() -> None:
+    """A choice and prompt editing come whole out of the short form."""
+    config = PipelineConfig.from_mapping(
+        {
+            "txt2img": {"prompt": "hair __a__ [[b]]"},
+            "randomizer": {
+                "prompt_sr": {"rules": ["hair => [black|gray] | {red|{blond|brown}}"]},
+                "wildcards": {"tokens": [r"a: x\|y | z"]},
+                "matrix": {"slots": ["b: [ | :]"]},
+            },
+        }
+    ).randomizer
+    assert config.prompt_sr.rules[0].replacements == ("[black|gray]", "{red|{blond|brown}}")
+    assert config.wildcards.tokens[0].values == (r"x\|y", "z")
+    assert config.matrix.slots[0].values == ("[ | :]",)

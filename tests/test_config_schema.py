@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from safelight.cli.demo_command import EXAMPLES
+from safelight.application.examples import EXAMPLES
 from safelight.config import PipelineConfig
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError
@@ -38,6 +38,19 @@ def test_the_schema_knows_every_key() -> None:
     properties = config_schema()["properties"]["randomizer"]["properties"]
     assert set(properties) == {"enabled", *RandomizerConfig.__slots__}
     assert set(properties["matrix"]["properties"]) == set(PromptMatrix.__slots__)
+
+
+def test_comments_among_rules_tokens_and_slots_are_no_fault_of_the_schema() -> None:
+    """The check takes them for what they are, too."""
+    listed = {"prompt_sr": "rules", "wildcards": "tokens", "matrix": "slots"}
+    for entries in (["# none", " ##", "#"], ["#none"]):
+        data = {
+            "txt2img": {"prompt": "a"},
+            "randomizer": {source: {key: entries} for source, key in listed.items()},
+        }
+        if is_comment := entries != ["#none"]:
+            PipelineConfig.from_mapping(data)
+        assert SCHEMA.is_valid(data) == is_comment
 
 
 _values = st.booleans() | st.integers(-2, 12_000) | st.floats(-2, 2000) | st.text(max_size=3)
@@ -86,6 +99,15 @@ def test_schema_and_check_agree_on_every_stage(knobs: dict[str, Any]) -> None:
             {"wildcards": {"tokens": ["animal = cat | dog"]}},
             {"matrix": {"slots": ["animal cat"]}},
             {"matrix": {"mode": "Grids"}},
+            {"matrix": {"applies_to": []}},
+            {"wildcards": {"applies_to": ["txt2img.promt"]}},
+            {"prompt_sr": {"applies_to": "txt2img.prompt"}},
+            {"templates": []},
+            {"prompt_matrix": {"place": "middle"}},
+            {"prompt_matrix": {"separator": 1}},
+            {"prompt_matrix": {"parts": []}},
+            {"prompt_matrix": True},
+            {"templates": "yes"},
             {"matrix": {"mode": "a grid"}},
             {"matrix": {"mode": 3}},
             {"matrix": {"limit": -(2**31) - 1}},
@@ -125,6 +147,10 @@ def test_schema_and_check_agree_on_every_stage(knobs: dict[str, Any]) -> None:
             {"sweep": {"lora": {"v1": {"a:b": [1]}}}},
             {"sweep": {"txt2img.lora": [1]}},
             {"sweep": {"img2img": {"lora": {"v1": {"2": [1]}}}}},
+            {"sub_sweeps": {}},
+            {"sub_sweeps": [{}]},
+            {"sub_sweeps": [{"img2img.steps": [3]}]},
+            {"sub_sweeps": [{"txt2img": {"steps": [0]}}]},
             {"settings": [{"lora.ink": "a"}]},
             {"settings": [{"lora": {"ink": "a"}}]},
             {"settings": [{"txt2img": {"steps": 0}}]},
@@ -137,6 +163,7 @@ def test_schema_and_check_agree_on_every_stage(knobs: dict[str, Any]) -> None:
             {"sweep": {"lora.ink": [1]}},
             {"sweep": {"lora": {"ink": [1]}}},
             {"settings": [{"lora.ink": 1}]},
+            {"sub_sweeps": [{"lora.ink": [1]}]},
         ]),
     ],
     ids=str,
@@ -164,6 +191,9 @@ def test_both_refuse(data: dict[str, Any]) -> None:
             *({"matrix": {"slots": ["animal: cat"], "mode": mode}}
               for mode in ("grid", "Grid", "GRID", "Round_Robin", "PER_PROMPT", "fanOut")),
             {"matrix": {"limit": -1}},
+            {"prompt_matrix": {"enabled": False, "place": "start", "separator": " "}},
+            {"matrix": {"applies_to": ["txt2img.negative_prompt"]}},
+            {"templates": ["txt2img.prompt", "txt2img.negative_prompt"]},
             {"sweep": {"txt2img.steps": "10-30 (+5)", "txt2img.cfg_scale": [1, 2.5]}},
             {"sweep": {"txt2img": {"steps": [1], "sampler": "Euler, Heun"}}},
             {"sweep": {"txt2img.extra.clip": [1, "a"], "txt2img.extra": {"a": {"b": [1]}}}},
@@ -191,7 +221,7 @@ def test_both_accept(data: dict[str, Any]) -> None:
 
 def test_the_schema_knows_every_sweep() -> None:
     """A knob that is added to the table can be swept, in either spelling, and is completed."""
-    sweep = config_schema()["properties"]["randomizer"]["properties"]["sweep"]["properties"]
+    sweep = config_schema()["$defs"]["sweep"]["properties"]
     for knob in KNOBS.values():
         for stage in knob.stages:
             assert sweep[f"{stage}.{knob.name}"] == sweep[stage]["properties"][knob.name]
@@ -241,6 +271,26 @@ def test_schema_and_check_agree_on_weights_of_loras(key: str, spec: Any) -> None
         assert not SCHEMA.is_valid(data) or "already" in str(error)
     else:
         assert SCHEMA.is_valid(data)
+
+
+@pytest.mark.parametrize("mode", ["fanout", "off"])
+@pytest.mark.parametrize("prompts", [None, {}, {"file": ""}, {"file": "p.csv", "format": "cvs"},
+                                     {"file": "p.csv", "columns": {"txt2img": {"steps": 5}}},
+                                     {"file": "p.csv"}])  # fmt: skip
+@pytest.mark.parametrize("stages", [{"img2img": {}}, {"txt2img": {"hires_steps": 5}}])
+def test_schema_and_check_agree_on_files_of_prompts(
+    stages: dict[str, Any], prompts: dict[str, Any] | None, mode: str
+) -> None:
+    """Whose rows may set what the stages lack, unless the mode is off."""
+    table = {} if prompts is None else {"prompts": prompts}
+    data = {**stages, "randomizer": {"mode": mode, **table}}
+    try:
+        PipelineConfig.from_mapping(data)
+    except ConfigError:
+        assert not SCHEMA.is_valid(data)
+    else:
+        assert SCHEMA.is_valid(data)
+        assert (mode, prompts) == ("fanout", {"file": "p.csv"})
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda p: p.name)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from safelight import durable_file
 from safelight.durable_file import (
     TEMPORARY_SUFFIX,
     AppendOnlyFile,
@@ -540,3 +541,24 @@ def test_a_folder_that_is_held_open_is_flushed_when_no_more_files_may_be_opened(
     fresh.flush()
     held.close()
     held.flush()
+
+
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_file_is_moved_under_a_free_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
+    """Also where the system has no rename that replaces nothing."""
+    if not in_one_step:
+        monkeypatch.setattr(durable_file, "_renamed_if_free", lambda *_: False)
+    source, taken, link = tmp_path / "a", tmp_path / "taken", tmp_path / "link"
+    source.write_bytes(b"mine")
+    taken.write_bytes(b"theirs")
+    link.symlink_to(tmp_path / "nowhere")
+    for target in (taken, link):
+        with pytest.raises(FileExistsError):
+            durable_file.move_file(source, target)
+    assert (source.read_bytes(), taken.read_bytes()) == (b"mine", b"theirs")
+    durable_file.move_file(source, tmp_path / "free")
+    assert (tmp_path / "free").read_bytes() == b"mine"
+    with pytest.raises(FileNotFoundError):
+        durable_file.move_file(source, tmp_path / "other")

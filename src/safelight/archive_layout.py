@@ -8,6 +8,7 @@
                                             settings, prompts and documents (Parquet), and
                                             manifest.json
     ratings/*.jsonl                         what people said about pictures
+    ratings/*.scores.jsonl                  numbers that scorers gave them
     imports/*.jsonl                         which files were imported, and where pictures were met
     presets/<name>.toml                     settings that are known to work
     searches.json                           searches that were given a name
@@ -15,10 +16,11 @@
     .thumbnails/<side>/                     small pictures of the page
     packs/.tables/<pack>-<hash>/            tables of today, made of a pack of an earlier version
     packs/.damaged/, images/.damaged/       what was damaged and has been replaced
+    .safelight-trash/<date>/                what somebody discarded, and an account of it
 
 Every file is of one kind: it never changes (records, packs, pictures), it grows by lines (ratings,
 journals, logs of imports), or it is replaced as a whole (searches, presets, contact sheets). What
-begins with a dot belongs to this machine: thumbnails, unfinished files.
+begins with a dot belongs to this machine: thumbnails, unfinished files, what imports have walked.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "RENEWED_TABLES",
     "SET_ASIDE",
+    "TRASH",
     "FileKind",
     "files_below",
     "imports_folder",
@@ -73,6 +76,9 @@ PICTURE_SUFFIXES = frozenset(
 )
 SET_ASIDE = ".damaged"
 """Folder for what was damaged, beside packs and below pictures; nothing reads it."""
+
+TRASH = ".safelight-trash"
+"""Folder of what somebody discarded, in the archive, and in a folder that was imported from."""
 
 RENEWED_TABLES = ".tables"
 """Folder beside packs for tables that were made of the documents of earlier ones."""

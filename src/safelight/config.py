@@ -14,14 +14,17 @@ from types import MappingProxyType
 from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
-from safelight.config_check import BackendChoice, check_config, plain
+from safelight.config_check import BackendChoice, check_config
 from safelight.config_source import STANDARD_INPUT, put_over, read_source, read_toml
+from safelight.config_tables import plain
 from safelight.errors import ConfigError, ConfigFault, FileRefused
 from safelight.knobs import FILE_KNOBS, INHERITED_BY_IMG2IMG, Stage
 from safelight.picture_names import OutputConfig
 from safelight.randomizer_config import (
+    Exclusion,
     MatrixSlot,
     PromptMatrix,
+    PromptParts,
     PromptSearchReplace,
     RandomizerConfig,
     RandomizerMode,
@@ -34,10 +37,12 @@ from safelight.value_ranges import values_of
 
 __all__ = [
     "BackendChoice",
+    "Exclusion",
     "MatrixSlot",
     "OutputConfig",
     "PipelineConfig",
     "PromptMatrix",
+    "PromptParts",
     "PromptSearchReplace",
     "RandomizerConfig",
     "RandomizerMode",
@@ -193,9 +198,13 @@ class PipelineConfig:
     def _every_picture(self) -> Iterator[tuple[str, str]]:
         for stage, knobs in self.stages.items():
             yield from ((f"{stage}.{knob}", knobs[knob]) for knob in FILE_KNOBS if knob in knobs)
-        for path, values in self.randomizer.sweep.items():
-            if path.partition(".")[2] in FILE_KNOBS:
-                yield from ((f"randomizer.sweep.{path}", str(v)) for v in values_of(values, "text"))
+        tables = {"sweep": self.randomizer.sweep}
+        tables |= {f"sub_sweeps[{n}]": each for n, each in enumerate(self.randomizer.sub_sweeps)}
+        for name, table in tables.items():
+            for path, values in table.items():
+                if path.partition(".")[2] in FILE_KNOBS:
+                    named = (str(value) for value in values_of(values, "text"))
+                    yield from ((f"randomizer.{name}.{path}", each) for each in named)
         for place, setting in enumerate(self.randomizer.settings):
             for path, value in setting.items():
                 if path.partition(".")[2] in FILE_KNOBS:

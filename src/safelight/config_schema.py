@@ -7,11 +7,20 @@ check says more (near names, range texts, 20.0 where 20 is meant) and has the la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from safelight.knobs import KNOBS, STAGES, Knob, Stage, TextMeaning
+from safelight.knobs import KNOBS, PROMPT_KNOBS, STAGES, Knob, Stage, TextMeaning
 from safelight.lora_tags import MOST_WEIGHT
 from safelight.picture_names import SHEET_CELLS, SHEET_SIDES
+from safelight.randomizer_config import (
+    MODE_ALIASES,
+    PartsPlace,
+    PromptFormat,
+    PromptMode,
+    RandomizerMode,
+    SeedPolicy,
+    SourceMode,
+)
 
 __all__ = ["FILE_SETTINGS", "TEXTS", "config_schema"]
 
@@ -21,6 +30,7 @@ TEXTS: Mapping[str, TextMeaning] = {
     "backend.name": "name",
     "output.name": "words",
     "randomizer.wildcards_dir": "file",
+    "randomizer.prompts.file": "file",
     "randomizer.prompt_sr.rules": "words",
     "randomizer.prompt_sr.rules.search": "words",
     "randomizer.prompt_sr.rules.replacements": "words",
@@ -34,6 +44,8 @@ TEXTS: Mapping[str, TextMeaning] = {
     "randomizer.matrix.slots.values": "words",
     "randomizer.matrix.mode": "name",
     "randomizer.matrix.base_prompt": "words",
+    "randomizer.prompt_matrix.separator": "words",
+    "randomizer.exclude.where": "words",
 }
 """What every text of a config is that is no knob; of an engine's options the engine says it."""
 
@@ -41,9 +53,12 @@ FILE_SETTINGS = tuple(path for path, meaning in TEXTS.items() if meaning == "fil
 """Those that name a file or a folder, as ``table.key``."""
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
-_SOURCE_MODES = [
-    "fanout", "random", "sequential", "rotate", "grid", "all", "round_robin", "per_prompt",
-]  # fmt: skip
+_PROMPTS = {
+    "type": "array",
+    "items": {"enum": [f"{stage}.{knob}" for stage in STAGES[:2] for knob in PROMPT_KNOBS]},
+    "minItems": 1,
+}
+_SOURCE_MODES = [*get_args(SourceMode), *MODE_ALIASES]
 
 
 def config_schema() -> dict[str, Any]:
@@ -87,9 +102,14 @@ def config_schema() -> dict[str, Any]:
         ],
         "$defs": {
             **{f"swept_{knob.name}": _swept_knob(knob) for knob in KNOBS.values()},
+            "sweep": _sweep_schema(),
             "swept_weight": {"anyOf": [*_WEIGHTS, _LORA_WEIGHTS]},
             "set_weight": {"anyOf": [_WEIGHT, _SET_LORAS]},
             "nothing": _NOTHING,
+            "column_names": {
+                "type": "object",
+                "additionalProperties": {"anyOf": [{"type": "string"}, _ref("column_names")]},
+            },
             "swept_extra": {
                 "anyOf": [
                     {"type": "array", "minItems": 1},
@@ -113,15 +133,26 @@ def _input_rule(stage: Stage) -> dict[str, Any]:
     """Return the rule that *stage* states an init_image if it runs first, and only then."""
     stated = _stated(stage, "init_image")
     earlier = [_runs(before) for before in STAGES[: STAGES.index(stage)]]
-    rule = {"if": {"anyOf": earlier}, "then": {"not": stated}, "else": stated}
+    given = {"anyOf": [stated, _from_file()]}
+    rule = {"if": {"anyOf": earlier}, "then": {"not": stated}, "else": given}
     return {"if": _runs(stage), "then": rule}
 
 
 def _companion_rule(stage: Stage, knob: Knob) -> dict[str, Any]:
     """Return the rule that *knob* is stated only beside the knob that it needs."""
     assert knob.needs
-    rule = {"if": _stated(stage, knob.name), "then": _stated(stage, knob.needs)}
+    given = {"anyOf": [_stated(stage, knob.needs), _from_file()]}
+    rule = {"if": _stated(stage, knob.name), "then": given}
     return {"if": _runs(stage), "then": rule}
+
+
+def _from_file() -> dict[str, Any]:
+    """Return the test whether a file of prompts may set knobs: only its rows say which."""
+    used = {
+        "required": ["prompts"],
+        "properties": {"enabled": {"not": {"const": False}}, "mode": {"not": {"const": "off"}}},
+    }
+    return {"required": ["randomizer"], "properties": {"randomizer": used}}
 
 
 def _stated(stage: Stage, name: str) -> dict[str, Any]:
@@ -131,9 +162,12 @@ def _stated(stage: Stage, name: str) -> dict[str, Any]:
     randomizer = {"required": ["sweep"], "properties": {"sweep": swept}}
     there = {"required": ["randomizer"], "properties": {"randomizer": randomizer}}
     listed = {"contains": _in_setting(stage, name)}
-    setting = {"required": ["settings"], "properties": {"settings": listed}}
-    together = {"required": ["randomizer"], "properties": {"randomizer": setting}}
-    return {"anyOf": [here, there, together]}
+    together = {"anyOf": [
+        {"required": [source], "properties": {source: listed}}
+        for source in ("settings", "sub_sweeps")
+    ]}  # fmt: skip
+    either = {"required": ["randomizer"], "properties": {"randomizer": together}}
+    return {"anyOf": [here, there, either]}
 
 
 def _in_setting(stage: Stage, name: str) -> dict[str, Any]:
@@ -145,7 +179,7 @@ def _sweep_needs(stage: Stage) -> dict[str, Any]:
     """Return the rule that knobs of *stage* are swept only when it runs."""
     unswept = {"patternProperties": {rf"^{stage}(\.|$)": _ref("nothing")}}
     unset = {"items": {"propertyNames": {"not": {"pattern": rf"^{stage}(\.|$)"}}}}
-    left_out = {"sweep": unswept, "settings": unset}
+    left_out = {"sweep": unswept, "settings": unset, "sub_sweeps": {"items": unswept}}
     return {
         "if": {"not": _runs(stage)},
         "then": {"properties": {"randomizer": {"properties": left_out}}},
@@ -156,7 +190,7 @@ def _loras_need_a_prompt() -> dict[str, Any]:
     """Return the rule that weights of LoRAs are varied only when a stage that draws runs."""
     unswept = {"patternProperties": {r"^lora(\.|$)": _ref("nothing")}}
     unset = {"items": {"propertyNames": {"not": {"pattern": r"^lora(\.|$)"}}}}
-    left_out = {"sweep": unswept, "settings": unset}
+    left_out = {"sweep": unswept, "settings": unset, "sub_sweeps": {"items": unswept}}
     return {
         "if": {"not": {"anyOf": [_runs("txt2img"), _runs("img2img")]}},
         "then": {"properties": {"randomizer": {"properties": left_out}}},
@@ -164,12 +198,15 @@ def _loras_need_a_prompt() -> dict[str, Any]:
 
 
 def _one_prompt(stage: Stage) -> dict[str, Any]:
-    """Return the rule that a prompt is stated by settings or by *stage*, not by both."""
+    """Return the rule that a prompt is stated by *stage*, or varied by what sets several knobs."""
     listed = {"contains": _in_setting(stage, "prompt")}
-    setting = {"required": ["settings"], "properties": {"settings": listed}}
+    together = {"anyOf": [
+        {"required": [source], "properties": {source: listed}}
+        for source in ("settings", "sub_sweeps")
+    ]}  # fmt: skip
     stated = {"required": [stage], "properties": {stage: {"required": ["prompt"]}}}
     return {
-        "if": {"required": ["randomizer"], "properties": {"randomizer": setting}},
+        "if": {"required": ["randomizer"], "properties": {"randomizer": together}},
         "then": {"not": {"allOf": [stated, _runs(stage)]}},
     }
 
@@ -245,12 +282,13 @@ def _sweep_schema() -> dict[str, Any]:
 
 def _stage_schema(stage: Stage) -> dict[str, Any]:
     properties = {knob.name: _knob_schema(knob) for knob in KNOBS.values() if stage in knob.stages}
-    if "prompt" in properties:
-        prompts = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-        properties["prompt"] = {
-            "description": f"{KNOBS['prompt'].summary} A list makes a pack of prompts.",
-            "anyOf": [{"type": "string"}, prompts],
-        }
+    texts = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    for knob, meaning in zip(PROMPT_KNOBS, ("makes a pack", "goes with the prompts'"), strict=True):
+        if knob in properties:
+            properties[knob] = {
+                "description": f"{KNOBS[knob].summary} A list {meaning}, one by one.",
+                "anyOf": [{"type": "string"}, texts],
+            }
     properties["enabled"] = {"type": "boolean", "description": "false leaves the stage out."}
     properties["extra"] = {
         "type": "object",
@@ -295,7 +333,7 @@ def _output_schema() -> dict[str, Any]:
 def _randomizer_schema() -> dict[str, Any]:
     count = {"type": "integer", "minimum": 1}
     place = {"type": "integer", "minimum": 0}
-    modes = ["off", "fanout", "random", "sequential", "rotate"]
+    modes = list(get_args(RandomizerMode))
     properties: dict[str, Any] = {
         "enabled": {"type": "boolean"},
         "mode": {"enum": modes, "description": "How the sources combine."},
@@ -304,17 +342,49 @@ def _randomizer_schema() -> dict[str, Any]:
         "start": {**place, "description": "Combination that mode = rotate begins with."},
         "max_variants": {**place, "description": "Most variants to keep; 0 keeps all."},
         "seeds_per_variant": {**count, "description": "Pictures per combination."},
-        "seed_policy": {"enum": ["per_iteration", "per_prompt"]},
-        "templates": {"type": "boolean", "description": "Expand {a|b} and __wildcards__."},
+        "seed_policy": {"enum": list(get_args(SeedPolicy))},
+        "templates": {
+            "anyOf": [{"type": "boolean"}, _PROMPTS],
+            "description": "Expand {a|b} and __wildcards__, or the prompts in which to.",
+        },
         "wildcards_dir": {"type": "string", "description": "Folder with wildcard files."},
         "prompt_sr": _source_schema("rules", "search", "replacements", "=>"),
         "wildcards": _source_schema("tokens", "token", "values", ":"),
         "matrix": _source_schema("slots", "name", "values", ":"),
-        "sweep": _sweep_schema(),
+        "prompt_matrix": {
+            "type": "object",
+            "description": "base|part 1|part 2 is the base with any of its parts.",
+            "properties": {
+                "enabled": {"type": "boolean"},
+                "place": {
+                    "enum": list(get_args(PartsPlace)),
+                    "description": "Where the parts stand.",
+                },
+                "separator": {"type": "string"},
+            },
+            "additionalProperties": False,
+        },
+        "sweep": _ref("sweep"),
         "settings": {
             "type": "array",
             "items": _setting_schema(),
             "description": "Values that come together, each stage.knob = value.",
+        },
+        "prompts": _prompt_file_schema(),
+        "exclude": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"where": {"type": "string", "pattern": r"\S"}},
+                "required": ["where"],
+                "additionalProperties": False,
+            },
+            "description": "Conditions; combinations for which one holds are left out.",
+        },
+        "sub_sweeps": {
+            "type": "array",
+            "items": {**_ref("sweep"), "minProperties": 1},
+            "description": "Sweeps that come one after the other, each as sweep.",
         },
     }
     properties["matrix"]["properties"] |= {
@@ -324,9 +394,33 @@ def _randomizer_schema() -> dict[str, Any]:
             "description": "Most combinations of slots; 0 or less is all.",
         },
         "base_prompt": {"type": "string"},
-        "prompt_mode": {"enum": ["replace", "append", "prepend"]},
+        "prompt_mode": {"enum": list(get_args(PromptMode))},
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _prompt_file_schema() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": "A file of prompts, each with the knobs that go with it.",
+        "properties": {
+            "file": {
+                "type": "string",
+                "minLength": 1,
+                "description": "The file, relative to the config.",
+            },
+            "format": {
+                "enum": list(get_args(PromptFormat)),
+                "description": "What it holds; .txt is lines unless this says otherwise.",
+            },
+            "columns": {
+                "description": "stage.knob = the column that holds it.",
+                **_ref("column_names"),
+            },
+        },
+        "required": ["file"],
+        "additionalProperties": False,
+    }
 
 
 def _setting_schema() -> dict[str, Any]:
@@ -374,15 +468,17 @@ def _source_schema(entries: str, name: str, values: str, separator: str) -> dict
         "additionalProperties": False,
     }
     any_case = f"^({'|'.join(map(_in_any_case, _SOURCE_MODES))})$"
+    written = rf"{separator}|^\s*#([\s#]|$)"
     return {
         "type": "object",
         "properties": {
             entries: {
                 "type": "array",
-                "items": {"anyOf": [{"type": "string", "pattern": separator}, entry]},
+                "items": {"anyOf": [{"type": "string", "pattern": written}, entry]},
             },
             "mode": {"anyOf": [{"enum": _SOURCE_MODES}, {"type": "string", "pattern": any_case}]},
             "enabled": {"type": "boolean"},
+            "applies_to": {**_PROMPTS, "description": "Prompts that it acts on; all if unstated."},
         },
         "additionalProperties": False,
     }

@@ -32,6 +32,7 @@ _OVERRIDE = re.compile(
 _EXAMPLE = "an override must look like txt2img.steps=30"
 _TEXTS = frozenset(
     [("name",), ("output", "name"), ("randomizer", "matrix", "base_prompt")]
+    + [("randomizer", "prompts", key) for key in ("file", "format")]
     + [(stage, k.name) for k in KNOBS.values() if k.kind == "text" for stage in k.stages]
 )
 """Where only text may stand, so that what is put there needs no quotes."""

@@ -20,16 +20,18 @@ for their owner, and opened up afterwards.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import io
+import itertools
 import os
 import secrets
 import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +48,7 @@ __all__ = [
     "hidden_folder",
     "is_held",
     "make_folder",
+    "move_file",
     "open_regular_file",
     "read_regular_file",
     "refuse_irregular",
@@ -233,7 +236,7 @@ def write_new_file(
 
 
 def copy_new_file(
-    source: Path | bytes,
+    source: Path | bytes | Iterator[bytes],
     target: Path,
     *,
     modified: int | None = None,
@@ -245,7 +248,7 @@ def copy_new_file(
     Where another process copies the same file at this moment, its end is waited for.
 
     Args:
-        source: A file, or what is in one.
+        source: A file, what is in one, or the parts of that, which are asked for once.
         target: Where it goes; the folder must exist.
         modified: Its time, in ns of 1970; that of *source* when it is a file.
         sha256s: What its content may be, each hexadecimal; anything when none is given.
@@ -274,6 +277,8 @@ def copy_new_file(
             if isinstance(source, bytes):
                 digest.update(source)
                 _fill(handle, source)
+            elif not isinstance(source, Path):
+                _fill(handle, more=_hashed(source, digest))
             else:
                 status = _copied(source, handle, digest)
                 modified = status.st_mtime_ns if modified is None else modified
@@ -356,6 +361,45 @@ def make_folder(
                 _take_after(os.fspath(folder.parent), os.fspath(folder))
         if flush:
             sync_folder(folder.parent)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Give *source* another name on its own file system, never over what has that name.
+
+    Where the system cannot rename without replacing (an NFS share, say), it is looked beforehand.
+    Whoever needs the names on the disk flushes both folders.
+
+    Raises:
+        FileExistsError: Something has that name.
+        OSError: It cannot be moved, or *target* is on another file system; it is where it was.
+    """
+    if _renamed_if_free(os.fsencode(source), os.fsencode(target)):
+        return
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+    os.rename(source, target)  # noqa: PTH104 - as above
+
+
+_NOT_THAT_WAY = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+def _renamed_if_free(source: bytes, target: bytes) -> bool:
+    """Rename in one step that replaces nothing; False where that cannot be done."""
+    if sys.platform == "linux":
+        name, before, replace_nothing = "renameat2", (-100,), 1  # from the current folder on
+    elif sys.platform == "darwin":
+        name, before, replace_nothing = "renamex_np", (), 4
+    else:
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    if rename is None:
+        return False
+    if rename(*before, source, *before, target, ctypes.c_uint(replace_nothing)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_THAT_WAY:
+        return False
+    raise OSError(number, os.strerror(number), os.fsdecode(source), None, os.fsdecode(target))
 
 
 def settle_file(path: Path) -> None:
@@ -636,13 +680,20 @@ def _let_go(guard: int) -> None:
         os.close(guard)
 
 
-def _fill(handle: int, data: bytes) -> None:
-    """Write all of *data* to *handle*, flush it to the disk, and close it whatever happens."""
+def _fill(handle: int, *parts: bytes, more: Iterable[bytes] = ()) -> None:
+    """Write *parts* and *more* to *handle*, flush it to the disk, and close it whatever happens."""
     try:
-        _write_all(handle, data)
+        for part in itertools.chain(parts, more):
+            _write_all(handle, part)
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _hashed(parts: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for part in parts:
+        digest.update(part)
+        yield part
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -12,10 +12,12 @@
     ├── ArchiveError           an archive cannot answer
     ├── ImageError             image bytes are not what they claim to be
     ├── StorageError           a file could not be written whole
+    ├── ScorerError            a scorer is not there, or is not what a scorer must be
     ├── FileRefused            a file may not be named there; tells nothing of the file
     ├── ControllerError        a run was asked for in a state that does not allow it
     ├── BackendError           the engine answered and refused, or answered nonsense
     │   ├── BackendUnavailable the engine did not answer; trying again may help
+    │   ├── BackendLoginRefused the engine wants another user name or password
     │   └── BackendNotInstalled the engine's package is missing
     └── GenerationCancelled    somebody asked to stop; not a fault
 
@@ -31,6 +33,7 @@ from dataclasses import dataclass
 __all__ = [
     "ArchiveError",
     "BackendError",
+    "BackendLoginRefused",
     "BackendNotInstalled",
     "BackendUnavailable",
     "ConfigError",
@@ -44,11 +47,18 @@ __all__ = [
     "RecordError",
     "RequestError",
     "SafelightError",
+    "ScorerError",
     "StorageError",
     "TemplateError",
     "UnknownSettingError",
     "sentence_of",
+    "shortened",
 ]
+
+
+def shortened(text: str, most: int) -> str:
+    """Return *text* with *most* characters at the most, the sign of a cut included."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class SafelightError(Exception):
@@ -114,6 +124,22 @@ class RequestError(SafelightError):
     """What was asked for is not there or cannot be; the message says what is."""
 
 
+class ChosenOthers(RequestError):
+    """A condition chooses other pictures than when they were counted; nothing was said of any.
+
+    Attributes:
+        count: How many it chooses now.
+        snapshot: The name of just these.
+    """
+
+    def __init__(self, count: int, snapshot: str) -> None:
+        super().__init__(
+            f"the archive has changed meanwhile: it is {count:,} pictures now, and nothing was"
+            " done; look at them, and do it again"
+        )
+        self.count, self.snapshot = count, snapshot
+
+
 class UnknownSettingError(RequestError):
     """Settings are to be passed over that no rated picture has; the message says which there are.
 
@@ -142,6 +168,10 @@ class StorageError(SafelightError):
     """A file could not be written whole; nothing half-written was left behind."""
 
 
+class ScorerError(SafelightError):
+    """A scorer is not installed, cannot be made, or answered what is no answer; it is named."""
+
+
 class FileRefused(SafelightError):
     """A file may not be named there; the message is the same whether there is one."""
 
@@ -156,6 +186,10 @@ class BackendError(SafelightError):
 
 class BackendUnavailable(BackendError):
     """The engine did not answer; trying again may help."""
+
+
+class BackendLoginRefused(BackendError):
+    """The engine wants another user name or password than it was sent."""
 
 
 class BackendNotInstalled(BackendError):

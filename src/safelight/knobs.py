@@ -30,6 +30,7 @@ __all__ = [
     "knob_fault",
     "knob_of_extra",
     "knobs_and_extras",
+    "loose_name",
     "primary_knobs",
     "reading_rules",
 ]
@@ -107,6 +108,9 @@ class Knob:
 def _plain(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
+
+PROMPT_KNOBS = ("prompt", "negative_prompt")
+"""Knobs that may be lists, which go together one by one."""
 
 _DRAWING: tuple[Stage, ...] = ("txt2img", "img2img")
 _LAST_TWO: tuple[Stage, ...] = ("img2img", "upscale")
@@ -383,6 +387,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not near:
         return ""
     return "; did you mean " + " or ".join(repr(lower[match]) for match in near) + "?"
+
+
+def loose_name(name: str) -> str:
+    """Return *name* without case, blanks, ``-`` and ``_``, in which it may be written otherwise."""
+    return re.sub(r"[\s_-]", "", name).lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

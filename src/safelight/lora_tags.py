@@ -12,6 +12,8 @@ __all__ = [
     "LORA_ENDING",
     "MOST_WEIGHT",
     "Lora",
+    "LoraFamily",
+    "lora_family",
     "lora_of",
     "lora_stem",
     "split_loras",
@@ -49,6 +51,38 @@ class Lora:
 def lora_stem(name: str) -> str:
     """Return *name* as LoRAs are compared: in lower case, without the ending of its file."""
     return re.sub(LORA_ENDING, "", name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFamily:
+    """What one training made, of which a LoRA's file is one state.
+
+    Attributes:
+        name: What all its files are called, as LoRAs are compared.
+        unit: ``epoch`` or ``step``; empty where the name tells neither, as the last file's.
+        number: Which of them, from 0; None where the name does not tell.
+    """
+
+    name: str
+    unit: str = ""
+    number: int | None = None
+
+
+_STATE = re.compile(
+    # kohya's epochs and steps, ai-toolkit's steps, and epochs as people and OneTrainer write them.
+    r"(.+?)(?:-(?P<kohya>0\d{5})|-step(?P<steps>\d{8})|_(?P<toolkit>0\d{8})|-e(?P<epoch>\d{1,4}))"
+)
+
+
+def lora_family(name: str) -> LoraFamily:
+    """Return the training that the LoRA *name* came from, and how far it was."""
+    stem = lora_stem(re.split(r"[\\/]", name.strip())[-1])
+    match = _STATE.fullmatch(stem)
+    if match is None:
+        return LoraFamily(stem)
+    unit = "epoch" if match["kohya"] or match["epoch"] else "step"
+    number = next(part for part in match.groups()[1:] if part is not None)
+    return LoraFamily(match[1], unit, int(number))
 
 
 def lora_of(key: str, first: str) -> tuple[str, str] | None:

@@ -21,20 +21,26 @@ from safelight.lora_tags import LORA, lora_stem, split_loras
 __all__ = [
     "EARLIER",
     "EXTRA",
+    "GRID",
     "LORA",
     "MOST_EXACT",
     "Setting",
     "changes_no_pixels",
+    "comparable_model",
     "comparable_name",
     "earlier_setting",
     "extra_settings",
     "hash_parts",
     "hashed_knob",
     "lora_settings",
+    "model_spellings",
 ]
 
 EARLIER = "earlier."
 """What names begin with of what an earlier stage had; others begin with ``extra.`` or ``lora.``."""
+
+GRID = "grid of pictures"
+"""The extra by which an import says that one file shows several pictures; it is no sample."""
 
 _LONGEST_TEXT = 1000
 MOST_EXACT = 2**53
@@ -46,10 +52,12 @@ _NO_PIXELS = frozenset({
     "generation time", "created date", "createddate", "memory", "vram", "peak memory", "ram",
     # Who, and in whose name.
     "user", "username", "user id", "user email", "creator", "author", "created by", "client id",
+    # What follows from the training step of a sample.
+    "epoch of training step",
     # Where it lay or was asked for.
     "url", "uri", "file", "filename", "file name", "path", "directory", "image name", "image url",
     "board id", "id", "uuid", "guid", "job id", "request id", "session id", "prompt id",
-    "queue id", "batch id", "index", "safelight",
+    "queue id", "batch id", "index", "safelight", "safelight run", "safelight variant",
     # What was found out of the finished picture.
     "score", "aesthetic score", "rating", "nsfw", "tags",
 })  # fmt: skip
@@ -183,6 +191,31 @@ def comparable_name(name: str) -> str:
     if name.startswith(LORA):
         return LORA + lora_stem(name[len(LORA) :])
     return name.lower()
+
+
+_MODEL_ENDING = re.compile(r"\.(safetensors|sft|ckpt|pth?|bin|gguf|onnx)$")
+_MODEL_HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]$")
+
+
+def comparable_model(name: str) -> str:
+    """Return *name* as models are compared: no case, folder, file's ending or ``[hash]``."""
+    plain = _MODEL_HASH.sub("", name.strip().lower())
+    return _MODEL_ENDING.sub("", re.split(r"[\\/]", plain)[-1]) or plain
+
+
+def model_spellings(counts: Mapping[str, int]) -> dict[str, str]:
+    """Return each name of a model -> how that model is spelled most often.
+
+    Args:
+        counts: How many pictures have each name.
+    """
+    used: dict[str, list[str]] = {}
+    for name in counts:
+        used.setdefault(comparable_model(name), []).append(name)
+    return {
+        name: min(names, key=lambda one: (-counts[one], one))
+        for names in used.values() for name in names
+    }  # fmt: skip
 
 
 def _plain(name: str) -> str:

@@ -4,15 +4,23 @@ The canonical spelling is AUTOMATIC1111's. One table says what ComfyUI, diffuser
 stable-diffusion.cpp call the same thing, and where theirs is only nearly the same: an engine
 that uses such a name says so in a warning, and the record keeps it.
 
+A sampler that AUTOMATIC1111's family has no name for keeps ComfyUI's. Flow matching is a matter of
+the model, so that SD.Next's ``Euler FlowMatch`` is Euler; what RES4LYF puts before a slash
+(``exponential/res_2s``) names a family of methods, and where the noise comes from (``_gpu``) is
+another matter, too. Records keep the tool's own spelling beside ours.
+
 Names were compared with the live lists of Forge 2.0.1, SD.Next 2026-07, ComfyUI 0.3.75 and
-stable-diffusion.cpp (stable-diffusion-cpp-python 0.4.7); sigma sequences of ComfyUI and
+stable-diffusion.cpp (stable-diffusion-cpp-python 0.4.7), and with the sources of ComfyUI 0.36,
+Forge Neo and RES4LYF of 2026; sigma sequences of ComfyUI and
 diffusers 0.42.1 with each other, for 4, 10 and 20 steps of Stable Diffusion 1.5's betas.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -100,7 +108,7 @@ _OTHER_NOISE = "its noise comes from another source, so pixels differ"
 SAMPLERS: Mapping[str, SamplerName] = {
     "Euler": SamplerName(
         comfyui="euler", diffusers=_scheduler("EulerDiscreteScheduler"), sdcpp="euler",
-        aliases=("k_euler",),
+        aliases=("k_euler", "euler flowmatch", "flowmatcheulerdiscretescheduler"),
     ),
     "Euler a": SamplerName(
         comfyui="euler_ancestral", diffusers=_scheduler("EulerAncestralDiscreteScheduler"),
@@ -108,19 +116,19 @@ SAMPLERS: Mapping[str, SamplerName] = {
     ),
     "Heun": SamplerName(
         comfyui="heun", diffusers=_scheduler("HeunDiscreteScheduler"), sdcpp="heun",
-        aliases=("k_heun",),
+        aliases=("k_heun", "heun flowmatch", "flowmatchheundiscretescheduler"),
     ),
     "HeunPP2": SamplerName(comfyui="heunpp2"),
     "LMS": SamplerName(
-        comfyui="lms", diffusers=_scheduler("LMSDiscreteScheduler"), aliases=("k_lms",)
+        comfyui="lms", diffusers=_scheduler("LMSDiscreteScheduler"), aliases=("k_lms", "lmsd")
     ),
     "DPM2": SamplerName(
         comfyui="dpm_2", diffusers=_scheduler("KDPM2DiscreteScheduler"), sdcpp="dpm2",
-        scheduler="Karras", aliases=("k_dpm_2",),
+        scheduler="Karras", aliases=("k_dpm_2", "kdpm2", "dpm2 flowmatch"),
     ),
     "DPM2 a": SamplerName(
         comfyui="dpm_2_ancestral", diffusers=_scheduler("KDPM2AncestralDiscreteScheduler"),
-        scheduler="Karras", aliases=("k_dpm_2_a",),
+        scheduler="Karras", aliases=("k_dpm_2_a", "kdpm2 a", "dpm2a flowmatch"),
     ),
     "DPM++ 2S a": SamplerName(
         comfyui="dpmpp_2s_ancestral", diffusers=_scheduler("DPMSolverSinglestepScheduler"),
@@ -129,15 +137,15 @@ SAMPLERS: Mapping[str, SamplerName] = {
     ),
     "DPM++ 2M": SamplerName(
         comfyui="dpmpp_2m", diffusers=_multistep("dpmsolver++", 2), sdcpp="dpm++2m",
-        scheduler="Karras", aliases=("k_dpmpp_2m",),
+        scheduler="Karras", aliases=("k_dpmpp_2m", "dpm2++ 2m flowmatch"),
     ),
     "DPM++ SDE": SamplerName(
         comfyui="dpmpp_sde", diffusers=_scheduler("DPMSolverSDEScheduler"),
-        scheduler="Karras", aliases=("k_dpmpp_sde",),
+        scheduler="Karras", aliases=("k_dpmpp_sde", "dpm2++ sde flowmatch"),
     ),
     "DPM++ 2M SDE": SamplerName(
         comfyui="dpmpp_2m_sde", diffusers=_multistep("sde-dpmsolver++", 2),
-        scheduler="Exponential", aliases=("k_dpmpp_2m_sde",),
+        scheduler="Exponential", aliases=("k_dpmpp_2m_sde", "dpm2++ 2m sde flowmatch"),
         approximate={"diffusers": _OTHER_NOISE},
     ),
     "DPM++ 2M SDE Heun": SamplerName(
@@ -148,7 +156,7 @@ SAMPLERS: Mapping[str, SamplerName] = {
     ),
     "DPM++ 3M SDE": SamplerName(
         comfyui="dpmpp_3m_sde", diffusers=_multistep("sde-dpmsolver++", 3),
-        scheduler="Exponential", aliases=("k_dpmpp_3m_sde",),
+        scheduler="Exponential", aliases=("k_dpmpp_3m_sde", "dpm2++ 3m sde flowmatch"),
         approximate={"diffusers": _OTHER_NOISE},
     ),
     "DPM fast": SamplerName(comfyui="dpm_fast", aliases=("k_dpm_fast",)),
@@ -160,19 +168,58 @@ SAMPLERS: Mapping[str, SamplerName] = {
     "DDIM CFG++": SamplerName(aliases=("ddim_cfgpp",)),
     "UniPC": SamplerName(
         comfyui="uni_pc", diffusers=_scheduler("UniPCMultistepScheduler"),
+        aliases=("unipc flowmatch", "flowunipcmultistepscheduler", "unipcmultistepscheduler"),
         approximate={"diffusers": "its solver is of type bh2, ComfyUI's uni_pc_bh2"},
     ),
     "LCM": SamplerName(
-        comfyui="lcm", diffusers=_scheduler("LCMScheduler"), sdcpp="lcm", aliases=("k_lcm",)
+        comfyui="lcm", diffusers=_scheduler("LCMScheduler"), sdcpp="lcm",
+        aliases=("k_lcm", "lcm flowmatch", "flowmatchlcmscheduler"),
     ),
-    "PLMS": SamplerName(diffusers=_scheduler("PNDMScheduler", skip_prk_steps=True)),
+    "PLMS": SamplerName(
+        diffusers=_scheduler("PNDMScheduler", skip_prk_steps=True),
+        aliases=("pndm", "pndmscheduler"),
+    ),
     "DDPM": SamplerName(comfyui="ddpm", diffusers=_scheduler("DDPMScheduler")),
     "DEIS": SamplerName(comfyui="deis", diffusers=_scheduler("DEISMultistepScheduler")),
     "IPNDM": SamplerName(comfyui="ipndm", sdcpp="ipndm"),
     "IPNDM_V": SamplerName(comfyui="ipndm_v", sdcpp="ipndm_v"),
     "Restart": SamplerName(scheduler="Karras"),
+    "Euler CFG++": SamplerName(comfyui="euler_cfg_pp"),
+    "Euler a CFG++": SamplerName(comfyui="euler_ancestral_cfg_pp"),
+    "DPM++ 2S a CFG++": SamplerName(comfyui="dpmpp_2s_ancestral_cfg_pp"),
+    "DPM++ 2M CFG++": SamplerName(comfyui="dpmpp_2m_cfg_pp"),
+    "DPM++ 2s a RF": SamplerName(aliases=("flux realistic",)),
+    "Kohaku LoNyu Yog": SamplerName(aliases=("kohaku_lonyu_yog", "kohaku lonyu")),
+    "Res Multistep": SamplerName(
+        comfyui="res_multistep", sdcpp="res_multistep",
+        aliases=("res-multistep 2m", "res_2m_ode"),
+    ),
+    "Res Multistep CFG++": SamplerName(comfyui="res_multistep_cfg_pp"),
+    "Res Multistep Ancestral": SamplerName(comfyui="res_multistep_ancestral"),
+    "Res Multistep Ancestral CFG++": SamplerName(comfyui="res_multistep_ancestral_cfg_pp"),
+    "Gradient Estimation": SamplerName(comfyui="gradient_estimation"),
+    "Gradient Estimation CFG++": SamplerName(comfyui="gradient_estimation_cfg_pp"),
+    "ER SDE": SamplerName(
+        comfyui="er_sde", sdcpp="er_sde",
+        aliases=("er-sde", "er-sde flowmatch", "extended reverse sde", "er_side"),
+    ),
+    "SA Solver": SamplerName(comfyui="sa_solver", aliases=("sasolverscheduler",)),
+    "TCD": SamplerName(sdcpp="tcd", aliases=("tcdscheduler",)),
+    "DPM++ 2M v2": SamplerName(sdcpp="dpm++2mv2"),
+    **{name: SamplerName(comfyui=name, aliases=aliases) for name, aliases in {
+        "exp_heun_2_x0": (), "exp_heun_2_x0_sde": (), "cfgpp_ud10_ab": (), "seeds_2": (),
+        "seeds_3": (), "sa_solver_pece": (), "uni_pc_bh2": (), "rk_beta": (),
+        "res_2m": (), "res_3m": ("res-multistep 3m",), "res_3m_ode": (), "res_2s_ode": (),
+        "res_3s": ("res-singlestep 3s",), "res_3s_ode": (), "res_5s": ("res-singlestep 5s",),
+        "res_5s_ode": (), "res_6s": ("res-singlestep 6s",), "res_6s_ode": (), "deis_2m": (),
+        "deis_3m": (), "deis_2m_ode": (), "deis_3m_ode": (),
+    }.items()},
+    "res_2s": SamplerName(
+        comfyui="res_2s", sdcpp="res_2s", aliases=("res-singlestep 2s",),
+        approximate={"sdcpp": "RES4LYF's adds noise at each step unless told otherwise"},
+    ),
 }  # fmt: skip
-"""Canonical sampler names (AUTOMATIC1111 1.10 and Forge) and what other engines call them."""
+"""Canonical sampler names (AUTOMATIC1111 1.10, Forge, else ComfyUI) and what others call them."""
 
 _LINSPACE = {"timestep_spacing": "linspace"}
 
@@ -193,6 +240,7 @@ SCHEDULERS: Mapping[str, SchedulerName] = {
     "Polyexponential": SchedulerName(diffusers={"use_exponential_sigmas": True, **_LINSPACE}),
     "SGM Uniform": SchedulerName(
         comfyui="sgm_uniform", diffusers={"timestep_spacing": "trailing"}, sdcpp="sgm_uniform",
+        aliases=("sgmuniform",),
         approximate={"diffusers": "its trailing spacing is within 1.1 % of SGM Uniform's sigmas"},
     ),
     "KL Optimal": SchedulerName(comfyui="kl_optimal", sdcpp="kl_optimal"),
@@ -210,30 +258,66 @@ SCHEDULERS: Mapping[str, SchedulerName] = {
             "comfyui": "ComfyUI's beta spaces timesteps, AUTOMATIC1111's spaces sigmas"
         },
     ),
-    "Turbo": SchedulerName(),
+    "Turbo": SchedulerName(aliases=("sd turbo", "sdturbo")),
     "Align Your Steps GITS": SchedulerName(sdcpp="gits"),
     "Align Your Steps 11": SchedulerName(),
     "Align Your Steps 32": SchedulerName(),
+    "Align Your Steps Beta": SchedulerName(),
+    "Linear Quadratic": SchedulerName(comfyui="linear_quadratic"),
+    "Bong Tangent": SchedulerName(comfyui="bong_tangent", sdcpp="bong_tangent"),
+    "Beta 57": SchedulerName(comfyui="beta57"),
+    "Phi": SchedulerName(),
+    "Flux2": SchedulerName(),
+    "FlowMatchEulerDiscrete": SchedulerName(),
+    "Variance Preserving": SchedulerName(aliases=("vp",)),
+    "smoothstep": SchedulerName(sdcpp="smoothstep"),
+    "ltx2": SchedulerName(sdcpp="ltx2"),
 }  # fmt: skip
 """Canonical schedule types (AUTOMATIC1111 1.10 and Forge) and what other engines call them."""
+
+
+_FAMILY = re.compile(
+    r"(?:multistep|exponential|hybrid|linear|explicit|diag_implicit|fully_implicit)/(.+)"
+)
 
 
 def canonical_name(knob: str, name: str) -> str | None:
     """Return AUTOMATIC1111's spelling of a sampler or scheduler known by another one, or None.
 
+    A name of RES4LYF that the table lacks comes back without its family.
+
     Args:
         knob: ``sampler`` or ``scheduler``; any other knob has no table.
         name: As some engine or old infotext spells it, for example ``euler_ancestral``.
     """
+    wanted, spellings = name.strip().lower(), _spellings(knob)
+    if wanted in spellings:
+        return spellings[wanted]
+    family = _FAMILY.fullmatch(wanted) if knob == "sampler" else None
+    wanted = family[1] if family else wanted.removeprefix("sample_")
+    for spelling in (wanted, wanted.removesuffix("_gpu"), wanted.replace(" ", "_")):
+        if known := spellings.get(spelling):
+            return known
+    return wanted if family else None
+
+
+@cache
+def _spellings(knob: str) -> Mapping[str, str]:
+    """Return every spelling, in lower case -> ours; of two that share one the first has it."""
     tables: Mapping[str, Mapping[str, SamplerName | SchedulerName]] = {
         "sampler": SAMPLERS,
         "scheduler": SCHEDULERS,
     }
-    wanted = name.strip().lower()
+    spellings: dict[str, str] = {}
     for canonical, names in tables.get(knob, {}).items():
-        if wanted in (canonical.lower(), names.comfyui, names.sdcpp, *names.aliases):
-            return canonical
-    return None
+        for spelling in (canonical.lower(), names.comfyui, names.sdcpp, *names.aliases):
+            if spelling is not None:
+                spellings.setdefault(spelling, canonical)
+    for canonical, names in SAMPLERS.items() if knob == "sampler" else ():
+        made = names.diffusers
+        if made is not None and not made.options and "diffusers" not in names.approximate:
+            spellings.setdefault(made.cls.lower(), canonical)
+    return MappingProxyType(spellings)
 
 
 def name_hint(knob: str, name: str, known: Iterable[str]) -> str:

@@ -65,9 +65,10 @@ def rows(safelight: Safelight, *more: str) -> list[dict[str, Any]]:
 
 
 def rate(archive: Path, score: Callable[[dict[str, Any]], int]) -> None:
+    """Rate all pictures in an order that goes with nothing; else it could be the order."""
     opened = Archive(archive)
     with opened.ratings() as store:
-        for row in opened.query(limit=None).dicts():
+        for row in sorted(opened.query(limit=None).dicts(), key=lambda row: str(row["sha256"])):
             image = Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"])
             store.add(RatingEvent.now("stars", image, value=score(row), rater="ann"))
 
@@ -352,3 +353,27 @@ def test_an_unknown_setting_that_undoes_pairs_is_told_and_left_out_on_request(
     assert "alone undoes" not in left_out
     wrong = safelight("effects", "--ignore", "extra.trubo")
     assert (wrong.exit_code, "did you mean 'extra.turbo'" in wrong.output) == (2, True)
+
+
+def test_what_would_be_discarded_and_handed_over_is_the_same_at_both_doors(
+    safelight: Safelight, page: TestClient
+) -> None:
+    safelight("run", "c.toml")
+    about = "sampler = 'Heun'"
+    told = json.loads(safelight("archive", "discard", about, "--dry-run", "--json").stdout)
+    plan = page.post("/api/trash/plan", json={"q": about}).json()
+    assert told["files"] == 4
+    assert {name: plan[name] for name in ("files", "size", "led_to", "used_again")} == {
+        name: told[name] for name in ("files", "size", "led_to", "used_again")
+    }
+    page.post("/api/trash", json={"q": about, "snapshot": plan["snapshot"]})
+    listed = json.loads(safelight("archive", "restore", "--dry-run", "--json").stdout)["days"]
+    (day,) = page.get("/api/trash").json()["days"]
+    assert [(d["day"], d["files"], d["size"]) for d in listed] == [
+        (day["day"], day["files"], day["size"])
+    ]
+    safelight("export", "left.zip")
+    answer = page.post(
+        "/hand-over", content="q=", headers={"content-type": "application/x-www-form-urlencoded"}
+    )
+    assert answer.content == Path("left.zip").read_bytes()

@@ -140,8 +140,11 @@ def texts_of(schema: Any, path: str, root: dict[str, Any]) -> Iterator[str]:
     yield from texts_of(schema.get("items"), path, root)
     for name, each in schema.get("properties", {}).items():
         below = f"{path}.{name}" if path else name
-        if not below.startswith(("randomizer.sweep.", "randomizer.settings.")):  # knobs again
+        if not below.startswith(KNOBS_AGAIN):
             yield from texts_of(each, below, root)
+
+
+KNOBS_AGAIN = ("randomizer.sweep.", "randomizer.settings.", "randomizer.sub_sweeps.")
 
 
 def test_every_text_of_a_config_says_what_it_is() -> None:
@@ -216,6 +219,10 @@ def test_what_varies_is_looked_at_as_well(place: Place) -> None:
     assert place.refusal(**stated, randomizer=together).startswith(
         f"randomizer.settings[1].img2img.init_image: {out!r} "
     )
+    apart = {"sub_sweeps": [{"img2img.init_image": [good]}, {"img2img.init_image": [out]}]}
+    assert place.refusal(**stated, randomizer=apart).startswith(
+        f"randomizer.sub_sweeps[1].img2img.init_image: {out!r} "
+    )
 
 
 @posix
@@ -239,6 +246,43 @@ def test_wildcards_are_read_from_allowed_folders_only(place: Place) -> None:
         assert told == f"randomizer.wildcards_dir: {str(folder)!r} {RULE}"
     for prompt in ("__keys__", "__more/keys__", "__pipe__"):
         assert "unknown wildcard" in place.refusal(**wild(shared, prompt))
+
+
+@posix
+def test_prompts_are_read_from_allowed_files_only_and_so_are_pictures_in_their_rows(
+    place: Place,
+) -> None:
+    """A fault quotes the line that it is in: whoever may name any file could read it so."""
+    shared = place.folder / "shared"
+    shared.mkdir()
+    (shared / "p.txt").write_text("red\nblue\n", "utf-8")
+    (shared / "link.txt").symlink_to(place.outside / "keys.txt")
+    os.mkfifo(shared / "pipe.txt")
+
+    def from_file(name: Path | str, stage: str = "txt2img") -> dict[str, Any]:
+        drawn = {knob: value for knob, value in DRAWN.items() if knob != "prompt"}
+        randomizer = {"prompts": {"file": str(name), "format": "lines"}}
+        return {"backend": "fake", stage: drawn, "randomizer": randomizer}
+
+    assert place.plan(**from_file(shared / "p.txt")).json()["plan_size"] == 2
+    assert place.drawn(**from_file(shared / "p.txt"))["status"] == "completed"
+    for name in ("link.txt", "pipe.txt", "none.txt", "../outside/keys.txt"):
+        told = place.refusal(**from_file(shared / name))
+        assert told == f"randomizer.prompts.file: {str(shared / name)!r} {RULE}"
+    for path in (place.outside / "keys.txt", "/etc/passwd", "/root/x", shared):
+        told = place.refusal(**from_file(path))
+        assert told == f"randomizer.prompts.file: {str(path)!r} {RULE}"
+
+    both = from_file("/etc/passwd") | {"backend": {"name": "comfyui", "workflow": "/etc/x"}}
+    assert place.refusal(**both).count(RULE) == 2  # everything is told at once
+    good = place.pictures / "in.png"
+    for picture in (place.outside / "out.png", place.outside / "none.png", "/etc/passwd",
+                    shared / "none.png", shared / "pipe.txt"):  # fmt: skip
+        (shared / "p.txt").write_text(f"--init_image {good}\n--init_image {picture}\n", "utf-8")
+        told = place.refusal(**from_file(shared / "p.txt", "img2img"))
+        assert told == (
+            f"randomizer.prompts: {shared / 'p.txt'}, line 2, --init_image: {str(picture)!r} {RULE}"
+        )
 
 
 @posix
@@ -423,6 +467,8 @@ def test_an_engine_is_added_by_name_once_it_answers(
     assert none.status_code == 400
     assert "no engine that safelight knows" in none.text
     assert asked
+    port = place.client.post("/api/engines", json={"name": "mine", "url": f"{url}/401"})
+    assert "no engine that safelight knows" in port.text  # a number of an address is no answer
     for name, other in (("mine", "file:///etc/passwd"), ("fake", url), ("", ""), ("a", "x" * 9999)):
         answer = place.client.post("/api/engines", json={"name": name, "url": other})
         assert answer.status_code == 400

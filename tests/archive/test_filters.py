@@ -14,8 +14,8 @@ from archive.test_archive import record
 from archives import held_in_memory
 from safelight.archive import Archive
 from safelight.archive.archive import columns_of_view
-from safelight.archive.filters import compile_filter
 from safelight.errors import FilterError
+from safelight.filters import compile_filter
 
 COLUMNS = {"steps": "BIGINT", "prompt": "VARCHAR", "cfg_scale": "DOUBLE", "kept": "BOOLEAN"}
 

@@ -18,6 +18,7 @@ from PIL import Image
 from backends.comfyui.fake_server import FakeComfyUI
 from backends.webui.replay_server import DialectName, ReplayServer
 from safelight.application.archived_pictures import ArchivedPictures
+from safelight.application.examples import EXAMPLES
 from safelight.application.going_on import continuation_of
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
@@ -25,7 +26,6 @@ from safelight.backends.comfyui import ComfyuiBackend
 from safelight.backends.fake import FakeBackend
 from safelight.backends.file_contents import content_of
 from safelight.backends.webui import WebuiBackend
-from safelight.cli.demo_command import EXAMPLES
 from safelight.config import PipelineConfig
 from safelight.learning import LearningRecord, LearningRecordWriter, read_records
 from safelight.pipeline import Backend, PipelineRunner, RunResult

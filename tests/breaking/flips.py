@@ -58,8 +58,11 @@ def flip_unchanging(folder: Path, many: int, seed: int) -> Iterator[Flips]:
         yield result
 
 
-def flip_lines(folder: Path, lines: int) -> Iterator[Flips]:
-    """Flip every bit of the last *lines* lines of each kind of file that grows, newlines too."""
+def flip_lines(folder: Path, lines: int, most: int | None = None) -> Iterator[Flips]:
+    """Flip every bit of the last *lines* lines of each kind of file that grows, newlines too.
+
+    Of files of which that is more than *most* bits, as many that are spread evenly.
+    """
     archive = _archive(folder)
     kinds = {"ratings": "ratings", "imports": "logs of imports", "images": "journals"}
     for first, what in kinds.items():
@@ -71,18 +74,24 @@ def flip_lines(folder: Path, lines: int) -> Iterator[Flips]:
             if result.made:
                 break
             alone = folder / f"{first}-alone"
-            _flip_each(alone, place, b"".join(path.read_bytes().splitlines(True)[-lines:]), result)
+            _flip_each(
+                alone, place, b"".join(path.read_bytes().splitlines(True)[-lines:]), result, most
+            )
         yield result
 
 
-def _flip_each(archive: Path, place: PurePosixPath, data: bytes, result: Flips) -> None:
+def _flip_each(
+    archive: Path, place: PurePosixPath, data: bytes, result: Flips, most: int | None
+) -> None:
     path = archive / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     is_rating = place.parts[0] == "ratings"
     sound = {event.event_id: event for event in _events(archive)} if is_rating else {}
     assert not verify_archive(Archive(archive)).fault_count
-    for bit in range(len(data) * 8):
+    bits = len(data) * 8
+    stride = 1 if most is None else -(-bits // most) | 1  # odd: every place within a byte comes
+    for bit in range(0, bits, stride):
         with _Flipped(path, bit):
             result.made += 1
             if not verify_archive(Archive(archive)).fault_count:

@@ -111,7 +111,7 @@ def test_packing_changes_no_answer(safelight: Safelight, tmp_path: Path) -> None
     assert (verified["whole"], verified["faults"]) == (1, [])
     stats = json.loads(safelight("archive", "stats", "--json").stdout)
     assert (stats["runs"], stats["pictures"], stats["groups"][0]["backend"]) == (1, 4, "fake")
-    assert "1 runs, 4 pictures" in safelight("archive", "stats").stdout
+    assert "1 run, 4 pictures" in safelight("archive", "stats").stdout
     (tmp_path / "safelight" / "records" / "x.json").write_text("{}", "utf-8")
     result = safelight("archive", "verify")
     assert result.exit_code == 1
@@ -161,6 +161,10 @@ def test_a_run_is_drawn_again_to_the_pixel(safelight: Safelight) -> None:
     again = safelight("replay", "last")
     assert again.exit_code == 0
     assert "4 of 4 pictures are the same to the pixel" in again.stdout
+    assert json.loads(safelight("stats", "--json").stdout)["runs"] == 2, "one run again, not four"
+    replayed = json.loads(safelight("show", "last", "--json").stdout)
+    assert len(replayed["variant_configs"]) == 4
+    assert "4 of 4 pictures" in safelight("replay", "last").stdout, "and so can be that one"
     other = safelight("replay", "last", "--option", "substitute={steps=9}")
     assert other.exit_code == 1
     assert "OTHER PIXELS" in other.stdout

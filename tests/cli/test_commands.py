@@ -190,6 +190,21 @@ def test_a_plan_is_shown_without_drawing(safelight: Safelight) -> None:
     assert data["variants"][1]["config"]["txt2img"]["cfg_scale"] == 7
 
 
+def test_a_variant_is_explained(safelight: Safelight) -> None:
+    """Each prompt whole, each piece with its source, each knob with its own."""
+    told = safelight("plan", "c.toml", "--explain", "2").stdout
+    assert "variant 2 of 4 (plan seed" in told
+    assert "\n  written: a {red" in told
+    assert re.search(r"\n    green +\{1\}, the template\n", told)
+    assert "\ntxt2img.cfg_scale = 3 (randomizer.sweep, value 1)\n" in told
+    data = json.loads(safelight("plan", "c.toml", "--explain", "2", "--json").stdout)
+    (prompt, *_) = data["prompts"]
+    assert "".join(piece["text"] for piece in prompt["pieces"]) == prompt["text"]
+    beyond = safelight("plan", "c.toml", "--explain", "4")
+    assert beyond.exit_code == 2
+    assert "the plan has variants 0 to 3, got 4" in beyond.output
+
+
 def test_a_plan_of_a_billion_is_shown_at_once(safelight: Safelight) -> None:
     """Counting is not listing."""
     ten = "|".join("abcdefghij")
@@ -400,13 +415,13 @@ def test_a_second_ctrl_c_stops_at_once_and_still_leaves_a_record(tmp_path: Path)
     began = tmp_path / "began"
     process = _start(tmp_path, "--set", "backend.seconds_per_step=60", program=["-c", (
         "from pathlib import Path\n"
-        "from safelight.__main__ import main\n"
+        "from safelight.__main__ import start\n"
         "from safelight.backends.fake import FakeBackend as Fake\n"
         "def generate(*given, draw=Fake.generate):\n"
         f"    Path({str(began)!r}).touch()\n"
         "    return draw(*given)\n"
         "Fake.generate = generate\n"
-        "main()"
+        "start()"
     )])  # fmt: skip
     deadline = time.monotonic() + 60
     while not began.exists():

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from command_line import Safelight
+from safelight import open as open_archive
+from safelight.application.rated_pictures import rated_trials
 from safelight.archive import Archive
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -63,6 +65,21 @@ def test_a_sweep_that_somebody_rated_shows_what_steps_do(safelight: Safelight) -
     assert Path("e.svg").read_text("utf-8").startswith("<svg")
 
 
+def test_a_filter_of_what_was_rated_finishes_no_run(safelight: Safelight) -> None:
+    """What it leaves out waits to be rated all the same."""
+    drawn(safelight, "fake", 4, [2, 10])
+    rate_by_steps()
+    archive = Archive(Path("safelight"))
+    rated = "stars is not missing"
+    for condition in (rated, "steps > 5", ""):
+        assert {*rated_trials(archive, condition)[1].finished.codes} == {0}
+    with archive.ratings() as store:
+        image = next(event.image for event in store.events() if event.image)
+        store.add(RatingEvent.now("stars", image, value=0, rater="ann"))
+    for condition in (rated, ""):
+        assert {*rated_trials(archive, condition)[1].finished.codes} == {-1}
+
+
 def test_one_knob_may_be_asked_for_and_a_wrong_name_is_corrected(safelight: Safelight) -> None:
     """The others are not shown; a slip of the pen is told."""
     drawn(safelight, "fake", 10, [2, 10])
@@ -82,7 +99,7 @@ def test_without_ratings_it_says_so(safelight: Safelight) -> None:
     assert "no rated pictures: rate some" in safelight("effects", "--plot", "e.png").stdout
     rate_by_steps()
     shown = safelight("effects", "steps > 1000").stdout
-    assert "4 rated pictures have no record here, or the filter leaves them out" in shown
+    assert "4 rated pictures have no record here, are grids, or the filter leaves them out" in shown
     wrong = safelight("effects", "stepps > 1")
     assert wrong.exit_code == 1
     assert "did you mean 'steps'" in wrong.stderr
@@ -116,3 +133,43 @@ def test_the_fidelity_measure_rates_what_it_knows(safelight: Safelight) -> None:
     assert {(event.rater, event.source) for event in events} == {("fidelity", "automatic:fidelity")}
     refused = safelight("rate", "--by", "fidelity", "--stars", "3")
     assert refused.exit_code == 2
+
+
+def test_which_settings_fail_is_told_without_ratings(safelight: Safelight) -> None:
+    """By command and in Python; a knob that is shared alike by all is not blamed."""
+    config = """
+backend = { name = "fake", fail_on = ["boat"] }
+[txt2img]
+prompt = "a {fox|boat}"
+seed = 7
+width = 64
+height = 64
+[randomizer]
+mode = "fanout"
+[randomizer.sweep]
+"txt2img.steps" = [1, 2, 3, 4]
+"""
+    Path("f.toml").write_text(config, "utf-8")
+    assert safelight("run", "f.toml").exit_code == 3
+    Path("g.toml").write_text(
+        config.replace("[1, 2, 3, 4]", "[50, 51, 52]").replace("{fox|boat}", "boat"), "utf-8"
+    )
+    assert safelight("run", "g.toml").exit_code == 1
+    shown = safelight("effects", "--failures")
+    assert "7 of 11 variants failed" in shown.stdout
+    assert "  50: 100% [21%, 100%], 1 of 1" in shown.stdout
+    assert "  1: 50% [9%, 91%], 1 of 2" in shown.stdout
+    page = json.loads(safelight("effects", "--failures", "--knob", "steps", "--json").stdout)
+    assert (page["failed"], page["begun"]) == (7, 11)
+    found = open_archive("safelight").failures()
+    assert [share.level for share in found.shares] == [share["level"] for share in page["shares"]]
+    assert "did you mean 'steps'" in safelight("effects", "--failures", "--knob", "step").stderr
+    assert safelight("effects", "--failures", "steps > 2").exit_code == 2
+
+
+def test_where_nothing_failed_it_says_so(safelight: Safelight) -> None:
+    """In an empty archive, and where all was drawn."""
+    Path("safelight").mkdir()
+    assert "no variant failed" in safelight("effects", "--failures").stdout
+    drawn(safelight, "fake", 2, [2])
+    assert json.loads(safelight("effects", "--failures", "--json").stdout)["shares"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -221,6 +222,42 @@ def test_a_config_of_another_plan_is_refused(
     assert newest(tmp_path).run_id == run_id
 
 
+ROWS = """
+name = "rows"
+backend = { name = "fake", fail_on = ["hen"] }
+[txt2img]
+width = 64
+height = 64
+seed = 7
+[randomizer.prompts]
+file = "p.csv"
+"""
+
+
+def test_a_run_goes_on_with_the_same_file_of_prompts_only(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """Its rows are the plan; one more in front, and half of another plan would be drawn."""
+    rows = "prompt,steps\ncat,2\nhen,3\n"
+    (tmp_path / "p.csv").write_text(rows)
+    (tmp_path / "c.toml").write_text(ROWS)
+    safelight("run", "c.toml")
+    first = newest(tmp_path)
+    digest = hashlib.sha256(rows.encode()).hexdigest()
+    assert first.plan["prompt_files"] == {"p.csv": {"prompts": 2, "sha256": digest}}
+    (tmp_path / "p.csv").write_text(rows.replace("hen", "owl"))
+    for words in (("c.toml",), ()):
+        other = safelight("run", *words, "--resume", first.run_id)
+        assert other.exit_code == 1
+        assert "the file of prompts p.csv has other content" in other.output
+    (tmp_path / "p.csv").write_text(rows)
+    on = safelight("run", "--resume", first.run_id, "--set", 'backend.fail_on=["fox"]')
+    assert on.exit_code == 0, on.output
+    assert origins(newest(tmp_path)) == [first.run_id, None]
+    drawn = [config["txt2img"] for config in newest(tmp_path).variant_configs]
+    assert [(knobs["prompt"], knobs["steps"]) for knobs in drawn] == [("cat", 2), ("hen", 3)]
+
+
 def test_a_picture_that_the_plan_starts_from_may_not_change(
     safelight: Safelight, tmp_path: Path
 ) -> None:
@@ -251,6 +288,42 @@ def test_a_run_that_was_resumed_can_be_resumed_again(safelight: Safelight, tmp_p
     finished = safelight("run", "c.toml", "--resume", "last")
     assert "completed: 4 pictures" in finished.output
     assert "nothing is missing" in safelight("run", "--resume", "last").output
+
+
+def test_a_plan_with_holes_goes_on(safelight: Safelight, tmp_path: Path) -> None:
+    """Sub-sweeps and what conditions leave out are the plan's: records say it, and runs keep it."""
+    holes = """[[randomizer.sub_sweeps]]
+"txt2img.eta" = [0, 1]
+[[randomizer.sub_sweeps]]
+"txt2img.clip_skip" = [2]
+[[randomizer.exclude]]
+where = "{1} = 'red' and cfg_scale = 7"
+"""
+    (tmp_path / "c.toml").write_text(CONFIG + holes)
+    shown = safelight("plan", "c.toml").stdout
+    assert "9 variants" in shown
+    assert "3 combinations left out" in shown
+    assert json.loads(safelight("plan", "c.toml", "--json").stdout)["left_out"] == 3
+    assert safelight(
+        "run", "c.toml", "--set", 'backend={name="fake", fail_on=["green"]}'
+    ).exit_code == 3  # fmt: skip
+    first = newest(tmp_path)
+    assert (first.plan["left_out"], first.plan["full_size"]) == (3, 9)
+    assert first.plan["randomizer"]["exclude"] == [{"where": "{1} = 'red' and cfg_scale = 7"}]
+    assert "3 left out by conditions" in " ".join(safelight("show", "last").stdout.split())
+    other = 'randomizer.exclude=[{where="eta = 1"}]'
+    refused = safelight("run", "c.toml", "--set", other, "--resume", "last")
+    assert "randomizer.exclude is eta = 1, and was {1} = 'red' and" in refused.output
+    again = safelight("run", "--resume", "last", "--set", "backend.fail_on=[]")
+    assert "completed: 9 pictures" in again.output
+    record = newest(tmp_path)
+    assert origins(record).count(first.run_id) == 3
+    drawn = [(c["txt2img"]["cfg_scale"], c["txt2img"].get("eta"), c["txt2img"].get("clip_skip"))
+             for c in record.variant_configs]  # fmt: skip
+    assert drawn == [
+        (cfg, eta, skip)
+        for cfg in (3, 3, 7) for eta, skip in ((0, None), (1, None), (None, 2))
+    ]  # fmt: skip
 
 
 def test_a_date_in_the_metadata_hinders_nobody(safelight: Safelight, tmp_path: Path) -> None:
@@ -378,6 +451,16 @@ def test_a_config_with_a_secret_is_in_no_journal(safelight: Safelight, tmp_path:
     assert not leaks
     going_on = safelight("run", "--resume", record.run_id)
     assert (going_on.exit_code, "does not hold its config" in going_on.output) == (2, True)
+
+
+def test_a_table_of_tokens_is_no_secret(safelight: Safelight, tmp_path: Path) -> None:
+    """The journal holds such a config, so the run goes on without its file."""
+    (tmp_path / "w.toml").write_text(
+        'backend = "fake"\n[txt2img]\nprompt = "a X"\nwidth = 64\nheight = 64\nsteps = 1\n'
+        '[randomizer.wildcards]\ntokens = [{ token = "X", values = ["cat", "dog"] }]'
+    )
+    assert safelight("run", "w.toml").exit_code == 0
+    assert "nothing is missing" in safelight("run", "--resume", "last").stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")

@@ -10,8 +10,10 @@ import pytest
 
 from command_line import Safelight
 from safelight.application.config_text import toml_text
+from safelight.application.learning_plans import FEWEST_PROMPTS
 from safelight.archive import Archive
 from safelight.config import PipelineConfig
+from safelight.learning.evidence import paired_comparisons
 from safelight.learning.ratings import Identity, RatingEvent
 
 CONFIG = """
@@ -63,6 +65,27 @@ def test_a_plan_is_shown_with_its_cost_and_nothing_is_drawn(safelight: Safelight
     page = json.loads(safelight("learn", "c.toml", *KNOBS, "--dry-run", "--json").stdout)
     assert page["prompts"] == ["a fox at dawn", "a fox at dusk", "a boat"]
     assert page["seeds"] == [7, 8]
+
+
+def test_six_prompts_are_planned_and_fewer_are_told(safelight: Safelight) -> None:
+    """From six on an effect is one of prompts in general; as many pictures as with two seeds."""
+    assert FEWEST_PROMPTS == paired_comparisons.FEWEST_PROMPTS
+    six = CONFIG.replace("{at dawn|at dusk}", "at {dawn|dusk|noon|night|sea|home|work|rest}")
+    Path("six.toml").write_text(six, "utf-8")
+    plan = ("learn", "six.toml", "--knob", "steps=1,2", "--dry-run")
+    page = json.loads(safelight(*plan, "--json").stdout)
+    assert (len(page["prompts"]), len(page["seeds"]), page["pictures"]) == (6, 1, 12)
+    assert page["scope"] == ""
+    assert "fewer than 6" not in safelight(*plan).stdout
+    page = json.loads(safelight(*plan, "--prompts", "4", "--json").stdout)
+    assert (len(page["prompts"]), len(page["seeds"]), page["pictures"]) == (4, 2, 16)
+    told = "with fewer than 6 prompts the answer is for these 4 prompts"
+    assert page["scope"].startswith(told)
+    assert told in safelight(*plan, "--prompts", "4").stdout
+    assert safelight(*plan[:-1], "--prompts", "4", "--write", "p.toml").exit_code == 0
+    assert f"# {told}" in Path("p.toml").read_text("utf-8")
+    assert "for this prompt" in safelight(*plan, "--prompts", "1").stdout
+    assert len(json.loads(safelight(*plan, "--seeds", "3", "--json").stdout)["seeds"]) == 3
 
 
 def test_what_was_written_draws_what_was_planned(safelight: Safelight) -> None:
@@ -146,9 +169,35 @@ def test_what_the_config_sweeps_is_crossed_with_the_knobs(safelight: Safelight) 
     Path("c.toml").write_text(swept)
     twice = safelight(*plan, "--knob", "cfg_scale=3,4")
     assert (twice.exit_code, "is swept by the config, too" in twice.output) == (2, True)
-    Path("c.toml").write_text(CONFIG + 'settings = [{ "txt2img.cfg_scale" = 1 }]\n')
-    together = safelight(*plan)
-    assert (together.exit_code, "cannot be crossed" in together.output) == (2, True)
+    for source in (
+        "settings = [{ txt2img.cfg_scale = 1 }]",
+        "sub_sweeps = [{ txt2img.eta = [1] }]",
+    ):
+        Path("c.toml").write_text(f"{CONFIG}{source}\n")
+        together = safelight(*plan)
+        assert (together.exit_code, "cannot be crossed" in together.output) == (2, True)
+    Path("c.toml").write_text(f"{swept}exclude = [{{ where = 'cfg_scale = 2' }}]\n")
+    left_out = safelight(*plan)
+    assert (left_out.exit_code, "leave it out" in left_out.output) == (2, True)
+
+
+def test_prompts_of_a_file_are_shared_and_knobs_of_its_rows_are_refused(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """They would be lost: everything that is compared shares all but the knobs."""
+    (tmp_path / "p.csv").write_text("prompt,steps\na cat,\na dog,\n")
+    (tmp_path / "f.toml").write_text(
+        'backend = "fake"\n[txt2img]\nwidth = 64\nheight = 64\nsteps = 1\nseed = 1\n'
+        '[randomizer.prompts]\nfile = "p.csv"\n'
+    )
+    words = ("learn", "f.toml", "--knob", "cfg_scale=3,7", "--prompts", "2")
+    shown = safelight(*words, "--dry-run", "--json")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["prompts"] == ["a cat", "a dog"]
+    (tmp_path / "p.csv").write_text("prompt,steps\na cat,5\n")
+    refused = safelight(*words, "--dry-run")
+    assert refused.exit_code == 2
+    assert "the rows of p.csv set txt2img.steps, which cannot be crossed" in refused.output
 
 
 def test_a_swept_lora_leaves_the_prompts_as_many_as_they_are(safelight: Safelight) -> None:
@@ -362,6 +411,17 @@ def test_enough_ratings_make_a_preset(rated: Safelight) -> None:
     assert page["gain_low"] > 0
     config = PipelineConfig.from_file(Path(page["preset"]))
     assert config.metadata["evidence"]["rated_pictures"] == page["rated_pictures"] == 96
+    compared = {knob["knob"]: knob for knob in page["contenders"]}
+    assert compared["sampler"] == {"knob": "sampler", "may_be_as_good": [], "worse": ["Euler"]}
+    text = Path(page["preset"]).read_text("utf-8")
+    assert "# sampler Heun (" in text
+    assert " s): better than Euler (" in text
+    told = rated("suggest", "--n", "1")
+    assert "best known  " in told.stdout
+    assert " s): better than Euler (" in told.stdout
+    assert set(json.loads(rated("suggest", "--json").stdout)["seconds"]["sampler"]) == {
+        "Euler", "Heun"
+    }  # fmt: skip
     assert rated("suggest", "--preset", "good").exit_code == 1
     assert "letters, digits" in rated("suggest", "--preset", "../out").output
 

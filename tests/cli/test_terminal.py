@@ -126,6 +126,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     RatingEvent.now("note", picture, value=EVIL, rater=EVIL),
                     RatingEvent.now("tags", picture, added=(EVIL,), rater=EVIL),
                 )
+                with opened.scores() as scores:
+                    scores.add(
+                        RatingEvent.now("score", picture, number=1.5, version=EVIL, unit=EVIL,
+                                        rater=EVIL, source=f"automatic:{EVIL}")
+                    )  # fmt: skip
         second = Archive(folder / "second")
         record = opened.record("last")
         with second.writer() as writer:
@@ -156,13 +161,26 @@ def forged(output: bytes) -> list[str]:
 
 
 CASES: dict[str, list[list[str]]] = {
+    "albums": [[], ["--json"], ["--archive", EVIL]],
+    "albums add": [["an album", "pictures/plain.png"], [EVIL, "--where", ""],
+                   ["an album", "--where", EVIL],
+                   ["an album", EVIL], ["an album", "--where", "steps > 0", "--rater", EVIL]],
+    "albums delete": [[EVIL], ["an album"]],
+    "albums remove": [[EVIL, "--where", ""], ["an album", "--where", ""]],
+    "albums rename": [[EVIL, "x"], ["an album", EVIL]],
+    "albums show": [[EVIL], ["an album"], ["an album", "--json"]],
+    "archive discard": [[EVIL], ["steps > 0", "--dry-run"], ["steps > 0", "--json", "--yes"]],
+    "archive empty-trash": [["--yes"], [EVIL, "--json"]],
     "archive merge": [["second"], ["second", "--json"], [EVIL]],
     "archive pack": [[], ["--json"], [*SECOND]],
     "archive recover": [[], ["--json"], [*SECOND, "--pictures"]],
+    "archive reread": [[], ["--json"], [*SECOND]],
+    "archive restore": [["--dry-run"], [EVIL, "--json"], ["--yes"]],
     "archive stats": [[], ["--json"], [*SECOND]],
     "archive verify": [[], ["--pictures"], ["--json"], [*SECOND]],
     "backends": [[], ["--json"], [EVIL], ["fake", "--option", EVIL],
                  ["webui", "--option", "url={server}"], ["comfyui", "--option", "url={server}"]],
+    "contents": [[], ["--json"], ["prompt", "has", f"'{EVIL}'"], [EVIL]],
     "demo": [["--list"], [EVIL], ["--copy", f"to{EVIL}"]],
     "diff": [["last", "{run}"], ["last", "{run}", "--json"], [EVIL, EVIL]],
     "doctor": [["{server}"], ["webui", "--option", "url={server}"], ["fake", "--prompt", EVIL],
@@ -176,13 +194,15 @@ CASES: dict[str, list[list[str]]] = {
     "folders remove": [[EVIL]],
     "effects": [[], ["--json"], ["--rater", EVIL], ["--knob", EVIL], [f"prompt has '{EVIL}'"],
                 ["--ignore", f"extra.{EVIL}"], ["--plot", f"x{EVIL}"]],
-    "export": [[f"x{EVIL}.csv"], [f"x{EVIL}.jsonl"], [EVIL], ["pairs", "--pairs", "kohya"],
+    "export": [["to.zip", "--page", "--sheet"], ["to", "--names", EVIL],
+               [f"x{EVIL}.csv"], [f"x{EVIL}.jsonl"], [EVIL], ["pairs", "--pairs", "kohya"],
                ["p.jsonl", "--pairs", "pickapic"], ["x.csv", "--xmp"], ["x.csv", EVIL]],
     "find": [[], ["--json"], ["--view", "runs"], ["--view", "settings"], ["--view", "loras"],
              ["--columns", "prompt,seed,path,notes,tags"], ["--columns", EVIL], [EVIL],
              ["--sql", f"SELECT prompt AS \"{EVIL}\" FROM images"], ["--sql", EVIL],
              ["--limit", "1"], ["--after", EVIL], ["--archive", EVIL]],
     "import": [["pictures", "--again"], ["pictures", "--again", "--json", "--jobs", "2"], [EVIL],
+               ["--summary"], ["--summary", "--json"], ["--history"], ["--history", "--json"],
                ["pictures", "--archive", f"new{MOST_EVIL_NAME[:150]}"]],
     "learn": [["c.toml", "--knob", "steps=1,2", "--dry-run"], ["c.toml", "--knob", EVIL],
               ["c.toml", "--knob", "steps=1,2", "--dry-run", "--json"],
@@ -201,6 +221,11 @@ CASES: dict[str, list[list[str]]] = {
             ["c.toml", "--set", f"backend='{EVIL[3:9]}'"], ["--retry-failed", "{run}"],
             ["c.toml", "--again", "--archive", f"new{MOST_EVIL_NAME[:150]}"], ["bad{evil}.toml"]],
     "schema": [[]],
+    "score": [[], ["--json"], [EVIL], ["sharpness"], ["sharpness", "--again", "--json"],
+              ["exposure", EVIL], ["sharpness", "--option", EVIL], ["sharpness", "--compare"],
+              ["sharpness", "--compare", "--json"], [EVIL, "--compare"],
+              [EVIL, "--compare", "--json"], ["none", "--compare"],
+              ["near_duplicate", "--batch", "1"], ["sharpness", "--archive", "second"]],
     "serve": [["--archive", f"new{MOST_EVIL_NAME[:150]}", "--port", "0"], ["--host", EVIL],
               ["--env", EVIL]],
     "show": [[], ["--json"], ["{run}"], ["{imported}"], [EVIL]],

@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safelight.archive import Archive
 from safelight.archive.archive import columns_of_view
-from safelight.archive.filters import compile_filter
 from safelight.archive.pictures_in_memory import PicturesInMemory
 from safelight.archive.views import Views, selection
+from safelight.filters import compile_filter
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity, RatingEvent
@@ -82,6 +83,9 @@ def check_every_value(doors: BothDoors, condition: str = "") -> dict[str, Facet]
             with doors.memory.asked() as connection:
                 asked = doors.memory.selection(clause, FACET_RATINGS)
                 assert count_facets(connection, asked, 1, IN_MEMORY)[0] == value.count, value
+            for part in value.parts:
+                clause = f"({condition}) and {part.clause}" if condition else part.clause
+                assert len(doors.archive.query(clause, limit=None).rows) == part.count, part
     return {facet.name: facet for facet in facets}
 
 
@@ -190,11 +194,42 @@ def test_what_is_rejected_is_not_counted_by_its_stars(tmp_path: Path) -> None:
     doors = BothDoors(tmp_path, records)
     rating = check_every_value(doors)["rating"]
     assert [(v.value, v.count) for v in rating.values] == [
-        ("4", 1), ("rejected", 2), ("not rated", 1),
+        ("4+", 1), ("4", 1), ("rejected", 2), ("not rated", 1),
     ]  # fmt: skip
+
+
+def test_tags_folders_and_weights_of_loras_are_facets(tmp_path: Path) -> None:
+    """Each by its own name, not by a text that holds it; how much was read of imports, too."""
+    records = [
+        replace(each, outputs=tuple(
+            msgspec.structs.replace(output, path=f"/home/ann/{n % 2 * 'new/'}{n}.png")
+            for output in each.outputs
+        ))
+        for n, each in enumerate(
+            record(n, {}, loras, steps=20 + n % 2)
+            for n, loras in enumerate((["ink"], ["ink", "ink_v2"], [], ["ink"]))
+        )
+    ]  # fmt: skip
+    for number, weight in ((0, 0.7), (3, 0.7)):
+        stages = dict(records[number].variant_configs[0])
+        named = [{"name": "Ink.safetensors", "weight": weight}]
+        stages["txt2img"] = {**stages["txt2img"], "loras": named}
+        records[number] = replace(records[number], variant_configs=[stages])
+    with Archive(tmp_path).ratings() as store:
+        for number, tags in enumerate((("hand",), ("hand", "hands"))):
+            of = Identity(sha256=f"{number:064x}")
+            store.add(RatingEvent.now("tags", of, added=tags, rater="ann"))
+    facets = check_every_value(BothDoors(tmp_path, records))
+    shown = {name: [(v.value, v.count) for v in facet.values] for name, facet in facets.items()}
+    assert shown["tag"] == [("hand", 2), ("hands", 1)]
+    assert shown["folder"] == [("/home/ann", 2), ("/home/ann/new", 2)]
+    assert shown["steps"] == [("21", 2), ("20", 2)]
+    weights = {v.value: [(part.value, part.count) for part in v.parts]
+               for v in facets["lora"].values}  # fmt: skip
+    assert sorted(weights.values()) == [[("0.5", 1)], [("0.5", 1), ("0.7", 2)]]
 
 
 @pytest.mark.parametrize("words", ["recorded", "recorded (music)", "a recorded talk"])
 def test_a_word_of_the_language_is_still_a_word(words: str) -> None:
     wanted = compile_filter(words, columns_of_view("images"))
-    assert wanted.columns == {"prompt"}
+    assert wanted.columns == {"prompt", "tags", "notes"}

@@ -39,7 +39,8 @@ QUESTIONS = (
     (f"sha256 != '{5:064x}' and not pixel_sha256 = '{6:063x}1'", "-timestamp"),
     ("seed = 18446744073709551615", "-timestamp"), ("status = 'partial'", "-width"),
     ("timestamp has '2026-01-01'", "-timestamp"), ("path has 'moved'", "-timestamp"),
-    ("identity is missing and upscaler = 'Lanczos'", "place"),
+    ("identity is missing and upscaler = 'Lanczos'", "place"), ("SHARP", "-timestamp"),
+    ("not 'a word'", "seed"), ("7-txt2img", "path"), ("moved steps > 11", "-timestamp"),
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -11,10 +12,11 @@ from starlette.testclient import TestClient
 from gui_v2.test_facets import record
 from safelight.application.effects_answer import spans_of
 from safelight.application.rated_pictures import rated_trials
+from safelight.application.scorer_comparison import compare_scorer
 from safelight.archive import Archive
 from safelight.learning import LearningRecord
 from safelight.learning.evidence.effects import find_effects
-from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.ratings import SCORE, Identity, RatingEvent
 from safelight.web import create_app, learn
 
 
@@ -58,6 +60,58 @@ def test_every_dot_leads_to_as_many_pictures_as_it_is_of(tmp_path: Path) -> None
         "steps", "cfg_scale", "sampler", "lora.ink", "extra.big", "extra.tiny", "extra.opt",
         "extra.guidance", "extra.mixed",
     }  # fmt: skip
+
+
+def test_values_that_are_called_like_none_lead_to_their_own_pictures(tmp_path: Path) -> None:
+    """Somebody's negative prompt may be the very word that the table has for its absence."""
+    texts = [None, "(none)", "", "(empty)", "'(none)'", "all others", "it's"]
+    records = [
+        record(number, {}, [], prompt=f"thing {number // 7}", seed=1, negative_prompt=text)
+        for number in range(70)
+        for text in [texts[number % len(texts)]]
+    ]
+    archive = rated(tmp_path, records)
+    _, trials, _ = rated_trials(archive, "")
+    (plot,) = (
+        plot for plot in learn._plots(find_effects(trials), spans_of(trials), "")
+        if plot["knob"].knob == "negative_prompt"
+    )  # fmt: skip
+    followed = set()
+    for row in plot["rows"]:
+        (q,) = parse_qs(row.href.removeprefix("/?"))["q"]
+        found = archive.query(q, columns=["negative_prompt"], limit=None).rows
+        assert len(found) == row.comparison.pictures == 10
+        followed |= set(found)
+    assert len(followed) == len(plot["rows"]) >= len(texts) - 1
+
+
+def test_scorers_stand_beside_people_as_the_command_has_them(tmp_path: Path) -> None:
+    """With n and interval, of all pictures and of each model; the server works nothing out."""
+    chance = random.Random(4)
+    records = [
+        record(n, {}, [], prompt=f"thing {n // 8}", seed=n, model=("oil", "ink")[n % 2])
+        for n in range(64)
+    ]
+    archive = rated(tmp_path, records)
+    with archive.scores() as store:
+        for number, each in enumerate(records):
+            store.add(
+                RatingEvent.now(
+                    SCORE, Identity(sha256=each.outputs[0].sha256), rater="looks", version="2",
+                    number=number % 4 + chance.gauss(0, 1), unit="points", source="automatic:looks",
+                )
+            )  # fmt: skip
+    overall = compare_scorer(archive, "looks").agreement.overall
+    assert overall.tau is not None
+    assert overall.low is not None
+    with TestClient(create_app(archive), base_url="http://127.0.0.1") as client:
+        headers = {"accept": "text/html", "prefer": "wait=300"}
+        told = client.get("/learn", headers=headers).text
+    assert "looks 2</h2>" in told
+    for figure in (f"{overall.tau:+.2f}", f"{overall.low:+.2f} to {overall.high:+.2f}"):
+        assert f"<td>{figure}</td>" in told
+    assert '<th scope="row">oil</th>' in told
+    assert "In points; 64 pictures have a number, 64 of them" in told
 
 
 def test_what_is_not_there_to_leave_out_is_told_on_the_page(tmp_path: Path) -> None:

@@ -651,6 +651,17 @@ def test_equal_variants_are_told_before_they_are_drawn(client: TestClient) -> No
     assert "1 of 3 variants is equal to an earlier one: each is drawn once" in warnings
 
 
+def test_what_conditions_leave_out_is_told_before_anything_is_drawn(client: TestClient) -> None:
+    """So that the sizes of what varies do not surprise."""
+    exclude = [{"where": "steps = 1"}]
+    config = {
+        "txt2img": {"prompt": "a"},
+        "randomizer": {"sweep": {"txt2img.steps": [1, 2]}, "exclude": exclude},
+    }
+    planned = client.post("/api/plan", json={"config": config}).json()
+    assert (planned["plan_size"], planned["left_out"]) == (1, 1)
+
+
 def test_without_a_controller_nothing_can_be_run(client: TestClient) -> None:
     body = {"config": {"txt2img": {"prompt": "x"}}}
     assert client.post("/api/plan", json=body).json()["plan_size"] == 1

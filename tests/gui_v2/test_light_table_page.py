@@ -97,7 +97,7 @@ def test_a_filter_is_typed_shared_by_its_address_and_faults_are_told(
 
 def test_a_facet_narrows_and_widens_again(page: Page, address: str) -> None:
     opened(page, address)
-    page.click(".facets summary:has-text('stage')")
+    page.click(".facets summary:has-text('Stage')")
     page.click(".facets a:has-text('upscale')")
     wait(page, lambda: page.inner_text("#count") == "1 picture")
     assert page.input_value("#q") == "stage = 'upscale'"
@@ -532,8 +532,8 @@ def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
     page.goto(f"{address}/learn")
     page.wait_for_selector("#learned:not([aria-busy])")
     text = page.inner_text("main")
-    assert "24 rated pictures, 24 ratings by ann" in text
-    assert "steps 4 against 2 is better" in text
+    assert "24 rated pictures of 29, 24 ratings by ann" in text
+    assert "Steps 4 is likely better than 2: +" in text
     page.click(".effects svg a[aria-label^='4 against 2'] circle")
     page.wait_for_selector(".tile:visible")
     wait(page, lambda: page.inner_text("#count") == "12 pictures")
@@ -611,7 +611,13 @@ def test_signing_in_with_the_token(page: Page, archive: Path) -> None:
         page.keyboard.press("Enter")
         page.wait_for_selector("#stage img")
         assert page.url == f"{address}/rate"
-        assert page.inner_text(".bar nav").split() == ["Browse", "Rate", "Sheet", "Learn"]
+        assert page.inner_text(".bar nav").split() == [
+            "Browse",
+            "Rate",
+            "Sheet",
+            "Contents",
+            "Learn",
+        ]
         page.click(".who summary")
         assert page.locator("text=Sign out everywhere").count() == 0
         page.click("text=Sign out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from safelight.application.carrying_out import EngineRunner
 from safelight.archive import Archive
 from safelight.controller import PipelineController
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
-from safelight.learning.ratings import RatingEvent
+from safelight.learning.ratings import RatingEvent, current_ratings
 from safelight.web import create_app
 from safelight.web.admission import Admission
 from safelight.web.allowance import Allowance
@@ -30,13 +31,14 @@ GUESTS, OWNERS = "correct horse battery", "a token of the owner"
 BASE = "http://127.0.0.1:7860"
 FOR_GUESTS = {
     "GET": {
-        "/", "/rate", "/sheet", "/learn", "/compare", "/look/{digest}", "/events",
+        "/", "/rate", "/sheet", "/learn", "/contents", "/compare", "/look/{digest}", "/events",
         "/pictures/{digest}", "/thumbnails/{digest}",
         "/api/pictures", "/api/pictures/{digest}", "/api/pictures/{digest}/metadata",
-        "/api/facets", "/api/changes", "/api/being-made", "/api/searches", "/api/next-to-rate",
-        "/api/session", "/api/openapi.json",
+        "/api/facets", "/api/complete", "/api/changes", "/api/being-made", "/api/searches",
+        "/api/next-to-rate",
+        "/api/session", "/api/openapi.json", "/api/chosen", "/api/albums", "/api/tags",
     },
-    "POST": {"/api/ratings", "/logout"},
+    "POST": {"/api/ratings", "/api/ratings/many", "/logout", "/api/hand-over", "/hand-over"},
 }  # fmt: skip
 """All that guests may ask. A route that is not here answers owners only."""
 
@@ -274,6 +276,42 @@ def test_what_a_guest_says_is_never_the_owners(asked: dict[str, TestClient], arc
         assert asked[role].post("/api/ratings", json=body).status_code == 200
     kept: list[RatingEvent] = list(Archive(archive).ratings().events())
     assert sorted(each.rater for each in kept) == ["", "ben", "guest"]
+
+
+def test_a_guest_takes_back_nothing_but_their_own(
+    asked: dict[str, TestClient], archive: Path
+) -> None:
+    """And albums, which are one for everybody, stay the owner's."""
+
+    def say(role: str, **event: Any) -> dict[str, Any]:
+        whole = {"event_id": secrets.token_hex(16), "timestamp": utc_timestamp(), **event}
+        answer = asked[role].post("/api/ratings", json={"events": [whole]}).json()
+        return {"event_id": whole["event_id"], "refused": answer["refused"]}
+
+    picture = {"sha256": "e" * 64}
+    owners = say("owner", kind="stars", image=picture, value=5)
+    ann = say("guest", kind="stars", image=picture, value=1, rater="ann")
+    assert say("guest", kind="undo", undoes=owners["event_id"])["refused"]
+    assert say("guest", kind="undo", undoes=ann["event_id"], rater="bob")["refused"]
+    assert say("guest", kind="albums", image=picture, added=["mine"])["refused"]
+    assert not say("guest", kind="undo", undoes=ann["event_id"], rater="ann")["refused"]
+    assert not say("owner", kind="albums", image=picture, added=["mine"])["refused"]
+    (rating,) = current_ratings(Archive(archive).ratings().events()).values()
+    assert rating.stars_by_rater == {"": 5}
+    assert rating.albums == ("mine",)
+
+
+def test_a_guest_says_something_of_many_in_their_own_name(
+    asked: dict[str, TestClient], archive: Path
+) -> None:
+    chosen = asked["guest"].get("/api/chosen").json()
+    body = {"event_id": "a" * 32, "q": "", "snapshot": chosen["snapshot"]}
+    albums = {**body, "says": "albums", "added": ["mine"]}
+    assert asked["guest"].post("/api/ratings/many", json=albums).status_code == 403
+    stars = {**body, "says": "stars", "value": 3}
+    assert asked["guest"].post("/api/ratings/many", json=stars).json()["count"] == chosen["count"]
+    ratings = current_ratings(Archive(archive).ratings().events()).values()
+    assert {rater for rating in ratings for rater in rating.stars_by_rater} == {"guest"}
 
 
 def test_guests_cannot_fill_the_disk_with_ratings(asked: dict[str, TestClient]) -> None:

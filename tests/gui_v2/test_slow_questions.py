@@ -44,7 +44,7 @@ def test_a_picture_is_served_while_many_wait_for_slow_answers(
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             assert (await client.get(f"/pictures/{sha256}")).status_code == 200
             monkeypatch.setattr(held, "query", slow)
-            monkeypatch.setattr(held, "facets", lambda q: (slow().columns and 0, ()))
+            monkeypatch.setattr(held, "facets", lambda _, **__: (slow().columns and 0, ()))
             toml = '[txt2img]\nprompt = "x"'
             waiting = [
                 asyncio.ensure_future(

@@ -169,7 +169,7 @@ def test_control_nets_keep_the_roles_apart() -> None:
         ks={"positive": ["apply", 0], "negative": ["apply", 1]},
     ))  # fmt: skip
     assert (draft.knobs["prompt"], draft.knobs["negative_prompt"]) == ("a cat", "dog")
-    assert draft.extra["control_net_name"] == "canny.pth"
+    assert draft.extra["control_1_control_net_name"] == "canny.pth"
 
 
 @pytest.mark.parametrize(("kind", "word"), [
@@ -300,6 +300,13 @@ def test_a_graph_that_bites_its_tail_ends() -> None:
                    ckpt=_node("M", model=["ks", 0]))  # fmt: skip
     draft = _read(graph)
     assert draft.statuses["prompt"] == "unresolved"
+
+
+def test_switches_that_set_one_another_end() -> None:
+    for key in ("select", "index"):
+        ring = _node("Switch", **{key: ["one", 0], "input1": ["two", 0], "input2": ["one", 0]})
+        draft = _read(_graph(one=ring, two=ring, pos={"text": ["one", 0]}, ks={"seed": ["two", 0]}))
+        assert draft.statuses["seed"] == draft.statuses["prompt"] == "unresolved"
 
 
 @pytest.mark.parametrize("shape", ["chain", "fan", "text fan"])

@@ -7,16 +7,20 @@ import struct
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin, features
 
 from safelight.errors import ImageError
-from safelight.formats.file_texts import FileTexts
+from safelight.formats.file_texts import MAX_TEXT_BYTES, MOST_WARNINGS, FileTexts
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
-from safelight.imports.containers import file_texts, sidecar_text
+from safelight.imports.containers import file_texts, sidecar_texts
+from safelight.imports.imported_picture import LEFT_OUT, import_picture
 from safelight.imports.picture_reader import read_picture, read_texts
+from safelight.learning.learning_record import LearningRecord
 
 _DATA = Path(__file__).parents[1] / "data" / "imports"
 _TEXT = (
@@ -93,7 +97,7 @@ def test_a_text_file_beside_the_picture(tmp_path: Path) -> None:
     reading = read_picture(tmp_path / "b.png")
     assert (reading.config, len(reading.warnings)) == ({}, 1)
     (tmp_path / "c.txt").write_bytes(b"x" * 2_000_000)
-    assert sidecar_text(tmp_path / "c.png") == "", "too large to be a sidecar"
+    assert not list(sidecar_texts(tmp_path / "c.png")), "too large to be a sidecar"
 
 
 def test_the_first_bytes_tell_what_a_file_is(tmp_path: Path) -> None:
@@ -137,6 +141,71 @@ def test_a_text_that_inflates_to_a_gigabyte_is_refused(kind: bytes, bomb: bytes)
     assert "parameters" not in metadata.texts
     assert peak < 200 * 2**20, "the reader inflates no more than a file may say in all"
     assert any("too large" in warning for warning in metadata.warnings)
+
+
+class _Inflated:
+    """Counts what is inflated."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes = 0
+        make: Callable[..., Any] = zlib.decompressobj
+
+        class Counting:
+            def __init__(self, *args: int) -> None:
+                self._inflate = make(*args)
+
+            def decompress(inner, data: bytes, most: int = 0) -> bytes:  # noqa: N805
+                try:
+                    piece: bytes = inner._inflate.decompress(data, most)
+                except zlib.error:
+                    self.bytes += most
+                    raise
+                self.bytes += len(piece)
+                return piece
+
+        monkeypatch.setattr(zlib, "decompressobj", Counting)
+
+
+@pytest.mark.parametrize(
+    ("letter", "place", "is_damaged"),
+    [(b"x", b"a", False), (b"\0", b"a%d", False), (b"x", b"a%d", True)],
+)
+def test_texts_that_are_not_kept_are_inflated_within_the_allowance_too(
+    letter: bytes, place: bytes, is_damaged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second text of a place, zeros alone, a stream that ends wrong: minutes for a small file."""
+    packed = zlib.compress(letter * (MAX_TEXT_BYTES // 4), 9)
+    if is_damaged:
+        packed = packed[:-4] + b"none"
+    keys = [place % number if b"%" in place else place for number in range(40)]
+    data = _png(*(_chunk(b"zTXt", key + b"\0\0" + packed) for key in keys))
+    inflated = _Inflated(monkeypatch)
+    texts = _texts(data)
+    assert inflated.bytes <= 3 * MAX_TEXT_BYTES
+    assert len(texts.warnings) <= MOST_WARNINGS
+
+
+def test_a_stretch_of_exif_that_is_named_a_thousand_times_is_taken_once() -> None:
+    size, count = 2**20, 1000
+    entries = b"".join(struct.pack("<HHII", 0x010E, 2, size, 12 * count + 14) for _ in range(count))
+    block = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries + b"\0" * 4 + b"a" * size
+    tracemalloc.start()
+    texts = _texts(_png(_chunk(b"eXIf", block)))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert texts.texts["exif:ImageDescription"] == "a" * size
+    assert most < 20 * size
+
+
+def test_a_record_keeps_a_bounded_part_of_a_hundred_thousand_texts(tmp_path: Path) -> None:
+    chunks = [_chunk(b"tEXt", b"k%d\0" % n + b"x" * 900) for n in range(5_000)]
+    chunks += [_chunk(b"tEXt", b"same\0%d" % n) for n in range(95_000)]
+    (tmp_path / "a.png").write_bytes(_png(*chunks))
+    read = import_picture(str(tmp_path / "a.png"))
+    assert not read.fault
+    about = LearningRecord.from_json(read.document).metadata["import"]
+    assert len(read.document) < 2.5 * 2**20
+    assert "k4999" in about["raw"][LEFT_OUT] or len(about["raw"][LEFT_OUT]) == 1000
 
 
 def test_many_texts_together_stay_within_the_allowance() -> None:

@@ -21,6 +21,12 @@ def levels_of(rows: Sequence[Row]) -> Mapping[str, KnobLevels]:
     return knob_levels(trials_of(rows, lambda row: 3))
 
 
+def pairs_of(levels: KnobLevels) -> list[tuple[int, int | None]]:
+    """Return every level with what it is compared with."""
+    every = range(len(levels.names))
+    return [(level, levels.reference) for level in every if level != levels.reference]
+
+
 def one_each(count: int) -> NDArray[np.int64]:
     """Return numbers of prompts or draws where every picture has its own."""
     return np.arange(count)
@@ -97,7 +103,7 @@ def estimates_of(
     model = AdjustedModel(levels, readings, np.ones(count), one_each(count), one_each(count))
     return {
         levels[knob].names[level]: (estimate.difference, estimate.error)
-        for level, estimate in model.estimates(knob).items()
+        for (level, _), estimate in model.estimates(knob, pairs_of(levels[knob])).items()
     }
 
 
@@ -156,6 +162,9 @@ def test_an_estimate_says_of_how_many_prompts_its_pictures_are() -> None:
     ])  # fmt: skip
     levels, readings = levels_of(rows), np.random.default_rng(1).normal(size=len(rows))
     model = AdjustedModel(levels, readings, np.ones(len(rows)), prompts, one_each(len(rows)))
-    estimates = {levels["sampler"].names[n]: e for n, e in model.estimates("sampler").items()}
+    estimates = {
+        levels["sampler"].names[level]: estimate
+        for (level, _), estimate in model.estimates("sampler", pairs_of(levels["sampler"])).items()
+    }
     assert (estimates["b"].comparisons, estimates["b"].prompts) == (40, 10)
     assert (estimates["c"].comparisons, estimates["c"].prompts) == (40, 1)

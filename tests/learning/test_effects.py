@@ -72,7 +72,7 @@ def scatter(count: int, **knobs: list[Any]) -> list[Row]:
 
 def comparisons(effects: Effects, knob: str) -> Mapping[str, Comparison]:
     (effect,) = (each for each in effects.knobs if each.knob == knob)
-    return {comparison.level: comparison for comparison in effect.comparisons}
+    return {comparison.level: comparison for comparison in reversed(effect.comparisons)}
 
 
 def better_with_steps(row: Row) -> float:
@@ -82,7 +82,7 @@ def better_with_steps(row: Row) -> float:
 def test_a_sweep_is_read_in_pairs() -> None:
     """Each pair differs in the one knob only; what matters is clear, and has the right size."""
     effects = effects_of(sweep(steps=[8, 20, 30], sampler=["a", "b"]), better_with_steps)
-    assert [effect.knob for effect in effects.clear] == ["steps"]
+    assert [effect.knob for effect in effects.likely] == ["steps"]
     comparison = comparisons(effects, "steps")["20"]
     assert (comparison.basis, comparison.n, comparison.prompts) == ("pairs", 24, 12)
     assert comparison.low is not None
@@ -98,7 +98,7 @@ def test_pictures_with_seeds_of_their_own_are_adjusted() -> None:
     """No two are alike in all else; the other knobs are held in mind."""
     rows = scatter(300, steps=[8, 20, 30], sampler=["a", "b"], cfg_scale=[3.0, 7.0])
     effects = effects_of(rows, lambda row: better_with_steps(row) + 0.5 * (row["sampler"] == "b"))
-    assert {effect.knob for effect in effects.clear} == {"steps", "sampler"}
+    assert {effect.knob for effect in effects.likely} == {"steps", "sampler"}
     assert comparisons(effects, "steps")["8"].basis == "adjusted"
 
 
@@ -109,7 +109,7 @@ def test_a_mix_up_that_can_be_undone_is_undone() -> None:
     for row in rows:
         row["sampler"] = "b" if chance.random() < (0.85 if row["steps"] == 8 else 0.15) else "a"
     effects = effects_of(rows, better_with_steps)
-    assert [effect.knob for effect in effects.clear] == ["steps"]
+    assert [effect.knob for effect in effects.likely] == ["steps"]
 
 
 def test_a_confounder_is_named() -> None:
@@ -149,7 +149,9 @@ def test_what_shares_nearly_no_picture_is_a_confounder(shared: int, named: bool)
     rows: list[Row] = [{"sampler": "a", "model": "X" if n < shared else "Y"} for n in range(100)]
     rows += [{"sampler": "b", "model": "X"}] * 99
     levels = knob_levels(trials_of(rows, lambda row: 0.0))
-    confounders = TogetherCounts(levels).confounders("sampler", levels["sampler"].names.index("b"))
+    own = levels["sampler"]
+    at = own.names.index("b")
+    confounders = TogetherCounts(levels).confounders("sampler", at, own.reference)
     assert [confounder.knob for confounder in confounders] == ["model"] * named
 
 
@@ -168,6 +170,22 @@ def test_what_a_value_was_only_used_with_is_noted_unless_it_is_a_part_of_the_pro
     assert [comparison.notes for level, comparison in compared.items() if level != "c"] == [()]
 
 
+def test_what_a_value_was_only_used_with_is_no_wall_of_words() -> None:
+    knobs = [f"extra.k{number}" for number in range(9)]
+    rows: list[Row] = [
+        {
+            "sampler": "c" if n % 3 else "a",
+            **dict.fromkeys(knobs, "X" if n % 3 else "XYZ"[n // 3 % 3]),
+        }
+        for n in range(90)
+    ]
+    levels = knob_levels(trials_of(rows, lambda row: 0.0))
+    at = levels["sampler"].names.index("c")
+    told = TogetherCounts(levels).only_used_with("sampler", at)
+    assert told[0] == "sampler c was only ever used with extra.k0 X"
+    assert told[3:] == ("the same holds of sampler c and 6 other settings",)
+
+
 def test_pairs_see_through_a_confounder_elsewhere() -> None:
     """One small sweep tells what a thousand mixed-up pictures cannot."""
     mixed = scatter(200, steps=[8, 20])
@@ -175,7 +193,7 @@ def test_pairs_see_through_a_confounder_elsewhere() -> None:
         row["sampler"] = "a" if row["steps"] == 8 else "b"
     effects = effects_of(mixed + sweep(prompts=16, steps=[8, 20], sampler=["a"]), better_with_steps)
     (comparison,) = comparisons(effects, "steps").values()
-    assert (comparison.status, comparison.basis) == ("clear", "pairs")
+    assert (comparison.told, comparison.basis) == (True, "pairs")
 
 
 def test_a_knob_that_only_some_samplers_have_is_counted_with_the_sampler() -> None:
@@ -185,7 +203,7 @@ def test_a_knob_that_only_some_samplers_have_is_counted_with_the_sampler() -> No
         if row["sampler"] == "Euler a":
             row["eta"] = 1.0
     effects = effects_of(rows, lambda row: 0.8 * (row["sampler"] == "Euler a"))
-    assert [effect.knob for effect in effects.clear] == ["sampler"]
+    assert [effect.knob for effect in effects.likely] == ["sampler"]
     (eta,) = (effect for effect in effects.knobs if effect.knob == "eta")
     assert (eta.status, eta.follows) == ("constant", "sampler")
 
@@ -208,14 +226,18 @@ def test_an_interaction_is_found() -> None:
     assert f"(n = {len(both)} of 400 pictures)" in interaction.summary
 
 
-@pytest.mark.parametrize(("worth", "word"), [(0.8, "better"), (-0.8, "worse")])
-def test_what_is_clear_is_told_in_a_sentence(worth: float, word: str) -> None:
+@pytest.mark.parametrize(
+    ("worth", "prompts", "word"),
+    [(0.8, 12, "likely better"), (-0.8, 12, "likely worse"), (0.8, 60, "better")],
+)
+def test_what_is_told_is_told_in_a_sentence(worth: float, prompts: int, word: str) -> None:
     """What is compared with what, which way, by how much, and what that rests on."""
-    effects = effects_of(sweep(steps=[8, 20]), lambda row: worth * (row["steps"] == 20))
+    rows = sweep(prompts, steps=[8, 20])
+    effects = effects_of(rows, lambda row: worth * (row["steps"] == 20))
     comparison = comparisons(effects, "steps")["20"]
     figure = f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]"
-    wanted = f"steps 20 against 8 is {word}: {figure}, 12 pairs alike in all else"
-    assert [effect.summary for effect in effects.clear] == [wanted]
+    wanted = f"steps 20 against 8 is {word}: {figure}, {prompts} pairs alike in all else"
+    assert [effect.summary for effect in effects.likely] == [wanted]
 
 
 def test_each_of_many_values_is_compared_with_all_others() -> None:
@@ -239,8 +261,8 @@ def test_a_picture_drawn_again_is_no_further_evidence() -> None:
         for rows in (once, once * 5)
     )
     assert one.basis == five.basis == "adjusted"
-    assert five.difference == pytest.approx(one.difference, rel=0.05)
-    assert (five.low, five.high) == pytest.approx((one.low, one.high), rel=0.05)
+    assert five.difference == pytest.approx(one.difference, abs=0.02)
+    assert (five.low, five.high) == pytest.approx((one.low, one.high), abs=0.04)
 
 
 def test_three_lucky_pictures_recommend_nothing() -> None:
@@ -380,7 +402,7 @@ def test_a_constant_knob_and_one_with_a_thousand_values_are_told_so() -> None:
     for number, row in enumerate(rows):
         row["vae"], row["cfg_scale"] = f"vae {number}", 1 + number * 7 % 1000 / 50
     effects = effects_of(rows, better_with_steps)
-    assert [effect.knob for effect in effects.clear] == ["steps"]
+    assert [effect.knob for effect in effects.likely] == ["steps"]
     by_name = {effect.knob: effect for effect in effects.knobs}
     assert by_name["model"].summary == "model was always only: nothing to compare"
     assert by_name["vae"].summary.startswith("not enough evidence about vae: 1000 values")
@@ -402,7 +424,7 @@ def test_the_plot_shows_every_figure_with_its_n() -> None:
     drawing = draw_effects(effects, title="What works & <why>", rated_by="ann")
     root = ElementTree.fromstring(drawing.svg())
     texts = [node.text or "" for node in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts.count("n = 24 pairs") == 2
+    assert texts.count("n = 24 pairs") == 3  # all three pairs of a balanced plan's three values
     assert texts.count("n = 36 pairs") == 1
     picture = Image.open(io.BytesIO(drawing.png()))
     assert picture.size == (drawing.width * 2, drawing.height * 2)
@@ -412,3 +434,82 @@ def test_a_plot_of_nothing_says_so() -> None:
     """No empty axes."""
     drawing = draw_effects(effects_of([], lambda row: 0.0), title="t", rated_by="nobody")
     assert b"no rated pictures" in drawing.svg()
+
+
+def with_doubts(rows: list[Row], knob: str, status: str = "conflicting") -> list[Row]:
+    """Return *rows* with copies of the first third, better by far, whose *knob* is in doubt."""
+    doubted = [{**row, knob: 8, status: f"cfg_scale_x, {knob}"} for row in rows[: len(rows) // 3]]
+    return [*({**row, status: None} for row in rows), *doubted]
+
+
+@pytest.mark.parametrize("status", ["conflicting", "unresolved"])
+def test_a_value_in_doubt_takes_no_part_and_is_counted(status: str) -> None:
+    rows = with_doubts(sweep(12, steps=[8, 20, 30]), "steps", status)
+    effects = effects_of(rows, lambda row: 5 if row[status] else better_with_steps(row))
+    (steps,) = (knob for knob in effects.knobs if knob.knob == "steps")
+    assert steps.left_out == 12
+    assert {c.level for c in steps.comparisons} <= {"8", "20", "30"}
+    assert all(c.pictures == 12 for c in steps.comparisons)
+    assert "12 pictures are left out that do not say which steps it was" in steps.summary
+    at_20 = comparisons(effects, "steps").get("20") or comparisons(effects, "steps")["8"]
+    assert at_20.difference == pytest.approx(0.8 if at_20.level == "20" else -0.8, abs=0.4)
+
+
+def test_what_is_in_doubt_of_one_knob_is_like_no_other_in_the_rest() -> None:
+    rows = sweep(12, steps=[20, 30])
+    rows = [{**row, "conflicting": "model" if row["steps"] == 30 else None} for row in rows]
+    effects = effects_of(rows, lambda row: row["steps"] / 10)
+    assert all(c.basis != "pairs" for c in comparisons(effects, "steps").values())
+    rows = [{**row, "conflicting": row["conflicting"] and "seed"} for row in rows]
+    effects = effects_of(rows, lambda row: row["steps"] / 10)
+    assert {c.basis for c in comparisons(effects, "steps").values()} == {"pairs"}
+
+
+def test_a_knob_that_no_picture_tells_is_nothing_to_compare() -> None:
+    rows = [{**row, "steps": 8, "unresolved": "steps"} for row in sweep(12, cfg_scale=[3, 7])]
+    (steps,) = (
+        k for k in effects_of(rows, lambda row: row["cfg_scale"]).knobs if k.knob == "steps"
+    )
+    assert (steps.status, steps.left_out) == ("constant", 24)
+    assert steps.summary.startswith("steps is not known of any picture")
+
+
+@pytest.mark.parametrize(
+    ("unrated", "status", "told"),
+    [
+        (0, "completed", "clear"), (0, "partial", "clear"), (1, "completed", "likely"),
+        (0, "cancelled", "likely"), (0, "interrupted", "likely"), (0, "imported", "likely"),
+    ],
+)  # fmt: skip
+def test_a_run_that_is_rated_to_its_end_has_been_looked_at_once(
+    unrated: int, status: str, told: str
+) -> None:
+    """Then a difference that is likely is clear; as long as pictures of it wait it is not.
+
+    Nor where somebody ended it when he had seen enough, or chose what to import.
+    """
+    rows = [{**row, "run_id": "run 1", "status": status} for row in sweep(12, steps=[8, 20])]
+    known = trials_of(rows, better_with_steps)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["sha256"] = list(known.identities)
+    for _ in range(unrated):
+        for name, values in columns.items():
+            values.append("f" * 64 if name == "sha256" else values[0])
+    scores = ImageScores(
+        identities=known.identities, scores=known.scores, deviations=known.deviations,
+        readings=known.readings, ratings=known.ratings,
+        places={digest: place for place, digest in enumerate(known.identities)},
+    )  # fmt: skip
+    effects = find_effects(join_trials(columns, scores))
+    (comparison,) = comparisons(effects, "steps").values()
+    assert comparison.status == told
+
+
+def test_numbers_beyond_all_measure_are_values_like_others() -> None:
+    rows = scatter(200, steps=[8, 20])
+    for number, row in enumerate(rows):
+        row["few"] = [1e308, -1e308, 1.7e308, 0.0, 5e-324][number % 5]
+        row["many"] = number * 8e305 * (-1) ** number
+    with np.errstate(all="raise", under="ignore"):
+        effects = effects_of(rows, better_with_steps)
+    assert [effect.knob for effect in effects.likely] == ["steps"]

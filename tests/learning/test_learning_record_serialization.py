@@ -6,13 +6,16 @@ import dataclasses
 import enum
 import json
 import re
+import time
+import timeit
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safelight.errors import RecordError
@@ -26,6 +29,7 @@ from safelight.learning import (
     read_records,
 )
 from safelight.learning.learning_record import read_document
+from safelight.learning.snapshot import plain_snapshot
 from strategies import json_values, learning_records
 
 YESTERDAY = Path(__file__).parent.parent / "data" / "records"
@@ -228,6 +232,45 @@ def test_secrets_in_the_query_of_an_address_never_enter(host: str) -> None:
         {}, [], metadata={"hook": f"{host}/call?run=7&token=hunter2&size=3"}
     )
     assert record.metadata["hook"] == f"{host}/call?run=7&token=(removed)&size=3"
+
+
+def test_secrets_in_an_address_within_a_text_of_json_never_enter() -> None:
+    """Other tools write their whole request into one text, and escape what is in it."""
+    inner = '{"a": "https://host/x?run=7\\u0026sig=hunter2\\u0026exp=8", "b": 1}'
+    twice = '{\\"a\\": \\"https://host/x?sig=hunter2\\", \\"b\\": 1}'
+    record = LearningRecord.from_pipeline_context({}, [], metadata={"raw": inner, "twice": twice})
+    assert record.metadata["raw"] == inner.replace("hunter2", "(removed)")
+    assert record.metadata["twice"] == twice.replace("hunter2", "(removed)")
+
+
+@pytest.mark.parametrize("piece", ["a.", "?", "\\u0026", "&a", "://a", "x://a:b"])
+def test_looking_for_secrets_takes_no_longer_than_the_text(piece: str) -> None:
+    """Texts come from strangers; four times the text may not take sixteen times as long."""
+
+    def seconds(times: int) -> float:
+        values = {"raw": f"{piece * times} x://y"}
+        read = partial(plain_snapshot, values)
+        return min(timeit.repeat(read, timer=time.process_time, number=1, repeat=5))
+
+    assert seconds(160_000) < 10 * max(seconds(40_000), 0.001)
+
+
+_words = st.sampled_from((
+    "pass", "password", "passwd", "passphrase", "pwd", "token", "secret", "api", "key", "apiKey",
+    "sig", "signature", "auth", "authorization", "cookie", "Cookies", "Credentials", "user", "User",
+    "name", "x", "_", "-", "=", "?", "&", ";", "://", "@", ":", '"', "\n", "\\u0026", " ",
+))  # fmt: skip
+_texts = st.lists(_words, max_size=6).map("".join)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(_words | _texts, _words | _texts, min_size=1, max_size=2))
+def test_a_closer_look_is_left_out_only_where_it_would_find_nothing(values: dict[str, Any]) -> None:
+    """Most records are not looked through for secrets; none may slip through by that."""
+    wrapped = {"backend": values, "metadata": values}
+    forced = plain_snapshot({**wrapped, "look": "://"})
+    del forced["look"]
+    assert plain_snapshot(wrapped) == forced
 
 
 @given(st.dictionaries(st.text("xyz", min_size=1), json_values, min_size=1))

@@ -206,10 +206,12 @@ def test_a_varied_seed_leaves_no_room_for_several_images() -> None:
 
 def test_a_variable_that_the_base_sweeps_is_refused() -> None:
     """The sweep would put its own values in place of the variable's."""
-    base = {**BASE, "randomizer": {"sweep": {"txt2img": {"steps": "1-3"}}}}
-    ((path, message),) = faults_of(base_config=base, variables=STEPS)
-    assert path == "txt2img.steps"
-    assert "swept by the base" in message
+    swept = {"txt2img": {"steps": "1-3"}}
+    for source in ({"sweep": swept}, {"sub_sweeps": [{"txt2img.eta": [0]}, swept]}):
+        base = {**BASE, "randomizer": source}
+        ((path, message),) = faults_of(base_config=base, variables=STEPS)
+        assert path == "txt2img.steps"
+        assert "swept by the base" in message
 
 
 @pytest.mark.parametrize("extra", [{}, {"upscale": {"scale": 2, "enabled": False}}], ids=str)

@@ -76,6 +76,12 @@ rating_events = st.one_of(
     _about("note", value=text),
     _about("tags", added=_tags, removed=_tags),
     _picks(),
+    st.builds(
+        RatingEvent,
+        kind=st.just("seen"),
+        shown=st.lists(_pictures, min_size=1).map(tuple),
+        **_common,
+    ),
     st.builds(RatingEvent, kind=st.just("undo"), undoes=_ids, **_common),
 )
 event_lists = st.lists(rating_events, max_size=12)
@@ -395,6 +401,8 @@ def test_a_text_with_half_a_character_is_told(tmp_path: Path) -> None:
         {"kind": "reject", "image": A, "value": 1},
         {"kind": "note", "image": A},
         {"kind": "undo"},
+        {"kind": "seen"},
+        {"kind": "seen", "image": A, "shown": (A,)},
         {"kind": "pick", "shown": (A,), "won": (0,)},
         {"kind": "pick", "shown": (A, B), "won": (2,)},
         {"kind": "pick", "shown": (A, B), "won": (0, 0)},
@@ -409,6 +417,19 @@ def test_an_event_that_makes_no_sense_is_refused(fields: dict[str, object]) -> N
     """Faults are found where they are made, not years later in the log."""
     with pytest.raises(ValueError):  # noqa: PT011 - each says something else
         RatingEvent(**{"event_id": "1", "timestamp": NOON, **fields})  # type: ignore[arg-type]
+
+
+def test_that_pictures_were_seen_is_kept_and_says_nothing_of_them(tmp_path: Path) -> None:
+    """It follows what was said before, as all does, and rates nothing by itself."""
+    with RatingStore(tmp_path) as store:
+        store.add(_stars(A, 4))
+        (seen,) = store.add(RatingEvent.now("seen", shown=(A, B), rater="ann"))
+        events = store.events()
+    assert seen.after == 2
+    assert seen in events
+    ratings = current_ratings(events)
+    assert [ratings[A].stars, ratings.get(B)] == [4, None]
+    assert "ann" not in ratings[A].raters
 
 
 @pytest.mark.parametrize("digest", ["", "A" * 64, "a" * 63, "a" * 64 + "\n"])

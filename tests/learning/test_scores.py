@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from safelight.learning.evidence.agreement import krippendorff_alpha
 from safelight.learning.evidence.scores import ImageScores, _Pick, fit_scores, is_automatic
@@ -40,6 +42,12 @@ def flag(kind: str, number: int) -> RatingEvent:
     )
 
 
+def seen(name: str, shown: tuple[int, ...], rater: str = "") -> RatingEvent:
+    return RatingEvent(
+        event_id=name, timestamp=NOON, kind="seen", shown=tuple(map(picture, shown)), rater=rater
+    )
+
+
 def of(scores: ImageScores, number: int) -> float:
     place = scores.place(f"{number:064x}")
     assert place is not None
@@ -58,6 +66,10 @@ events = st.lists(
             st.sets(st.integers(0, 2)).map(tuple), st.sampled_from("ab"),
         ),
         st.builds(flag, st.sampled_from(["favourite", "reject"]), st.integers(0, 5)),
+        st.builds(
+            seen, st.uuids().map(str), st.tuples(st.integers(0, 5), st.integers(0, 5)),
+            st.sampled_from(["", "a"]),
+        ),
     ),
     max_size=12,
 )  # fmt: skip
@@ -117,6 +129,90 @@ def test_favourites_and_rejects_count_and_taking_them_back_undoes_it() -> None:
         event_id="z", timestamp=NOON, kind="favourite", image=picture(1), value=False
     )
     assert fit_scores([flag("favourite", 1), down]).identities == ()
+
+
+def culled(favourites: float, rejects: float, seed: int) -> tuple[ImageScores, NDArray[Any]]:
+    """Return the scores of 600 culled pictures, and which of them belong to the better half.
+
+    The half that is better is so by half of the spread of all pictures. The rest is left unsaid.
+    """
+    chance = np.random.default_rng(seed)
+    better = np.arange(600) % 2
+    taste = np.where(better, 0.25, -0.25) + np.sqrt(1 - 0.0625) * chance.normal(size=600)
+    felt = np.argsort(np.argsort(taste + chance.logistic(size=600) / 2.2)) / 600
+    judgements = [flag("favourite", n) for n in np.flatnonzero(felt >= 1 - favourites).tolist()]
+    judgements += [flag("reject", n) for n in np.flatnonzero(felt < rejects).tolist()]
+    scores = fit_scores(judgements)
+    return scores, better[[int(name, 16) for name in scores.identities]]
+
+
+@pytest.mark.parametrize(("favourites", "rejects"), [(0.2, 0.35), (0.3, 0.4), (0.2, 0.5)])
+def test_flags_alone_are_read_as_far_apart_as_pictures_are(
+    favourites: float, rejects: float
+) -> None:
+    """Their scores have the spread of 1 that is told, and differences their true size."""
+    differences, spreads = [], []
+    for seed in range(12):
+        scores, better = culled(favourites, rejects, seed)
+        readings = scores.readings
+        differences.append(readings[better == 1].mean() - readings[better == 0].mean())
+        spreads.append(scores.scores.var() + np.mean(scores.deviations**2))
+    assert np.mean(spreads) == pytest.approx(1, abs=0.05)
+    assert np.mean(differences) == pytest.approx(0.5, abs=0.07)
+
+
+def test_favourites_alone_tell_nothing_apart() -> None:
+    """Nobody knows what they were chosen from: their scores are one, but for rounding."""
+    scores = fit_scores([flag("favourite", number) for number in range(30)])
+    assert np.ptp(scores.scores) < 1e-9
+    assert np.ptp(scores.readings) < 1e-9
+
+
+def test_flags_of_one_rater_stand_beside_stars_of_another() -> None:
+    """Where they are mostly rejects they lie below on the whole, and by no more than they tell."""
+    judgements = [flag("favourite" if n % 5 == 0 else "reject", n) for n in range(100)]
+    judgements += [stars(n, 1 + n % 5, "bob") for n in range(100, 200)]
+    scores = fit_scores(judgements)
+    of_bob = np.array([int(name, 16) >= 100 for name in scores.identities])
+    apart = scores.readings[of_bob].mean() - scores.readings[~of_bob].mean()
+    told = scores.scores[of_bob].mean() - scores.scores[~of_bob].mean()
+    assert 0 < told == pytest.approx(apart, abs=0.05)
+
+
+def test_what_was_passed_over_lies_between_rejects_and_favourites() -> None:
+    """Also where a rater has no rejects: then it lies below."""
+    judgements = [*(flag("favourite", n) for n in range(20)), seen("s", tuple(range(20, 60)))]
+    scores = fit_scores(judgements)
+    assert of(scores, 0) > of(scores, 20)
+    scores = fit_scores([*judgements, *(flag("reject", n) for n in range(60, 80))])
+    assert of(scores, 0) > of(scores, 20) > of(scores, 60)
+    assert len(scores.identities) == 80
+
+
+def test_passing_over_lowers_nothing_that_was_judged() -> None:
+    """Whatever he said of a picture, stars, a flag or a pick, stands; before and after."""
+    judgements = [*(stars(n, 1 + n % 5) for n in range(20)), flag("favourite", 20)]
+    judgements += [flag("reject", 21), pick("p", (22, 23), (0,))]
+    looked = [seen("s", tuple(range(24))), seen("t", (20, 21))]
+    one, other = fit_scores(judgements), fit_scores([*judgements, *looked])
+    assert one.scores.tobytes() == other.scores.tobytes()
+    assert one.readings.tobytes() == other.readings.tobytes()
+
+
+def test_who_does_not_flag_has_passed_over_nothing() -> None:
+    """A look alone is no judgement; nor is one of a rater beside another's flags."""
+    assert fit_scores([seen("s", (1, 2, 3), "ann")]).identities == ()
+    scores = fit_scores([flag("favourite", 1), flag("reject", 2), seen("s", (3,), "ann")])
+    assert len(scores.identities) == 2
+
+
+def test_raters_of_flags_have_a_scale_of_their_own() -> None:
+    """So that the mean of their readings hangs on nothing that they were shown."""
+    flags = [flag("favourite" if n % 3 else "reject", n) for n in range(30)]
+    few = [stars(n, 3, "bob") for n in range(40, 44)]
+    judgements = fit_scores([*flags, *few]).judgements
+    own = dict(zip(judgements.rater_names, judgements.own_scale, strict=True))
+    assert own == {"": True, "bob": False}
 
 
 def test_picks_order_pictures_and_winners_that_tie_beat_the_rest() -> None:

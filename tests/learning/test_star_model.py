@@ -10,11 +10,9 @@ from scipy.integrate import quad
 from scipy.special import expit
 
 from safelight.learning.evidence.star_model import (
-    _FLAG_SHARPNESS,
-    _FLAG_THRESHOLD,
+    _MOST_SCALES,
     _NODES,
-    _STARS_FOR_DRIFT,
-    _TIME_BINS,
+    SEEN,
     StarEvidence,
     _Cells,
     _Scale,
@@ -23,23 +21,29 @@ from safelight.learning.evidence.star_model import (
 
 
 def cells_of_one_rater() -> _Cells:
-    """Return every star at every time of a rater who drifts, and of one who does not."""
-    places = [2 * _TIME_BINS, *(3 * _TIME_BINS + time for time in range(_TIME_BINS))]
-    return _Cells(1, np.array([place * 8 + stars for place in places for stars in range(1, 6)]))
+    """Return every star of a rater, beside those of others."""
+    return _Cells(1, np.array([rater * 8 + stars for rater in (0, 1, 2) for stars in range(1, 6)]))
 
 
 def some_parameters(seed: int) -> NDArray[np.float64]:
     """Return some that are so likely that no chance is too small to be told from none."""
-    return _Scale().parameters + np.random.default_rng(seed).normal(0, 0.2, 6)
+    return _Scale().parameters + np.random.default_rng(seed).normal(0, 0.1, 5)
+
+
+def cells_of_flags() -> _Cells:
+    """Return reject, passed over and favourite of a rater, beside stars of others."""
+    return _Cells(_MOST_SCALES, np.array([9, 10, *(_MOST_SCALES * 8 + n for n in (1, 2, 3))]))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_slope_is_that_of_differences(seed: int) -> None:
-    """Of sharpness, thresholds and drift, wherever one stands; else raters are read askew."""
-    cells = cells_of_one_rater()
+@pytest.mark.parametrize("number", [1, _MOST_SCALES])
+def test_the_slope_is_that_of_differences(seed: int, number: int) -> None:
+    """Of sharpness and thresholds, wherever one stands; else raters are read askew."""
+    cells = cells_of_one_rater() if number == 1 else cells_of_flags()
     shape = (len(cells.rows), len(_NODES))
     expected = np.random.default_rng(seed).exponential(size=shape)
-    vector = some_parameters(seed)
+    vector = _Scale.of(number).parameters
+    vector = vector + np.random.default_rng(seed).normal(0, 0.1, len(vector))
     slope = cells.fit_and_slope(vector, expected)[1]
     for place, step in enumerate(1e-5 * np.eye(len(vector))):
         above = cells.fit_and_slope(vector + step, expected)[0]
@@ -49,17 +53,17 @@ def test_the_slope_is_that_of_differences(seed: int) -> None:
 
 
 def test_one_of_the_five_is_always_given() -> None:
-    """For every score, at every time, the chances of one to five stars are one together."""
+    """For every score the chances of one to five stars are one together."""
     chances = np.exp(cells_of_one_rater().log_likelihood(some_parameters(7)))
     np.testing.assert_allclose(chances.reshape(-1, 5, len(_NODES)).sum(axis=1), 1, atol=1e-9)
 
 
-def moments_of(sign: int) -> tuple[float, float]:
-    """Return mean and variance of a score that is *sign* times above the threshold of flags."""
+def moments_of(sign: int, threshold: float) -> tuple[float, float]:
+    """Return mean and variance of a score that is *sign* times above *threshold*."""
 
     def weighed(power: int) -> float:
         def density(score: float) -> float:
-            chance = expit(_FLAG_SHARPNESS * (sign * score - _FLAG_THRESHOLD))
+            chance = expit(2.2 * (sign * score - threshold))
             return float(score**power * stats.norm.pdf(score) * chance)
 
         return float(quad(density, -8, 8)[0])
@@ -68,36 +72,57 @@ def moments_of(sign: int) -> tuple[float, float]:
     return mean, weighed(2) / weighed(0) - mean**2
 
 
+def flags_of(favourites: int, rejects: int, passed_over: int = 0) -> StarEvidence:
+    """Return one rater's flags, one picture each, the favourites first."""
+    values = [6] * favourites + [0] * rejects + [SEEN] * passed_over
+    return StarEvidence(
+        images=np.arange(len(values)), raters=np.zeros(len(values), np.int64),
+        values=np.array(values), image_count=len(values) + 1, rater_names=("ann",),
+    )  # fmt: skip
+
+
 def test_a_flag_alone_is_the_posterior_of_the_book() -> None:
     """A reject says as much as a favourite, the other way; a picture without either is unknown."""
-    flags = StarEvidence(
-        images=np.array([0, 1]), raters=np.array([0, 0]), values=np.array([6, 0]),
-        times=np.zeros(2), image_count=3, rater_names=("ann",),
-    )  # fmt: skip
-    fit = fit_stars(flags)
+    fit = fit_stars(flags_of(1, 1))
     estimates = list(zip(fit.means, fit.variances, strict=True))
-    for row, wanted in enumerate((moments_of(1), moments_of(-1), (0.0, 1.0))):
-        assert estimates[row] == pytest.approx(wanted, abs=1e-3)
+    for row, wanted in enumerate((moments_of(1, 0.8), moments_of(-1, 0.8), (0.0, 1.0))):
+        assert estimates[row] == pytest.approx(wanted, abs=0.25)  # two flags move thresholds, too
+    assert fit.means[0] == pytest.approx(-fit.means[1], abs=0.1)
     assert fit.scales == {}
 
 
-def test_a_standard_that_drifts_is_found_and_of_few_stars_none_is_told() -> None:
-    """Who gets stricter in the evening is read so; who does not, or is hardly known, is not."""
-    chance, raters = np.random.default_rng(4), {"strict": 0.8, "steady": 0.0, "mild": -0.8}
-    given = dict.fromkeys(raters, 400) | {"few": _STARS_FOR_DRIFT - 1}
-    columns = []
-    for number, (name, count) in enumerate(given.items()):
-        times = np.linspace(-1, 1, count)
-        felt = chance.normal(size=count) + chance.logistic(size=count) / 2.2
-        values = 1 + np.searchsorted([-1.5, -0.5, 0.5, 1.5], felt - raters.get(name, 0.8) * times)
-        columns.append((np.full(count, number), values, times))
-    who, values, times = map(np.concatenate, zip(*columns, strict=True))
-    fit = fit_stars(
-        StarEvidence(
-            images=np.arange(len(who)), raters=who, values=values, times=times,
-            image_count=len(who), rater_names=tuple(given),
-        )
+@pytest.mark.parametrize(("favourites", "rejects"), [(10, 40), (25, 25), (45, 5)])
+def test_rare_flags_say_more_than_frequent_ones(favourites: int, rejects: int) -> None:
+    """One favourite in ten is far above the middle, nine in ten are hardly."""
+    means = fit_stars(flags_of(favourites, rejects)).means
+    assert means[0] > 0 > means[favourites]
+    assert means[0] + means[favourites] == pytest.approx(1.3 * (rejects - favourites) / 50, abs=0.4)
+
+
+def test_whose_passed_over_pictures_are_known_shows_no_ends_only() -> None:
+    """Fifteen are enough; fewer are taken for a part of them."""
+    assert fit_stars(flags_of(20, 20)).extremes.sum() == 40
+    assert fit_stars(flags_of(20, 20, 3)).extremes.sum() == 40
+    assert not fit_stars(flags_of(20, 20, 15)).extremes.any()
+
+
+def test_where_a_rater_passes_over_pictures_his_thresholds_are() -> None:
+    """Half of the pictures are left, a quarter at each end: as a normal has them, with noise."""
+    fit = fit_stars(flags_of(100, 100, 200))
+    assert fit.means[:-1].mean() == pytest.approx(0, abs=0.01)
+    assert fit.means[:-1].var() + fit.variances[:-1].mean() == pytest.approx(1, abs=0.05)
+    assert fit.means[200] == pytest.approx(0, abs=0.01)
+
+
+def test_what_a_rater_of_flags_gave_stars_only_he_passed_over() -> None:
+    """So that rejects are below all that he kept, down to one star."""
+    kept = np.arange(60)
+    evidence = StarEvidence(
+        images=np.concatenate([kept, 60 + np.arange(40)]), raters=np.zeros(100, np.int64),
+        values=np.concatenate([1 + kept // 12, np.zeros(40, np.int64)]), image_count=100,
+        rater_names=("ann",),
     )  # fmt: skip
-    for name, drift in raters.items():
-        assert fit.scales[name].drift == pytest.approx(drift, abs=0.25)
-    assert fit.scales["few"].drift == pytest.approx(0, abs=1e-9)
+    fit = fit_stars(evidence)
+    assert fit.means[60:].max() < fit.means[:60].min()
+    assert not fit.extremes.any()
+    assert fit.means.var() + fit.variances.mean() == pytest.approx(1, abs=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.simulated_ratings import star_events
 from safelight.learning.evidence.effects import find_effects
-from safelight.learning.evidence.scores import ImageScores
+from safelight.learning.evidence.scores import ImageScores, fit_scores
 from safelight.learning.evidence.trials import join_trials, prompt_terms
+from safelight.recorded_settings import Setting
 
 
 def scores_of(count: int) -> ImageScores:
@@ -39,6 +42,18 @@ def test_rows_and_ratings_meet_by_either_hash_and_each_picture_counts_once() -> 
     assert trials.identities == (known.identities[1], known.identities[0])
     assert trials.numbers["steps"].tolist() == [10, 40]
     assert (trials.gone, trials.unrated) == (2, 1)
+
+
+def test_a_grid_is_no_sample_and_one_model_is_one_level() -> None:
+    """Tools write one model's name with and without folder, ending and hash."""
+    names = ["base.safetensors", "SDXL\\base [0a1b2c3d4e]", "base.safetensors", "other", "other"]
+    grid = Setting("txt2img", "extra.grid of pictures", None, "2x2")
+    trials = join_trials(
+        {"sha256": digests(5), "model": names}, scores_of(5), {grid.name: {4: [grid]}}
+    )
+    model = trials.levels["model"]
+    assert [model.names[code] for code in model.codes] == [*["base.safetensors"] * 3, "other"]
+    assert (len(trials), trials.gone) == (4, 1)
 
 
 def test_loras_and_terms_become_knobs() -> None:
@@ -131,6 +146,11 @@ def test_commas_inside_brackets_do_not_part() -> None:
     assert prompt_terms("a Cat, (oil, thick:1.2), a  cat") == ("a cat", "(oil, thick:1.2)")
 
 
+def test_brackets_that_never_close_keep_nothing_together_and_long_prompts_are_read_once() -> None:
+    assert prompt_terms("a, b), c, d [e, {f, g], (h") == ("a, b)", "c", "d [e", "{f, g]", "(h")
+    assert len(prompt_terms(", ".join(map(str, range(50_000))))) == 50_000
+
+
 def test_columns_of_unequal_length_are_refused() -> None:
     """The caller mixed something up."""
     with pytest.raises(ValueError, match="one length"):
@@ -165,3 +185,41 @@ def test_whatever_stands_in_a_column_there_is_an_answer(data: st.DataObject, cou
             )
             assert len({figure is None for figure in figures}) == 1
             assert all(figure is None or np.isfinite(figure) for figure in figures)
+
+
+def test_a_value_of_one_picture_each_is_compared_with_nothing() -> None:
+    """Half have none, each other one has its own: no other value is there often enough."""
+    columns: dict[str, Any] = {
+        "sha256": digests(26), "prompt": [None] * 26, "seed": [None] * 26,
+        "steps": [*[None] * 13, *range(13)],
+    }  # fmt: skip
+    effects = find_effects(join_trials(columns, scores_of(26)))
+    assert [c for knob in effects.knobs for c in knob.comparisons if c.difference is not None] == []
+
+
+def test_where_it_is_in_doubt_which_loras_there_were_each_of_them_is() -> None:
+    columns: dict[str, Any] = {
+        "sha256": digests(3), "prompt": ["a <lora:ink:0.5>", "a <lora:oil:1>", "a"],
+        "conflicting": [None, "loras, steps", None], "unresolved": ["seed", None, None],
+    }  # fmt: skip
+    trials = join_trials(columns, scores_of(3))
+    assert sorted(trials.doubtful) == ["lora.ink", "lora.oil", "loras", "seed", "steps"]
+    assert trials.doubtful["lora.ink"].tolist() == [False, True, False]
+    assert trials.doubtful["seed"].tolist() == [True, False, False]
+
+
+def test_files_of_one_image_that_say_otherwise_leave_in_doubt_what_they_say() -> None:
+    """Twins; spellings of one model say the same, and what a run drew itself is known."""
+    same = "a" * 64
+    columns: dict[str, list[object]] = {
+        "sha256": [same, same], "prompt": ["thing", "thing"], "seed": [1, 2],
+        "model": ["x", "x.safetensors"], "steps": [20, 30], "status": ["imported", "imported"],
+    }  # fmt: skip
+    scores = fit_scores(star_events({0: 4}))
+    scores = replace(scores, places={same: 0})
+    trials = join_trials(columns, scores)
+    assert {knob: rows.tolist() for knob, rows in trials.doubtful.items()} == {"steps": [True]}
+    assert trials.seeds.codes.tolist() == [-1]
+    assert trials.prompts.codes.tolist() == [0]
+    columns["status"] = ["completed", "imported"]
+    assert dict(join_trials(columns, scores).doubtful) == {}

@@ -96,7 +96,7 @@ def test_a_long_column_name_keeps_its_value_in_sight() -> None:
     assert long.height == short.height + 17, "the value has a line of its own"
 
 
-def table(prompt: str | list[str], **options: Any) -> tuple[list[int], list[Any], list[Any]]:
+def table(prompt: str | list[str], **options: Any) -> tuple[list[int | None], list[Any], list[Any]]:
     """Return the order of the pictures, and what stands above columns and beside rows."""
     stage = {"prompt": prompt, "seed": 1}
     config = PipelineConfig.from_mapping({"txt2img": stage, "randomizer": options})
@@ -155,10 +155,52 @@ def test_settings_that_come_together_head_one_row() -> None:
         ("a {red|green} cat", {"mode": "random", "draws": 4}),
         ("a {red|green} {cat|dog}", {"max_variants": 3}),
         (["a {red|green} cat", "a dog"], {"seeds_per_variant": 2}),
+        ("a", {"sub_sweeps": [{"txt2img.steps": [1, 2]}, {"txt2img.eta": [0, 1]}]}),
     ],
 )
 def test_what_is_not_every_combination_is_no_table(prompt: Any, options: dict[str, Any]) -> None:
     """A heading must be true of all that it stands over."""
+    config = PipelineConfig.from_mapping(
+        {"txt2img": {"prompt": prompt, "seed": 1}, "randomizer": options}
+    )
+    plan = plan_variants(config, 0)
+    assert plan_table(config, plan, plan.plan_size) is None
+
+
+def test_what_conditions_leave_out_is_an_empty_cell_of_the_table() -> None:
+    """Headings stay true, and nothing looks as if it had failed."""
+    sweep = {"txt2img.steps": [1, 2, 3], "txt2img.cfg_scale": [4, 5]}
+    options: dict[str, Any] = {
+        "sweep": sweep,
+        "exclude": [{"where": "steps = 2 and cfg_scale = 4"}],
+    }
+    order, above, beside = table("a", **options)
+    assert order == [0, 1, None, 2, 3, 4]
+    assert above == [[("cfg 4", 1), ("cfg 5", 1)]]
+    assert beside == [[("steps 1", 1), ("steps 2", 1), ("steps 3", 1)]]
+    options["seeds_per_variant"] = 2
+    assert table("a", **options)[0] == [0, 1, 2, 3, None, None, 4, 5, 6, 7, 8, 9]
+    cells = [
+        SheetCell(image=picture(RED)),
+        SheetCell(is_empty=True),
+        SheetCell(image=picture(BLUE)),
+    ]
+    sheet = opened(contact_sheet(cells, columns=2, column_names=["a", "b"]))
+    assert area(sheet, RED) == area(sheet, BLUE) == 160 * 160
+    assert area(sheet, (236, 233, 226)) == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [
+        ("a", {"sweep": {"txt2img.steps": "1-4", "txt2img.eta": [0, 1]},
+               "exclude": [{"where": "eta = 0 or steps > 3"}]}),
+        ("{x|y}", {"settings": [{"txt2img.steps": 1}, {"txt2img.steps": 2}],
+                   "exclude": [{"where": "{1} = 'y' and steps = 2"}]}),
+    ],
+)  # fmt: skip
+def test_a_table_that_would_be_mostly_empty_is_a_list(prompt: str, options: dict[str, Any]) -> None:
+    """And so is what has no place in it."""
     config = PipelineConfig.from_mapping(
         {"txt2img": {"prompt": prompt, "seed": 1}, "randomizer": options}
     )

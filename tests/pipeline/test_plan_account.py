@@ -87,6 +87,36 @@ def test_the_config_is_there_as_it_was_written_without_its_secrets() -> None:
     assert kept["backend"]["url"] == "http://host/"
 
 
+def test_what_a_wildcard_or_a_lora_is_called_is_no_secret() -> None:
+    """Neither the token of a table of tokens, nor a LoRA whose name is that of a login."""
+    for lora in ({"lora.cookie": [0, 1]}, {"lora": {"cookie": [0, 1]}}):
+        data: dict[str, Any] = {
+            "txt2img": {"prompt": "a X", **SMALL},
+            "randomizer": {
+                "wildcards": {"tokens": [{"token": "X", "values": ["cat", "dog"]}]},
+                "sweep": lora,
+            },
+        }
+        stated = account(data)
+        assert json.loads(stated["config"]) == data
+        assert "(removed)" not in json.dumps(stated)
+        other = {"token": "a", "values": ["cat", "dog"]}
+        changed = {**data, "randomizer": {**data["randomizer"], "wildcards": {"tokens": [other]}}}
+        assert plan_differences(stated, account(changed))
+
+
+def test_prompts_that_are_listed_stay_as_one_alone_does() -> None:
+    """A variable of a template, or an address, has the form of what addresses hide."""
+    text = "a?b;${key=!{x|y}}${key}"
+    data = {
+        "txt2img": {"prompt": [text, "http://me:hunter2@host/?sig=a cat"], **SMALL},
+        "randomizer": {"sweep": {"txt2img.negative_prompt": [text]}},
+    }
+    kept = json.loads(account(data)["config"])
+    assert kept["txt2img"]["prompt"] == [text, "http://host/?sig=a cat"]
+    assert kept["randomizer"] == data["randomizer"]
+
+
 def long(last: int) -> dict[str, Any]:
     return {
         "txt2img": {"prompt": "a", **SMALL},

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from randomizer.small_plans import WILDCARDS, labels_of, plan_of, prompts_of
 from safelight.config import PipelineConfig
+from safelight.errors import ConfigError
 from safelight.randomizer import Axis, RandomizerPlanResult, Variant, plan_variants
 
 MODES = ["off", "fanout", "random", "sequential", "rotate"]
@@ -145,6 +146,32 @@ def test_sequential_walks_all_values_in_step() -> None:
         "[s]=1; {1}=a; steps=10", "[s]=2; {1}=b; steps=20",
         "[s]=3; {1}=a; steps=30", "[s]=1; {1}=b; steps=40",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["sequential", "rotate", "fanout"])
+def test_equal_values_have_turns_of_their_own_where_they_do_not_multiply(mode: str) -> None:
+    """Width and height of a list of sizes stay pairs; nothing is left out, so nothing is told."""
+    knobs = {"negative_prompt": "n"}
+    if mode == "fanout":
+        plan = plan_of(
+            ["p [[s]]", "q [[s]]", "p [[s]]"], knobs=knobs,
+            prompt_sr={"mode": "rotate", "rules": ["p => a | a | b"]},
+            matrix={"mode": "sequential", "slots": ["s: x | x | y"]},
+        )  # fmt: skip
+        assert prompts_of(plan) == ["a x", "q x", "a y"]
+        return
+    sweep = {"txt2img.width": [64, 64, 128], "txt2img.negative_prompt": ["m", "m", "n"]}
+    plan = plan_of(["p", "p", "q"], knobs=knobs, mode=mode, sweep=sweep)
+    drawn = [
+        (knobs["prompt"], knobs["negative_prompt"], knobs["width"])
+        for knobs in (variant.config["txt2img"] for variant in plan.variants)
+    ]
+    assert drawn == (
+        [("p", "m", 64), ("p", "m", 64), ("q", "n", 128)]
+        if mode == "sequential"
+        else [("p", "m", 64), ("p", "m", 64), ("q", "m", 128)]
+    )
+    assert plan.warnings == ()
 
 
 def test_rotate_gives_every_prompt_the_next_combination() -> None:
@@ -415,7 +442,43 @@ def test_ten_thousand_variants_of_a_huge_space_leave_memory_flat(mode: str) -> N
     assert peak < 5_000_000
 
 
+def test_a_variant_does_not_carry_the_pack_along() -> None:
+    """A large pack would be copied for each of its variants."""
+    plan = plan_of([f"prompt {number}" for number in range(20_000)])
+    tracemalloc.start()
+    config = plan.variants[-1].config
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert config["txt2img"] == {"prompt": "prompt 19999", "seed": 1}
+    assert peak < 50_000
+
+
 GOLDEN = ["small b 1 20", "tall a 2 20", "small b 2 20", "small c 2 30"]
+
+
+@pytest.mark.parametrize("mode", ["fanout", "rotate", "sequential", "off"])
+def test_a_variant_takes_the_same_steps_whatever_the_size_of_the_pack(mode: str) -> None:
+    """Drawing a file of thousands of prompts must not take its square."""
+
+    def steps_of_a_variant(prompts: int) -> int:
+        texts = [f"{number:05} cats" for number in range(prompts)]
+        variants = plan_of(texts, mode=mode).variants
+        made = [variants[1]]
+        calls = 0
+
+        def count(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            made.append(variants[1])
+        finally:
+            sys.setprofile(None)
+        assert made[0] == made[1]
+        return calls
+
+    assert steps_of_a_variant(1000) == steps_of_a_variant(10)
 
 
 def test_a_plan_is_the_same_for_ever() -> None:
@@ -464,10 +527,12 @@ def test_metadata_is_plain_json() -> None:
         "mode": "fanout",
         "plan_size": 1,
         "full_size": 2,
+        "left_out": 0,
         "seed": 0,
         "warnings": ["kept the first 1 of 2 combinations (randomizer.max_variants = 1)"],
         "axes": [{"name": "txt2img.prompt__colors-cold__", "size": 2}],
         "wildcard_files": plan.wildcard_files,
+        "prompt_files": {},
     }
 
 
@@ -477,3 +542,37 @@ def test_a_variant_outside_the_plan_is_an_index_error() -> None:
     assert isinstance(plan.variants[-2], Variant)
     with pytest.raises(IndexError, match="the plan has no variant 2"):
         plan.variants[2]
+
+
+class TestNegativePromptsInAList:
+    """One negative prompt for each prompt, in order."""
+
+    def test_each_prompt_has_its_own(self) -> None:
+        plan = plan_variants(
+            PipelineConfig.from_mapping(
+                {"txt2img": {"prompt": ["a cat", "a dog"], "negative_prompt": ["fur", "tail"]}}
+            )
+        )
+        assert [
+            (v.config["txt2img"]["prompt"], v.config["txt2img"]["negative_prompt"])
+            for v in plan.variants
+        ] == [("a cat", "fur"), ("a dog", "tail")]
+
+    def test_one_prompt_with_several_is_told_apart_by_them(self) -> None:
+        plan = plan_variants(
+            PipelineConfig.from_mapping(
+                {"txt2img": {"prompt": "a cat", "negative_prompt": ["fur", "tail"]}}
+            )
+        )
+        assert [v.label for v in plan.variants] == [
+            "txt2img.negative_prompt=fur",
+            "txt2img.negative_prompt=tail",
+        ]
+        assert [axis.name for axis in plan.axes] == ["txt2img.negative_prompt"]
+
+    def test_lists_that_do_not_go_together_are_refused_with_both_lengths(self) -> None:
+        with pytest.raises(ConfigError, match=r"has 2 texts and .* has 3") as raised:
+            PipelineConfig.from_mapping(
+                {"txt2img": {"prompt": ["a", "b", "c"], "negative_prompt": ["x", "y"]}}
+            )
+        assert raised.value.faults[0].path == "txt2img.negative_prompt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from dynamicprompts.wildcards import WildcardManager
 from pyparsing import ParseBaseException
 
 from randomizer.small_plans import WILDCARDS, plan_of, prompts_of
+from safelight.config import PipelineConfig
 from safelight.errors import TemplateError
+from safelight.randomizer import plan_variants
 
 PAGE = (Path(__file__).parents[2] / "docs" / "config.md").read_text("utf-8")
 SECTION = PAGE[PAGE.index("### Signs in prompts") : PAGE.index("### What it bounds")]
@@ -23,6 +26,7 @@ DIFFERENCES = [
     if line.startswith("| `")
 ]
 ENDLESS = 60
+CONFIGS = re.findall(r"```toml\n(\[txt2img\].+?)```\n\n[^`]+```text\n(.+?)```", PAGE, re.DOTALL)
 
 
 @pytest.mark.parametrize(("template", "said"), EXAMPLES)
@@ -34,6 +38,22 @@ def test_every_example_comes_to_the_prompts_beside_it(template: str, said: str) 
     for prompt, text in zip(prompts, expected, strict=True):
         either = re.fullmatch(r"(.*)\((\w+) or (\w+)\)", text)
         assert prompt in ([f"{either[1]}{either[n]}" for n in (2, 3)] if either else [text])
+
+
+@pytest.mark.parametrize(("config", "said"), CONFIGS)
+def test_every_config_comes_to_the_texts_below_it(config: str, said: str) -> None:
+    """A line for each variant: its prompt and, where there is one, its negative prompt."""
+    plan = plan_variants(PipelineConfig.from_mapping(tomllib.loads(config)))
+    lines = [re.split(r" {2,}", line) for line in said.splitlines()]
+    drawn = [variant.config["txt2img"] for variant in plan.variants]
+    assert [
+        [stage[knob] for knob in ("prompt", "negative_prompt") if knob in stage] for stage in drawn
+    ] == lines
+
+
+def test_the_page_has_configs_that_are_carried_out() -> None:
+    """The pattern that finds them is not outlived by the page."""
+    assert CONFIGS
 
 
 def test_every_sign_has_an_example() -> None:
@@ -64,6 +84,7 @@ def test_the_table_tells_what_both_make_of_a_template(row: list[str], folder: Pa
     pytest.importorskip("yaml")
     (template,), theirs, ours, why = listed(row[0]), row[1], row[2], row[3]
     assert why
+    assert theirs != ours, "no difference any more"
     if "refused" in ours:
         with pytest.raises(TemplateError):
             plan_of(template, wildcards_dir=str(folder))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -20,6 +22,7 @@ from dynamicprompts.sampling_context import SamplingContext
 from dynamicprompts.wildcards import WildcardManager
 
 from randomizer.small_plans import DATA, WILDCARDS, plan_of, prompts_of
+from randomizer.template_differences import DIFFERENT
 from safelight.errors import TemplateError
 from safelight.randomizer.template_signs import unshielded
 from safelight.randomizer.template_syntax import parse_template
@@ -29,8 +32,10 @@ MORE = json.loads((DATA / "dynamicprompts_more.json").read_text("utf-8"))
 NUMBERS = {"artists/*": {"12345", "5678"}, "*": {"12345", "5678"}}
 """Values that only we read: numbers in a list."""
 MANAGER = WildcardManager(DATA / WILDCARDS)
-TEMPLATES = 3_000
+TEMPLATES = int(os.environ.get("SAFELIGHT_TEMPLATES", "400"))
+"""How many are generated; several thousand find more and take minutes."""
 MOST = 60
+FEW = 20
 
 
 def plain(command: Any) -> Any:
@@ -126,18 +131,54 @@ def test_unknown_wildcards_are_all_named(case: dict[str, Any]) -> None:
         assert not case["missing"]
 
 
+ENGINE_PROMPTS = json.loads((DATA / "engine_prompts.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [prompt for peer in ("a1111", "fooocus", "invokeai") for prompt in ENGINE_PROMPTS[peer]],
+)
+def test_what_engines_read_reaches_them_or_is_told(prompt: str) -> None:
+    """Attention, editing, composition and LoRA tags are the engine's own language."""
+    try:
+        plan = plan_of(prompt)
+    except TemplateError as error:
+        assert "character" in str(error)  # and says how to write what would be read as a template
+    else:
+        assert prompts_of(plan) == [prompt] or plan.warnings
+    assert prompts_of(plan_of(prompt, templates=False)) == [prompt]
+
+
+CASES = {
+    case["template"]: case
+    for case in json.loads((DATA / "dynamicprompts_expand.json").read_text("utf-8"))["cases"]
+}
+ROWS = (Path(__file__).parents[2] / "docs" / "config.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("template", DIFFERENT)
+def test_a_case_that_is_different_here_is_so_for_a_reason(template: str) -> None:
+    """A difference that is none any more goes from the list, and no row loses its cases."""
+    ours = prompts_of(plan_of(template, wildcards_dir=WILDCARDS))
+    assert ours != list(dict.fromkeys(CASES[template]["combinatorial"]))
+    row = DIFFERENT[template].replace("|", r"\|")
+    assert f"| `{row}` |" in ROWS
+
+
 # -- walks over generated templates ---------------------------------------------------------
 
 
 def generated(chance: Random, depth: int = 0) -> str:
     """Return a template of words, choices, counts, weights and wildcards."""
+    variable = chance.choice(["${w}", "${u:v}"])
     kinds: list[Callable[[], str]] = [
         lambda: chance.choice(["red", "blue", "a b", "x", "(y:1.2)", "[z:q:0.5]"]),
         lambda: chance.choice(["__colors-cold__", "__colors-*__", "__shapes__"]),
         lambda: braces(chance, depth),
         lambda: "%{so ... now$$" + braces(chance, depth) + "}",
+        lambda: variable,
     ]
-    weights = ([1, 2, 6, 1], [6, 1, 2, 0], [6, 1, 0, 0])[depth]
+    weights = ([1, 2, 6, 1, 1], [6, 1, 2, 0, 1], [6, 1, 0, 0, 1])[depth]
     parts = [chance.choices(kinds, weights)[0]() for _ in range(chance.choice([1, 1, 2]))]
     return ", ".join(parts)
 
@@ -147,6 +188,13 @@ def braces(chance: Random, depth: int) -> str:
     head = chance.choice(["", "", "", "2$$", "1-2$$ and $$", "0-1$$"])
     weights = [""] if head else ["", "2::", "0.5::"]
     return "{" + head + "|".join(chance.choice(weights) + option for option in options) + "}"
+
+
+def assigned(chance: Random) -> str:
+    """Return a template that says what its variables are."""
+    template = generated(chance)
+    value = chance.choice(["one", "{one|two}", "__colors-cold__"])
+    return f"${{w={value}}}{template}" if "${w}" in template else template
 
 
 def walk(template: str, method: SamplingMethod, most: int) -> Iterator[str]:
@@ -160,7 +208,7 @@ def walk(template: str, method: SamplingMethod, most: int) -> Iterator[str]:
 
 @pytest.mark.parametrize("part", range(4))
 def test_thousands_of_templates_walk_as_in_the_library(part: int) -> None:
-    """Listed: the same prompts in the same order. Drawn: only those, each once. Stepped: likewise.
+    """Listed: the same prompts in the same order. Drawn: only those, by both. Stepped: the same.
 
     Where the library counts a text twice, or steps through choices that it says it cannot, there
     is nothing to compare.
@@ -168,7 +216,7 @@ def test_thousands_of_templates_walk_as_in_the_library(part: int) -> None:
     chance = Random(part)
     compared = {"listed": 0, "drawn": 0, "stepped": 0}
     for _ in range(TEMPLATES // 4):
-        template = generated(chance)
+        template = assigned(chance)
         listed = list(walk(template, SamplingMethod.COMBINATORIAL, MOST + 1))
         if len(listed) > MOST:
             continue
@@ -179,6 +227,8 @@ def test_thousands_of_templates_walk_as_in_the_library(part: int) -> None:
             plan_of(template, mode="random", draws=3, seed=part, wildcards_dir=WILDCARDS)
         )
         assert set(drawn) <= set(every), template
+        if "$$" not in template:  # where a text may come twice in one
+            assert set(walk(template, SamplingMethod.RANDOM, FEW)) <= set(every), template
         compared["drawn"] += 1
         if "%{" not in template and "$$" not in template:
             stepped = plan_of(template, mode="sequential", wildcards_dir=WILDCARDS)

@@ -203,16 +203,6 @@ def test_signs_that_make_no_combinations_are_told_where_they_are_alone(text: str
     assert plan_of(text, mode="random", draws=1, wildcards_dir=WILDCARDS).warnings == ()
 
 
-def test_a_variable_that_never_changes_is_told() -> None:
-    """Whoever wants the drawn value again in a second place writes this, and gets one picture."""
-    plan = plan_of("${v=!{pov|side}}a ${v} shot, again ${v}")
-    assert prompts_of(plan) == ["a pov shot, again pov"]
-    assert plan.warnings[0].startswith(
-        "txt2img.prompt: ${v=!...} has the first of its 2 values in every combination; use [[slots"
-    )
-    assert plan_of("${v=!a}{b|c}${v}").warnings == ()
-
-
 def test_many_values_alike_are_told_in_few_sentences(tmp_path: Path) -> None:
     """A file of thousands must not fill a record."""
     (tmp_path / "w.txt").write_text("".join(f"v{n} # c\n" for n in range(500)), "utf-8")

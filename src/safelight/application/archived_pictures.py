@@ -27,7 +27,7 @@ class ArchivedPictures:
     def find(
         self, identities: Sequence[str], engine: BackendDescription
     ) -> Mapping[str, DrawnBefore]:
-        """Return identity -> the newest variant of that identity.
+        """Return identity -> the newest variant of that identity, of those whose files are there.
 
         Args:
             identities: What is looked for.
@@ -39,9 +39,10 @@ class ArchivedPictures:
         if not identities or not _holds_anything(self._archive.path):
             return {}
         statement = (
-            "SELECT DISTINCT i.identity, r.run_id, r.timestamp FROM images i JOIN runs r"
+            "SELECT i.identity, r.run_id, r.timestamp FROM images i JOIN runs r"
             " USING (run_id) WHERE i.identity IN (SELECT unnest(?)) AND r.backend = ?"
-            " AND (? = '' OR coalesce(r.backend_version, '') IN ('', ?)) ORDER BY r.timestamp"
+            " AND (? = '' OR coalesce(r.backend_version, '') IN ('', ?))"
+            " GROUP BY ALL HAVING count(i.gone) = 0 ORDER BY r.timestamp"
         )
         parameters = [list(identities), engine.name, engine.version, engine.version]
         rows = self._archive.rows(statement, parameters)

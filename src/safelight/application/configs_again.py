@@ -99,14 +99,19 @@ def with_whole_paths(
                 return str(place.resolve()) if place.exists() else value
         return value
 
+    def settings(prefix: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            k: settings(f"{prefix}{k}.", v) if isinstance(v, Mapping)
+            else whole(v) if f"{prefix}{k}" in FILE_SETTINGS else v
+            for k, v in table.items()
+        }  # fmt: skip
+
     whole_config: dict[str, Any] = dict(config)
     for stage in STAGES:
         if isinstance(own := whole_config.get(stage), Mapping):
             whole_config[stage] = {k: whole(v) if k in FILE_KNOBS else v for k, v in own.items()}
     if isinstance(randomizer := whole_config.get("randomizer"), Mapping):
-        whole_config["randomizer"] = {
-            k: whole(v) if f"randomizer.{k}" in FILE_SETTINGS else v for k, v in randomizer.items()
-        }
+        whole_config["randomizer"] = settings("randomizer.", randomizer)
     if isinstance(backend := whole_config.get("backend"), Mapping):
         whole_config["backend"] = {k: v if k == "name" else whole(v) for k, v in backend.items()}
     return whole_config

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from safelight.application.config_text import toml_text
 from safelight.errors import PlanError, UnknownSettingError
-from safelight.learning.evidence.findings import Effects
+from safelight.learning.evidence.findings import ChosenParents, Effects
+from safelight.learning.evidence.rank_agreement import ScorerComparison
+from safelight.learning.plans.kinds import Kind, kinds_of
 from safelight.learning.plans.suggested import Suggestion, Suggestions
 
 if TYPE_CHECKING:
@@ -42,9 +44,12 @@ class EffectsAnswer:
         ignored: Settings that were left out, because somebody said that they cannot matter.
         unknown: Settings that were to be left out and are not there.
         models: Of which there are rated pictures, the most rated first.
-        model: For which settings are suggested; empty when there is none.
+        model: For which settings are suggested; empty for any of them.
         suggestions: What to try next with it; None when nothing is known of it.
         configs: Each suggestion as a config, the same that the command line writes.
+        kinds: Kinds of pictures for which something else is good.
+        scorers: What scorers say beside people of the same pictures.
+        parents: Which settings' pictures were gone on with; None where none was.
     """
 
     effects: Effects
@@ -56,6 +61,9 @@ class EffectsAnswer:
     model: str
     suggestions: Suggestions | None
     configs: tuple[str, ...]
+    kinds: tuple[Kind, ...] = ()
+    scorers: tuple[ScorerComparison, ...] = ()
+    parents: ChosenParents | None = None
 
 
 def effects_answer(
@@ -72,14 +80,16 @@ def effects_answer(
         archive: Whose pictures and ratings.
         models: Of which there are rated pictures, the most rated first.
         condition: In the filter language.
-        model: For which to suggest settings; the most rated one when it is none of *models*.
+        model: For which to suggest settings; any of them when it is none of *models*.
         ignored: Settings that do not count, because they cannot change pixels.
 
     Raises:
         FilterError: The condition cannot be read.
         ArchiveError: The archive cannot answer.
     """
+    from safelight.application.chosen_parents import chosen_parents
     from safelight.application.rated_pictures import rated_trials
+    from safelight.application.scorer_comparison import compare_scorers
     from safelight.application.suggestions import find_evidence
     from safelight.learning.evidence.effects import find_effects
     from safelight.learning.plans.suggest import suggest
@@ -91,20 +101,23 @@ def effects_answer(
         unknown = error.names
         ignored = tuple(name for name in ignored if name not in unknown)
         _, trials, rated_by = rated_trials(archive, condition, (), ignored)
-    model = model if model in models else (models[0] if models else "")
+    model = model if model in models else ""
     suggestions, configs = None, tuple[str, ...]()
-    if model and len(trials):
+    if models and len(trials):
         with suppress(PlanError):  # none of the pictures that meet the filter has this model
-            evidence = find_evidence(archive, model=model, condition=condition)
+            evidence = find_evidence(archive, model=model or None, condition=condition)
             suggestions = suggest(evidence.trials, _SUGGESTIONS)
             configs = tuple(
                 _config_of(evidence, suggestions, suggestion)
                 for suggestion in suggestions.suggestions
             )
+    effects = find_effects(trials)
+    parents = chosen_parents(archive, condition)
     return EffectsAnswer(
-        effects=find_effects(trials), rated_by=rated_by, spans=spans_of(trials), ignored=ignored,
+        effects=effects, rated_by=rated_by, spans=spans_of(trials), ignored=ignored,
         unknown=unknown, models=tuple(models), model=model, suggestions=suggestions,
-        configs=configs,
+        configs=configs, kinds=kinds_of(effects), scorers=compare_scorers(archive, condition),
+        parents=parents if parents.chosen else None,
     )  # fmt: skip
 
 
@@ -126,7 +139,7 @@ def spans_of(trials: Trials) -> dict[str, dict[str, tuple[float, float]]]:
 
 
 def _config_of(evidence: Evidence, result: Suggestions, suggestion: Suggestion) -> str:
-    from safelight.application.suggestions import suggestion_config
+    from safelight.application.suggestion_config import suggestion_config
 
     config = suggestion_config(
         evidence, [suggestion.setting], result.fixed, (), _SEEDS, name="suggested"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from safelight.backends.engine_server import EngineServer
-from safelight.errors import BackendError, BackendUnavailable
+from safelight.errors import BackendError, BackendLoginRefused, BackendUnavailable
 
 __all__ = ["engine_at"]
 
@@ -30,11 +30,9 @@ def engine_at(url: str, options: Mapping[str, Any]) -> str:
         for name, path in _TELLTALES.items():
             try:
                 server.json(server.ask("GET", path))
-            except BackendUnavailable:
+            except (BackendUnavailable, BackendLoginRefused):
                 raise
-            except BackendError as error:
-                if "401" in str(error):
-                    raise
+            except BackendError:
                 continue
             return name
     finally:

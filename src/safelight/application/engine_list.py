@@ -168,6 +168,16 @@ class EngineList:
             f" if it is yours: safelight engines add NAME {next(iter(sorted(addresses)), 'URL')}",
         )])  # fmt: skip
 
+    def at(self, url: str, backend: str) -> ListedEngine | None:
+        """Return the engine of the list that is at *url* alone; None when there is none.
+
+        Raises:
+            ConfigError: The list is at fault.
+        """
+        here = _addresses({"url": url})
+        found = (e for e in self.read().values() if (e.backend, e.addresses) == (backend, here))
+        return next(found, None) if here else None
+
     # -- changes -------------------------------------------------------------------------
 
     def add(self, name: str, url: str, backend: str) -> ListedEngine:

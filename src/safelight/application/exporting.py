@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
+from safelight.archive.grids import grid_files
 from safelight.archive_layout import picture_file
 from safelight.durable_file import (
     NotRegularFile,
@@ -137,10 +138,10 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
         OSError: One cannot be written.
     """
     written = left = 0
-    columns = ["path", "stars", "rejected"]
+    columns = ["path", "stars", "rejected", "gone"]
     for row in archive.query(condition, columns=columns, limit=None).dicts():
         packet = xmp_packet(row["stars"], rejected=bool(row["rejected"]))
-        if row["path"] is None or packet is None:
+        if row["path"] is None or row["gone"] or packet is None:
             continue
         picture = picture_file(archive.path, row["path"])
         sidecar = picture.with_name(f"{picture.name}.xmp")
@@ -161,9 +162,11 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
 
 
 def _pictures(archive: Archive, condition: str) -> Iterator[RatedPicture]:
-    columns = ["sha256", "pixel_sha256", "path", "prompt", "width", "height"]
+    grids = grid_files(archive)
+    columns = ["sha256", "pixel_sha256", "path", "prompt", "width", "height", "gone"]
     for row in archive.query(condition, columns=columns, limit=None).dicts():
-        if row["path"] is None:
+        # In the place of a picture that is gone another one may lie.
+        if row["path"] is None or row["gone"] or row["sha256"] in grids:
             continue
         yield RatedPicture(
             identity=Identity(sha256=row["sha256"], pixel_sha256=row["pixel_sha256"]),

@@ -59,7 +59,7 @@ def rate_by_fidelity(
     """
     from safelight.backends.bundled.fidelity import FidelityScorer
 
-    columns = ["sha256", "pixel_sha256", "path", "prompt"]
+    columns = ["sha256", "pixel_sha256", "path", "prompt", "gone"]
     outcomes: Counter[str] = Counter()
     rows = list(archive.query(condition, columns=columns, limit=None).dicts())
     scorer = FidelityScorer()
@@ -91,6 +91,8 @@ def _event(
 
     assert isinstance(scorer, FidelityScorer)
     try:
+        if row["gone"]:
+            raise FileNotFoundError("another picture may lie in its place")
         image = read_regular_file(picture_file(archive.path, row["path"] or ""))
         fidelity = scorer.score(image, row["prompt"] or "")
     except OSError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from safelight.application.discarding import settle_trash
 from safelight.archive import Archive, Fault
 from safelight.archive.recovery import Recovery, recover_archive, set_pictures_aside
 from safelight.archive.transfer import Carried
@@ -53,8 +54,10 @@ def mend(
 
     Raises:
         ArchiveError: Something cannot be read or written.
-        StorageError: The same of the imports' log.
+        StorageError: The same of the imports' log, or the trash.
+        RequestError: Somebody is moving pictures.
     """
+    settle_trash(archive)
     with archive.writer() as writer:
         interrupted = [record.run_id for record in recover_interrupted_runs(archive.path, writer)]
     done = recover_archive(archive)

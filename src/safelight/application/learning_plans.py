@@ -30,6 +30,7 @@ from safelight.value_ranges import distinct
 from safelight.varied_names import first_drawing, plain_name
 
 __all__ = [
+    "FEWEST_PROMPTS",
     "Combination",
     "Combinations",
     "cost_of",
@@ -37,7 +38,12 @@ __all__ = [
     "learning_config",
     "learning_plan",
     "plan_timings",
+    "scope_of_plan",
 ]
+
+FEWEST_PROMPTS = 6
+"""Prompts from which on an effect is told of prompts in general, not of these alone."""
+
 
 _MOST_LOOKED_AT = 2000
 _MOST_TIMED = 100_000
@@ -52,8 +58,8 @@ def learning_plan(
     *,
     design: Design | None = None,
     runs: int | None = None,
-    prompts: int = 4,
-    seeds: int = 2,
+    prompts: int = FEWEST_PROMPTS,
+    seeds: int | None = None,
 ) -> LearningPlan:
     """Return the plan that varies *knobs*, with the config's own prompts and seeds for all.
 
@@ -65,7 +71,8 @@ def learning_plan(
         design: Which combinations; None chooses by how many there are.
         runs: How many combinations.
         prompts: Most prompts; those of the config, drawn where they have wildcards.
-        seeds: Pictures of each combination and prompt.
+        seeds: Pictures of each combination and prompt; None is 1 where there are six prompts or
+            more, else 2.
 
     Raises:
         ConfigError: A knob cannot be varied; all that is wrong is told.
@@ -78,16 +85,16 @@ def learning_plan(
     if design is None:
         size = grid_size({v.path: v.values for v in variables})
         design = "lhs" if runs else "grid" if size <= _GRID or len(variables) == 1 else "factorial"
+    varied = any(variable.name == "prompt" for variable in variables)
+    texts = () if varied else _prompts(job, variants, prompts)
     seed = next((stages[s].get("seed", -1) for s in stages if s != "upscale"), -1)
     return LearningPlan.designed(
         stages,
         variables,
         design=design,
         runs=runs,
-        prompts=(
-            () if any(v.name == "prompt" for v in variables) else _prompts(job, variants, prompts)
-        ),
-        images_per_value=seeds,
+        prompts=texts,
+        images_per_value=seeds or (1 if len(texts) >= FEWEST_PROMPTS else 2),
         first_seed=seed if isinstance(seed, int) and seed >= 0 else 1,
     )
 
@@ -103,10 +110,24 @@ def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> lis
     randomizer = job.config.randomizer
     if randomizer.mode == "off":
         return variables
-    if randomizer.settings:
+    for source in ("settings", "sub_sweeps"):
+        if getattr(randomizer, source):
+            raise ConfigError(
+                f"[[randomizer.{source}]] of the config cannot be crossed with --knob: leave it"
+                " out, or name its values with --knob"
+            )
+    if randomizer.exclude:
         raise ConfigError(
-            "[[randomizer.settings]] of the config cannot be crossed with --knob: leave it out, or"
-            " name its values with --knob"
+            "[[randomizer.exclude]] of the config has no effect beside --knob, which chooses its"
+            " own combinations: leave it out"
+        )
+    first = f"{first_drawing(stages)}.prompt"
+    read = job.plan.prompt_file
+    others = [] if read is None else [name for name in read.knobs if name != first]
+    if read is not None and others:
+        raise ConfigError(
+            f"the rows of {read.file} set {', '.join(others[:5])}, which cannot be crossed with"
+            " --knob: leave these columns out"
         )
     named = {other.path for other in variables}
     for path, values in randomizer.sweep.items():
@@ -139,9 +160,13 @@ def _plan_of_texts(job: Job) -> RandomizerPlanResult:
     """
     randomizer = job.config.randomizer
     sweep = {path: values for path, values in randomizer.sweep.items() if not lora_of(path, "")}
-    if len(sweep) == len(randomizer.sweep) and not randomizer.settings:
+    together = (*randomizer.settings, *randomizer.sub_sweeps)
+    if len(sweep) == len(randomizer.sweep) and not together:
         return job.plan
-    texts = replace(job.config, randomizer=replace(randomizer, sweep=sweep, settings=()))
+    texts = replace(
+        job.config,
+        randomizer=replace(randomizer, sweep=sweep, settings=(), sub_sweeps=(), exclude=()),
+    )
     return plan_variants(texts, job.seed)
 
 
@@ -235,6 +260,20 @@ def describe_plan(plan: LearningPlan) -> str:
         f"{plan.size:,} combinations of {varied}, each with {prompts} prompt"
         f"{'' if prompts == 1 else 's'} and {plan.images_per_value} seed"
         f"{'' if plan.images_per_value == 1 else 's'}"
+    )
+
+
+def scope_of_plan(plan: LearningPlan) -> str:
+    """Return for what the answer of *plan* holds, if not for prompts in general; else nothing."""
+    prompts = max(
+        [1, len(plan.prompts), *(len(v.values) for v in plan.variables if v.name == "prompt")]
+    )
+    if prompts >= FEWEST_PROMPTS:
+        return ""
+    which = "this prompt" if prompts == 1 else f"these {prompts} prompts"
+    return (
+        f"with fewer than {FEWEST_PROMPTS} prompts the answer is for {which}; --prompts takes more,"
+        " where the config has them"
     )
 
 

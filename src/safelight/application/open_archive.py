@@ -13,12 +13,18 @@ from safelight.errors import RequestError
 
 if TYPE_CHECKING:
     from safelight.application.engine_list import EngineList
+    from safelight.application.failed_settings import FailedSettings
+    from safelight.application.scorers import Scorer
+    from safelight.application.scoring import Scored
+    from safelight.application.suggested_kinds import OfKind
+    from safelight.application.suggestions import Evidence
     from safelight.archive.transfer import Carried
     from safelight.archive.verification import Verification
     from safelight.config import PipelineConfig
     from safelight.imports.folder_import import ImportSummary
     from safelight.learning import LearningRecord
     from safelight.learning.evidence.effects import Effects
+    from safelight.learning.evidence.findings import ChosenParents
     from safelight.learning.plans.suggest import Suggestions
     from safelight.learning.ratings import Identity, RatingEvent
     from safelight.pipeline import CancelToken, ProgressCallback, RunResult
@@ -33,14 +39,18 @@ class Suggested:
     Attributes:
         suggestions: Each with its evidence, and what is known to be best.
         config: As ``PipelineConfig.from_mapping`` reads it.
-        model: They are for this model.
+        model: They are for this model; empty where several were rated: each names its own.
         rated_by: Whose ratings they rest on, in words.
+        depends: What depends on the kind of pictures, sentences.
+        kinds: What to try for each kind, where that was asked for; *config* then draws these.
     """
 
     suggestions: Suggestions
     config: Mapping[str, Any]
     model: str
     rated_by: str
+    depends: tuple[str, ...] = ()
+    kinds: tuple[OfKind, ...] = ()
 
     def toml(self) -> str:
         """Return the config as text."""
@@ -98,6 +108,29 @@ class OpenArchive:
             ArchiveError: The archive cannot answer.
         """
         return self.archive.query(condition, view=view, columns=columns, sort=sort, limit=limit)
+
+    def score(
+        self, scorer: str | Scorer, condition: str = "", *, batch: int = 16, again: bool = False
+    ) -> Scored:
+        """Have *scorer* give a number to the pictures that meet *condition* and have none of it.
+
+        Args:
+            scorer: The name of an installed one, or any object that is one (docs/scorers.md).
+            condition: In the filter language.
+            batch: Pictures that it is handed at once.
+            again: Score also those that have a number of its version.
+
+        Raises:
+            ScorerError: There is no such scorer, or it answers what is no answer.
+            FilterError: The condition cannot be read.
+            ArchiveError: The archive cannot answer.
+            StorageError: Numbers could not be written; those before are there.
+        """
+        from safelight.application.scorers import create_scorer
+        from safelight.application.scoring import score_pictures
+
+        chosen = create_scorer(scorer) if isinstance(scorer, str) else scorer
+        return score_pictures(self.archive, chosen, condition, batch=batch, again=again)
 
     def sql(self, statement: str) -> Answer:
         """Return what one SELECT over the views gives.
@@ -234,6 +267,32 @@ class OpenArchive:
         effects = find_effects(trials)
         return only_knobs(effects, knobs) if knobs else effects
 
+    def failures(self) -> FailedSettings:
+        """Return which settings fail: the share of variants, by knob and value, with n.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
+        from safelight.application.failed_settings import failed_settings
+
+        return failed_settings(self.archive)
+
+    def parents(self, condition: str = "") -> ChosenParents:
+        """Return which settings' pictures later ones were made from: shares, with n.
+
+        A weak sign, which is never mixed into ratings.
+
+        Args:
+            condition: Only pictures that meet this.
+
+        Raises:
+            FilterError: The condition cannot be read.
+            ArchiveError: The archive cannot answer.
+        """
+        from safelight.application.chosen_parents import chosen_parents
+
+        return chosen_parents(self.archive, condition)
+
     def suggest(
         self,
         model: str | None = None,
@@ -245,11 +304,12 @@ class OpenArchive:
         seeds: int = 2,
         knobs: Sequence[str] = (),
         raters: Sequence[str] = (),
+        kinds: bool = False,
     ) -> Suggested:
         """Return settings worth drawing, each with its evidence; nothing is drawn.
 
         Args:
-            model: For which; the only one that was rated when None.
+            model: For which; any of those that were rated when None, each suggestion its own.
             count: How many.
             lora: Learn only from pictures with this one; its weight is a knob.
             condition: Learn only from pictures that meet this.
@@ -257,28 +317,27 @@ class OpenArchive:
             seeds: Pictures of every setting and prompt.
             knobs: ``name=values`` texts: vary these between these values.
             raters: Only ratings by these.
+            kinds: Suggest also for each kind of pictures for which something else is good.
 
         Raises:
-            PlanError: Several models were rated and none is named, or there is none of that name.
+            PlanError: There is no model of that name.
         """
-        from safelight.application.suggestions import (
-            find_evidence,
-            knob_to_vary,
-            suggestion_config,
-        )
-        from safelight.learning.plans.suggest import suggest
+        from safelight.application.suggested_kinds import suggested
+        from safelight.application.suggestions import find_evidence, knob_to_vary
 
-        evidence = find_evidence(
-            self.archive, model=model, lora=lora, condition=condition, raters=raters
-        )
-        result = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
-        settings = [suggestion.setting for suggestion in result.suggestions]
+        def evidence_for(those: str) -> Evidence:
+            return find_evidence(
+                self.archive, model=model, lora=lora, condition=those, raters=raters
+            )
+
+        evidence = evidence_for(condition)
+        vary = [knob_to_vary(text) for text in knobs]
+        found = suggested(evidence, evidence_for, count, vary, kinds=kinds)
         return Suggested(
-            suggestions=result,
-            config=suggestion_config(evidence, settings, result.fixed, prompts, seeds),
-            model=evidence.model,
-            rated_by=evidence.rated_by,
-        )
+            suggestions=found.suggestions, config=found.config(evidence, prompts, seeds),
+            model=evidence.model, rated_by=evidence.rated_by, depends=found.depends,
+            kinds=found.kinds,
+        )  # fmt: skip
 
     # -- keeping ---------------------------------------------------------------------------
 

@@ -107,8 +107,10 @@ def _short(fault: ConfigFault) -> ConfigFault:
 
 
 def _file_faults(config: PipelineConfig, files: AllowedFiles) -> Iterator[ConfigFault]:
-    """Yield a fault for every picture and every folder of wildcards that may not be named."""
-    for path, name in config.named_pictures():
+    """Yield a fault for every picture, file of prompts and folder that may not be named."""
+    prompts = config.randomizer.prompts
+    named = [("randomizer.prompts.file", prompts.file)] if prompts is not None else []
+    for path, name in (*config.named_pictures(), *named):
         try:
             files.open(name, config.folder).close()
         except FileRefused as error:

@@ -6,12 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from safelight.application.people_kinds import people_kinds
 from safelight.archive import Archive
 from safelight.errors import RequestError, UnknownSettingError
 from safelight.knobs import did_you_mean
 from safelight.learning.evidence.scores import ImageScores, fit_scores, is_automatic
 from safelight.learning.evidence.trials import TRIAL_COLUMNS, Trials, join_trials
-from safelight.learning.ratings.rating_event import Identity, RatingEvent
+from safelight.learning.ratings.rating_event import (
+    PART_OF_MANY,
+    SAME,
+    SCORE,
+    Identity,
+    RatingEvent,
+)
 from safelight.recorded_settings import EARLIER, EXTRA, LORA, Setting, comparable_name
 
 if TYPE_CHECKING:
@@ -38,18 +45,19 @@ def rated_trials(
         FilterError: The condition cannot be read.
         ArchiveError: The archive cannot answer.
     """
-    asked = (*TRIAL_COLUMNS, "run_id", "place")
+    asked = (*TRIAL_COLUMNS, "image_sha256", "run_id", "place")
     answer = archive.query(condition, columns=asked, sort="timestamp", limit=None)
     columns: dict[str, Sequence[Any]] = dict.fromkeys(answer.columns, ())
     if answer.rows:
         columns = dict(zip(answer.columns, zip(*answer.rows, strict=True), strict=True))
-    known = (
-        Identity(sha256=a, pixel_sha256=b)
-        for a, b in zip(columns["sha256"], columns["pixel_sha256"], strict=True)
-    )
-    events, rated_by = whose(archive.ratings().events(), raters)
+    images = columns.pop("image_sha256")
+    digests = zip(columns["sha256"], columns["pixel_sha256"], images, strict=True)
+    known = (Identity(sha256=a, pixel_sha256=b, image_sha256=c) for a, b, c in digests)
+    every = archive.ratings().events()
+    events, rated_by = whose(every, raters)
     scores = fit_scores(events, known)
-    keys = list(zip(columns.pop("run_id"), columns.pop("place"), strict=True))
+    kinds = people_kinds(archive, every, {**columns, "image_sha256": images}, scores)
+    keys = list(zip(columns["run_id"], columns.pop("place"), strict=True))
     settings = rated_settings(archive, keys, columns, scores)
     there = {comparable_name(name) for name in settings}
     unknown = tuple(name for name in ignored if comparable_name(name) not in there)
@@ -61,7 +69,16 @@ def rated_trials(
         )
     passed_over = {comparable_name(name) for name in ignored}
     settings = {n: rows for n, rows in settings.items() if comparable_name(n) not in passed_over}
-    return scores, join_trials(columns, scores, settings), rated_by
+    if condition.strip():
+        columns["run_id"] = _whole_runs(archive, columns["run_id"], scores)
+    return scores, join_trials(columns, scores, settings, kinds), rated_by
+
+
+def _whole_runs(archive: Archive, runs: Sequence[Any], scores: ImageScores) -> list[Any]:
+    """Return *runs*, None for those of which a filter may have left out what nobody rated."""
+    every = archive.query(columns=("run_id", "sha256", "pixel_sha256"), limit=None).rows
+    open_ones = {run for run, *pair in every if scores.place(*pair) is None}
+    return [None if run in open_ones else run for run in runs]
 
 
 def rated_settings(
@@ -104,8 +121,9 @@ def whose(
     Raises:
         RequestError: Nobody of that name rated, or people are to be mixed with programs.
     """
-    undone = [event for event in events if event.kind == "undo"]
-    judgements = [event for event in events if event.kind not in ("undo", "note", "tags")]
+    beside = [event for event in events if event.kind in ("undo", SAME, PART_OF_MANY)]
+    silent = ("undo", SAME, PART_OF_MANY, SCORE, "note", "tags", "albums")
+    judgements = [event for event in events if event.statement not in silent]
     people = [event for event in judgements if not is_automatic(event)]
     if raters:
         known = {event.rater for event in judgements}
@@ -130,7 +148,7 @@ def whose(
         rated_by = " and ".join(name or "one without a name" for name in names) or "nobody"
     else:
         rated_by = f"{count:,} people"
-    return [*chosen, *undone], rated_by
+    return [*chosen, *beside], rated_by
 
 
 def only_knobs(effects: Effects, knobs: Iterable[str]) -> Effects:

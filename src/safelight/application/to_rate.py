@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from safelight.archive import Archive
+from safelight.archive.grids import grid_files
 from safelight.archive_layout import picture_file
 from safelight.errors import ArchiveError, RequestError
 from safelight.knobs import COMPARED, STAGES
@@ -20,7 +21,7 @@ __all__ = ["POOL_COLUMNS", "NothingToRate", "Row", "identity_of", "next_to_rate"
 Row = Mapping[str, Any]
 
 _KNOBS = ("sha256", "pixel_sha256", "stage", *COMPARED)
-POOL_COLUMNS = (*_KNOBS, "path", "parent", "run_id", "variant")
+POOL_COLUMNS = (*_KNOBS, "path", "gone", "parent", "run_id", "variant")
 """Columns of the view ``images`` that are known of each picture."""
 
 _WINDOWS = 6
@@ -46,7 +47,7 @@ def next_to_rate(
     """Return sets of pictures whose rating would teach most, in an order that tells nothing.
 
     Pictures whose files are gone do not come, nor those that *rater* has judged, nor earlier
-    stages of what came further.
+    stages of what came further, nor grids of several pictures.
 
     Args:
         archive: Whose pictures.
@@ -68,7 +69,11 @@ def next_to_rate(
     if together not in (1, 2, _FOUR):
         raise RequestError(f"together must be 1, 2 or {_FOUR}, got {together!r}")
     chance = random.Random(seed)
-    rows = _results([row for row in _looked_at(archive, condition, most, chance) if row["path"]])
+    grids = grid_files(archive)
+    looked_at = _looked_at(archive, condition, most, chance)
+    # In the place of a picture that is gone another one may lie.
+    there = (row for row in looked_at if row["path"] and not row["gone"])
+    rows = _results([row for row in there if row["sha256"] not in grids])
     if not rows:
         raise NothingToRate(
             f"there is no picture to rate in {archive.path}"
@@ -76,7 +81,10 @@ def next_to_rate(
         )
     judgements = [event for event in events if not is_automatic(event)]
     known = Pictures(
-        [*map(identity_of, rows), *(identity for event in judgements for identity in _seen(event))]
+        [
+            *map(identity_of, rows),
+            *(identity for event in judgements for identity in event.pictures),
+        ]
     )
     # The same picture may lie in several runs; one of them is enough. Pixels alone do not tell:
     # those of imported pictures are not known.
@@ -86,7 +94,7 @@ def next_to_rate(
     judged, compared = set[int](), set[frozenset[int]]()
     for event in events_in_force(judgements):
         if event.rater == rater:
-            places = {place_of.get(known.key(identity), -1) for identity in _seen(event)} - {-1}
+            places = {place_of.get(known.key(identity), -1) for identity in event.pictures} - {-1}
             if event.kind in ("stars", "reject") and event.value:
                 judged |= places
             elif event.kind == "pick":
@@ -170,10 +178,6 @@ def _results(rows: Sequence[Row]) -> list[Row]:
 
 def _stage(row: Row) -> int:
     return STAGES.index(row["stage"]) if row["stage"] in STAGES else 0
-
-
-def _seen(event: RatingEvent) -> tuple[Identity, ...]:
-    return event.shown if event.image is None else (event.image,)
 
 
 def _is_there(archive: Archive, row: Row) -> bool:

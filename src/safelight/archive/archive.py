@@ -14,13 +14,14 @@ import itertools
 import logging
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.archive.columns import INTERNAL, LORAS, RATINGS, TABLES, Batch
-from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.chosen_pictures import ChosenPictures, chosen_pictures
+from safelight.archive.columns import INTERNAL, LORAS, PLACED, RATINGS, TABLES, Batch
 from safelight.archive.loose_records import (
     loose_batch,
     loose_documents,
@@ -42,13 +43,14 @@ from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
 from safelight.archive.run_copies import comparable_content, that_count
 from safelight.archive.search import KEYS, Search, fetched_rows
-from safelight.archive.views import VIEWS, Views, quoted_name
+from safelight.archive.views import VIEWS, Views, quoted_name, selection
 from safelight.archive_layout import (
     imports_folder,
     packs_folder,
     ratings_folder,
     records_folder,
 )
+from safelight.durable_file import make_folder, write_new_file
 from safelight.errors import (
     ArchiveError,
     FilterError,
@@ -56,13 +58,23 @@ from safelight.errors import (
     RequestError,
     StorageError,
 )
+from safelight.filters import SCORED, Filter, compile_filter
 from safelight.knobs import STAGES, did_you_mean, knob_of_extra
 from safelight.learning.learning_record import (
     LearningRecord,
     LearningRecordWriter,
     read_document,
+    record_stem,
 )
-from safelight.learning.ratings import Rating, RatingStore, current_ratings
+from safelight.learning.ratings import (
+    PictureScore,
+    PictureScores,
+    Rating,
+    RatingEvent,
+    RatingStore,
+    current_ratings,
+    picture_scores,
+)
 from safelight.recorded_settings import EXTRA, LORA, MOST_EXACT, comparable_name
 
 if TYPE_CHECKING:
@@ -161,10 +173,11 @@ class Answer:
         for place, column in enumerate(self.columns):
             table[column] = np.empty(len(self.rows), object)
             table[column][:] = [row[place] for row in self.rows]
-        kinds = {**LORAS, **TABLES["settings"], **TABLES["runs"], **TABLES["images"], **RATINGS}
+        kinds = {**LORAS, **TABLES["settings"], **TABLES["runs"], **columns_of_view("images")}
         casts = ", ".join(
-            f"CAST({quoted_name(name)} AS {kinds.get(name, 'VARCHAR')}) AS {quoted_name(name)}"
+            f"CAST({quoted_name(name)} AS {kinds.get(name, kind)}) AS {quoted_name(name)}"
             for name in self.columns
+            for kind in ["DOUBLE" if name.startswith(SCORED) else "VARCHAR"]
         )
         with duckdb.connect() as connection:
             connection.register("given", table)
@@ -196,17 +209,19 @@ class _Sources:
         loose: Records that are in no table of a pack.
         ratings: What people say.
         places: Where pictures lie that were met elsewhere.
+        scores: What scorers say.
     """
 
     packs: Sequence[Pack]
     loose: Batch
     ratings: Sequence[Rating]
     places: Mapping[str, str]
+    scores: Sequence[PictureScore]
 
     def views(self, connection: duckdb.DuckDBPyConnection) -> Views:
         """Return the views over them."""
         packs = [pack for pack in self.packs if pack.tables is not None]
-        return Views(connection, packs, self.loose, self.ratings, self.places)
+        return Views(connection, packs, self.loose, self.ratings, self.places, self.scores)
 
 
 class Archive:
@@ -244,9 +259,10 @@ class Archive:
         Args:
             condition: In the filter language (``docs/archive.md``); empty is everything.
             view: ``images``, ``runs``, ``loras`` or ``settings``.
-            columns: Which to return; all when none is named. Of ``images`` also ``extra.NAME``
-                and ``lora.NAME``.
-            sort: A column, with ``-`` before it from the largest down.
+            columns: Which to return; all when none is named. Of ``images`` also ``extra.NAME``,
+                ``lora.NAME`` and ``score.NAME``.
+            sort: A column, of ``images`` also ``score.NAME``, with ``-`` before it from the
+                largest down.
             limit: Most rows of a page; None for all.
             after: ``Answer.after`` of the page before.
 
@@ -256,7 +272,9 @@ class Archive:
         """
         known = columns_of_view(view)
         name, down = sort.removeprefix("-"), sort.startswith("-")
-        settings = [c for c in columns if view == "images" and c.startswith((EXTRA, LORA))]
+        if view == "images" and name.startswith(SCORED):
+            known = {**known, name: "DOUBLE"}
+        settings = [c for c in columns if view == "images" and c.startswith((EXTRA, LORA, SCORED))]
         if settings:
             knobs = {
                 name: knob
@@ -323,6 +341,13 @@ class Archive:
                 exact = number is not None and abs(number) < MOST_EXACT
                 own = settings_of.setdefault((run_id, place), {})
                 own[own_name] = number if exact else text
+        if any(name.startswith(SCORED) for name in settings):
+            for run_id, place, name, number in self.rows(
+                "SELECT run_id, place, name, number FROM scores"
+                " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
+                [sorted({row["run_id"] for row in rows})], rated=False, scored=True,
+            ):  # fmt: skip
+                settings_of.setdefault((run_id, place), {})[comparable_name(SCORED + name)] = number
         kept = []
         for row in rows:
             own = settings_of.get((row["run_id"], row["place"]), {})
@@ -354,10 +379,48 @@ class Archive:
                 order=order, down=down, page=page, after=after,
             ).rows(columns, limit)  # fmt: skip
 
-        return self.asked(search, rated=rated)
+        scored = bool(wanted.scorers) or order[0].startswith(SCORED)
+        return self.asked(search, rated=rated, scored=scored)
+
+    def chosen(self, condition: str) -> ChosenPictures:
+        """Return all pictures that meet *condition*, as one value.
+
+        Raises:
+            FilterError: The condition cannot be read.
+            ArchiveError: The archive cannot answer.
+        """
+        known = columns_of_view("images")
+        wanted = compile_filter(condition, known)
+
+        def choose(connection: duckdb.DuckDBPyConnection, views: Views) -> ChosenPictures:
+            views.show()
+            asked = selection(wanted, reuse=views.reuse, once="images", every="run_images")
+            return chosen_pictures(connection, asked)
+
+        rated = bool(RATINGS.keys() & wanted.columns)
+        return self.asked(choose, rated=rated, scored=bool(wanted.scorers))
+
+    def names_said(self, column: str, between: str) -> dict[str, int]:
+        """Return each name in *column* of ratings -> how many pictures that are not discarded.
+
+        Args:
+            column: ``tags`` or ``album``.
+            between: What stands between names there.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
+        rows = self._rows_now(
+            f"SELECT {quoted_name(column)}, count(*) FILTER (discarded IS NULL) FROM images"
+            f" WHERE {quoted_name(column)} IS NOT NULL GROUP BY 1"
+        )
+        return _each_name(rows, between)
+
+    def _rows_now(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.rows(statement)
 
     def sql(self, statement: str) -> Answer:
-        """Return what one SELECT over the views (:data:`.views.VIEWS`) gives.
+        """Return what one SELECT over the views (:data:`.views.VIEWS`, and ``scores``) gives.
 
         It reads nothing but this archive, and changes nothing.
 
@@ -378,10 +441,15 @@ class Archive:
             columns = tuple(entry[0] for entry in connection.description or ())
             return Answer(columns=columns, rows=tuple(rows), left_out=self.left_out())
 
-        return self.asked(select, rated=True)
+        return self.asked(select, rated=True, scored="scores" in statement.lower())
 
     def rows(
-        self, statement: str, parameters: Sequence[Any] = (), *, rated: bool = True
+        self,
+        statement: str,
+        parameters: Sequence[Any] = (),
+        *,
+        rated: bool = True,
+        scored: bool = False,
     ) -> list[tuple[Any, ...]]:
         """Return the rows of one SELECT of our own over the views.
 
@@ -389,6 +457,7 @@ class Archive:
             statement: The SELECT.
             parameters: Its values.
             rated: Whether it asks for ratings; all of them are read for it.
+            scored: Whether it asks for numbers of scorers, likewise.
 
         Raises:
             ArchiveError: It fails.
@@ -398,7 +467,7 @@ class Archive:
             views.show()
             return fetched_rows(connection, statement, parameters)
 
-        return self.asked(select, rated=rated)
+        return self.asked(select, rated=rated, scored=scored)
 
     def record(self, run_id: str) -> LearningRecord:
         """Return the record of the run whose id begins with *run_id*, of the newest for ``last``.
@@ -407,7 +476,9 @@ class Archive:
             ArchiveError: There is none, or more than one, or it is damaged.
         """
         if run_id == "last":
-            newest = self.query(view="runs", columns=["run_id"], limit=1).rows
+            # One that was drawn, where there is one: an import has a record for each picture.
+            drawn = self.query("status != 'imported'", view="runs", columns=["run_id"], limit=1)
+            newest = drawn.rows or self.query(view="runs", columns=["run_id"], limit=1).rows
             if not newest:
                 raise ArchiveError(
                     f"there are no records in {self.path}; make one with: safelight run CONFIG"
@@ -441,12 +512,27 @@ class Archive:
         Raises:
             ArchiveError: The archive cannot be asked.
         """
+        return list(that_count(self.documents(run_ids)).values())
+
+    def documents(self, run_ids: Iterable[str]) -> list[tuple[str, bytes]]:
+        """Return (run_id, document) of all records of *run_ids*, also those that do not count.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
         wanted = sorted(set(run_ids))
         if not wanted:
             return []
         loose = loose_documents(records_folder(self.path), wanted)
-        packed = self._documents("run_id IN (SELECT unnest(?))", [wanted])
-        return list(that_count([*packed, *loose]).values())
+        return [*self._documents("run_id IN (SELECT unnest(?))", [wanted]), *loose]
+
+    def older_readings(self) -> int:
+        """Return how many records of imported pictures do not count any more.
+
+        Raises:
+            ArchiveError: The archive cannot be asked.
+        """
+        return self.asked(lambda _, views: views.older_readings, rated=False)
 
     def differing_runs(self, most: int = 100) -> tuple[list[str], int]:
         """Return a sentence for each run that has records that differ: which of them counts.
@@ -523,7 +609,7 @@ class Archive:
             ArchiveError: The archive cannot be asked.
         """
         while True:
-            sources = self._sources(rated=True)
+            sources = self._sources(rated=True, scored=True)
             connection = self._database()
             with contextlib.ExitStack() as on_trouble:
                 on_trouble.callback(connection.close)
@@ -535,14 +621,20 @@ class Archive:
                 on_trouble.pop_all()
             return connection
 
-    def asked(self, work: Callable[[duckdb.DuckDBPyConnection, Views], _T], *, rated: bool) -> _T:
+    def asked(
+        self,
+        work: Callable[[duckdb.DuckDBPyConnection, Views], _T],
+        *,
+        rated: bool,
+        scored: bool = False,
+    ) -> _T:
         """Return what *work* does with the views; a pack that cannot be read is left out of them.
 
         Raises:
             ArchiveError: The archive cannot answer, and no pack is to blame.
         """
         while True:
-            sources = self._sources(rated=rated)
+            sources = self._sources(rated=rated, scored=scored)
             try:
                 with self._database() as connection:
                     return work(connection, sources.views(connection))
@@ -616,7 +708,7 @@ class Archive:
         self._leave_out({**trouble, **self._unreadable})
         return [pack for pack in packs if pack.path not in self._unreadable]
 
-    def _sources(self, *, rated: bool) -> _Sources:
+    def _sources(self, *, rated: bool, scored: bool) -> _Sources:
         # The packs last: what is packed meanwhile is then seen twice, which is put right, and
         # the other way round it would not be seen at all.
         self._left_out = {}
@@ -641,30 +733,54 @@ class Archive:
         return _Sources(
             packs=packs, loose=loose, ratings=self._ratings() if rated else (),
             places=read_places(imports_folder(self.path)),
+            scores=self.picture_scores().current if scored else (),
         )  # fmt: skip
 
     def ratings(self) -> RatingStore:
         """Return the store of this archive's ratings."""
         return RatingStore(ratings_folder(self.path), root=self.path)
 
+    def scores(self) -> RatingStore:
+        """Return the store of what scorers say of this archive's pictures."""
+        return RatingStore(ratings_folder(self.path), root=self.path, scores=True)
+
+    def picture_scores(self) -> PictureScores:
+        """Return what scorers say of pictures now.
+
+        Raises:
+            ArchiveError: The events cannot be listed.
+        """
+        scores = self._events(self.scores())
+        if not scores:
+            return PictureScores()
+        undos = [event for event in self._events(self.ratings()) if event.kind == "undo"]
+        return picture_scores([*scores, *undos])  # what takes one back stands among ratings
+
     def _ratings(self) -> Sequence[Rating]:
-        if not ratings_folder(self.path).is_dir():
-            return ()
-        store = self.ratings()
+        return tuple(current_ratings(self._events(self.ratings())).values())
+
+    def _events(self, store: RatingStore) -> Sequence[RatingEvent]:
         try:
             events = store.events()
         except StorageError as error:
             raise ArchiveError(str(error)) from error
         self._left_out |= store.passed_over  # the store has told of it
-        return tuple(current_ratings(events).values())
+        return events
 
-    def picture_keys(self) -> Any:
-        """Return the first eight bytes of every picture's SHA-256, sorted: uint64[pictures]."""
+    def picture_keys(self, column: str = "sha256") -> Any:
+        """Return the first eight bytes of every picture's hash, sorted: uint64[pictures].
+
+        Args:
+            column: ``sha256``, of its file's bytes, or ``image_sha256``, of its image data.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
         import numpy as np
 
-        key = "CAST('0x' || substr(sha256, 1, 16) AS UBIGINT)"
+        key = f"CAST('0x' || substr({column}, 1, 16) AS UBIGINT)"
         statement = (
-            f"SELECT {key} AS key FROM images WHERE regexp_full_match(sha256, '[0-9a-f]{{64}}')"
+            f"SELECT {key} AS key FROM images WHERE regexp_full_match({column}, '[0-9a-f]{{64}}')"
         )
 
         def keys(connection: duckdb.DuckDBPyConnection, views: Views) -> Any:
@@ -673,7 +789,62 @@ class Archive:
 
         return self.asked(keys, rated=False)
 
+    def image_sha256s(self, sha256s: Iterable[str]) -> dict[str, str]:
+        """Return SHA-256 of a file's bytes -> of its image data, of those that are known.
+
+        Also what records say that do not count any more: a picture's older files.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
+
+        def look(connection: duckdb.DuckDBPyConnection, views: Views) -> dict[str, str]:
+            columns = "run_id, sha256, image_sha256"
+            parts = [f"SELECT {columns} FROM batch_images WHERE status = 'imported'"]
+            files = [str(p.tables.absolute() / "images.parquet") for p in views.packs if p.tables]
+            if files:
+                packed = "read_parquet(?) WHERE status = 'imported'"
+                parts.append(f"SELECT {columns} FROM {packed}")
+            # A run is named after the bytes that it was first read from.
+            rows = connection.execute(
+                f"WITH every AS ({' UNION ALL '.join(parts)}),"
+                " asked AS (SELECT unnest(?::VARCHAR[]) AS sha256),"
+                " known AS (SELECT e.sha256, e.run_id, e.image_sha256 FROM every e"
+                " JOIN asked a ON a.sha256 = e.sha256 UNION ALL"
+                " SELECT sha256, 'import-' || substr(sha256, 1, 40), NULL FROM asked)"
+                " SELECT k.sha256, coalesce(max(k.image_sha256), max(e.image_sha256)) FROM known k"
+                " JOIN every e ON e.run_id = k.run_id WHERE e.image_sha256 IS NOT NULL"
+                " GROUP BY k.sha256",
+                [*([files] if files else []), sorted(set(sha256s))],
+            ).fetchall()
+            return dict(rows)
+
+        return self.asked(look, rated=False)
+
     # -- keeping -------------------------------------------------------------------------
+
+    def add_loose(self, documents: Sequence[bytes]) -> list[Path]:
+        """Write records that are in no file yet, a file each; return these.
+
+        Args:
+            documents: Canonical JSON of each.
+
+        Raises:
+            ArchiveError: One could not be written; those before it are there.
+            RecordError: One of them is no record.
+        """
+        folder = records_folder(self.path)
+        try:
+            make_folder(folder, root=self.path)
+            return [
+                write_new_file(
+                    folder, record_stem(record.timestamp, record.run_id), ".json", document
+                )
+                for document in documents
+                for record in (read_document(document),)
+            ]
+        except OSError as error:
+            raise ArchiveError(f"{self.path} cannot be written: {error}") from error
 
     def add_pack(self, documents: Sequence[bytes]) -> Path:
         """Write records that are in no file yet as one pack, whole or not at all.
@@ -746,6 +917,14 @@ class Archive:
         )
 
 
+def _each_name(rows: Iterable[tuple[Any, ...]], between: str) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for names, count in rows:
+        for name in names.split(between):
+            counts[name] += count
+    return dict(counts)
+
+
 def _needed(package: str) -> Any:
     """Return an optional package.
 
@@ -787,4 +966,4 @@ def columns_of_view(view: str) -> Mapping[str, str]:
         )
     table = LORAS if view == "loras" else TABLES[view]
     own = {name: kind for name, kind in table.items() if name not in INTERNAL}
-    return {**own, **RATINGS} if view == "images" else own
+    return {**own, **PLACED, **RATINGS} if view == "images" else own

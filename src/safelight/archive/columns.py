@@ -7,14 +7,23 @@ from their documents until their tables are made anew.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from safelight.archive.run_copies import Rank, rank_of
+from safelight.archive.run_copies import (
+    IMPORTED,
+    NOT_READ,
+    Rank,
+    ReadingNumber,
+    number_of_reading,
+    rank_of,
+)
 from safelight.errors import RecordError
 from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning.learning_record import check_digest
@@ -30,9 +39,11 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
+    "DOUBTS",
     "INTERNAL",
     "LORAS",
     "OF_THE_RUN",
+    "PLACED",
     "RATINGS",
     "ROWS",
     "TABLES",
@@ -52,10 +63,11 @@ _RUNS = {
     "model": "VARCHAR", "sampler": "VARCHAR", "scheduler": "VARCHAR", "steps": "BIGINT",
     "cfg_scale": "DOUBLE", "prompt": "VARCHAR", "variants": "BIGINT", "pictures": "BIGINT",
     "failures": "BIGINT", "warnings": "BIGINT", "seconds": "DOUBLE", "error": "VARCHAR",
-    "stated_time": "VARCHAR", "digest": "VARCHAR",
+    "stated_time": "VARCHAR", "digest": "VARCHAR", "reader": "BIGINT", "reading": "BIGINT",
+    "picture_key": "UBIGINT",
 }  # fmt: skip
 
-ROWS = 2
+ROWS = 3
 """Raised when a column comes to hold something else, or a setting becomes a row otherwise."""
 
 _KINDS: Mapping[str, str] = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
@@ -66,6 +78,9 @@ _KNOBS = tuple(
     knob.name for knob in KNOBS.values() if knob.has_column and knob.name not in _OF_PICTURES
 )
 
+DOUBTS = ("defaulted", "unresolved", "conflicting")
+"""Columns of ``images`` that list knobs by how an import learned them, with commas between."""
+
 _IMAGES = {
     "run_id": "VARCHAR", "place": "BIGINT", "timestamp": "VARCHAR", "variant": "BIGINT",
     "stage": "VARCHAR", "path": "VARCHAR", "sha256": "VARCHAR", "pixel_sha256": "VARCHAR",
@@ -73,6 +88,8 @@ _IMAGES = {
     "seconds": "DOUBLE", "mismatches": "BIGINT", "backend": "VARCHAR", "status": "VARCHAR",
     "name": "VARCHAR", **{name: _KINDS[KNOBS[name].kind] for name in _KNOBS},
     "prompt_id": "BIGINT", "identity": "VARCHAR", "drawn_by": "VARCHAR",
+    "outcome": "VARCHAR", **dict.fromkeys(DOUBTS, "VARCHAR"),
+    "image_sha256": "VARCHAR", "gone": "BOOLEAN",
 }  # fmt: skip
 
 _SETTINGS = {
@@ -103,14 +120,21 @@ a word is looked for in each of them once. ``documents`` holds each record's can
 OF_THE_RUN = frozenset({"run_id", "place", "variant", "name", "status"})
 """Columns of ``images`` that a picture which is used again has another value of in each run."""
 
-INTERNAL = frozenset({"prompt_id", "lower_prompt", "digest"})
+INTERNAL = frozenset({"prompt_id", "lower_prompt", "digest", "picture_key"})
 """Columns that only serve searching, and telling copies apart; the views do not show them."""
+
+PLACED: Mapping[str, str] = {"discarded": "BOOLEAN"}
+"""What the view ``images`` adds of where files are; true for those that are in the trash, or were
+before it was emptied, NULL for all others."""
 
 RATINGS: Mapping[str, str] = {
     "stars": "DOUBLE", "favourite": "BOOLEAN", "rejected": "BOOLEAN", "tags": "VARCHAR",
-    "notes": "VARCHAR", "picks_won": "BIGINT", "picks_lost": "BIGINT",
+    "notes": "VARCHAR", "picks_won": "BIGINT", "picks_lost": "BIGINT", "album": "VARCHAR",
 }  # fmt: skip
-"""What the view ``images`` adds of ratings: column -> SQL type; NULL where nobody said anything."""
+"""What the view ``images`` adds of ratings: column -> SQL type; NULL where nobody said anything.
+
+``album`` has the names of all albums that a picture is in, with ``; `` between them.
+"""
 
 _TEXTS = frozenset(name for name in _KNOBS if _IMAGES[name] == "VARCHAR")
 
@@ -142,6 +166,11 @@ class _Template(msgspec.Struct, gc=False):
 
 
 class _Import(msgspec.Struct, gc=False):
+    outcome: Any = None
+    fields: Any = {}
+    reader: Any = 0
+    reading: Any = 0
+    image_sha256: Any = None
     extra: dict[str, Any] = {}
     hashes: list[tuple[str, str]] = []
     loras: list[dict[str, Any]] = []
@@ -192,6 +221,8 @@ class Run(NamedTuple):
         status: How it ended.
         pictures: How many there are.
         digest: Of the record.
+        reading: Which reading of its picture it is; see :func:`.run_copies.rank_of`.
+        picture_key: Of an imported picture: eight bytes of what its image data and settings are.
     """
 
     run_id: str
@@ -200,16 +231,19 @@ class Run(NamedTuple):
     status: str
     pictures: int
     digest: str | None
+    reading: ReadingNumber = NOT_READ
+    picture_key: int | None = None
 
     @property
     def rank(self) -> Rank:
         """Of two records of one run the higher counts; see :func:`.run_copies.rank_of`."""
-        return rank_of(self.status, self.pictures, self.digest)
+        return rank_of(self.status, self.pictures, self.digest, self.reading)
 
 
-_IMPORTED = "imported"
 _PROMPT = _KNOBS.index("prompt")
-_COUNTED, _STATED = (list(_RUNS).index(name) for name in ("pictures", "stated_time"))
+_COUNTED, _STATED, _DIGEST = (
+    list(_RUNS).index(name) for name in ("pictures", "stated_time", "digest")
+)
 _decoder = msgspec.json.Decoder(Decoded)
 _template_decoder = msgspec.json.Decoder(_Template)
 _metadata_decoder = msgspec.json.Decoder(_Metadata)
@@ -218,11 +252,12 @@ Row = tuple[Any, ...]
 
 _DRAWS = {
     "draw": "BIGINT", **{name: _IMAGES[name] for name in ("timestamp", "run_id", "backend",
-    "status", "name", *_KNOBS, "prompt_id", "identity", "drawn_by")},
+    "status", "name", *_KNOBS, "prompt_id", "identity", "drawn_by", "outcome", *DOUBTS)},
 }  # fmt: skip
 _PICTURES = {
     "draw": "BIGINT", **{name: _IMAGES[name] for name in ("place", "variant", "stage", "path",
-    "sha256", "pixel_sha256", "parent", "width", "height", "seed", "seconds", "mismatches")},
+    "sha256", "pixel_sha256", "parent", "width", "height", "seed", "seconds", "mismatches",
+    "image_sha256", "gone")},
 }  # fmt: skip
 _IMAGES_OF_BATCH = (
     "SELECT "
@@ -243,11 +278,13 @@ _SETTINGS_OF_BATCH = (
 def run_of(record: Decoded, written: Callable[[], str] = utc_timestamp) -> Run:
     """Return what tells *record* from others; arguments as those of :meth:`Batch.add`."""
     timestamp = as_utc(record.timestamp)
-    untimely = timestamp is None or record.status == _IMPORTED
-    pictures = len(record.outputs)
+    untimely = timestamp is None or record.status == IMPORTED
+    imported = _imported(record)
     return Run(
-        record.run_id, timestamp or written(), untimely, record.status, pictures, record.digest
-    )
+        record.run_id, timestamp or written(), untimely, record.status, len(record.outputs),
+        record.digest, number_of_reading(imported.reader, imported.reading),
+        _picture_key(record, imported),
+    )  # fmt: skip
 
 
 def decoded(document: bytes) -> Decoded:
@@ -276,7 +313,8 @@ class Batch:
     equal ones the first.
 
     Attributes:
-        doubled: Runs that have several.
+        doubled: Runs that have several, but for imported pictures.
+        older_readings: How many records of imported pictures are not there.
 
     Args:
         first_prompt_id: The prompts are numbered from here on; an id is unique in an archive.
@@ -285,6 +323,7 @@ class Batch:
     def __init__(self, first_prompt_id: int = 0) -> None:
         self._first_prompt_id = first_prompt_id
         self.doubled: set[str] = set()
+        self.older_readings = 0
         self._ranks: dict[str, Rank] = {}
         self._at: dict[str, list[range]] = {}
         self._superseded: list[list[range]] = []
@@ -304,10 +343,12 @@ class Batch:
             Run(
                 row[0],
                 row[1],
-                row[3] == _IMPORTED or row[_STATED] is not None,
+                row[3] == IMPORTED or row[_STATED] is not None,
                 row[3],
                 row[_COUNTED],
-                row[-1],
+                row[_DIGEST],
+                (row[_DIGEST + 1], row[_DIGEST + 2]),
+                row[_DIGEST + 3],
             )
             for row in self._runs
         )
@@ -329,10 +370,14 @@ class Batch:
             written: Tells when it was written, which it is sorted by when its own timestamp is
                 no time.
         """
-        rank = rank_of(record.status, len(record.outputs), record.digest)
+        imported = _imported(record)
+        reading = number_of_reading(imported.reader, imported.reading)
+        rank = rank_of(record.status, len(record.outputs), record.digest, reading)
         known = self._ranks.get(record.run_id)
         if known is not None:
-            self.doubled.add(record.run_id)
+            if record.status != IMPORTED:
+                self.doubled.add(record.run_id)
+            self.older_readings += record.status == IMPORTED and rank != known
             if rank <= known:
                 return
             self._superseded.append(self._at[record.run_id])
@@ -351,16 +396,17 @@ class Batch:
             record.parts, record.primary_model, record.primary_sampler, record.primary_scheduler,
             record.primary_steps, record.primary_cfg_scale, first, len(configs),
             len(record.outputs), len(record.failures), len(record.warnings),
-            sum(record.seconds.values()), record.error, stated, record.digest,
+            sum(record.seconds.values()), record.error, stated, record.digest, *reading,
+            _picture_key(record, imported),
         ))  # fmt: skip
         # What the pictures of one variant and stage share is told once, and joined to them.
         about = _variants(record.template)
-        imported = _imported(record)
+        image, leftover = _image_sha256(imported), _leftover(imported)
         draws: dict[tuple[int, str], tuple[int, int]] = {}
         for place, output in enumerate(record.outputs):
             drawn = draws.get((output.variant, output.stage))
             if drawn is None:
-                config, settings = _drawn_with(configs, output, imported)
+                config, settings = _drawn_with(configs, output, leftover)
                 knobs = _knobs_of(config)
                 prompt = knobs[_PROMPT]
                 self._settings += [(self._next_draw, *setting) for setting in settings]
@@ -370,7 +416,7 @@ class Batch:
                 self._draws.append((
                     self._next_draw, timestamp, record.run_id, backend, record.status,
                     record.name, *knobs, None if prompt is None else self._prompt_id(prompt),
-                    own.identity, own.drawn_by,
+                    own.identity, own.drawn_by, *_learned(imported, output.stage),
                 ))  # fmt: skip
                 self._next_draw += 1
             draw, setting_count = drawn
@@ -378,7 +424,7 @@ class Batch:
             self._pictures.append((
                 draw, place, output.variant, output.stage, output.path, output.sha256,
                 output.pixel_sha256 or None, output.parent, output.width, output.height,
-                output.seed, output.seconds, len(output.mismatches),
+                output.seed, output.seconds, len(output.mismatches), image, None,
             ))  # fmt: skip
         self._at[record.run_id] = [
             range(start, len(rows)) for start, rows in zip(before, self._tables(), strict=True)
@@ -471,7 +517,7 @@ def numpy_columns(kinds: Mapping[str, str], columns: Sequence[Sequence[Any]]) ->
     arrays: dict[str, Any] = {}
     for (name, kind), column in zip(kinds.items(), columns or [()] * len(kinds), strict=True):
         number = _NUMBERS.get(kind)
-        if number is None:
+        if number is None or (number == "bool" and None in column):  # DuckDB overlooks its mask
             arrays[name] = np.fromiter(column, object, len(column))
             continue
         try:
@@ -499,6 +545,9 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 _NOTHING = _About()
+_NOT_IMPORTED = _Import()
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_settings_encoder = msgspec.json.Encoder(order="sorted")
 _NONE: Mapping[str, Any] = {}
 _NO_SETTINGS = frozenset({"extra", "enabled", "loras"})
 _ONLY_KNOBS = frozenset({*KNOBS, "enabled", "loras"}.difference(FILE_KNOBS))
@@ -514,20 +563,58 @@ def _variants(template: msgspec.Raw) -> list[_About]:
         return []  # somebody else's template
 
 
-def _imported(record: Decoded) -> Mapping[str, Any]:
-    """Return what an import read and no knob stands for; nothing for other records."""
-    if record.status != _IMPORTED:
-        return {}
+def _imported(record: Decoded) -> _Import:
+    """Return what an import says of its picture; nothing for other records."""
+    if record.status != IMPORTED:
+        return _NOT_IMPORTED
     try:
-        read = _metadata_decoder.decode(record.metadata).imported
+        return _metadata_decoder.decode(record.metadata).imported
     except (msgspec.DecodeError, RecursionError):
-        return {}  # somebody else's metadata
+        return _NOT_IMPORTED  # somebody else's metadata
+
+
+def _learned(read: _Import, stage: str) -> Row:
+    """Return the outcome of a reading, and the knobs of each of ``DOUBTS``.
+
+    A knob has the status of the last stage up to *stage* that states it, as it has its value.
+    """
+    learned: dict[str, str] = {}
+    fields = read.fields if isinstance(read.fields, dict) else {}
+    for owner in STAGES[: STAGES.index(stage) + 1] if stage in STAGES else (stage,):
+        for path, status in fields.items():
+            own, _, knob = path.partition(".")
+            if own == owner and isinstance(status, str):
+                learned[knob] = status
+    doubts = (sorted(knob for knob, own in learned.items() if own == doubt) for doubt in DOUBTS)
+    return (_text(read.outcome), *(", ".join(knobs) or None for knobs in doubts))
+
+
+def _leftover(read: _Import) -> Mapping[str, Any]:
+    """Return what an import read and no knob stands for."""
     more: dict[str, Any] = {}
     if read.hashes:
         more["Model hash"] = ", ".join(f"{kind} {value}" for kind, value in read.hashes)
     if hashes := {str(x.get("name")): x["hash"] for x in read.loras if x.get("hash")}:
         more["Lora hashes"] = ", ".join(f"{name}: {value}" for name, value in hashes.items())
     return {**more, **read.extra}
+
+
+def _image_sha256(imported: _Import) -> str | None:
+    image = imported.image_sha256
+    return image if isinstance(image, str) and _SHA256.fullmatch(image) else None
+
+
+def _picture_key(record: Decoded, imported: _Import) -> int | None:
+    """Return what is the same for all records of a picture, wherever it lies; None if unknown.
+
+    Eight bytes of a hash: of ten million pictures two would share one by chance in one archive of
+    four hundred thousand.
+    """
+    image = _image_sha256(imported)
+    if image is None:
+        return None
+    said = _settings_encoder.encode([image, record.variant_configs])
+    return int.from_bytes(hashlib.sha256(said).digest()[:8], "big")
 
 
 def _drawn_with(

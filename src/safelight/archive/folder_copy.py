@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from safelight.archive.archive import Archive
 from safelight.archive.pack_check import check_pack, set_aside
 from safelight.archive.packs import MANIFEST, read_pack
+from safelight.archive.places import read_places
 from safelight.archive.transfer import (
     Carried,
     Entry,
@@ -31,6 +33,7 @@ from safelight.archive_layout import (
     PART,
     SET_ASIDE,
     files_below,
+    imports_folder,
     marked_folder,
     packs_folder,
     running_folder,
@@ -175,7 +178,12 @@ class FolderCopy:
     def add(
         self, key: str, content: Path | bytes, modified: int, *, sha256s: Collection[str] = ()
     ) -> bool:
-        """Add a file that is not there; its name is flushed by :meth:`flush`."""
+        """Add a file that is not there; its name is flushed by :meth:`flush`.
+
+        What was discarded here does not come back from somewhere else.
+        """
+        if key in self._discarded:
+            return False
         target = self.path / key
         try:
             make_folder(target.parent, root=self.path)
@@ -192,6 +200,11 @@ class FolderCopy:
             if error.errno in _OF_ITS_NAME:
                 raise ItsOwnFault(f"{target} cannot be written: {error}") from error
             raise StorageError(f"{target} cannot be written: {error}") from error
+
+    @functools.cached_property
+    def _discarded(self) -> frozenset[str]:
+        places = read_places(imports_folder(self.path))
+        return frozenset(places.gone[sha256] for sha256 in places.discarded)
 
     def add_pack(self, name: str, manifest: bytes, files: Mapping[str, Path | bytes]) -> bool:
         """Add a pack under a hidden name, and give it its own when it is whole."""

@@ -581,6 +581,8 @@ def connected() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET threads = 1")  # several packs are written at once, see packing
     connection.execute("SET pandas_analyze_sample = 0")  # what is no array of numbers is text
+    # What writing one table took is given back, not kept for the next one beside what that takes.
+    connection.execute("SET allocator_bulk_deallocation_flush_threshold = '64KB'")
     return connection
 
 

@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from safelight.archive.filters import Filter
 from safelight.archive.views import quoted_name
 from safelight.errors import FilterError
+from safelight.filters import Filter
 
 __all__ = ["cursor", "cursor_values", "page_condition"]
 

@@ -17,38 +17,52 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.columns import RATINGS, TABLES, Batch, Run, decoded, run_of
-from safelight.archive.filters import SETTING_KEY, Filter, compile_filter
+from safelight.archive.chosen_pictures import ChosenPictures, chosen_pictures
+from safelight.archive.columns import PLACED, RATINGS, TABLES, Batch, Run, decoded, run_of
 from safelight.archive.loose_records import written_at
 from safelight.archive.packs import Pack, connected, read_packs, take_documents
-from safelight.archive.places import read_places
-from safelight.archive.search import fetched_rows, sorting
+from safelight.archive.places import Places, read_places
+from safelight.archive.scores_in_memory import ScoresInMemory
+from safelight.archive.search import fetched_rows, scored_source, sorting
 from safelight.archive.views import (
     SHOWN_ONCE,
     Selection,
     Views,
-    doubled_runs,
+    find_passed_over,
     find_reuse,
     quoted_name,
+    registered_alike,
     registered_ratings,
     selection,
 )
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
 from safelight.durable_file import read_regular_file
 from safelight.errors import ArchiveError, RecordError
+from safelight.filters import (
+    FILE_NAME,
+    FOLDER,
+    RATED_TEXTS,
+    SETTING_KEY,
+    Filter,
+    compile_filter,
+    lower_file_name,
+)
 from safelight.learning.ratings import ratings_folder
 from safelight.learning.ratings.followed_ratings import FollowedRatings
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DAY", "KEY", "SIZE", "PicturesInMemory"]
+__all__ = ["DAY", "IN_FOLDER", "KEY", "SIZE", "PicturesInMemory"]
 
 MOST = 2_000_000
 """Pictures; a larger archive is not taken into memory."""
 
 DAY, SIZE = "day_", "size_"
 """Columns of ``images`` here that the archive's has not: ``2026-01-31`` and ``512×768``."""
+
+IN_FOLDER = "folder_"
+"""Column of ``images`` here: the folder of a picture's file."""
 
 KEY = "key_"
 """Column of ``settings`` here: that by which filters find one, :data:`.filters.SETTING_KEY`."""
@@ -57,20 +71,28 @@ _NEWEST = 20_000
 """Pictures that are asked first, as most questions are for the newest and end with them."""
 
 _COMPRESSED_TOGETHER = 250_000
-_COLUMNS = tuple(name for name in TABLES["images"] if name != "prompt_id")
-_KNOWN: Mapping[str, str] = {**{name: TABLES["images"][name] for name in _COLUMNS}, **RATINGS}
+_HELD = {**TABLES["images"], **PLACED}
+_COLUMNS = tuple(name for name in _HELD if name != "prompt_id")
+_KNOWN: Mapping[str, str] = {**{name: _HELD[name] for name in _COLUMNS}, **RATINGS}
 _OWN = ", ".join(map(quoted_name, _COLUMNS))
 _LOOSE = ""
 _NAME = "compressed"
 _log = logging.getLogger(__name__)
 
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM {} WHERE contains(lower_prompt, ?))"
+_IN_NAMES_AND_SAID = {
+    FILE_NAME: "contains(file_, ?)", FOLDER: IN_FOLDER,
+    **{name: f"row_ IN (SELECT row_ FROM rated WHERE contains(lower({name}), ?))"
+       for name in RATED_TEXTS},
+}  # fmt: skip
 _SETTINGS = "row_ IN (SELECT row_ FROM settings WHERE {})"
+_SCORES = "row_ IN (SELECT row_ FROM scores WHERE {})"
 _EQUAL = {
     column: f"({key} = hash(?::VARCHAR) AND CASE {key} WHEN 0 THEN {column} = ?"
     f" ELSE {column} = ? END)"
     for column, key in (
-        ("sha256", "sha_key_"), ("pixel_sha256", "pixel_key_"), ("run_id", "run_key_")
+        ("sha256", "sha_key_"), ("pixel_sha256", "pixel_key_"),
+        ("image_sha256", "image_key_"), ("run_id", "run_key_")
     )
 }  # fmt: skip
 """For want of an index: numbers are compared first, and texts only where those are alike."""
@@ -120,8 +142,9 @@ class PicturesInMemory:
         self._loose: dict[str, _Loose] = {}
         self._old: dict[str, _OldPack] = {}
         self._passed_over: set[tuple[str, str]] = set()
-        self._places: dict[str, str] = {}
+        self._places = Places()
         self._ratings = FollowedRatings(ratings_folder(folder))
+        self._scores = ScoresInMemory(ratings_folder(folder), f"{_NAME}.main")
         self._rows = self._prompts = self._uncompressed = 0
         self._empty = True
         self._reuse = False
@@ -149,8 +172,8 @@ class PicturesInMemory:
             FilterError: It cannot be read.
         """
         prompts = "newest_prompts" if newest else "prompts"
-        searched = {"prompt": _IN_PROMPTS.format(prompts)}
-        return compile_filter(text, _KNOWN, searched, _EQUAL, _SETTINGS)
+        searched = {"prompt": _IN_PROMPTS.format(prompts), **_IN_NAMES_AND_SAID}
+        return compile_filter(text, _KNOWN, searched, _EQUAL, _SETTINGS, scores=_SCORES)
 
     def rows(
         self,
@@ -181,11 +204,12 @@ class PicturesInMemory:
         with self.asked() as cursor:
             if limit is None:
                 asked = self.selection(condition, {*columns, *order})
+                source, scorer = scored_source(asked.source, order, "row_")
                 return fetched_rows(
                     cursor,
-                    f"SELECT {shown} FROM {asked.source} WHERE {asked.where} AND {page.sql}"
+                    f"SELECT {shown} FROM {source} WHERE {asked.where} AND {page.sql}"
                     f" ORDER BY {by}",
-                    [*asked.parameters, *page.parameters],
+                    [*scorer, *asked.parameters, *page.parameters],
                 )
             # First which, then all their columns: rows are wide, and few are shown.
             numbers: list[int] = []
@@ -195,12 +219,23 @@ class PicturesInMemory:
                 numbers = self._first(cursor, condition, page, by, order, limit)
             if not numbers:
                 return []
+            source, scorer = scored_source("run_images", order, "row_")
             return fetched_rows(
                 cursor,
-                f"SELECT {shown} FROM run_images WHERE row_ BETWEEN ? AND ?"
+                f"SELECT {shown} FROM {source} WHERE row_ BETWEEN ? AND ?"
                 f" AND row_ IN (SELECT unnest(?::INTEGER[])) ORDER BY {by}",
-                [min(numbers), max(numbers), numbers],
+                [*scorer, min(numbers), max(numbers), numbers],
             )
+
+    def chosen(self, condition: str) -> ChosenPictures:
+        """Return the pictures that meet *condition*.
+
+        Raises:
+            FilterError: It cannot be read.
+            ArchiveError: It cannot answer.
+        """
+        with self.asked() as cursor:
+            return chosen_pictures(cursor, self.selection(condition))
 
     def selection(
         self, condition: str, columns: Collection[str] = (), *, newest: bool = False
@@ -240,14 +275,25 @@ class PicturesInMemory:
         if newest and not since:
             return []
         asked = self.selection(condition, order, newest=newest)
+        source, scorer = scored_source(asked.source, order, "row_")
         bound = " AND timestamp >= ?" if newest else ""
         rows = fetched_rows(
             cursor,
-            f"SELECT row_ FROM {asked.source} WHERE {asked.where} AND {page.sql}{bound}"
+            f"SELECT row_ FROM {source} WHERE {asked.where} AND {page.sql}{bound}"
             f" ORDER BY {by} LIMIT {int(limit)}",
-            [*asked.parameters, *page.parameters, *(row[0] for row in since)],
+            [*scorer, *asked.parameters, *page.parameters, *(row[0] for row in since)],
         )
         return [row for (row,) in rows]
+
+    def scorers(self) -> tuple[str, ...]:
+        """Return the scorers that have said anything, by name."""
+        with self.asked() as cursor:
+            return tuple(name for (name,) in self._scores.scorers(cursor))
+
+    def scores_of(self, digests: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return (name, number, unit) of what scorers say of the picture with *digests*."""
+        with self.asked() as cursor:
+            return self._scores.of_picture(cursor, digests)
 
     def document(self, run_id: str) -> bytes | None:
         """Return the record of a run as its pack has it, None when no pack holds it.
@@ -306,41 +352,52 @@ class PicturesInMemory:
             change = self._ratings.news()
             with self._connection.cursor() as cursor, self._change(cursor):
                 main = f"{_NAME}.main"
-                gone = None if change.hashes is None else sorted(change.hashes)
-                if gone is None:
+                if change.hashes is None:
                     cursor.execute(f"DELETE FROM {main}.said")
                     cursor.execute(f"DELETE FROM {main}.rated")
-                elif gone:
-                    few = "(SELECT unnest(?::VARCHAR[]))"
-                    cursor.execute(f"DELETE FROM {main}.said WHERE hash IN {few}", [gone])
+                else:
+                    gone = [*change.hashes, *(d for each in change.alike for d in each.digests)]
+                    with _registered_hashes(cursor, gone) as hashes:
+                        cursor.execute(f"DELETE FROM {main}.said WHERE hash IN ({hashes})")
+                        rows = self._rows_of(cursor, hashes)
                 if change.ratings:
-                    with registered_ratings(cursor, change.ratings) as rows:
-                        cursor.execute(f"INSERT INTO {main}.said {rows}")
-                if gone is None:
+                    with registered_ratings(cursor, change.ratings) as rated:
+                        cursor.execute(f"INSERT INTO {main}.said {rated}")
+                for alike in change.alike:
+                    if alike.rating is not None:
+                        with registered_alike(cursor, alike.rating, alike.digests) as rated:
+                            cursor.execute(f"INSERT INTO {main}.said {rated}")
+                if change.hashes is None:
                     self._rate(cursor, "TRUE")
-                elif gone:
-                    keys = "(SELECT hash(unnest(?::VARCHAR[])))"
-                    numbers = cursor.execute(
-                        f"SELECT row_ FROM {main}.held WHERE sha_key_ IN {keys}"
-                        f" UNION SELECT row_ FROM {main}.held WHERE pixel_key_ IN {keys}",
-                        [gone, gone],
-                    ).fetchall()
-                    rows_ = [row for (row,) in numbers]
-                    these = "row_ IN (SELECT unnest(?::INTEGER[]))"
-                    cursor.execute(f"DELETE FROM {main}.rated WHERE {these}", [rows_])
-                    self._rate(cursor, f"h.{these}", [rows_])
+                elif len(rows):
+                    these = "row_ IN (SELECT row_ FROM asked_rows)"
+                    cursor.register("asked_rows", {"row_": rows})
+                    cursor.execute(f"DELETE FROM {main}.rated WHERE {these}")
+                    self._rate(cursor, f"h.{these}")
+                    cursor.unregister("asked_rows")
+                self._scores.catch_up(cursor, self._ratings.undos())
         except BaseException:
             self._ratings = FollowedRatings(ratings_folder(self._folder))
+            self._scores = ScoresInMemory(ratings_folder(self._folder), f"{_NAME}.main")
             raise
+
+    def _rows_of(self, cursor: duckdb.DuckDBPyConnection, hashes: str) -> Any:
+        """Return the pictures of which one hash is among those that *hashes* gives: int32[rows]."""
+        keys = f"(SELECT hash(hash) FROM ({hashes}))"
+        return cursor.execute(" UNION ".join(
+            f"SELECT row_ FROM {_NAME}.main.held WHERE {column} IN {keys}"
+            for column in ("sha_key_", "pixel_key_", "image_key_")
+        )).fetchnumpy()["row_"]  # fmt: skip
 
     def _create(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(f"USE {_NAME}")
-            own = ", ".join(f'"{name}" {TABLES["images"][name]}' for name in _COLUMNS)
+            own = ", ".join(f'"{name}" {_HELD[name]}' for name in _COLUMNS)
             columns = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
             cursor.execute(
                 "CREATE TABLE held (row_ INTEGER, source_ VARCHAR, sha_key_ UBIGINT,"
-                f" pixel_key_ UBIGINT, run_key_ UBIGINT, {DAY} VARCHAR, {SIZE} VARCHAR,"
+                f" pixel_key_ UBIGINT, image_key_ UBIGINT, run_key_ UBIGINT,"
+                f" {DAY} VARCHAR, {SIZE} VARCHAR, file_ VARCHAR, {IN_FOLDER} VARCHAR,"
                 f" prompt_id BIGINT, {own})"
             )
             cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
@@ -351,6 +408,7 @@ class PicturesInMemory:
                 " text VARCHAR)"
             )
             cursor.execute(f"CREATE TABLE said (hash VARCHAR, {columns})")
+            self._scores.create(cursor)
             cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {columns})")
             named = ", ".join(f'r."{name}"' for name in RATINGS)
             cursor.execute("CREATE TABLE shown_reuse (run_id VARCHAR, place BIGINT)")
@@ -386,7 +444,7 @@ class PicturesInMemory:
         self,
         cursor: duckdb.DuckDBPyConnection,
         listed: Mapping[str, _Loose],
-        places: Mapping[str, str],
+        places: Places,
     ) -> None:
         first_new = self._rows + 1
         batch = Batch(self._prompts)
@@ -403,7 +461,10 @@ class PicturesInMemory:
         }
         old_runs = {name: old.runs for name, old in old_packs.items()}
         with_tables = tuple(pack for pack in packs.values() if pack.tables is not None)
-        passed_over = doubled_runs(cursor, with_tables, {**old_runs, _LOOSE: runs})
+        find_passed_over(cursor, with_tables, {**old_runs, _LOOSE: runs})
+        passed_over = {(name, run_id) for name, run_id in fetched_rows(
+            cursor, "SELECT pack, run_id FROM passed_over", ())}  # fmt: skip
+        cursor.execute("DROP TABLE passed_over")
         back = {run_id for source, run_id in self._passed_over - passed_over if source == _LOOSE}
         # A run that no pack has any more, and one that goes from one of several loose files.
         gone = {o.run.run_id for n, o in self._loose.items() if n not in stay and o.run is not None}
@@ -441,12 +502,16 @@ class PicturesInMemory:
         if gone or doubled or old or passed_over != self._passed_over:
             self._sweep(cursor)
         self._rate(cursor, f"h.row_ >= {first_new}")
+        self._scores.join(cursor, f"h.row_ >= {first_new}")
         if moved := [(d, path) for d, path in places.items() if self._places.get(d) != path]:
             self._move(cursor, moved)
+        was = self._places
+        if moved or (places.gone, places.discarded) != (was.gone, was.discarded):
+            self._note_gone(cursor, {**was.gone, **places.gone}, places)
         self._find_newest(cursor)
         self._find_reuse(cursor)
         self._packs, self._loose, self._old = dict(packs), loose, old_packs
-        self._passed_over, self._places = passed_over, dict(places)
+        self._passed_over, self._places = passed_over, places
 
     def _read_loose(
         self, listed: Mapping[str, _Loose], batch: Batch
@@ -492,7 +557,7 @@ class PicturesInMemory:
         source: str,
         packs: Sequence[Pack],
         batch: Batch,
-        places: Mapping[str, str],
+        places: Places,
     ) -> None:
         """Add the pictures of one source, doubles and all."""
         main = f"{_NAME}.main"
@@ -504,8 +569,9 @@ class PicturesInMemory:
         cursor.execute(f"INSERT INTO {main}.prompts SELECT prompt_id, lower_prompt FROM prompts")
         cursor.execute(
             f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"
-            " hash(sha256), hash(pixel_sha256), hash(run_id), timestamp[1:10],"
-            f" width || '×' || height, prompt_id, {_OWN} FROM plain_run_images",
+            " hash(sha256), hash(pixel_sha256), hash(image_sha256), hash(run_id), timestamp[1:10],"
+            f" width || '×' || height, {FILE_NAME}, {FOLDER}, prompt_id, {_OWN}"
+            " FROM plain_run_images",
             [source],
         )
         if fetched_rows(cursor, "SELECT 1 FROM settings LIMIT 1", ()):
@@ -555,7 +621,8 @@ class PicturesInMemory:
     def _sweep(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Forget what belonged to pictures that are gone."""
         main = f"{_NAME}.main"
-        for table, key in (("settings", "row_"), ("rated", "row_"), ("prompts", "prompt_id")):
+        keys = {"settings": "row_", "rated": "row_", "scores": "row_", "prompts": "prompt_id"}
+        for table, key in keys.items():
             cursor.execute(
                 f"DELETE FROM {main}.{table} WHERE {key} NOT IN"
                 f" (SELECT {key} FROM {main}.held WHERE {key} IS NOT NULL)"
@@ -585,29 +652,52 @@ class PicturesInMemory:
                 f" (SELECT since FROM {main}.newest))"
             )
 
-    def _rate(
-        self, cursor: duckdb.DuckDBPyConnection, which: str, parameters: Sequence[Any] = ()
-    ) -> None:
-        """Join what people say to the pictures of *which*, by either of their hashes."""
+    def _rate(self, cursor: duckdb.DuckDBPyConnection, which: str) -> None:
+        """Join what people say to the pictures of *which*, by any of their hashes."""
         main = f"{_NAME}.main"
-        # A hash of bytes is never one of pixels, so one table serves for both.
-        named = ", ".join(f'coalesce(b."{name}", p."{name}")' for name in RATINGS)
+        # A hash of one kind is never one of another, so one table serves for all.
+        named = ", ".join(f'coalesce(d."{name}", b."{name}", p."{name}")' for name in RATINGS)
         cursor.execute(
             f"INSERT INTO {main}.rated SELECT h.row_, {named} FROM {main}.held h"
             f" LEFT JOIN {main}.said b ON b.hash = h.sha256"
+            f" LEFT JOIN {main}.said d ON d.hash = h.image_sha256"
             f" LEFT JOIN {main}.said p ON p.hash = h.pixel_sha256"
-            f" WHERE (b.hash IS NOT NULL OR p.hash IS NOT NULL) AND {which}",
-            list(parameters),
+            f" WHERE coalesce(d.hash, b.hash, p.hash) IS NOT NULL AND {which}"
         )
 
     def _move(self, cursor: duckdb.DuckDBPyConnection, moved: Sequence[tuple[str, str]]) -> None:
         digests, paths = zip(*moved, strict=True)
         cursor.execute(
-            f"UPDATE {_NAME}.main.held h SET path = m.path FROM"
+            f"UPDATE {_NAME}.main.held h SET path = m.path, file_ = {lower_file_name('m.path')},"
+            f" {IN_FOLDER} = {FOLDER.replace('path,', 'm.path,')}"
+            " FROM"
             " (SELECT unnest(?::VARCHAR[]) AS digest, unnest(?::VARCHAR[]) AS path) m"
             " WHERE m.digest = h.sha256",
             [list(digests), list(paths)],
         )
+
+    def _note_gone(
+        self, cursor: duckdb.DuckDBPyConnection, touched: Mapping[str, str], places: Places
+    ) -> None:
+        gone = "coalesce(m.gone_from = h.path, FALSE)"
+        cursor.execute(
+            f"UPDATE {_NAME}.main.held h SET gone = nullif({gone}, FALSE),"
+            f" discarded = nullif({gone} AND m.discarded, FALSE)"
+            " FROM (SELECT unnest(?::VARCHAR[]) AS digest, unnest(?::VARCHAR[]) AS gone_from,"
+            " unnest(?::BOOLEAN[]) AS discarded) m WHERE m.digest = h.sha256",
+            [list(touched), [places.gone.get(digest) for digest in touched],
+             [digest in places.discarded for digest in touched]],
+        )  # fmt: skip
+
+
+@contextmanager
+def _registered_hashes(cursor: duckdb.DuckDBPyConnection, hashes: Sequence[str]) -> Iterator[str]:
+    """Give SQL that selects *hashes*, of which there may be a million, as ``hash``."""
+    import numpy as np
+
+    cursor.register("asked_hashes", {"hash": np.array(hashes, object)})
+    yield "SELECT CAST(hash AS VARCHAR) AS hash FROM asked_hashes"
+    cursor.unregister("asked_hashes")
 
 
 def _old_pack(pack: Pack) -> _OldPack:

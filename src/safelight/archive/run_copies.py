@@ -1,31 +1,63 @@
 """run_copies: several records of one run: which of them counts, and whether they differ.
 
 A copy of an archive that was made while a run went on, and recovered there, holds the run as
-``interrupted``; merged back, there are two records of it.
+``interrupted``; merged back, there are two records of it. An imported picture that was read again,
+by a reader that knows better or because its file says something else now, has a record of each
+reading.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from safelight.errors import RecordError
 from safelight.learning.learning_record import LearningRecord, read_document
 
-__all__ = ["Rank", "comparable_content", "rank_of", "that_count"]
+__all__ = ["IMPORTED", "NOT_READ", "RANK_IN_SQL", "Rank", "ReadingNumber", "comparable_content",
+           "number_of_reading", "rank_of", "that_count"]  # fmt: skip
 
-Rank = tuple[bool, int, bool, str]
+ReadingNumber = tuple[int, int]
+"""Of a picture that was imported: the number of the reader, and how many readings of the picture
+its writer knew, when this one said something else than the last."""
+
+IMPORTED = "imported"
+"""Status of a record that was made from a picture of another tool."""
+
+NOT_READ: ReadingNumber = (0, 0)
+Rank = tuple[bool, ReadingNumber, int, bool, str]
+_MOST = 2**31
 
 
-def rank_of(status: str, pictures: int, digest: str | None) -> Rank:
+def rank_of(
+    status: str, pictures: int, digest: str | None, reading: ReadingNumber = NOT_READ
+) -> Rank:
     """Return by what one of several records of a run counts: the highest.
 
     A run that ended knows more than one that was taken for killed; of two such the one that came
-    further does. Between equal ones the digest decides, so that it is the same one in every
-    archive that has both, packed or not.
+    further does. Of an imported picture the newest reader's reading counts, and of several the
+    last. Between equal ones the digest decides, so that it is the same one in every archive that
+    has both, packed or not.
     """
-    return status != "interrupted", pictures, status == "completed", digest or ""
+    return status != "interrupted", reading, pictures, status == "completed", digest or ""
+
+
+RANK_IN_SQL = (
+    "status <> 'interrupted' DESC, reader DESC, reading DESC, pictures DESC,"
+    " status = 'completed' DESC, coalesce(digest, '') DESC"
+)
+"""The same order for tables of records: the first counts."""
+
+
+def number_of_reading(reader: Any, reading: Any) -> ReadingNumber:
+    """Return the number of a reading from what a record's ``metadata.import`` has of it."""
+    return _whole(reader), _whole(reading)
+
+
+def _whole(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < _MOST else 0
 
 
 def that_count(documents: Iterable[tuple[str, bytes]]) -> dict[str, LearningRecord]:
@@ -40,14 +72,15 @@ def that_count(documents: Iterable[tuple[str, bytes]]) -> dict[str, LearningReco
 
 
 def comparable_content(record: LearningRecord, document: bytes) -> object:
-    """Return what is equal for records that say the same of their run.
+    """Return what is equal for records that do not contradict each other about their run.
 
-    Imports of the same pictures from two places do, although they tell other places and times.
+    Readings of a picture do not, whatever they say: the last one is meant to say something else.
     """
-    if record.status == "imported":
-        return tuple(sorted(output.sha256 for output in record.outputs))
-    return hashlib.sha256(document).digest()
+    return b"" if record.status == IMPORTED else hashlib.sha256(document).digest()
 
 
 def _rank(record: LearningRecord) -> Rank:
-    return rank_of(record.status, len(record.outputs), record.digest)
+    imported = record.metadata.get("import") if record.status == IMPORTED else None
+    own = imported if isinstance(imported, Mapping) else {}
+    reading = number_of_reading(own.get("reader"), own.get("reading"))
+    return rank_of(record.status, len(record.outputs), record.digest, reading)

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safelight.archive.columns import OF_THE_RUN, RATINGS
-from safelight.archive.filters import Filter, compile_filter
 from safelight.archive.packs import Pack
 from safelight.archive.paging import cursor_values
 from safelight.archive.views import Views, newest_first, packs_at, quoted_name, selection
 from safelight.errors import ArchiveError
+from safelight.filters import SCORED, Filter, compile_filter
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["KEYS", "Search", "fetched_rows", "sorting"]
+__all__ = ["KEYS", "Search", "fetched_rows", "scored_source", "sorting"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name"),
@@ -58,7 +58,8 @@ class Search:
     def rows(self, columns: Sequence[str], limit: int | None) -> list[tuple[Any, ...]]:
         """Return *columns* of the first *limit* rows, of all when None."""
         if limit is None or "timestamp" not in self.known:
-            return self._ask(columns, limit, self.views.show(), rated=True)
+            self.views.show()
+            return self._ask(columns, limit, rated=True)
         # First which rows, then all their columns: rows are wide, and few are shown.
         keys = tuple(dict.fromkeys((*self.order, "timestamp", *KEYS[self.view])))
         first_keys = self._first_keys(keys, limit)
@@ -67,6 +68,7 @@ class Search:
         times = sorted({row[keys.index("timestamp")] for row in first_keys})
         self.views.show(packs_at(self.views.packs, times))
         source = "run_images" if self.view == "images" else self.view
+        source, scorer = scored_source(source, self.order, "run_id, place")
         placeholders = "(" + ", ".join("?" * len(KEYS[self.view])) + ")"
         names = ", ".join(map(quoted_name, KEYS[self.view]))
         places = [keys.index(name) for name in KEYS[self.view]]
@@ -76,21 +78,22 @@ class Search:
             f" WHERE timestamp IN ({', '.join('?' * len(times))})"
             f" AND ({names}) IN ({', '.join([placeholders] * len(first_keys))})"
             f" ORDER BY {sorting(self.order, self.down)}",
-            [*times, *(row[place] for row in first_keys for place in places)],
+            [*scorer, *times, *(row[place] for row in first_keys for place in places)],
         )
 
     def _first_keys(self, keys: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
         """Return *keys* of the first *limit* rows."""
-        wanted = compile_filter(self.condition, self.known)
+        wanted = compile_filter(self.condition, self.known, self._searched)
         rated = bool(RATINGS.keys() & {*wanted.columns, *self.order})
         by_run = self.views.reuse and self.view == "images" and wanted.columns & OF_THE_RUN
         if self.order[0] != "timestamp" or by_run:
-            return self._ask(keys, limit, self.views.show(), rated=rated)
+            self.views.show()
+            return self._ask(keys, limit, rated=rated)
         first: list[tuple[Any, ...]] = []
         groups = newest_first(self._packs_of_page(), oldest=not self.down)
         for number, (packs, bound) in enumerate(groups):
-            searched = self.views.show(packs, loose=number == 0)
-            first += self._ask(keys, limit, searched, rated=rated)
+            self.views.show(packs, loose=number == 0)
+            first += self._ask(keys, limit, rated=rated)
             first = sorted(first, reverse=self.down)[:limit]
             if bound is None or (len(first) == limit and self._beyond(first[-1][0], bound)):
                 break
@@ -110,31 +113,52 @@ class Search:
     def _beyond(self, time: str, bound: str) -> bool:
         return time > bound if self.down else time < bound
 
+    @property
+    def _searched(self) -> Mapping[str, str]:
+        return self.views.searched if self.view == "images" else {}
+
     def _ask(
-        self,
-        columns: Sequence[str],
-        limit: int | None,
-        searched: Mapping[str, str],
-        *,
-        rated: bool,
+        self, columns: Sequence[str], limit: int | None, *, rated: bool
     ) -> list[tuple[Any, ...]]:
         """Return rows of the view as it shows now; of pictures without ratings when not *rated*."""
         plain = "" if rated or self.view != "images" else "plain_"
-        wanted = compile_filter(self.condition, self.known, searched if plain else {})
+        wanted = compile_filter(self.condition, self.known, self._searched if plain else {})
         asked = selection(
             wanted,
             reuse=self.views.reuse and self.view == "images",
             once=f"{plain}{self.view}",
             every=f"{plain}run_images",
         )
+        source, scorer = scored_source(asked.source, self.order, "run_id, place")
         most = "" if limit is None else f" LIMIT {int(limit)}"
         by = sorting(self.order, self.down)
         return fetched_rows(
             self.connection,
-            f"SELECT {', '.join(map(quoted_name, columns))} FROM {asked.source}"
+            f"SELECT {', '.join(map(quoted_name, columns))} FROM {source}"
             f" WHERE {asked.where} AND {self.page.sql} ORDER BY {by}{most}",
-            [*asked.parameters, *self.page.parameters],
+            [*scorer, *asked.parameters, *self.page.parameters],
         )
+
+
+def scored_source(source: str, order: Sequence[str], key: str) -> tuple[str, list[str]]:
+    """Return SQL for *source* with the score that is sorted by as a column, if one is.
+
+    Args:
+        source: Pictures.
+        order: The columns to sort by.
+        key: Columns that tell pictures apart, of ``scores``, too.
+
+    Returns:
+        The SQL and its parameters, which come before those of *source*.
+    """
+    if not order[0].startswith(SCORED):
+        return source, []
+    numbers = (
+        f"SELECT {key}, any_value(number) AS {quoted_name(order[0])} FROM scores"
+        f" WHERE lower(name) = lower(?) GROUP BY {key}"
+    )
+    own = f"SELECT p.*, s.{quoted_name(order[0])} FROM ({numbers}) s"
+    return f"({own} RIGHT JOIN {source} p USING ({key}))", [order[0][len(SCORED) :]]
 
 
 def sorting(order: Sequence[str], down: bool) -> str:

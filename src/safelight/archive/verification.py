@@ -54,10 +54,12 @@ class Verification:
         pictures: Whose files are whole; None when they were not looked at.
         damaged_pictures: Whose files hold something else.
         pictures_away: Imported ones that are not where they were imported from.
+        discarded: Pictures that somebody discarded; their files are not looked for.
         foreign: Files of no known kind.
         differing: Runs that have several records which differ, and which one counts, the first
             hundred: no damage, as nothing is lost.
         differing_count: How many there are.
+        older_readings: Records of imported pictures that were read again since: no damage either.
         faults: What is damaged or missing, the first thousand.
         fault_count: How many there are.
     """
@@ -72,9 +74,11 @@ class Verification:
     pictures: int | None = None
     damaged_pictures: int = 0
     pictures_away: int = 0
+    discarded: int = 0
     foreign: int = 0
     differing: list[str] = field(default_factory=list)
     differing_count: int = 0
+    older_readings: int = 0
     faults: list[Fault] = field(default_factory=list)
     fault_count: int = 0
 
@@ -109,11 +113,15 @@ def verify_archive(
     _verify_loose(archive.path, report)
     try:
         report.differing, report.differing_count = archive.differing_runs()
+        report.older_readings = archive.older_readings()
     except ArchiveError as error:
         report.add_fault(archive.path, str(error))
     _verify_lines(archive.path, report)
     if pictures:
         report.pictures = 0
+        ((report.discarded,),) = archive.rows(
+            "SELECT count(*) FROM images WHERE discarded", rated=False
+        )
         _read_pictures(archive, partial(_note, report, archive.path), on_progress)
     return report
 
@@ -242,6 +250,9 @@ def _read_pictures(
     ((total,),) = archive.rows("SELECT count(*) FROM images WHERE path IS NOT NULL", rated=False)
     done = 0
     copies = archive.hashes_in_copies()
+    for (path,) in archive.rows("SELECT DISTINCT path FROM run_images WHERE discarded",
+                                rated=False):  # fmt: skip
+        copies.pop(path, None)
 
     def look(pool: ThreadPoolExecutor, known: Sequence[tuple[str, Collection[str]]]) -> None:
         nonlocal done
@@ -255,7 +266,8 @@ def _read_pictures(
         views.show()
         connection.execute(
             "SELECT path, list(DISTINCT lower(sha256)) FROM run_images WHERE path IS NOT NULL"
-            " AND regexp_full_match(lower(sha256), '[0-9a-f]{64}') GROUP BY path ORDER BY path"
+            " AND regexp_full_match(lower(sha256), '[0-9a-f]{64}') AND discarded IS NULL"
+            " GROUP BY path ORDER BY path"
         )
         with ThreadPoolExecutor(_AT_ONCE, "pictures") as pool:
             while rows := connection.fetchmany(_TOGETHER):

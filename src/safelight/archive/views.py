@@ -6,11 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safelight.archive.columns import (
     INTERNAL,
     OF_THE_RUN,
+    PLACED,
     RATINGS,
     TABLES,
     Batch,
@@ -18,10 +19,11 @@ from safelight.archive.columns import (
     columns_of,
     numpy_columns,
 )
-from safelight.archive.filters import Filter
 from safelight.archive.packs import Pack, pack_name
-from safelight.archive.run_copies import Rank, rank_of
-from safelight.learning.ratings import Rating
+from safelight.archive.places import Places
+from safelight.archive.run_copies import RANK_IN_SQL
+from safelight.filters import RATED_TEXTS, Filter
+from safelight.learning.ratings import PictureScore, Rating
 from safelight.recorded_settings import LORA
 
 if TYPE_CHECKING:
@@ -30,14 +32,17 @@ if TYPE_CHECKING:
 __all__ = [
     "SHOWN_ONCE",
     "VIEWS",
+    "PassedOver",
     "Selection",
     "Views",
-    "doubled_runs",
+    "find_passed_over",
     "find_reuse",
     "newest_first",
     "packs_at",
     "quoted_name",
+    "registered_alike",
     "registered_ratings",
+    "registered_scores",
     "selection",
 ]
 
@@ -51,6 +56,14 @@ _LORAS = (
     f"SELECT run_id, place, substr(name, {len(LORA) + 1}) AS name, number AS weight FROM settings"
     f" WHERE starts_with(name, '{LORA}')"
 )
+_SCORES = " UNION ".join(
+    "SELECT i.run_id, i.place, s.name, s.number, s.unit, s.version FROM plain_run_images i"
+    f" JOIN given_scores s ON s.hash = i.{column}"
+    for column in ("sha256", "image_sha256", "pixel_sha256")
+)
+_RATED_TEXT = (
+    "(run_id, place) IN (SELECT run_id, place FROM run_images WHERE contains(lower({}), ?))"
+)
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM prompts WHERE contains(lower_prompt, ?))"
 
 
@@ -59,13 +72,17 @@ class Views:
 
     A run that is in several places counts once, in the earliest pack, and a picture that later
     runs used again counts once, as who drew it has it. Besides those that may be asked there are
-    ``plain_images``, without what people say and with the columns for searching; ``prompts``; and
+    ``scores``, a row for each number that a scorer gave a picture; ``plain_images``, without what
+    people say and with the columns for searching; ``prompts``; and
     ``run_images`` and ``plain_run_images``, where such a picture is there once for each run.
 
     Attributes:
         packs: All that have tables.
-        doubled: Runs of which there are several records.
+        doubled: Runs of which there are several records, but for imported pictures.
+        older_readings: How many records of imported pictures do not count any more.
         reuse: Whether any picture is used again.
+        searched: Column of ``plain_images`` -> SQL that looks for a text in it, for
+            :func:`.compile_filter`.
 
     Args:
         connection: Where they are made.
@@ -73,6 +90,7 @@ class Views:
         loose: The records that are in no such pack.
         ratings: What people say now, joined to pictures by either of their hashes.
         places: SHA-256 of a picture -> where it lies now, when it was met elsewhere.
+        scores: What scorers say, joined likewise.
     """
 
     def __init__(
@@ -82,20 +100,14 @@ class Views:
         loose: Batch,
         ratings: Iterable[Rating] = (),
         places: Mapping[str, str] | None = None,
+        scores: Iterable[PictureScore] = (),
     ) -> None:
         self._connection = connection
         self.packs = packs
-        passed_over = doubled_runs(connection, packs, {"": loose.runs})
-        self.doubled = loose.doubled | {run_id for _, run_id in passed_over}
-        self._doubled = {name for name, _ in passed_over}
-        columns = {"pack": "VARCHAR", "run_id": "VARCHAR"}
-        given = numpy_columns(columns, columns_of(sorted(passed_over)))
-        connection.register("given_passed_over", given)
-        connection.execute(
-            "CREATE TABLE passed_over AS SELECT pack::VARCHAR AS pack, run_id::VARCHAR AS run_id"
-            " FROM given_passed_over"
-        )
-        connection.unregister("given_passed_over")
+        found = find_passed_over(connection, packs, {"": loose.runs})
+        self.doubled = loose.doubled | found.doubled
+        self.older_readings = loose.older_readings + found.older_readings
+        self._doubled = found.sources
         loose.create_tables(connection)
         if "" in self._doubled:
             for table in ("runs", "images", "settings"):
@@ -103,34 +115,39 @@ class Views:
                     f"DELETE FROM batch_{table} WHERE run_id IN"
                     " (SELECT run_id FROM passed_over WHERE pack = '')"
                 )
-        self._rated = _load_ratings(connection, list(ratings))
-        self._moved = _load_places(connection, places or {})
+        said = list(ratings)
+        self._rated = _load_ratings(connection, said)
+        # Without a join where nobody wrote anything.
+        written = {"tags": any(r.tags for r in said), "notes": any(r.notes for r in said)}
+        self.searched: Mapping[str, str] = {
+            "prompt": _IN_PROMPTS,
+            **{name: _RATED_TEXT.format(name) if written[name] else "FALSE"
+               for name in RATED_TEXTS},
+        }  # fmt: skip
+        _load_scores(connection, list(scores))
+        self._placed = _load_places(connection, {} if places is None else places)
         self.reuse = self._find_reuse()
 
-    def show(self, packs: Sequence[Pack] | None = None, *, loose: bool = True) -> Mapping[str, str]:
-        """Make the views show *packs*, all when None, and the loose records or not.
-
-        Returns:
-            Column -> SQL that looks for a text in it, for :func:`.filters.compile_filter`.
-        """
+    def show(self, packs: Sequence[Pack] | None = None, *, loose: bool = True) -> None:
+        """Make the views show *packs*, all when None, and the loose records or not."""
         shown = self.packs if packs is None else packs
         for table, view in (
             ("prompts", "prompts"), ("runs", "runs"), ("settings", "settings"),
             ("images", "plain_run_images"),
         ):  # fmt: skip
             every = self._every(table, shown, loose=loose)
-            if table == "images" and self._moved:
-                every = self._moved.format(images=every)
+            if table == "images":
+                every = self._placed.format(images=every)
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {every}")
         self._connection.execute(f"CREATE OR REPLACE VIEW loras AS {_LORAS}")
         once = f" WHERE {SHOWN_ONCE}" if self.reuse else ""
         self._connection.execute(
             f"CREATE OR REPLACE VIEW plain_images AS SELECT * FROM plain_run_images{once}"
         )
+        self._connection.execute(f"CREATE OR REPLACE VIEW scores AS {_SCORES}")
         for view in ("images", "run_images"):
             rated = self._rated.format(images=f"plain_{view}")
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {rated}")
-        return {"prompt": _IN_PROMPTS}
 
     def _every(self, table: str, packs: Sequence[Pack], *, loose: bool = True) -> str:
         """Return SQL for all rows of *table*, of those of *packs* and of the loose records."""
@@ -265,16 +282,20 @@ def packs_at(packs: Sequence[Pack], times: Sequence[str]) -> list[Pack]:
 
 def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]) -> str:
     """Return SQL of the pictures with the columns of their ratings."""
-    own = ", ".join(f'i."{name}"' for name in TABLES["images"] if name not in INTERNAL)
+    held = {**TABLES["images"], **PLACED}
+    own = ", ".join(f'i."{name}"' for name in held if name not in INTERNAL)
     if not ratings:
         none = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
         return f"SELECT {own}, {none} FROM {{images}} i"
     with registered_ratings(connection, ratings) as rows:
         connection.execute(f"CREATE TABLE rated AS {rows}")
-    # A hash of bytes is never one of pixels, so one table serves for both.
-    rating_columns = ", ".join(f'coalesce(b."{name}", p."{name}") AS "{name}"' for name in RATINGS)
+    # A hash of one kind is never one of another, so one table serves for all.
+    rating_columns = ", ".join(
+        f'coalesce(d."{name}", b."{name}", p."{name}") AS "{name}"' for name in RATINGS
+    )
     return (
         f"SELECT {own}, {rating_columns} FROM {{images}} i LEFT JOIN rated b ON b.hash = i.sha256"
+        " LEFT JOIN rated d ON d.hash = i.image_sha256"
         " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
     )
 
@@ -285,9 +306,8 @@ def registered_ratings(
 ) -> Iterator[str]:
     """Give SQL that selects ``hash`` and the columns of *ratings*, a row for each hash."""
     rows = [
-        (digest, r.stars, r.favourite, r.rejected, " ".join(r.tags) or None,
-         "; ".join(r.notes.values()) or None, r.picks_won, r.picks_lost)
-        for r in ratings for digest in (*r.sha256s, *r.pixel_sha256s)
+        (digest, *_values(r))
+        for r in ratings for digest in (*r.sha256s, *r.pixel_sha256s, *r.image_sha256s)
     ]  # fmt: skip
     kinds = {"hash": "VARCHAR", **RATINGS}
     connection.register("given_ratings", numpy_columns(kinds, columns_of(rows)))
@@ -296,29 +316,106 @@ def registered_ratings(
     connection.unregister("given_ratings")
 
 
+_SCORE_KINDS = {
+    "hash": "VARCHAR", "name": "VARCHAR", "number": "DOUBLE", "unit": "VARCHAR",
+    "version": "VARCHAR",
+}  # fmt: skip
+
+
+@contextmanager
+def registered_alike(
+    connection: duckdb.DuckDBPyConnection, rating: Rating, digests: Sequence[str]
+) -> Iterator[str]:
+    """Give the SQL that :func:`registered_ratings` does, of pictures that are all rated alike."""
+    import numpy as np
+
+    connection.register("given_hashes", {"hash": np.array(digests, object)})
+    connection.register("given_rating", numpy_columns(RATINGS, columns_of([_values(rating)])))
+    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
+    yield f"SELECT hash, {casts} FROM given_hashes, given_rating"
+    connection.unregister("given_hashes")
+    connection.unregister("given_rating")
+
+
+def _values(rating: Rating) -> tuple[Any, ...]:
+    """Return the columns ``RATINGS`` of *rating*."""
+    return (
+        rating.stars, rating.favourite, rating.rejected, " ".join(rating.tags) or None,
+        "; ".join(rating.notes.values()) or None, rating.picks_won, rating.picks_lost,
+        "; ".join(rating.albums) or None,
+    )  # fmt: skip
+
+
+def _load_scores(connection: duckdb.DuckDBPyConnection, scores: Sequence[PictureScore]) -> None:
+    """Create the table ``given_scores``: a row for each number and hash of its picture."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in _SCORE_KINDS.items())
+    connection.execute(f"CREATE TABLE given_scores ({columns})")
+    if scores:
+        with registered_scores(connection, scores) as rows:
+            connection.execute(f"INSERT INTO given_scores {rows}")
+
+
+@contextmanager
+def registered_scores(
+    connection: duckdb.DuckDBPyConnection, scores: Sequence[PictureScore]
+) -> Iterator[str]:
+    """Give SQL that selects hash, name, number, unit and version of *scores*, of each hash."""
+    rows = [(digest, one.scorer, one.number, one.unit, one.version)
+            for one in scores for digest in one.digests]  # fmt: skip
+    connection.register("registered_scores", numpy_columns(_SCORE_KINDS, columns_of(rows)))
+    casts = ", ".join(f"{name}::{kind}" for name, kind in _SCORE_KINDS.items())
+    yield f"SELECT {casts} FROM registered_scores"
+    connection.unregister("registered_scores")
+
+
 def _load_places(connection: duckdb.DuckDBPyConnection, places: Mapping[str, str]) -> str:
     """Return SQL that puts the places where pictures lie now over those of their records."""
-    if not places:
-        return ""
-    kinds = {"sha256": "VARCHAR", "place_now": "VARCHAR"}
-    connection.register("given_places", numpy_columns(kinds, [list(places), list(places.values())]))
-    connection.execute("CREATE TABLE moved AS SELECT * FROM given_places")
+    known = places if isinstance(places, Places) else Places()
+    rows = [
+        (digest, places.get(digest), known.gone.get(digest), digest in known.discarded)
+        for digest in {**places, **known.gone}
+    ]
+    if not rows:
+        return "SELECT *, NULL::BOOLEAN AS discarded FROM ({images})"
+    kinds = {"sha256": "VARCHAR", "place_now": "VARCHAR", "gone_from": "VARCHAR",
+             "is_discarded": "BOOLEAN"}  # fmt: skip
+    connection.register("given_places", numpy_columns(kinds, columns_of(rows)))
+    casts = ", ".join(f"{name}::{kind} AS {name}" for name, kind in kinds.items())
+    connection.execute(f"CREATE TABLE moved AS SELECT {casts} FROM given_places")
     connection.unregister("given_places")
+    gone = "nullif(coalesce(m.gone_from = coalesce(m.place_now, i.path), FALSE), FALSE)"
     return (
-        "SELECT i.* REPLACE (coalesce(m.place_now, i.path) AS path)"
+        f"SELECT i.* REPLACE (coalesce(m.place_now, i.path) AS path, {gone} AS gone),"
+        f" nullif({gone} AND m.is_discarded, FALSE) AS discarded"
         " FROM ({images}) i LEFT JOIN moved m ON m.sha256 = i.sha256"
     )
 
 
-def doubled_runs(
+class PassedOver(NamedTuple):
+    """What does not count.
+
+    Attributes:
+        sources: Where any such record is.
+        doubled: Runs of which there are several records, but for imported pictures.
+        older_readings: How many are older readings of imported pictures.
+    """
+
+    sources: set[str]
+    doubled: set[str]
+    older_readings: int
+
+
+def find_passed_over(
     connection: duckdb.DuckDBPyConnection,
     packs: Sequence[Pack],
     taken: Mapping[str, Sequence[Run]],
-) -> set[tuple[str, str]]:
-    """Return (where it is, run_id) of every record that does not count.
+) -> PassedOver:
+    """Create the table ``passed_over``: ``pack`` and ``run_id`` of each record that counts not.
 
     Of several records of a run the one of highest rank counts (:func:`.run_copies.rank_of`), of
-    equal ones, which are the same, that of the earliest pack, and a loose one last.
+    equal ones, which are the same, that of the earliest pack, and a loose one last. Imported
+    pictures that have the same image data and the same settings are one picture: of their runs,
+    which only differ in what else the files said, the one of highest rank counts.
 
     A run has one time, so only packs whose times overlap are looked into, which serial packing
     never makes. Records whose time is that of a file are looked for everywhere.
@@ -329,46 +426,93 @@ def doubled_runs(
         taken: Where records are that are in no table of a pack -> their runs; loose ones are in
             ``""``, the last of them.
     """
-    loose = [run for runs in taken.values() for run in runs]
+    runs = [run for own in taken.values() for run in own]
+    looks = [look for look in _looks(packs, runs) if look[0]]
+    columns = (
+        "run_id, coalesce(status, '') AS status, coalesce(pictures, 0) AS pictures, digest,"
+        " coalesce(reader, 0) AS reader, coalesce(reading, 0) AS reading, picture_key"
+    )
+    parts = [
+        f"SELECT filename AS source, {columns} FROM {_runs_of(some)} WHERE {which}"
+        for some, which, _ in looks
+    ]
+    parts.append(f"SELECT source, {columns} FROM given_runs")
+    rows = [(source, r.run_id, r.status, r.pictures, r.digest, *r.reading, r.picture_key)
+            for source, own in taken.items() for r in own]  # fmt: skip
+    connection.register("given_runs", numpy_columns(_VERSIONS, columns_of(rows)))
+    connection.execute(
+        f"CREATE TABLE versions AS SELECT {_CAST_VERSIONS} FROM ({' UNION '.join(parts)})",
+        [value for _, _, parameters in looks for value in parameters],
+    )
+    connection.unregister("given_runs")
+    places = {name: place for place, name in enumerate([*(p.path.name for p in packs), *taken])}
+    found = connection.execute("SELECT DISTINCT source FROM versions").fetchall()
+    names = [(s, name := s if s in taken else pack_name(s), places[name]) for (s,) in found]
+    kinds = {"source": "VARCHAR", "pack": "VARCHAR", "place": "BIGINT"}
+    connection.register("given_sources", numpy_columns(kinds, columns_of(names)))
+    connection.execute(
+        "CREATE TABLE ranked AS SELECT v.*, s.pack::VARCHAR AS pack,"
+        " row_number() OVER of_run AS number, first_value(s.pack::VARCHAR) OVER of_run AS counts,"
+        " rank() OVER (PARTITION BY run_id ORDER BY {RANK}) AS rank FROM versions v"
+        " JOIN given_sources s ON s.source = v.source"
+        " WINDOW of_run AS (PARTITION BY run_id ORDER BY {RANK}, s.place)".replace(
+            "{RANK}", RANK_IN_SQL
+        )
+    )
+    connection.unregister("given_sources")
+    connection.execute(
+        "CREATE TABLE passed_over AS SELECT DISTINCT pack, run_id FROM ranked WHERE pack <> counts"
+        " UNION SELECT pack, run_id FROM (SELECT pack, run_id, row_number() OVER (PARTITION BY"
+        f" picture_key ORDER BY {RANK_IN_SQL}, run_id DESC) AS number FROM ranked"
+        " WHERE number = 1 AND picture_key IS NOT NULL) WHERE number > 1"
+    )
+    sources, doubled, ((older,),) = (connection.execute(statement).fetchall() for statement in (
+        "SELECT DISTINCT pack FROM passed_over",
+        "SELECT DISTINCT run_id FROM ranked WHERE pack <> counts AND status <> 'imported'",
+        "SELECT count(*) FROM ranked WHERE rank > 1 AND status = 'imported'",
+    ))  # fmt: skip
+    for table in ("versions", "ranked"):
+        connection.execute(f"DROP TABLE {table}")
+    return PassedOver({name for (name,) in sources}, {run_id for (run_id,) in doubled}, older)
+
+
+_VERSIONS = {
+    "source": "VARCHAR", "run_id": "VARCHAR", "status": "VARCHAR", "pictures": "BIGINT",
+    "digest": "VARCHAR", "reader": "BIGINT", "reading": "BIGINT", "picture_key": "UBIGINT",
+}  # fmt: skip
+_CAST_VERSIONS = ", ".join(f"{name}::{kind} AS {name}" for name, kind in _VERSIONS.items())
+
+
+def _looks(
+    packs: Sequence[Pack], loose: Sequence[Run]
+) -> Iterator[tuple[Sequence[Pack], str, list[Any]]]:
+    """Yield packs and a condition, for all their records that may not be the only ones."""
     timely = [run for run in loose if not run.untimely]
     untimely = [run for run in loose if run.untimely]
     times = sorted(run.timestamp for run in timely)
-    looks: list[tuple[Sequence[Pack], str, list[Any]]] = []
     if near := packs_at(packs, times):
         which = "timestamp BETWEEN ? AND ? AND run_id IN (SELECT unnest(?::VARCHAR[]))"
-        looks.append((near, which, [times[0], times[-1], [run.run_id for run in timely]]))
-    if untimely:
-        which = "run_id IN (SELECT unnest(?::VARCHAR[]))"
-        looks.append((packs, which, [[run.run_id for run in untimely]]))
+        yield near, which, [times[0], times[-1], [run.run_id for run in timely]]
+    if untimely and packs:
+        pictures = [run.picture_key for run in untimely if run.picture_key is not None]
+        which = (
+            "run_id IN (SELECT unnest(?::VARCHAR[]) UNION ALL SELECT run_id FROM"
+            f" {_runs_of(packs)} WHERE picture_key IN (SELECT unnest(?::UBIGINT[])))"
+        )
+        yield packs, which, [[run.run_id for run in untimely], pictures]
+    several = " GROUP BY {0} HAVING count(*) > 1"
     for some, which in (
         *((cluster, "TRUE") for cluster in _clusters(packs)),
         (packs, "status = 'imported'"), (packs, "stated_time IS NOT NULL"),
     ):  # fmt: skip
         if len(some) > 1:
-            several = " GROUP BY run_id HAVING count(*) > 1"
-            doubled = f"SELECT run_id FROM {_runs_of(some)} WHERE {which}{several}"
-            looks.append((some, f"{which} AND run_id IN ({doubled})", []))
-    place = {name: number for number, name in enumerate([*(p.path.name for p in packs), *taken])}
-    copies: dict[str, dict[str, Rank]] = {}
-    for name, runs in taken.items():
-        for run in runs:
-            ranks = copies.setdefault(run.run_id, {})
-            ranks[name] = max(run.rank, ranks.get(name, run.rank))
-    for some, which, parameters in looks:
-        if some:
-            for run_id, file, status, pictures, own_digest in connection.execute(
-                f"SELECT run_id, filename, coalesce(status, ''), coalesce(pictures, 0), digest"
-                f" FROM {_runs_of(some)} WHERE {which}",
-                parameters,
-            ).fetchall():
-                ranks = copies.setdefault(run_id, {})
-                ranks[pack_name(file)] = rank_of(status, pictures, own_digest)
-    passed_over: set[tuple[str, str]] = set()
-    for run_id, ranks in copies.items():
-        names = sorted(ranks, key=place.__getitem__)
-        counts = max(names, key=ranks.__getitem__)  # the first of those
-        passed_over |= {(name, run_id) for name in names if name != counts}
-    return passed_over
+            doubled = f"SELECT run_id FROM {_runs_of(some)} WHERE {which}{several.format('run_id')}"
+            yield some, f"{which} AND run_id IN ({doubled})", []
+    if packs:
+        runs, known = _runs_of(packs), "picture_key IS NOT NULL"
+        keys = f"SELECT picture_key FROM {runs} WHERE {known}{several.format('picture_key')}"
+        doubled = f"SELECT run_id FROM {runs} WHERE {known} AND picture_key IN ({keys})"
+        yield packs, f"run_id IN ({doubled})", []
 
 
 def _clusters(packs: Sequence[Pack]) -> Iterator[list[Pack]]:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
-from safelight.errors import BackendError, BackendUnavailable
+from safelight.errors import BackendError, BackendLoginRefused, BackendUnavailable
 
 __all__ = ["Answer", "EngineServer"]
 
@@ -211,7 +211,7 @@ class EngineServer:
 
     def _refuse(self, answer: Answer, explain: Callable[[Answer], str | None] | None) -> None:
         if answer.status == 401:
-            raise BackendError(
+            raise BackendLoginRefused(
                 f"{self} wants another user name or password (401 on {answer.path});"
                 " set user and password in the backend's table"
             )

@@ -23,11 +23,14 @@ from safelight.version import __version__
 __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
+_INTERRUPTED = 130
 _UNFORESEEN = "That was not foreseen; what was written before it is safe. safelight -v tells more."
 
 _COMMANDS = {
+    "albums": "List albums, fill, rename and empty them.",
     "archive": "Pack, verify, recover, merge and count an archive.",
     "backends": "Show the installed engines, and what each can do.",
+    "contents": "Show what is in an archive, and what varied, before anybody rates.",
     "demo": "Draw an example with the model in the box.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
@@ -43,6 +46,7 @@ _COMMANDS = {
     "replay": "Draw a run again, and compare the pixels.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
+    "score": "Let a program give pictures numbers, kept apart from ratings.",
     "serve": "Open the light table: browse, compare, rate and run in a local page.",
     "show": "Show the learning record of a run.",
     "stats": "Count runs and pictures, by engine, model and sampler.",
@@ -88,10 +92,16 @@ class _LazyGroup(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line."""
+        with _stops_quietly():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Carry the command out; whatever it ends in is a sentence, never a traceback."""
         try:
-            return super().invoke(ctx)
+            with _stops_quietly():
+                return super().invoke(ctx)
         except (click.Abort, click.exceptions.Exit):
             raise
         except click.ClickException as error:
@@ -120,6 +130,18 @@ def _indented(message: str) -> str:
     """
     first, *others = message.split("\n")
     return "\n".join([first, *(f"  {line.removeprefix('  ')}" for line in others)])
+
+
+@contextlib.contextmanager
+def _stops_quietly() -> Iterator[None]:
+    """End with one line and the status of what was interrupted, where no command has a better."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from safelight.cli.terminal import tell
+
+        tell("stopped")
+        raise click.exceptions.Exit(_INTERRUPTED) from None
 
 
 _SETTINGS = {

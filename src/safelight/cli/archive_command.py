@@ -12,13 +12,16 @@ import click
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
 from safelight.cli.carried import carried_as_json, print_carried, print_differing
+from safelight.cli.changed_readings import print_changes
 from safelight.cli.options import (
     archive_option,
+    archive_words,
     check_archive,
     existing_archive_option,
     json_option,
 )
 from safelight.cli.terminal import progress_of, say, say_text
+from safelight.cli.trash_commands import discard, empty_trash, restore
 
 if TYPE_CHECKING:
     from safelight.archive.transfer import Carried
@@ -30,7 +33,11 @@ _MOST = 20
 
 @click.group("archive")
 def command() -> None:
-    """Pack, verify, recover, merge and count an archive."""
+    """Pack, verify, recover, merge, read again, count and clean up an archive."""
+
+
+for _own in (discard, restore, empty_trash):
+    command.add_command(_own)
 
 
 @command.command()
@@ -100,8 +107,12 @@ def _print_verification(report: Verification) -> None:
         say(f"{report.pictures:,} pictures are those of their records")
     if report.pictures_away:
         say(f"  {report.pictures_away:,} imported pictures are not where they were")
+    if report.discarded:
+        say(f"  {report.discarded:,} pictures were discarded; see: safelight archive restore")
     if report.foreign:
         say(f"{report.foreign:,} files are of no known kind")
+    if report.older_readings:
+        say(f"{report.older_readings:,} older readings of imported pictures are kept, not counted")
     print_differing(report.differing, report.differing_count)
     for fault in report.faults:
         say(f"  {fault.path}: {fault.reason}")
@@ -210,12 +221,39 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
 @command.command()
 @existing_archive_option
 @json_option
+def reread(archive: Path, as_json: bool) -> None:
+    """Read imported pictures again, from the texts that their records keep; no file is needed.
+
+    What a newer reader understands better counts from then on, everywhere; the older readings stay
+    in the archive. Records keep up to 2 million characters of a picture: those that had more are
+    counted, and read again by: safelight import FOLDER --again.
+    """
+    from safelight.imports.rereading import reread_archive
+
+    with progress_of("reading again", hidden=as_json) as show_progress:
+        done = reread_archive(Archive(archive), on_progress=show_progress)
+    if as_json:
+        say_text(json.dumps(dataclasses.asdict(done), ensure_ascii=False))
+        return
+    say(f"{done.pictures:,} imported pictures, {done.superseded:,} read anew")
+    print_changes(done.changes)
+    if done.left:
+        say(
+            f"  {done.left:,} had longer texts than records keep; read their files again with:"
+            " safelight import FOLDER --again"
+        )
+
+
+@command.command()
+@existing_archive_option
+@json_option
 def stats(archive: Path, as_json: bool) -> None:
     """Count runs and pictures, by engine, model and sampler."""
     finish_killed_runs(archive)
     opened = Archive(archive)
     totals = opened.sql(
-        "SELECT count(*) AS runs, (SELECT count(*) FROM images) AS pictures,"
+        "SELECT count(*) FILTER (status != 'imported') AS runs, (SELECT count(*) FROM images) AS"
+        " pictures, (SELECT count(*) FROM images WHERE status = 'imported') AS imported,"
         " sum(failures) AS failures, min(timestamp) AS first, max(timestamp) AS last FROM runs"
     )
     groups = opened.sql(
@@ -229,6 +267,8 @@ def stats(archive: Path, as_json: bool) -> None:
         say_text(json.dumps(document, ensure_ascii=False))
         return
     _print(total, list(groups.dicts()))
+    if total["pictures"]:
+        say(f"what varied, and what to rate: safelight contents{archive_words(archive)}")
 
 
 def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
@@ -237,11 +277,13 @@ def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
 
     from safelight.cli.rich_console import Console
 
-    if not total["runs"]:
+    if not (total["runs"] or total["pictures"]):
         say("no runs yet")
         return
+    imported = f" ({total['imported']:,} imported)" if total["imported"] else ""
+    runs = "1 run" if total["runs"] == 1 else f"{total['runs']:,} runs"
     say(
-        f"{total['runs']:,} runs, {total['pictures'] or 0:,} pictures,"
+        f"{runs}, {total['pictures'] or 0:,} pictures{imported},"
         f" {total['failures'] or 0:,} failures, {total['first'][:10]} to {total['last'][:10]}"
     )
     table = Table(box=box.SIMPLE_HEAD)

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import click
 
+from safelight.application.examples import EXAMPLES
 from safelight.cli.options import archive_option, archive_words, seed_option
 from safelight.cli.run_command import command as run_command
 from safelight.cli.terminal import say
 from safelight.durable_file import copy_new_file, make_folder
 from safelight.knobs import did_you_mean
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-"""Where the example configs of the package are."""
 
 
 @click.command("demo")
@@ -63,11 +61,13 @@ def _about(config: Path) -> str:
 
 
 def _files_of(config: Path) -> Iterator[Path]:
-    """Yield the files that *config* names: wildcards and workflows."""
+    """Yield the files that *config* names: wildcards, prompts and workflows."""
     text = tomllib.loads(config.read_text("utf-8"))
-    wildcards = text.get("randomizer", {}).get("wildcards_dir")
-    if wildcards:
-        yield from sorted((EXAMPLES / wildcards).iterdir())
+    randomizer = text.get("randomizer", {})
+    if "wildcards_dir" in randomizer:
+        yield from sorted((EXAMPLES / randomizer["wildcards_dir"]).iterdir())
+    if "prompts" in randomizer:
+        yield EXAMPLES / randomizer["prompts"]["file"]
     backend = text.get("backend", {})
     if isinstance(backend, dict) and "workflow" in backend:
         yield EXAMPLES / backend["workflow"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import existing_archive_option, json_option
+from safelight.cli.options import condition_argument, existing_archive_option, json_option
 from safelight.cli.terminal import say, say_text
 
 if TYPE_CHECKING:
@@ -20,19 +20,15 @@ if TYPE_CHECKING:
     from safelight.learning.evidence.effects import Comparison, Effects, KnobEffect
     from safelight.learning.evidence.scores import ImageScores
 
-_MOST_LEVELS, _MOST_UNDONE = 8, 3
-_SIGNS = {
-    "small": "no difference that matters",
-    "open": "not enough evidence",
-    "few": "not enough evidence",
-    "confounded": "cannot be told",
-}
+_MOST_LEVELS, _MOST_UNDONE, _MOST_UNDECIDED = 8, 3, 6
+_MOST_CONSTANT = 12
 
 
 @click.command("effects")
-@click.argument("condition", default="", metavar="[FILTER]")
+@condition_argument(metavar="[FILTER]...")
 @existing_archive_option
 @click.option("--knob", "knobs", multiple=True, help="Show only this knob; may be repeated.")
+@click.option("--all", "every", is_flag=True, help="Show the figures of every setting.")
 @click.option("--rater", "raters", multiple=True, help="Only ratings by this rater; repeatable.")
 @click.option(
     "--ignore", "ignored", multiple=True, metavar="extra.NAME",
@@ -43,23 +39,52 @@ _SIGNS = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also draw dots with intervals into this file: .png or .svg.",
 )
+@click.option(
+    "--failures",
+    is_flag=True,
+    help="Show instead which settings fail, and how often; no ratings are needed.",
+)
+@click.option(
+    "--parents",
+    is_flag=True,
+    help="Show instead which settings' pictures were gone on with; no ratings are needed.",
+)
 @json_option
 def command(
     condition: str,
     archive: Path,
     knobs: tuple[str, ...],
+    every: bool,
     raters: tuple[str, ...],
     ignored: tuple[str, ...],
     plot: Path | None,
+    failures: bool,
+    parents: bool,
     as_json: bool,
 ) -> None:
     """Show what each knob does to ratings, how sure that is, and what it rests on.
+
+    The answer comes first, in a few sentences; then the figures behind it, and what is undecided.
 
     FILTER chooses the pictures, for example: model = 'x' and prompt has 'lighthouse'. Ratings
     that a program gave are used only where no person rated, or when --rater names it.
     """
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise click.UsageError(f"--plot must end in .png or .svg, got {plot.name!r}")
+    if failures:
+        if parents or condition or raters or ignored or plot is not None:
+            raise click.UsageError("--failures is about what has no picture: it takes --knob only")
+        from safelight.cli.shown_failures import show_failures
+
+        show_failures(Archive(archive), knobs, as_json=as_json)
+        return
+    if parents:
+        if raters or ignored or plot is not None:
+            raise click.UsageError("--parents is about no ratings: it takes FILTER, --knob, --all")
+        from safelight.cli.shown_parents import show_parents
+
+        show_parents(Archive(archive), condition, knobs, every=every, as_json=as_json)
+        return
     from safelight.application.rated_pictures import only_knobs, rated_trials
     from safelight.learning.evidence.effects import find_effects
 
@@ -72,7 +97,9 @@ def command(
     if as_json:
         say_text(json.dumps(_document(effects, scores, rated_by), ensure_ascii=False, indent=2))
     else:
-        _print(effects, scores, rated_by, every_level=bool(knobs))
+        _print(effects, scores, rated_by, every=every or bool(knobs), every_level=bool(knobs))
+        if condition and effects.knobs:
+            say("This is about the pictures of the filter; each filter is a question of its own.")
         if plot is not None:
             say(f"plot: {plot}")
 
@@ -96,6 +123,8 @@ def _document(effects: Effects, scores: ImageScores, rated_by: str) -> Mapping[s
     }
     agreement = asdict(scores.agreement)
     document = _keyed(asdict(effects), "reason")
+    document["sentences"] = [asdict(sentence) for sentence in effects.sentences]
+    document["undecided"] = list(effects.undecided)
     document["knobs"] = [_keyed(knob, "summary") for knob in document["knobs"]]
     return {**document, "rated_by": rated_by, "raters": raters, "agreement": agreement}
 
@@ -105,13 +134,16 @@ def _keyed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"told" if key == name else key: value for key, value in values.items()}
 
 
-def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level: bool) -> None:
+def _print(
+    effects: Effects, scores: ImageScores, rated_by: str, *, every: bool, every_level: bool
+) -> None:
     from safelight.cli.rich_console import Console
 
     console = Console(highlight=False, soft_wrap=False)
+    unrated = f" of {effects.pictures + effects.unrated:,}" if effects.unrated else ""
     console.print(
-        f"{effects.pictures:,} rated pictures, {effects.ratings:,} ratings by {rated_by},"
-        f" {effects.prompts:,} prompts",
+        f"{effects.pictures:,} rated pictures{unrated}, {effects.ratings:,} ratings by"
+        f" {rated_by}, {effects.prompts:,} prompts",
     )
     _print_agreement(console, scores)
     if effects.reason:
@@ -119,15 +151,30 @@ def _print(effects: Effects, scores: ImageScores, rated_by: str, *, every_level:
         return
     if effects.gone:
         console.print(
-            f"{effects.gone:,} rated pictures are not counted: they have no record here, or the"
-            " filter leaves them out"
+            f"{effects.gone:,} rated pictures are not counted: they have no record here, are"
+            " grids, or the filter leaves them out"
         )
-    shown = [effect for effect in effects.knobs if effect.status != "constant"]
+    varied = [effect for effect in effects.knobs if effect.status != "constant"]
+    for sentence in effects.sentences:
+        console.print()
+        console.print(sentence.text)
+    shown = [effect for effect in varied if every or effect.settled]
     if shown:
+        console.print()
         console.print(_table(shown, every_level=every_level))
-    else:
-        console.print("no knob varied in the rated pictures: nothing to compare")
+    _print_undecided(console, effects.undecided, whole=every)
     _print_rest(console, effects)
+
+
+def _print_undecided(console: Any, lines: Sequence[str], *, whole: bool) -> None:
+    if not lines:
+        return
+    shown = lines if whole else lines[:_MOST_UNDECIDED]
+    console.print("undecided:")
+    for line in shown:
+        console.print(f"  {line}", style="dim")
+    if len(lines) > len(shown):
+        console.print(f"  and {len(lines) - len(shown)} more settings: --all", style="dim")
 
 
 def _print_agreement(console: Any, scores: ImageScores) -> None:
@@ -181,8 +228,11 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
                 )
                 expected = f"{comparison.expected:+.2f}"
             unit = "pairs" if comparison.basis == "pairs" else "pictures"
+            name = comparison.level
+            if comparison.against != knob.comparisons[0].against:
+                name += f" against {comparison.against}"
             table.add_row(
-                cell(f"  {comparison.level}"), cell(figure, style),
+                cell(f"  {name}"), cell(figure, style),
                 cell(expected, style),
                 cell(f"{comparison.n:,} {unit}"), cell(sign, style),
             )  # fmt: skip
@@ -197,7 +247,7 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
 def _chosen(knob: KnobEffect, *, every_level: bool) -> Sequence[Comparison]:
     if every_level or len(knob.comparisons) <= _MOST_LEVELS:
         return knob.comparisons
-    order = ("clear", "confounded", "open", "small", "few")
+    order = ("clear", "likely", "depends", "confounded", "open", "small", "few")
     by_worth = sorted(
         knob.comparisons, key=lambda c: (order.index(c.status), -abs(c.expected or 0), -c.n)
     )
@@ -205,11 +255,13 @@ def _chosen(knob: KnobEffect, *, every_level: bool) -> Sequence[Comparison]:
 
 
 def _verdict(comparison: Comparison) -> tuple[str, str]:
-    if comparison.status == "clear":
+    sign = comparison.verdict
+    if comparison.told:
         better = (comparison.difference or 0) > 0
         notes = f"; {'; '.join(comparison.notes)}" if comparison.notes else ""
-        return f"{'better' if better else 'worse'}{notes}", "green" if better else "red"
-    sign = _SIGNS[comparison.status]
+        return f"{sign}{notes}", "green" if better else "red"
+    if comparison.status == "depends":
+        return sign, "yellow"
     if comparison.status == "confounded":
         return f"{sign}: {'; '.join(comparison.notes)}", "yellow"
     if comparison.more is not None:
@@ -220,12 +272,19 @@ def _verdict(comparison: Comparison) -> tuple[str, str]:
 
 
 def _print_rest(console: Any, effects: Effects) -> None:
+    in_parts = {
+        frozenset((knob.knob, part.knob))
+        for knob in effects.knobs for comparison in knob.comparisons for part in comparison.parts
+    }  # fmt: skip
     for interaction in effects.interactions:
-        console.print(f"depends: {interaction.summary}")
+        if frozenset((interaction.knob, interaction.other)) not in in_parts:
+            console.print(f"depends: {interaction.summary}")
     for undone in effects.undone[:_MOST_UNDONE]:
         console.print(
             f"{undone.message}; if it cannot change pixels: --ignore '{undone.setting}'",
         )
+    if effects.left_alone:
+        console.print(effects.left_alone, style="dim")
     constant = []
     for knob in effects.knobs:
         if knob.status == "constant" and knob.follows:
@@ -233,7 +292,9 @@ def _print_rest(console: Any, effects: Effects) -> None:
         elif knob.status == "constant":
             constant.append(knob.knob)
     if constant:
-        console.print(f"never varied: {', '.join(constant)}", style="dim")
+        shown = constant[:_MOST_CONSTANT]
+        more = f" and {len(constant) - len(shown)} more" if len(constant) > len(shown) else ""
+        console.print(f"never varied: {', '.join(shown)}{more}", style="dim")
     console.print(
         "1 is the spread of the rated pictures' scores. n in pairs: alike in all else; n in"
         " pictures: the other knobs held in mind.",

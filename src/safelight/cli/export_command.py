@@ -13,14 +13,18 @@ from safelight.application.exporting import (
     write_pairs,
     write_table,
 )
+from safelight.application.handing_over import HandOver, hand_over, to_hand_over
 from safelight.archive import Archive
-from safelight.cli.options import existing_archive_option
+from safelight.cli.options import condition_argument, existing_archive_option
 from safelight.cli.terminal import say
+
+_MOST = 20
+"""Files that are named."""
 
 
 @click.command("export")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.argument("condition", default="")
+@condition_argument()
 @existing_archive_option
 @click.option(
     "--pairs", type=click.Choice([*LAYOUTS, "kohya"]),
@@ -28,10 +32,27 @@ from safelight.cli.terminal import say
 )  # fmt: skip
 @click.option("--csv-raw", is_flag=True, help="Leave cells of .csv as they are, also formulas.")
 @click.option("--xmp", is_flag=True, help="Also write stars and rejects to NAME.xmp by each file.")
+@click.option("--strip", is_flag=True, help="Take every text that tells settings out of the files.")
+@click.option("--names", default="", metavar="PATTERN", help="Names, as {prompt:40}-{seed}.")
+@click.option("--sheet", is_flag=True, help="Add a contact sheet.")
+@click.option("--page", is_flag=True, help="Add a page of all pictures in one file.")
 def command(
-    target: Path, condition: str, archive: Path, pairs: str | None, csv_raw: bool, xmp: bool
+    target: Path,
+    condition: str,
+    archive: Path,
+    pairs: str | None,
+    csv_raw: bool,
+    xmp: bool,
+    strip: bool,
+    names: str,
+    sheet: bool,
+    page: bool,
 ) -> None:
-    """Write the pictures that meet CONDITION to TARGET: .jsonl, .csv or .parquet.
+    """Write the pictures that meet CONDITION to TARGET.
+
+    A folder or a .zip gets the files themselves, with their settings inside as A1111 and Civitai
+    read them, or with --strip without any; the image data stays the same. A .jsonl, .csv or
+    .parquet gets what is known of them.
 
     In .csv, a text that a spreadsheet would take for a formula begins with an apostrophe.
 
@@ -44,6 +65,12 @@ def command(
     """
     try:
         opened = Archive(archive)
+        if pairs is None and target.suffix.lower() in ("", ".zip"):
+            how = HandOver(strip=strip, names=names, sheet=sheet, page=page)
+            _hand_over(opened, condition, target, how)
+            return
+        if strip or names or sheet or page:
+            raise click.UsageError("--strip, --names, --sheet and --page need a folder or a .zip")
         if xmp:
             written, left = mirror_ratings(opened, condition)
             say(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
@@ -60,3 +87,26 @@ def command(
             say(f"{count:,} rows from {made:,} pairs written to {target}")
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error
+
+
+def _hand_over(archive: Archive, condition: str, target: Path, how: HandOver) -> None:
+    chosen = to_hand_over(archive, condition)
+    if not chosen.rows:
+        say("nothing found")
+        return
+    hand_over(archive, chosen, target, how)
+    say(f"{chosen.files:,} pictures written to {target}")
+    if chosen.as_they_were:
+        say(
+            f"  {chosen.as_they_were:>8,} said themselves how they were made, and stay as they were"
+        )
+    for reason, count in chosen.without_settings.items():
+        say(f"  {count:>8,} without their settings: {reason}")
+    if 0 < chosen.on_page < chosen.files:
+        say(f"  {chosen.on_page:>8,} of them are on the page")
+    for fault in chosen.left[:_MOST]:
+        say(f"  left: {fault.path}: {fault.reason}")
+    if len(chosen.left) > _MOST:
+        say(f"  ... and {len(chosen.left) - _MOST:,} more")
+    if chosen.left:
+        raise SystemExit(1)

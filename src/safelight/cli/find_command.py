@@ -11,14 +11,14 @@ import click
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
-from safelight.cli.options import existing_archive_option, json_option
+from safelight.cli.options import condition_argument, existing_archive_option, json_option
 from safelight.cli.terminal import is_terminal, say, say_text, unescaped
 from safelight.escaped_output import escaped_line
 
 _WIDEST = 100_000
 _SHOWN = {
     "images": ("timestamp", "stage", "prompt", "model", "sampler", "steps", "cfg_scale", "seed",
-               "path"),
+               "path", "discarded"),
     "runs": ("timestamp", "run_id", "name", "status", "backend", "model", "sampler", "steps",
              "cfg_scale", "pictures"),
     "loras": ("run_id", "place", "name", "weight"),
@@ -27,7 +27,7 @@ _SHOWN = {
 
 
 @click.command("find")
-@click.argument("condition", default="")
+@condition_argument()
 @existing_archive_option
 @click.option("--view", type=click.Choice(VIEWS), default="images", show_default=True)
 @click.option("--sort", default="", help="Column; -column from the largest down.  [newest first]")
@@ -55,8 +55,8 @@ def command(
 ) -> None:
     """Find pictures by what they were made with.
 
-    CONDITION is words that prompts have, conditions, or both, for example:
-    lighthouse "at night" cfg_scale between 5 and 8
+    CONDITION is words, conditions, or both, for example: lighthouse 'cfg_scale between 5 and 8'.
+    A word is looked for in prompts, names of files, tags and notes.
     """
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
     everything = as_json or as_csv or csv_raw
@@ -89,7 +89,8 @@ def _print_pictures(answer: Answer, archive: Path) -> None:
     """Print each picture's file on a line of its own, to be clicked on or piped, and its knobs."""
     for row in answer.dicts():
         path = row["path"]
-        say(str(archive / path) if path else "(never written to a file)")
+        where = str(archive / path) if path else "(never written to a file)"
+        say(f"{where} (discarded)" if row["discarded"] else where)
         moment = str(row["timestamp"])[:16].replace("T", " ")
         knobs = [
             row["prompt"], row["model"], row["sampler"],

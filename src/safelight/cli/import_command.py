@@ -6,38 +6,61 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from safelight.application.next_step import next_step
 from safelight.archive import Archive
-from safelight.cli.options import archive_option, json_option
-from safelight.cli.terminal import is_terminal, say, say_text
+from safelight.archive_layout import TRASH
+from safelight.cli.changed_readings import print_changes
+from safelight.cli.contents_command import print_what_came
+from safelight.cli.options import archive_option, check_archive, json_option
+from safelight.cli.terminal import is_terminal, say, say_text, tell
 
 if TYPE_CHECKING:
     from safelight.imports.folder_import import ImportSummary
+    from safelight.imports.invokeai_queue import QueueSummary
 
 _OUTCOMES = ("full", "partly", "none")
-_MOST_FAULTS = 20
+_MOST_FAULTS, _MOST_FAULTS_SHOWN = 20, 3
 
 
 @click.command("import")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @archive_option
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=None, show_default="one per core, at most 8",
     help="Processes that read.",
 )  # fmt: skip
-@click.option("--again", is_flag=True, help="Read also what is unchanged since the last import.")
+@click.option(
+    "--again", is_flag=True,
+    help="Read also what is unchanged since the last import; what is read better counts.",
+)  # fmt: skip
+@click.option(
+    "--summary", "only_summary", is_flag=True,
+    help="Import nothing; print what was read of the pictures that the archive has.",
+)  # fmt: skip
+@click.option(
+    "--history", is_flag=True, help="Import nothing; list the imports into the archive.",
+)  # fmt: skip
 @click.option("--rater", default="", help="Whose the ratings are that lie in the pictures.")
+@click.option(
+    "--invokeai", type=click.Path(exists=True, path_type=Path), default=None,
+    help="InvokeAI's folder or its invokeai.db: what failed or was cancelled in its queue.",
+)  # fmt: skip
 @json_option
 def command(
     folders: tuple[Path, ...],
     archive: Path,
     jobs: int | None,
     again: bool,
+    only_summary: bool,
+    history: bool,
     rater: str,
+    invokeai: Path | None,
     as_json: bool,
 ) -> None:
     """Take in the pictures of other tools, with what they say about themselves.
@@ -48,15 +71,97 @@ def command(
     """
     from safelight.imports.folder_import import import_folders
 
-    with _progress(hidden=as_json) as show_summary:
-        summary = import_folders(
-            folders, Archive(archive), jobs=jobs or min(8, os.cpu_count() or 1), again=again,
-            rater=rater, on_progress=show_summary,
-        )  # fmt: skip
+    if bool(folders or invokeai is not None) + only_summary + history != 1:
+        raise click.UsageError(
+            "name folders or pictures, or --invokeai with its database; or ask for --summary or"
+            " --history alone"
+        )
+    if only_summary or history:
+        check_archive(archive)
+        (_show_history if history else _show_summary)(archive, as_json=as_json)
+        return
+    kept = Archive(archive)
+    queue = None
+    if invokeai is not None:
+        from safelight.imports.invokeai_queue import import_queue
+
+        queue = import_queue(invokeai, kept)
+    summary = None
+    try:
+        with _progress(hidden=as_json) as show_summary:
+            if folders:
+                summary = import_folders(
+                    folders, kept, jobs=jobs or min(8, os.cpu_count() or 1), again=again,
+                    rater=rater, on_progress=show_summary,
+                )  # fmt: skip
+    except KeyboardInterrupt:
+        tell("what was read until now is in the archive; the same command goes on from here")
+        raise
+    if as_json:
+        told = {} if summary is None else summary.to_dict()
+        told |= {} if queue is None else {"invokeai": queue.to_dict()}
+        if summary is not None and summary.imported:
+            from safelight.archive.contents import contents_of
+
+            contents = contents_of(kept)
+            told |= {"contents": asdict(contents), "next": asdict(next_step(contents))}
+        say_text(json.dumps(told, ensure_ascii=False))
+        return
+    if summary is not None:
+        _print(summary, archive)
+        if summary.imported:
+            print_what_came(kept, archive)
+    if queue is not None:
+        _print_queue(queue, archive)
+
+
+def _print_queue(queue: QueueSummary, archive: Path) -> None:
+    counts = f"{queue.failed:,} failed and {queue.cancelled:,} cancelled runs"
+    say(f"InvokeAI's queue: {counts} into {archive}")
+    if queue.known:
+        say(f"  {queue.known:>8,} known already")
+    if queue.unread:
+        say(f"  {queue.unread:>8,} of them without settings: their graph has no metadata")
+    for warning in queue.warnings:
+        say(f"  {warning}")
+
+
+def _show_summary(archive: Path, *, as_json: bool) -> None:
+    from safelight.imports.archive_summary import summary_of_archive
+
+    summary = summary_of_archive(Archive(archive))
     if as_json:
         say_text(json.dumps(summary.to_dict(), ensure_ascii=False))
-    else:
-        _print(summary, archive)
+        return
+    say(f"{summary.files:,} pictures of other tools in {archive}")
+    if summary.gone:
+        say(f"  {summary.gone:>8,} are not where they were")
+    if summary.files:
+        _print_readers(summary)
+
+
+def _show_history(archive: Path, *, as_json: bool) -> None:
+    from safelight.imports.import_accounts import import_accounts
+
+    accounts = import_accounts(archive)
+    if as_json:
+        say_text(json.dumps([asdict(account) for account in accounts], ensure_ascii=False))
+        return
+    if not accounts:
+        say("no imports")
+    for account in accounts:
+        counts = [
+            f"{account.count(name):,} {word}"
+            for name, word in (
+                ("imported", "imported"), ("superseded", "read better"), ("known", "known already"),
+                ("gone", "gone"), ("fault_count", "could not be read"),
+            )
+            if account.count(name)
+        ]  # fmt: skip
+        told = ", ".join(counts) if account.ended else "did not end; importing again goes on"
+        say(f"{account.began[:16].replace('T', ' ')}  {', '.join(account.folders)}: {told}")
+        for fault in list(account.summary.get("faults", ()))[:_MOST_FAULTS_SHOWN]:
+            say(f"    {fault['path']}: {fault['told']}")
 
 
 @contextmanager
@@ -83,15 +188,34 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
 
 
 def _print(summary: ImportSummary, archive: Path) -> None:
+    for place in summary.passed_over:
+        if TRASH in Path(place).parts:
+            say(f"{place} was passed over: it holds what was discarded")
+            continue
+        say(f"{place} is the archive itself and was passed over: it has a record of all in it")
     rate = summary.files / summary.seconds if summary.seconds else 0
     say(f"{summary.files:,} pictures in {summary.seconds:.1f} s ({rate:,.0f} a second)")
     say(f"  {summary.imported:>8,} imported into {archive}")
     if summary.unchanged:
         say(f"  {summary.unchanged:>8,} unchanged since the last import")
     if summary.known:
-        say(f"  {summary.known:>8,} known already: moved, renamed or copied")
+        say(f"  {summary.known:>8,} known already: as before, moved, renamed or copied")
+    if summary.superseded:
+        say(f"  {summary.superseded:>8,} known pictures say something else now:")
+        print_changes(summary.changes)
+    if summary.twins:
+        say(f"  {summary.twins:>8,} of the new ones have the image of another with other settings:")
+        for place in summary.twin_places[:_MOST_FAULTS]:
+            say(f"  {place}")
+    if summary.taken_in:
+        say(f"  {summary.taken_in:>8,} had been read by an import that was killed")
+    if summary.gone:
+        say(f"  {summary.gone:>8,} are not where they were; their records and ratings stay")
     if summary.ratings:
         say(f"  {summary.ratings:>8,} ratings found in them")
+    if summary.other_kinds:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in sorted(summary.other_kinds.items()))
+        say(f"  files of other kinds, which are not read: {kinds}")
     if summary.imported:
         _print_readers(summary)
     if summary.fault_count:

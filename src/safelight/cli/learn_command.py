@@ -14,12 +14,14 @@ from safelight.application.config_text import write_config
 from safelight.application.configs_again import with_whole_paths
 from safelight.application.jobs import Job, ready_config, ready_job
 from safelight.application.learning_plans import (
+    FEWEST_PROMPTS,
     Combinations,
     cost_of,
     describe_plan,
     learning_config,
     learning_plan,
     plan_timings,
+    scope_of_plan,
 )
 from safelight.cli.options import (
     archive_option,
@@ -68,16 +70,15 @@ _MOST_SHOWN = 8
 @click.option(
     "--prompts",
     type=click.IntRange(1, 10_000),
-    default=4,
+    default=FEWEST_PROMPTS,
     show_default=True,
     help="Most of the config's prompts to draw every combination with.",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(1, 10_000),
-    default=2,
-    show_default=True,
-    help="Pictures of every combination and prompt, with the same seeds for all.",
+    help="Pictures of every combination and prompt, with the same seeds for all."
+    "  [default: 1 with 6 prompts or more, else 2]",
 )
 @override_option
 @archive_option
@@ -98,7 +99,7 @@ def command(
     design: Design | None,
     runs: int | None,
     prompts: int,
-    seeds: int,
+    seeds: int | None,
     overrides: tuple[str, ...],
     dry_run: bool,
     written: Path | None,
@@ -131,18 +132,22 @@ def command(
                 written_config = (
                     with_whole_paths(whole, stated.config.folder) if elsewhere else whole
                 )
-                write_config(written, written_config, [describe_plan(plan), cost.sentence()])
+                write_config(written, written_config, _summary(plan, cost))
             _show(plan, cost, written, request.as_json)
             return
         if not request.as_json:
-            tell(describe_plan(plan))
-            tell(cost.sentence())
+            for line in _summary(plan, cost):
+                tell(line)
         ask_for_large_plan(job.plan.plan_size, yes=yes)
         status = _run(job, plan, request)
     finally:
         stated.close()
     if status:
         raise SystemExit(status)
+
+
+def _summary(plan: LearningPlan, cost: PlanCost) -> list[str]:
+    return [line for line in (describe_plan(plan), scope_of_plan(plan), cost.sentence()) if line]
 
 
 def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: bool) -> None:
@@ -156,6 +161,7 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
             "runs": plan.size,
             "prompts": list(plan.prompts),
             "seeds": [plan.first_seed + n * batch for n in range(plan.images_per_value)],
+            "scope": scope_of_plan(plan),
             "pictures": cost.pictures,
             "seconds": cost.seconds,
             "seconds_low": cost.low,
@@ -165,8 +171,8 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
         }
         say_text(json.dumps(page, ensure_ascii=False, indent=2))
         return
-    say(describe_plan(plan))
-    say(cost.sentence())
+    for line in _summary(plan, cost):
+        say(line)
     for setting, _ in itertools.islice(plan.configs(), 12):
         say("  " + ", ".join(f"{path}={value}" for path, value in setting.items()))
     if plan.size > 12:

@@ -21,6 +21,7 @@ __all__ = [
     "archive_words",
     "ask_for_large_plan",
     "check_archive",
+    "condition_argument",
     "config_text",
     "config_words",
     "engine_choice_options",
@@ -116,6 +117,40 @@ archive_option = _archive_option()
 
 existing_archive_option = _archive_option(lambda _context, _parameter, path: check_archive(path))
 """For commands that only ask, or carry."""
+
+
+def condition_argument(name: str = "condition", **settings: Any) -> Callable[[_Command], _Command]:
+    """Return the argument for a filter, of however many words that the shell makes of it."""
+    return click.argument(
+        name,
+        nargs=-1,
+        callback=lambda _context, _parameter, words: " ".join(words),
+        shell_complete=_completed,
+        **settings,
+    )
+
+
+def _completed(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
+    """Return what the word of a filter may become; faults offer nothing."""
+    from safelight.archive import Archive
+    from safelight.errors import SafelightError
+    from safelight.filter_completion import complete
+    from safelight.web.completing import MOST_KNOWN, known_from
+    from safelight.web.facets import facets_on_disk
+
+    given = context.params.get(parameter.name or "") or ""
+    before = f"{given if isinstance(given, str) else ' '.join(given)} ".lstrip()
+    folder = context.params.get("archive") or _USUAL
+    try:
+        facets = facets_on_disk(Archive(folder), "", MOST_KNOWN)[1] if folder.is_dir() else ()
+    except SafelightError:
+        facets = ()
+    completion = complete(before + word, known_from(facets, shows_places=True))
+    if completion.start < len(before):
+        return []
+    kept = word[: completion.start - len(before)]
+    return [kept + one.text.rstrip() for one in completion.candidates]
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 override_option = click.option(

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from safelight.application.jobs import ready_job
+from safelight.application.jobs import Job, ready_job
 from safelight.cli.headed_table import (
     Column,
     emphasized,
@@ -43,22 +43,54 @@ from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variant
     show_default=True,
     help="How many variants to show.",
 )
+@click.option(
+    "--explain",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Show of variant N alone which source put which words and values where.",
+)
 @json_option
 def command(
-    config: Path, overrides: tuple[str, ...], seed: int | None, first: int, as_json: bool
+    config: Path,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    first: int,
+    explain: int | None,
+    as_json: bool,
 ) -> None:
     """Show what CONFIG would draw, without drawing it: the size and the first variants.
 
-    A CONFIG of - is read from standard input, TOML or JSON.
+    A CONFIG of - is read from standard input, TOML or JSON. What is drawn is drawn anew each time,
+    unless --seed or the config has a seed.
     """
     job = ready_job(
         config, overrides, seed, os.environ, engines=engine_list(), text=config_text(config)
     )
+    if explain is not None:
+        _explain(job, explain, as_json)
+        return
     variants = list(itertools.islice(job.plan.variants, first))
     if as_json:
         say_text(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))
     else:
         print_plan(job.config, job.plan, variants)
+
+
+def _explain(job: Job, index: int, as_json: bool) -> None:
+    if index >= job.plan.plan_size:
+        raise click.BadParameter(
+            f"the plan has variants 0 to {job.plan.plan_size - 1:,}, got {index:,}",
+            param_hint="--explain",
+        )
+    from safelight.cli.explained_variant import explanation_as_json, print_explanation
+    from safelight.randomizer.explanation import explain_variant
+
+    explanation = explain_variant(job.config, job.seed, index)
+    if as_json:
+        shown = explanation_as_json(explanation)
+        say_text(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        print_explanation(explanation, terminal_width())
 
 
 def plan_as_json(plan: RandomizerPlanResult, variants: Sequence[Variant]) -> dict[str, Any]:
@@ -88,6 +120,11 @@ def print_plan(
     factors = [f"{axis.name} x {axis.size:,}" for axis in plan.axes if axis.size > 1]
     if factors:
         _say_wrapped("  " + ", ".join(factors), width)
+    if plan.prompt_file is not None:
+        read = plan.prompt_file
+        _say_wrapped(f"  {read.prompts:,} prompts from {read.file}, SHA-256 {read.sha256}", width)
+    if plan.left_out:
+        _say_wrapped("  " + left_out(plan), width)
     repeated = repeated_variants(plan)
     for warning in (*plan.warnings, *([repeated] if repeated else [])):
         _say_wrapped(f"warning: {warning}", width)
@@ -99,6 +136,12 @@ def print_plan(
         say(row.text, styled=row.styled)
     if len(variants) < plan.plan_size:
         say(f"... and {plan.plan_size - len(variants):,} more", styled=emphasized)
+
+
+def left_out(plan: RandomizerPlanResult) -> str:
+    """Return how much conditions leave out, in words."""
+    what = "turn" if plan.mode == "sequential" else "combination"
+    return f"{plan.left_out:,} {what}{'' if plan.left_out == 1 else 's'} left out"
 
 
 def _row(variant: Variant) -> tuple[str, ...]:

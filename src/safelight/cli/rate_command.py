@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from safelight.application.rating import identity_of_file, matching, rate, without_record
+from safelight.application.rating import identity_of_file, rate, rate_chosen, without_record
 from safelight.archive import Archive
 from safelight.cli.options import archive_option
 from safelight.cli.terminal import progress_of, say
@@ -115,11 +115,17 @@ def command(
         raise click.UsageError("name pictures, or choose them with --where")
     opened = Archive(archive)
     named = [*map(identity_of_file, images)]
-    pictures = [*named, *(matching(opened, condition) if condition is not None else [])]
-    events = rate(
-        opened, pictures, stars=stars, favourite=favourite, reject=reject, note=note, tags=tags,
-        undo=undo, rater=rater,
-    )  # fmt: skip
+    events: tuple[RatingEvent, ...] = ()
+    if named or undo:
+        events = rate(
+            opened, named, stars=stars, favourite=favourite, reject=reject, note=note, tags=tags,
+            undo=undo, rater=rater,
+        )  # fmt: skip
+    if condition is not None and (values != (None,) * 4 or tags):
+        events += rate_chosen(
+            opened, condition, stars=stars, favourite=favourite, reject=reject, note=note,
+            tags=tags, rater=rater,
+        )  # fmt: skip
     for event in events[:10]:
         say(f"{event.event_id}  {_words_of(event)}")
     if len(events) > 10:
@@ -129,12 +135,19 @@ def command(
     _print_unknown(opened, images, named)
 
 
+def of_how_many(event: RatingEvent) -> str:
+    """Return of how many pictures *event* says something, where it is an event about many."""
+    if event.many is None:
+        return ""
+    count = len(event.many)
+    return f": {count:,} picture{'' if count == 1 else 's'}"
+
+
 def _words_of(event: RatingEvent) -> str:
     if event.kind == "undo":
         return f"undo of {event.undoes}"
-    if event.kind == "tags":
-        return f"tags {', '.join(event.added)}"
-    return f"{event.kind} {event.value}"
+    said = ", ".join(event.added) if event.statement == "tags" else event.value
+    return f"{event.statement} {said}{of_how_many(event)}"
 
 
 def _print_unknown(archive: Archive, images: Sequence[Path], pictures: Sequence[Identity]) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from safelight.application.carrying_out import RunSettings, carry_out
-from safelight.application.configs_again import replayable
 from safelight.application.jobs import engine_options, ready_config
+from safelight.application.replaying import replays
 from safelight.archive import Archive
 from safelight.archive.differences import environment_changes
 from safelight.backends import create_backend
 from safelight.cli.options import archive_option, engine_option
 from safelight.cli.terminal import say, tell
 from safelight.config import PipelineConfig
+from safelight.errors import ConfigError
+from safelight.learning.learning_record import ImageOutput
 
 
 @click.command("replay")
@@ -35,22 +38,33 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
     now = {"name": description.name, "version": description.version}
     for change in environment_changes(record, now, description.environment):
         say(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
-    before = {(o.variant, o.stage): o.pixel_sha256 for o in record.outputs}
+    before = _pixels((o.variant, o) for o in record.outputs)
     same = 0
-    for place, config in enumerate(record.variant_configs):
-        job = ready_config(
-            PipelineConfig.from_mapping(replayable(config)), f"variant {place}", None, os.environ,
-            backend=backend,
-        )  # fmt: skip
+    for config, places in replays(record):
+        try:
+            checked = PipelineConfig.as_stated(config)
+        except ConfigError as error:
+            raise click.ClickException(f"what the run used cannot be asked for: {error}") from error
+        job = ready_config(checked, f"replay of {record.run_id}", None, os.environ, backend=backend)
         for result, _ in carry_out(job, Archive(archive), RunSettings(again=True), on_message=tell):
+            again = _pixels((places[image.variant], image.output) for image in result.images)
             for image in result.images:
-                output = image.output
-                equal = before.get((place, output.stage)) == output.pixel_sha256
+                key = places[image.variant], image.output.stage
+                equal = again[key].pop(0) in before.get(key, ())
                 same += equal
                 word = "same pixels" if equal else "OTHER PIXELS"
-                say(f"{word}: variant {place}, {output.stage}: {image.path}")
+                say(f"{word}: variant {key[0]}, {key[1]}: {image.path}")
             for failure in result.failures:
-                say(f"failed: variant {place} in {failure.stage}: {failure.error}")
+                told = f"variant {places[failure.variant]} in {failure.stage}: {failure.error}"
+                say(f"failed: {told}")
     say(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
     if same != len(record.outputs):
         raise SystemExit(1)
+
+
+def _pixels(outputs: Iterable[tuple[int, ImageOutput]]) -> dict[tuple[int, str], list[str]]:
+    """Return (variant, stage) -> hashes of the pixels of its pictures, in order."""
+    pixels: dict[tuple[int, str], list[str]] = {}
+    for variant, output in outputs:
+        pixels.setdefault((variant, output.stage), []).append(output.pixel_sha256)
+    return pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,28 +12,47 @@ import click
 
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
-from safelight.cli.options import existing_archive_option, json_option
-from safelight.cli.terminal import say_text
+from safelight.cli.options import archive_option, check_archive, json_option
+from safelight.cli.terminal import say, say_text
 from safelight.escaped_output import escaped_line
 from safelight.learning import LearningRecord
+from safelight.learning.ratings import PictureScores
 from safelight.randomizer.short_labels import ShortLabels
+
+_MOST_SCORES = 30
 
 
 @click.command("show")
 @click.argument("run", default="last")
-@existing_archive_option
+@archive_option
 @json_option
 def command(run: str, archive: Path, as_json: bool) -> None:
-    """Show the learning record of RUN.
+    """Show the learning record of RUN, or what a picture file says of itself.
 
-    RUN is a run id, the beginning of one, or ``last`` for the newest run.
+    RUN is a run id, the beginning of one, or ``last`` for the newest run. A name with a dot or a
+    slash is a picture's: any tool's picture is read, and nothing is kept of it.
     """
-    finish_killed_runs(archive)
-    record = Archive(archive).record(run)
+    from safelight.cli.shown_import import print_import, record_of_file
+
+    if _is_file_name(run):
+        record = record_of_file(Path(run))
+    else:
+        check_archive(archive)
+        finish_killed_runs(archive)
+        record = Archive(archive).record(run)
     if as_json:
         say_text(record.to_json())
+        return
+    scores = Archive(archive).picture_scores()
+    if record.status == "imported":
+        print_import(record)
     else:
         print_record(record, archive)
+    print_scores(record, scores)
+
+
+def _is_file_name(run: str) -> bool:
+    return "." in run or "/" in run or os.sep in run
 
 
 def _prompts(record: LearningRecord, negative: bool) -> list[str]:
@@ -79,6 +99,31 @@ def _axes(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"{axis.get('name')}: {shown or str(axis.get('size')) + ' values'}"
 
 
+def _left_out(plan: Mapping[str, Any]) -> str:
+    count = plan.get("left_out")
+    return f"; {count:,} left out by conditions" if isinstance(count, int) else ""
+
+
+def print_scores(record: LearningRecord, scores: PictureScores) -> None:
+    """Print what scorers say of the pictures of *record*, and the ids that take it back."""
+    lines = [
+        f"#{_place(record, output.variant)} {one.scorer} {one.number:.4g}, in {one.unit}"
+        f" (version {one.version}; {one.event_id[:8]})"
+        for output, own in zip(
+            record.outputs,
+            scores.of_each([(each.sha256, each.pixel_sha256) for each in record.outputs]),
+            strict=True,
+        )
+        for one in own
+    ]
+    if lines:
+        say("scores by programs:")
+    for line in lines[:_MOST_SCORES]:
+        say(f"  {line}")
+    if len(lines) > _MOST_SCORES:
+        say(f"  and {len(lines) - _MOST_SCORES:,} more: safelight find --columns path,score.NAME")
+
+
 def print_record(record: LearningRecord, archive: Path) -> None:
     """Print *record* for a person."""
     from rich import box
@@ -98,7 +143,7 @@ def print_record(record: LearningRecord, archive: Path) -> None:
         "status": record.status + (f": {record.error}" if record.error else ""),
         "began": record.timestamp,
         "engine": engine,
-        "plan": f"{record.randomizer_mode}, {size}; {ran:,} ran",
+        "plan": f"{record.randomizer_mode}, {size}; {ran:,} ran{_left_out(record.plan)}",
         "varies": list(map(escaped_line, itertools.islice(_axes(record.plan), 20))),
         "goes on": str(record.template.get("continues") or ""),
         "part": f"{record.part} of {record.parts}" if record.parts > 1 else "",

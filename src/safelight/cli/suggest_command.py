@@ -13,15 +13,20 @@ from safelight.cli.options import archive_words, existing_archive_option, json_o
 from safelight.cli.terminal import say, say_text
 
 if TYPE_CHECKING:
-    from safelight.application.suggestions import Evidence, Preset
+    from safelight.application.presets import Preset
+    from safelight.application.suggested_kinds import ToTry
+    from safelight.application.suggestions import Evidence
     from safelight.learning.plans.plan_cost import PlanCost
-    from safelight.learning.plans.suggest import Suggestions
+    from safelight.learning.plans.suggested import Suggestions
 
 
 @click.command("suggest")
-@click.option("--model", help="The model to suggest settings for.  [default: the only rated one]")
+@click.option("--model", help="The model to suggest settings for.  [default: any that was rated,"
+              " each suggestion names its own]")  # fmt: skip
 @click.option("--lora", help="Learn only from pictures with this LoRA; its weight is a knob.")
 @click.option("--where", "condition", default="", help="Learn only from pictures that meet this.")
+@click.option("--kinds", is_flag=True, help="Suggest for each kind of pictures for which something"
+              " else is good, with prompts of that kind.")  # fmt: skip
 @click.option("--prompt", "prompts", multiple=True, help="Draw this; may be repeated."
               "  [default: the two prompts that were rated most]")  # fmt: skip
 @click.option("--n", "count", type=click.IntRange(1, 200), default=8, show_default=True,
@@ -42,6 +47,7 @@ def command(
     model: str | None,
     lora: str | None,
     condition: str,
+    kinds: bool,
     prompts: tuple[str, ...],
     count: int,
     seeds: int,
@@ -57,15 +63,25 @@ def command(
     Nothing is drawn: --write makes a config that you may look at and run. With too little
     evidence it says so, and the plan explores instead.
     """
-    from safelight.application.suggestions import find_evidence, keep_preset
+    from safelight.application.presets import keep_preset
+    from safelight.application.suggested_kinds import suggested
+    from safelight.application.suggestions import find_evidence, knob_to_vary
     from safelight.archive import Archive
 
+    if preset is not None and kinds:
+        raise click.UsageError("--preset is of one kind: name its pictures with --where")
     opened = Archive(archive)
-    evidence = find_evidence(opened, model=model, lora=lora, condition=condition, raters=raters)
+
+    def evidence_for(those: str) -> Evidence:
+        return find_evidence(opened, model=model, lora=lora, condition=those, raters=raters)
+
+    evidence = evidence_for(condition)
     if preset is not None:
         _print_preset(keep_preset(opened, evidence, preset, prompts), as_json)
-    else:
-        _suggest(evidence, prompts, count, seeds, knobs, written, archive, as_json)
+        return
+    vary = [knob_to_vary(text) for text in knobs]
+    found = suggested(evidence, evidence_for, count, vary, kinds=kinds)
+    _show(evidence, found, prompts, seeds, written, archive, as_json=as_json, kinds=kinds)
 
 
 def _print_preset(kept: Preset, as_json: bool) -> None:
@@ -80,41 +96,68 @@ def _print_preset(kept: Preset, as_json: bool) -> None:
     say(f"kept as {kept.path}; use it with: safelight run '{kept.path}' --set txt2img.prompt=...")
 
 
-def _suggest(
+def _show(
     evidence: Evidence,
+    found: ToTry,
     prompts: Sequence[str],
-    count: int,
     seeds: int,
-    knobs: Sequence[str],
     written: Path | None,
     archive: Path,
+    *,
     as_json: bool,
+    kinds: bool,
 ) -> None:
     from safelight.application.config_text import write_config
-    from safelight.application.suggestions import (
-        comments_of,
-        cost_of_suggestions,
-        knob_to_vary,
-        suggestion_config,
-    )
-    from safelight.learning.plans.suggest import suggest
+    from safelight.application.suggested_texts import comments_of, cost_of
 
-    result = suggest(evidence.trials, count, knobs=[knob_to_vary(text) for text in knobs])
-    settings = [suggestion.setting for suggestion in result.suggestions]
-    config = suggestion_config(evidence, settings, result.fixed, prompts, seeds)
-    cost = cost_of_suggestions(evidence, result, prompts, seeds)
+    config = found.config(evidence, prompts, seeds)
+    cost = cost_of(evidence, found, prompts, seeds)
     if written is not None:
-        write_config(written, config, comments_of(evidence, result, cost))
+        write_config(written, config, comments_of(evidence, found, cost))
     if as_json:
-        page = _as_json(evidence, result, cost, config, written)
+        page = _as_json(evidence, found, cost, config, written)
         say_text(json.dumps(page, ensure_ascii=False, indent=2))
     else:
-        _print(evidence, result, cost, written, archive)
+        _print(evidence, found, cost, written, archive, kinds=kinds)
 
 
 def _print(
-    evidence: Evidence, result: Suggestions, cost: PlanCost, written: Path | None, archive: Path
+    evidence: Evidence,
+    found: ToTry,
+    cost: PlanCost,
+    written: Path | None,
+    archive: Path,
+    *,
+    kinds: bool,
 ) -> None:
+    from safelight.application.suggested_texts import left_out_text
+
+    for sentence in found.depends:
+        say(sentence)
+    if found.depends and not kinds:
+        say("What follows is for all prompts together; --kinds suggests for each kind.")
+    elif kinds and not found.kinds:
+        say("No kind of pictures is known for which something else is good.")
+    elif not found.looked:
+        say(f"Whether that depends on the kind of pictures was not looked for among"
+            f" {len(evidence.trials):,} pictures; --kinds does.")  # fmt: skip
+    for kind in found.kinds:
+        say(f"for {kind.kind.name}")
+        _print_suggestions(kind.evidence, kind.suggestions)
+    if not found.kinds:
+        _print_suggestions(evidence, found.suggestions)
+    say(cost.sentence())
+    for line in left_out_text(evidence, found):
+        say(line)
+    if written is not None:
+        say(f"written to {written}; nothing was drawn. Draw it with: safelight run"
+                   f" {written}{archive_words(archive)}")  # fmt: skip
+    else:
+        say("nothing was drawn; --write next.toml makes a config of these")
+
+
+def _print_suggestions(evidence: Evidence, result: Suggestions) -> None:
+    from safelight.application.contenders_text import contenders_text
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
     say(
@@ -124,25 +167,21 @@ def _print(
     for note in result.notes:
         say(f"  {note}")
     if result.best is not None:
-        say(f"best known  {setting_text(result.best.setting)}")
+        say(f"{result.best.title:11} {setting_text(result.best.setting)}")
         say(f"            {score_text(result.best)}")
+        for line in contenders_text(result.contenders, evidence.seconds):
+            say(f"            {line}")
     say("worth trying" if not result.exploring else "to explore")
     for number, suggestion in enumerate(result.suggestions, start=1):
         say(f"{number:3}. {setting_text(suggestion.setting)}")
-        say(f"     {suggestion.why}{gain_text(suggestion)}")
+        say(f"     {suggestion.why}{gain_text(suggestion, result.best)}")
     if not result.suggestions:
         say("  nothing new: every setting between these values was tried")
-    say(cost.sentence())
-    if written is not None:
-        say(f"written to {written}; nothing was drawn. Draw it with: safelight run"
-                   f" {written}{archive_words(archive)}")  # fmt: skip
-    else:
-        say("nothing was drawn; --write next.toml makes a config of these")
 
 
 def _as_json(
     evidence: Evidence,
-    result: Suggestions,
+    found: ToTry,
     cost: PlanCost,
     config: Mapping[str, Any],
     written: Path | None,
@@ -151,10 +190,21 @@ def _as_json(
 
     return {
         "model": evidence.model,
+        "models": evidence.models,
         "lora": evidence.lora,
         "rated_by": evidence.rated_by,
-        **asdict(result),
+        "depends": found.depends,
+        **asdict(found.suggestions),
+        "kinds": [
+            {**asdict(kind.kind), "models": kind.evidence.models, **asdict(kind.suggestions)}
+            for kind in found.kinds
+        ],
         "cost": asdict(cost),
+        "seconds": {
+            knob.knob: {str(value): taken for value, taken in evidence.seconds[knob.knob].items()}
+            for knob in found.suggestions.contenders
+            if knob.knob in evidence.seconds
+        },
         "config": config,
         "written": None if written is None else str(written),
     }

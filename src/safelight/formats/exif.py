@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Iterator
 
 from safelight.formats.bounded_json import json_object
 from safelight.formats.file_texts import FileTexts, decoded
@@ -27,6 +28,7 @@ _NAMES = {
 _EXIF_DIRECTORY = 0x8769
 _RATINGS = {0x4746: "Rating", 0x4749: "RatingPercent"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 13: 4}
+_TEXT_KINDS = frozenset((1, 2, 7))
 _MAX_ENTRIES = 2000
 _GRAPH = re.compile(r"\s*(prompt|workflow)\s*:\s*(?=\{)", re.IGNORECASE)
 
@@ -36,7 +38,7 @@ def exif_texts(metadata: FileTexts, data: bytes) -> None:
     data = data.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
-        metadata.warnings.append("the EXIF block is damaged")
+        metadata.warn("the EXIF block is damaged")
         return
     pending, seen = [struct.unpack_from(f"{order}I", data, 4)[0]], set[int]()
     while pending and len(seen) < 16:
@@ -44,22 +46,23 @@ def exif_texts(metadata: FileTexts, data: bytes) -> None:
         if place in seen:
             continue
         seen.add(place)
-        for tag, kind, value in _entries(data, order, place):
-            if tag == _EXIF_DIRECTORY and len(value) == 4:
-                pending.append(struct.unpack(f"{order}I", value)[0])
-            elif tag in _RATINGS and kind == 3 and len(value) >= 2:
+        for tag, kind, start, end in _entries(data, order, place):
+            if tag == _EXIF_DIRECTORY and end - start == 4:
+                pending.append(struct.unpack_from(f"{order}I", data, start)[0])
+            elif tag in _RATINGS and kind == 3 and end - start >= 2:
                 metadata.ratings.setdefault(
-                    _RATINGS[tag], struct.unpack_from(f"{order}H", value)[0]
+                    _RATINGS[tag], struct.unpack_from(f"{order}H", data, start)[0]
                 )
-            elif tag in _NAMES or 0x0100 <= tag <= 0x010F:
-                _add(metadata, tag, kind, value)
+            elif kind in _TEXT_KINDS and (tag in _NAMES or 0x0100 <= tag <= 0x010F):
+                # Thousands of entries may name the same large stretch.
+                _add(metadata, tag, data[start : min(end, start + metadata.allowance)])
 
 
-def _entries(data: bytes, order: str, place: int) -> list[tuple[int, int, bytes]]:
+def _entries(data: bytes, order: str, place: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield tag, kind, and where the value begins and ends, of each entry of a directory."""
     if place + 2 > len(data):
-        return []
+        return
     count = min(struct.unpack_from(f"{order}H", data, place)[0], _MAX_ENTRIES)
-    entries = []
     for start in range(place + 2, place + 2 + 12 * count, 12):
         if start + 12 > len(data):
             break
@@ -70,15 +73,11 @@ def _entries(data: bytes, order: str, place: int) -> list[tuple[int, int, bytes]
         offset = start + 8
         if size > 4:
             (offset,) = struct.unpack_from(f"{order}I", data, offset)
-        value = data[offset : offset + size]
         # One writer counts UserComment one byte too short; the cut text is still worth having.
-        entries.append((tag, kind, value))
-    return entries
+        yield tag, kind, offset, max(offset, min(offset + size, len(data)))
 
 
-def _add(metadata: FileTexts, tag: int, kind: int, value: bytes) -> None:
-    if kind not in (1, 2, 7):
-        return
+def _add(metadata: FileTexts, tag: int, value: bytes) -> None:
     if tag == 0x9286:
         text = user_comment(value)
     elif tag == 0x9C9C:

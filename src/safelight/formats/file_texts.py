@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["MAX_TEXT_BYTES", "FileTexts", "decoded"]
+__all__ = ["MAX_TEXT_BYTES", "MOST_WARNINGS", "FileTexts", "decoded"]
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Of all texts of one file together, inflated."""
+
+MOST_WARNINGS = 50
+"""Sentences about one file that are kept."""
 
 
 @dataclass(slots=True)
@@ -31,19 +34,25 @@ class FileTexts:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, place: str, text: str) -> None:
-        """Keep a text; the first one of a place wins, and none goes past the allowance."""
-        text = text.strip("\0")
-        if not text:
-            return
-        if place in self.texts:
-            if self.texts[place] != text:
-                self.warnings.append(f"{place[:80]!r} stands twice in the file; the first was read")
-            return
+        """Keep a text; the first one of a place wins, and none goes past the allowance.
+
+        One that is not kept counts, too: it was read, and may have been inflated.
+        """
         if len(place) + len(text) > self.allowance:
-            self.warnings.append(f"the text {place[:80]!r} is too large and was refused")
+            self.warn(f"the text {place[:80]!r} is too large and was refused")
             return
         self.allowance -= len(place) + len(text)
-        self.texts[place] = text
+        text = text.strip("\0")
+        if place in self.texts:
+            if text and self.texts[place] != text:
+                self.warn(f"{place[:80]!r} stands twice in the file; the first was read")
+        elif text:
+            self.texts[place] = text
+
+    def warn(self, sentence: str) -> None:
+        """Say what was odd, once, and not of thousands of texts."""
+        if len(self.warnings) < MOST_WARNINGS and sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 def decoded(data: bytes) -> str:

@@ -22,15 +22,17 @@ __all__ = ["Infotext", "parameters_text", "parse_infotext"]
 _KEY = re.compile(r"\s*(\w[\w \-/]{0,60}):[ \t]*")
 _QUOTED = re.compile(r'"(?:\\.|[^\\"])+"(?=\s*(?:,|$))')
 _NEGATIVE = re.compile(r"\s*negative prompt:[ \t]?", re.IGNORECASE)
-_STEPS = re.compile(r"\s*Steps: *\d+ *(?:,|$)")
+_STEPS = re.compile(r"\s*Steps: *\d+ *(?:[,|]|$)", re.IGNORECASE)
+_PIPED = re.compile(r"\s*Steps: *\d+ *\|", re.IGNORECASE)
+_LABEL = re.compile(r"\s*prompt: ?")
 _INLINE_STEPS = re.compile(r"(?<=[\s.,;)])Steps: \d+, Sampler: ")
 _MAX_TEXT = 2 * 2**20
 _MAX_PAIRS = 500
 _FEWEST_PAIRS = 3
 _LONGEST_LINE = 256 * 2**10
 _KNOWN = frozenset({
-    "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model",
-    "Denoising strength", "Clip skip", "Version",
+    "steps", "sampler", "schedule type", "cfg scale", "seed", "size", "model hash", "model",
+    "denoising strength", "clip skip", "version",
 })  # fmt: skip
 
 
@@ -39,7 +41,7 @@ class Infotext:
     """A parameters text taken apart.
 
     Attributes:
-        prompt: Without the line break at its ends.
+        prompt: Without the line breaks at its ends; blanks there are for the encoder to see.
         negative_prompt: The same; None when the text has no such line.
         pairs: Key -> value, unquoted, in their order; a key that stands twice keeps the last.
     """
@@ -51,7 +53,7 @@ class Infotext:
 
 def parse_infotext(text: str) -> Infotext:
     """Take a parameters text apart; one without a parameter line is all prompt."""
-    lines = text[:_MAX_TEXT].replace("\r\n", "\n").replace("\r", "\n").strip("\n\0 ").split("\n")
+    lines = text[:_MAX_TEXT].replace("\r\n", "\n").replace("\r", "\n").strip("\n\0").split("\n")
     place, pairs = _parameter_line(lines)
     if place < 0:
         lines, pairs = _split_inline(lines)
@@ -61,6 +63,9 @@ def parse_infotext(text: str) -> Infotext:
         end = re.search(r"^(?:Template|Negative Template): ", later[match.end() :], re.MULTILINE)
         until = match.end() + end.start() if end else len(later)
         pairs.setdefault(match[1], later[match.end() : until].strip())
+    piped = place < len(lines) and _PIPED.match(lines[place])
+    if piped and place and (label := _LABEL.match(lines[0])):
+        lines[0] = lines[0][label.end() :]  # SD.Next of 2023
     return _prompts(lines[:place], pairs)
 
 
@@ -70,11 +75,16 @@ def _parameter_line(lines: list[str]) -> tuple[int, dict[str, str]]:
         line = lines[place]
         if len(line) > _LONGEST_LINE:
             continue
-        if _STEPS.match(line) and len(pairs := _pairs(line)) >= _FEWEST_PAIRS:
-            return place, pairs
+        if _STEPS.match(line):
+            pairs = _pairs(line)
+            known = {key.lower(): value for key, value in pairs.items()}
+            counted = all(known.get(key, "0").strip().isdigit() for key in ("steps", "seed"))
+            sure = counted and place == len(lines) - 1 and known.keys() <= _KNOWN
+            if len(pairs) >= (_FEWEST_PAIRS - sure):
+                return place, pairs
         if place == len(lines) - 1 and ":" in line and not _INLINE_STEPS.search(line):
             pairs = _pairs(line)
-            if len(pairs) >= _FEWEST_PAIRS and len(pairs.keys() & _KNOWN) >= _FEWEST_PAIRS:
+            if len({key.lower() for key in pairs} & _KNOWN) >= _FEWEST_PAIRS:
                 return place, pairs
     return -1, {}
 
@@ -86,12 +96,14 @@ def _split_inline(lines: list[str]) -> tuple[list[str], dict[str, str]]:
     if not steps:
         return lines, {}
     start = steps[-1].start()
-    return [*lines[:-1], last[:start]], _pairs(last[start:])
+    return [*lines[:-1], last[:start].rstrip()], _pairs(last[start:])
 
 
 def _pairs(line: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     place = 0
+    if _PIPED.match(line):  # SD.Next of 2023
+        line = re.sub(r" *\| *(?=\w[\w \-/]{0,60}:)", ", ", line)
     for _ in range(_MAX_PAIRS):
         match = _KEY.match(line, place)
         if match is None:
@@ -142,8 +154,12 @@ def _prompts(lines: list[str], pairs: dict[str, str]) -> Infotext:
             if template and pairs:
                 pairs.setdefault("Template", negative[template.end() :].strip())
                 negative = negative[: template.start()]
-            return Infotext("\n".join(lines[:place]).strip(), negative.strip(), pairs)
-    return Infotext("\n".join(lines).strip(), None, pairs)
+            return Infotext(_text(lines[:place]), negative.strip("\n"), pairs)
+    return Infotext(_text(lines), None, pairs)
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join(lines).strip("\n")
 
 
 _FIRST_KEYS = (

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from safelight.errors import ImageError
+from safelight.formats.content_credentials import MOST_CREDENTIALS, credentials_told
 from safelight.formats.exif import exif_texts
 from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
 
@@ -16,6 +17,9 @@ __all__ = ["PNG_SIGNATURE", "png_texts", "read_png", "with_texts"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 250_000
+_MOST_INFLATED = 1032
+"""Bytes that deflate makes of one at the most."""
+
 _HEADER_END = len(PNG_SIGNATURE) + 25
 
 
@@ -38,23 +42,25 @@ def read_png(file: BinaryIO, allowance: int = MAX_TEXT_BYTES) -> FileTexts:
     for _ in range(_MAX_CHUNKS):
         start = file.read(8)
         if len(start) < 8:
-            metadata.warnings.append("the PNG file ends before its end chunk")
+            metadata.warn("the PNG file ends before its end chunk")
             break
         length, kind = struct.unpack(">I4s", start)
         if kind == b"IEND":
             break
         if kind not in _READERS:
-            file.seek(length + 4, 1)
             if kind == b"caBX":
-                metadata.warnings.append("content credentials (C2PA) are there and were not read")
+                place = file.tell()
+                metadata.warn(credentials_told(file.read(min(length, MOST_CREDENTIALS))))
+                file.seek(place)
+            file.seek(length + 4, 1)
             continue
         if length > allowance:
-            metadata.warnings.append(f"a text chunk of {length} bytes was skipped")
+            metadata.warn(f"a text chunk of {length} bytes was skipped")
             file.seek(length + 4, 1)
             continue
         body = file.read(length)
         if len(body) < length:
-            metadata.warnings.append("the PNG file ends inside a text chunk")
+            metadata.warn("the PNG file ends inside a text chunk")
             break
         file.seek(4, 1)
         _READERS[kind](metadata, body)
@@ -135,12 +141,13 @@ def _inflated(metadata: FileTexts, name: str, data: bytes) -> bytes | None:
     allowance = metadata.allowance
     try:
         text = zlib.decompressobj().decompress(data, allowance + 1)
-    except zlib.error:
-        metadata.warnings.append(f"the text chunk {name[:80]!r} cannot be inflated")
+    except zlib.error:  # perhaps after much that came to nothing
+        metadata.allowance = max(0, allowance - _MOST_INFLATED * len(data))
+        metadata.warn(f"the text chunk {name[:80]!r} cannot be inflated")
         return None
     if len(text) > allowance:
         metadata.allowance = 0
-        metadata.warnings.append(f"the text chunk {name[:80]!r} is too large and was refused")
+        metadata.warn(f"the text chunk {name[:80]!r} is too large and was refused")
         return None
     return text
 

@@ -9,8 +9,10 @@ import hashlib
 import re
 
 from safelight.formats.bounded_json import json_value
-from safelight.formats.infotext import parse_infotext
-from safelight.imports.reading import Draft, as_number, as_whole
+from safelight.formats.infotext import Infotext, parse_infotext
+from safelight.imports.reading import Draft, as_whole
+from safelight.imports.text_loras import civitai_resources, read_loras
+from safelight.sampler_names import canonical_name
 
 __all__ = ["read_infotext"]
 
@@ -23,32 +25,89 @@ _TEXT_ENCODER = re.compile(
 _MODEL_ENDINGS = (".safetensors", ".ckpt", ".gguf", ".pt")
 
 
+_SPELLED = {key.lower(): key for key in (
+    "Steps", "Sampler", "Schedule type", "Scheduler", "CFG scale", "Seed", "Size", "Model",
+    "Model hash", "VAE", "Clip skip", "Denoising strength", "Hires upscale", "Hires scale",
+    "Hires upscaler", "Hires steps", "Hires resize", "Hires prompt", "First pass size",
+    "Lora hashes", "Hashes", "Version", "App", "Unet",
+)}  # fmt: skip
+_SPELLED |= {"guidance scale": "CFG scale", "cfg": "CFG scale", "sampler name": "Sampler"}
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
+
+
 def read_infotext(draft: Draft, text: str) -> bool:
     """Read a parameters text into *draft*; False when it is none."""
     info = parse_infotext(text)
-    pairs = info.pairs
-    if not pairs:
+    if not info.pairs:
         return False
+    pairs = _as_we_spell(info.pairs)
     draft.generator = _generator(pairs)
+    if "Guidance Scale" in info.pairs and draft.generator == "a1111-like":
+        draft.generator = "draw-things"
+        info = _with_dashed_negative(info)
     draft.read("prompt", info.prompt)
     if info.negative_prompt is None:
         draft.default("negative_prompt", "")
     else:
         draft.read("negative_prompt", info.negative_prompt)
     taken = {"Steps", "CFG scale", "Seed", "Version"}
-    draft.read("steps", pairs.get("Steps"))
-    draft.read("cfg_scale", pairs.get("CFG scale"))
-    draft.read("seed", pairs.get("Seed"))
+    _read_numbers(draft, pairs)
     taken |= _read_sampler(draft, pairs)
     taken |= _read_model(draft, pairs)
     taken |= _read_modules(draft, pairs)
     taken |= _read_passes(draft, pairs)
-    taken |= _read_loras(draft, pairs)
+    taken |= read_loras(draft, pairs)
     for key, value in pairs.items():
         if key not in taken:
             draft.also(key, value)
     draft.also("Version", pairs.get("Version"))
     return True
+
+
+def _as_we_spell(pairs: dict[str, str]) -> dict[str, str]:
+    """Return *pairs* with the keys that are asked for as AUTOMATIC1111 spells them."""
+    spelled: dict[str, str] = {}
+    for key, value in pairs.items():
+        usual = _SPELLED.get(" ".join(key.replace("_", " ").lower().split()), key)
+        spelled[key if usual in pairs else usual] = value
+    return spelled
+
+
+def _with_dashed_negative(info: Infotext) -> Infotext:
+    """Return a text of Draw Things, which marks its negative prompt by a dash alone."""
+    lines = info.prompt.split("\n")
+    place = next((n for n, line in enumerate(lines) if n and line.startswith("-")), 0)
+    if info.negative_prompt is not None or not place:
+        return info
+    negative = "\n".join([lines[place][1:], *lines[place + 1 :]])
+    return Infotext("\n".join(lines[:place]), negative, info.pairs)
+
+
+def _read_numbers(draft: Draft, pairs: dict[str, str]) -> None:
+    """Read steps, scale and seed; a model in a cloud has none of the first two, and says 0."""
+    seed = pairs.get("Seed")
+    if seed is not None and _HEXADECIMAL.fullmatch(seed):
+        seed = str(int(seed, 16))
+    metadata = json_value(pairs.get("Civitai metadata", ""))
+    if isinstance(metadata, dict):
+        if as_whole(seed) is None and metadata.get("seed") is not None:
+            seed = metadata["seed"]
+        if str(metadata.get("workflow", "")).startswith("img2img"):
+            draft.stage = "img2img"
+    draft.read("seed", seed)
+    if _in_a_cloud(pairs):
+        draft.unresolved("steps")
+        draft.unresolved("cfg_scale")
+        draft.warnings.append(
+            "0 steps are stated: a model in a cloud tells no steps, scale or sampler"
+        )
+        return
+    draft.read("steps", pairs.get("Steps"))
+    draft.read("cfg_scale", pairs.get("CFG scale"))
+
+
+def _in_a_cloud(pairs: dict[str, str]) -> bool:
+    return as_whole(pairs.get("Steps")) == 0
 
 
 def _generator(pairs: dict[str, str]) -> str:
@@ -77,10 +136,24 @@ def _generator(pairs: dict[str, str]) -> str:
 
 
 def _read_sampler(draft: Draft, pairs: dict[str, str]) -> set[str]:
-    sampler = pairs.get("Sampler", "")
-    named = pairs.get("Schedule type") or (
-        pairs.get("Sampler sigma") if draft.generator == "sdnext" else None
-    )
+    if _in_a_cloud(pairs):
+        draft.unresolved("sampler")
+        return {"Schedule type"}
+    sampler, named = pairs.get("Sampler", ""), pairs.get("Schedule type")
+    taken = {"Sampler", "Schedule type", "Clip skip"}
+    if draft.generator == "sdnext":
+        taken.add("Sampler sigma")
+        named = named or pairs.get("Sampler sigma")
+        if not sampler and "Scheduler" in pairs:  # the model's own, by its class
+            sampler = pairs["Scheduler"]
+            taken.add("Scheduler")
+    elif not named and canonical_name("scheduler", pairs.get("Scheduler", "")):
+        named = pairs["Scheduler"]
+        taken.add("Scheduler")
+    elif draft.generator == "sd.cpp" and not named:
+        method, _, schedule = sampler.rpartition(" ")
+        if canonical_name("sampler", method):
+            sampler, named = method, schedule
     draft.read("scheduler", named)
     if sampler in ("Undefined", "Default"):
         draft.unresolved("sampler")
@@ -92,24 +165,21 @@ def _read_sampler(draft: Draft, pairs: dict[str, str]) -> set[str]:
     undefined = sampler == "Undefined"
     if "Clip skip" in pairs and not undefined:
         draft.read("clip_skip", pairs["Clip skip"])
-    elif draft.generator not in ("sd.cpp", "sdnext", "comfyui"):
+    elif draft.generator not in ("sd.cpp", "sdnext", "comfyui", "draw-things"):
         draft.default("clip_skip", 1)
-    return {"Sampler", "Schedule type", "Clip skip"} | (
-        {"Sampler sigma"} if draft.generator == "sdnext" else set()
-    )
+    return taken
 
 
 def _read_model(draft: Draft, pairs: dict[str, str]) -> set[str]:
-    digest = pairs.get("Model hash", "")
-    model = pairs.get("Model") or pairs.get("Unet")
-    hashes = json_value(pairs.get("Hashes", ""))
-    hashes = hashes if isinstance(hashes, dict) else {}
-    digest = digest or str(hashes.get("model", ""))
-    if not model:
-        model = _civitai_model(pairs)
+    listed = json_value(pairs.get("Hashes", ""))
+    hashes = {str(key): value for key, value in listed.items()} if isinstance(listed, dict) else {}
+    named = next((key for key in hashes if key.lower().startswith("model:")), "")
+    digest = pairs.get("Model hash") or hashes.get("model") or hashes.get(named) or ""
+    stated = pairs.get("Model") or pairs.get("Unet") or named.partition(":")[2]
+    model = stated or _civitai_model(pairs)
     draft.read("model", model)
     draft.read("vae", pairs.get("VAE"))
-    if digest:
+    if isinstance(digest, str) and digest:
         draft.add_hash(_hash_kind(digest, model or ""), digest)
     return {"Model", "Model hash", "VAE"} | ({"Unet"} if not pairs.get("Model") else set())
 
@@ -135,11 +205,8 @@ def _read_modules(draft: Draft, pairs: dict[str, str]) -> set[str]:
 
 
 def _civitai_model(pairs: dict[str, str]) -> str | None:
-    resources = json_value(pairs.get("Civitai resources", ""))
-    for resource in resources if isinstance(resources, list) else ():
-        if isinstance(resource, dict) and str(resource.get("type", "")).lower() in (
-            "checkpoint", "model",
-        ):  # fmt: skip
+    for resource in civitai_resources(pairs):
+        if str(resource.get("type", "")).lower() in ("checkpoint", "model"):
             name = resource.get("modelName") or resource.get("air")
             if isinstance(name, str) and name:
                 return name
@@ -205,29 +272,3 @@ def _read_passes(draft: Draft, pairs: dict[str, str]) -> set[str]:
 def _size(text: str | None) -> tuple[int, int] | None:
     match = _SIZE.fullmatch(text or "")
     return (int(match[1]), int(match[2])) if match else None
-
-
-def _read_loras(draft: Draft, pairs: dict[str, str]) -> set[str]:
-    hashes: dict[str, str] = {}
-    for part in pairs.get("Lora hashes", "").split(","):
-        name, colon, digest = part.rpartition(":")
-        if colon:
-            hashes[name.strip()] = digest.strip()
-    civitai = json_value(pairs.get("Hashes", ""))
-    for key, digest in civitai.items() if isinstance(civitai, dict) else ():
-        if isinstance(key, str) and key.startswith("lora:") and isinstance(digest, str):
-            hashes.setdefault(key.removeprefix("lora:"), digest)
-    draft.add_prompt_loras(hashes)
-    named = {lora.name for lora in draft.loras}
-    for name, digest in hashes.items():
-        if name not in named:
-            draft.add_lora(name, None, digest)
-    resources = json_value(pairs.get("Civitai resources", ""))
-    for resource in resources if isinstance(resources, list) else ():
-        if isinstance(resource, dict) and str(resource.get("type", "")).lower() in (
-            "lora", "lycoris", "locon", "dora",
-        ):  # fmt: skip
-            called = resource.get("modelName") or resource.get("air")
-            if isinstance(called, str) and not named:
-                draft.add_lora(called, as_number(resource.get("weight")))
-    return {"Lora hashes"}

@@ -1,104 +1,74 @@
 """ComfyUI's graphs: the samplers behind a picture, found by the shape of their inputs.
 
 Node classes are not looked up: there are thousands, and a pack that is installed tomorrow is
-read as well. A node samples when it takes conditioning and a latent (or a guider) together
-with a seed, steps or sigmas. Every sampler on the way to the saved picture is kept as a pass.
+read as well. A node samples when it takes conditioning and a latent (or a guider, or a pipe with
+both) together with a seed, steps or sigmas. Every sampler on the way to the saved picture is kept
+as a pass.
+
+One graph can save several pictures. Which of them a file is, only its size can tell; what they
+disagree on is conflicting where it does not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from safelight.formats.comfyui_nodes import node_knobs
-from safelight.imports.comfyui_loras import node_loras
-from safelight.imports.comfyui_texts import GraphTexts
-from safelight.imports.comfyui_workflow import api_graph
-from safelight.imports.reading import Draft, FieldStatus, as_number, as_whole
+from safelight.imports.comfyui_controls import control_settings
+from safelight.imports.comfyui_links import Graph
+from safelight.imports.comfyui_passes import LATENTS, SamplerPass, read_pass
+from safelight.imports.comfyui_sizes import (
+    Beginning,
+    Resizing,
+    Size,
+    beginning,
+    places_behind,
+    resizing,
+    samplers_behind,
+)
+from safelight.imports.comfyui_workflow import EditorGraph
+from safelight.imports.reading import Draft, as_number
 
 __all__ = ["Graph", "read_graph"]
 
-_MAX_NODES = 20_000
-_MAX_WALK = 5_000
 _MAX_ENDS = 50
+_MAX_COMPARED = 12
+_MAX_PASSES = 50
 _SAVES = re.compile("save|output|sender|upload", re.IGNORECASE)
-_SHOWS = re.compile("preview|show", re.IGNORECASE)
-_MODEL_KEYS = ("ckpt_name", "unet_name", "base_ckpt_name", "model_name", "diffusion_model",
-               "gguf_name", "model_path", "checkpoint", "ckpt", "transformer_name")  # fmt: skip
-_SEED_KEYS = ("seed", "noise_seed", "value", "seed_num", "int", "number", "int_value")
-_NUMBER_KEYS = ("value", "number", "int", "float", "float_value", "int_value", "Number", "Value")
-_LATENTS = ("latent_image", "latent", "samples", "latents", "optional_latent")
+_SHOWS = re.compile("preview|show|compar", re.IGNORECASE)
+_MOVES = re.compile("anim|video|vhs|gif|frames", re.IGNORECASE)
+_CARRIES = re.compile(r"Context\b.*\(rgthree\)|.*(?:pipeIn|pipeEdit|BasicPipe_v2)", re.IGNORECASE)
+_MAY_SAMPLE = re.compile(r"sampl|detail|upscale|workflow[>/]", re.IGNORECASE)
+_OF_A_PASS = ("sampler", "scheduler", "steps", "cfg_scale", "seed", "denoising_strength",
+              "start_at_step", "end_at_step", "model", "prompt", "negative_prompt", "guidance",
+              "shift", "cfg_rescale", "wildcard", "add_noise", "changed_sigmas")  # fmt: skip
+_OF_PART = ("start_at_step", "end_at_step", "add_noise", "changed_sigmas")
+"""What a sampler says that does not draw a whole picture from its seed."""
+_SAID_BY_HIRES = frozenset({"steps", "denoising_strength"})
 
 
-@dataclass(slots=True)
-class Graph:
-    """An API graph: node id -> class and inputs, with links told from values.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """The way to one saved picture.
 
     Attributes:
-        nodes: Node id -> ``inputs``.
-        classes: Node id -> ``class_type``.
+        end: The node that saves it.
+        places: The nodes that it came through, first to run first.
+        samplers: Those of them that sample; never empty.
     """
 
-    nodes: dict[str, dict[str, Any]]
-    classes: dict[str, str]
-    texts: GraphTexts = field(init=False)
+    end: str
+    places: tuple[str, ...]
+    samplers: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        self.texts = GraphTexts(self.nodes, self.classes)
-
-    @classmethod
-    def of(cls, value: Mapping[str, Any]) -> Graph:
-        """Take what is a node; the rest of the mapping is passed over."""
-        nodes: dict[str, dict[str, Any]] = {}
-        classes: dict[str, str] = {}
-        for key, node in list(value.items())[:_MAX_NODES]:
-            if isinstance(node, dict) and isinstance(node.get("inputs"), dict):
-                kind = node.get("class_type")
-                nodes[str(key)] = node["inputs"]
-                classes[str(key)] = kind if isinstance(kind, str) else ""
-        return cls(nodes, classes)
-
-    def link(self, node: str, key: str) -> tuple[str, int] | None:
-        """Return (node, slot) that an input is connected to, or None."""
-        return self.texts.link(self.nodes.get(node, {}).get(key))
-
-    def links(self, node: str) -> Iterator[tuple[str, tuple[str, int]]]:
-        """Yield (input, (node, slot)) of every connected input."""
-        for key, value in self.nodes.get(node, {}).items():
-            if target := self.texts.link(value):
-                yield key, target
-
-    def number(self, node: str, *keys: str) -> float | int | None:
-        """Return the number of the first input of *keys* that has one, through its links."""
-        for key in keys:
-            value = self.texts.scalar(self.nodes.get(node, {}).get(key), _NUMBER_KEYS + _SEED_KEYS)
-            if as_number(value) is not None:
-                return as_whole(value) if as_whole(value) is not None else as_number(value)
-        return None
-
-    def text(self, node: str, *keys: str) -> str | None:
-        """Return the text of the first input of *keys* that has one, through its links."""
-        for key in keys:
-            inputs = self.nodes.get(node, {})
-            value = self.texts.scalar(inputs.get(key), (key, *_MODEL_KEYS, "value", "string"))
-            if isinstance(value, str) and value:
-                return value
-        return None
-
-    def upstream(self, start: str, *only: str) -> Iterator[str]:
-        """Yield the nodes behind *start*, nearest first, through inputs called *only*, or all."""
-        seen, wave = {start}, [start] if start in self.nodes else []
-        while wave and len(seen) < _MAX_WALK:
-            following: list[str] = []
-            for node in wave:
-                yield node
-                for key, (target, _) in self.links(node):
-                    if (not only or key in only) and target not in seen and target in self.nodes:
-                        seen.add(target)
-                        following.append(target)
-            wave = following
+    def between(self, number: int) -> tuple[str, ...]:
+        """Return the nodes from sampler *number* to the next one, which may enlarge, or the end."""
+        places, samplers = self.places, self.samplers
+        last = number + 1 == len(samplers)
+        stop = len(places) if last else places.index(samplers[number + 1]) + 1
+        return places[places.index(samplers[number]) + 1 : stop]
 
 
 def read_graph(
@@ -113,8 +83,10 @@ def read_graph(
         size: Of the picture in pixels; tells apart the pictures that one graph saves.
     """
     graph = Graph.of(prompt) if isinstance(prompt, dict) else Graph({}, {})
+    unnamed: Sequence[str] = ()
     if not graph.nodes and isinstance(workflow, dict):
-        graph = Graph.of(api_graph(workflow))
+        editor = EditorGraph(workflow)
+        graph, unnamed = Graph.of(editor.api()), editor.unnamed
         if graph.nodes:
             draft.warnings.append(
                 "only the editor's graph is there; its widgets were matched by order"
@@ -122,76 +94,60 @@ def read_graph(
     if not graph.nodes:
         return False
     draft.generator = draft.generator or "comfyui"
-    chains = _chains(graph)
-    if not chains:
-        _read_upscale(draft, graph)
+    ways = _ways(graph)
+    if not ways:
+        _read_upscale(draft, graph, unnamed)
         return True
-    chains.sort(key=lambda chain: _size_fits(graph, chain, size), reverse=True)
-    passes = [[_read_pass(graph, node) for node in chain] for chain in chains]
-    _read_base(draft, graph, chains[0], passes[0])
-    for other in passes[1:]:
-        _compare(draft, passes[0][0], other[0])
-    draft.passes = [dict(sampling.knobs) for sampling in passes[0]]
+    first, *others = _possible(graph, ways, size)
+    _read_way(draft, graph, first, size)
+    for way in others[:_MAX_COMPARED]:
+        other = Draft()
+        _read_way(other, graph, way, size)
+        _compare(draft, other)
     return True
 
 
-def _size_fits(graph: Graph, chain: list[str], size: tuple[int, int]) -> tuple[bool, int]:
-    """Rank chains: one that ends in the picture's size first, then the longest."""
-    latent, _ = _size_node(graph, chain[0])
-    fits = (
-        latent is not None
-        and len(chain) == 1
-        and size
-        == (
-            graph.number(latent, "width", "empty_latent_width"),
-            graph.number(latent, "height", "empty_latent_height"),
-        )
-    )
-    return fits, len(chain)
-
-
-def _chains(graph: Graph) -> list[list[str]]:
-    """Return the samplers behind each saved picture; shown or unfinished ones only without any."""
+def _ways(graph: Graph) -> list[_Way]:
+    """Return the way to each saved picture; to shown or unfinished ones only without any."""
     followed = {target for node in graph.nodes for _, (target, _) in graph.links(node)}
     last = [node for node in graph.nodes if node not in followed]
-    saves = [n for n in last if _SAVES.search(graph.classes[n])
-             and not _SHOWS.search(graph.classes[n])]  # fmt: skip
+    saves = [
+        node for node, kind in graph.classes.items()
+        if _SAVES.search(kind) and not _SHOWS.search(kind)
+        and (node not in followed or re.search("save", kind, re.IGNORECASE))
+    ]  # fmt: skip
     shows = [n for n in last if _SHOWS.search(graph.classes[n])]
     for ends in (saves, shows, last):
-        if chains := [chain for end in ends[:_MAX_ENDS] if (chain := _chain(graph, end))]:
-            return chains
+        ways = [way for end in ends[:_MAX_ENDS] if (way := _way(graph, end))]
+        if ways:
+            return list({(way.samplers, way.places[:-1]): way for way in ways[::-1]}.values())[::-1]
     return []
+
+
+def _way(graph: Graph, end: str) -> _Way | None:
+    places = places_behind(graph, end)
+    samplers = [place for place in places if _samples(graph, place)]
+    if samplers and (earlier := _earlier_stage(graph, samplers[0])):
+        before = [p for p in places_behind(graph, earlier) if p not in places]
+        places, samplers = before + places, [p for p in before if _samples(graph, p)] + samplers
+    samplers = samplers[-_MAX_PASSES:]
+    if not samplers:
+        return None
+    return _Way(end=end, places=tuple(places), samplers=tuple(samplers))
 
 
 def _samples(graph: Graph, node: str) -> bool:
     inputs = graph.nodes[node]
-    steered = "positive" in inputs or "guider" in inputs or "conditioning" in inputs
-    latent = any(key in inputs for key in _LATENTS)
+    if _CARRIES.fullmatch(graph.classes[node]):
+        return False
+    steered = graph.takes(node, "positive") or "positive" in inputs or "guider" in inputs
+    steered = steered or graph.pipe(node) is not None
+    latent = any(key in inputs for key in (*LATENTS, "image"))
     timed = any(k in inputs for k in ("seed", "noise_seed", "noise", "steps", "sigmas"))
     named = any(k in inputs for k in ("sampler_name", "sampler", "cfg"))
     return (steered and (timed or named) and (latent or named)) or (
         timed and named and "steps" in inputs and (latent or "model" in inputs)
     )
-
-
-def _chain(graph: Graph, end: str) -> list[str]:
-    """Return the samplers behind *end*, the first to run first."""
-    near: list[str] = []
-    place, seen = end, set[str]()
-    for _ in range(50):
-        sampler = next(
-            (n for n in graph.upstream(place) if _samples(graph, n) and n not in seen), None
-        )
-        if sampler is None:
-            break
-        near.append(sampler)
-        seen.add(sampler)
-        behind = next((t for k, (t, _) in graph.links(sampler) if k in (*_LATENTS, "image")), None)
-        earlier = _earlier_stage(graph, sampler)
-        if behind is None and earlier is None:
-            break
-        place = earlier or behind or end
-    return near[::-1]
 
 
 def _earlier_stage(graph: Graph, node: str) -> str | None:
@@ -202,303 +158,304 @@ def _earlier_stage(graph: Graph, node: str) -> str | None:
     return None
 
 
-@dataclass(slots=True)
-class _Pass:
-    node: str
-    knobs: dict[str, Any] = field(default_factory=dict)
-    statuses: dict[str, FieldStatus] = field(default_factory=dict)
+def _possible(graph: Graph, ways: list[_Way], size: Size) -> list[_Way]:
+    """Return the ways that can have led to a picture of *size*, the longest first.
 
-    def put(self, knob: str, value: object, *, asked: bool = True) -> None:
-        if value is not None:
-            self.knobs[knob], self.statuses[knob] = value, "read"
-        elif asked:
-            self.statuses[knob] = "unresolved"
+    All of them where none can: then somebody cut or enlarged the file afterwards.
+    """
+    possible = [way for way in ways if _may_be(graph, way, size)]
+    return sorted(possible or ways, key=lambda way: len(way.samplers), reverse=True)
 
 
-def _read_pass(graph: Graph, node: str) -> _Pass:
-    sampling, inputs = _Pass(node), graph.nodes[node]
-    guider = graph.link(node, "guider")
-    sigmas = graph.link(node, "sigmas")
-    noise, sampler = graph.link(node, "noise"), graph.link(node, "sampler")
-    sampling.put("sigmas", _levels(graph, sigmas[0]) if sigmas else None, asked=False)
-    if levels := sampling.knobs.get("sigmas"):  # their number is that of the steps, and one more
-        sampling.put("steps", max(1, len(re.findall(r"[^,\s]+", levels)) - 1))
-    else:
-        steps = graph.number(node, "steps") if sigmas is None else _sigma_steps(graph, sigmas[0])
-        sampling.put("steps", steps)
-        scheduler = graph.text(node, "scheduler") if sigmas is None else _schedule(graph, sigmas[0])
-        sampling.put("scheduler", scheduler)
-    sampling.put("sampler", _sampler(graph, node, sampler))
-    seed = graph.number(node, "seed", "noise_seed")
-    sampling.put(
-        "seed", graph.number(noise[0], "noise_seed", "seed") if noise and seed is None else seed
-    )
-    cfg = graph.number(node, "cfg", "cfg_scale", "guidance_scale")
-    if guider and cfg is None:
-        cfg = graph.number(guider[0], "cfg", "cfg_conds", "cfg_scale")
-        if cfg is None and "conditioning" in graph.nodes.get(guider[0], {}):
-            sampling.knobs["cfg_scale"], sampling.statuses["cfg_scale"] = 1, "defaulted"
-    if "cfg_scale" not in sampling.knobs:
-        sampling.put("cfg_scale", cfg)
-    strength = graph.number(node, "denoise")
-    if sigmas and strength is None:
-        strength = next((v for n in graph.upstream(sigmas[0], "sigmas")
-                         if (v := graph.number(n, "denoise")) is not None), None)  # fmt: skip
-    sampling.put("denoising_strength", strength, asked=False)
-    sampling.put("start_at_step", graph.number(node, "start_at_step"), asked=False)
-    sampling.put("end_at_step", graph.number(node, "end_at_step"), asked=False)
-    sampling.put("model", _model(graph, node), asked="model" in inputs or guider is not None)
-    return sampling
+def _may_be(graph: Graph, way: _Way, size: Size) -> bool:
+    made = beginning(graph, way.samplers[0]).size
+    for number in range(len(way.samplers)):
+        change = resizing(graph, way.between(number))
+        if change.grows and change.of(made) is None and made:
+            return size[0] > made[0]
+        made = change.of(made)
+    # Latents are whole multiples of eight pixels, and nodes round in ways of their own.
+    return made is None or all(abs(a - b) < 8 for a, b in zip(made, size, strict=True))
 
 
-def _levels(graph: Graph, node: str) -> str | None:
-    """Return noise levels that were typed in, unless a node in between changes them."""
-    if "steps" in graph.nodes.get(node, {}) or graph.link(node, "sigmas"):
-        return None
-    return _knobs_at(graph, node).get("sigmas")
+def _read_way(draft: Draft, graph: Graph, way: _Way, size: Size) -> None:
+    passes = [read_pass(graph, node) for node in way.samplers]
+    start = beginning(graph, way.samplers[0])
+    changes = [resizing(graph, way.between(number)) for number in range(len(passes))]
+    _read_base(draft, passes[0], start)
+    _read_size(draft, start, changes, size)
+    _read_batch(draft, graph, way, start.batch)
+    _read_around(draft, graph, way, passes)
+    beside, where = _beside(graph, way)
+    _read_later(draft, passes, changes, beside=beside)
+    _read_enlarged(draft, changes, size)
+    _read_beside(draft, graph, way, passes, beside)
+    if beside:
+        draft.unresolved("passes")
+        many = f"pictures of {len(beside) + 1} samplers went into this one by way of {where}"
+        draft.warnings.append(many)
+    _read_altered(draft, changes)
+    draft.passes = [_as_pass(sampling) for sampling in passes]
 
 
-def _knobs_at(graph: Graph, node: str) -> dict[str, Any]:
-    """Return what one node says of guidance, shift and their like."""
-
-    def number(name: str) -> float | None:
-        value = graph.number(node, name)
-        return None if value is None else round(value, 6)  # sliders write 3.1000000000000005
-
-    inputs = graph.nodes.get(node, {})
-    kind = graph.classes.get(node, "")
-    return node_knobs(kind, inputs, number, lambda name: graph.text(node, name))
+def _as_pass(sampling: SamplerPass) -> dict[str, Any]:
+    loras = [{"name": name, "weight": weight} for name, weight in sampling.loras]
+    return {**sampling.knobs, **({"loras": loras} if loras else {})}
 
 
-def _sigma_steps(graph: Graph, node: str) -> float | int | None:
-    for place in graph.upstream(node, "sigmas"):
-        if (steps := graph.number(place, "steps")) is not None:
-            return steps
-    return None
-
-
-def _schedule(graph: Graph, node: str) -> str | None:
-    for place in graph.upstream(node, "sigmas"):
-        if name := graph.text(place, "scheduler", "scheduler_name"):
-            return name
-        if "steps" in graph.nodes[place]:
-            kind = re.sub(r"Scheduler$|Sigmas$", "", graph.classes[place])
-            return _snake(kind) or None
-    return None
-
-
-def _sampler(graph: Graph, node: str, link: tuple[str, int] | None) -> str | None:
-    if name := graph.text(node, "sampler_name"):
-        return name
-    if link is None:
-        return graph.text(node, "sampler")
-    for place in graph.upstream(link[0], "sampler"):
-        if name := graph.text(place, "sampler_name", "sampler"):
-            return name
-        if kind := re.match(r"Sampler(\w+)", graph.classes[place]):
-            return _snake(kind[1])
-    return None
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _model(graph: Graph, node: str) -> str | None:
-    for place in _model_path(graph, node):
-        if name := graph.text(place, *_MODEL_KEYS):
-            return name
-    return None
-
-
-def _model_path(graph: Graph, node: str) -> Iterator[str]:
-    """Yield the nodes that the sampler's model comes through."""
-    wanted = ("model", "guider", "base_model", "pipe", "basic_pipe", "model1", "model_opt",
-              "transformer", "unet", "any_01", "anything", "source", "model_stack")  # fmt: skip
-    for place in graph.upstream(node, *wanted):
-        if place == node and not graph.text(place, *_MODEL_KEYS):
-            continue
-        yield place
-
-
-def _read_base(draft: Draft, graph: Graph, chain: list[str], passes: list[_Pass]) -> None:
-    first = passes[0]
-    latent, image = _size_node(graph, chain[0])
-    if image is not None or (first.knobs.get("denoising_strength", 1) < 1 and latent is None):
+def _read_base(draft: Draft, first: SamplerPass, start: Beginning) -> None:
+    strength = first.knobs.get("denoising_strength")
+    partial = isinstance(strength, int | float) and strength < 1
+    if start.image or (partial and not start.empty):
         draft.stage = "img2img"
-        if image:
-            draft.also("init_image", image)
-    for knob in ("sigmas", "steps", "scheduler", "sampler", "seed", "cfg_scale", "model"):
-        if knob in first.knobs:
-            draft.read(knob, first.knobs[knob], status=first.statuses[knob])
-        elif knob != "sigmas" and not (knob == "scheduler" and "sigmas" in first.knobs):
-            draft.unresolved(knob)
-    if draft.stage == "img2img":
-        draft.read("denoising_strength", first.knobs.get("denoising_strength"))
-        draft.default("denoising_strength", 1)
-    if latent is not None:
-        draft.read("width", graph.number(latent, "width", "empty_latent_width"))
-        draft.read("height", graph.number(latent, "height", "empty_latent_height"))
-    _read_conditioning(draft, graph, chain[0])
-    _read_around(draft, graph, chain[0], set(chain))
-    if len(passes) > 1:
-        _read_hires(draft, graph, chain, passes)
-
-
-def _size_node(graph: Graph, node: str) -> tuple[str | None, str | None]:
-    """Return the node that sizes the empty latent, and the picture that it starts from."""
-    start = next((t for k, (t, _) in graph.links(node) if k in _LATENTS), None)
-    if start is None:
-        inputs = graph.nodes[node]
-        return (node if "width" in inputs and "height" in inputs else None), None
-    keys = (*_LATENTS, "pixels", "image", "vae_encode", "input", "images", "original_image")
-    for place in graph.upstream(start, *keys):
-        inputs = graph.nodes[place]
-        name = inputs.get("image")
-        if isinstance(name, str) and re.search("load", graph.classes[place], re.I):
-            return None, name
-        if (
-            "width" in inputs
-            and "height" in inputs
-            and not (
-                graph.link(place, "image")
-                or graph.link(place, "pixels")
-                or graph.link(place, "samples")
-            )
-        ):
-            return place, None
-        if "empty_latent_width" in inputs:
-            return place, None
-    return None, None
-
-
-def _read_conditioning(draft: Draft, graph: Graph, node: str) -> None:
-    guider = graph.link(node, "guider")
-    holder = guider[0] if guider else node
-    inputs = graph.nodes.get(holder, {})
-    for knob, keys in (("prompt", ("positive", "conditioning", "cond1")),
-                       ("negative_prompt", ("negative", "cond2"))):  # fmt: skip
-        key = next((key for key in keys if key in inputs), None)
-        if key is None:
-            if knob == "negative_prompt" and inputs:
-                draft.default(knob, "")
-            else:
-                draft.unresolved(knob)
+        draft.also("init_image", start.image)
+        draft.also("mask", start.mask)
+    for knob, status in first.statuses.items():
+        if knob in ("denoising_strength", *_OF_PART):
             continue
-        text = graph.texts.prompt(inputs[key], "positive" if knob == "prompt" else "negative")
-        if text is None:
+        if status == "unresolved":
             draft.unresolved(knob)
         else:
-            draft.read(knob, text)
+            draft.read(knob, first.knobs[knob], status=status)
+    if draft.stage == "img2img" and _begins_late(first):
+        draft.unresolved("denoising_strength")
+    elif draft.stage == "img2img":
+        draft.read("denoising_strength", strength)
+        draft.default("denoising_strength", 1)
+    elif partial:  # steps that were left out at the beginning; no txt2img of ours does that
+        draft.also("denoise", strength)
+        draft.unresolved("denoising_strength")
 
 
-def _read_around(draft: Draft, graph: Graph, node: str, chain: set[str]) -> None:
-    """Read LoRAs, clip skip, VAE and what is no knob of ours."""
-    for place in _model_path(graph, node):
-        for name, weight in node_loras(graph.nodes[place], graph.texts):
+def _read_size(draft: Draft, start: Beginning, changes: Sequence[Resizing], size: Size) -> None:
+    """Read the size of the first pass; the picture's own, when nothing changed it after that."""
+    drawn = start.size
+    if drawn is None and not any(change.changes for change in changes):
+        drawn = size if all(side > 0 and side % 8 == 0 for side in size) else None
+    for knob, value in zip(("width", "height"), drawn or (None, None), strict=True):
+        if value is None:
+            draft.unresolved(knob)
+        else:
+            draft.read(knob, value)
+
+
+def _read_batch(draft: Draft, graph: Graph, way: _Way, batch: int) -> None:
+    """Read how many were drawn from one seed: a picture of several has no seed of its own."""
+    if batch < 2:
+        return
+    draft.read("batch_size", batch)
+    if _MOVES.search(graph.classes[way.end]) or "seed" not in draft.knobs:
+        return  # its frames are the batch
+    draft.also("batch_seed", draft.knobs["seed"])
+    draft.unresolved("seed")
+    draft.warnings.append(
+        f"one of {batch} pictures that were drawn together from one seed, kept as batch_seed;"
+        " nothing tells which of them"
+    )
+
+
+def _read_around(draft: Draft, graph: Graph, way: _Way, passes: Sequence[SamplerPass]) -> None:
+    """Read LoRAs, VAE and what is no knob of ours."""
+    for number, sampling in enumerate(passes, 1):
+        for name, weight in sampling.loras:
             draft.add_lora(name, weight)
-    prompt = str(draft.knobs.get("prompt", ""))
-    if "<lora:" in prompt:
+        for key, value in sampling.extra.items():
+            if key not in draft.extra:
+                draft.also(key, value)
+            elif value != passes[0].extra.get(key, value):
+                draft.also(f"pass_{number}_{key}", value)
+        draft.warnings += sampling.warnings
+    if "<lora:" in str(draft.knobs.get("prompt", "")):
         draft.add_prompt_loras()
-    skip = None
-    for place in graph.upstream(node, *_TO_TEXT):
-        skip = graph.number(place, "clip_skip", "stop_at_clip_layer")
-        raw = graph.nodes[place].get("stop_at_clip_layer", graph.nodes[place].get("clip_skip"))
-        if isinstance(raw, int) and not isinstance(raw, bool) and raw < 0:
-            skip = -raw
-        if skip is not None:
-            break
-    if skip:
-        draft.read("clip_skip", skip)
-    else:
-        draft.default("clip_skip", 1)
-    for place in graph.nodes:
+    walked = (node for sampling in passes for node in sampling.walked if node in graph.nodes)
+    for key, value in control_settings(graph, walked, way.places).items():
+        draft.also(key, value)
+    vaes: dict[str, None] = {}
+    for place in graph.upstream(way.end):
         vae = graph.nodes[place].get("vae_name")
         if isinstance(vae, str) and vae not in ("", "Baked VAE", "None"):
-            draft.read("vae", vae)
-            break
-    _read_bending(draft, graph, node, chain)
-    for place in graph.upstream(node):
-        control = graph.nodes[place].get("control_net_name")
-        if isinstance(control, str):
-            draft.also("control_net_name", control)
+            vaes[vae] = None
+    names = list(vaes)
+    draft.read("vae", names[0] if names else None)
+    if len(names) > 1:
+        draft.conflicting("vae", *names[1:])
 
 
-_TO_TEXT = ("positive", "conditioning", "guider", "clip", "cond1", "conditioning_1",
-            "conditioning_to", "pipe")  # fmt: skip
+def _read_later(
+    draft: Draft, passes: Sequence[SamplerPass], changes: Sequence[Resizing],
+    *, beside: Sequence[int],
+) -> None:  # fmt: skip
+    """Read what came after the first pass: hires fix where it is one, else as what it is."""
+    first = passes[0]
+    larger = [number for number in range(1, len(passes)) if _enlarges(passes, changes, number)]
+    hires = larger[0] if len(larger) == 1 else None
+    if hires is not None:
+        _read_hires(draft, passes[hires], changes[hires - 1])
+    whole = len(passes) == 1 or (hires == 1 and len(passes) == 2)
+    for number, later in enumerate(passes[1:], 1):
+        said = _SAID_BY_HIRES if number == hires else frozenset()
+        for knob in _OF_A_PASS if number not in beside else ():
+            value = later.knobs.get(knob)
+            if knob not in said and value != first.knobs.get(knob):
+                draft.also(f"pass_{number + 1}_{knob}", value)
+                whole = False
+        if number in larger and hires is None:
+            draft.also(f"pass_{number + 1}_upscaler", changes[number - 1].upscaler)
+            draft.also(f"pass_{number + 1}_scale", as_number(_scale(changes[number - 1], None)))
+        whole = whole and later.loras == first.loras
+    if _leaves_steps_out(first):
+        whole = False
+        for knob in _OF_PART:
+            draft.also(knob, first.knobs.get(knob))
+    if not whole:
+        draft.unresolved("passes")
 
 
-def _read_bending(draft: Draft, graph: Graph, node: str, chain: set[str]) -> None:
-    """Read what changes how the model is sampled: each from the chain of nodes that carries it."""
-    ways = (
-        (("cfg_rescale", "shift", "weight_dtype", "cache"), _model_path(graph, node)),
-        (("guidance", "text_encoders"), graph.upstream(node, *_TO_TEXT)),
-    )
-    for wanted, places in ways:
-        for place in places:
-            for knob, value in _knobs_at(graph, place).items():
-                if knob in wanted and knob not in draft.statuses:
-                    draft.read(knob, value)
-            for key in ("max_shift", "base_shift"):  # of FLUX.1, from the size of the picture
-                if "ModelSampling" in graph.classes[place]:
-                    draft.also(key, graph.number(place, key))
-    if "guidance" in draft.statuses:
-        return
-    for place in graph.upstream(node):
-        if place not in chain and (guidance := graph.number(place, "guidance")) is not None:
-            draft.also("guidance", guidance)
+def _leaves_steps_out(first: SamplerPass) -> bool:
+    """Whether a sampler runs a part of its steps only, or begins without noise of its own."""
+    steps = first.knobs.get("steps")
+    return _begins_late(first) or "add_noise" in first.knobs or _ends_early(first, steps)
 
 
-def _read_hires(draft: Draft, graph: Graph, chain: list[str], passes: list[_Pass]) -> None:
-    """Read a second pass over an enlarged picture; a refiner is no such pass."""
-    last, second = chain[-1], passes[-1]
-    strength = second.knobs.get("denoising_strength")
-    if second.knobs.get("start_at_step") or not isinstance(strength, int | float) or strength >= 1:
-        return
-    scale: float | int | None = None
-    upscaler = None
-    width = draft.knobs.get("width")
-    behind = next((t for k, (t, _) in graph.links(last) if k in _LATENTS), last)
-    keys = (*_LATENTS, "pixels", "image", "upscale_model", "images", "input")
-    for place in graph.upstream(behind, *keys):
-        if place in chain:
-            break
-        inputs = graph.nodes[place]
-        if scale is None and graph.number(place, "scale_by", "upscale_by") is not None:
-            scale = graph.number(place, "scale_by", "upscale_by")
-        elif (
-            scale is None
-            and graph.number(place, "width")
-            and width
-            and "samples" not in (inputs if "pixels" in inputs else ())
-        ):
-            scale = round(float(graph.number(place, "width") or 0) / width, 4)
-        upscaler = (
-            graph.text(place, "model_name") or upscaler or graph.text(place, "upscale_method")
-        )
-    if scale is None and upscaler is None:
-        return
-    draft.stage = "txt2img" if draft.stage == "txt2img" else draft.stage
-    draft.read("hires_denoising_strength", strength)
+def _begins_late(first: SamplerPass) -> bool:
+    return bool(first.knobs.get("start_at_step")) or "changed_sigmas" in first.knobs
+
+
+def _ends_early(first: SamplerPass, steps: object) -> bool:
+    return isinstance(steps, int) and first.knobs.get("end_at_step", steps) < steps
+
+
+def _enlarges(passes: Sequence[SamplerPass], changes: Sequence[Resizing], number: int) -> bool:
+    """Tell a second pass over an enlarged picture; a refiner or a detailer is no such pass."""
+    later, change = passes[number], changes[number - 1]
+    strength = later.knobs.get("denoising_strength")
+    if later.knobs.get("start_at_step") or not isinstance(strength, int | float) or strength >= 1:
+        return False
+    return (change.changes or bool(change.upscaler)) and not change.altered
+
+
+def _read_hires(draft: Draft, second: SamplerPass, change: Resizing) -> None:
+    scale = _scale(change, _drawn(draft))
+    draft.read("hires_denoising_strength", second.knobs.get("denoising_strength"))
     draft.read("hires_steps", second.knobs.get("steps"))
-    draft.read("hires_upscaler", upscaler)
+    draft.read("hires_upscaler", change.upscaler)
     if scale is None:
         draft.unresolved("hires_scale")
     else:
         draft.read("hires_scale", scale)
 
 
-def _compare(draft: Draft, first: _Pass, other: _Pass) -> None:
-    for knob in ("steps", "scheduler", "sampler", "seed", "cfg_scale", "model"):
-        if first.node != other.node and first.knobs.get(knob) != other.knobs.get(knob):
-            draft.conflicting(knob)
-    if first.node != other.node:
-        draft.warnings.append(
-            "the graph saves pictures of several samplers; this may be any of them"
-        )
+def _beside(graph: Graph, way: _Way) -> tuple[tuple[int, ...], str]:
+    """Return the samplers that begin without what an earlier one drew, and where they all meet.
+
+    Those are numbers, and that is the class of a node.
+    """
+    behind = samplers_behind(graph, way.places, way.samplers)
+    beside = tuple(
+        number
+        for number, node in enumerate(way.samplers)
+        if number and not behind[node] and not _earlier_stage(graph, node)
+    )
+    apart = {way.samplers[number] for number in (0, *beside)}
+    met = (graph.classes[p] for p in way.places if len(apart & behind[p]) > 1)
+    return beside, next(met, "nodes that cannot be followed")[:80]
 
 
-def _read_upscale(draft: Draft, graph: Graph) -> None:
+def _read_beside(
+    draft: Draft, graph: Graph, way: _Way, passes: Sequence[SamplerPass], beside: Sequence[int]
+) -> None:
+    """Read the samplers whose pictures were put together with the first one's: none counts more."""
+    for number in beside:
+        other = Draft()
+        _read_base(other, passes[number], beginning(graph, way.samplers[number]))
+        for knob, value in other.knobs.items():
+            if draft.knobs.get(knob) != value:
+                draft.conflicting(knob, value)
+
+
+def _read_altered(draft: Draft, changes: Sequence[Resizing]) -> None:
+    """Read what made another picture of a drawn one, which no knob of ours does."""
+    altered = {kind: said for change in changes for kind, said in change.altered.items()}
+    for kind, said in altered.items():
+        draft.also(kind, said)
+    if altered:
+        draft.unresolved("passes")
+        kinds = ", ".join(altered)[:200]
+        draft.warnings.append(f"behind a sampler the picture was changed by {kinds}")
+
+
+def _drawn(draft: Draft) -> Size | None:
+    width, height = draft.knobs.get("width"), draft.knobs.get("height")
+    return (width, height) if width and height else None
+
+
+def _scale(change: Resizing, before: Size | None, after: Size | None = None) -> float | None:
+    """Return the factor of both sides; None where it is not told, or they grow unlike."""
+    if change.factor is not None and change.size is None:
+        return round(change.factor, 4)
+    made = change.size or after
+    if made is None or before is None:
+        return None
+    factor = made[0] / before[0]
+    return round(factor, 4) if abs(before[1] * factor - made[1]) < 8 else None
+
+
+def _read_enlarged(draft: Draft, changes: Sequence[Resizing], size: Size) -> None:
+    """Read what enlarged the finished picture; its own size tells by how much."""
+    last = changes[-1]
+    if not last.upscaler and (last.altered or not last.changes):
+        return
+    before = _drawn(draft)
+    for change in changes[:-1]:
+        before = change.of(before)
+    enlarged = Draft(stage="upscale")
+    scale = _scale(last, before, None if last.altered else size)
+    if scale == 1 and not last.upscaler:
+        return
+    if last.upscaler:
+        enlarged.read("upscaler", last.upscaler)
+    else:
+        enlarged.unresolved("upscaler")
+    if scale is None or scale <= 0:
+        enlarged.unresolved("scale")
+    else:
+        enlarged.read("scale", scale)
+    draft.then = enlarged
+
+
+def _compare(draft: Draft, other: Draft) -> None:
+    """Say what another picture that this may be was made with."""
+    for knob in dict.fromkeys((*draft.knobs, *other.knobs)):
+        if draft.knobs.get(knob) != other.knobs.get(knob):
+            draft.conflicting(knob, other.knobs.get(knob))
+    own, others = _named(draft), _named(other)
+    if own != others:
+        draft.conflicts.setdefault("loras", (own,))
+        draft.conflicting("loras", others)
+    more = (draft.passes[1:], draft.extra) != (other.passes[1:], other.extra)
+    if more or len(draft.passes) != len(other.passes):
+        draft.conflicting("passes")
+    if _controls(draft) != _controls(other):
+        draft.conflicting("controls")
+    if draft.then and (other.then is None or other.then.knobs != draft.then.knobs):
+        for knob in draft.then.knobs:
+            draft.then.conflicting(knob)
+    elif other.then and not draft.then:
+        draft.conflicting("passes")
+    for lora in other.loras:
+        draft.add_lora(lora.name, lora.weight, lora.hash)
+    draft.warnings.append("the graph saves several pictures; this may be any of them")
+
+
+def _controls(draft: Draft) -> dict[str, str]:
+    return {key: value for key, value in draft.extra.items() if key.startswith("control_")}
+
+
+def _named(draft: Draft) -> list[dict[str, Any]]:
+    return [{"name": lora.name, "weight": lora.weight} for lora in draft.loras]
+
+
+def _read_upscale(draft: Draft, graph: Graph, unnamed: Sequence[str]) -> None:
     """Read a graph that only enlarges a picture."""
     for node in graph.nodes:
         if (link := graph.link(node, "upscale_model")) and (
@@ -506,5 +463,17 @@ def _read_upscale(draft: Draft, graph: Graph) -> None:
         ):
             draft.stage = "upscale"
             draft.read("upscaler", name)
+            draft.unresolved("scale")
+            images = [graph.nodes[place].get("image") for place in graph.upstream(node)]
+            draft.also("init_image", next((i for i in images if isinstance(i, str)), None))
             return
-    draft.warnings.append("the graph has no sampler on the way to a picture")
+    sampling = [
+        kind
+        for kind in unnamed
+        if re.search(r"sampl|detail|upscale|workflow[>/]", kind, re.IGNORECASE)
+    ]
+    if sampling:
+        kinds = ", ".join(sampling[:5])
+        draft.warnings.append(f"the editor's graph holds the values of {kinds} without their names")
+    else:
+        draft.warnings.append("the graph has no sampler on the way to a picture")

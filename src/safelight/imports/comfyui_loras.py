@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from safelight.imports.comfyui_texts import GraphTexts
+from safelight.imports.comfyui_links import Graph
 from safelight.imports.reading import as_number
 from safelight.lora_tags import split_loras
 
@@ -15,19 +15,19 @@ __all__ = ["node_loras"]
 _NUMBERED = re.compile(r"lora_name_?(\d+)|lora_?(\d+)(?:_name)?", re.IGNORECASE)
 
 
-def node_loras(inputs: Mapping[str, Any], texts: GraphTexts) -> Iterator[tuple[str, Any]]:
+def node_loras(inputs: Mapping[str, Any], graph: Graph) -> Iterator[tuple[str, Any]]:
     """Yield (name, weight on the image network) of every LoRA that a node switches on.
 
     The shapes: one name and strength; ``lora_N = {on, lora, strength}`` (rgthree); numbered
     names and weights (efficiency, easy-use); lists under ``__value__`` (LoRA manager); tags in
     a text; and a link to a stack, which is followed.
     """
-    yield from _node(inputs, texts, 0)
+    yield from _node(inputs, graph, 0)
 
 
-def _node(inputs: Mapping[str, Any], texts: GraphTexts, depth: int) -> Iterator[tuple[str, Any]]:
-    if isinstance(name := texts.scalar(inputs.get("lora_name"), ("lora_name", "value")), str):
-        yield name, _first(inputs, texts, "strength_model", "lora_model_strength", "strength",
+def _node(inputs: Mapping[str, Any], graph: Graph, depth: int) -> Iterator[tuple[str, Any]]:
+    if isinstance(name := graph.scalar(inputs.get("lora_name"), ("lora_name", "value")), str):
+        yield name, _first(inputs, graph, "strength_model", "lora_model_strength", "strength",
                            "weight", "lora_strength")  # fmt: skip
     count = as_number(inputs.get("lora_count", inputs.get("num_loras")))
     for key, value in inputs.items():
@@ -38,7 +38,7 @@ def _node(inputs: Mapping[str, Any], texts: GraphTexts, depth: int) -> Iterator[
             number = match[1] or match[2]
             if (count is None or int(number) <= count) and _is_on(inputs, number):
                 yield value, _first(
-                    inputs, texts, f"lora_wt_{number}", f"model_str_{number}",
+                    inputs, graph, f"lora_wt_{number}", f"model_str_{number}",
                     f"strength_model_{number}", f"lora_{number}_strength", f"strength_{number}",
                     f"lora_{number}_model_strength", f"model_weight_{number}", f"weight_{number}",
                 )  # fmt: skip
@@ -48,9 +48,9 @@ def _node(inputs: Mapping[str, Any], texts: GraphTexts, depth: int) -> Iterator[
             for lora in split_loras(value[:100_000])[1]:
                 yield lora.name, lora.unet
     for key in ("lora_stack", "optional_lora_stack", "lora_stack_1", "loras"):
-        link = texts.link(inputs.get(key))
-        if link and depth < 20 and link[0] in texts.nodes:
-            yield from _node(texts.nodes[link[0]], texts, depth + 1)
+        link = graph.linked(inputs.get(key))
+        if link and depth < 20 and link[0] in graph.nodes:
+            yield from _node(graph.nodes[link[0]], graph, depth + 1)
 
 
 def _is_on(inputs: Mapping[str, Any], number: str) -> bool:
@@ -82,8 +82,8 @@ def _listed(value: object, *, every: bool = False) -> Iterator[tuple[str, Any]]:
             yield item[0], item[1]
 
 
-def _first(inputs: Mapping[str, Any], texts: GraphTexts, *keys: str) -> Any:
+def _first(inputs: Mapping[str, Any], graph: Graph, *keys: str) -> Any:
     for key in keys:
         if key in inputs:
-            return as_number(texts.scalar(inputs[key], ("value", "float", "number")))
+            return as_number(graph.scalar(inputs[key], ("value", "float", "number")))
     return None

@@ -6,17 +6,23 @@ The kind is told by the first bytes, never by the name. Pixels are neither read 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from safelight.durable_file import read_regular_file
 from safelight.errors import ImageError
+from safelight.formats.content_credentials import (
+    MOST_CREDENTIALS,
+    credentials_told,
+    jumbf_of_segments,
+)
 from safelight.formats.exif import exif_texts
 from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
 from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
 from safelight.imports.avif_boxes import read_avif
 
-__all__ = ["file_texts", "sidecar_text"]
+__all__ = ["file_texts", "sidecar_texts"]
 
 _MAX_PARTS = 100_000
 _MAX_SIDECAR = 2**20
@@ -50,21 +56,26 @@ def file_texts(file: BinaryIO) -> FileTexts:
     )
 
 
-def sidecar_text(path: Path) -> str:
-    """Return the ``.txt`` file of the same stem; empty when there is none or it is too large."""
-    sidecar = path.with_suffix(".txt")
-    if sidecar == path:
-        return ""
-    try:
-        if not sidecar.is_file() or sidecar.stat().st_size > _MAX_SIDECAR:
-            return ""
-        return decoded(read_regular_file(sidecar)).removeprefix("\ufeff")
-    except (OSError, ValueError):
-        return ""
+def sidecar_texts(path: Path) -> Iterator[str]:
+    """Yield the texts of the ``.txt`` and ``.json`` files beside a picture, none too large.
+
+    First those of its whole name (``a.png.txt``), then those of its stem (``a.txt``).
+    """
+    for name in (f"{path.name}.txt", f"{path.name}.json", f"{path.stem}.txt", f"{path.stem}.json"):
+        sidecar = path.with_name(name)
+        try:
+            if not sidecar.is_file() or sidecar.stat().st_size > _MAX_SIDECAR:
+                continue
+            text = decoded(read_regular_file(sidecar)).removeprefix("\ufeff")
+        except (OSError, ValueError):
+            continue
+        if text:
+            yield text
 
 
 def _read_jpeg(file: BinaryIO) -> FileTexts:
     metadata = FileTexts()
+    segments: list[bytes] = []
     file.seek(2)
     for _ in range(_MAX_PARTS):
         mark = file.read(2)
@@ -79,7 +90,12 @@ def _read_jpeg(file: BinaryIO) -> FileTexts:
         if mark[1] in (0xD9, 0xDA):
             break
         length = int.from_bytes(file.read(2), "big")
-        _take_segment(metadata, mark[1], file.read(max(0, length - 2)))
+        body = file.read(max(0, length - 2))
+        _take_segment(metadata, mark[1], body)
+        if mark[1] == 0xEB and body.startswith(b"JP") and len(segments) * 2**16 < MOST_CREDENTIALS:
+            segments.append(body)
+    if any(b"c2pa" in segment for segment in segments):  # JUMBF holds other things, too
+        metadata.warnings.append(credentials_told(jumbf_of_segments(segments)))
     return metadata
 
 
@@ -109,6 +125,9 @@ def _read_webp(file: BinaryIO) -> FileTexts:
                 exif_texts(metadata, body)
             else:
                 metadata.add("xmp", decoded(body))
+            continue
+        if kind == b"C2PA" and length <= MOST_CREDENTIALS:
+            metadata.warnings.append(credentials_told(file.read(padded)))
             continue
         head = file.read(min(padded, 10))
         if not metadata.width:

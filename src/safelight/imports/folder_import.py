@@ -1,50 +1,65 @@
 """folder_import: folders of pictures -> records in an archive, again and again without doubles.
 
-The files are read in worker processes and become packs of the archive, written whole. A picture
-is known by its bytes, so that one that was moved, renamed or imported elsewhere stays the same
-picture with the same ratings; an import that was killed goes on where it was.
+The files are read in worker processes and become packs of the archive, written whole; what was
+read meanwhile is kept in a journal, so that an import that was killed goes on where it was. Which
+picture a file is, :mod:`.known_pictures` decides: one that was moved, renamed, imported elsewhere
+or given other texts stays the same picture with the same ratings.
 """
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
+import contextlib
 import os
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safelight.archive import Archive
 from safelight.archive.places import read_places
-from safelight.archive_layout import imports_folder
-from safelight.errors import StorageError
-from safelight.escaped_output import escape_standard_streams
-from safelight.imports.import_log import ImportLog
-from safelight.imports.imported_picture import (
-    ImportedPicture,
-    import_picture,
-    shown_path,
+from safelight.archive_layout import imports_folder, picture_file
+from safelight.errors import RequestError, StorageError
+from safelight.imports.import_accounts import MOST_FAULTS_KEPT
+from safelight.imports.import_journal import ImportJournal, left_behind
+from safelight.imports.import_log import ImportLog, SeenFiles, path_key
+from safelight.imports.imported_picture import ImportedPicture, import_picture, shown_path
+from safelight.imports.known_pictures import KnownPictures, Settled, settle
+from safelight.imports.missing_pictures import (
+    MetFiles,
+    note_missing,
+    note_replaced,
+    places_of_missing,
+    still_missing,
 )
-from safelight.imports.picture_walk import walk_pictures
-from safelight.learning.learning_record import LearningRecord
+from safelight.imports.picture_walk import WalkNotes, walk_pictures
+from safelight.imports.rating_links import link_ratings, unrepeated
+from safelight.imports.remembered_walks import RememberedWalks
+from safelight.imports.worker_processes import read_files
 from safelight.learning.ratings import RatingEvent
+from safelight.timestamps import utc_timestamp
 
 __all__ = ["ImportFault", "ImportSummary", "import_folders", "mend_places"]
 
-_TOGETHER = 32
 _RECORDS_HELD = 2000
 """Records that are held at once."""
 
-_PER_PACK = 16_384
+_PER_PACK = 896
+"""Pictures of a pack: they are held in memory until it is written, and found from then on.
+
+Each hundred more take 2 MB more; half as many packs are asked 3 ms faster each.
+"""
+
 _PACK_BYTES = 128 * 2**20
 _LOOSE = 64
+_SETTLED_TOGETHER = 2000
+_TOLD_EACH = 500
+"""Pictures, also unchanged ones, that are met between two words of progress."""
+
 _MOST_FAULTS = 1000
-_log = logging.getLogger(__name__)
+_MOST_TWINS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +76,64 @@ class ImportSummary:
 
     Attributes:
         files: Pictures that were met.
+        opened: Of these, read until now, whatever came of it.
         unchanged: Of these, not read again: same place, size and time as before.
         known: Read, and already in the archive: moved, renamed, copied or drawn by safelight.
-        imported: New records.
+        imported: New pictures.
+        superseded: Known pictures that say something else now, or are understood otherwise.
+        changes: Knob -> what became of it (``now read``, ``no more read``, ``changed``) ->
+            pictures, of those.
+        twins: New pictures with the image data of another one, and other settings.
+        twin_places: Where some of them lie.
+        taken_in: Pictures that an import which was killed had read.
+        gone: Pictures that are not where they were; see :func:`.missing_pictures.note_missing`.
+        other_kinds: Kind -> files that were met and are not read.
+        passed_over: Folders that are the archive itself, or of what was discarded.
         read: Generator -> outcome -> pictures, of the new ones; the generator is empty where
             nothing says who made a picture.
         missing: Generator -> what was not read (``model unresolved``) -> pictures.
         ratings: Ratings of other programs that were found.
         faults: What could not be read, the first thousand.
         fault_count: How many there were.
+        stopped: Whether it was asked to stop before it was through; importing again goes on.
         seconds: How long it took.
     """
 
     files: int = 0
+    opened: int = 0
     unchanged: int = 0
     known: int = 0
     imported: int = 0
+    superseded: int = 0
+    changes: dict[str, Counter[str]] = field(default_factory=dict)
+    twins: int = 0
+    twin_places: list[str] = field(default_factory=list)
+    taken_in: int = 0
+    gone: int = 0
+    other_kinds: Counter[str] = field(default_factory=Counter)
+    passed_over: list[str] = field(default_factory=list)
     read: dict[str, Counter[str]] = field(default_factory=dict)
     missing: dict[str, Counter[str]] = field(default_factory=dict)
     ratings: int = 0
     faults: list[ImportFault] = field(default_factory=list)
     fault_count: int = 0
+    stopped: bool = False
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {
-            "files": self.files, "unchanged": self.unchanged, "known": self.known,
-            "imported": self.imported, "ratings": self.ratings,
+            "files": self.files, "opened": self.opened, "unchanged": self.unchanged,
+            "known": self.known, "imported": self.imported, "superseded": self.superseded,
+            "changes": {knob: dict(counts) for knob, counts in sorted(self.changes.items())},
+            "twins": self.twins, "twin_places": self.twin_places, "taken_in": self.taken_in,
+            "gone": self.gone, "other_kinds": dict(sorted(self.other_kinds.items())),
+            "passed_over": self.passed_over, "ratings": self.ratings,
             "read": {name: dict(counts) for name, counts in sorted(self.read.items())},
             "missing": {name: dict(counts) for name, counts in sorted(self.missing.items())},
             "faults": [{"path": shown_path(f.path), "told": f.reason} for f in self.faults],
-            "fault_count": self.fault_count, "seconds": round(self.seconds, 3),
+            "fault_count": self.fault_count, "stopped": self.stopped,
+            "seconds": round(self.seconds, 3),
         }  # fmt: skip
 
 
@@ -104,8 +145,9 @@ def import_folders(
     again: bool = False,
     rater: str = "",
     on_progress: Callable[[ImportSummary], None] = lambda _summary: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> ImportSummary:
-    """Import every picture below *folders* that the archive does not have yet.
+    """Import every picture below *folders* that the archive does not have yet, or not as it is now.
 
     Nothing of the user's is written, moved or deleted. What cannot be read is told in the
     summary and does not stop the rest.
@@ -114,64 +156,182 @@ def import_folders(
         folders: Folders, or picture files.
         archive: Where the records and ratings go.
         jobs: Processes that read; 1 reads in this one.
-        again: Read files also when they are unchanged since the last import.
+        again: Read files also when they are unchanged since the last import; what they say counts
+            where it differs from before, or the reader is newer.
         rater: Whose the ratings found in pictures are.
         on_progress: Told about every few pictures.
+        stop: Asked at every picture whether to read no more; what was read is kept.
 
     Raises:
         StorageError: The archive cannot be written; what was imported before stays.
         ArchiveError: The same, told by the archive.
+        RequestError: No process that reads can be started.
     """
     began = time.monotonic()
-    work = _Import(archive, again=again, rater=rater)
+    work = _Import(archive, again=again, rater=rater, stop=stop)
     try:
         work.run(folders, jobs, on_progress)
     except OSError as error:
-        raise StorageError(f"the archive {archive.path} cannot be written: {error}") from error
+        raise StorageError(
+            f"the archive {archive.path} cannot be written: {error}; the pictures are as they were,"
+            " and importing again goes on"
+        ) from error
+    except (KeyboardInterrupt, RequestError):
+        work.keep_all()
+        raise
+    else:
+        work.summary.seconds = time.monotonic() - began
+        work.account_for(ended=True)
+        work.remember()
     finally:
         work.close()
-    work.summary.seconds = time.monotonic() - began
     on_progress(work.summary)
     return work.summary
 
 
 class _Import:
-    def __init__(self, archive: Archive, *, again: bool, rater: str) -> None:
+    def __init__(
+        self, archive: Archive, *, again: bool, rater: str, stop: Callable[[], bool]
+    ) -> None:
         self.summary = ImportSummary()
-        self._archive = archive
+        self._archive, self._stop = archive, stop
         self._folder = os.path.abspath(archive.path)
         self._log = ImportLog(imports_folder(archive.path))
-        self._seen = None if again else self._log.seen()
-        self._known = _KnownPictures(archive)
-        self._rater = rater
+        self._journal = ImportJournal(imports_folder(archive.path), self._log.stem)
+        self._again, self._rater = again, rater
+        self._walks = RememberedWalks(archive.path)  # before the archive is asked anything
+        self._asked: list[str] = []
+        self._met: str | None = None
+        self._is_open = False
+        self._written: list[Path] = []
         self._waiting: list[ImportedPicture] = []
-        self._moved: list[ImportedPicture] = []
+        self._unsettled: list[ImportedPicture] = []
+        self._decided: list[Settled] = []
+        self._linked: dict[str, str] = {}
+        self._seen: SeenFiles
+        self._gone = set[str]()
         self._bytes = 0
         self._ratings = archive.ratings()
+        self._began, self._folders = utc_timestamp(), list[str]()
+        self._has_account = False
 
     def run(
         self, folders: Sequence[Path | str], jobs: int,
         on_progress: Callable[[ImportSummary], None],
     ) -> None:  # fmt: skip
-        files = self._unread(folders)
-        for batch in _read_all(files, self._folder, self._rater, jobs):
-            for picture in batch:
-                self._take(picture)
-            if len(self._waiting) + len(self._moved) >= _PER_PACK or self._bytes > _PACK_BYTES:
-                self._keep()
-            on_progress(self.summary)
-        self._keep()
+        self._asked = [os.path.abspath(each) for each in folders]
+        self._folders = [shown_path(each, self._folder) for each in self._asked]
+        if not self._again and self._is_as_it_was():
+            return
+        self._known = KnownPictures(self._archive)
+        self._take_in_what_was_left()
+        read = partial(import_picture, archive=self._folder, rater=self._rater)
+        notes, met = WalkNotes(), MetFiles()
+        files = self._unread(notes, met, on_progress)
+        with contextlib.closing(read_files(files, read, jobs, _died)) as batches:
+            for batch in batches:
+                for picture in batch:
+                    self._take(picture)
+                self.summary.opened += len(batch)
+                waiting = len(self._waiting) + len(self._unsettled)
+                if waiting >= _PER_PACK or self._bytes > _PACK_BYTES:
+                    self._keep()
+                on_progress(self.summary)
+        self.keep_all()
+        self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
+        if self.summary.stopped:  # what was not met may be there
+            return
+        known = self._known  # places that were there; what came since was met
+        if not met.all_of(known.places):
+            missing = note_missing(self._archive, self._log, notes.walked, met)
+            self._gone |= missing.gone
+            self._is_open |= missing.passed_over > 0
+        if self._gone or known.some_gone:
+            self._find_again(met)
+            self.summary.gone = still_missing(self._archive, self._gone)
+        if not (self._is_open or self.summary.fault_count):
+            self._met = notes.met.hexdigest()
 
-    def _unread(self, folders: Sequence[Path | str]) -> Iterator[str]:
-        for path, size, modified in walk_pictures(
-            folders, without=self._archive.path, on_fault=self._fault
+    def _find_again(self, met: MetFiles) -> None:
+        """Read what else the walk met of pictures that are gone."""
+        back, elsewhere = places_of_missing(self._archive, self._log, met)
+        self._is_open |= bool(back or elsewhere)  # what takes their places may be missing now
+        self._log.add_places((sha256, place) for place, sha256 in back.items())
+        self._gone |= note_replaced(self._archive, self._log, back)
+        for place in elsewhere:
+            path = os.fspath(picture_file(Path(self._folder), place))
+            picture = import_picture(path, archive=self._folder, rater=self._rater)
+            if picture.fault:
+                continue
+            if self._is_unchanged(place, picture.size, picture.modified, picture.changed):
+                self.summary.unchanged -= 1
+            else:
+                self.summary.known -= 1
+            self._take(picture)
+        self.keep_all()
+
+    def _is_as_it_was(self) -> bool:
+        """Walk, and return whether that met exactly what all is in the archive of."""
+        last = self._walks.of(self._asked)
+        if last is None:
+            return False
+        notes, faults = WalkNotes(), list[str]()
+        files = sum(1 for _ in walk_pictures(
+            self._asked, without=self._archive.path, notes=notes,
+            on_fault=lambda path, _: faults.append(path),
+        ))  # fmt: skip
+        if faults or notes.met.hexdigest() != last:
+            return False
+        self.summary.files = self.summary.unchanged = files
+        self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
+        self._met = last
+        return True
+
+    def remember(self) -> None:
+        """Remember what was met, if all of it is in the archive.
+
+        Another walk may have met a picture that this one misses: that one is to look for it.
+        """
+        if self._gone:
+            self._walks.forget()
+        rated = [] if self._ratings.segment is None else [self._ratings.segment]
+        written = [*self._written, *self._log.files, *rated]
+        self._walks.remember(self._asked, self._met, written)
+
+    def _take_in_what_was_left(self) -> None:
+        """Take in what an import that was killed had read."""
+        for path, pictures in left_behind(imports_folder(self._archive.path)):
+            for picture in pictures:
+                self._take(picture)
+            self.keep_all()
+            self.summary.taken_in += len(pictures)
+            path.unlink(missing_ok=True)
+
+    def _unread(
+        self, notes: WalkNotes, met: MetFiles, on_progress: Callable[[ImportSummary], None]
+    ) -> Iterator[str]:
+        self._seen = self._log.seen()
+        for path, size, written, changed in walk_pictures(
+            self._asked, without=self._archive.path, on_fault=self._fault, notes=notes
         ):
+            if self._stop():
+                self.summary.stopped = True
+                return
             self.summary.files += 1
-            place = (shown_path(path, self._folder), size, modified)
-            if self._seen is not None and place in self._seen:
+            if not self.summary.files % _TOLD_EACH:
+                on_progress(self.summary)
+            place = shown_path(path, self._folder)
+            key = path_key(place)
+            met.add(key)
+            if self._is_unchanged(place, size, written, changed):
                 self.summary.unchanged += 1
             else:
                 yield path
+
+    def _is_unchanged(self, place: str, size: int, modified: int, changed: int) -> bool:
+        """Return whether a file need not be read."""
+        was_seen = (place, size, modified, changed) in self._seen
+        return was_seen and not self._again and path_key(place) not in self._known.unsure
 
     def _fault(self, path: str, reason: str) -> None:
         self.summary.fault_count += 1
@@ -182,66 +342,123 @@ class _Import:
         if picture.fault:
             self._fault(picture.path, picture.fault)
             return
-        if self._known.add(picture.sha256):
-            self._waiting.append(picture)
-            self._bytes += len(picture.document)
-        else:
-            self._moved.append(picture)
+        picture = replace(picture, path=shown_path(picture.path, self._folder))
+        self._is_open |= not picture.image_sha256
+        self._journal.add(picture)
+        is_new = self._known.add(picture)
+        (self._waiting if is_new else self._unsettled).append(picture)
+        self._bytes += len(picture.document)
+
+    def keep_all(self) -> None:
+        """Put all that was read into the archive."""
+        while self._waiting or self._unsettled:
+            self._keep()
+        link_ratings(self._archive, self._ratings, self._linked)
+        self._linked.clear()
 
     def _keep(self) -> None:
-        """Put what is waiting into the archive, then say so in the log."""
-        new, moved = self._waiting, self._moved
+        """Put what is waiting into the archive, say so in the log, and settle what may be known."""
+        self._write()
+        unsettled, self._unsettled, self._bytes = self._unsettled, [], 0
+        decided: set[object] = set()
+        for start in range(0, len(unsettled), _SETTLED_TOGETHER):
+            some = unsettled[start : start + _SETTLED_TOGETHER]
+            known: list[Settled] = []
+            for settled in settle(self._archive, some, decided, again=self._again):
+                if isinstance(settled, ImportedPicture):
+                    self._unsettled.append(settled)
+                elif settled.what == "known":
+                    known.append(settled)
+                else:
+                    self._decided.append(settled)
+                    self._waiting.append(settled.picture)
+            self._keep_known(known)
+        self._journal.begin_anew([*self._waiting, *self._unsettled])
+
+    def account_for(self, *, ended: bool) -> None:
+        """Say what this import did; nothing where it changed nothing and met no fault."""
+        if ended and not (self._has_account or self.summary.fault_count or self.summary.gone):
+            return
+        self._has_account = True
+        told = self.summary.to_dict() if ended else {}
+        if ended:
+            told["faults"] = told["faults"][:MOST_FAULTS_KEPT]
+        self._log.add_account({
+            "began": self._began, "ended": utc_timestamp() if ended else "",
+            "folders": self._folders, "summary": told,
+        })  # fmt: skip
+
+    def _write(self) -> None:
+        new = self._waiting
+        if new and not self._has_account:
+            self.account_for(ended=False)
+        documents = [picture.document for picture in new]
         if len(new) < _LOOSE:
-            with self._archive.writer() as writer:
-                for picture in new:
-                    writer.write(LearningRecord.from_json(picture.document))
-                writer.close()
-                if writer.pending:
-                    raise OSError("records could not be written; see the log for the cause")
+            self._written += self._archive.add_loose(documents)
         else:
-            self._archive.add_pack([picture.document for picture in new])
-        events = [
-            RatingEvent.from_json(line) for picture in (*new, *moved) for line in picture.events
-        ]
+            self._written.append(self._archive.add_pack(documents))
+        decided = {id(settled.picture): settled for settled in self._decided}
+        for picture in new:
+            self._count(picture, decided.get(id(picture)))
+        self._rate(new, decided)
+        self._note_seen(new, [picture.sha256 for picture in new])
+        self._waiting, self._decided = [], []
+
+    def _count(self, picture: ImportedPicture, settled: Settled | None) -> None:
+        summary = self.summary
+        if settled is not None and settled.what == "superseding":
+            summary.superseded += 1
+            for knob, how in settled.changes:
+                summary.changes.setdefault(knob, Counter())[how] += 1
+            if picture.image_sha256:
+                self._linked[settled.sha256] = picture.image_sha256
+            return
+        if settled is not None and settled.what == "twin":
+            summary.twins += 1
+            if len(summary.twin_places) < _MOST_TWINS:
+                summary.twin_places.append(picture.path)
+        summary.imported += 1
+        summary.read.setdefault(picture.generator, Counter())[picture.outcome] += 1
+        summary.missing.setdefault(picture.generator, Counter()).update(picture.missing)
+
+    def _keep_known(self, known: Sequence[Settled]) -> None:
+        # Who comes upon a copy knows of one more; only one that has gone from its place was moved.
+        self._log.add_places((s.sha256, s.picture.path) for s in known if s.is_gone)
+        pictures = [settled.picture for settled in known]
+        self._rate(pictures, {id(s.picture): s for s in known})
+        self._note_seen(pictures, [settled.sha256 for settled in known])
+        self.summary.known += len(known)
+
+    def _rate(self, pictures: Sequence[ImportedPicture], decided: dict[int, Settled]) -> None:
+        again = [p for p in pictures if p.events and id(p) in decided]
+        first = [p for p in pictures if p.events and id(p) not in decided]
+        events = [RatingEvent.from_json(line) for p in first for line in p.events]
+        if again:
+            said = [RatingEvent.from_json(line) for p in again for line in p.events]
+            link_ratings(self._archive, self._ratings, self._linked)
+            events += unrepeated(self._ratings, said)
         if events:
             self._ratings.add(*events)
-        # Who comes upon a copy knows of one more; only one that has gone from its place was moved.
-        gone = _gone(self._archive, [picture.sha256 for picture in moved])
-        self._log.add_places(
-            (picture.sha256, shown_path(picture.path, self._folder))
-            for picture in moved
-            if picture.sha256 in gone
-        )
-        self._log.add_seen(
-            (shown_path(picture.path, self._folder), picture.size, picture.modified, picture.sha256)
-            for picture in (*new, *moved)
-        )
-        for picture in new:
-            name = picture.generator
-            self.summary.read.setdefault(name, Counter())[picture.outcome] += 1
-            self.summary.missing.setdefault(name, Counter()).update(picture.missing)
-        self.summary.imported += len(new)
-        self.summary.known += len(moved)
         self.summary.ratings += len(events)
-        self._waiting, self._moved, self._bytes = [], [], 0
+
+    def _note_seen(self, read: Sequence[ImportedPicture], known_by: Sequence[str]) -> None:
+        """Note which files need not be read again, and what lay in their places before."""
+        at_home = {p.path: p.sha256 for p in read if path_key(p.path) in self._known.places}
+        if at_home:
+            self._gone |= note_replaced(self._archive, self._log, at_home)
+        self._log.add_seen(
+            (p.path, p.size, p.modified, p.changed, sha256)
+            for p, sha256 in zip(read, known_by, strict=True)
+        )
 
     def close(self) -> None:
         self._ratings.close()
+        self._journal.close()
         self._log.close()
 
 
-def _gone(archive: Archive, pictures: Sequence[str]) -> set[str]:
-    """Return those of *pictures*, SHA-256, that are not where the archive knows them."""
-    if not pictures:
-        return set()
-    rows = archive.rows(
-        "SELECT sha256, path FROM run_images WHERE path IS NOT NULL"
-        " AND sha256 IN (SELECT unnest(?::VARCHAR[]))",
-        [list(pictures)],
-        rated=False,
-    )
-    there = {sha256 for sha256, path in rows if os.path.isfile(archive.path / path)}
-    return {sha256 for sha256, _ in rows} - there
+def _died(path: str, reason: str) -> ImportedPicture:
+    return ImportedPicture(path=path, fault=reason)
 
 
 def mend_places(archive: Archive) -> int:
@@ -279,77 +496,3 @@ def mend_places(archive: Archive) -> int:
     finally:
         log.close()
     return len(mended)
-
-
-class _KnownPictures:
-    """The pictures in an archive, by the first eight bytes of their hash: flat in memory."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._old = archive.picture_keys()
-        self._new: set[int] = set()
-
-    def add(self, sha256: str) -> bool:
-        """Take a picture in; False when it was there."""
-        import numpy as np
-
-        key = int(sha256[:16], 16)
-        place = int(np.searchsorted(self._old, np.uint64(key)))
-        if key in self._new or (place < len(self._old) and int(self._old[place]) == key):
-            return False
-        self._new.add(key)
-        return True
-
-
-def _read_all(
-    paths: Iterable[str], archive: str, rater: str, jobs: int
-) -> Iterator[list[ImportedPicture]]:
-    """Yield batches of pictures in the order of *paths*, never far ahead of who takes them."""
-    batches = _batches(paths)
-    if jobs <= 1:
-        for batch in batches:
-            yield _read_batch(batch, archive, rater)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_become_worker) as pool:
-        running: deque[Future[list[ImportedPicture]]] = deque()
-        try:
-            for batch in batches:
-                running.append(pool.submit(_read_batch, batch, archive, rater))
-                if len(running) >= jobs * 4:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
-
-
-def _batches(paths: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for path in paths:
-        batch.append(path)
-        if len(batch) == _TOGETHER:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _read_batch(paths: list[str], archive: str, rater: str) -> list[ImportedPicture]:
-    return [import_picture(path, archive, rater) for path in paths]
-
-
-def _become_worker() -> None:
-    """Make this process a worker: it ends with its parent, and what it says steers no terminal.
-
-    A killed parent cannot tell its workers, which would wait for work for ever.
-    """
-    escape_standard_streams()
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from safelight.imports.reading import Draft
+from safelight.imports.reading import Draft, as_whole
 
 __all__ = ["read_fooocus", "read_ruined_fooocus"]
 
@@ -25,8 +25,12 @@ def read_fooocus(draft: Draft, data: Mapping[str, Any]) -> bool:
     draft.default("negative_prompt", "")
     for knob, key in (("steps", "steps"), ("seed", "seed"), ("cfg_scale", "guidance_scale"),
                       ("sampler", "sampler"), ("scheduler", "scheduler"),
-                      ("clip_skip", "clip_skip"), ("model", "base_model")):  # fmt: skip
+                      ("clip_skip", "clip_skip"), ("model", "base_model"),
+                      ("cfg_scale", "cfg"), ("width", "width"), ("height", "height")):  # fmt: skip
         draft.read(knob, values.get(key))
+    skip = as_whole(str(values.get("base_clip_skip", "")).removeprefix("-"))
+    if skip:  # counted from the end in Fooocus-MRE
+        draft.read("clip_skip", skip)
     if size := _SIZE.fullmatch(str(values.get("resolution", "")).strip()):
         draft.read("width", size[1])
         draft.read("height", size[2])
@@ -45,8 +49,11 @@ def read_fooocus(draft: Draft, data: Mapping[str, Any]) -> bool:
         listed = re.fullmatch(r"lora_(?:combined_)?\d+|lora_\d+_.*", key)
         if listed and isinstance(value, str) and (match := _LORA.fullmatch(value)):
             draft.add_lora(match[1], match[2])
+    for number in range(1, 6):
+        draft.add_lora(values.get(f"l{number}"), values.get(f"w{number}"))
     for key in ("performance", "styles", "sharpness", "adm_guidance", "refiner_model",
-                "refiner_switch", "full_prompt", "full_negative_prompt", "version"):  # fmt: skip
+                "refiner_switch", "full_prompt", "full_negative_prompt", "version", "style",
+                "p_txt", "n_txt", "switch"):  # fmt: skip
         draft.also(key, values.get(key))
     return True
 

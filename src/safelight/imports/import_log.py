@@ -1,9 +1,10 @@
 """import_log: which files were imported, and where known pictures lie now.
 
-Two kinds of append-only files in the archive's ``imports`` folder, a new one for each import,
+Three kinds of append-only files in the archive's ``imports`` folder, a new one for each import,
 a JSON object a line. ``seen-*`` spares the next import of the same tree the reading; ``places-*``
-tells where a picture that was already known was met again. Neither holds anything that a fresh
-import would not find again, so a lost or torn file costs time only.
+tells where a picture that was already known was met again, or is gone from. Neither holds anything
+that a fresh import would not find again, so a lost or torn file costs time only. ``account-*`` says
+what the import did (:mod:`.import_accounts`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +22,86 @@ import msgspec
 from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.line_checksums import line_state, with_checksum
 
-__all__ = ["ImportLog", "SeenFiles"]
+__all__ = ["ImportLog", "LogLine", "SeenFiles", "path_key"]
 
 
-class _Line(msgspec.Struct):
+class LogLine(msgspec.Struct):
+    """A file that was met: its place as records hold it, and of which picture it is."""
+
     path: str
     size: int = 0
     modified: int = 0
+    changed: int = 0
     sha256: str = ""
 
+    @property
+    def file(self) -> tuple[str, int, int, int]:
+        """Place, bytes and both times: what tells that a file is as it was."""
+        return self.path, self.size, self.modified, self.changed
 
-_decoder = msgspec.json.Decoder(_Line)
+
+_decoder = msgspec.json.Decoder(LogLine)
 
 
 class SeenFiles:
-    """Files of earlier imports, eight bytes each."""
+    """Files of earlier imports, eight bytes each.
 
-    def __init__(self, lines: Iterable[tuple[str, int, int]]) -> None:
+    Lines of earlier versions do not say when a file was changed, only when it was written.
+    """
+
+    def __init__(self, lines: Iterable[tuple[str, int, int, int]]) -> None:
         import numpy as np
 
         keys = np.fromiter((_key(*line) for line in lines), dtype=np.uint64)
         self._keys = np.unique(keys)
 
-    def __contains__(self, file: tuple[str, int, int]) -> bool:
+    def __contains__(self, file: tuple[str, int, int, int]) -> bool:
+        return self._holds(_key(*file)) or self._holds(_key(*file[:3], 0))
+
+    def _holds(self, key: int) -> bool:
         import numpy as np
 
-        place = int(np.searchsorted(self._keys, np.uint64(_key(*file))))
-        return place < len(self._keys) and int(self._keys[place]) == _key(*file)
+        place = int(np.searchsorted(self._keys, np.uint64(key)))
+        return place < len(self._keys) and int(self._keys[place]) == key
 
     def __len__(self) -> int:
         return len(self._keys)
 
 
-def _key(path: str, size: int, modified: int) -> int:
-    """Eight bytes of a file's name, size and time; two files share one in 10**13 pairs of pairs."""
-    text = f"{path}\0{size}\0{modified}".encode("utf-8", "backslashreplace")
+def path_key(path: str) -> int:
+    """Return eight bytes of a place, as records hold it."""
+    text = path.encode("utf-8", "backslashreplace")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def _key(path: str, size: int, modified: int, changed: int) -> int:
+    """Eight bytes of a file's name, size and times; two share one in 10**13 pairs of pairs."""
+    when = f"{modified}\0{changed}" if changed else f"{modified}"
+    text = f"{path}\0{size}\0{when}".encode("utf-8", "backslashreplace")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+_MOMENT = "%Y%m%dT%H%M%S.%f"
+
+
+def _moment_after(folder: Path) -> str:
+    """Return now, or what comes after the last log of *folder* where a clock was ahead then.
+
+    The newest line counts, and a clock that was put right must not make it an older one.
+    """
+    last = max((path.name.split("-", 1)[-1] for path in folder.glob("*-*.jsonl")), default="")
+    now = datetime.now(UTC)
+    with contextlib.suppress(ValueError, OverflowError):
+        before = datetime.strptime(last.partition("_")[0], _MOMENT).replace(tzinfo=UTC)
+        now = max(now, before + timedelta(microseconds=1))
+    return now.strftime(_MOMENT)
 
 
 class ImportLog:
     """Reads the logs of all imports and writes that of one.
+
+    Attributes:
+        stem: What names the files of this import.
 
     Args:
         folder: ``imports`` in the archive; made when something is written.
@@ -68,15 +109,20 @@ class ImportLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        self._stem = f"{moment}_{secrets.token_hex(4)}.jsonl"
+        self.stem = f"{_moment_after(folder)}_{secrets.token_hex(4)}"
         self._open: dict[str, AppendOnlyFile] = {}
 
     def seen(self) -> SeenFiles:
         """Return the files that need not be read again."""
-        return SeenFiles((line.path, line.size, line.modified) for line in self._lines("seen"))
+        return SeenFiles(line.file for line in self.lines("seen"))
 
-    def _lines(self, kind: str) -> Iterator[_Line]:
+    @property
+    def files(self) -> list[Path]:
+        """What was written of this import."""
+        return [file.path for file in self._open.values()]
+
+    def lines(self, kind: str) -> Iterator[LogLine]:
+        """Yield the whole lines of all logs of a kind, ``seen`` or ``places``."""
         for path in sorted(self._folder.glob(f"{kind}-*.jsonl")):
             with contextlib.suppress(OSError), open_regular_file(path) as file:
                 for line in file:
@@ -84,16 +130,32 @@ class ImportLog:
                         if line_state(line.rstrip()) != "damaged":
                             yield _decoder.decode(line)
 
-    def add_seen(self, entries: Iterable[tuple[str, int, int, str]]) -> None:
-        """Say that files (shown path, size, modified, sha256) are in the archive, durably."""
+    def add_seen(self, entries: Iterable[tuple[str, int, int, int, str]]) -> None:
+        """Say that files (shown path, size, modified, changed, sha256) are in the archive."""
         self._append("seen", [
-            {"path": path, "size": size, "modified": modified, "sha256": sha256}
-            for path, size, modified, sha256 in entries
+            {"path": path, "size": size, "modified": modified, "changed": changed, "sha256": sha256}
+            for path, size, modified, changed, sha256 in entries
         ])  # fmt: skip
 
     def add_places(self, entries: Iterable[tuple[str, str]]) -> None:
         """Say where known pictures (sha256, shown path) were met."""
         self._append("places", [{"path": path, "sha256": sha} for sha, path in entries])
+
+    def add_gone(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Say which pictures (sha256, shown path) are not there any more."""
+        self._append(
+            "places", [{"path": path, "sha256": sha, "gone": True} for sha, path in entries]
+        )
+
+    def add_discarded(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Say which pictures (sha256, shown path) somebody put into the trash."""
+        self._append("places", [
+            {"path": path, "sha256": sha, "gone": True, "discarded": True} for sha, path in entries
+        ])  # fmt: skip
+
+    def add_account(self, account: dict[str, Any]) -> None:
+        """Say what this import did until now; see :mod:`.import_accounts`."""
+        self._append("account", [account])
 
     def _append(self, kind: str, entries: list[dict[str, Any]]) -> None:
         if not entries:
@@ -101,7 +163,7 @@ class ImportLog:
         file = self._open.get(kind)
         if file is None:
             make_folder(self._folder, root=self._folder.parent)
-            file = self._open[kind] = AppendOnlyFile(self._folder / f"{kind}-{self._stem}")
+            file = self._open[kind] = AppendOnlyFile(self._folder / f"{kind}-{self.stem}.jsonl")
         file.append(b"\n".join(with_checksum(msgspec.json.encode(entry)) for entry in entries))
 
     def close(self) -> None:

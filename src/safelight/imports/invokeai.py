@@ -79,6 +79,8 @@ def _read_metadata(draft: Draft, metadata: dict[str, Any]) -> None:
             draft.add_lora(name, entry.get("weight"), lora.get("hash"))
     for key in ("app_version", "rand_device", "cfg_rescale_multiplier", "guidance", "strength"):
         draft.also(key, metadata.get(key))
+    for key in ("controlnets", "ipAdapters", "t2iAdapters", "ref_images"):
+        draft.also(key, metadata.get(key) or None)
 
 
 def _read_old(draft: Draft, old: dict[str, Any], image: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
     """
     known = {row[0] for row in archive.query(view="runs", columns=["run_id"], limit=None).rows}
     lost: dict[str, list[tuple[Mapping[str, Any], Reading, str]]] = {}
-    for path, _, _ in walk_pictures([pictures_folder(archive.path)]):
+    for path, *_ in walk_pictures([pictures_folder(archive.path)]):
         try:
             reading = read_picture(Path(path))
         except (OSError, SafelightError):
@@ -113,6 +113,7 @@ def _record(
     variants: dict[int, dict[str, Any]] = {}
     outputs: list[ImageOutput] = []
     timestamps: list[str] = []
+    engine: Any = None
     for about, reading, place in sorted(pictures, key=_order):
         number, stage, config = about.get("variant"), about.get("stage"), about.get("config")
         if not isinstance(number, int) or not 0 <= number < _MOST_VARIANTS or stage not in STAGES:
@@ -123,6 +124,7 @@ def _record(
             )
         if isinstance(about.get("timestamp"), str):
             timestamps.append(about["timestamp"])
+        engine = engine or reading.own.get("engine")
         knobs = variants.get(number, {}).get(stage, {})
         seed = knobs.get("seed") if isinstance(knobs.get("seed"), int) else None
         parent = about.get("parent")
@@ -150,6 +152,7 @@ def _record(
         status="interrupted",
         error="the record was lost; this one was made from the pictures of the run",
         outputs=tuple(outputs),
+        backend=engine or {},
         metadata={"rebuilt_from": "pictures"},
     )
 

@@ -51,6 +51,12 @@ def read_novelai(draft: Draft, texts: Mapping[str, str]) -> bool:
     _read_characters(draft, comment)
     for key in ("uncond_scale", "cfg_rescale", "sm", "sm_dyn", "noise", "qualityToggle"):
         draft.also(key, comment.get(key))
+    for key in (
+        "reference_strength_multiple",
+        "reference_strength",
+        "director_reference_strengths",
+    ):
+        draft.also(key, comment.get(key) or None)
     return True
 
 

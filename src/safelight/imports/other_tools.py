@@ -14,11 +14,13 @@ __all__ = [
     "read_draw_things",
     "read_easy_diffusion",
     "read_hf_space",
+    "read_image_meta_hub",
     "read_imaginairy",
     "read_stability_matrix",
     "read_tensorart",
 ]
 
+_PROMPTS = ("prompt", "negative_prompt")
 _SIZE = re.compile(r"\s*\(?(\d{1,6})\s*[x×,]\s*(\d{1,6})\)?\s*")
 
 
@@ -53,21 +55,32 @@ def read_draw_things(draft: Draft, data: Mapping[str, Any]) -> bool:
     for key, value in data.items():
         if key in ("shift", "guidance_embed", "clip_skip", "profile", "hires_fix"):
             draft.also(key, value)
+    draft.also("controls", (isinstance(newer, dict) and newer.get("controls")) or None)
     return True
 
 
 def read_imaginairy(draft: Draft, data: Mapping[str, Any]) -> bool:
-    """Read imaginAIry's JSON into *draft*; False when it is none."""
+    """Read imaginAIry's JSON, of before and since version 14; False when it is none."""
     prompt = data.get("prompt")
-    if not isinstance(prompt, dict) or str(prompt.get("software", "")).lower() != "imaginairy":
+    if not isinstance(prompt, dict):
+        return False
+    software = prompt.get("software", data.get("software", ""))
+    if str(software).lower() != "imaginairy":
         return False
     draft.generator = "imaginairy"
-    draft.read("prompt", _weighed(prompt.get("prompts")))
+    draft.read("prompt", _weighed(prompt.get("prompts", prompt.get("prompt"))))
     draft.read("negative_prompt", _weighed(prompt.get("negative_prompt")))
     draft.default("negative_prompt", "")
     _take(draft, prompt, {"steps": "steps", "seed": "seed", "cfg_scale": "prompt_strength",
                           "width": "width", "height": "height", "sampler": "sampler_type",
                           "model": "model"})  # fmt: skip
+    draft.read("sampler", prompt.get("solver_type"))
+    weights = prompt.get("model_weights")
+    draft.read("model", weights.get("name") if isinstance(weights, dict) else weights)
+    size = prompt.get("size")
+    if isinstance(size, list) and len(size) == 2:
+        draft.read("width", size[0])
+        draft.read("height", size[1])
     draft.default("scheduler", "Automatic")
     if prompt.get("init_image") not in (None, "None"):
         draft.stage = "img2img"
@@ -81,9 +94,12 @@ def read_imaginairy(draft: Draft, data: Mapping[str, Any]) -> bool:
 def _weighed(value: object) -> str | None:
     if isinstance(value, str):
         return value
-    parts = (
-        [p for p in value if isinstance(p, list) and len(p) == 2] if isinstance(value, list) else []
-    )
+    parts: list[tuple[Any, Any]] = []
+    for part in value if isinstance(value, list) else ():
+        if isinstance(part, list) and len(part) == 2:
+            parts.append((part[0], part[1]))
+        elif isinstance(part, dict):
+            parts.append((part.get("weight", 1), part.get("text", "")))
     if len(parts) == 1:
         return str(parts[0][1])
     return " AND ".join(f"{text}:{weight}" for weight, text in parts) or None
@@ -100,7 +116,17 @@ def read_easy_diffusion(draft: Draft, data: Mapping[str, Any]) -> bool:
                         "model": "use_stable_diffusion_model", "vae": "use_vae_model"})  # fmt: skip
     draft.default("negative_prompt", "")
     draft.default("scheduler", "Automatic")
-    draft.also("clip_skip", data.get("clip_skip"))
+    skip = {"true": 2, "false": 1}.get(str(data.get("clip_skip")).lower(), data.get("clip_skip"))
+    draft.read("clip_skip", skip)
+    if data.get("init_image") not in (None, "", False, "None", "False"):
+        draft.stage = "img2img"
+        draft.read("denoising_strength", data.get("prompt_strength"))
+    if data.get("use_upscale") not in (None, "", "None", False):
+        draft.also("use_upscale", data["use_upscale"])
+        draft.also("upscale_amount", data.get("upscale_amount"))
+    if data.get("use_controlnet_model") not in (None, "", "None", False):
+        for key in ("use_controlnet_model", "control_filter_to_apply", "control_alpha"):
+            draft.also(key, data.get(key))
     if data.get("use_lora_model"):
         names, weights = data["use_lora_model"], data.get("lora_alpha")
         names = names if isinstance(names, list) else [names]
@@ -168,17 +194,24 @@ def read_stability_matrix(draft: Draft, text: str) -> bool:
 
 
 def read_civitai_extra(draft: Draft, text: str) -> bool:
-    """Read ``extraMetadata``, which Civitai's own generator puts into its graphs."""
+    """Read ``extraMetadata``, which Civitai's own generator puts into its graphs.
+
+    It is of the picture that was asked for; an upscale of its own is a transformation after that.
+    """
     data = json_object(text)
     if "prompt" not in data:
         return False
     draft.generator = "civitai"
-    upscale = draft.knobs.get("upscaler")
-    draft.stage = "txt2img"
-    draft.knobs.pop("upscaler", None)
+    upscale = draft.knobs.pop("upscaler", None)
     draft.statuses.pop("upscaler", None)
-    if upscale:
-        draft.also("upscaler", upscale)
+    draft.also("upscaler", upscale)
+    workflow = str(data.get("workflowId", data.get("workflow", "")))
+    draft.also("workflow", workflow)
+    strength = data.get("denoise", draft.knobs.pop("denoising_strength", None))
+    draft.statuses.pop("denoising_strength", None)
+    draft.stage = "img2img" if workflow.startswith("img2img") else "txt2img"
+    if draft.stage == "img2img":
+        draft.read("denoising_strength", strength)
     _take(draft, data, {"prompt": "prompt", "negative_prompt": "negativePrompt", "seed": "seed",
                         "steps": "steps", "cfg_scale": "cfgScale", "width": "width",
                         "height": "height", "clip_skip": "clipSkip",
@@ -189,4 +222,22 @@ def read_civitai_extra(draft: Draft, text: str) -> bool:
     return True
 
 
-"""What reads one JSON object; False leaves the draft for the next reader."""
+def read_image_meta_hub(draft: Draft, data: Mapping[str, Any]) -> None:
+    """Read what Image MetaHub's saver says itself, where its graph said nothing."""
+    loras, known = data.get("loras"), bool(draft.loras)
+    draft.generator = draft.generator or str(data.get("generator", "")).lower()
+    names = {"prompt": "prompt", "negative_prompt": "negativePrompt", "seed": "seed",
+             "steps": "steps", "cfg_scale": "cfg", "sampler": "sampler_name",
+             "scheduler": "scheduler", "model": "model", "vae": "vae", "width": "width",
+             "height": "height"}  # fmt: skip
+    said = any(data.get(key) not in (None, "", 0) for key in ("prompt", "seed", "steps", "model"))
+    for knob, key in names.items() if said else ():
+        silent = knob in _PROMPTS and knob not in draft.statuses  # its graph said nothing, either
+        if knob not in draft.knobs and (data.get(key) not in (None, "") or silent):
+            draft.read(knob, data.get(key))
+    for lora in loras if isinstance(loras, list) and not known else ():
+        inner = lora.get("name") if isinstance(lora, dict) else None
+        if isinstance(inner, dict):
+            draft.add_lora(inner.get("lora"), inner.get("strength"))
+        elif isinstance(lora, dict):
+            draft.add_lora(inner, lora.get("weight"))

@@ -8,8 +8,9 @@ Tools are tried in the order of :data:`FILE_READERS`, on comments in that of
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,13 @@ from safelight.durable_file import open_regular_file
 from safelight.errors import ImageError
 from safelight.formats.bounded_json import json_object, json_value
 from safelight.formats.file_texts import FileTexts
+from safelight.formats.hidden_text import hidden_text
 from safelight.imports.a1111_text import read_infotext
 from safelight.imports.comfyui_graph import read_graph
-from safelight.imports.containers import file_texts, sidecar_text
+from safelight.imports.comfyui_savers import by_saver_node, compare_with_text, differing
+from safelight.imports.contact_grids import tell_grid
+from safelight.imports.containers import file_texts, sidecar_texts
+from safelight.imports.control_nets import tell_controls
 from safelight.imports.fooocus import read_fooocus, read_ruined_fooocus
 from safelight.imports.invokeai import read_invokeai
 from safelight.imports.novelai import is_novelai, read_novelai
@@ -28,13 +33,17 @@ from safelight.imports.other_tools import (
     read_draw_things,
     read_easy_diffusion,
     read_hf_space,
+    read_image_meta_hub,
     read_imaginairy,
     read_stability_matrix,
     read_tensorart,
 )
+from safelight.imports.own_pictures import read_own
 from safelight.imports.reading import Draft, Given, Reader, Reading
 from safelight.imports.swarmui import read_swarmui
+from safelight.imports.training_samples import read_training_sample
 from safelight.imports.xmp_texts import xmp_texts
+from safelight.recorded_settings import comparable_model
 
 __all__ = ["COMMENT_READERS", "FILE_READERS", "SUFFIXES", "read_picture", "read_texts"]
 
@@ -44,6 +53,8 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif"
 _INVOKEAI = ("invokeai_metadata", "invokeai_graph", "invokeai_workflow", "sd-metadata", "Dream")
 _COMMENTS = ("parameters", "exif:UserComment", "comment", "exif:XPComment", "Comment",
              "exif:ImageDescription", "Description", "description", "xmp:description")  # fmt: skip
+_COMPARED = ("prompt", "seed", "steps", "cfg_scale", "sampler", "model")
+_WITHIN = frozenset({"parameters", "workflow", "Comment", "Description", "Software"})
 _PRIVATE = frozenset({"xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 
 
@@ -57,11 +68,33 @@ def read_picture(path: Path) -> Reading:
     with open_regular_file(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         texts = file_texts(file)
-    return read_texts(texts, digest, sidecar=sidecar_text(path))
+        return read_texts(
+            texts,
+            digest,
+            sidecars=sidecar_texts(path),
+            path=path,
+            hidden=lambda: hidden_text(file),
+        )
 
 
-def read_texts(metadata: FileTexts, digest: str, *, sidecar: str = "") -> Reading:
-    """Read the texts of a file, and those of its sidecar where the file has none.
+def read_texts(
+    metadata: FileTexts,
+    digest: str,
+    *,
+    sidecars: Iterable[str] = (),
+    name: str = "",
+    path: Path | None = None,
+    hidden: Callable[[], tuple[str, str] | None] = lambda: None,
+) -> Reading:
+    """Read the texts of a file, and other places where the file itself says nothing.
+
+    Args:
+        metadata: The file's.
+        digest: SHA-256 of its bytes, hex.
+        sidecars: Texts of files beside it, which are tried in their order, if need be.
+        name: The file's, which may tell a grid; that of *path* without.
+        path: Where it lies, for what only its name and the files beside it say.
+        hidden: Called for the place and the text in its pixels where no text says anything.
 
     Raises:
         ImageError: The header says a size of nothing.
@@ -76,31 +109,65 @@ def read_texts(metadata: FileTexts, digest: str, *, sidecar: str = "") -> Readin
     draft = Draft()
     try:
         _read(draft, texts, (metadata.width, metadata.height))
-        if not draft.knobs and sidecar:
-            texts["sidecar"] = sidecar
-            if not read_infotext(draft, sidecar):
-                draft.warnings.append("a text file lies beside the picture and holds no parameters")
+        if not draft.knobs and (found := hidden()):
+            texts[found[0]] = found[1]
+            _read(draft, _texts_within(found[1]), (metadata.width, metadata.height))
+        if path is not None:
+            read_training_sample(draft, path, (metadata.width, metadata.height))
+        if not draft.knobs:
+            _read_sidecars(draft, texts, sidecars)
+        name = name or (path.name if path else "")
+        tell_grid(draft, texts, name, (metadata.width, metadata.height))
+        tell_controls(draft)
     except RecursionError:
         draft = Draft(warnings=["the metadata nests too deep to be read"])
     return _reading(draft, metadata, texts, digest)
 
 
 def _read(draft: Draft, texts: Mapping[str, str], size: tuple[int, int]) -> None:
-    if "safelight" in texts and json_object(texts["safelight"]):
-        draft.extra["safelight"] = texts["safelight"][:2000]
     _first_that_reads(FILE_READERS, draft, Given(texts=texts, size=size))
 
 
+def _read_sidecars(draft: Draft, texts: dict[str, str], sidecars: Iterable[str]) -> None:
+    for text in sidecars:
+        texts["sidecar"] = text
+        given = Given(texts=texts, comment=text, data=json_object(text))
+        if _first_that_reads(COMMENT_READERS, draft, given):
+            return
+    if "sidecar" in texts:
+        draft.warnings.append("a text file lies beside the picture and holds no parameters")
+
+
+def _texts_within(text: str) -> dict[str, str]:
+    """Return the texts that one hidden in pixels stands for: one, or several in a JSON object."""
+    parts = {} if read_infotext(Draft(), text) else json_object(text)
+    if not (_WITHIN & parts.keys() or isinstance(parts.get("prompt"), dict)):
+        return {"parameters": text}
+    return {
+        key: part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
+        for key, part in parts.items()
+    }
+
+
 def _first_that_reads(readers: Sequence[Reader], draft: Draft, given: Given) -> bool:
-    """Put what the first of *readers* that can read *given* says into *draft*."""
+    """Put what the first of *readers* that can read *given* says into *draft*.
+
+    One that knows its tool and reads nothing counts where none of the others reads something.
+    """
+    silent: Draft | None = None
     for reader in readers:
         attempt = Draft()
         if reader.read(attempt, given):
-            _adopt(draft, attempt)
-            return True
-        if attempt.warnings and not attempt.knobs:
+            if attempt.says_something():
+                _adopt(draft, attempt)
+                return True
+            silent = silent or attempt
+        elif attempt.warnings and not attempt.knobs:
             draft.warnings += attempt.warnings
-    return False
+    if silent is not None:
+        silent.knobs, silent.statuses = {}, {}  # what a tool means by silence
+        _adopt(draft, silent)
+    return silent is not None
 
 
 def _adopt(draft: Draft, attempt: Draft) -> None:
@@ -122,15 +189,31 @@ def _image_meta_hub(draft: Draft, given: Given) -> bool:
     data = json_object(given.texts.get("imagemetahub_data", ""))
     if data:
         read_graph(draft, data.get("prompt_api"), data.get("workflow"), size=given.size)
+        read_image_meta_hub(draft, data)
+        _disagreeing(draft, given.texts.get("parameters", ""))
     return bool(data)
 
 
+def _disagreeing(draft: Draft, text: str) -> None:
+    """Mark what a text beside the fields of the same tool says otherwise."""
+    other = Draft()
+    if draft.passes or not read_infotext(other, text):
+        return
+    for knob in _COMPARED:
+        pair = [draft.knobs.get(knob), other.knobs.get(knob)]
+        if knob == "model":
+            pair = [comparable_model(name) if name else None for name in pair]
+        if None not in pair and pair[0] != pair[1]:
+            draft.conflicting(knob, other.knobs[knob])
+            draft.warnings.append(f"the parameters beside it say another {knob}")
+
+
 def _tensorart(draft: Draft, given: Given) -> bool:
-    if "generation_data" not in given.texts:
+    text = given.texts.get("generation_data", "")
+    if not json_object(text):
         return False
     _graph(draft, given.texts, given.size)
-    read_tensorart(draft, given.texts["generation_data"])
-    return True
+    return read_tensorart(draft, text)
 
 
 def _stability_matrix(draft: Draft, given: Given) -> bool:
@@ -150,9 +233,8 @@ def _comment(draft: Draft, given: Given) -> bool:
         text = given.texts.get(place, "")
         own = replace(given, comment=text, data=json_object(text) if _is_json(text) else {})
         if text and _first_that_reads(COMMENT_READERS, draft, own):
-            if place != "parameters" and "prompt" in given.texts and draft.generator != "comfyui":
-                draft.warnings.append(f"a graph is there too; {place} was read")
-            _leftover(draft, given.texts)
+            if not _graph_that_ran(draft, given):
+                _leftover(draft, given, place)
             return True
     return False
 
@@ -162,6 +244,8 @@ def _comfyui(draft: Draft, given: Given) -> bool:
 
 
 FILE_READERS: Sequence[Reader] = (
+    # Engines describe their pictures, too, in fewer words than we do.
+    Reader("safelight", read_own),
     # Keys that nobody else writes come first: these tools also write what others read wrongly.
     Reader("invokeai", _invokeai),
     Reader("novelai", _novelai),
@@ -178,7 +262,7 @@ FILE_READERS: Sequence[Reader] = (
 
 
 def _infotext(draft: Draft, given: Given) -> bool:
-    return not _is_json(given.comment) and read_infotext(draft, given.comment)
+    return not given.data and read_infotext(draft, given.comment)
 
 
 def _ruined_fooocus(draft: Draft, given: Given) -> bool:
@@ -210,11 +294,17 @@ def _hf_space(draft: Draft, given: Given) -> bool:
 
 
 def _bare_graph(draft: Draft, given: Given) -> bool:
-    """Read a graph that stands alone in a comment, as Civitai's generator writes it."""
+    """Read a graph that stands alone in a comment, as Civitai's generator writes it.
+
+    Savers of WebP and JPEG files put ComfyUI's two texts into one object there.
+    """
     data = given.data
+    inner = {key: data[key] for key in ("prompt", "workflow") if isinstance(data.get(key), str)}
+    if inner and _graph(draft, inner, given.size):
+        return True
     if not any(isinstance(node, dict) and "class_type" in node for node in data.values()):
         return False
-    read_graph(draft, data)
+    read_graph(draft, data, size=given.size)
     extra = data.get("extraMetadata")
     if isinstance(extra, str):
         read_civitai_extra(draft, extra)
@@ -259,18 +349,28 @@ def _graph(draft: Draft, texts: Mapping[str, str], size: tuple[int, int] = (0, 0
     return read
 
 
-def _leftover(draft: Draft, texts: Mapping[str, str]) -> None:
-    """Say what of a graph beside the text disagrees with it: it may be the source's."""
-    if "prompt" not in texts or draft.generator in ("comfyui", "swarmui"):
+def _graph_that_ran(draft: Draft, given: Given) -> bool:
+    """Take the graph beside a text that a saver node wrote, which only retells it."""
+    if "prompt" not in given.texts or not by_saver_node(draft):
+        return False
+    ran = Draft()
+    if not (_graph(ran, given.texts, given.size) and ran.passes):
+        return False
+    compare_with_text(ran, draft, given.size)
+    _adopt(draft, ran)
+    return True
+
+
+def _leftover(draft: Draft, given: Given, place: str) -> None:
+    """Say what of a graph beside a text disagrees with it: it may be the source's."""
+    if "prompt" not in given.texts or draft.generator in ("comfyui", "swarmui"):
         return
+    if place != "parameters":
+        draft.warnings.append(f"a graph is there too; {place} was read")
     other = Draft()
-    if _graph(other, texts) and other.knobs:
-        differing = [k for k in ("prompt", "seed", "steps") if other.knobs.get(k) not in (
-            None, draft.knobs.get(k))]  # fmt: skip
-        if differing:
-            draft.warnings.append(
-                f"a ComfyUI graph is there too and says another {', '.join(differing)}"
-            )
+    unlike = differing(draft, other, given.size) if _graph(other, given.texts, given.size) else []
+    if unlike:
+        draft.warnings.append(f"a ComfyUI graph is there too and says another {', '.join(unlike)}")
 
 
 def _reading(draft: Draft, metadata: FileTexts, texts: dict[str, str], digest: str) -> Reading:
@@ -279,7 +379,7 @@ def _reading(draft: Draft, metadata: FileTexts, texts: dict[str, str], digest: s
     stem = re.compile(r"Raw profile type (?:exif|icc|8bim)")
     return Reading(
         generator=draft.generator,
-        config={draft.stage: dict(draft.knobs)} if draft.knobs else {},
+        config=draft.config(),
         native=dict(draft.native),
         extra=dict(draft.extra),
         fields=draft.fields(),
@@ -294,4 +394,6 @@ def _reading(draft: Draft, metadata: FileTexts, texts: dict[str, str], digest: s
         sha256=digest,
         warnings=tuple(warnings),
         outcome=draft.outcome(),
+        conflicts={f"{draft.stage}.{knob}": values for knob, values in draft.conflicts.items()},
+        own=draft.own,
     )

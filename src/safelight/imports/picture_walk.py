@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
+from safelight.archive_layout import TRASH
 from safelight.imports.picture_reader import SUFFIXES
 
-__all__ = ["walk_pictures"]
+__all__ = ["WalkNotes", "WalkedFile", "walk_pictures"]
 
-_PASSED_OVER = frozenset({"thumbnails", ".thumbnails", "@eaDir", "__MACOSX", ".Trash"})
+_PASSED_OVER = frozenset(
+    {"thumbnails", ".thumbnails", ".thumbs", "@eaDir", "__MACOSX", ".Trash", TRASH}
+)
 _PREVIEW = ".swarmpreview."
+_OTHER_KINDS = {
+    **dict.fromkeys((".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"), "video"),
+    **dict.fromkeys((".heic", ".heif"), "HEIC"), **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".jxl": "JPEG XL", ".bmp": "BMP", ".json": "JSON", ".psd": "PSD", ".exr": "EXR",
+}  # fmt: skip
+
+
+WalkedFile = tuple[str, int, int, int]
+
+
+@dataclass(slots=True)
+class WalkNotes:
+    """What a walk met beside pictures.
+
+    Attributes:
+        other_kinds: Files of kinds that may hold pictures or their settings, and are not read.
+        passed_over: Folders that were asked for and not entered.
+        walked: Folders that were asked for, have pictures, and were walked to their end.
+        met: The hash of the folders and pictures that were met: of names, sizes and both times.
+    """
+
+    other_kinds: Counter[str] = field(default_factory=Counter)
+    passed_over: list[str] = field(default_factory=list)
+    walked: list[str] = field(default_factory=list)
+    met: hashlib.blake2b = field(default_factory=partial(hashlib.blake2b, digest_size=16))
+
+    def take_in(self, *met: object) -> None:
+        """Put plain values into the hash of what was met."""
+        self.met.update(repr(met).encode())
 
 
 def walk_pictures(
@@ -20,18 +57,30 @@ def walk_pictures(
     *,
     without: Path | None = None,
     on_fault: Callable[[str, str], None] = lambda _path, _reason: None,
-) -> Iterator[tuple[str, int, int]]:
-    """Yield (absolute path, bytes, time of change in nanoseconds), a folder's files by name.
+    notes: WalkNotes | None = None,
+) -> Iterator[WalkedFile]:
+    """Yield (absolute path, bytes, when it was written, when it was changed), by folder and name.
+
+    Both times are nanoseconds: what a program may set, and what only the disk does.
 
     Links are followed; a folder that was already visited is not entered again, so loops end.
-    Thumbnails and previews of other tools are passed over.
+    Thumbnails and previews of other tools are passed over, and what was discarded.
 
     Args:
         folders: Folders, or picture files.
         without: A folder that is not entered: the archive.
         on_fault: Told of (path, why) what could not be looked at.
+        notes: Filled as far as the walk is.
     """
+    notes = notes or WalkNotes()
     visited: set[tuple[int, int]] = set()
+    faults, met = 0, 0
+
+    def note_fault(path: str, reason: str) -> None:
+        nonlocal faults
+        faults += 1
+        on_fault(path, reason)
+
     if without is not None:
         try:
             status = os.stat(without)
@@ -40,20 +89,36 @@ def walk_pictures(
             pass
     for folder in folders:
         path = os.path.abspath(folder)
+        if TRASH in Path(path).parts:
+            notes.passed_over.append(path)
+            continue
         try:
             status = os.stat(path)
         except OSError as error:
             on_fault(path, error.strerror or str(error))
             continue
         if stat.S_ISREG(status.st_mode):
-            yield path, status.st_size, status.st_mtime_ns
-        else:
-            yield from _folder(path, visited, on_fault)
+            file = path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            notes.take_in(file)
+            yield file
+            continue
+        if (status.st_dev, status.st_ino) in visited:
+            notes.passed_over.append(path)
+            continue
+        faults = met = 0
+        for file in _folder(path, visited, note_fault, notes):
+            met += 1
+            yield file
+        if met and not faults:
+            notes.walked.append(path)
 
 
 def _folder(
-    start: str, visited: set[tuple[int, int]], on_fault: Callable[[str, str], None]
-) -> Iterator[tuple[str, int, int]]:
+    start: str,
+    visited: set[tuple[int, int]],
+    on_fault: Callable[[str, str], None],
+    notes: WalkNotes,
+) -> Iterator[WalkedFile]:
     pending = [start]
     while pending:
         path = pending.pop()
@@ -63,25 +128,34 @@ def _folder(
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=attrgetter("name"))
         except OSError as error:
             on_fault(path, error.strerror or str(error))
             continue
         below: list[str] = []
+        files: list[WalkedFile] = []
         for entry in entries:
             try:
                 if entry.is_dir():
                     if entry.name not in _PASSED_OVER:
                         below.append(entry.path)
-                elif _is_picture(entry.name):
+                    continue
+                name = entry.name.lower()
+                suffix = name[name.rfind(".") :]
+                if suffix in SUFFIXES:
+                    if _PREVIEW in name or not name[: -len(suffix)].strip("."):
+                        continue  # a name of a suffix alone has none
                     status = entry.stat()
                     if stat.S_ISREG(status.st_mode):
-                        yield entry.path, status.st_size, status.st_mtime_ns
+                        files.append((
+                            entry.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+                        ))  # fmt: skip
+                elif kind := _OTHER_KINDS.get(suffix):
+                    notes.other_kinds[kind] += 1
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    on_fault(entry.path, "a link to what is not there")
             except OSError as error:
                 on_fault(entry.path, error.strerror or str(error))
+        notes.take_in(path, below, files)
         pending.extend(reversed(below))
-
-
-def _is_picture(name: str) -> bool:
-    lower = name.lower()
-    return os.path.splitext(lower)[1] in SUFFIXES and _PREVIEW not in lower
+        yield from files

@@ -42,6 +42,7 @@ _FRACTIONS = frozenset(knob.name for knob in KNOBS.values() if knob.kind == "num
 _LARGEST_WHOLE = 2**64 - 1
 _LONGEST_TEXT = 100_000
 _MAX_EXTRA = 200
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s?#\"'\\<>]+)\?[^\s\"'<>]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,12 @@ class Reading:
     Attributes:
         generator: The tool that made it (``a1111``, ``forge``, ``comfyui``, ...); empty when
             nothing in the file says so.
-        config: Stage -> effective knobs in our names. A sampler or scheduler has its
-            canonical spelling where that is known.
+        config: Stage -> effective knobs in our names, the stage that made the picture last. A
+            sampler or scheduler has its canonical spelling where that is known.
         native: Knob -> the tool's own spelling, where ``config`` has another one.
         extra: What the tool says beyond our knobs, in its own words: key -> value.
         fields: Knob path (``txt2img.steps``) -> how its value was learned.
+        conflicts: Knob path -> the values that places disagree on, that of ``config`` first.
         passes: Every sampler of a graph, base first, as knobs; empty for other tools.
         loras: In the order in which they are named.
         hashes: (kind, value) of the model; kinds are never comparable to one another.
@@ -80,6 +82,8 @@ class Reading:
         sha256: SHA-256 of the file's bytes, hex.
         warnings: What was odd, one sentence each.
         outcome: ``full`` when the picture could be drawn again, else ``partly`` or ``none``.
+        own: Of a picture that safelight drew: ``run_id``, ``variant``, ``parent``, ``identity``,
+            ``pixel_sha256`` and ``engine`` (``name``, ``version``), as far as it says them.
     """
 
     generator: str
@@ -96,6 +100,8 @@ class Reading:
     sha256: str
     warnings: tuple[str, ...]
     outcome: Outcome
+    conflicts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +137,14 @@ class Reader:
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A reading in the making: what one generator's reader has understood so far."""
+    """A reading in the making: what one generator's reader has understood so far.
+
+    ``then`` is the stage that followed, if one did: a picture that was enlarged at the end.
+
+    Attributes:
+        earlier: Stage -> knobs of the stages before :attr:`stage`, all of them read.
+        says_all: Whether a knob that is not there was not used, so that none is missing.
+    """
 
     generator: str = ""
     stage: str = "txt2img"
@@ -143,6 +156,11 @@ class Draft:
     loras: list[ImportedLora] = field(default_factory=list)
     hashes: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    conflicts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    then: Draft | None = None
+    earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
+    says_all: bool = False
+    own: dict[str, Any] = field(default_factory=dict)
 
     def read(self, knob: str, value: object, *, status: FieldStatus = "read") -> None:
         """Take the value of a knob; one that does not fit its kind becomes ``unresolved``.
@@ -168,9 +186,14 @@ class Draft:
             self.knobs[knob], self.statuses[knob] = plain, status
 
     def also(self, key: str, value: object) -> None:
-        """Keep something that is no knob of ours, in the tool's own words."""
+        """Keep something that is no knob of ours, in the tool's own words.
+
+        Addresses lose what is behind their question mark: it may be signed for whoever holds it.
+        """
         if len(self.extra) < _MAX_EXTRA and key and value not in (None, ""):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            if "://" in text:
+                text = _QUERY.sub(r"\1", text)
             self.extra[key[:100]] = text[:2000]
 
     def name_extras(self) -> None:
@@ -193,9 +216,12 @@ class Draft:
         self.knobs.pop(knob, None)
         self.statuses[knob] = "unresolved"
 
-    def conflicting(self, knob: str) -> None:
-        """Say that two places disagree; the value taken, if any, stays."""
-        self.statuses[knob] = "conflicting"
+    def conflicting(self, knob: str, *others: object) -> None:
+        """Say that places disagree; the value taken, if any, stays, and *others* are told."""
+        if knob in self.knobs or knob not in KNOBS:
+            self.statuses[knob] = "conflicting"
+        told = self.conflicts.get(knob, (self.knobs.get(knob),))
+        self.conflicts[knob] = (*told, *(value for value in others if value not in told))[:20]
 
     def add_lora(self, name: object, weight: object = None, digest: object = "") -> None:
         """Add a LoRA, unless it is already there with this weight."""
@@ -224,10 +250,29 @@ class Draft:
     def fields(self) -> dict[str, FieldStatus]:
         """Knob path -> status; an essential knob that nothing told is ``unresolved``."""
         statuses = dict(self.statuses)
-        if statuses:
+        if statuses and not self.says_all:
             for knob in _ESSENTIAL:
                 statuses.setdefault(knob, "unresolved")
-        return {f"{self.stage}.{knob}": status for knob, status in statuses.items()}
+        before: dict[str, FieldStatus] = {
+            f"{stage}.{knob}": "read" for stage, knobs in self.earlier.items() for knob in knobs
+        }
+        fields = before | {f"{self.stage}.{knob}": status for knob, status in statuses.items()}
+        for knob, status in self.then.statuses.items() if self.then else ():
+            fields[f"{self.then.stage}.{knob}"] = status  # type: ignore[union-attr]
+        return fields
+
+    def config(self) -> dict[str, dict[str, Any]]:
+        """Stage -> knobs, in the order in which the stages ran."""
+        stages = [draft for draft in (self, self.then) if draft and draft.knobs]
+        own = {draft.stage: dict(draft.knobs) for draft in stages}
+        return {**self.earlier, **own} if self.knobs else {}
+
+    def says_something(self) -> bool:
+        """Return whether a knob was read, and not filled in alone."""
+        return any(
+            self.statuses.get(knob) != "defaulted" and value != ""
+            for knob, value in self.knobs.items()
+        )
 
     def outcome(self) -> Outcome:
         """``full`` when every knob is read or defaulted, ``none`` when there is none."""
@@ -238,12 +283,12 @@ class Draft:
 
     def _name(self, knob: str, name: str, status: FieldStatus) -> None:
         path = f"{self.stage}.{knob}"
-        known = _canonical(knob, name)
+        known = canonical_name(knob, name)
         self.statuses[knob] = status
         self.native.pop(knob, None)
         if known is None and knob == "sampler":
             stem, scheduler = _without_suffix(name)
-            known = _canonical("sampler", stem) if scheduler else None
+            known = canonical_name("sampler", stem) if scheduler else None
             if known and "scheduler" not in self.knobs:
                 self.knobs["scheduler"], self.statuses["scheduler"] = scheduler, status
         self.knobs[knob] = known or name
@@ -288,14 +333,6 @@ def as_number(value: object) -> float | int | None:
         return value if abs(value) <= _LARGEST_WHOLE else None
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    return None
-
-
-def _canonical(knob: str, name: str) -> str | None:
-    wanted = name.strip().lower().removeprefix("sample_")
-    for spelling in (wanted, wanted.removesuffix("_gpu"), wanted.replace(" ", "_")):
-        if known := canonical_name(knob, spelling):
-            return known
     return None
 
 

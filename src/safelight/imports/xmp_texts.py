@@ -1,4 +1,4 @@
-"""XMP packets: the description and the comment that some tools put there.
+"""XMP packets: the description, the comment and the graph that some tools put there.
 
 Read with patterns and not with an XML parser, so that no entity is ever expanded.
 """
@@ -15,11 +15,14 @@ _PLACES = (
     ("xmp:description", "dc:description"),
     ("exif:UserComment", "exif:UserComment"),
     ("exif:Software", "xmp:CreatorTool"),
+    ("prompt", "comfy:prompt"),
+    ("workflow", "comfy:workflow"),
+    ("parameters", "sdcpp:parameters"),
 )
 
 
 def xmp_texts(packet: str) -> dict[str, str]:
-    """Return place -> text of a packet: its description, comment and creator tool."""
+    """Return place -> text of a packet: its description, comment, creator tool and graph."""
     texts: dict[str, str] = {}
     packet = packet[:_MAX_PACKET]
     for place, tag in _PLACES:

@@ -534,11 +534,11 @@ class LearningRecordWriter:
         """Try once more what is still in memory. Never raises; closing twice is harmless."""
         with self._lock:
             self._retry()
-            if self._pending:
+            if count := len(self._pending):
                 _log.error(
-                    "%d learning records could not be written to %s and are lost with this"
-                    " process, unless a run's journal holds them: %s",
-                    len(self._pending),
+                    "%s could not be written to %s and will be lost with this process, unless a"
+                    " run's journal holds them: %s",
+                    "1 learning record" if count == 1 else f"{count:,} learning records",
                     self.base_dir,
                     ", ".join(str(getattr(record, "run_id", record)) for record in self.pending),
                 )

@@ -298,9 +298,10 @@ def _first_drawing(config: Mapping[str, Any]) -> Stage | None:
 
 
 def _swept(randomizer: Mapping[str, Any]) -> list[str]:
-    """Return ``stage.knob`` of every sweep."""
-    sweep = randomizer.get("sweep", {})
-    return [name for name, _ in dotted(sweep)] if isinstance(sweep, Mapping) else []
+    """Return ``stage.knob`` of every sweep and sub-sweep."""
+    listed = randomizer.get("sub_sweeps", ())
+    tables = [randomizer.get("sweep", {}), *(listed if isinstance(listed, (list, tuple)) else ())]
+    return [name for table in tables if isinstance(table, Mapping) for name, _ in dotted(table)]
 
 
 def _values_of_range(text: str, stage: str, variable: str) -> Sequence[Any]:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence, Set
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ __all__ = ["plain_snapshot", "plain_values"]
 _BLANKED = "(removed)"
 _ENGINE_FIELDS = ("backend", "environment")
 _PROMPTS = ("prompt", "negative_prompt")
+_WILDCARD = {"token", "values"}
+_LORAS = ("lora.", "img2img.lora.")
 _DEEPEST = 100
 _MOST_BITS = 14_000
 """Integers beyond this cannot be written as digits: Python itself refuses above 4,300 digits."""
@@ -25,18 +28,39 @@ _SECRET_KEY = re.compile(
     r"|auth|authorization|signature|cookies?|credentials?)$"
 )
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SECRET_HINTS = (
-    b"passw", b"passphrase", b"pwd", b"token", b"secret", b"key", b"sig", b"auth", b"credential",
-    b"cookie", b"://", b'"user',
-)  # fmt: skip
-"""Anything worth a closer look; most records hold nothing of it, and are not walked.
+_SECRET_HINTS: Mapping[bytes, tuple[bytes, ...]] = {
+    hint: tuple(word + end for word in words for end in ends)
+    for hint, words, ends in (
+        (b"passw", (b"password", b"passwd"), (b'":', b'\\n":', b"=")),
+        (b"passphrase", (b"passphrase",), (b'":', b'\\n":')),
+        (b"pwd", (b"pwd",), (b'":', b'\\n":')),
+        (b"token", (b"token",), (b'":', b'\\n":', b"=")),
+        (b"secret", (b"secret",), (b'":', b'\\n":', b"=")),
+        (b"key", (b"key",), (b'":', b'\\n":', b"=")),
+        (b"sig", (b"sig", b"signature"), (b'":', b'\\n":', b"=")),
+        (b"auth", (b"auth", b"authorization"), (b'":', b'\\n":')),
+        (b"credential", (b"credential", b"credentials"), (b'":', b'\\n":')),
+        (b"cookie", (b"cookie", b"cookies"), (b'":', b'\\n":')),
+        (b'"user', (b"user", b"username", b"user_name"), (b'":',)),
+        (b"://", (b"://",), (b"",)),
+    )
+}  # fmt: skip
+"""Words worth a closer look, and how they stand where they give something away: at the end of a
+key, or of a parameter of an address. Most records have none, and are not walked; ``signature``
+alone is in every other prompt.
 
 Plain searches: one regular expression for all of them takes ten times as long.
 """
 
-_URL_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#\"']+@", re.IGNORECASE)
+_LIKE_OTHERS = ("\u017f".encode(), "\u212a".encode())
+"""Letters that count as s and k where case does not."""
+
+# Both begin at a sign that what follows cannot hold, so that no text takes longer than its length.
+_URL_CREDENTIALS = re.compile(r"(?<=[a-z0-9+.-]://)[^/\s?#\"']+@", re.IGNORECASE)
 _URL_SECRET = re.compile(
-    r"([?&;][^=&;\s]*(?:token|key|secret|passw(?:or)?d|signature|sig)=)[^&;#\s\"']+",
+    # In a JSON text within a text, & and " may be escaped.
+    r"((?:[?&;]|\\u0026)(?:[^=&;?\s\\]|\\(?!u0026))*(?:token|key|secret|passw(?:or)?d|signature|sig)=)"
+    r"(?:(?!\\u002[26]|\\\")[^&;#\s\"'])+",
     re.IGNORECASE,
 )
 
@@ -50,7 +74,10 @@ def plain_snapshot(values: Mapping[Any, Any]) -> Any:
     text = _json(values)
     plain = msgspec.json.decode(text)
     lowered = text.lower()
-    suspicious = any(hint in lowered for hint in _SECRET_HINTS)
+    suspicious = any(
+        hint in lowered and any(sign in lowered for sign in (*signs, *_LIKE_OTHERS))
+        for hint, signs in _SECRET_HINTS.items()
+    )
     return _without_secrets(plain, engine=False) if suspicious else plain
 
 
@@ -137,22 +164,36 @@ def _without_secrets(value: Any, *, engine: bool) -> Any:
         engine: Whether *value* belongs to the engine, whose user name is a secret, too.
     """
     if isinstance(value, dict):
-        return {key: _without_secret(key, item, engine) for key, item in value.items()}
+        cleaned = {key: _without_secret(key, item, engine) for key, item in value.items()}
+        # What an inline wildcard stands for in a prompt is called token, too.
+        return {**cleaned, "token": value["token"]} if _is_wildcard(value) else cleaned
     if isinstance(value, list):
         return [_without_secrets(item, engine=engine) for item in value]
     if isinstance(value, str) and ("://" in value or "=" in value):
-        return _URL_SECRET.sub(rf"\1{_BLANKED}", _URL_CREDENTIALS.sub(r"\1", value))
+        return _URL_SECRET.sub(rf"\1{_BLANKED}", _URL_CREDENTIALS.sub("", value))
     return value
 
 
 def _without_secret(key: str, item: Any, engine: bool) -> Any:
     if item not in (None, "") and _is_secret(key, engine):
         return _BLANKED
-    if key in _PROMPTS and isinstance(item, str):  # what was drawn must stay what was drawn
-        return _URL_CREDENTIALS.sub(r"\1", item)
+    if key == "lora" and isinstance(item, dict):  # names of LoRAs, and their weights
+        return {name: _without_secrets(each, engine=engine) for name, each in item.items()}
+    if key.rpartition(".")[2] in _PROMPTS:  # what was drawn must stay what was drawn
+        texts = item if isinstance(item, list) else [item]
+        if all(isinstance(text, str) for text in texts):
+            kept = [_URL_CREDENTIALS.sub("", text) for text in texts]
+            return kept if isinstance(item, list) else kept[0]
     return _without_secrets(item, engine=engine or key in _ENGINE_FIELDS)
 
 
+def _is_wildcard(value: Mapping[str, Any]) -> bool:
+    return value.keys() == _WILDCARD and isinstance(value["values"], list)
+
+
+@lru_cache(maxsize=4096)
 def _is_secret(key: str, engine: bool) -> bool:
+    if key.startswith(_LORAS):
+        return False
     name = _CAMEL_CASE.sub("_", key).lower()
     return bool(_SECRET_KEY.match(name)) or (engine and name in ("user", "username", "user_name"))

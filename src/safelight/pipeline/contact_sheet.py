@@ -41,10 +41,12 @@ class SheetCell:
     Attributes:
         image: The encoded image file, or None for a variant that failed.
         label: What stands below it.
+        is_empty: Whether there is no such variant, so that nothing stands there.
     """
 
-    image: bytes | None
+    image: bytes | None = None
     label: str = ""
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,10 @@ class _Sheet:
         drawn = [None if c.image is None else _picture(c.image, least, side) for c in cells]
         self._width = max((picture.width for picture in drawn if picture), default=least)
         self._height = max((picture.height for picture in drawn if picture), default=least)
-        self._pictures = [p or _crossed_out(self._width, self._height) for p in drawn]
+        self._pictures = [
+            None if cell.is_empty else picture or _crossed_out(self._width, self._height)
+            for cell, picture in zip(cells, drawn, strict=True)
+        ]
         self._labels = [_wrapped(cell.label, self._text, self._width) for cell in cells]
         self._columns = min(len(cells), columns or math.ceil(math.sqrt(len(cells))))
         self._rows = math.ceil(len(cells) / self._columns)
@@ -149,6 +154,8 @@ class _Sheet:
         self._write_column_heads()
         self._write_row_heads()
         for number, (picture, lines) in enumerate(zip(self._pictures, self._labels, strict=True)):
+            if picture is None:
+                continue
             x, y = self._x(number % self._columns), self._y(number // self._columns)
             across = (self._width - picture.width) // 2
             self._sheet.paste(picture, (x + across, y + self._height - picture.height))

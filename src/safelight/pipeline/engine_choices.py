@@ -47,13 +47,16 @@ def _stated_values(
 ) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield ``stage.knob`` -> the texts that the config may ask for."""
     swept = {axis.name: axis.values for axis in plan.axes if axis.values is not None}
+    at_times = {path for table in config.randomizer.sub_sweeps for path in table}
     for stage, knobs in config.stages.items():
         for name, value in knobs.items():
             path = f"{stage}.{name}"
-            if path not in swept and isinstance(value, str):
+            if (path not in swept or path in at_times) and isinstance(value, str):
                 yield path, (value,)
     for path, values in swept.items():
         if isinstance(next(iter(values), None), str):  # they may be more than can be counted
             yield path, values
+    if plan.prompt_file is not None:
+        yield from plan.prompt_file.knobs.items()
     for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
         yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, str))

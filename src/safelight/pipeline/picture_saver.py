@@ -120,6 +120,7 @@ class PictureSaver:
         strict: Whether a picture that was made otherwise than asked for fails its variant;
             it is kept all the same.
         names: Of the files; the usual ones when not given.
+        engine: ``name`` and ``version`` of what draws, as far as known; goes into every picture.
     """
 
     def __init__(
@@ -131,9 +132,11 @@ class PictureSaver:
         *,
         strict: bool = False,
         names: PictureNames | None = None,
+        engine: Mapping[str, str] | None = None,
     ) -> None:
         self._strict = strict
         self._names = names or PictureNames()
+        self._engine = dict(engine or {})
         self._run_id = run_id
         self._timestamp = timestamp
         self._folder = folder
@@ -192,6 +195,11 @@ class PictureSaver:
             "stage": stage,
             "parent": parent,
             "config": config,
+            "engine": self._engine,
+            "identity": drawn.identity,
+            "width": identity.width,
+            "height": identity.height,
+            "pixel_sha256": identity.pixel_sha256,
         }
         text = parameters_text(config, identity.width, identity.height)
         png = embed_metadata(picture.png, text, plain_snapshot(about))

@@ -2,8 +2,9 @@
 
 The account holds what decides which variants there are: what varies, with its values; the rules,
 slots, tokens, seeds and caps of the randomizer as far as they are stated; the hashes of the
-wildcard files and of the pictures that the config names; and the config as it was written, secrets
-removed. One that is larger than :data:`LARGEST` keeps counts and hashes instead.
+wildcard files, of the file of prompts and of the pictures that the config names; and the config as
+it was written, secrets removed. One that is larger than :data:`LARGEST` keeps counts and hashes
+instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 
 from safelight.config import PipelineConfig
-from safelight.errors import StorageError
+from safelight.errors import StorageError, shortened
 from safelight.knobs import FILE_KNOBS
 from safelight.learning.snapshot import plain_snapshot, plain_values
 from safelight.pipeline.input_files import InputFiles
@@ -58,8 +59,10 @@ def plan_account(
         {
             "axes": list(_axes(plan)),
             "full_size": plan.full_size,
+            **({"left_out": plan.left_out} if plan.left_out else {}),
             "randomizer": randomizer,
             "wildcard_files": plan.wildcard_files,
+            "prompt_files": plan.prompt_file.to_metadata() if plan.prompt_file else {},
             "input_files": _contents(config, files),
         }
     )
@@ -122,6 +125,7 @@ def plan_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     for part, what, name_of in (
         ("randomizer", "the [randomizer] table", "{}"),
         ("wildcard_files", "the wildcard files", "wildcard {}"),
+        ("prompt_files", "the file of prompts", "the file of prompts {}"),
         ("input_files", "the pictures that the config names", "the picture of {}"),
     ):
         first, second = before.get(part, {}), now.get(part, {})
@@ -147,7 +151,7 @@ def _digest_of(part: Mapping[str, Any]) -> str:
 
 
 def _content_differences(
-    before: Mapping[str, str], now: Mapping[str, str], name_of: str
+    before: Mapping[str, Any], now: Mapping[str, Any], name_of: str
 ) -> Iterator[str]:
     for name in dict.fromkeys((*before, *now)):
         if before.get(name) == now.get(name):
@@ -173,10 +177,15 @@ def _settings_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
                 yield f"{knob} is swept over {values}, and was over {earlier}"
 
 
+def _is_condition(value: object) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"where"}
+
+
 def _values(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        value = ", ".join(map(str, value[:20])) + (", ..." if len(value) > 20 else "")
+        shown = [str(each["where"] if _is_condition(each) else each) for each in value[:20]]
+        value = ", ".join(shown) + (", ..." if len(value) > 20 else "")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:199]}…"
+    return shortened(text, 200)

@@ -56,8 +56,10 @@ def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
     order = range(len(pictures)) if layout is None else layout.order
     places = list(itertools.islice(order, config.output.sheet_cells))
     if layout is None or not layout.row_heads:
-        labels = ShortLabels([plan.variants[pictures[place][0]].choices for place in places])
-        texts = [labels.of(number) for number in range(len(places))]
+        shown = [place for place in places if place is not None]
+        labels = ShortLabels([plan.variants[pictures[place][0]].choices for place in shown])
+        numbers = itertools.count()
+        texts = ["" if place is None else labels.of(next(numbers)) for place in places]
     else:
         texts = [""] * len(places)
     title = config.name
@@ -65,7 +67,9 @@ def _sheet(result: RunResult, config: PipelineConfig, plan: RandomizerPlanResult
         title = f"{title}  part {result.part} of {result.parts}".strip()
     return contact_sheet(
         [
-            SheetCell(image=_bytes(pictures[place][1]), label=text)
+            SheetCell(is_empty=True)
+            if place is None
+            else SheetCell(image=_bytes(pictures[place][1]), label=text)
             for place, text in zip(places, texts, strict=True)
         ],
         title=title,
@@ -84,13 +88,13 @@ class PlanTable:
 
     Attributes:
         columns: Pictures per row.
-        order: Places of the pictures, row by row; lazy, a part has many.
+        order: Places of the pictures, row by row; lazy, a part has many. None is an empty cell.
         column_heads: Above the columns, level by level, the outermost first.
         row_heads: Beside the rows; with none there is one row, and pictures have labels.
     """
 
     columns: int
-    order: Iterable[int]
+    order: Iterable[int | None]
     column_heads: Sequence[Sequence[Heading]]
     row_heads: Sequence[Sequence[Heading]]
 
@@ -100,7 +104,8 @@ def plan_table(
 ) -> PlanTable | None:
     """Return how *plan* makes a table; None where it makes none.
 
-    It does where every combination of all axes is there, once.
+    It does where every combination of all axes is there, once, or is left out by a condition;
+    sub-sweeps share no axes.
 
     Args:
         config: What the plan was made of.
@@ -109,8 +114,11 @@ def plan_table(
     """
     varied = [axis for axis in plan.axes if axis.size > 1]
     sizes = [axis.size for axis in varied]
-    is_whole = pictures == plan.plan_size and math.prod(sizes) == plan.full_size
-    if plan.mode != "fanout" or not is_whole or plan.plan_size < plan.full_size:
+    is_whole = pictures == plan.plan_size == plan.full_size
+    if plan.mode != "fanout" or not is_whole or len(config.randomizer.sub_sweeps) > 1:
+        return None
+    places_of = _places_with_holes(varied, plan) if plan.left_out else None
+    if places_of is None and math.prod(sizes) != plan.full_size:
         return None
     order = _in_rows(sizes)
     columns = row_length([sizes[axis] for axis in order])
@@ -122,16 +130,47 @@ def plan_table(
     rows, across = order[: len(order) - inner], order[len(order) - inner :]
     strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
     steps = [[n * strides[axis] for n in range(sizes[axis])] for axis in order]
-    places = map(sum, itertools.product(*steps))
-    if not all(map(partial(_means_one, plan), varied, strides)):
+    places: Iterable[int | None] = map(sum, itertools.product(*steps))
+    if places_of is not None:
+        places = map(places_of.get, places)
+        texts = [headings(axis.name, list(axis.values or ())) for axis in varied]
+    elif not all(map(partial(_means_one, plan), varied, strides)):
         return PlanTable(columns=columns, order=places, column_heads=(), row_heads=())
-    texts = [_headings(varied[axis], strides[axis], config, plan) for axis in range(len(varied))]
+    else:
+        texts = [
+            _headings(axis, stride, config, plan)
+            for axis, stride in zip(varied, strides, strict=True)
+        ]
     return PlanTable(
         columns=columns,
         order=places,
         column_heads=_levels([texts[axis] for axis in across]) if rows else (),
         row_heads=_levels([texts[axis] for axis in rows]),
     )
+
+
+def _places_with_holes(
+    axes: Sequence[Axis], plan: RandomizerPlanResult
+) -> dict[int | None, int] | None:
+    """Return place among all combinations of *axes* -> place in a plan that some were left out of.
+
+    None where that is no table worth looking at: more than half of it would be empty, or some
+    choice has no place on an axis.
+    """
+    size = math.prod(axis.size for axis in axes)
+    if size > 2 * plan.full_size or any(axis.values is None for axis in axes):
+        return None
+    on_axis = [{repr(v): n for n, v in enumerate(axis.values or ())} for axis in axes]
+    places: dict[int | None, int] = {}
+    for variant in plan.variants:
+        place = 0
+        for axis, known in zip(axes, on_axis, strict=True):
+            at = known.get(repr(variant.choices.get(axis.name)))
+            if at is None:
+                return None
+            place = place * axis.size + at
+        places[place] = variant.index
+    return places if len(places) == plan.full_size else None
 
 
 def _in_rows(sizes: Sequence[int]) -> list[int]:

@@ -279,10 +279,12 @@ class SingleRun:
                 _log.info("%s does not say its version: %s", self._pool.name, error)
 
     def _open_folder(self) -> PictureSaver:
+        engine = self._journal.header["backend"]
         if self._archive is None:
             return PictureSaver(
-                self._run_id, self._spec.timestamp, None, "", strict=self._environment.strict
-            )
+                self._run_id, self._spec.timestamp, None, "", strict=self._environment.strict,
+                engine=engine,
+            )  # fmt: skip
         relative = run_folder(self._spec.timestamp, self._run_id)
         folder = self._archive / relative
         try:
@@ -298,6 +300,7 @@ class SingleRun:
             str(relative),
             strict=self._environment.strict,
             names=self._names(),
+            engine=engine,
         )
 
     def _names(self) -> PictureNames:
@@ -357,9 +360,10 @@ class SingleRun:
 
         Loading other weights costs an engine seconds; the order of the account is the plan's.
         """
-        several = any(
-            axis.name.endswith(_WEIGHTS) and axis.size > 1 for axis in self._spec.plan.axes
-        )
+        plan = self._spec.plan
+        varied = [axis.name for axis in plan.axes if axis.size > 1]
+        varied += plan.prompt_file.knobs if plan.prompt_file else ()
+        several = any(name.endswith(_WEIGHTS) for name in varied)
         return VariantQueue(missing, self._weights if several else None, self._drawn)
 
     def _weights(self, position: int) -> tuple[Any, ...]:

@@ -11,7 +11,14 @@ from typing import Any, overload
 from safelight.config import RandomizerMode
 from safelight.knobs import Stage
 
-__all__ = ["Axis", "RandomizerPlanResult", "Variant", "Variants", "repeated_variants"]
+__all__ = [
+    "Axis",
+    "PromptFileRead",
+    "RandomizerPlanResult",
+    "Variant",
+    "Variants",
+    "repeated_variants",
+]
 
 _MOST_COMPARED = 10_000
 _MOST_TEXT = 20_000_000
@@ -63,6 +70,28 @@ class Axis:
     values: Sequence[Any] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFileRead:
+    """What a plan was made of that came from a file of prompts.
+
+    Attributes:
+        file: As the config names it.
+        sha256: Of the file, hexadecimal.
+        prompts: How many it holds, repeated ones included.
+        knobs: ``stage.knob`` that its rows set -> of a name of the engine's, such as a sampler,
+            the names, each once; of all else nothing.
+    """
+
+    file: str
+    sha256: str
+    prompts: int
+    knobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return its name -> how many prompts it holds, and its hash."""
+        return {self.file: {"prompts": self.prompts, "sha256": self.sha256}}
+
+
 class Variants(Sequence[Variant]):
     """The variants of a plan, made one at a time when they are asked for.
 
@@ -110,6 +139,9 @@ class RandomizerPlanResult:
         axes: What varies, outermost first. Values that a template chooses inside other values
             are not axes of their own.
         wildcard_files: Wildcard name -> SHA-256 (hexadecimal) of its file, for all files used.
+        prompt_file: The file of prompts, or None.
+        left_out: Number of combinations that conditions leave out; where sources step together,
+            of turns.
     """
 
     mode: RandomizerMode
@@ -120,6 +152,8 @@ class RandomizerPlanResult:
     warnings: tuple[str, ...] = ()
     axes: tuple[Axis, ...] = ()
     wildcard_files: Mapping[str, str] = field(default_factory=dict)
+    prompt_file: PromptFileRead | None = None
+    left_out: int = 0
 
     def to_metadata(self) -> dict[str, Any]:
         """Return everything but the variants as plain JSON values."""
@@ -127,10 +161,12 @@ class RandomizerPlanResult:
             "mode": self.mode,
             "plan_size": self.plan_size,
             "full_size": self.full_size,
+            "left_out": self.left_out,
             "seed": self.seed,
             "warnings": list(self.warnings),
             "axes": [{"name": axis.name, "size": axis.size} for axis in self.axes],
             "wildcard_files": dict(self.wildcard_files),
+            "prompt_files": self.prompt_file.to_metadata() if self.prompt_file else {},
         }
 
 

@@ -12,6 +12,7 @@ from safelight.errors import PlanError, SafelightError
 __all__ = [
     "LONGEST_PROMPT",
     "LONGEST_SEARCH",
+    "MOST_LORAS",
     "MOST_PARTS",
     "MOST_PICKED",
     "MOST_PICKING",
@@ -31,6 +32,9 @@ LONGEST_SEARCH = 1_000
 
 MOST_SOURCES = 1_000
 """Rules, tokens and slots together, or swept knobs."""
+
+MOST_LORAS = 100
+"""LoRAs that a plan gives weights to."""
 
 MOST_PARTS = 200_000
 """Literals, choices and what holds them together, of one text."""

@@ -1,8 +1,8 @@
 """plan_variants: base config and seed in, plan out; the same plan on every machine.
 
-Axes, outermost first: prompts of the pack, search/replace rules, inline tokens, matrix slots,
-template choices (prompt, negative prompt, then img2img's), knob sweeps in file order, settings,
-seeds.
+Axes, outermost first: prompts of the pack, other swept prompts, search/replace rules, inline
+tokens, matrix slots, template choices (prompt, negative prompt, then img2img's), knob sweeps in
+file order, settings, sub-sweeps, seeds.
 
 The plan's mode says which combinations come:
 
@@ -17,55 +17,67 @@ The plan's mode says which combinations come:
 Each combination comes ``seeds_per_variant`` times; where a variant draws a batch, which takes
 seeds in a row, the seeds of the next one begin after it. Search/replace rules, tokens and the
 matrix have a mode of their own; in a mode other than ``fanout`` they take one value per prompt
-(``sequential``) or per combination (``random``, ``rotate``) and do not multiply.
+(``sequential``) or per combination (``random``, ``rotate``) and do not multiply. Rules and tokens
+move on only where they are met.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
-from safelight.config import PipelineConfig, inherited_by_img2img, plain
+from safelight.config import PipelineConfig, plain
 from safelight.errors import PlanError
-from safelight.knobs import MAX_SEED, Stage
-from safelight.lora_tags import lora_of, with_lora
+from safelight.knobs import PROMPT_KNOBS
+from safelight.randomizer.decided_knobs import DecidedKnobs
 from safelight.randomizer.draws import DrawnOrder
+from safelight.randomizer.made_variant import Made
 from safelight.randomizer.plan import Axis, RandomizerPlanResult, Variant, Variants
 from safelight.randomizer.plan_bounds import (
-    MOST_SOURCES,
     PlanWork,
-    refuse_long,
     refuse_uncountable,
 )
+from safelight.randomizer.plan_seeds import PlanSeeds
+from safelight.randomizer.prompt_pack import all_prompts, pack_axis, varying_names
 from safelight.randomizer.prompt_rules import PromptRules
-from safelight.randomizer.spaces import Line, Product, Union
+from safelight.randomizer.prompt_sources import SweptText
+from safelight.randomizer.rule_spaces import Ending, Piece, RuledSpace, template_axes
+from safelight.randomizer.source_turns import SourceTurns
+from safelight.randomizer.spaces import Product, Union
+from safelight.randomizer.sub_sweeps import (
+    SubSweeps,
+    all_sweeps,
+    refuse_many,
+    space_of_values,
+    sub_sweeps_of,
+)
 from safelight.randomizer.sweeps import (
-    DRAWN_SEEDS,
-    LazyValues,
-    decided_seed,
-    read_sweeps,
+    SETTINGS,
+    SUB_SWEEPS,
     short_name,
+    short_text,
 )
 from safelight.randomizer.template_signs import is_template
 from safelight.randomizer.templates import Templates
-from safelight.randomizer.text_spaces import Literal, Moment, Node
-from safelight.randomizer.unused_settings import shorter_sweeps, without_effect
+from safelight.randomizer.text_spaces import Literal, Moment, numbered
+from safelight.randomizer.unused_settings import (
+    literal_texts,
+    shorter_sweeps,
+    without_effect,
+    without_text,
+)
 from safelight.randomizer.wildcard_files import WildcardFiles
+from safelight.varied_names import drawing_stages, first_drawing
 
-__all__ = ["plan_variants"]
+if TYPE_CHECKING:
+    from safelight.randomizer.restricted_space import Restricted
 
-_TOGETHER = "settings"
-_MOST_COMPARED = 100_000
-_MOST_LORAS = 100
-_LONGEST_WEIGHT = 30
-"""Characters of a LoRA in a prompt beside its name."""
+__all__ = ["Planner", "plan_variants"]
+
 _PROMPT = 100
 """What a prompt of the pack counts of the work of a plan."""
-_LONGEST_PROMPT = 40
-"""Characters of a prompt that a label shows, the sign of a cut included."""
 
 
 def plan_variants(config: PipelineConfig, seed: int = 0) -> RandomizerPlanResult:
@@ -85,12 +97,12 @@ def plan_variants(config: PipelineConfig, seed: int = 0) -> RandomizerPlanResult
             to be made.
     """
     try:
-        return _Planner(config, seed).result()
+        return Planner(config, seed).result()
     except RecursionError as error:
         raise PlanError("the sources of the plan stand inside each other too deep") from error
 
 
-class _Planner:
+class Planner:
     """Builds the space of combinations once, then makes variants of it one at a time."""
 
     def __init__(self, config: PipelineConfig, seed: int) -> None:
@@ -98,15 +110,24 @@ class _Planner:
         self._mode = self._options.mode
         self._seed = seed if self._options.seed is None else self._options.seed
         self._warnings: list[str] = list(config.warnings)
-        self._stages: dict[Stage, dict[str, Any]] = {s: plain(k) for s, k in config.stages.items()}
-        self._first = next((s for s in config.stages if s != "upscale"), None)
+        self._decided = DecidedKnobs(config.stages)
+        self._first = first_drawing(config.stages)
         self._sweeps: dict[str, Sequence[Any]] = {}
         if self._mode != "off":
-            self._sweeps = read_sweeps(self._options.sweep, self._seed, self._warnings)
-            if self._options.settings:
-                self._sweeps[_TOGETHER] = self._options.settings
-        self._pack = self._read_pack()
+            self._sweeps = all_sweeps(self._options, self._seed, self._warnings)
+        first = f"{self._first}.prompt"
+        swept = {first: self._sweeps.pop(first)} if first in self._sweeps else {}
+        self._pack, self._prompt_file = all_prompts(config, swept, self._seed, self._warnings)
+        self._varying = varying_names(self._pack, first)
         self._short = self._short_names()
+        order = [
+            f"{stage}.{knob}" for stage in drawing_stages(config.stages) for knob in PROMPT_KNOBS
+        ]
+        self._swept = {
+            where: SweptText(self._sweeps.pop(where), self._short[where])
+            for where in list(self._sweeps)
+            if where in order
+        }
         folder = self._options.wildcards_dir
         self._files = WildcardFiles(
             None if folder is None else Path(config.folder, folder), config.files
@@ -115,24 +136,54 @@ class _Planner:
         self._templates = Templates(
             self._files, self._mode, keep=self._kept_tokens(), work=self._work
         )
-        expanding = self._options.templates and self._mode != "off"
-        templates = self._templates if expanding else None
-        self._rules = PromptRules(self._options, self._seed, templates, self._work)
-        self._expanding = expanding
-        self._nodes = [self._prompt_nodes(place) for place in range(len(self._pack))]
-        self._refuse_many_sweeps()
-        lines = [Line(len(values)) for values in self._sweeps.values()]
-        self._spaces = [Product([*nodes.values(), *lines]) for nodes in self._nodes]
-        self._space = Union(self._spaces, nested=False)
+        self._expanding = bool(self._options.templates) and self._mode != "off"
+        templates = self._templates if self._expanding else None
+        self._rules = PromptRules(
+            self._options,
+            self._seed,
+            templates,
+            self._work,
+            order=order,
+            swept=self._swept,
+        )
+        self._texts = [self._prompt_texts(place) for place in range(len(self._pack))]
+        self._together = [source for source in (SETTINGS, SUB_SWEEPS) if source in self._sweeps]
+        longest = max(texts.most_characters for texts in self._texts)
+        refuse_many(self._sweeps, self._first, longest)
+        lines = [space_of_values(values) for values in self._sweeps.values()]
+        self._spaces: list[Product | Restricted] = [
+            Product([texts, *lines]) for texts in self._texts
+        ]
+        self._source_turns = SourceTurns(self._mode, self._texts, Product(lines).size)
+        self._places: Sequence[int] = range(len(self._pack))
+        self._turns: Sequence[int] | None = None
+        self._left_out = self._exclude()
+        self._space = Union([self._spaces[place] for place in self._places], nested=False)
         self._drawn = DrawnOrder(self._space, self._seed)
-        self._seeds = {stage: self._base_seed(stage) for stage in self._drawing()}
-        self._apart = self._largest_batch()
-        self._per_combination = self._seeds_each()
+        self._seeds = PlanSeeds(config, self._seed, self._sweeps, self._pack, self._warnings)
+
+    def _exclude(self) -> int:
+        """Leave out what conditions say, and return how many combinations, or turns, that is."""
+        if not self._options.exclude or self._mode == "off":
+            return 0
+        # Few plans have conditions, and all would wait for the language that they are in.
+        from safelight.randomizer.exclusions import Exclusions
+
+        left = Exclusions(self._config, self._pack, self._texts, self._sweeps, self._work)
+        self._warnings += left.warnings
+        if self._mode == "sequential":  # it steps through all there is, and passes over turns
+            longest = Union(self._spaces, nested=False).longest
+            self._turns = left.turns(longest)
+            return longest - len(self._turns)
+        self._places = left.places
+        for place, space in enumerate(left.spaces):
+            self._spaces[place] = space or self._spaces[place]
+        return left.left_out
 
     def result(self) -> RandomizerPlanResult:
         """Return the plan."""
         self._check()
-        full = self._combinations() * self._per_combination
+        full = self._combinations() * self._seeds.each
         cap = self._options.max_variants if self._mode != "off" else 0
         size = min(full, cap) if cap else full
         if size < full:
@@ -149,43 +200,19 @@ class _Planner:
             warnings=tuple(dict.fromkeys(self._warnings)),
             axes=tuple(self._axes()),
             wildcard_files=dict(sorted(self._files.used.items())),
+            prompt_file=self._prompt_file,
+            left_out=self._left_out,
         )
 
     # -- reading the config -------------------------------------------------------------
 
-    def _drawing(self) -> list[Stage]:
-        return [stage for stage in self._config.stages if stage != "upscale"]
-
     def _short_names(self) -> dict[str, str]:
         """Return what a label calls each sweep: the knob alone where that says which."""
-        names = {key: short_name(key) for key in self._sweeps}
+        knobs = (name for name in self._varying if name not in self._pack[0].texts)
+        listed = (*self._sweeps, *sub_sweeps_of(self._sweeps).knobs(), *knobs)
+        names = {key: short_name(key) for key in listed}
         taken = Counter([*names.values(), *(["prompt"] if len(self._pack) > 1 else [])])
         return {key: name if taken[name] == 1 else key for key, name in names.items()}
-
-    def _read_pack(self) -> list[dict[Stage, str]]:
-        """Return the prompts as written, stage by stage, for each prompt of the pack."""
-        packs: dict[Stage, tuple[str, ...]] = {}
-        for stage in self._drawing():
-            swept = self._sweeps.pop(f"{stage}.prompt", None) if stage == self._first else None
-            prompt = self._config.stages[stage].get("prompt") if swept is None else tuple(swept)
-            if prompt is not None:
-                packs[stage] = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-        count = max((len(prompts) for prompts in packs.values()), default=1)
-        pack = [
-            {s: prompts[n % len(prompts)] for s, prompts in packs.items()} for n in range(count)
-        ]
-        return self._without_equal_prompts(pack)
-
-    def _without_equal_prompts(self, pack: list[dict[Stage, str]]) -> list[dict[Stage, str]]:
-        """Drop prompts that would only repeat an earlier one's variants."""
-        options = self._options
-        modes = (options.prompt_sr.mode, options.wildcards.mode, options.matrix.mode)
-        if self._mode in ("off", "rotate") or set(modes) != {"fanout"}:
-            return pack
-        kept = list({tuple(prompts.items()): prompts for prompts in pack}.values())
-        if len(kept) < len(pack):
-            self._warnings.append(f"{len(pack) - len(kept)} repeated prompts were left out")
-        return kept
 
     def _kept_tokens(self) -> frozenset[str] | None:
         """Return the wildcards that may stay in the text; None for all."""
@@ -194,137 +221,74 @@ class _Planner:
             return None
         return frozenset(token.token.strip("_") for token in tokens)
 
-    def _refuse_many_sweeps(self) -> None:
-        """Refuse swept LoRAs that make a prompt too long.
-
-        Raises:
-            PlanError: They do, or there are too many.
-        """
-        if len(self._sweeps) > MOST_SOURCES:
-            raise PlanError(
-                f"randomizer.sweep: at most {MOST_SOURCES:,} knobs can be swept, got"
-                f" {len(self._sweeps):,}"
-            )
-        loras = [key for key in self._sweeps if lora_of(key, self._first or "")]
-        if len(loras) > _MOST_LORAS:
-            raise PlanError(
-                f"randomizer.sweep: at most {_MOST_LORAS} LoRAs can be swept, got {len(loras):,}"
-            )
-        longest = max(
-            (node.most_characters for nodes in self._nodes for node in nodes.values()), default=0
-        )
-        added = sum(len(key) + _LONGEST_WEIGHT for key in loras)
-        refuse_long(longest + added if loras else 0, "randomizer.sweep: the LoRAs")
-
-    def _prompt_nodes(self, place: int) -> dict[str, Node]:
-        """Return the spaces of prompt number *place* and of what goes with it, by name."""
+    def _prompt_texts(self, place: int) -> RuledSpace:
+        """Return the space of what the texts of prompt number *place* come to."""
         self._work.spend(_PROMPT, "the prompts")
-        nodes: dict[str, Node] = {}
-        for stage in self._drawing():
-            written = self._pack[place].get(stage)
-            based = self._mode != "off" and self._rules.based("") != ""
-            if stage == self._first and (written is not None or based):
-                nodes[f"{stage}.prompt"] = self._first_prompt(written or "", place)
-            elif written is not None and f"{stage}.prompt" not in self._sweeps:
-                nodes[f"{stage}.prompt"] = self._read(written, f"{stage}.prompt")
-            negative = self._config.stages[stage].get("negative_prompt")
-            if negative is not None and f"{stage}.negative_prompt" not in self._sweeps:
-                nodes[f"{stage}.negative_prompt"] = self._read(negative, f"{stage}.negative_prompt")
-        return nodes
-
-    def _first_prompt(self, written: str, place: int) -> Node:
-        if self._mode == "off":
-            return self._read(written, f"{self._first}.prompt")
-        return self._rules.space(written, place, f"{self._first}.prompt")
-
-    def _read(self, text: str, where: str) -> Node:
-        if self._expanding:
-            return self._templates.read(text, where)
-        if self._mode == "off" and is_template(text):
-            self._warnings.append(
-                f"{where}: the mode is off, so template syntax was left as it is; "
-                "add a [randomizer] table to expand it"
-            )
-        return Literal(text)
-
-    def _base_seed(self, stage: Stage) -> int | None:
-        """Return the seed that *stage* starts from; None when it takes txt2img's or is swept."""
-        seed = self._config.stages[stage].get("seed")
-        if f"{stage}.seed" in self._sweeps or (seed is None and stage != self._first):
-            return None
-        return decided_seed(seed, self._seed, f"{stage}.seed", 0)
-
-    def _largest_batch(self) -> int:
-        """Return how many seeds in a row the first stage draws at most for one variant."""
-        first = self._first
-        knob = f"{first}.batch_size"
-        sizes = [self._config.stages[first].get("batch_size")] if first is not None else []
-        sizes += self._sweeps.get(knob, ())
-        sizes += [setting.get(knob) for setting in self._sweeps.get(_TOGETHER, ())]
-        return max((size for size in sizes if isinstance(size, int)), default=1)
-
-    def _refuse_overlapping_seeds(self) -> None:
-        """Refuse swept seeds of which batches would draw some twice.
-
-        Raises:
-            PlanError: Two of them lie closer together than a batch is large.
-        """
-        seeds = self._sweeps.get(f"{self._first}.seed", ())
-        if self._apart == 1 or not 1 < len(seeds) <= _MOST_COMPARED:
-            return
-        ordered = sorted(seeds)
-        for low, high in pairwise(ordered):
-            if high - low < self._apart:
-                raise PlanError(
-                    f"{self._first}.seed is swept over {low} and {high}, and batch_size is"
-                    f" {self._apart}: seed {high} would be drawn twice; put swept seeds at least"
-                    f" {self._apart} apart"
+        texts = self._pack[place].texts
+        if self._mode != "off":
+            return self._rules.space(texts, place)
+        for where, text in texts.items():
+            if is_template(text):
+                self._warnings.append(
+                    f"{where}: the mode is off, so template syntax was left as it is; "
+                    "add a [randomizer] table to expand it"
                 )
-
-    def _seeds_each(self) -> int:
-        count = self._options.seeds_per_variant
-        if count == 1 or self._first is None or self._mode == "off":
-            return 1
-        if self._seeds[self._first] is None:
-            self._warnings.append(
-                f"{self._first}.seed is swept, so randomizer.seeds_per_variant is not used"
-            )
-            return 1
-        return count
+        return Ending([Piece(where, Literal(text)) for where, text in texts.items()])
 
     def _check(self) -> None:
         self._templates.check()
         refuse_uncountable(self._space.size, "the prompts and what is swept")
         refuse_uncountable(
-            self._combinations() * self._per_combination, "all choices and randomizer.draws"
+            self._combinations() * self._seeds.each, "all choices and randomizer.draws"
         )
-        self._refuse_overlapping_seeds()
+        self._seeds.refuse_overlapping()
         if self._mode == "off":
-            if self._options.sweep or self._options.settings or self._rules.listed:
+            options = self._options
+            named = options.varied() or options.exclude or options.prompts or self._rules.listed
+            if named:
                 self._warnings.append("randomizer.mode is off, so its sources were not used")
         else:
             self._rules.check()
         if self._mode == "random" and self._options.draws > self._space.size:
-            movable = self._first is not None and self._seeds[self._first] is not None
-            seeds = "with other seeds" if movable else "and their seeds may be the same"
+            seeds = "with other seeds" if self._seeds.movable else "and their seeds may be the same"
             self._warnings.append(
                 f"there are only {self._space.size:,} combinations for "
                 f"{self._options.draws:,} draws (randomizer.draws), so some come again, {seeds}"
             )
         self._warnings += [*without_effect(self._options), *self._moving_alone()]
+        if self._mode != "off":
+            self._warnings += literal_texts(self._options, self._rules.acts_in)
+            there = {where for prompt in self._pack for where in prompt.texts} | {*self._swept}
+            based = {f"{self._first}.prompt"} if self._rules.based else set()
+            self._warnings += without_text(self._options, there | based)
         if self._mode == "sequential":
-            self._warnings += shorter_sweeps({k: len(v) for k, v in self._sweeps.items()})
+            texts = {where: swept.values for where, swept in self._swept.items()}
+            lengths = {k: space_of_values(v).longest for k, v in (texts | self._sweeps).items()}
+            self._warnings += shorter_sweeps(lengths)
         self._warnings += [
             *self._files.warnings, *self._templates.warnings, *self._rules.warnings
         ]  # fmt: skip
 
     def _moving_alone(self) -> Iterator[str]:
-        """Yield a warning where choices go along with combinations, of which there is one."""
-        if self._mode != "fanout" or self._space.size > 1:
+        """Yield a warning where sources go along with prompts or combinations: there is one."""
+        if self._mode != "fanout":
             return
-        for where in dict.fromkeys(
-            where for nodes in self._nodes for where, node in nodes.items() if node.moving
-        ):
+        for axis in self._rules.moving_axes():
+            of_prompts, drawn = axis.mode == "sequential", axis.mode == "random"
+            if self._options.start and not drawn:
+                continue  # who says where to start means to come again for the next value
+            if (len(self._pack) if of_prompts else self._space.size) == 1:
+                yield (
+                    f"{axis.name.removesuffix('->')!r} takes one value for each"
+                    f" {'prompt' if of_prompts else 'combination'} (mode {axis.mode}), and there is"
+                    f' one, so it has one of its {axis.size:,} values; set its mode to "fanout" for'
+                    f" all of them, or randomizer.{'seed' if drawn else 'start'} for another"
+                )
+        if self._space.size > 1:
+            return
+        endings = (ending for texts in self._texts for ending in texts.endings())
+        pieces = (piece for ending in endings for piece in ending.pieces)
+        for where in dict.fromkeys(piece.where for piece in pieces if piece.node.moving):
             yield (
                 f"{where}: ~ and @ take one value for each combination and make none, and there is"
                 " one combination; leave the sign out for a picture of each value, or set"
@@ -339,44 +303,73 @@ class _Planner:
         if self._mode == "random":
             return self._options.draws
         if self._mode == "sequential":
-            return self._space.longest
-        return len(self._pack)
+            return self._space.longest if self._turns is None else len(self._turns)
+        return len(self._places)
 
     def _combination(self, number: int) -> tuple[int, int]:
         """Return the prompt of combination *number*, and the rank in that prompt's space."""
         if self._mode == "off":
             return number, 0
         if self._mode == "rotate":
-            return number, (self._options.start + number) % self._spaces[number].size
+            place = self._places[number]
+            return place, (self._options.start + place) % self._spaces[place].size
+        rank = number
         if self._mode == "random":
-            return self._space.locate(self._drawn[number])
-        if self._mode == "sequential":
-            return self._space.locate(self._space.step(number))
-        return self._space.locate(number)
+            rank = self._drawn[number]
+        elif self._mode == "sequential":
+            rank = self._space.step(number if self._turns is None else self._turns[number])
+        place, within = self._space.locate(rank)
+        return self._places[place], within
 
     # -- one variant --------------------------------------------------------------------
 
-    def _variant(self, index: int) -> Variant:
-        number, repeat = divmod(index, self._per_combination)
+    def made(self, index: int) -> Made:
+        """Return what variant *index* is made of."""
+        number, repeat = divmod(index, self._seeds.each)
         place, rank = self._combination(number)
-        nodes, space = self._nodes[place], self._spaces[place]
-        ranks = iter(space.split(rank))
-        moment = Moment(seed=self._seed, turn=number)
-        texts = {w: node.text(next(ranks), number, moment) for w, node in nodes.items()}
-        swept = {key: plain(values[next(ranks)]) for key, values in self._sweeps.items()}
-        swept |= swept.pop(_TOGETHER, {})
-        again = self._times_again(number)
-        seeds = self._seeds_of(index, again * self._per_combination + repeat)
-        seeds_vary = self._per_combination > 1 or again > 0
+        of_texts, *of_sweeps = self._spaces[place].split(rank)
+        ranks = dict(zip(self._sweeps, of_sweeps, strict=True))
+        swept = {key: plain(self._sweeps[key][at]) for key, at in ranks.items()}
+        for source in self._together:
+            swept |= swept.pop(source)
+        shift = self._times_again(number) * self._seeds.each + repeat
+        seeds = self._seeds.of(index, place, rank, shift)
+        return Made(
+            seed=self._seed,
+            number=number,
+            place=place,
+            written=self._pack[place],
+            texts=self._texts[place],
+            of_texts=of_texts,
+            # Where some are left out nobody counts, and sources move on with every variant.
+            met=None if self._left_out else self._source_turns.at(number, place, rank),
+            ranks=ranks,
+            swept=swept,
+            seeds={name: seed for name, seed in seeds.items() if name not in swept},
+            first_seeds=lambda: self._seeds.of(0, place, 0, 0),
+            rules=self._rules,
+            files=self._files,
+            templates=self._templates if self._expanding else None,
+        )
+
+    def _variant(self, index: int) -> Variant:
+        made = self.made(index)
+        place, moment = made.place, made.moment()
+        texts = moment.texts
+        seeds_vary = self._seeds.each > 1 or self._times_again(made.number) > 0
         choices, labels = self._choices_and_labels(
-            place, moment, swept, seeds if seeds_vary else {}
+            place, moment, made.swept, made.seeds if seeds_vary else {}
         )
         return Variant(
             index=index,
-            config=self._decided(texts, swept, seeds),
+            config=self._decided.of(texts, {**made.knobs(), **made.swept}, made.seeds),
             label="; ".join(labels) or None,
             choices=choices,
-            templates={w: self._written(w, place) for w in texts if self._changed(w, place, texts)},
+            templates={
+                where: written
+                for where, text in texts.items()
+                if (written := self._written(where, place, choices)) != text
+            },
         )
 
     def _times_again(self, number: int) -> int:
@@ -384,43 +377,6 @@ class _Planner:
         if self._mode != "random":
             return 0
         return max(number - self._space.size + 1, 0)
-
-    def _seeds_of(self, index: int, shift: int) -> dict[str, int]:
-        if self._options.seed_policy == "per_prompt" and self._mode != "off":
-            shift = index
-        seeds = {}
-        for stage, seed in self._seeds.items():
-            if seed is not None:
-                wrap = DRAWN_SEEDS if seed < DRAWN_SEEDS else MAX_SEED + 1
-                moved = (seed + shift * self._apart) % wrap if stage == self._first else seed
-                seeds[f"{stage}.seed"] = moved
-        return seeds
-
-    def _decided(
-        self, texts: Mapping[str, str], swept: Mapping[str, Any], seeds: Mapping[str, int]
-    ) -> dict[Stage, dict[str, Any]]:
-        stages: dict[Stage, dict[str, Any]] = {
-            stage: {n: plain(v) if isinstance(v, (dict, list)) else v for n, v in knobs.items()}
-            for stage, knobs in self._stages.items()
-        }
-        loras: dict[tuple[str, str], Any] = {}
-        for key, value in (*texts.items(), *swept.items(), *seeds.items()):
-            if lora := lora_of(key, self._first or ""):
-                loras[lora] = value
-                continue
-            stage, *path, name = key.split(".")
-            table = stages[cast("Stage", stage)]
-            for step in path:
-                table = table.setdefault(step, {})
-            table[name] = value
-        # Once prompts are decided, and the stage that draws before the one that inherits from it.
-        for drawing in (stage for stage in stages if stage != "upscale"):
-            for (stage, name), weight in loras.items():
-                if stage == drawing:
-                    _set_lora(stages, drawing, name, weight)
-        if "img2img" in stages:
-            stages["img2img"].update(inherited_by_img2img(stages))
-        return stages
 
     def _choices_and_labels(
         self,
@@ -436,92 +392,50 @@ class _Planner:
         choices: dict[str, Any] = {}
         labels: list[str] = []
         first = f"{self._first}.prompt"
-        if len(self._pack) > 1 and self._first in self._pack[place]:
-            choices[first] = self._pack[place][cast("Stage", self._first)]
-            labels.append(f"prompt={_cut(choices[first])}")
+        for name in self._varying if len(self._pack) > 1 else ():
+            value = plain(self._pack[place].of(name))
+            if value is not None and name not in seeds:
+                choices[name] = value
+                shown = "prompt" if name == first else self._short.get(name, name)
+                labels.append(f"{shown}={short_text(value) if isinstance(value, str) else value}")
         choices.update(moment.choices)
         labels += moment.labels
-        times: dict[str, int] = {}
-        for chosen in moment.chosen:
-            name = chosen.where + chosen.slot
-            times[name] = times.get(name, 0) + 1
-            again = f" #{times[name]}" if times[name] > 1 else ""
-            choices[name + again] = chosen.text
+        names = numbered([chosen.where + chosen.slot for chosen in moment.chosen])
+        for chosen, name in zip(moment.chosen, names, strict=True):
+            choices[name] = chosen.text
             if chosen.depth == 0:
-                shown = chosen.slot if chosen.where == first else name
-                labels.append(f"{shown}{again}={chosen.text}")
+                shown = name.removeprefix(first) if chosen.where == first else name
+                labels.append(f"{shown}={chosen.text}")
         for key, value in swept.items():
             choices[key] = plain(value)
-            shown = _cut(value) if isinstance(value, str) else value
+            shown = short_text(value) if isinstance(value, str) else value
             labels.append(f"{self._short.get(key, short_name(key))}={shown}")
         if (key := f"{self._first}.seed") in seeds:
             choices[key] = seeds[key]
             labels.append(f"seed={seeds[key]}")
         return choices, labels
 
-    def _written(self, where: str, place: int) -> str:
-        stage, _, name = where.partition(".")
-        if name == "prompt":
-            return self._pack[place].get(cast("Stage", stage), "")
-        return cast("str", self._config.stages[cast("Stage", stage)][name])
-
-    def _changed(self, where: str, place: int, texts: Mapping[str, str]) -> bool:
-        return texts[where] != self._written(where, place)
+    def _written(self, where: str, place: int, choices: Mapping[str, Any]) -> str:
+        """Return the text *where* before anything acted on it."""
+        return choices[where] if where in self._swept else self._pack[place].texts.get(where, "")
 
     # -- axes ---------------------------------------------------------------------------
 
     def _axes(self) -> Iterator[Axis]:
         if len(self._pack) > 1:
-            prompts = tuple(prompts.get(cast("Stage", self._first), "") for prompts in self._pack)
-            yield Axis(name=f"{self._first}.prompt", size=len(self._pack), values=prompts)
+            yield pack_axis(self._pack, self._varying)
         yield from self._rules.shown_axes()
-        seen: set[str] = set()
-        for nodes in self._nodes:
-            for node in nodes.values():
-                for slot, choice in node.choices():
-                    if slot not in seen:
-                        seen.add(slot)
-                        texts = None if choice.moving else _Texts(choice)
-                        yield Axis(name=slot, size=choice.size, values=texts)
+        yield from template_axes(self._texts)
         for key, values in self._sweeps.items():
-            if key == _TOGETHER:
+            if isinstance(values, SubSweeps):
+                yield from values.axes()
+                continue
+            if key == SETTINGS:
                 values = tuple(map(_setting_text, values))
             yield Axis(name=key, size=len(values), values=values)
-        if self._per_combination > 1:
-            first = self._seeds[cast("Stage", self._first)]
-            seeds = None
-            same = self._options.seed_policy == "per_iteration"
-            if same and first is not None and not self._times_again(self._combinations() - 1):
-                seeds = range(first, first + self._per_combination * self._apart, self._apart)
-            yield Axis(name=f"{self._first}.seed", size=self._per_combination, values=seeds)
-
-
-def _set_lora(
-    stages: Mapping[Stage, dict[str, Any]], stage: Stage, name: str, weight: float
-) -> None:
-    """Put the LoRA *name* at *weight* into the prompt of *stage*, stated or inherited."""
-    inherited = inherited_by_img2img(stages) if stage == "img2img" else {}
-    prompt = stages[stage].get("prompt", inherited.get("prompt", ""))
-    changed = with_lora(prompt, name, weight)
-    if changed != prompt:
-        stages[stage]["prompt"] = changed
+        if self._seeds.each > 1:
+            yield self._seeds.axis(come_again=self._times_again(self._combinations() - 1) > 0)
 
 
 def _setting_text(setting: Mapping[str, Any]) -> str:
     return ", ".join(f"{short_name(key)}={value}" for key, value in setting.items())
-
-
-def _cut(prompt: str) -> str:
-    return prompt if len(prompt) <= _LONGEST_PROMPT else f"{prompt[: _LONGEST_PROMPT - 1]}…"
-
-
-class _Texts(LazyValues):
-    """The texts of one choice of a template."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__(node.size)
-        self._node = node
-
-    def at(self, place: int) -> str:
-        """Return text number *place*."""
-        return self._node.text(place, 0, Moment(0, 0))

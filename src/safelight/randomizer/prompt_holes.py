@@ -9,26 +9,25 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from math import prod
+from operator import itemgetter
 
 from safelight.config import SourceMode
 from safelight.errors import PlanError
 from safelight.randomizer.draws import Dice
-from safelight.randomizer.spaces import Line, Product, Union
-from safelight.randomizer.text_spaces import Moment, Node
+from safelight.randomizer.sweeps import short_text
+from safelight.randomizer.text_spaces import Moment
 
 __all__ = [
     "HOLE",
     "RESERVED",
-    "Beside",
-    "Branches",
-    "Filled",
+    "SEPARATOR",
     "Hole",
-    "Loop",
     "PromptAxis",
     "SplitNeeded",
-    "distinct_values",
+    "held_values",
     "hole_sign",
     "refuse_forming",
     "refuse_touching",
@@ -39,11 +38,17 @@ _FIRST_HOLE = 0x100000
 _LAST_HOLE = 0x10FF00
 HOLE = re.compile(f"([{chr(_FIRST_HOLE)}-{chr(_LAST_HOLE)}])")
 RESERVED = re.compile(f"[{chr(_FIRST_HOLE)}-{chr(0x10FFFF)}]")
+SEPARATOR = chr(0x10FF40)
+"""Stands between the texts of a prompt, so that nothing is found across two of them."""
+
 _FEW = 4
 """Partial matches that are followed at a place without being counted."""
 
-_EDGES = "[]_$%\\"
-"""Half of a two-character sign; the empty value counts, too, because its neighbours meet."""
+_ESCAPED_COLON = r"\:"
+"""Two characters of the only sign that has three."""
+
+_EDGES = frozenset(["[", "]", "_", "$", "%", "\\", _ESCAPED_COLON])
+"""What another text may make a sign of."""
 
 
 class SplitNeeded(Exception):
@@ -60,16 +65,30 @@ class Hole:
 
     Attributes:
         sign: The private character.
-        name: The name in ``choices``: ``search->``, ``__token__`` or ``[slot]``.
-        values: The texts, without repeats.
+        name: The name in ``choices``: ``search->``, ``__token__``, ``[slot]`` or, of a swept
+            prompt, ``stage.knob``.
+        values: The texts; without repeats where they multiply.
+        short: What a label calls it, if not that.
+        longest: Characters of the longest of the values.
     """
 
     sign: str
     name: str
     values: tuple[str, ...]
+    short: str = ""
+    longest: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "longest", max(map(len, self.values), default=0))
+
+    def chosen(self, value: str) -> str:
+        """Return what is told of *value*."""
+        return value
 
     def label(self, value: str) -> str:
-        """Return ``search->value``, ``token=value`` or ``[slot]=value``."""
+        """Return ``search->value``, ``token=value``, ``[slot]=value`` or ``knob=value``."""
+        if self.short:
+            return f"{self.short}={short_text(value)}"
         return f"{self.name}{value}" if self.name.endswith("->") else f"{self.name}={value}"
 
 
@@ -83,6 +102,8 @@ class PromptAxis:
         mode: ``fanout`` multiplies; other modes take one combination for each variant.
         number: Place among all axes, which keeps their draws apart.
         shown: Signs of the holes that are in the text.
+        waits: Whether ``sequential`` and ``rotate`` move on only where the source is met; a matrix
+            moves on with every prompt or variant.
     """
 
     holes: tuple[Hole, ...]
@@ -90,6 +111,7 @@ class PromptAxis:
     mode: SourceMode
     number: int
     shown: frozenset[str]
+    waits: bool = False
 
     @property
     def name(self) -> str:
@@ -105,102 +127,20 @@ class PromptAxis:
             if hole.sign in self.shown:
                 yield hole, hole.values[place % len(hole.values)]
 
+    def note(self, moment: Moment, rank: int) -> None:
+        """Note in *moment* that this axis has combination *rank*."""
+        for hole, value in self.values(rank):
+            moment.values[ord(hole.sign)] = value
+            moment.labels.append(hole.label(value))
+            moment.choices[hole.name] = hole.chosen(value)
+
     def drawn(self, moment: Moment, start: int) -> int:
         """Return the combination that a source which does not multiply takes now."""
         if self.mode == "rotate":
-            return (start + moment.turn) % self.size
+            counted = moment.met if self.waits else None
+            turn = moment.turn if counted is None else counted(self.number)
+            return (start + turn) % self.size
         return Dice(moment.seed, "source", self.number, moment.turn).below(self.size)
-
-
-def _note(moment: Moment, axis: PromptAxis, rank: int) -> None:
-    for hole, value in axis.values(rank):
-        moment.values[ord(hole.sign)] = value
-        moment.labels.append(hole.label(value))
-        moment.choices[hole.name] = value
-
-
-class Filled(Product, Node):
-    """The end of the rules: a template whose holes are filled with what was chosen.
-
-    Args:
-        body: The template.
-        more: Characters that the holes may add.
-    """
-
-    def __init__(self, body: Node, more: int = 0) -> None:
-        super().__init__((body,))
-        self._body = body
-        self.most_characters, self.steps = body.most_characters + more, 1 + body.steps
-        self.moving = body.moving
-
-    def text(self, rank: int, turn: int, moment: Moment) -> str:
-        """Return the text with its holes filled."""
-        return self._body.text(rank, turn, moment).translate(moment.values)
-
-    def choices(self) -> Iterator[tuple[str, Node]]:
-        """Yield the choices of the template."""
-        return self._body.choices()
-
-
-class Loop(Product, Node):
-    """An axis around the rest."""
-
-    def __init__(self, axis: PromptAxis, body: Node) -> None:
-        super().__init__((Line(axis.size), body))
-        self._axis, self._body = axis, body
-        self.most_characters, self.steps = body.most_characters, 1 + body.steps
-        self.moving = body.moving
-
-    def text(self, rank: int, turn: int, moment: Moment) -> str:
-        """Fill the holes of the axis and go on inside."""
-        value, within = divmod(rank, self._body.size)
-        _note(moment, self._axis, value)
-        return self._body.text(within, turn, moment)
-
-    def choices(self) -> Iterator[tuple[str, Node]]:
-        """Yield the choices inside."""
-        return self._body.choices()
-
-
-class Beside(Product, Node):
-    """A source that does not multiply, around the rest."""
-
-    def __init__(self, axis: PromptAxis, body: Node, start: int) -> None:
-        super().__init__((body,))
-        self._axis, self._body, self._start = axis, body, start
-        self.most_characters, self.steps = body.most_characters, 1 + body.steps
-        self.moving = body.moving
-
-    def text(self, rank: int, turn: int, moment: Moment) -> str:
-        """Fill the holes with what the source takes now and go on inside."""
-        _note(moment, self._axis, self._axis.drawn(moment, self._start))
-        return self._body.text(rank, turn, moment)
-
-    def choices(self) -> Iterator[tuple[str, Node]]:
-        """Yield the choices inside."""
-        return self._body.choices()
-
-
-class Branches(Union, Node):
-    """An axis whose values lead to different rests."""
-
-    def __init__(self, axis: PromptAxis, ranks: Sequence[int], bodies: Sequence[Node]) -> None:
-        super().__init__(bodies, nested=False)
-        self._axis, self._ranks, self._bodies = axis, ranks, bodies
-        self.most_characters = max(body.most_characters for body in bodies)
-        self.steps = 1 + max(body.steps for body in bodies)
-        self.moving = any(body.moving for body in bodies)
-
-    def text(self, rank: int, turn: int, moment: Moment) -> str:
-        """Note the value that leads to this branch and go on in it."""
-        place, within = self.locate(rank)
-        _note(moment, self._axis, self._ranks[place])
-        return self._bodies[place].text(within, turn, moment)
-
-    def choices(self) -> Iterator[tuple[str, Node]]:
-        """Yield the choices of every branch."""
-        for body in self._bodies:
-            yield from body.choices()
 
 
 def hole_sign(number: int) -> str:
@@ -210,12 +150,12 @@ def hole_sign(number: int) -> str:
     return chr(_FIRST_HOLE + number)
 
 
-def distinct_values(texts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the name and its values without repeats; both must be free of private signs."""
-    for text in texts:
+def held_values(name: str, values: Sequence[str], *, repeats: bool) -> tuple[str, ...]:
+    """Return *values*, each once unless *repeats*; they and *name* hold no private sign."""
+    for text in (name, *values):
         if RESERVED.search(text):
             raise PlanError(f"the characters U+100000 to U+10FFFF are reserved, got {text!r}")
-    return texts[0], tuple(dict.fromkeys(texts[1:]))
+    return tuple(values if repeats else dict.fromkeys(values))
 
 
 def refuse_touching(
@@ -274,23 +214,50 @@ def refuse_forming(
     what: str,
     spend: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Split the first hole of which a value may form *pattern*, alone or with its neighbours."""
+    """Split the outermost hole of which a value may form *pattern*, alone or beside others."""
     pieces = HOLE.split(text)
-    looked_at = set()
+    if len(pieces) == 1:
+        return
+    holes = pieces[1::2]
+    before = _neighbours(pieces, values, _tail)
+    after = _neighbours(pieces[::-1], values, lambda text: text[:1])[::-1]
+    # The outermost first: splitting one inside of it would be done again in each of its branches.
+    cases = dict.fromkeys(zip(holes, before, after, strict=True))
+    for hole, left, right in sorted(cases, key=itemgetter(0)):
+        each = sum(1 + len(value) // 50 for value in values(hole))
+        spend(each * len(left) * len(right))
+        for value, one, other in product(values(hole), left, right):
+            if pattern.search(one + value + other):
+                raise SplitNeeded(hole, what)
+
+
+def _neighbours(
+    pieces: Sequence[str], values: Callable[[str], tuple[str, ...]], end: Callable[[str], str]
+) -> list[frozenset[str]]:
+    """Return the characters that may stand before each hole, through others that may be empty.
+
+    Args:
+        pieces: Of the text, in order or backwards, every second one a hole.
+        values: Of a hole.
+        end: Returns what of a text a hole after it meets.
+    """
+    found: list[frozenset[str]] = []
+    edges: dict[str, frozenset[str]] = {}
+    carried = frozenset({""})
     for place in range(1, len(pieces), 2):
-        before, after = pieces[place - 1][-1:], pieces[place + 1][:1]
-        left_hole = not before and place > 1
-        right_hole = not after and place < len(pieces) - 2
-        case = (pieces[place], before, after, left_hole, right_hole)
-        if case in looked_at:
-            continue
-        looked_at.add(case)
-        spend(sum(1 + len(value) // 50 for value in values(pieces[place])))
-        for value in values(pieces[place]):
-            forms = pattern.search(before + value + after)
-            joins = (left_hole and value[:1] in _EDGES) or (right_hole and value[-1:] in _EDGES)
-            if forms or joins:
-                raise SplitNeeded(pieces[place], what)
+        hole, beside = pieces[place], pieces[place - 1]
+        here = frozenset({end(beside)}) if beside else carried
+        found.append(here)
+        if not pieces[place + 1] and place + 2 < len(pieces):
+            if hole not in edges:
+                ends = map(end, values(hole))
+                edges[hole] = frozenset(text if text in _EDGES else "" for text in ends)
+            carried = edges[hole] | (here if "" in values(hole) else frozenset())
+    return found
+
+
+def _tail(text: str) -> str:
+    return text[-2:] if text.endswith(_ESCAPED_COLON) else text[-1:]
 
 
 def shown_prefix(slots: Sequence[tuple[bool, int]], limit: int) -> int:

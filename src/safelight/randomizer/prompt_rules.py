@@ -7,7 +7,9 @@ inside or across a hole, a slot or template syntax that a value may form), the h
 axis becomes one branch per value, in the same place of the loop order, and everything else
 stays symbolic. More than 10,000 branches are refused.
 
-The work goes base prompt, rules, tokens, slots, template; loops nest in that order, first listed
+All texts of a prompt (the prompts and negative prompts of every stage) go through together, joined
+by a private character that nothing matches across, so a source has one value in all of them. The
+work goes base prompt, rules, tokens, slots, templates; loops nest in that order, first listed
 outermost. Replacement is plain text, case-sensitive, every occurrence.
 """
 
@@ -15,64 +17,52 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
+from types import MappingProxyType
 
-from safelight.config import PromptMatrix, RandomizerConfig
-from safelight.errors import PlanError, TemplateError
+from safelight.config import RandomizerConfig
+from safelight.errors import PlanError
+from safelight.knobs import loose_name
+from safelight.randomizer.holed_templates import HoledTemplates
 from safelight.randomizer.plan import Axis
-from safelight.randomizer.plan_bounds import (
-    LONGEST_SEARCH,
-    MOST_SOURCES,
-    PlanWork,
-    refuse_long,
-)
+from safelight.randomizer.plan_bounds import PlanWork, refuse_long
 from safelight.randomizer.prompt_holes import (
     HOLE,
     RESERVED,
-    Beside,
-    Branches,
-    Filled,
+    SEPARATOR,
     Hole,
-    Loop,
     PromptAxis,
     SplitNeeded,
-    distinct_values,
-    hole_sign,
     refuse_forming,
     refuse_touching,
     shown_prefix,
 )
-from safelight.randomizer.template_signs import (
-    NAME_SPAN,
-    has_syntax,
-    is_json,
-)
+from safelight.randomizer.prompt_parts import PartAxis, divided, part_axes
+from safelight.randomizer.prompt_sources import PromptSources, SweptText, acts_on
+from safelight.randomizer.rule_spaces import Beside, Branches, Ending, Loop, Piece, RuledSpace
 from safelight.randomizer.templates import Templates
-from safelight.randomizer.text_spaces import Literal, Moment, Node
+from safelight.randomizer.text_spaces import Moment
+from safelight.separating_bars import without_escapes
 
-__all__ = ["PromptRules"]
+__all__ = ["SLOT", "PromptRules"]
 
-_SLOT = re.compile(r"\[\[([^\[\]]+)\]\]")
+SLOT = re.compile(rf"\[\[([^\[\]{SEPARATOR}]+)\]\]")
+"""Where a slot stands."""
+
 _BRACKETS = re.compile(r"\[\[|\]\]")
-_FORMS_SYNTAX = re.compile(r"[{#$%]|__|\\[\\{}|:_@~!]")
-_IN_JSON = re.compile(r'"|\{\s*\}')
-_BEGINS_JSON = re.compile(rf'\{{(?:\s|{HOLE.pattern})*(?:["}}]|\Z)|\[')
-_BRACKET = re.compile(r"[\[\]{}]")
-_BLANKS = " \t\r\n"
-_SPOILS_JSON = re.compile(r'["\\\x00-\x1f]')
-_LINE_END = re.compile(r"\n")
-_UNPAIRED = re.compile(r"\A[^<]*>|<[^>]*\Z")
 _MOST_STATES = 10_000
 
-_Step = Callable[[str], Node]
+_Step = Callable[[str], RuledSpace]
 
 
 class PromptRules:
-    """Turns a prompt as written into the space of prompts that the rules make of it.
+    """Turns the texts of a prompt as written into the space of what the rules make of them.
 
     Attributes:
+        sources: What acts on them.
+        slots_apply_to: ``stage.knob`` of the texts that slots are filled in; empty for all.
         warnings: What the user should know about the rules as they met the prompts.
     """
 
@@ -82,174 +72,287 @@ class PromptRules:
         seed: int,
         templates: Templates | None,
         work: PlanWork | None = None,
+        *,
+        order: Sequence[str] = (),
+        swept: Mapping[str, SweptText] = MappingProxyType({}),
     ) -> None:
-        self._config, self._seed, self._templates = config, seed, templates
-        self._work = work or PlanWork()
-        self._turn = 0
-        self._where = self._written = ""
-        self._states = 0
-        self.warnings: list[str] = []
-        self._refuse_many()
-        self._rules = self._listed_rules()
-        self._slots = self._listed_slots(config.matrix, len(self._rules))
-        self._holes = {hole.sign: hole for _, axis in self._rules for hole in axis.holes}
-        self._holes |= {hole.sign: hole for hole in self._slots.values()}
-        self._longest = {
-            sign: max(map(len, hole.values), default=0) for sign, hole in self._holes.items()
-        }
-        self._met: set[str] = set()
-        self._axes: dict[str, PromptAxis] = {}
-
-    def _refuse_many(self) -> None:
-        rules, tokens, slots = (
-            self._config.prompt_sr.rules, self._config.wildcards.tokens, self._config.matrix.slots
-        )  # fmt: skip
-        count = len(rules) + len(tokens) + len(slots)
-        if count > MOST_SOURCES:
-            raise PlanError(
-                f"at most {MOST_SOURCES:,} rules, tokens and slots can be tried, got {count:,}"
-            )
-        for text in (*(rule.search for rule in rules), *(token.token for token in tokens)):
-            if len(text) > LONGEST_SEARCH:
-                raise PlanError(
-                    f"a rule or token may look for {LONGEST_SEARCH:,} characters, got"
-                    f" {len(text):,}: {text[:40]!r}…"
-                )
-
-    def _listed_rules(self) -> list[tuple[str, PromptAxis]]:
-        """Return (search text, axis) of every rule and token, in the order of work."""
-        sources = self._config.prompt_sr, self._config.wildcards
-        listed = [
-            (rule.search, "->", rule.replacements, sources[0].mode)
-            for rule in sources[0].rules
-            if sources[0].enabled
-        ]
-        listed += [
-            (token.token, "", token.values, sources[1].mode)
-            for token in sources[1].tokens
-            if sources[1].enabled
-        ]
-        rules = []
-        for number, (search, arrow, values, mode) in enumerate(listed):
-            hole = Hole(hole_sign(number), search + arrow, distinct_values((search, *values))[1])
-            axis = PromptAxis((hole,), len(hole.values), mode, number, frozenset(hole.sign))
-            rules.append((search, axis))
-        return rules
-
-    def _listed_slots(self, matrix: PromptMatrix, first: int) -> dict[str, Hole]:
-        slots: dict[str, Hole] = {}
-        if matrix.enabled:
-            for number, slot in enumerate(matrix.slots, first):
-                values = distinct_values((slot.name, *slot.values))[1]
-                hole = Hole(hole_sign(number), slot.name, values)
-                first_hole = slots.setdefault(_plain(slot.name), hole)
-                if first_hole is not hole:
-                    self._warn(
-                        f"randomizer.matrix.slots: the slot {slot.name!r} was ignored, because "
-                        f"{first_hole.name!r} has the same name (case, blanks, - and _ do not "
-                        "count); rename it, or put the values of both into one"
-                    )
-        return slots
-
-    def based(self, prompt: str) -> str:
-        """Return *prompt* with the matrix's base prompt put in its place, after or before it."""
-        matrix = self._config.matrix
-        base = matrix.base_prompt
-        if not (matrix.enabled and base):
-            return prompt
-        if matrix.prompt_mode == "replace":
-            return base
-        if base.lower() in prompt.lower():
-            return prompt
-        return f"{prompt}, {base}" if matrix.prompt_mode == "append" else f"{base}, {prompt}"
-
-    def space(self, prompt: str, turn: int, where: str) -> Node:
-        """Return the space of prompts that the rules make of *prompt*.
+        """Start with no prompts.
 
         Args:
-            prompt: The prompt as written.
-            turn: Its number in the pack, from 0, which ``sequential`` sources follow.
-            where: ``stage.prompt``, for messages.
+            config: The sources.
+            seed: The plan's seed.
+            templates: Reads templates; None where no text is one.
+            work: Counts what is done.
+            order: ``stage.knob`` of all texts, in the order in which their choices nest; a base
+                prompt belongs to the first.
+            swept: Those that are swept -> the texts that stand there.
+
+        Raises:
+            PlanError: There are too many sources.
+        """
+        self._config, self._seed, self._order = config, seed, order
+        self._first = order[0] if order else ""
+        self._work = work or PlanWork()
+        self._turn = self._states = 0
+        self._written: Mapping[str, str] = {}
+        self.sources = PromptSources(config, swept)
+        self.slots_apply_to = config.matrix.applies_to
+        self.warnings: list[str] = list(self.sources.warnings)
+        self._swept = {axis.holes[0].sign: where for where, axis in self.sources.swept.items()}
+        self._holes = {hole.sign: hole for hole in self.sources.holes}
+        self._holes |= {axis.holes[0].sign: axis.holes[0] for axis in self.sources.swept.values()}
+        chosen = config.templates if isinstance(config.templates, tuple) else ()
+        self._templates = HoledTemplates(templates, chosen, self._holes, self._spend)
+        self._met: set[str] = set()
+        self._axes: dict[str, PromptAxis] = {}
+        self._met_here: set[int] = set()
+        self._met_earlier: Counter[int] = Counter()
+
+    def space(self, texts: Mapping[str, str], turn: int) -> RuledSpace:
+        """Return the space of what the rules make of one prompt of the pack.
+
+        Args:
+            texts: ``stage.knob`` -> text as written, which swept ones take the place of.
+            turn: Its number in the pack, from 0; the prompts are asked for in their order, because
+                ``sequential`` sources move on where they are met.
 
         Raises:
             PlanError: The rules act on each other in more than 10,000 ways, or make a prompt too
                 long.
             TemplateError: A template cannot be read.
         """
-        if RESERVED.search(prompt):
-            raise PlanError(f"{where}: the characters U+100000 to U+10FFFF must not be in a prompt")
-        self._turn, self._where, self._states = turn, where, 0
-        self._written = prompt
+        for where, text in texts.items():
+            if RESERVED.search(text):
+                raise PlanError(
+                    f"{where}: the characters U+100000 to U+10FFFF must not be in a prompt"
+                )
+        self._turn, self._states, self._written = turn, 0, self._begun(texts)
+        self._met_earlier.update(self._met_here)
+        self._met_here.clear()
+        if not (self._holes or self.listed):
+            return self._ending(self._written.items())
+        joined = SEPARATOR.join(self._based(text, where) for where, text in self._written.items())
         try:
-            return self._ruled(self.based(prompt), 0)
+            return self._looped(list(self.sources.swept.values()), joined, self._parted)
         except RecursionError as error:
             raise PlanError(
-                f"{where}: too many rules, tokens and slots are in one prompt; use fewer"
+                f"{self._name}: too many rules, tokens and slots are in one prompt; use fewer"
             ) from error
+
+    def _based(self, text: str, where: str) -> str:
+        if where != self._first:
+            return text
+        based = self.sources.based(text, where)
+        if based == text and self.based and self._config.matrix.prompt_mode != "replace":
+            self._warn(f"{where}: has the base prompt already, which is not put there again")
+        return based
+
+    def _begun(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Return the texts of a prompt in their order, each swept one a hole."""
+        swept = {where: sign for sign, where in self._swept.items()}
+        based = {self._first: ""} if self.based else {}
+        begun = {**based, **texts, **swept}
+        return {where: begun[where] for where in self._order if where in begun}
+
+    @property
+    def based(self) -> bool:
+        """Whether there is a base prompt."""
+        return self.sources.based("", self._first) != ""
 
     @property
     def listed(self) -> bool:
-        """Whether there is any rule, token, slot or base prompt."""
-        return bool(self._rules or self._slots or self.based(""))
+        """Whether there is any rule, token, slot, base prompt or prompt matrix."""
+        sources = self.sources
+        return bool(sources.rules or sources.slots or sources.part_signs or self.based)
 
     def shown_axes(self) -> Iterator[Axis]:
         """Yield the axes that were met and multiply."""
         for name, axis in self._axes.items():
             if axis.mode == "fanout":
-                values = axis.holes[0].values if len(axis.holes) == 1 else None
-                yield Axis(name=name, size=axis.size, values=values and values[: axis.size])
+                hole = axis.holes[0] if len(axis.holes) == 1 else None
+                values = None if hole is None else tuple(map(hole.chosen, hole.values[: axis.size]))
+                yield Axis(name=name, size=axis.size, values=values)
+
+    def moving_axes(self) -> Iterator[PromptAxis]:
+        """Yield those that were met, have several values and do not multiply."""
+        return (axis for axis in self._axes.values() if axis.mode != "fanout" and axis.size > 1)
+
+    def acts_in(self, text: str, where: str) -> bool:
+        """Return whether *text* would be changed, if it stood in a prompt's place."""
+        sources, matrix = self.sources, self._config.matrix
+        return (
+            self._templates.acts_in(text, where)
+            or any(
+                rule.search in text and acts_on(rule.applies_to, where) for rule in sources.rules
+            )
+            or (
+                acts_on(matrix.applies_to, where)
+                and any(loose_name(name) in sources.slots for name in SLOT.findall(text))
+            )
+        )
 
     def check(self) -> None:
         """Add a warning for every rule, token and slot that was in no prompt."""
-        holes = [hole for _, axis in self._rules for hole in axis.holes]
-        for hole in (*holes, *self._slots.values()):
+        slots = self.sources.slots.values()
+        for hole in self.sources.holes:
             if hole.sign not in self._met:
                 name = hole.name.removesuffix("->")
-                kind = "slot [[" + name + "]]" if hole in self._slots.values() else repr(name)
+                kind = "slot [[" + name + "]]" if hole in slots else repr(name)
                 self.warnings.append(f"{kind} is in no prompt and changes nothing")
+        if self.sources.part_signs and not self._met.intersection(self.sources.part_signs):
+            self.warnings.append("randomizer.prompt_matrix: no prompt has parts, separated by '|'")
+
+    # -- what one variant has -----------------------------------------------------------
+
+    def reads(self, where: str) -> bool:
+        """Return whether the text *where* is a template."""
+        return self._templates.reads(where)
+
+    def based_texts(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Return *texts* in their order, with the base prompt in the first."""
+        begun = {**({self._first: ""} if self.based else {}), **texts}
+        return {
+            where: self.sources.based(begun[where], where) if where == self._first else begun[where]
+            for where in self._order
+            if where in begun
+        }
+
+    def with_parts(self, texts: Mapping[str, str], values: Mapping[int, str]) -> dict[str, str]:
+        """Return *texts* with those of their parts that a variant has.
+
+        Args:
+            texts: ``stage.knob`` -> text, with the base prompt.
+            values: Hole -> what this variant puts in.
+        """
+        self._written = texts
+        pieces = self._in_parts(SEPARATOR.join(texts.values()))[1]
+        joined = SEPARATOR.join(pieces).translate(values)
+        return dict(zip(texts, joined.split(SEPARATOR), strict=True))
+
+    # -- the texts together -------------------------------------------------------------
+
+    def _reached(self, text: str, applies_to: Sequence[str]) -> str:
+        """Return those of the texts that a source acts on."""
+        if not applies_to:
+            return text
+        return SEPARATOR.join(piece for where, piece in self._pieces(text) if where in applies_to)
+
+    def _changed(self, text: str, applies_to: Sequence[str], change: Callable[[str], str]) -> str:
+        """Return the texts with those changed that a source acts on."""
+        if not applies_to:
+            return change(text)
+        return SEPARATOR.join(
+            change(piece) if where in applies_to else piece for where, piece in self._pieces(text)
+        )
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, str]]:
+        """Yield ``stage.knob`` and text; nothing where there is no text at all."""
+        return zip(self._written, text.split(SEPARATOR), strict=False)
+
+    @property
+    def _name(self) -> str:
+        """The first text of the prompt, for messages about all of them."""
+        return next(iter(self._written), self._first)
+
+    def _where(self, text: str, signs: frozenset[str]) -> str:
+        """Return the first text in which one of *signs* is."""
+        found = (where for where, piece in self._pieces(text) if signs & set(piece))
+        return next(found, self._name)
 
     # -- the steps ----------------------------------------------------------------------
 
-    def _ruled(self, text: str, place: int) -> Node:
-        """Apply the rules from *place* on, then the matrix and the template."""
-        for number in range(place, len(self._rules)):
-            search, axis = self._rules[number]
-            self._spend(1 + len(text) // 100)
-            refuse_touching(search, text, self._values, self._spend)
-            if search in text:
-                holed = text.replace(search, axis.holes[0].sign)
-                return self._placed(axis, holed, partial(self._ruled, place=number + 1))
+    def _parted(self, text: str) -> RuledSpace:
+        """Divide positive prompts into their parts, then apply the rules."""
+        if not self.sources.part_signs:
+            return self._ruled(text, 0)
+        axes, pieces = self._in_parts(text)
+        return self._looped(axes, SEPARATOR.join(pieces), partial(self._ruled, place=0))
+
+    def _in_parts(self, text: str) -> tuple[list[PartAxis], list[str]]:
+        """Return an axis for each part, and the texts with a hole where each part may be."""
+        signs, matrix = self.sources.part_signs, self._config.prompt_matrix
+        found = {where: self._divided(where, piece) for where, piece in self._pieces(text)}
+        parts = list(dict.fromkeys(part for _, listed in found.values() for part in listed))
+        where = next((where for where, (_, listed) in found.items() if listed), self._name)
+        axes = part_axes(parts, signs, matrix, len(self.sources.swept), where)
+        self._holes.update((axis.holes[0].sign, axis.holes[0]) for axis in axes)
+        sign_of = {part: axis.holes[0].sign for part, axis in zip(parts, axes[::-1], strict=True)}
+        pieces = []
+        for base, listed in found.values():
+            holes = "".join(sign_of[part] for part in listed)
+            pieces.append(holes + base if matrix.place == "start" else base + holes)
+        return axes, pieces
+
+    def _divided(self, where: str, piece: str) -> tuple[str, list[str]]:
+        """Return the base and the parts of a text."""
+        if not where.endswith(".prompt"):
+            return piece, []
+        if piece in self._swept:
+            if any("|" in value for value in self._values(piece)):
+                raise SplitNeeded(piece, "the parts of a prompt")
+            return piece, []
+        base, parts = divided(piece)
+        if "" in parts:
+            self._warn(f"{where}: nothing stands beside a '|', which adds no part")
+        if not self._templates.reads(where):
+            base, parts = without_escapes(base), list(map(without_escapes, parts))
+        return base, [part for part in parts if part]
+
+    def _ruled(self, text: str, place: int) -> RuledSpace:
+        """Apply the rules from *place* on, then the matrix and the templates."""
+        rules, holed = self.sources.rules, HOLE.search(text) is not None
+        for number in range(place, len(rules)):
+            rule = rules[number]
+            seen = self._reached(text, rule.applies_to)
+            self._spend(1 + len(seen) // 100)
+            if holed:
+                refuse_touching(rule.search, seen, self._values, self._spend)
+            if rule.search in seen:
+                replaced = partial(_replaced, search=rule.search, sign=rule.axis.holes[0].sign)
+                with_hole = self._changed(text, rule.applies_to, replaced)
+                return self._placed(rule.axis, with_hole, partial(self._ruled, place=number + 1))
         return self._slotted(text)
 
-    def _slotted(self, text: str) -> Node:
-        if not self._slots:
+    def _slotted(self, text: str) -> RuledSpace:
+        slots, applies_to = self.sources.slots, self._config.matrix.applies_to
+        if not slots:
             return self._ended(text)
-        self._spend(len(self._slots) + len(text) // 20)
-        refuse_forming(_BRACKETS, text, self._values, "[[slot]]", self._spend)
+        seen = self._reached(text, applies_to)
+        self._spend(len(slots) + len(seen) // 20)
+        refuse_forming(_BRACKETS, seen, self._values, "[[slot]]", self._spend)
         spelled: dict[str, str] = {}
-        for match in _SLOT.finditer(text):
+        for match in SLOT.finditer(seen):
             if hole := HOLE.search(match[1]):
                 raise SplitNeeded(hole[0], f"the slot {match[0]!r}")
-            spelled.setdefault(_plain(match[1]), match[1])
-        shown = {name: self._slots[name] for name in self._slots if name in spelled}
-        for name in spelled:
-            if name not in shown:
-                self._warn(f"{self._where}: slot [[{spelled[name]}]] has no values, left in place")
-        text = _SLOT.sub(
-            lambda m: shown[_plain(m[1])].sign if _plain(m[1]) in shown else m[0], text
+            spelled.setdefault(loose_name(match[1]), match[1])
+        shown = {name: slots[name] for name in slots if name in spelled}
+        self._tell_unknown_slots(seen, shown)
+        text = self._changed(
+            text,
+            applies_to,
+            lambda seen: SLOT.sub(
+                lambda m: shown[name].sign if (name := loose_name(m[1])) in shown else m[0], seen
+            ),
         )
         named = {
             name: Hole(hole.sign, f"[{spelled.get(name, hole.name)}]", hole.values)
-            for name, hole in self._slots.items()
+            for name, hole in slots.items()
         }
-        return self._looped(self._matrix_axes(named, set(shown)), text)
+        return self._looped(self._matrix_axes(named, set(shown)), text, self._ended)
+
+    def _tell_unknown_slots(self, seen: str, shown: Mapping[str, Hole]) -> None:
+        reached = [w for w in self._written if acts_on(self._config.matrix.applies_to, w)]
+        for where, piece in zip(reached, seen.split(SEPARATOR), strict=False):
+            for name in dict.fromkeys(SLOT.findall(piece)):
+                if loose_name(name) not in shown:
+                    self._warn(f"{where}: slot [[{name}]] has no values, left in place")
 
     def _matrix_axes(self, named: dict[str, Hole], shown: set[str]) -> list[PromptAxis]:
         """Return one axis per slot shown, or one for all where the slots go together."""
         matrix, holes = self._config.matrix, tuple(named.values())
         total = prod(len(hole.values) for hole in holes)
         cut = 0 < matrix.limit < total
-        number = len(self._rules)
+        number = len(self.sources.rules)
         if matrix.mode == "fanout" and not cut:
             return [
                 PromptAxis((hole,), len(hole.values), "fanout", number, frozenset(hole.sign))
@@ -269,18 +372,22 @@ class PromptRules:
             holes = tuple(hole for hole in holes if hole.sign in signs)
         return [PromptAxis(holes, size, matrix.mode, number, signs)]
 
-    def _looped(self, axes: Sequence[PromptAxis], text: str) -> Node:
+    def _looped(self, axes: Sequence[PromptAxis], text: str, rest: _Step) -> RuledSpace:
+        """Put *axes* around what *rest* makes of *text*, the first one outermost."""
         if not axes:
-            return self._ended(text)
-        return self._placed(axes[0], text, lambda new: self._looped(axes[1:], new))
+            return rest(text)
+        return self._placed(axes[0], text, lambda new: self._looped(axes[1:], new, rest))
 
-    def _placed(self, axis: PromptAxis, text: str, rest: _Step) -> Node:
+    def _placed(self, axis: PromptAxis, text: str, rest: _Step) -> RuledSpace:
         """Put *axis* around what *rest* makes of *text*, split where the rest needs it."""
         self._spend(10)
         self._met |= axis.shown
         self._axes.setdefault(axis.name, axis)
+        if axis.waits:
+            self._met_here.add(axis.number)
         if axis.mode == "sequential":
-            rank = (self._config.start + self._turn) % axis.size
+            turn = self._met_earlier[axis.number] if axis.waits else self._turn
+            rank = (self._config.start + turn) % axis.size
             return self._branches(axis, [rank], text, rest)
         try:
             body = rest(text)
@@ -290,110 +397,72 @@ class PromptRules:
             if axis.mode == "fanout":
                 return self._branches(axis, range(axis.size), text, rest)
             self._warn(
-                f"{self._where}: the value of {axis.name.removesuffix('->')} decides about "
-                f"{split.reason}, so it is chosen once per prompt"
+                f"{self._where(text, axis.shown)}: the value of {axis.name.removesuffix('->')}"
+                f" decides about {split.reason}, so it is chosen once per prompt"
             )
-            rank = axis.drawn(Moment(self._seed, self._turn), self._config.start)
+            moment = Moment(self._seed, self._turn, met=self._met_earlier.__getitem__)
+            rank = axis.drawn(moment, self._config.start)
             return self._branches(axis, [rank], text, rest)
         if axis.mode == "fanout":
             return Loop(axis, body)
         return Beside(axis, body, self._config.start)
 
-    def _branches(self, axis: PromptAxis, ranks: Sequence[int], text: str, rest: _Step) -> Node:
+    def _branches(
+        self, axis: PromptAxis, ranks: Sequence[int], text: str, rest: _Step
+    ) -> RuledSpace:
         if len(ranks) > _MOST_STATES:
             raise _too_many(axis.name)
         bodies = []
         for rank in ranks:
             values = {ord(hole.sign): value for hole, value in axis.values(rank)}
-            added = sum(text.count(chr(sign)) * (len(v) - 1) for sign, v in values.items())
-            refuse_long(len(text) + added, self._named(axis.name))
-            self._spend((len(text) + added) // 20)
-            bodies.append(rest(text.translate(values)))
+            for where, piece in self._pieces(text):
+                added = sum(piece.count(chr(sign)) * (len(v) - 1) for sign, v in values.items())
+                if added > 0 and not axis.shown & self._swept.keys():
+                    refuse_long(len(piece) + added, self._named(where, axis.name))
+            filled = text.translate(values)
+            self._spend(len(filled) // 20)
+            bodies.append(rest(filled))
         return Branches(axis, ranks, bodies)
 
     # -- the end ------------------------------------------------------------------------
 
-    def _ended(self, text: str) -> Node:
-        """Return the template of *text*; its holes must be in plain text outside all braces."""
+    def _ended(self, text: str) -> RuledSpace:
+        """Return the templates of the texts; holes must be in plain text outside all braces."""
         self._states += 1
         if self._states > _MOST_STATES:
-            raise _too_many(self._where)
-        self._spend(len(text))  # all of these texts are held
-        more = self._added(text)
-        if self._templates is None:
-            return self._filled(Literal(text), more)
-        refuse_forming(_FORMS_SYNTAX, text, self._values, "template syntax", self._spend)
-        if has_syntax(text) and more:
-            if not self._stays_json(text, more):
-                self._refuse_inside(text)
-            if "__" in text:
-                self._refuse_within_names(text)
-            if "#" in text:
-                refuse_forming(_LINE_END, text, self._values, "a comment", self._spend)
-        return self._filled(self._templates.read(text, self._where), more)
+            raise _too_many(self._name)
+        return self._ending(self._pieces(text))
 
-    def _stays_json(self, text: str, signs: Collection[str]) -> bool:
-        """Return whether *text* is JSON whatever its holes are filled with, which may decide it."""
-        if not self._may_be_json(text, signs):
-            return False
-        for sign in signs:
-            if not is_json(text) or any(map(_SPOILS_JSON.search, self._values(sign))):
-                raise SplitNeeded(sign, "whether the prompt is JSON")
-        return True
+    def _ending(self, pieces: Iterable[tuple[str, str]]) -> Ending:
+        return Ending([self._piece(where, self._written[where], text) for where, text in pieces])
 
-    def _may_be_json(self, text: str, signs: Collection[str]) -> bool:
-        """Return whether *text* might be JSON, once its holes are filled with something."""
-        values = "".join("".join(self._values(sign)) for sign in signs)
-        if not _IN_JSON.search(text) and '"' not in values:
-            return False
-        within = text.strip(_BLANKS + "".join(signs))
-        first, last = text.strip(_BLANKS)[:1], text.strip(_BLANKS)[-1:]
-        opens = first in signs and any(_BRACKET.search(value) for value in self._values(first))
-        closes = last in signs and any(_BRACKET.search(value) for value in self._values(last))
-        return (opens or _BEGINS_JSON.match(within) is not None) and (closes or within[-1:] in "]}")
+    def _piece(self, where: str, written: str, text: str) -> Piece:
+        if text == written:
+            text = written  # the one that is held already
+        if where == self._first or text != written:
+            self._spend(len(text))  # all of these texts are held
+        more = self._templates.added(text)
+        piece = Piece(
+            where, self._templates.read(text, where, more), sum(more.values()), bool(more)
+        )  # fmt: skip
+        most = piece.node.most_characters + piece.more
+        put_in = {sign: n for sign, n in more.items() if sign not in self._swept}
+        if put_in or most > self._longest_written(written):
+            name = where
+            if put_in and max(put_in.values()) > piece.node.most_characters:
+                name = self._named(where, self._holes[max(put_in, key=lambda s: put_in[s])].name)
+            refuse_long(most, name)
+        return piece
 
-    def _refuse_within_names(self, text: str) -> None:
-        """Split a hole that decides whether ``__`` is in the name of a ``<...>``."""
-        for span in NAME_SPAN.finditer(text):
-            if "__" in span[0] and (hole := HOLE.search(span[0])):
-                raise SplitNeeded(hole[0], "a name in <...>")
-        refuse_forming(_UNPAIRED, text, self._values, "a name in <...>", self._spend)
+    def _longest_written(self, written: str) -> int:
+        return self._holes[written].longest if written in self._swept else len(written)
 
-    def _added(self, text: str) -> dict[str, int]:
-        """Return how many characters each hole of *text* may add to it, by its sign."""
-        counts = Counter(HOLE.findall(text))
-        return {sign: count * (self._longest[sign] - 1) for sign, count in counts.items()}
-
-    def _filled(self, body: Node, more: dict[str, int]) -> Node:
-        filled = Filled(body, sum(more.values()))
-        name = self._where
-        if more and max(more.values()) > body.most_characters:
-            name = self._named(self._holes[max(more, key=lambda sign: more[sign])].name)
-        if more or filled.most_characters > len(self._written):
-            refuse_long(filled.most_characters, name)
-        return filled
-
-    def _named(self, source: str) -> str:
-        """Return what a message calls a rule, token or slot as it meets this prompt."""
-        return f"{self._where}: {source.removesuffix('->')[:80]!r}"
+    def _named(self, where: str, source: str) -> str:
+        """Return what a message calls a rule, token or slot as it meets the text *where*."""
+        return f"{where}: {source.removesuffix('->')[:80]!r}"
 
     def _spend(self, amount: int) -> None:
-        self._work.spend(amount, f"{self._where}: rules, tokens and slots")
-
-    def _refuse_inside(self, text: str) -> None:
-        """Split the first hole that the parser sees elsewhere than in plain text."""
-        holes = HOLE.findall(text)
-        if self._templates is None:
-            return
-        try:
-            command = self._templates.parse(text, self._where)
-        except TemplateError as error:
-            raise SplitNeeded(holes[-1], "template syntax") from error
-        tokens = getattr(command, "tokens", [command])
-        plain = "".join(getattr(token, "literal", "") for token in tokens)
-        for hole in dict.fromkeys(holes):
-            if plain.count(hole) != text.count(hole):
-                raise SplitNeeded(hole, "template syntax")
+        self._work.spend(amount, f"{self._name}: rules, tokens and slots")
 
     def _values(self, sign: str) -> tuple[str, ...]:
         return self._holes[sign].values
@@ -403,8 +472,8 @@ class PromptRules:
             self.warnings.append(message)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
+def _replaced(text: str, search: str, sign: str) -> str:
+    return text.replace(search, sign)
 
 
 def _too_many(name: str) -> PlanError:

@@ -235,7 +235,7 @@ def _parts(name: str, values: Sequence[Any], *, with_stage: bool = False) -> dic
         texts = _without_folders(texts)
     short = told_apart(texts.values())
     if not knob:
-        nothing = "(nothing)" if "{" in name else f"no {name.strip('->[]_ ')}"
+        nothing = "(nothing)" if "{" in name else f"no {name.strip('->[]_| ')}"
         before = "negative " if ".negative_prompt" in name else ""
         return {key: f"{before}{short[text] or nothing}" for key, text in texts.items()}
     word = knob.removeprefix(EXTRA).removeprefix(LORA)

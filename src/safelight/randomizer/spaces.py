@@ -14,7 +14,16 @@ from math import perm, prod
 
 from safelight.randomizer.draws import Dice
 
-__all__ = ["Line", "Merged", "Product", "Selection", "Space", "Union", "without_repeats"]
+__all__ = [
+    "Line",
+    "Merged",
+    "Product",
+    "Selection",
+    "Space",
+    "Succession",
+    "Union",
+    "without_repeats",
+]
 
 
 _ATTEMPTS = 10_000
@@ -64,6 +73,8 @@ class Product(Space):
 
     def split(self, rank: int) -> list[int]:
         """Return the rank within each part."""
+        if len(self.parts) == 1:
+            return [rank]
         ranks = []
         for part in reversed(self.parts):
             rank, within = divmod(rank, part.size)
@@ -150,6 +161,26 @@ class Union(Space):
         """Step to the next option, and within it as *nested* says."""
         later, place = divmod(turn, len(self.options))
         return self._start(place) + self.options[place].step(later if self._nested else turn)
+
+
+class Succession(Union):
+    """One of *options*, the next one when that before it has had all of its turns.
+
+    Args:
+        options: What there is to choose from, in order.
+    """
+
+    def __init__(self, options: Sequence[Space]) -> None:
+        super().__init__(options, nested=False)
+        self._turns = list(accumulate(option.longest for option in self.options))
+        self.longest = self._turns[-1]
+
+    def step(self, turn: int) -> int:
+        """Step on in the option whose turn it is."""
+        turn %= self.longest
+        place = bisect_right(self._turns, turn)
+        begun = self._turns[place - 1] if place else 0
+        return self._start(place) + self.options[place].step(turn - begun)
 
 
 class Selection(Space):

@@ -5,28 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
+from safelight.errors import shortened
 from safelight.knobs import KNOBS, KnobKind
 from safelight.lora_tags import LORA, lora_of
 from safelight.randomizer.draws import Dice
 from safelight.value_ranges import distinct, values_of
 
-__all__ = ["DRAWN_SEEDS", "LazyValues", "decided_seed", "read_sweeps", "short_name"]
+__all__ = [
+    "DRAWN_SEEDS",
+    "MOST_COMPARED",
+    "SETTINGS",
+    "SUB_SWEEPS",
+    "LazyValues",
+    "decided_seed",
+    "read_sweeps",
+    "short_name",
+    "short_text",
+]
+
+SETTINGS, SUB_SWEEPS = "settings", "sub_sweeps"
+"""What these sources, which vary several knobs at once, are called among the swept knobs."""
 
 DRAWN_SEEDS = 2**32
 """Drawn seeds lie below this, AUTOMATIC1111's limit."""
 
-_MOST_COMPARED = 100_000
+MOST_COMPARED = 100_000
+"""Values of a sweep up to which they are compared with each other."""
+
+_LONGEST_TEXT = 40
+"""Characters of a text that a label shows, the sign of a cut included."""
 
 
 def read_sweeps(
-    specs: Mapping[str, Any], seed: int, warnings: list[str]
+    specs: Mapping[str, Any], seed: int, warnings: list[str] | None
 ) -> dict[str, Sequence[Any]]:
     """Return ``stage.knob`` -> values, in the order of the file.
 
     Args:
         specs: ``stage.knob`` -> list or range text, as checked.
         seed: The plan's seed.
-        warnings: Where to say that repeated values were left out.
+        warnings: Where to say that repeated values were left out; None keeps them.
     """
     sweeps: dict[str, Sequence[Any]] = {}
     for key, spec in specs.items():
@@ -44,8 +62,13 @@ def short_name(key: str) -> str:
     return key if key.startswith(LORA) else key.partition(".")[2]
 
 
-def _without_repeats(key: str, values: Sequence[Any], warnings: list[str]) -> Sequence[Any]:
-    if not 1 < len(values) <= _MOST_COMPARED:
+def short_text(text: str) -> str:
+    """Return *text* as a label shows it."""
+    return shortened(text, _LONGEST_TEXT)
+
+
+def _without_repeats(key: str, values: Sequence[Any], warnings: list[str] | None) -> Sequence[Any]:
+    if warnings is None or not 1 < len(values) <= MOST_COMPARED:
         return values
     kept = distinct(values)
     if len(kept) == len(values):

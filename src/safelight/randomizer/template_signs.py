@@ -23,7 +23,10 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Literal
 
+from safelight.errors import shortened
+
 __all__ = [
+    "BLANKS",
     "NAME_SPAN",
     "Note",
     "SignsRead",
@@ -37,6 +40,9 @@ __all__ = [
     "template_sign_in_json",
     "unshielded",
 ]
+
+BLANKS = " \t\r\n"
+"""What the syntax takes for blank."""
 
 _SYNTAX = re.compile(r"[{#]|__|\$[{$]|%\{|\\(?:[}|$]|::)")
 _FIRST_SHIELD = 0x10FF80
@@ -67,7 +73,6 @@ _NOT_SAMPLING = re.compile(r"(\s*)\\([@~!])")
 _WILDCARD = re.compile(r"__[^_{}|]+(?:_[^_{}|]+)*__")
 _MEANT_IN_JSON = re.compile(r"__[\w*-]+(?:[/_][\w*-]+)*__|\{[^{}\"]*\|[^{}\"]*\}|\$\{|%\{")
 _LONGEST_EXCERPT = 40
-_BLANKS = " \t\r\n"
 _HOLES = re.compile(f"[{chr(0x100000)}-{chr(0x10FF00)}]")
 
 NoteKind = Literal["comment", "no choice", "editing", "separator", "name"]
@@ -90,10 +95,7 @@ class Note:
     @property
     def shown(self) -> str:
         """The text, short, for a sentence."""
-        text = _HOLES.sub("…", self.text)
-        if len(text) > _LONGEST_EXCERPT:
-            text = f"{text[: _LONGEST_EXCERPT - 1]}…"
-        return repr(text)
+        return repr(shortened(_HOLES.sub("…", self.text), _LONGEST_EXCERPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +322,7 @@ class _Reader:
     def _end_before_comment(self) -> None:
         """Leave out the blanks after a sign, as the library does where a comment follows."""
         last = self._pieces[-1]
-        if not last.strip(_BLANKS):
+        if not last.strip(BLANKS):
             before = "".join(self._pieces[-2:-1])
             if not before or before.endswith(("}", "__")):
                 self._length -= len(self._pieces.pop())

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from safelight.errors import TemplateError
-from safelight.randomizer.template_signs import SignsRead, is_shielded, read_signs
+from safelight.randomizer.template_signs import BLANKS, SignsRead, is_shielded, read_signs
 
 if TYPE_CHECKING:
     from dynamicprompts.commands import Command
@@ -27,7 +27,6 @@ _WEIGHT = re.compile(rf"[ \t\r\n]*({_REAL})::")
 _WILDCARD = r"(?<!_)__[A-Za-z0-9]+(?:[-_/][A-Za-z0-9]+)*__(?!_)"
 _ANY_SIGN = re.compile(r"[{|}$%~!@#]|__|//|/\*")
 _SIGNS = re.compile(rf"([{{|}}]|{_WILDCARD})")
-_BLANKS = " \t\r\n"
 _WILDCARD_MARK = "__"
 
 
@@ -170,5 +169,5 @@ class _PlainTemplate:
         """Return an option's weight, 1 without one, and take it and leading blanks off its text."""
         piece = self._pieces[self._place]
         match = _WEIGHT.match(piece)
-        self._pieces[self._place] = piece[match.end() :] if match else piece.lstrip(_BLANKS)
+        self._pieces[self._place] = piece[match.end() :] if match else piece.lstrip(BLANKS)
         return float(match[1]) if match else 1.0

@@ -13,9 +13,8 @@ The order of variants is the library's combinatorial order. What is chosen on pu
   A value of a wildcard file is listed once, whatever its weight.
 * ``!`` changes nothing. ``~`` draws and ``@`` steps along with every variant, and neither
   multiplies; in random mode ``~`` is a choice like any other, in sequential mode ``@`` is.
-* ``${x=...}`` is expanded anew wherever ``${x}`` stands. ``${x=!...}`` is expanded once per
-  variant: to its first value in the modes that count (fanout, rotate), drawn in random mode,
-  stepping in sequential mode. It never multiplies.
+* ``${x=...}`` is expanded anew wherever ``${x}`` stands. ``${x=!...}`` is chosen once per variant,
+  and multiplies like any other choice, around whatever uses ``${x}``.
 * ``%{... ... $$ ...}`` multiplies, the wrapper outermost, in every mode.
 
 Which characters are signs, comments or text, :mod:`~safelight.randomizer.template_signs` decides.
@@ -25,22 +24,23 @@ What it notices on the way, and what a template changes without a choice, is tol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from safelight.errors import TemplateError
 from safelight.knobs import did_you_mean
-from safelight.randomizer.plan_bounds import (
-    LONGEST_PROMPT,
-    LONGEST_SEARCH,
-    MOST_PARTS,
-    MOST_PICKED,
-    MOST_PICKING,
-    MOST_SIGNS,
-    PlanWork,
-    refuse_long,
+from safelight.randomizer.bound_texts import (
+    Reference,
+    TextNeeded,
+    Unrolled,
+    bind,
+    every_text,
+    text_needed,
 )
+from safelight.randomizer.plan_bounds import LONGEST_SEARCH, MOST_SIGNS, PlanWork
+from safelight.randomizer.template_bounds import picking_steps, refuse_large
 from safelight.randomizer.template_signs import (
     Note,
     has_syntax,
@@ -59,13 +59,14 @@ from safelight.randomizer.text_spaces import (
     Literal,
     Moment,
     Moving,
+    Named,
     Node,
     Picks,
+    Repeating,
     Slot,
     Wrapped,
-    every_text,
     steps_to_compare,
-    without_equal_texts,
+    without_repeated,
 )
 from safelight.randomizer.wildcard_files import WildcardFiles
 
@@ -91,6 +92,7 @@ class _Scope:
         prefix: Names of the wildcards around this place.
         method: How a choice without a prefix is sampled here.
         variables: What ``${name}`` stands for.
+        beside: Variables that are set beside the one whose value is chosen here.
         reading: Variables being expanded, to notice one that needs itself.
         wildcards: Wildcards being expanded, likewise.
         numbers: Number of each choice of this text, by identity.
@@ -100,6 +102,7 @@ class _Scope:
     method: str
     prefix: str = ""
     variables: Mapping[str, Any] = field(default_factory=dict)
+    beside: frozenset[str] = frozenset()
     reading: tuple[str, ...] = ()
     wildcards: tuple[tuple[str, str], ...] = ()
     numbers: dict[int, int] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class Templates:
         self._literals: dict[str, Literal] = {}
         self._moving = 0
         self._work = work or PlanWork()
+        self._named = False
         self._told = TemplateWarnings()
         self._signs = 0
 
@@ -167,6 +171,13 @@ class Templates:
         except RecursionError as error:
             raise TemplateError(f"{where}: the template is nested too deeply") from error
         return node
+
+    def naming(self) -> Templates:
+        """Return what reads the same, into texts that can tell of every variable in them."""
+        templates = copy(self)
+        templates._told, templates._work = TemplateWarnings(), PlanWork()
+        templates._named = True
+        return templates
 
     def check(self) -> None:
         """Raise TemplateError when any template read so far needs an unknown wildcard."""
@@ -218,23 +229,8 @@ class Templates:
     def _node(self, command: Command, scope: _Scope) -> Node:
         self._work.spend(_NODE, scope.where)
         node = self._made(command, scope)
-        self._refuse_large(node, scope)
+        refuse_large(node, scope.where)
         return node
-
-    def _refuse_large(self, node: Node, scope: _Scope) -> None:
-        """Refuse what could never be in a prompt, before anybody asks for its text."""
-        if node.most_characters <= LONGEST_PROMPT and node.steps <= MOST_PARTS:
-            return
-        choices = sorted(node.choices(), key=lambda choice: choice[1].most_characters)
-        largest = choices[-1] if choices else None
-        name = scope.where
-        if largest is not None and 2 * largest[1].most_characters > node.most_characters:
-            name = f"{scope.where}: {largest[0].removeprefix(scope.where)}"
-        refuse_long(node.most_characters, name, TemplateError)
-        raise TemplateError(
-            f"{name} may be made of {node.steps:,} parts; {MOST_PARTS:,} are allowed; use its"
-            " variables less often"
-        )
 
     def _made(self, command: Command, scope: _Scope) -> Node:
         from dynamicprompts import commands as library
@@ -247,7 +243,9 @@ class Templates:
         if isinstance(command, library.WildcardCommand):
             return self._sampled(command, scope, lambda inner: self._wildcard(command, inner))
         if isinstance(command, VariableAccessCommand):
-            return self._variable(command.name, command.default, scope)
+            node = self._variable(command.name, command.default, scope)
+            alone = not self._named or isinstance(node, Reference)
+            return node if alone else Named(scope.slot(f"${{{command.name}}}"), node)
         if isinstance(command, library.WrapCommand):
             return Wrapped([self._node(each, scope) for each in (command.wrapper, command.inner)])
         tokens = command.tokens if isinstance(command, library.SequenceCommand) else [command]
@@ -262,43 +260,79 @@ class Templates:
     def _sequence(self, tokens: Sequence[Command], scope: _Scope) -> Node:
         from dynamicprompts.commands.variable_commands import VariableAssignmentCommand
 
-        assigned = {}
+        assigned: dict[str, Any] = {}
+        chosen: dict[str, Reference] = {}
+        setting = [token for token in tokens if isinstance(token, VariableAssignmentCommand)]
+        beside = frozenset(token.name for token in setting)
+        parts = []
         for token in tokens:
-            if isinstance(token, VariableAssignmentCommand):
-                assigned[token.name] = self._assigned(token, scope)
+            if not isinstance(token, VariableAssignmentCommand):
+                parts.append(token)
+                continue
+            value = assigned[token.name] = self._assigned(token, scope, beside)
+            chosen.pop(token.name, None)
+            if isinstance(value, Reference) and value is not scope.variables.get(token.name):
+                chosen[token.name] = value
         if assigned:
             self._work.spend(len(assigned) + len(scope.variables), scope.where)
-        inner = replace(scope, variables={**scope.variables, **assigned}) if assigned else scope
-        parts = [
-            self._node(token, inner)
-            for token in tokens
-            if not isinstance(token, VariableAssignmentCommand)
-        ]
-        return parts[0] if len(parts) == 1 else Joined(parts) if parts else Literal("")
+            scope = replace(scope, variables={**scope.variables, **assigned})
+        return self._with_chosen(parts, scope, chosen)
 
-    def _assigned(self, command: Any, scope: _Scope) -> Any:
+    def _with_chosen(
+        self, tokens: Sequence[Command], scope: _Scope, chosen: Mapping[str, Reference]
+    ) -> Node:
+        """Return what *tokens* say, with the values of variables that are chosen once around it."""
+        try:
+            parts = [self._node(token, scope) for token in tokens]
+        except TextNeeded as needed:
+            if needed.reference not in chosen.values():
+                raise
+            return self._unrolled(needed.reference, tokens, scope, chosen)
+        node = parts[0] if len(parts) == 1 else Joined(parts) if parts else Literal("")
+        for reference in reversed(tuple(chosen.values())):
+            node = bind(reference, node, lambda made: self._merged(made, scope))
+        return node
+
+    def _unrolled(
+        self,
+        reference: Reference,
+        tokens: Sequence[Command],
+        scope: _Scope,
+        chosen: Mapping[str, Reference],
+    ) -> Node:
+        """Return what *tokens* say for each value of a variable that names a wildcard."""
+        value, name = reference.value, reference.slot.name
+        if value.size > _MOST_PATHS:
+            raise TemplateError(
+                f"{scope.where}: {name} is part of a wildcard's name and has {value.size:,} values;"
+                f" {_MOST_PATHS:,} are allowed; let ~ draw one of them"
+            )
+        left = {key: each for key, each in chosen.items() if each is not reference}
+        (known,) = chosen.keys() - left.keys()
+        bodies = []
+        for rank in range(value.size):
+            text = self._literal(value.text(rank, 0, Moment(0, 0)))
+            variables = {**scope.variables, known: text}
+            bodies.append(self._with_chosen(tokens, replace(scope, variables=variables), left))
+        return Unrolled(reference, bodies)
+
+    def _assigned(self, command: Any, scope: _Scope, beside: frozenset[str]) -> Any:
         if not command.overwrite and command.name in scope.variables:
             return scope.variables[command.name]
         if not command.immediate:
             return command.value
-        node = self._node(command.value, scope)
-        if node.size == 1 and not node.moving:
+        node = self._node(command.value, replace(scope, beside=scope.beside | beside))
+        if node.size == 1 and node.settled and next(node.choices(), None) is None:
             return node
-        how = "first" if self._method == "combinatorial" else self._method
-        if how == "first":
-            self._told.add(
-                f"{scope.where} {scope.prefix}",
-                "first",
-                f"{scope.where}: ${{{command.name}=!...}} has the first of its {node.size:,} values"
-                " in every combination; use [[slots]] for each value in several places, or set"
-                ' randomizer.mode = "random" to draw one',
-            )
-        fixed = Moving(node, how, self._key(scope), once=True)
-        fixed.moving = how != "first" or node.moving
-        return fixed
+        return Reference(scope.slot(f"${{{command.name}}}"), node)
 
     def _variable(self, name: str, default: Command | None, scope: _Scope) -> Node:
         value = scope.variables.get(name, default)
+        if name in scope.beside and name not in scope.variables:
+            raise TemplateError(
+                f"{scope.where}: ${{{name}}} cannot be in a value that is chosen once (=!) and set"
+                " beside it; leave out that ! or write the text in its place"
+            )
         if value is None:
             near = did_you_mean(name, scope.variables)
             raise TemplateError(
@@ -348,7 +382,7 @@ class Templates:
             key: object = place
             if isinstance(node, Literal):
                 key = node.literal
-            elif not (several or node.moving):
+            elif node.settled and not several:
                 key = (self._spelled(written, scope),)
             merged.setdefault(key, [node, 0.0])[1] += weight
         nodes = [node for node, _ in merged.values()]
@@ -361,38 +395,20 @@ class Templates:
         if low == high == 1:
             known = len(nodes) == 1 and not slot.name.endswith("__")
             return nodes[0] if known else self._merged(Choice(slot, nodes, weights), scope)
-        self._refuse_picking(slot, nodes, high)
+        self._work.spend(picking_steps(slot, nodes, high), slot.where)
         picks = Picks(slot, nodes, weights, (low, high), separator_text(separator))
         return self._merged(picks, scope)
 
-    def _merged(self, node: Choice | Picks, scope: _Scope) -> Node:
-        self._refuse_large(node, scope)
+    def _merged(self, node: Repeating, scope: _Scope) -> Node:
+        refuse_large(node, scope.where)
         self._work.spend(steps_to_compare(node), scope.where)
-        return without_equal_texts(node)
+        return without_repeated(node)
 
     def _spelled(self, written: object, scope: _Scope) -> str:
         """Return what tells an option from others that come to the same texts."""
         spelled = written if isinstance(written, str) else repr(written)
         self._work.spend(len(spelled) // 20, scope.where)
         return spelled
-
-    def _refuse_picking(self, slot: Slot, nodes: Sequence[Node], high: int) -> None:
-        """Refuse to count the ways to take very many options at once."""
-        picking = len(nodes) * high
-        if len({node.size for node in nodes}) > 1:
-            picking = max(picking, picking * high // 2)
-        name = f"{slot.where}: {slot.name}"
-        if high > MOST_PICKED:
-            raise TemplateError(
-                f"{name} takes {high:,} options at once; {MOST_PICKED} are allowed, as in"
-                f" {{1-{MOST_PICKED}$$...}}"
-            )
-        if picking > MOST_PICKING:
-            raise TemplateError(
-                f"{name} takes {high:,} of {len(nodes):,} options at once, which are too many to be"
-                " counted; take fewer, or of fewer"
-            )
-        self._work.spend(picking, slot.where)
 
     # -- wildcards ----------------------------------------------------------------------
 
@@ -410,6 +426,8 @@ class Templates:
         def find(name: str) -> Node:
             return self._values(name, inner, bounds, separator)
 
+        if needed := text_needed(node):
+            raise TextNeeded(needed)
         if node.moving:
             values_of = {name: find(name) for name in islice(every_text(node), _MOST_PATHS)}
             how = "random" if scope.method == "combinatorial" else scope.method

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
+from safelight.knobs import PROMPT_KNOBS
 from safelight.randomizer_config import RandomizerConfig
 
-__all__ = ["shorter_sweeps", "without_effect"]
+__all__ = ["literal_texts", "shorter_sweeps", "without_effect", "without_text"]
 
 _DEFAULTS = RandomizerConfig()
 _MOVING = ("sequential", "rotate")
@@ -48,6 +49,57 @@ def shorter_sweeps(sizes: Mapping[str, int]) -> Iterator[str]:
             f"sweeps of unequal length step together: {listed} values, and the shorter ones begin"
             " again; what belongs together is safer in randomizer.settings"
         )
+
+
+def literal_texts(options: RandomizerConfig, acts_in: Callable[[str, str], bool]) -> Iterator[str]:
+    """Yield a warning where prompts of settings or sub-sweeps look as if they were worked on.
+
+    Args:
+        options: What has them.
+        acts_in: Whether a text would be changed in place of the prompt ``stage.knob``.
+    """
+    for source in ("settings", "sub_sweeps"):
+        found = [
+            (place, key)
+            for place, table in enumerate(getattr(options, source))
+            for key, value in table.items()
+            if key.partition(".")[2] in PROMPT_KNOBS
+            and any(acts_in(text, key) for text in ([value] if isinstance(value, str) else value))
+        ]
+        if found:
+            place, key = found[0]
+            more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
+            yield (
+                f"randomizer.{source}[{place}]: {key}{more} is taken as it is, although it holds a"
+                " template, or what a rule, token or slot looks for; sweep the prompt to have that"
+                " worked on"
+            )
+
+
+def without_text(options: RandomizerConfig, texts: Container[str]) -> Iterator[str]:
+    """Yield a warning for each prompt that a source is to act on and that has no text of its own.
+
+    Args:
+        options: The sources.
+        texts: ``stage.knob`` of all that is stated, swept or of a file.
+    """
+    rules, tokens, matrix = options.prompt_sr, options.wildcards, options.matrix
+    named = {"templates": options.templates if isinstance(options.templates, tuple) else ()}
+    for key, source, listed in (
+        ("prompt_sr", rules, rules.rules),
+        ("wildcards", tokens, tokens.tokens),
+        ("matrix", matrix, matrix.slots),
+    ):
+        named[f"{key}.applies_to"] = source.applies_to if source.enabled and listed else ()
+    for key, names in named.items():
+        for name in names:
+            if name not in texts:
+                taken = name.replace("img2img", "txt2img", 1)
+                yield f"randomizer.{key}: {name} has no text of its own" + (
+                    f" and takes that of {taken} as it is drawn; name that, or state {name}"
+                    if taken in texts
+                    else ", so nothing acts there; state it, or leave it out"
+                )
 
 
 def _uses_start(options: RandomizerConfig) -> bool:

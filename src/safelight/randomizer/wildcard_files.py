@@ -126,6 +126,18 @@ class WildcardFiles:
             self._values[name] = values
         return self._values[name]
 
+    def files_of(self, name: str, text: str) -> tuple[Path, ...]:
+        """Return the files that the value *text* of wildcard *name* may be from.
+
+        They are those that have it as it is; where none has, because it is a template, all that
+        the name stands for.
+        """
+        matches = self._matches(name)
+        having = []
+        if len(matches) > 1:
+            having = [m for m in matches if any(v.text == text for v in self._read(m).values)]
+        return tuple(dict.fromkeys(self._sources[match].path for match in having or matches))
+
     def _left_out_of(self, matches: Sequence[str]) -> str:
         """Return what was left out of files that have nothing else, to be appended."""
         said = [warning for warning in self.warnings for match in matches if match in warning]

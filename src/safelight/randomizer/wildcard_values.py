@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.errors import SafelightError
+from safelight.errors import SafelightError, shortened
 
 __all__ = [
     "Unreadable",
     "ValuesRead",
     "WildcardValue",
+    "begins_comment",
     "decoded",
     "read_lines",
     "read_structured",
@@ -70,6 +71,11 @@ def decoded(content: bytes, path: Path) -> str:
         ) from error
 
 
+def begins_comment(line: str) -> bool:
+    """Return whether *line* begins as comments do: ``#`` and a blank, ``##`` or ``#!``."""
+    return line.startswith("#") and line[1:2].strip() in ("", "#", "!")
+
+
 def read_lines(text: str, path: Path) -> ValuesRead:
     """Return the values of a text file."""
     values, unlikely = [], []
@@ -77,7 +83,7 @@ def read_lines(text: str, path: Path) -> ValuesRead:
     for number, line in enumerate(lines, 1):
         value = line.lstrip(_BOM).strip()
         if value.startswith("#"):
-            if value[1:2].strip() not in ("", "#", "!"):
+            if not begins_comment(value):
                 unlikely.append((number, value))
         elif value:
             weighted = _weighted(value)
@@ -186,5 +192,4 @@ def _weighted(text: str) -> WildcardValue:
 
 
 def _shown(item: object) -> str:
-    text = item if isinstance(item, str) else str(item)
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…")
+    return repr(shortened(item if isinstance(item, str) else str(item), _LONGEST_SHOWN))

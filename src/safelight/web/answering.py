@@ -17,12 +17,14 @@ from queue import SimpleQueue
 import msgspec
 
 from safelight.application.effects_answer import effects_answer
+from safelight.archive.contents import contents_of
 from safelight.archive.pack_check import lacks_memory
 from safelight.errors import SafelightError, sentence_of
 from safelight.learning.ratings.rating_store import HighestAfter
 from safelight.web.held_archive import HeldArchive
 from safelight.web.questions import (
     Answer,
+    ContentsQuestion,
     EffectsQuestion,
     NextQuestion,
     NextSets,
@@ -61,6 +63,8 @@ def _answer(archive: HeldArchive, question: Question) -> Answer:
             archive, archive.models_rated(), condition=question.q, model=question.model,
             ignored=question.ignored,
         )  # fmt: skip
+    if isinstance(question, ContentsQuestion):
+        return contents_of(archive, question.q)
     return _next_sets(archive, question)
 
 

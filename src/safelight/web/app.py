@@ -33,10 +33,28 @@ from safelight.errors import (
     StorageError,
     sentence_of,
 )
-from safelight.web import browse, compare, learn, live, look, places, rating, runs, sign_in
+from safelight.web import (
+    browse,
+    compare,
+    completing,
+    contents,
+    doors,
+    dropped,
+    hand_over,
+    importing,
+    learn,
+    live,
+    look,
+    places,
+    rating,
+    runs,
+    selection,
+    sign_in,
+    trash,
+)
 from safelight.web.admission import Admission
 from safelight.web.description import description
-from safelight.web.guard import LARGEST_BODY, LOOPBACK, Guard, role_of
+from safelight.web.guard import LOOPBACK, Guard, most_of, role_of
 from safelight.web.roles import GuestRoute, guarded, without_places
 from safelight.web.sessions import Role
 from safelight.web.table import HERE, LightTable, NotThere, json_answer
@@ -48,7 +66,10 @@ _log = logging.getLogger(__name__)
 _THIS_MACHINE = ("127.0.0.1", "::1")
 _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect, RecursionError)
 _ErrorHandler = Callable[[Request, Exception], Response]
-_PARTS = (browse, look, compare, rating, runs, learn, live, places)
+_PARTS = (
+    browse, completing, look, compare, runs, contents, learn, live, places, trash, hand_over, doors,
+    importing, dropped,
+)  # fmt: skip
 
 
 def create_app(
@@ -59,6 +80,7 @@ def create_app(
     hosts: Sequence[str] = LOOPBACK,
     allow: Sequence[Path] = (),
     settings: Path | None = None,
+    home: Path | None = None,
 ) -> Starlette:
     """Return the light table over *archive*.
 
@@ -71,6 +93,7 @@ def create_app(
         allow: Folders below which configs from the page may name files, beside the archive's
             pictures.
         settings: The folder of the owner's lists of engines and of folders; None is no such list.
+        home: The owner's, where folders of pictures are looked for.
 
     Raises:
         ValueError: Every name is let through, and everybody is.
@@ -82,7 +105,10 @@ def create_app(
         archive=folder, allow=tuple(allow), engines=EngineList(settings),
         folders=AllowedFolders(settings),
     )  # fmt: skip
-    table = LightTable.of(folder, controller, signs_in=admission is not None, configs=configs)
+    table = LightTable.of(
+        folder, controller, signs_in=admission is not None, configs=configs, home=home
+    )
+    allowance = rating.guests_allowance()
     strangers, known = sign_in.routes(table, admission)
 
     @asynccontextmanager
@@ -92,6 +118,7 @@ def create_app(
         threading.Thread(target=table.ratings.catch_up, daemon=True).start()
         yield
         table.ratings.close()
+        await to_thread.run_sync(table.imports.close)
         await to_thread.run_sync(table.answers.close)
         await to_thread.run_sync(table.archive.close)
         if admission is not None:
@@ -101,7 +128,13 @@ def create_app(
         routes=[
             *strangers,
             *guarded(
-                [*known, *(route for part in _PARTS for route in part.routes(table))], table.turns
+                [
+                    *known,
+                    *rating.routes(table, allowance),
+                    *selection.routes(table, allowance),
+                    *(route for part in _PARTS for route in part.routes(table)),
+                ],
+                table.turns,
             ),
             GuestRoute("/api/openapi.json", lambda request: json_answer(description())),
             Mount("/static", StaticFiles(directory=HERE / "static")),
@@ -172,7 +205,7 @@ def _error_handler(table: LightTable) -> _ErrorHandler:
         elif isinstance(error, RecursionError):
             message = "what was sent nests too deep"
         elif isinstance(error, ClientDisconnect):  # who did go hears nothing of it
-            message = f"a request may carry {LARGEST_BODY:,} bytes at most"
+            message = f"a request may carry {most_of(request.scope):,} bytes at most"
         elif status >= 500:
             message = sentence_of(error)
             _log.warning("%s: %s", request.url.path, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -13,30 +14,48 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.application.saved_searches import (
+    SavedSearch,
+    keep_searches,
+    saved_searches,
+)
+from safelight.archive.archive import columns_of_view
 from safelight.archive.paging import cursor, cursor_values
-from safelight.archive_layout import searches_file
-from safelight.durable_file import make_folder, read_regular_file, replace_file
-from safelight.errors import FilterError, SafelightError, StorageError
+from safelight.errors import FilterError, SafelightError
+from safelight.filter_parts import FilterParts
+from safelight.filter_tokens import quoted
+from safelight.filters import SCORED
 from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity
 from safelight.pipeline.journal import VariantEntry
-from safelight.web.facets import quoted
+from safelight.web.facets import FacetValue
 from safelight.web.pictures import is_digest
 from safelight.web.roles import GuestRoute, has_place, is_owner, may_ask
-from safelight.web.table import LONGEST_FILTER, LightTable, body_of, json_answer, short_filter
+from safelight.web.table import (
+    LONGEST_FILTER,
+    LightTable,
+    body_of,
+    json_answer,
+    short_filter,
+    without_discarded,
+)
 
-__all__ = ["ROW_COLUMNS", "SavedSearch", "picture_row", "picture_rows", "routes"]
+__all__ = ["ROW_COLUMNS", "picture_row", "picture_rows", "routes"]
 
 ROW_COLUMNS = (
     "sha256", "pixel_sha256", "run_id", "place", "path", "timestamp", "name", "status", "stage",
     "width", "height", "seed", "prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
     "mismatches", "stars", "favourite", "rejected", "tags", "notes",
+    "album",
 )  # fmt: skip
 """What the grid knows of a picture; its path stays here."""
 
 _OF_ONE_PICTURE = ("run_id", "place")
 PAGE = 120
 _LARGEST_PAGE = 500
+_MOST_VALUES, _MOST_LISTED = 40, 2_000
+"""Values of each facet, and of one whose values are listed."""
+
 _LONGEST_TEXT = 20_000
 """Characters of one text that the grid is given: files may say megabytes, and a page that is too
 large to be taken is not there at all."""
@@ -50,15 +69,6 @@ SORTS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-class SavedSearch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A search that somebody gave a name."""
-
-    name: str
-    q: str = ""
-    sort: str = "-timestamp"
-    group: str = ""
-
-
 class _Searches(msgspec.Struct, forbid_unknown_fields=True):
     searches: list[SavedSearch]
 
@@ -69,7 +79,7 @@ def picture_row(table: LightTable, columns: Sequence[str], row: Sequence[Any]) -
     ``after`` is what a rating of it must be after, for who has read what the page shows.
     """
     values = dict(zip(columns, row, strict=True))
-    values.pop("path", None)
+    values["file_name"] = PurePosixPath(values.pop("path", None) or "").name
     known = [values.get(name) for name in ("sha256", "pixel_sha256")]
     sha256, pixels = (digest if is_digest(digest or "") else None for digest in known)
     if sha256 or pixels:
@@ -92,7 +102,11 @@ def picture_rows(
         FilterError: *q*, *sort* or *after* cannot be read.
     """
     answer = table.archive.query(
-        short_filter(q), columns=ROW_COLUMNS, sort=sort, limit=limit, after=after or None
+        without_discarded(short_filter(q)),
+        columns=ROW_COLUMNS,
+        sort=sort,
+        limit=limit,
+        after=after or None,
     )
     table.pictures.remember((row[0], row[4]) for row in answer.rows)
     rows = [picture_row(table, answer.columns, [_cut(v) for v in row]) for row in answer.rows]
@@ -144,6 +158,14 @@ def _page(
     return rows, following
 
 
+def _by_scores(table: LightTable) -> dict[str, str]:
+    """Return the orders by what scorers say."""
+    return {
+        f"{sign}{SCORED}{name}": f"{most} {name}"
+        for name in table.archive.scorers() for sign, most in (("-", "most"), ("", "least"))
+    }  # fmt: skip
+
+
 def _made_now(run_id: str, entry: VariantEntry, output: ImageOutput) -> dict[str, Any]:
     knobs: dict[str, Any] = {}
     for own in entry.config.values():
@@ -172,20 +194,36 @@ def _wanted(request: Request) -> dict[str, str]:
     }  # fmt: skip
 
 
+def _chips(q: str) -> list[dict[str, str]]:
+    """Return what must all hold of *q*, each with the filter that is left without it."""
+    parts = FilterParts.of(short_filter(q), columns_of_view("images"))
+    return [{"clause": part, "q": parts.without(place)} for place, part in enumerate(parts.parts)]
+
+
+def _told(value: FacetValue, parts: FilterParts) -> dict[str, Any]:
+    """Return a facet's value with the filter with it put in or taken out."""
+    on, q = parts.toggled(value.clause)
+    told = {"value": value.value, "count": value.count, "clause": value.clause, "on": on, "q": q}
+    if value.parts:
+        told["parts"] = [_told(part, parts) for part in value.parts]
+    return told
+
+
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks the grid for."""
-    saved = searches_file(table.archive.path)
+    folder = table.archive.path
 
     def browse(request: Request) -> Response:
         wanted = _wanted(request)
-        fault, rows, after = "", list[dict[str, Any]](), None
+        fault, rows, after, chips = "", list[dict[str, Any]](), None, list[dict[str, str]]()
         try:
+            chips = _chips(wanted["q"])
             rows, after = _page(request, table, wanted, PAGE)
         except SafelightError as error:
             fault = str(error)
         return table.page(
-            request, "browse", wanted=wanted, sorts=SORTS, fault=fault,
-            first={"rows": rows, "after": after, **wanted},
+            request, "browse", wanted=wanted, sorts={**SORTS, **_by_scores(table)}, fault=fault,
+            first={"rows": rows, "after": after, "chips": chips, **wanted},
             status=400 if fault else 200,
         )  # fmt: skip
 
@@ -198,29 +236,33 @@ def routes(table: LightTable) -> list[Route]:
             request.query_params.get("after", ""),
         )  # fmt: skip
         left_out = len(table.archive.left_out())
-        return json_answer({"rows": rows, "after": after, "left_out": left_out})
+        chips = _chips(wanted["q"])
+        return json_answer({"rows": rows, "after": after, "chips": chips, "left_out": left_out})
 
     async def facets(request: Request) -> Response:
-        q = short_filter(request.query_params.get("q", ""))
-        about = may_ask(request, q)
+        asked = request.query_params
+        q = short_filter(asked.get("q", ""))
+        about = without_discarded(may_ask(request, q))
         while table.archive.is_loading:  # without keeping a thread from those who read
             await asyncio.sleep(0.02)
-        total, counted = await table.turns.take_slow(request, lambda: table.archive.facets(about))
+        name, fresh = asked.get("name", ""), "fresh" in asked
+        most = _MOST_LISTED if name else _MOST_VALUES
+        total, counted = await table.turns.take_slow(
+            request, lambda: table.archive.facets(about, most=most, fresh=fresh)
+        )
+        parts = FilterParts.of(q, columns_of_view("images"))
         listed = [
             {
                 "name": facet.name,
                 "values": [
-                    {
-                        "value": v.value,
-                        "count": v.count,
-                        "clause": v.clause,
-                        **_toggled(q, v.clause),
-                    }
-                    for v in facet.values
-                    if is_owner(request) or not has_place(v.clause)
+                    _told(value, parts)
+                    for value in facet.values
+                    if is_owner(request) or not has_place(value.clause)
                 ],
+                "more": len(facet.values) == most,
             }
             for facet in counted
+            if name in ("", facet.name) and (is_owner(request) or facet.name != "folder")
         ]
         return json_answer({"total": total, "facets": listed})
 
@@ -229,7 +271,7 @@ def routes(table: LightTable) -> list[Route]:
         return json_answer({"rows": [_made_now(*picture) for picture in reversed(made)]})
 
     def searches(request: Request) -> Response:
-        told = _saved()
+        told = saved_searches(folder)
         if not is_owner(request):
             told = [search for search in told if not _tells_places(request, search)]
         return json_answer({"searches": told})
@@ -240,18 +282,8 @@ def routes(table: LightTable) -> list[Route]:
             len(search.name) > 200 or len(search.q) > LONGEST_FILTER for search in given.searches
         ):
             raise FilterError("at most 200 searches, with names of 200 characters, can be kept")
-        try:
-            make_folder(table.archive.path)
-            await run_in_threadpool(replace_file, saved, msgspec.json.encode(given.searches))
-        except OSError as error:
-            raise StorageError(f"the searches could not be kept: {error}") from error
-        return json_answer({"searches": _saved()})
-
-    def _saved() -> list[SavedSearch]:
-        try:
-            return msgspec.json.decode(read_regular_file(saved), type=list[SavedSearch])
-        except (OSError, msgspec.MsgspecError, ValueError):
-            return []
+        await run_in_threadpool(keep_searches, folder, given.searches)
+        return json_answer({"searches": saved_searches(folder)})
 
     return [
         GuestRoute("/", browse),
@@ -270,20 +302,3 @@ def _tells_places(request: Request, search: SavedSearch) -> bool:
     except FilterError:
         return True
     return any(has_place(text) for text in (search.name, search.q, search.sort))
-
-
-def _toggled(q: str, clause: str) -> dict[str, Any]:
-    """Return whether *clause* is one of the conditions of *q*, and *q* with it put in or out."""
-    q = q.strip()
-    if q == clause:
-        return {"on": True, "q": ""}
-    if q.endswith(f" and {clause}"):
-        return {"on": True, "q": q[: -len(clause) - 5]}
-    if q.startswith(f"{clause} and "):
-        return {"on": True, "q": q[len(clause) + 5 :]}
-    if f" and {clause} and " in q:
-        return {"on": True, "q": q.replace(f" and {clause} and ", " and ", 1)}
-    if not q:
-        return {"on": False, "q": clause}
-    alone = " or " not in q.lower()
-    return {"on": False, "q": f"{q if alone else f'({q})'} and {clause}"}

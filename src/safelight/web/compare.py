@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +14,7 @@ from safelight.knobs import COMPARED
 from safelight.web.browse import picture_rows
 from safelight.web.look import known_picture
 from safelight.web.roles import GuestRoute, is_owner, may_ask, without_places
-from safelight.web.table import LightTable
+from safelight.web.table import LightTable, without_discarded
 
 __all__ = ["routes"]
 
@@ -57,11 +59,11 @@ def _sheet(
     rest = [axis for axis in varying if axis != x]
     y = wanted["y"] if wanted["y"] in varying and wanted["y"] != x else (rest[0] if rest else "")
     held = []
-    for axis in varying:
-        if axis in (x, y):
-            continue
+    others = [axis for axis in varying if axis not in (x, y)]
+    usual = _usual(pictures, others, wanted)
+    for axis in others:
         choices = [_shown(v) for v in _sorted(values[axis])]
-        chosen = wanted.get(f"only.{axis}", choices[0])  # one thing at a time, unless asked
+        chosen = wanted.get(f"only.{axis}", usual.get(axis, ""))  # one thing at a time
         chosen = chosen if chosen in choices else ""
         if chosen:
             pictures = [p for p in pictures if _shown(p[axis]) == chosen]
@@ -77,6 +79,23 @@ def _sheet(
         "lines": [(line, [cells.get((line, column), []) for column in columns]) for line in lines],
         "count": len(pictures), "cut": answer.after is not None,
     }  # fmt: skip
+
+
+def _usual(
+    pictures: Sequence[Mapping[str, Any]], axes: Sequence[str], wanted: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the values of *axes* that most pictures have together, of those that are *wanted*.
+
+    So a sheet begins with pictures, whatever else varies.
+    """
+    shown = (tuple(_shown(picture[axis]) for axis in axes) for picture in pictures)
+    asked = [wanted.get(f"only.{axis}", "") for axis in axes]
+    fitting = Counter(
+        own
+        for own in shown
+        if all(not want or want == value for want, value in zip(asked, own, strict=True))
+    )
+    return dict(zip(axes, fitting.most_common(1)[0][0], strict=True)) if fitting else {}
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -102,7 +121,7 @@ def routes(table: LightTable) -> list[Route]:
         picture_rows(table, about, sort="-timestamp", limit=1)
         wanted = {"x": asked.get("x", ""), "y": asked.get("y", "")}
         wanted |= {name: value for name, value in asked.items() if name.startswith("only.")}
-        sheet = _sheet(table, about, wanted, with_places=is_owner(request))
+        sheet = _sheet(table, without_discarded(about), wanted, with_places=is_owner(request))
         return table.page(request, "sheet", q=q, **sheet)
 
     return [GuestRoute("/compare", compare), GuestRoute("/sheet", sheet)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from safelight.learning.ratings.rating_event import KINDS, MANY, SAID_OF_MANY
 from safelight.version import __version__
 
 __all__ = ["description"]
@@ -73,6 +74,19 @@ def _order(summary: str, body: dict[str, Any], status: str = "200", method: str 
     }
 
 
+def _handed(summary: str) -> dict[str, Any]:
+    """Return the question that a picture's bytes are sent with."""
+    name = {"name": "name", "in": "query", "schema": _TEXT, "description": "Of its file."}
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    body = {"required": True, "content": content}
+    return {
+        "post": {
+            "summary": summary, "parameters": [name], "requestBody": body,
+            "responses": _responses("200"),
+        }
+    }  # fmt: skip
+
+
 def _responses(status: str) -> dict[str, Any]:
     fault = {"description": "What was wrong, in the field error."}
     return {status: {"description": "Done."}, "default": fault}
@@ -80,6 +94,9 @@ def _responses(status: str) -> dict[str, Any]:
 
 def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required)}
+
+
+_SAYS = {"enum": list(SAID_OF_MANY)}
 
 
 def description() -> dict[str, Any]:
@@ -90,7 +107,7 @@ def description() -> dict[str, Any]:
         ("event_id", "timestamp", "kind"),
         event_id={"type": "string", "pattern": "^[0-9a-f]{32}$"},
         timestamp={"type": "string", "format": "date-time"},
-        kind={"enum": ["stars", "reject", "favourite", "pick", "note", "tags", "undo"]},
+        kind={"enum": [*KINDS, MANY]},
         image=identity,
         value={"type": ["boolean", "integer", "string", "null"]},
         added={"type": "array", "items": _TEXT},
@@ -99,6 +116,11 @@ def description() -> dict[str, Any]:
         won={"type": "array", "items": place},
         undoes=_TEXT,
         rater=_TEXT,
+        says=_SAYS,
+        many={
+            **_object(sha256=_TEXT, pixel_sha256=_TEXT),
+            "description": "Hashes of 32 bytes one behind the other, in base64.",
+        },
         after={**place, "description": "1 + the picture's own, as its row gave it."},
     )
     search = {
@@ -106,14 +128,24 @@ def description() -> dict[str, Any]:
         "additionalProperties": False,
     }
     config = _object(config={"type": "object"}, toml=_TEXT, yes={"type": "integer"})
+    hashes = {"type": "array", "items": _TEXT}
+    pictures: dict[str, Any] = {"q": _TEXT, "sha256s": hashes}
+    which: dict[str, Any] = {"which": _TEXT, "files": {"type": "integer"}}
     limit = ("limit", {"type": "integer", "minimum": 1, "maximum": 500}, "Pictures of a page.")
     after = ("after", _TEXT, "What the page before ended with.")
+    path_of_folder = ("path", _TEXT, "Whole.")
     return {
         "openapi": "3.1.0",
         "info": {"title": "safelight light table", "version": __version__},
         "paths": {
             "/api/pictures": _question("Pictures, page by page.", _Q, _SORT, limit, after),
-            "/api/facets": _question("How many pictures, and how they part.", _Q),
+            "/api/facets": _question(
+                "How many pictures, and how they part.",
+                _Q,
+                ("name", _TEXT, "All values of this facet, and no other."),
+                ("fresh", _TEXT, "Ratings of this moment count."),
+            ),
+            "/api/complete": _question("What may come at the end of a filter.", _Q),
             "/api/being-made": _question("Pictures of runs that go on now."),
             "/api/pictures/{digest}": _question("Everything about one.", _Q, _SORT, path="digest"),
             "/api/pictures/{digest}/metadata": _question("The file's own texts.", path="digest"),
@@ -131,6 +163,35 @@ def description() -> dict[str, Any]:
                 "Say what pictures are worth; on the disk when it is answered.",
                 _object(("events",), events={"type": "array", "items": event}),
             ),
+            "/api/hand-over": _order("How many pictures a .zip would have.", _object(**pictures)),
+            "/api/trash": {
+                **_question("What is in the trash, by date."),
+                **_order(
+                    "Move pictures there; the snapshot is that of the plan.",
+                    _object(("snapshot",), **pictures, snapshot=_TEXT),
+                ),
+            },
+            "/api/trash/plan": _order("What would be moved there.", _object(**pictures)),
+            "/api/trash/restore": _order("Move files back.", _object(**which)),
+            "/api/trash/empty": _order("Delete files for good.", _object(("files",), **which)),
+            "/api/chosen": _question("How many pictures, and a name of just these.", _Q),
+            "/api/ratings/many": _order(
+                "Say one thing of all that a filter finds; 409 when it finds others meanwhile.",
+                _object(
+                    ("event_id", "says", "q", "snapshot"),
+                    event_id=_TEXT,
+                    says=_SAYS,
+                    q=_TEXT,
+                    snapshot=_TEXT,
+                    value={"type": ["boolean", "integer", "string", "null"]},
+                    added={"type": "array", "items": _TEXT},
+                    removed={"type": "array", "items": _TEXT},
+                    rater=_TEXT,
+                )
+                | {"additionalProperties": False},
+            ),
+            "/api/albums": _question("Albums, and how many pictures are in each."),
+            "/api/tags": _question("Tags, the most used first."),
             "/api/searches": {
                 **_question("Saved searches."),
                 **_order(
@@ -156,6 +217,22 @@ def description() -> dict[str, Any]:
                     "Take one out again.", _object(("folder",), folder=_TEXT), method="delete"
                 ),
             },
+            "/api/machine/places": _question("Folders of this machine where pictures usually lie."),
+            "/api/machine/folder": _question("The folders in a folder.", path_of_folder),
+            "/api/machine/count": _question("What an import of it would meet.", path_of_folder),
+            "/api/imports": {
+                **_question("Imports that were begun here, and how they are doing."),
+                **_order(
+                    "Import a folder; asks first whether pictures below it may be read.",
+                    _object(("folder",), folder=_TEXT, yes={"type": "boolean"}, expected=place),
+                    "202",
+                ),
+            },
+            "/api/imports/stop": _order(
+                "Ask an import to read no more.", _object(("number",), number={"type": "integer"})
+            ),
+            "/api/dropped": _handed("What a picture says of itself; nothing of it is kept."),
+            "/api/dropped/keep": _handed("Keep a picture in the archive, and import it."),
             "/api/runs/{run_id}/go-on": {
                 "post": {
                     "summary": "Go on with a run that did not get to its end.",

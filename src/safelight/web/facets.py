@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.filters import SETTING_KEY
-from safelight.archive.pictures_in_memory import DAY, KEY, SIZE
+from safelight.archive.archive import Archive, columns_of_view
+from safelight.archive.columns import DOUBTS
+from safelight.archive.pictures_in_memory import DAY, IN_FOLDER, KEY, SIZE
 from safelight.archive.search import fetched_rows
-from safelight.archive.views import Selection
+from safelight.archive.views import Selection, Views, selection
+from safelight.filter_tokens import quoted
+from safelight.filters import FOLDER, SETTING_KEY, compile_filter
 from safelight.knobs import knob_of_extra
 from safelight.recorded_settings import (
     EXTRA,
@@ -18,6 +21,7 @@ from safelight.recorded_settings import (
     MOST_EXACT,
     changes_no_pixels,
     comparable_name,
+    model_spellings,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ __all__ = [
     "Source",
     "count_facets",
     "exact_number",
-    "quoted",
+    "facets_on_disk",
     "setting_clause",
 ]
 
@@ -45,11 +49,13 @@ class FacetValue:
         value: What it is called; empty where it is missing.
         count: Pictures that have it.
         clause: The condition that chooses it, in the filter language.
+        parts: What else tells its pictures apart: the weights of a LoRA.
     """
 
     value: str
     count: int
     clause: str
+    parts: tuple[FacetValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +83,31 @@ _FACET_SQL = {
     "sampler": "sampler",
     "scheduler": "scheduler",
     "size": "{size}",
+    "steps": "steps",
+    "cfg_scale": "cfg_scale",
     "stage": "stage",
     "backend": "backend",
     "status": "status",
+    "outcome": "outcome",
+    "folder": "{folder}",
 }
-FACET_RATINGS = ("stars", "favourite", "rejected")
+_NUMBERS = ("steps", "cfg_scale")
+_OF_RESULTS = ("date", "size", *_NUMBERS)
+FACET_RATINGS = ("stars", "favourite", "rejected", "tags")
 """What of ratings is counted."""
 
+_GOOD = 4
+"""Stars; so many and more are a value of their own."""
+
+_SAID = {
+    name: f"SELECT one, count(*) FROM (SELECT unnest(string_split({column}, '{between}')) AS one"  # noqa: S608
+    f" FROM {{images}} WHERE {column} IS NOT NULL AND {{where}}) GROUP BY 1"
+    for name, column, between in (("tag", "tags", " "), ("album", "album", "; "))
+}
+_DOUBTS = (
+    f"SELECT {', '.join(f'count({name})' for name in DOUBTS)}"  # noqa: S608
+    " FROM {images} WHERE outcome IS NOT NULL AND {where}"
+)
 _NAMES = tuple(_FACET_SQL)
 _WHOLE = 2 ** len(_NAMES) - 1
 _QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
@@ -103,18 +127,36 @@ class Source:
     Attributes:
         day: SQL for the day of a picture.
         size: SQL for its width and height.
+        folder: SQL for the folder of its file.
         picture: Columns that tell pictures apart.
         key: SQL for that by which a setting is found.
+        tagged: SQL for a picture that has tags or is in an album.
     """
 
     day: str
     size: str
+    folder: str
     picture: str
     key: str
+    tagged: str
 
 
-ON_DISK = Source("timestamp[1:10]", "width || '×' || height", "run_id, place", SETTING_KEY)
-IN_MEMORY = Source(DAY, SIZE, "row_", KEY)
+ON_DISK = Source(
+    "timestamp[1:10]",
+    "width || '×' || height",
+    FOLDER,
+    "run_id, place",
+    SETTING_KEY,
+    "SELECT 1 FROM images WHERE tags IS NOT NULL OR album IS NOT NULL LIMIT 1",
+)
+IN_MEMORY = Source(
+    DAY,
+    SIZE,
+    IN_FOLDER,
+    "row_",
+    KEY,
+    "SELECT 1 FROM rated WHERE tags IS NOT NULL OR album IS NOT NULL LIMIT 1",
+)
 
 _MOST_VALUES = 40
 """A setting with more values among what was found is no facet."""
@@ -137,9 +179,12 @@ _SETTINGS = (
     f" min(CASE WHEN {_EXACT} THEN number END), count(DISTINCT ({{picture}})) FROM settings"
     " WHERE {key} NOT IN (SELECT key FROM many) AND ({picture}) IN (SELECT ({picture}) FROM found)"
     f" GROUP BY 1, 2 QUALIFY starts_with(key, '{LORA}') OR count(*) OVER (PARTITION BY key)"
-    f" <= {_MOST_VALUES} ORDER BY 5 DESC, 1, 2"
+    f" <= {_MOST_VALUES} UNION ALL SELECT {{key}}, NULL, min(name), number,"
+    f" count(DISTINCT ({{picture}})) FROM settings WHERE {_IS_LORA} AND number IS NOT NULL AND"
+    " ({picture}) IN (SELECT ({picture}) FROM found) GROUP BY 1, number ORDER BY 5 DESC, 1, 2, 4"
 )
-"""What has too many values in a sample has so in all, and need not be counted there."""
+"""What has too many values in a sample has so in all, and need not be counted there. Weights of
+LoRAs come without a text."""
 
 
 def count_facets(
@@ -157,35 +202,102 @@ def count_facets(
         ArchiveError: The archive cannot answer.
     """
     which = {"images": asked.source, "where": asked.where}
-    statement = _FACETS.format(day=source.day, size=source.size, **which)
-    rows = fetched_rows(connection, statement, asked.parameters)
-    settings: list[tuple[Any, ...]] = []
-    if fetched_rows(connection, "SELECT 1 FROM settings LIMIT 1", ()):
-        statement = _SETTINGS.format(picture=source.picture, key=source.key, **which)
-        settings = fetched_rows(connection, statement, asked.parameters)
+
+    def rows_of(statement: str) -> list[tuple[Any, ...]]:
+        return fetched_rows(connection, statement, asked.parameters)
+
     total = 0
     values_of: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
-    for group, count, *values in rows:
+    sql = _FACETS.format(day=source.day, size=source.size, folder=source.folder, **which)
+    for group, count, *values in rows_of(sql):
         if group == _WHOLE:
             total = count
             continue
         place = next(p for p in range(len(_NAMES)) if not group >> (len(_NAMES) - 1 - p) & 1)
         name, value = _NAMES[place], values[place]
-        text = "" if value is None else str(value)
-        values_of[name].append(FacetValue(value=text, count=count, clause=_clause(name, value)))
+        values_of[name].append(
+            FacetValue(value=_shown(value), count=count, clause=_clause(name, value))
+        )
+    values_of["model"] = _one_each(values_of["model"])
+    values_of["rating"] += _good(values_of["rating"])
+    if any(read.value for read in values_of["outcome"]):
+        ((*doubted,),) = rows_of(_DOUBTS.format(**which))
+        values_of["outcome"] += [
+            FacetValue(value=name, count=count, clause=f"{name} is not missing")
+            for name, count in zip(DOUBTS, doubted, strict=True)
+            if count
+        ]
+    if fetched_rows(connection, source.tagged, ()):
+        for name, sql in _SAID.items():
+            values_of[name] = [
+                FacetValue(value=one, count=count, clause=f"{name} = {quoted(one)}")
+                for one, count in rows_of(sql.format(**which))
+            ]
     for name, values_ in values_of.items():
-        if name in ("date", "size"):
-            values_.sort(key=lambda facet_value: facet_value.value, reverse=True)
-        elif name == "rating":  # the best first, and what has no stars at the end
-            values_.sort(
-                key=lambda facet_value: (facet_value.value.isdigit(), facet_value.value),
-                reverse=True,
-            )
-        else:
-            values_.sort(key=lambda facet_value: (-facet_value.count, facet_value.value))
-    values_of |= _of_settings(settings, asked.parameters)
+        values_.sort(key=_order_of(name), reverse=name in ("rating", *_OF_RESULTS))
+    if fetched_rows(connection, "SELECT 1 FROM settings LIMIT 1", ()):
+        sql = _SETTINGS.format(picture=source.picture, key=source.key, **which)
+        values_of |= _of_settings(rows_of(sql), asked.parameters)
     facets = (Facet(name=name, values=tuple(v[:most])) for name, v in values_of.items() if v)
     return total, tuple(facets)
+
+
+def facets_on_disk(archive: Archive, condition: str, most: int) -> tuple[int, tuple[Facet, ...]]:
+    """Return what :func:`count_facets` does, of the packs and records of *archive*.
+
+    Raises:
+        FilterError: *condition* cannot be read.
+        ArchiveError: The archive cannot answer.
+    """
+    wanted = compile_filter(condition, columns_of_view("images"))
+
+    def count(connection: duckdb.DuckDBPyConnection, views: Views) -> tuple[int, tuple[Facet, ...]]:
+        views.show()
+        asked = selection(wanted, reuse=views.reuse, once="images", every="run_images")
+        return count_facets(connection, asked, most, ON_DISK)
+
+    return archive.asked(count, rated=True, scored=bool(wanted.scorers))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return exact_number(value)
+    return "" if value is None else str(value)
+
+
+def _order_of(name: str) -> Callable[[FacetValue], Any]:
+    """Return what the values of the facet *name* are sorted by."""
+    if name == "rating":  # the best first, and what has no stars at the end
+        return lambda facet_value: (facet_value.value[:1].isdigit(), facet_value.value)
+    if name in _NUMBERS:
+        return lambda facet_value: float(facet_value.value or "-inf")
+    if name in _OF_RESULTS:
+        return lambda facet_value: facet_value.value
+    return lambda facet_value: (-facet_value.count, facet_value.value)
+
+
+def _good(ratings: Sequence[FacetValue]) -> list[FacetValue]:
+    """Return what has :data:`_GOOD` stars or more as one value, ``4+``."""
+    good = [each.count for each in ratings if each.value.isdigit() and int(each.value) >= _GOOD]
+    clause = f"(stars >= {_GOOD} and not rejected = true)"
+    return [FacetValue(value=f"{_GOOD}+", count=sum(good), clause=clause)] if good else []
+
+
+def _one_each(models: Sequence[FacetValue]) -> list[FacetValue]:
+    """Return *models* with one entry for all spellings of a model, which chooses all of them."""
+    counts = {model.value: model.count for model in models}
+    alike: dict[str, list[str]] = {}
+    for name, usual in model_spellings(counts).items():
+        alike.setdefault(usual, []).append(name)
+    return [
+        FacetValue(
+            value=usual,
+            count=sum(counts[name] for name in names),
+            clause=f"model in ({', '.join(map(quoted, sorted(names)))})" if len(names) > 1
+            else _clause("model", usual or None),
+        )
+        for usual, names in alike.items()
+    ]  # fmt: skip
 
 
 def _of_settings(
@@ -203,12 +315,16 @@ def _of_settings(
         names[key] = min(name, names.get(key, name))
     asked = {comparable_name(value) for value in chosen if isinstance(value, str)}
     values_of: dict[str, list[FacetValue]] = {"lora": []}
+    weights: dict[str, list[tuple[float, int]]] = {}
+    for key, text, _, number, count in rows:
+        if text is None and key.startswith(LORA):
+            weights.setdefault(key, []).append((number, count))
     for key, text, _, number, count in rows:
         name = _without_ending(names[key], key)
         if name.startswith(LORA):
-            plain = name[len(LORA) :]
-            value = FacetValue(value=plain, count=count, clause=f"lora({quoted(plain)})")
-            values_of["lora"].append(value)
+            if text is None:
+                continue
+            values_of["lora"].append(_lora(name[len(LORA) :], count, weights.get(key, ())))
         elif (values[key] > 1 or comparable_name(name) in asked) and not changes_no_pixels(name):
             shown = text if number is None else exact_number(number)
             clause = f"{setting_clause(name)} = {quoted(text) if number is None else shown}"
@@ -217,6 +333,18 @@ def _of_settings(
                     FacetValue(value=shown, count=count, clause=clause)
                 )
     return values_of
+
+
+def _lora(name: str, count: int, weights: Sequence[tuple[float, int]]) -> FacetValue:
+    """Return the LoRA *name* with its *weights*, each with its pictures; the least first."""
+    clause = f"lora({quoted(name)})"
+    parts = tuple(
+        FacetValue(
+            value=exact_number(weight), count=own, clause=f"{clause} = {exact_number(weight)}"
+        )
+        for weight, own in sorted(weights)
+    )
+    return FacetValue(value=name, count=count, clause=clause, parts=parts)
 
 
 def _without_ending(name: str, key: str) -> str:
@@ -257,9 +385,6 @@ def _clause(name: str, value: object) -> str:
     if name == "size":
         width, _, height = str(value).partition("×")
         return f"(width = {width} and height = {height})"
+    if isinstance(value, (int, float)):
+        return f"{name} = {_shown(value)}"
     return f"{name} = {quoted(value)}"
-
-
-def quoted(value: object) -> str:
-    """Return *value* as a text of the filter language."""
-    return "'" + str(value).replace("'", "''") + "'"

@@ -21,12 +21,14 @@ from safelight.web.sessions import Role
 
 __all__ = [
     "LARGEST_BODY",
+    "LARGEST_PICTURE",
     "LOOPBACK",
     "Guard",
     "account_of_asker",
     "asker_of",
     "cookie_name",
     "is_still_in",
+    "most_of",
     "role_of",
     "session_of",
 ]
@@ -36,6 +38,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 LARGEST_BODY = 1024 * 1024
 """Bytes that a request may carry."""
+
+LARGEST_PICTURE = 64 * 1024 * 1024
+"""Bytes of a picture that is handed over."""
+
+PICTURES = "/api/dropped"
+"""Where pictures are handed over."""
 
 _LONGEST_QUERY = 16_384
 _LENGTH_DIGITS = 12
@@ -140,7 +148,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send_headed)
             return
-        await self._app(scope, _Limited(receive), send_headed)
+        await self._app(scope, _Limited(receive, most_of(scope)), send_headed)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -162,9 +170,9 @@ class Guard:
             if (
                 not (length.isascii() and length.isdecimal())
                 or len(length) > _LENGTH_DIGITS
-                or (int(length) > LARGEST_BODY)
+                or (int(length) > most_of(scope))
             ):
-                return _refused(413, f"a request may carry {LARGEST_BODY:,} bytes at most")
+                return _refused(413, f"a request may carry {most_of(scope):,} bytes at most")
         return None
 
     def _stranger(self, scope: Scope) -> Response | None:
@@ -205,16 +213,22 @@ class Guard:
 class _Limited:
     """Receives a body that has no length of its own no further than it may go."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._most = receive, most
         self._taken = 0
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._taken += len(message.get("body", b""))
-        if self._taken > LARGEST_BODY:
+        if self._taken > self._most:
             return {"type": "http.disconnect"}
         return message
+
+
+def most_of(scope: Scope) -> int:
+    """Return the bytes that a request may carry; who may not hand over pictures is not read."""
+    is_picture = scope["path"] == PICTURES or scope["path"].startswith(f"{PICTURES}/")
+    return LARGEST_PICTURE if is_picture else LARGEST_BODY
 
 
 def _name(host: str) -> str:

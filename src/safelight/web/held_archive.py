@@ -18,16 +18,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safelight.archive import Answer, Archive, Fault
 from safelight.archive.archive import columns_of_view
-from safelight.archive.filters import Filter, compile_filter
+from safelight.archive.chosen_pictures import ChosenPictures
+from safelight.archive.columns import RATINGS
 from safelight.archive.pictures_in_memory import PicturesInMemory
 from safelight.archive.search import fetched_rows
-from safelight.archive.views import Views, selection
 from safelight.archive_layout import (
     imports_folder,
     marked_folder,
@@ -37,8 +37,15 @@ from safelight.archive_layout import (
     running_folder,
 )
 from safelight.errors import ArchiveError, RecordError, SafelightError
+from safelight.filters import Filter, compile_filter
 from safelight.learning.learning_record import LearningRecord, read_document
-from safelight.web.facets import FACET_RATINGS, IN_MEMORY, ON_DISK, Facet, count_facets
+from safelight.web.facets import (
+    FACET_RATINGS,
+    IN_MEMORY,
+    Facet,
+    count_facets,
+    facets_on_disk,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -161,18 +168,32 @@ class HeldArchive(Archive):
         self._load_soon()
         return answer
 
-    def facets(self, condition: str, *, most: int = 40) -> tuple[int, tuple[Facet, ...]]:
+    def chosen(self, condition: str) -> ChosenPictures:
+        """Return what :meth:`Archive.chosen` does, with all that is on the disk this moment."""
+        wanted = compile_filter(condition, columns_of_view("images"))
+        rated = bool(RATINGS.keys() & wanted.columns)
+        self._at_once()
+        memory = self._caught_up(rated=rated)
+        return super().chosen(condition) if memory is None else memory.chosen(condition)
+
+    def facets(
+        self, condition: str, *, most: int = 40, fresh: bool = False
+    ) -> tuple[int, tuple[Facet, ...]]:
         """Return how many pictures meet *condition*, and how they part.
 
         Args:
             condition: In the filter language.
             most: Values per facet.
+            fresh: Whether ratings of this very moment count.
 
         Raises:
             FilterError: The condition cannot be read.
             ArchiveError: The archive cannot answer.
         """
         self._load_soon()
+        if fresh:
+            self._look_again = self._rest_until = 0.0
+            self._forget(("facets", condition, most))
         return self._asked_once(
             ("facets", condition, most), lambda: self._facets(condition, most), keep=True
         )
@@ -184,11 +205,37 @@ class HeldArchive(Archive):
             " (stars IS NOT NULL OR picks_won > 0 OR picks_lost > 0) GROUP BY model"
             " ORDER BY count(*) DESC LIMIT 100"
         )
+        return tuple(row[0] for row in self._rows_now(statement))
+
+    def names_said(self, column: str, between: str) -> dict[str, int]:
+        """Return what :meth:`Archive.names_said` does, with all that is on the disk now."""
+        self._at_once()
+        return super().names_said(column, between)
+
+    def _at_once(self) -> None:
+        """Let the next question know all that was said, however much was read lately."""
+        self.signature_now()
+        self._rest_until = 0.0
+
+    def _rows_now(self, statement: str) -> list[tuple[Any, ...]]:
         memory = self._caught_up()
         if memory is None:
-            return tuple(row[0] for row in self.rows(statement))
+            return self.rows(statement)
         with memory.asked() as connection:
-            return tuple(row[0] for row in fetched_rows(connection, statement, ()))
+            return fetched_rows(connection, statement, ())
+
+    def scorers(self) -> tuple[str, ...]:
+        """Return the scorers that have said anything of pictures here, by name."""
+        memory = self._caught_up()
+        return tuple(sorted(self.picture_scores().newest)) if memory is None else memory.scorers()
+
+    def scores_of(self, digests: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return (scorer, number, unit) of what scorers say of the picture with *digests*."""
+        memory = self._caught_up()
+        if memory is not None:
+            return memory.scores_of(digests)
+        (told,) = self.picture_scores().of_each([digests])
+        return [(one.scorer, one.number, one.unit) for one in told]
 
     def record(self, run_id: str) -> LearningRecord:
         """Return what :meth:`Archive.record` does."""
@@ -282,8 +329,12 @@ class HeldArchive(Archive):
         with self._keeping:
             self._held = None
 
-    def _caught_up(self) -> PicturesInMemory | None:
-        """Return the table with what the disk has now; None while there is none."""
+    def _caught_up(self, *, rated: bool = True) -> PicturesInMemory | None:
+        """Return the table with what the disk has now; None while there is none.
+
+        Args:
+            rated: Whether what people say matters; what was said of many takes a moment.
+        """
         import duckdb
 
         memory = self._memory
@@ -297,7 +348,7 @@ class HeldArchive(Archive):
             try:
                 if signature[:_OF_RECORDS] != self._taken[:_OF_RECORDS]:
                     memory.catch_up()
-                elif begun >= self._rest_until:
+                elif rated and begun >= self._rest_until:
                     memory.catch_up_ratings()
                 else:
                     return memory
@@ -356,6 +407,12 @@ class HeldArchive(Archive):
             with self._keeping:
                 self._questions -= 1
         return cast("T", answer)
+
+    def _forget(self, key: tuple[object, ...]) -> None:
+        """Give the answer again only if nothing was said since."""
+        with self._keeping:
+            if (kept := self._answers.get(key)) is not None:
+                self._answers[key] = replace(kept, rests_until=0.0)
 
     def _answered(
         self,
@@ -423,16 +480,7 @@ class HeldArchive(Archive):
             with memory.asked() as connection:
                 asked = memory.selection(condition, FACET_RATINGS)
                 return count_facets(connection, asked, most, IN_MEMORY)
-
-        def count(
-            connection: duckdb.DuckDBPyConnection, views: Views
-        ) -> tuple[int, tuple[Facet, ...]]:
-            views.show()
-            wanted = compile_filter(condition, columns_of_view("images"))
-            asked = selection(wanted, reuse=views.reuse, once="images", every="run_images")
-            return count_facets(connection, asked, most, ON_DISK)
-
-        return self.asked(count, rated=True)
+        return facets_on_disk(self, condition, most)
 
 
 def _characters(answer: object) -> int:

@@ -14,9 +14,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.application.effects_answer import EffectsAnswer, Spans
-from safelight.learning.evidence.findings import ABSENT, Comparison, Effects, KnobEffect
+from safelight.filter_tokens import quoted
+from safelight.knobs import KNOBS
+from safelight.learning.evidence.findings import (
+    ABSENT,
+    ChosenParents,
+    Comparison,
+    Effects,
+    KnobEffect,
+    ParentShare,
+    text_of_level,
+)
 from safelight.recorded_settings import EXTRA, LORA
-from safelight.web.facets import exact_number, quoted, setting_clause
+from safelight.web.facets import exact_number, setting_clause
 from safelight.web.heavy_questions import asked
 from safelight.web.questions import EffectsQuestion
 from safelight.web.roles import GuestRoute, may_ask
@@ -24,11 +34,8 @@ from safelight.web.table import LightTable, checked_filter
 
 __all__ = ["routes"]
 
-_WIDTH, _LABELS, _FIGURES, _ROW = 760, 190, 190, 34
-_SIGNS = {
-    "clear": "clear", "small": "no difference that matters", "open": "not enough evidence",
-    "few": "not enough evidence", "confounded": "cannot be told",
-}  # fmt: skip
+_MOST_SIGNS = 28  # letters that stand beside a dot; what it depends on is told above it
+_WIDTH, _LABELS, _FIGURES, _ROW = 790, 190, 220, 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,7 @@ def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
     """
     name = setting_clause(knob) if knob.startswith((EXTRA, LORA)) else knob
     if knob.startswith("term:"):
-        word = knob.partition(":")[2] if level == "with" else level
+        word = knob.partition(":")[2] if level == "with" else text_of_level(level)
         if level == "without" or "|" in word:
             return None
         clause = f"prompt has {quoted(word)}"
@@ -74,8 +81,10 @@ def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
         if knob.startswith(LORA):
             return None  # it is there, and nobody knows its weight
         clause = f"{name} is missing"
+    elif spans is None and knob.startswith(LORA):  # one of a training's states
+        clause = f"{setting_clause(f'{LORA}{level}')} is not missing"
     elif spans is None:
-        clause = f"{name} = {quoted('' if level == '(empty)' else level)}"
+        clause = f"{name} = {quoted(text_of_level(level))}"
     elif level in spans:
         low, high = spans[level]
         between = f"between {exact_number(low)} and {exact_number(high)}"
@@ -84,9 +93,17 @@ def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
             clause = f"({name} is missing or {clause})"
     else:
         return None
-    here = f"({q}) and " if q.strip() else ""
+    return _pictures(q, clause)
+
+
+def _pictures(q: str, clause: str) -> str:
+    """Return the address of the rated pictures that meet *q* and *clause*."""
     rated = " and (stars is not missing or picks_won > 0 or picks_lost > 0)"
-    return "/?" + urlencode({"q": here + clause + rated})
+    return "/?" + urlencode({"q": _within(q, clause) + rated})
+
+
+def _within(q: str, clause: str) -> str:
+    return f"({q}) and {clause}" if q.strip() else clause
 
 
 def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dict[str, Any]:
@@ -102,8 +119,7 @@ def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dic
     rows = [
         _Row(
             comparison=comparison,
-            sign="better" if comparison.status == "clear" and (comparison.difference or 0) > 0
-            else "worse" if comparison.status == "clear" else _SIGNS[comparison.status],
+            sign=comparison.verdict if len(comparison.verdict) <= _MOST_SIGNS else "depends",
             href=_where(q, knob.knob, comparison.level, spans), y=_ROW * (place + 0.5),
             dot=at(comparison.difference), low=at(comparison.low), high=at(comparison.high),
         )
@@ -129,15 +145,51 @@ def _plots(effects: Effects, spans: Mapping[str, Spans], q: str) -> list[dict[st
     return [_plot(effect, q, spans.get(effect.knob), reach=reach) for effect in shown]
 
 
+def _sentences(effects: Effects, spans: Mapping[str, Spans], q: str) -> list[dict[str, Any]]:
+    """Return what is to be read first, with the address of the pictures behind each."""
+    return [
+        {
+            "text": one.text,
+            "href": _pictures(q, one.condition) if one.condition
+            else _where(q, one.knob, one.level, spans.get(one.knob)) if one.level else None,
+        }
+        for one in effects.sentences
+    ]  # fmt: skip
+
+
 def _page(answer: EffectsAnswer, q: str) -> dict[str, Any]:
     effects = answer.effects
     return {
         "effects": effects, "rated_by": answer.rated_by,
+        "sentences": _sentences(effects, answer.spans, q) if effects.knobs else [],
+        "undecided": effects.undecided,
         "plots": _plots(effects, answer.spans, q),
         "constant": [effect.knob for effect in effects.knobs if effect.status == "constant"],
         "ignored": answer.ignored, "unknown": answer.unknown, "models": answer.models,
+        "kinds": [(kind.name, _within(q, kind.condition)) for kind in answer.kinds],
         "model": answer.model, "suggestions": answer.suggestions, "configs": answer.configs,
+        "scorers": answer.scorers, "parents": _parents(answer.parents, q),
     }  # fmt: skip
+
+
+def _parents(found: ChosenParents | None, q: str) -> dict[str, Any] | None:
+    """Return what was gone on with: what is likely, and of its settings all values."""
+    if found is None:
+        return None
+    likely = {share.knob for share in found.likely}
+    return {
+        "found": found,
+        "likely": [(share.summary, _of_text(q, share)) for share in found.likely],
+        "shares": [share for share in found.shares if share.knob in likely],
+    }
+
+
+def _of_text(q: str, share: ParentShare) -> str | None:
+    """Return the address of the pictures with a value that is a text."""
+    if KNOBS[share.knob].kind != "text" or share.level == ABSENT:
+        return None
+    clause = f"{share.knob} = {quoted(text_of_level(share.level))}"
+    return "/?" + urlencode({"q": _within(q, clause)})
 
 
 def _age(seconds: float) -> str:

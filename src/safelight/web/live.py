@@ -26,7 +26,7 @@ __all__ = ["routes"]
 _EVERY = 0.5
 _BREATH = 15.0
 _MOST_LISTENERS = 200
-_OWNERS_NEWS = ("runs",)
+_OWNERS_NEWS = ("runs", "imports")
 _MOST_EACH = 128
 """Listeners of one address: a hundred people behind one proxy, and places left for others."""
 _COME_AGAIN = {"Retry-After": "15"}
@@ -70,6 +70,7 @@ class _News:
             "archive": str(hash(archive.signature()[:2])),
             "being-made": str(hash(archive.running())),
             "runs": self._table.runs.state(),
+            "imports": self._table.imports.state(),
         }
 
 

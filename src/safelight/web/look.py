@@ -19,6 +19,7 @@ from safelight.application.configs_again import stages_of_picture
 from safelight.errors import ImageError
 from safelight.formats.infotext import parameters_text
 from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
+from safelight.imports.knobs_read import knobs_read
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 from safelight.varied_names import dotted
 from safelight.web.browse import ROW_COLUMNS, behind, picture_row, picture_rows
@@ -129,6 +130,7 @@ def details(table: LightTable, known: Known) -> dict[str, Any]:
     """Return what the view shows, in plain values."""
     output, record = known.output, known.record
     unlike = {m.knob: m.requested for m in output.mismatches}
+    learned = {k.name: k for k in knobs_read(record)} if record is not None else {}
     effective = flat_knobs(known)
     knobs = [
         {
@@ -136,8 +138,10 @@ def details(table: LightTable, known: Known) -> dict[str, Any]:
             "requested": _shown(unlike.get(name, effective.get(name, _MISSING))),
             "effective": _shown(effective.get(name, _MISSING)),
             "mismatch": name in unlike,
+            "learned": learned[name].status if name in learned else "read",
+            "others": [_shown(other) for other in learned[name].others] if name in learned else [],
         }
-        for name in dict.fromkeys([*effective, *unlike])
+        for name in dict.fromkeys([*effective, *unlike, *learned])
     ]
     others = record.outputs if record is not None else ()
     children = [child for child in others if child.parent == output.sha256]
@@ -149,6 +153,12 @@ def details(table: LightTable, known: Known) -> dict[str, Any]:
         "choices": {str(k): _shown(v) for k, v in known.choices.items()},
         "templates": {str(k): _shown(v) for k, v in known.templates.items()},
         "knobs": knobs,
+        "scores": [
+            {"scorer": scorer, "number": float(f"{number:.6g}"), "unit": unit}
+            for scorer, number, unit in table.archive.scores_of(
+                [digest for digest in (output.sha256, output.pixel_sha256) if digest]
+            )
+        ],
         "parent": output.parent if output.parent and is_digest(output.parent) else None,
         "children": [
             {"sha256": child.sha256, "stage": child.stage,

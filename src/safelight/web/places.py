@@ -17,7 +17,7 @@ from safelight.backends import BUILT_IN
 from safelight.errors import RequestError
 from safelight.web.table import LightTable, body_of, json_answer
 
-__all__ = ["engine_names", "routes"]
+__all__ = ["engine_names", "routes", "short_text"]
 
 _LONGEST = 4000
 
@@ -59,19 +59,19 @@ def routes(table: LightTable) -> list[Route]:
         }
 
     def add_engine(given: _Engine) -> dict[str, Any]:
-        url = _short(given.url, "an address")
+        url = short_text(given.url, "an address")
         configs.engines.add(given.name, url, engine_at(url, {}))
         return engines()
 
     def add_folder(given: _Folder) -> dict[str, Any]:
-        folder = Path(_short(given.folder, "a folder"))
+        folder = Path(short_text(given.folder, "a folder"))
         if not folder.is_absolute():
             raise RequestError(f"a folder must be named wholly, got {given.folder!r}")
         configs.folders.add(folder)
         return folders()
 
     def remove_folder(given: _Folder) -> dict[str, Any]:
-        configs.folders.remove(Path(_short(given.folder, "a folder")))
+        configs.folders.remove(Path(short_text(given.folder, "a folder")))
         return folders()
 
     def listed_engines(request: Request) -> Response:
@@ -101,7 +101,12 @@ def routes(table: LightTable) -> list[Route]:
     ]
 
 
-def _short(text: str, what: str) -> str:
+def short_text(text: str, what: str) -> str:
+    """Return *text*, of a length and signs that a name or an address may have.
+
+    Raises:
+        RequestError: It is none; *what* says what was wanted.
+    """
     if not text or len(text) > _LONGEST or not text.isprintable():
         raise RequestError(f"{what} must be a text of at most {_LONGEST:,} characters")
     return text

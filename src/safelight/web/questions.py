@@ -14,10 +14,12 @@ import msgspec
 
 from safelight import errors
 from safelight.application.effects_answer import EffectsAnswer
+from safelight.archive.contents import Contents
 from safelight.errors import ArchiveError
 
 __all__ = [
     "Answer",
+    "ContentsQuestion",
     "EffectsQuestion",
     "NextQuestion",
     "NextSets",
@@ -64,7 +66,17 @@ class NextQuestion(msgspec.Struct, frozen=True, tag="next"):
     rater: str = ""
 
 
-Question = EffectsQuestion | NextQuestion
+class ContentsQuestion(msgspec.Struct, frozen=True, tag="contents"):
+    """What is in the archive?
+
+    Attributes:
+        q: Only pictures that meet this, in the filter language.
+    """
+
+    q: str = ""
+
+
+Question = EffectsQuestion | NextQuestion | ContentsQuestion
 
 
 class NextSets(msgspec.Struct, frozen=True):
@@ -81,7 +93,7 @@ class NextSets(msgspec.Struct, frozen=True):
     after: tuple[tuple[int, ...], ...] = ()
 
 
-Answer = EffectsAnswer | NextSets
+Answer = EffectsAnswer | NextSets | Contents
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -100,7 +112,9 @@ class Reply(msgspec.Struct, frozen=True):
     spent: bool = False
 
 
-_ANSWERS: dict[type, type] = {EffectsQuestion: EffectsAnswer, NextQuestion: NextSets}
+_ANSWERS: dict[type, type] = {
+    EffectsQuestion: EffectsAnswer, NextQuestion: NextSets, ContentsQuestion: Contents
+}  # fmt: skip
 
 
 def unpacked(question: Question, reply: Reply) -> Answer:

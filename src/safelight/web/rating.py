@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.learning.ratings import KINDS, RatingEvent
+from safelight.learning.ratings import KINDS, MANY, RatingEvent
 from safelight.timestamps import utc_timestamp
 from safelight.web.allowance import Allowance
 from safelight.web.browse import picture_row
@@ -25,15 +26,18 @@ from safelight.web.questions import NextQuestion, NextSets
 from safelight.web.roles import GuestRoute, is_owner, may_ask
 from safelight.web.table import LightTable, body_of, checked_filter, json_answer
 
-__all__ = ["routes"]
+__all__ = ["GUEST", "check_texts", "guests_allowance", "refuse_flood", "routes"]
 
 _MOST = 500
+_MOST_OF_ONE = 5_000
+"""Pictures of one event that names them."""
+
 _AHEAD = timedelta(minutes=5)
 """How far a browser's clock may be ahead; beyond that the server's counts."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _FAIR = ("sha256", "pixel_sha256", "width", "height", "after")
 _LOOKED_AT = 3000
-_GUEST = "guest"
+GUEST = "guest"
 """Rater of what a guest says who gives no name."""
 
 _MODES = {"one": 1, "pair": 2, "four": 4}
@@ -57,13 +61,16 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
     event = RatingEvent.from_json(bytes(raw))
     if not _EVENT_ID.fullmatch(event.event_id):
         raise ValueError("event_id must be 32 lower-case hex digits")
-    if event.kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {event.kind[:80]!r}")
+    if event.kind not in (*KINDS, MANY):
+        kinds = ", ".join((*KINDS, MANY))
+        raise ValueError(f"kind must be one of {kinds}, got {event.kind[:80]!r}")
     if event.source != "safelight":
         raise ValueError("source is for imports; what is said here comes from safelight")
-    texts = [event.rater, *event.added, *event.removed]
-    if any(len(text) > 200 for text in texts) or len(str(event.value)) > 10_000:
-        raise ValueError("names and tags have 200 characters at most, notes 10,000")
+    check_texts([event.rater, *event.added, *event.removed], event.value)
+    if event.parts or (event.many is not None and len(event.many) > _MOST_OF_ONE):
+        raise ValueError(
+            f"an event names {_MOST_OF_ONE:,} pictures at most; of more, say it of a filter"
+        )
     if event.client_timestamp:
         raise ValueError("client_timestamp is what the server keeps of a clock that is wrong")
     if len(event.added) + len(event.removed) + len(event.shown) + len(event.shown_beside) > 200:
@@ -76,13 +83,32 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
     return event
 
 
-def _refuse_flood(seconds: float) -> None:
-    """Refuse what guests say while they say too much.
+def check_texts(names: Sequence[str], value: object) -> None:
+    """See that texts are as short as what people say.
 
     Raises:
-        HTTPException: 429, it may be said again in so many *seconds*.
+        ValueError: One is not.
     """
-    if seconds:
+    if any(len(name) > 200 for name in names) or len(str(value)) > 10_000:
+        raise ValueError("names and tags have 200 characters at most, notes 10,000")
+
+
+def guests_allowance() -> Allowance:
+    """Return how much guests may have kept for good."""
+    return Allowance(_OF_GUESTS, _OF_GUESTS_A_SECOND)
+
+
+def refuse_flood(allowance: Allowance, amount: int) -> None:
+    """Refuse *amount* bytes of what guests say while they say too much.
+
+    Raises:
+        HTTPException: 429, it may be said again later; or 413, it is too much ever.
+    """
+    if amount > _OF_GUESTS:
+        raise HTTPException(
+            413, f"guests say {_OF_GUESTS:,} bytes at once at most; choose fewer pictures"
+        )
+    if seconds := allowance.take(amount):
         again = math.ceil(seconds)
         raise HTTPException(
             429,
@@ -93,7 +119,7 @@ def _refuse_flood(seconds: float) -> None:
 
 
 def _by_guest(event: RatingEvent) -> RatingEvent:
-    return msgspec.structs.replace(event, rater=_GUEST)
+    return msgspec.structs.replace(event, rater=GUEST)
 
 
 def _split(given: _Given) -> tuple[list[RatingEvent], list[dict[str, str]]]:
@@ -129,10 +155,35 @@ def _shown_sets(table: LightTable, told: NextSets, *, fresh: bool) -> list[list[
     return shown
 
 
-def routes(table: LightTable) -> list[Route]:
-    """Return what the browser tells and asks about ratings."""
+def _of_guest(
+    table: LightTable, kept: Sequence[RatingEvent]
+) -> tuple[list[RatingEvent], list[dict[str, str]]]:
+    """Return what a guest may say of *kept*, and what not: albums, and what others said."""
+    by_id = {event.event_id: event for event in kept}
+    allowed, refused = [], []
+    for event in kept:
+        reason = ""
+        if event.statement == "albums":
+            reason = "albums are the owner's; guests look, rate and tag"
+        elif event.undoes:
+            undone = by_id.get(event.undoes) or table.ratings.event(event.undoes)
+            if undone is not None and undone.rater != event.rater:
+                reason = "everybody takes back what they said themselves, and nothing else"
+        if reason:
+            refused.append({"event_id": event.event_id, "error": reason})
+        else:
+            allowed.append(event)
+    return allowed, refused
+
+
+def routes(table: LightTable, allowance: Allowance) -> list[Route]:
+    """Return what the browser tells and asks about ratings.
+
+    Args:
+        table: Whose pictures.
+        allowance: Of all guests together.
+    """
     threads = ThreadPoolExecutor(4, thread_name_prefix="ratings")
-    allowance = Allowance(_OF_GUESTS, _OF_GUESTS_A_SECOND)
 
     async def take(request: Request) -> Response:
         """Write what was said; it is on the disk when this is answered."""
@@ -141,9 +192,11 @@ def routes(table: LightTable) -> list[Route]:
             raise msgspec.ValidationError(f"at most {_MOST} events at a time")
         kept, refused = _split(given)
         if not is_owner(request):
-            _refuse_flood(allowance.take(len(await request.body())))
+            refuse_flood(allowance, len(await request.body()))
             # the owner's are those without a name
             kept = [event if event.rater else _by_guest(event) for event in kept]
+            kept, others = await run_in_threadpool(_of_guest, table, kept)
+            refused += others
         # Threads of their own: a rater must not queue behind readers.
         await asyncio.get_running_loop().run_in_executor(threads, table.ratings.add, *kept)
         return json_answer({"accepted": [event.event_id for event in kept], "refused": refused})

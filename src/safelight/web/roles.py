@@ -24,11 +24,11 @@ from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight.archive.archive import columns_of_view
-from safelight.archive.filters import compile_filter
 from safelight.errors import FilterError
+from safelight.filter_tokens import quoted
+from safelight.filters import compile_filter
 from safelight.knobs import FILE_KNOBS, KNOBS
 from safelight.recorded_settings import EARLIER, EXTRA
-from safelight.web.facets import quoted
 from safelight.web.guard import role_of
 from safelight.web.sessions import Role
 from safelight.web.turns import Turns

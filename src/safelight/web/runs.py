@@ -17,6 +17,7 @@ from safelight.application.configs_again import config_of_picture, config_of_run
 from safelight.config import PipelineConfig, plain, read_toml
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError, RecordError, SafelightError
+from safelight.filter_tokens import quoted
 from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import LearningRecord
 from safelight.pipeline.continuation import stated_config
@@ -36,7 +37,7 @@ from safelight.web.table import (
 
 __all__ = ["routes"]
 
-_MOST_COMPARED = 1000
+_MOST_COMPARED, _LONGEST_ENGINE = 1000, 64
 _FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
           "seed", "width", "height", "denoising_strength", "upscaler", "scale")  # fmt: skip
 
@@ -70,9 +71,10 @@ def _read(table: LightTable, given: _Config) -> tuple[PipelineConfig, dict[str, 
 
 def _cost(table: LightTable, config: PipelineConfig, plan: RandomizerPlanResult) -> dict[str, Any]:
     """Return what the plan will take, told by what the same engine took before."""
-    name = config.backend.name.replace("'", "''")
     rows = table.archive.query(
-        f"backend = '{name}' and seconds > 0", columns=["stage", "seconds"], limit=400
+        f"backend = {quoted(config.backend.name)} and seconds > 0",
+        columns=["stage", "seconds"],
+        limit=400,
     ).rows
     per_stage: dict[str, list[float]] = {}
     for stage, seconds in rows:
@@ -99,6 +101,7 @@ def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
         "mode": plan.mode,
         "plan_size": plan.plan_size,
         "axes": [{"name": a.name, "size": a.size} for a in plan.axes if a.size > 1],
+        "left_out": plan.left_out,
         "warnings": [*plan.warnings, *([repeated] if repeated else [])],
         "first": [
             {"label": v.label or "", "config": json.loads(json.dumps(plain(v.config), default=str))}
@@ -181,8 +184,11 @@ def routes(table: LightTable) -> list[Route]:
 
     def history(request: Request) -> Response:
         q = request.query_params.get("q", "")[:LONGEST_FILTER]
+        after = request.query_params.get("after") or None
+        # An import has a record for each picture: it is one entry of another list.
+        drawn = f"({q}) and status != 'imported'" if q.strip() else "status != 'imported'"
         answer = table.archive.query(
-            q, view="runs", limit=50, after=request.query_params.get("after") or None
+            q if "imported" in q else drawn, view="runs", limit=50, after=after
         )
         return table.page(
             request, "runs", runs=list(answer.dicts()), after=answer.after, q=q,
@@ -191,6 +197,8 @@ def routes(table: LightTable) -> list[Route]:
 
     def new(request: Request) -> Response:
         begin = _starting_config(table, request.query_params.get("like"))
+        if engine := request.query_params.get("engine", ""):
+            begin = {**begin, "backend": engine[:_LONGEST_ENGINE]}
         toml = request.query_params.get("toml", "")
         return table.page(
             request, "new_run", sections=list(_fields()), begin=begin, toml=toml,

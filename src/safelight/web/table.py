@@ -17,9 +17,9 @@ from starlette.responses import HTMLResponse, Response
 
 from safelight.application.page_configs import PageConfigs
 from safelight.archive.archive import columns_of_view
-from safelight.archive.filters import compile_filter
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError, FilterError
+from safelight.filters import compile_filter
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.ratings import RatingStore, ratings_folder
 from safelight.version import __version__
@@ -27,6 +27,7 @@ from safelight.web.answering_process import AnsweringProcess
 from safelight.web.guard import role_of
 from safelight.web.heavy_questions import Answers
 from safelight.web.held_archive import HeldArchive
+from safelight.web.import_queue import ImportQueue
 from safelight.web.pictures import Pictures
 from safelight.web.roles import without_places
 from safelight.web.run_queue import RunQueue
@@ -42,13 +43,14 @@ __all__ = [
     "json_answer",
     "read_body",
     "sent_body",
+    "without_discarded",
 ]
 
 HERE = Path(__file__).parent
 LONGEST_FILTER = 4000
 """Characters of a filter; longer ones are refused before they are read."""
 
-
+_NOT_DISCARDED = "discarded is missing"
 _RECORDS_KEPT, _PICTURES_KEPT = 64, 5_000
 """Records that were read last, and pictures that they name together: one may name thousands."""
 
@@ -67,6 +69,8 @@ class LightTable:
         ratings: Where what people say goes.
         answers: What takes long, and is worked out elsewhere.
         answering: Where.
+        imports: Folders that are imported from here.
+        home: The owner's; None where nobody says.
         runs: What was started from here; its controller is None where nothing can be run.
         configs: Reads configs that come from here.
         turns: In which those who ask are answered.
@@ -80,7 +84,9 @@ class LightTable:
     answers: Answers
     answering: AnsweringProcess
     runs: RunQueue
+    imports: ImportQueue
     configs: PageConfigs
+    home: Path | None = None
     signs_in: bool = False
     turns: Turns = field(default_factory=Turns, repr=False)
     closing: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -95,6 +101,7 @@ class LightTable:
         *,
         signs_in: bool,
         configs: PageConfigs | None = None,
+        home: Path | None = None,
     ) -> LightTable:
         """Return the table over the archive folder *archive*."""
         held = HeldArchive(archive)
@@ -114,6 +121,8 @@ class LightTable:
             answers=Answers(answering, held.signature_now),
             answering=answering,
             runs=RunQueue(controller),
+            imports=ImportQueue(archive),
+            home=home,
             configs=configs or PageConfigs(archive=archive),
             signs_in=signs_in,
             _pages=pages,
@@ -208,6 +217,17 @@ def short_filter(text: str) -> str:
     if len(text) > LONGEST_FILTER:
         raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters, got {len(text):,}")
     return text
+
+
+def without_discarded(q: str) -> str:
+    """Return the filter *q* narrowed to what was not discarded, unless it speaks of that itself.
+
+    Raises:
+        FilterError: It cannot be read.
+    """
+    if "discarded" in compile_filter(q, columns_of_view("images"), scores="").columns:
+        return q
+    return f"({q}) and {_NOT_DISCARDED}" if q.strip() else _NOT_DISCARDED
 
 
 async def body_of(request: Request, form: type[Any]) -> Any:

@@ -21,6 +21,8 @@ import time
 import urllib.request
 import venv
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -28,10 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backends.comfyui.tiny_checkpoint import write_checkpoint, write_lora, write_upscaler
 
-__all__ = ["CHECKPOINT", "LORA", "UPSCALER", "RealServer", "prepare"]
+__all__ = ["CHECKPOINT", "LORA", "SECOND_CHECKPOINT", "SECOND_LORA", "UPSCALER", "RealServer",
+           "prepare"]  # fmt: skip
 
 CHECKPOINT = "tiny.safetensors"
 LORA = "bend.safetensors"
+SECOND_CHECKPOINT = "tiny_too.safetensors"
+SECOND_LORA = "bend_too.safetensors"
 UPSCALER = "tiny_x4.safetensors"
 
 _TORCH = ("torch==2.13.0", "torchvision==0.28.0")
@@ -65,11 +70,10 @@ sys.meta_path.insert(0, Finder())
 def prepare(folder: Path) -> None:
     """Set up whatever *folder* still lacks."""
     ready = folder / ".ready"
-    if ready.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    _install(folder)
-    _unpack(folder)
+    if not ready.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _install(folder)
+        _unpack(folder)
     _write_models(folder / "base" / "models")
     ready.touch()
 
@@ -118,9 +122,18 @@ def _unpack(folder: Path) -> None:
 def _write_models(models: Path) -> None:
     for kind in ("checkpoints", "loras", "upscale_models"):
         (models / kind).mkdir(parents=True, exist_ok=True)
-    write_checkpoint(models / "checkpoints" / CHECKPOINT)
-    write_lora(models / "loras" / LORA)
-    write_upscaler(models / "upscale_models" / UPSCALER)
+    checkpoints, loras = models / "checkpoints", models / "loras"
+    _write_once(checkpoints / CHECKPOINT, write_checkpoint)
+    _write_once(loras / LORA, write_lora)
+    _write_once(loras / SECOND_LORA, partial(write_lora, seed=2))
+    _write_once(models / "upscale_models" / UPSCALER, write_upscaler)
+    if not (checkpoints / SECOND_CHECKPOINT).exists():  # another name is enough to tell it apart
+        (checkpoints / SECOND_CHECKPOINT).hardlink_to(checkpoints / CHECKPOINT)
+
+
+def _write_once(path: Path, write: Callable[[Path], None]) -> None:
+    if not path.exists():
+        write(path)
 
 
 class RealServer:

@@ -399,8 +399,8 @@ def test_both_shapes_of_lists_are_read(server: FakeComfyUI, backend: ComfyuiBack
     assert choices["model"] == ("tiny.safetensors",)
     assert "tiny_x4.safetensors" in choices["upscaler"]
     assert "Latent" in choices["hires_upscaler"]
-    assert {"Euler a", "DPM++ 2M", "euler_cfg_pp"} <= set(choices["sampler"])
-    assert {"Automatic", "Karras", "linear_quadratic"} <= set(choices["scheduler"])
+    assert {"Euler a", "DPM++ 2M", "Euler CFG++"} <= set(choices["sampler"])
+    assert {"Automatic", "Karras", "Linear Quadratic"} <= set(choices["scheduler"])
     assert "karras" not in choices["scheduler"]
 
 

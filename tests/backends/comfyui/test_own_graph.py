@@ -12,8 +12,8 @@ import pytest
 
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FakeComfyUI
+from safelight.application.examples import EXAMPLES
 from safelight.backends.comfyui import ComfyuiBackend
-from safelight.cli.demo_command import EXAMPLES
 from safelight.errors import BackendError
 from safelight.pipeline.backend import (
     Generation,

@@ -22,8 +22,8 @@ import pytest
 from backends.backend_contract import Steps, pixels
 from backends.comfyui.comfyui_contract import ComfyuiContract
 from backends.comfyui.real_server import CHECKPOINT, UPSCALER, RealServer
+from safelight.application.examples import EXAMPLES
 from safelight.backends.comfyui import ComfyuiBackend
-from safelight.cli.demo_command import EXAMPLES
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
 from safelight.formats.png_chunks import png_texts
 from safelight.pipeline.backend import (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from safelight.errors import BackendError
+from safelight.formats.comfyui_nodes import LATENT_METHODS, PIXEL_METHODS
 from safelight.sampler_names import SAMPLERS, SCHEDULERS, SamplerName, SchedulerName
 
 __all__ = [
@@ -17,28 +17,6 @@ __all__ = [
     "native_name",
     "resolved_scheduler",
 ]
-
-PIXEL_METHODS: Mapping[str, str] = MappingProxyType(
-    {
-        "Lanczos": "lanczos",
-        "Nearest": "nearest-exact",
-        "Bicubic": "bicubic",
-        "Bilinear": "bilinear",
-        "Area": "area",
-    }
-)
-"""Upscalers that need no model: our name -> ``upscale_method`` of ImageScale."""
-
-LATENT_METHODS: Mapping[str, str] = MappingProxyType(
-    {
-        "Latent": "bilinear",
-        "Latent (bicubic)": "bicubic",
-        "Latent (nearest-exact)": "nearest-exact",
-        "Latent (area)": "area",
-        "Latent (bislerp)": "bislerp",
-    }
-)
-"""Hires upscalers that enlarge the latent: our name -> ``upscale_method`` of LatentUpscaleBy."""
 
 _TABLES: Mapping[str, Mapping[str, SamplerName | SchedulerName]] = {
     "sampler": SAMPLERS,

@@ -20,7 +20,7 @@ An estimate is a contrast c (p,) of the effects, with r = X* A^-1 c (n,), and k 
 
     difference = c' beta = sum_i w_i r_i y*_i
     G          = (sum_k q_k)^2 / sum_k q_k^2                    q_k = sum_(i in k) w_i r_i^2
-    error^2    = G / (G - 1) sum_k (sum_(i in k) w_i r_i e_i)^2
+    error^2    = G / (G - 1) n / (n - p) sum_k (sum_(i in k) w_i r_i e_i)^2
     freedom    = G - 1, at least 1
 
 Clusters are prompts. With fewer than :data:`~.paired_comparisons.FEWEST_PROMPTS` they are prompt
@@ -28,10 +28,10 @@ and seed, and pull is 1. With G of 1.5 or less the error is infinite.
 
 Sources: random intercepts by quasi-demeaning, Fuller and Battese 1973, *Transformations for
 estimation of linear models with nested-error structure*; cluster-robust errors, Liang and Zeger
-1986, without the factor of G; G, the effective number of clusters, Carter, Schnepel and
-Steigerwald 2017, *Asymptotic behavior of a t-test robust to cluster heterogeneity*, with pictures
-that are independent in the place of a covariance that nobody knows. They judge by G whether a
-normal distribution will do; here it gives the degrees of freedom.
+1986, without the factors, of which n / (n - p) allows for what was fitted; G, the effective number
+of clusters, Carter, Schnepel and Steigerwald 2017, *Asymptotic behavior of a t-test robust to
+cluster heterogeneity*, with pictures that are independent in the place of a covariance that nobody
+knows. They judge by G whether a normal distribution will do; here it gives the freedom.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class AdjustedModel:
         weights: How much each tells, float64[n], above 0.
         prompts: Number of each row's prompt, int64[n].
         draws: Number of each row's prompt and seed together, int64[n].
+        beside: What stands beside the knobs, float64[n, k].
+        least_noise: Variance of a reading that there is at least, in squared score units.
 
     Attributes:
         residuals: What the model leaves, after the prompts' offsets, float64[n].
@@ -79,27 +81,37 @@ class AdjustedModel:
         weights: Floats,
         prompts: Integers,
         draws: Integers,
+        beside: Floats | None = None,
+        *,
+        least_noise: float = 0.0,
     ) -> None:
+        from scipy import sparse
+
+        self._least_noise = least_noise
         self._levels = {
             knob: its_levels for knob, its_levels in levels.items() if not its_levels.constant
         }
         self._weights = weights / weights.mean()
         self._columns: dict[str, Integers] = {}
-        self._design = self._made_design(len(readings))
+        self._design = self._made_design(len(readings), beside)
         names, self._prompt = np.unique(prompts, return_inverse=True)
         few = len(names) < FEWEST_PROMPTS
         self._cluster = np.unique(draws, return_inverse=True)[1] if few else self._prompt
+        self._by_cluster = sparse.csr_array(
+            (np.ones(len(readings)), (self._cluster, np.arange(len(readings))))
+        )
         self._prompt_count = len(names)
         self._size = np.bincount(self._prompt, weights=self._weights)
         self._drawn = np.ones(len(names)) if few else np.zeros(len(names))
+        self._sums, self._products = self._summed_up()
         self._fit(readings)
         if not few:
             self._drawn = self._drawn_to_prompt()
             if self._drawn.any():
                 self._fit(readings)
 
-    def _made_design(self, count: int) -> Any:
-        """Return the sparse design: the offset, then a column per level but each knob's base."""
+    def _made_design(self, count: int, beside: Floats | None) -> Any:
+        """Return the sparse design: the offset, a column per level but each base, and *beside*."""
         from scipy import sparse
 
         rows, columns = [np.arange(count)], [np.zeros(count, np.int64)]
@@ -125,7 +137,20 @@ class AdjustedModel:
             columns.append(own[at])
             self._columns[knob] = column
         place = (np.concatenate(rows), np.concatenate(columns))
-        return sparse.csr_array((np.ones(len(place[0])), place), shape=(count, width))
+        design = sparse.csr_array((np.ones(len(place[0])), place), shape=(count, width))
+        return design if beside is None else sparse.hstack([design, beside], format="csr")
+
+    def _summed_up(self) -> tuple[Any, Floats]:
+        """Return the weighted sums of each column per prompt, S, and X' W X."""
+        from scipy import sparse
+
+        count = len(self._weights)
+        into = sparse.csr_array(
+            (self._weights, (self._prompt, np.arange(count))), shape=(len(self._size), count)
+        )
+        weighted = sparse.diags_array(self._weights) @ self._design
+        products = np.asarray((self._design.T @ weighted).toarray(), np.float64)
+        return sparse.csr_array(into @ self._design), products
 
     def _fit(self, readings: Floats) -> None:
         """Set beta, e and the factor of A as the module has them, of *readings* y, float64[n].
@@ -141,14 +166,10 @@ class AdjustedModel:
         from scipy.linalg import cho_factor, cho_solve
 
         count, width = self._design.shape
-        weighted = sparse.diags_array(self._weights) @ self._design
-        into = sparse.csr_array(
-            (self._weights, (self._prompt, np.arange(count))), shape=(len(self._size), count)
-        )
-        self._sums = sparse.csr_array(into @ self._design)  # of each column, per prompt
-        pulled = (2 * self._drawn - self._drawn**2) / self._size
-        normal = (self._design.T @ weighted).toarray()
-        normal -= (self._sums.T @ (sparse.diags_array(pulled) @ self._sums)).toarray()
+        normal = self._products.copy()
+        if self._drawn.any():
+            pulled = (2 * self._drawn - self._drawn**2) / self._size
+            normal -= (self._sums.T @ (sparse.diags_array(pulled) @ self._sums)).toarray()
         moved = readings - self._drawn[self._prompt] * self._prompt_means(readings)
         noise = float(np.average(np.square(moved), weights=self._weights)) or 1.0
         ridge = np.full(width, _RIDGE * noise)
@@ -206,70 +227,84 @@ class AdjustedModel:
         within = max(float(squares.sum()) / len(left) - between, 1e-9)
         return np.asarray(1 - np.sqrt(within / (within + size * between)), np.float64)
 
-    def estimates(self, knob: str) -> Mapping[int, Estimate]:
-        """Return an estimate for each level of *knob* that the data can tell apart.
+    def estimates(
+        self, knob: str, pairs: Sequence[tuple[int, int | None]]
+    ) -> Mapping[tuple[int, int | None], Estimate]:
+        """Return an estimate for each of *pairs* of levels that the data can tell apart.
 
         It can where less than 0.3 of the prior variance of the contrast c is left, as if all of
         the spread were noise: ``s2 c' A^-1 c / (9 c' c) < 0.3``, the module's symbols.
+
+        Args:
+            knob: Which.
+            pairs: A level, and what it is compared with; None is all others together.
         """
         if knob not in self._columns:
             return {}
         levels, column = self._levels[knob], self._columns[knob]
+        often = levels.counts >= FEWEST_ROWS
         usable = [
-            level
-            for level, used in enumerate(levels.counts)
-            if level != levels.reference and used >= FEWEST_ROWS
+            (level, against)
+            for level, against in pairs
+            if often[level] and (against is None or often[against])
         ]
-        estimates: dict[int, Estimate] = {}
+        estimates: dict[tuple[int, int | None], Estimate] = {}
         for start in range(0, len(usable), _CHUNK):
             part = usable[start : start + _CHUNK]
             estimates |= self._some(levels, part, self._contrasts(levels, column, part))
         return estimates
 
-    def _contrasts(self, levels: KnobLevels, column: Integers, part: Sequence[int]) -> Floats:
-        """Return the contrast c of each level in *part*, float64[p, levels].
+    def _contrasts(
+        self, levels: KnobLevels, column: Integers, part: Sequence[tuple[int, int | None]]
+    ) -> Floats:
+        """Return the contrast c of each of *part*, float64[p, pairs].
 
-        It is 1 for the level; and, where there is no reference, -n_l / sum n for every other
+        It is 1 for the level and -1 for what it is compared with; or -n_l / sum n for every other
         level l with n_l pictures, of those with five or more. Bases have no column.
         """
         contrasts = np.zeros((self._design.shape[1], len(part)))
-        for place, level in enumerate(part):
-            if levels.reference is None:
+        has = column[:-1] >= 0
+        for place, (level, against) in enumerate(part):
+            share = np.zeros(len(levels.names))
+            if against is not None:
+                share[against] = 1
+            else:
                 share = np.where(levels.counts >= FEWEST_ROWS, levels.counts, 0).astype(np.float64)
                 share[level] = 0
                 share /= max(share.sum(), 1.0)
-                has = column[:-1] >= 0
-                np.subtract.at(contrasts[:, place], column[:-1][has], share[has])
-            if column[level] >= 0:
-                contrasts[column[level], place] += 1
+            share[level] -= 1
+            np.subtract.at(contrasts[:, place], column[:-1][has], share[has])
         return contrasts
 
     def _some(
-        self, levels: KnobLevels, part: Sequence[int], contrasts: Floats
-    ) -> dict[int, Estimate]:
+        self, levels: KnobLevels, part: Sequence[tuple[int, int | None]], contrasts: Floats
+    ) -> dict[tuple[int, int | None], Estimate]:
         from scipy.linalg import cho_solve
 
         solved = cho_solve(self._factor, contrasts)
         left_over = np.einsum("ij,ij->j", contrasts, solved) * _RIDGE * self._noise
         separable = left_over < _INSEPARABLE * np.square(contrasts).sum(axis=0)
         reach = self._starred(solved)
+        pulls = self._weights[:, None] * reach
+        differences = pulls.T @ self._moved
+        share = self._by_cluster @ (pulls * reach)
+        off = self._by_cluster @ (pulls * self._left[:, None])
+        total = share.sum(axis=0)
+        shared = np.square(share).sum(axis=0)  # 0 where the knobs leave nothing of the contrast
+        effective = np.divide(np.square(total), shared, out=np.zeros_like(total), where=shared > 0)
+        variances = np.square(off).sum(axis=0)
         estimates = {}
-        for place, level in enumerate(part):
-            if not separable[place]:
-                continue
-            pull = self._weights * reach[:, place]
-            difference = float(pull @ self._moved)
-            share = np.bincount(self._cluster, weights=pull * reach[:, place])
-            effective = float(share.sum() ** 2 / np.square(share).sum())
-            error = float("inf")
-            if effective > 1.5:
-                error = self._robust_error(pull, self._left, effective)
-            at = levels.codes == level
-            estimates[level] = Estimate(
-                difference=difference,
+        for place in np.flatnonzero(separable).tolist():
+            clusters, error = float(effective[place]), float("inf")
+            if clusters > 1.5:
+                least = float(total[place])  # pull @ (pull / weights)
+                error = self._error(float(variances[place]), least, clusters)
+            at = levels.codes == part[place][0]
+            estimates[part[place]] = Estimate(
+                difference=float(differences[place]),
                 error=error,
-                freedom=max(effective - 1, 1.0),
-                comparisons=int(levels.counts[level]),
+                freedom=max(clusters - 1, 1.0),
+                comparisons=int(levels.counts[part[place][0]]),
                 prompts=int(np.count_nonzero(np.bincount(self._prompt[at]))),
             )
         return estimates
@@ -334,7 +369,9 @@ class AdjustedModel:
 
         With a the weights, e what is left and G the effective number of clusters k::
 
-            error = sqrt(G / (G - 1) sum_k (sum_(i in k) a_i e_i)^2)
+            error = sqrt(G / (G - 1) n / (n - p) sum_k (sum_(i in k) a_i e_i)^2)
+
+        but not less than the least noise gives.
 
         Args:
             pull: a, float64[n].
@@ -342,7 +379,14 @@ class AdjustedModel:
             effective: G, above 1.
         """
         off = np.bincount(self._cluster, weights=pull * left)
-        return float(np.sqrt(np.square(off).sum() * effective / (effective - 1)))
+        return self._error(float(off @ off), float(pull @ (pull / self._weights)), effective)
+
+    def _error(self, squares: float, noise: float, effective: float) -> float:
+        """Return the error of *squares*, the sum over k, not less than the least noise gives."""
+        count, width = self._design.shape
+        fitted = count / max(count - width, 1)
+        variance = squares * fitted * effective / (effective - 1)
+        return float(np.sqrt(max(variance, self._least_noise * noise)))
 
     def _larger_error(self, pull: Floats, left: Floats, effective: float) -> float:
         """Return the robust error, or the model's if that is larger.

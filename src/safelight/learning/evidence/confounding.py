@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.learning.evidence.findings import one_line
 from safelight.learning.evidence.knob_levels import KnobLevels
 from safelight.learning.evidence.trials import ABSENT
 from safelight.recorded_settings import EXTRA, LORA
@@ -16,7 +17,7 @@ __all__ = ["Confounder", "TogetherCounts", "followers"]
 
 _SHARED = 0.02  # less than this part in common: as good as nothing
 _FEWEST_REPEATS = 3.0
-_MOST_LEADING = 12
+_MOST_LEADING, _MOST_NAMED = 12, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +39,27 @@ class TogetherCounts:
     def __init__(self, levels: Mapping[str, KnobLevels]) -> None:
         self._levels = levels
         self._tables: dict[tuple[str, str], NDArray[np.int64]] = {}
+        self._totals: dict[tuple[str, str], NDArray[np.int64]] = {}
 
     def table(self, knob: str, other: str) -> NDArray[np.int64]:
         """Return counts, int64[levels of *knob*, levels of *other*]."""
-        if (other, knob) in self._tables:
-            return self._tables[other, knob].T
         if (knob, other) not in self._tables:
             mine, theirs = self._levels[knob], self._levels[other]
             height, width = len(mine.names) + 1, len(theirs.names) + 1  # the last is for code -1
             cells = (mine.codes % height) * width + theirs.codes % width
             table = np.bincount(cells, minlength=height * width).reshape(height, width)
-            self._tables[knob, other] = table[:-1, :-1]
+            self._tables[knob, other] = table = table[:-1, :-1]
+            self._tables[other, knob] = table.T
         return self._tables[knob, other]
 
-    def confounders(self, knob: str, level: int) -> tuple[Confounder, ...]:
-        """Return the knobs without a value in common between *level* and what it is against.
+    def _used_elsewhere(self, knob: str, level: int, other: str) -> NDArray[np.int64]:
+        """Return how often all other levels of *knob* went with each of *other*."""
+        if (knob, other) not in self._totals:
+            self._totals[knob, other] = self.table(knob, other).sum(axis=0)
+        return np.asarray(self._totals[knob, other] - self.table(knob, other)[level], np.int64)
+
+    def confounders(self, knob: str, level: int, against: int | None) -> tuple[Confounder, ...]:
+        """Return the knobs without a value in common between *level* and *against*, or all others.
 
         With m_j and t_j how often the other knob's level j went with *level* and with what that
         is compared with, of all M and T rows, in common is::
@@ -68,21 +75,18 @@ class TogetherCounts:
                 continue
             table = self.table(knob, name)
             mine = table[level]
-            whole = table.sum(axis=0) - mine
-            theirs = whole if levels.reference is None else table[levels.reference]
+            theirs = (
+                table[against] if against is not None else self._used_elsewhere(knob, level, name)
+            )
             if not mine.sum() or not theirs.sum():
                 continue
             common = np.minimum(mine / mine.sum(), theirs / theirs.sum()).sum()
             if common < _SHARED:
-                against = (
-                    "everything else"
-                    if levels.reference is None
-                    else levels.names[levels.reference]
-                )
+                other_name = "everything else" if against is None else levels.names[against]
                 reason = (
-                    f"{knob} {levels.names[level]} was only ever used with"
-                    f" {_listed(name, other, mine)}, and {knob} {against} only with"
-                    f" {_listed(name, other, theirs)}"
+                    f"{one_line(knob)} {one_line(levels.names[level])} was only ever used with"
+                    f" {_listed(name, other, mine)}, and {one_line(knob)} {one_line(other_name)}"
+                    f" only with {_listed(name, other, theirs)}"
                 )
                 confounders.append(Confounder(knob=name, reason=reason))
         return tuple(confounders)
@@ -95,12 +99,18 @@ class TogetherCounts:
                 continue
             table = self.table(knob, name)
             used = np.flatnonzero(table[level])
-            elsewhere = np.count_nonzero(table.sum(axis=0) - table[level])
+            elsewhere = np.count_nonzero(self._used_elsewhere(knob, level, name))
             if len(used) == 1 and elsewhere > 1:
                 sentences.append(
-                    f"{knob} {self._levels[knob].names[level]} was only ever used with"
-                    f" {name} {other.names[used[0]]}"
+                    f"{one_line(knob)} {one_line(self._levels[knob].names[level])} was only ever"
+                    f" used with {one_line(name)} {one_line(other.names[used[0]])}"
                 )
+        if len(sentences) > _MOST_NAMED + 1:
+            left = len(sentences) - _MOST_NAMED
+            level_name = one_line(self._levels[knob].names[level])
+            sentences[_MOST_NAMED:] = [
+                f"the same holds of {one_line(knob)} {level_name} and {left} other settings"
+            ]
         return tuple(sentences)
 
 
@@ -141,5 +151,5 @@ def _tells_pictures_apart(other: KnobLevels) -> bool:
 
 def _listed(name: str, other: KnobLevels, counts: NDArray[np.int64]) -> str:
     used = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    shown = " or ".join(other.names[level] for level in used[:3])
-    return f"{name} {shown}" + (f" or {len(used) - 3} others" if len(used) > 3 else "")
+    shown = " or ".join(one_line(other.names[level]) for level in used[:3])
+    return f"{one_line(name)} {shown}" + (f" or {len(used) - 3} others" if len(used) > 3 else "")

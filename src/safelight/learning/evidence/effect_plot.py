@@ -186,7 +186,10 @@ def draw_effects(effects: Effects, *, title: str, rated_by: str) -> Drawing:
         if alone:
             _draw_knob(drawing, shown, y - _ROW / 2, comparison.level)
         else:
-            drawing.text(_MARGIN + 14, y - _ROW / 2, comparison.level, room=_LABELS - 30)
+            name = comparison.level
+            if comparison.against != shown.comparisons[0].against:
+                name += f" against {comparison.against}"
+            drawing.text(_MARGIN + 14, y - _ROW / 2, name, room=_LABELS - 30)
         _draw_row(drawing, axis, comparison, y - _ROW / 2)
     y = _draw_key(drawing, axis, y + 44, left_out)
     for interaction in effects.interactions[:4]:
@@ -218,10 +221,10 @@ def _shown(knob: KnobEffect) -> Sequence[Comparison]:
         return ()
     if len(knob.comparisons) <= _MOST_LEVELS:
         return knob.comparisons
-    order = {"clear": 0, "confounded": 1}
+    order = {"clear": 0, "likely": 1, "confounded": 2}
     return sorted(
         (comparison for comparison in knob.comparisons if comparison.status != "few"),
-        key=lambda c: (order.get(c.status, 2), -abs(c.expected or 0)),
+        key=lambda c: (order.get(c.status, 3), -abs(c.expected or 0)),
     )[:_MOST_LEVELS]
 
 
@@ -282,7 +285,7 @@ def _draw_row(drawing: Drawing, axis: _Axis, comparison: Comparison, y: float) -
         )
         return
     clear = comparison.status == "clear"
-    colour = (BETTER if comparison.difference > 0 else WORSE) if clear else OPEN
+    colour = (BETTER if comparison.difference > 0 else WORSE) if comparison.told else OPEN
     left, right = axis.place(comparison.low), axis.place(comparison.high)
     drawing.line(left, y, right, y, colour, 2.6 if clear else 2)
     for x, value in ((left, comparison.low), (right, comparison.high)):
@@ -291,12 +294,11 @@ def _draw_row(drawing: Drawing, axis: _Axis, comparison: Comparison, y: float) -
     if comparison.expected is not None:
         x = axis.place(comparison.expected)
         drawing.line(x, y - 8, x, y + 8, colour, 1)
-    fill = PAPER if comparison.status == "open" else colour
+    fill = PAPER if comparison.status in ("open", "likely") else colour
     drawing.dot(axis.place(comparison.difference), y, 5, fill, colour)
     figure = f"{comparison.difference:+.2f}  [{comparison.low:+.2f}, {comparison.high:+.2f}]"
-    drawing.text(
-        end + _FIGURES, y, figure, size=_SMALL, colour=INK if clear else FAINT, anchor="end"
-    )
+    ink = INK if comparison.told else FAINT
+    drawing.text(end + _FIGURES, y, figure, size=_SMALL, colour=ink, anchor="end")
     unit = "pairs" if comparison.basis == "pairs" else "pictures"
     drawing.text(
         _WIDTH - _MARGIN, y, f"n = {comparison.n:,} {unit}", size=_SMALL,

@@ -1,9 +1,10 @@
 """interactions: pairs of knobs where what one does depends on the other.
 
 Each pair of knobs is one more column (or a few) beside all knobs in the regression of
-:mod:`.adjusted_model`: the product of both. Numbers enter by their value,
-texts with at most five levels by level. The chances are corrected by Holm's method for all pairs
-that were looked at.
+:mod:`.adjusted_model`: the product of both. Numbers enter by their value, texts by the eight levels
+used most, kinds of pictures (:mod:`.usable_kinds`) by whether a picture is of them: what a knob
+does may depend on what is drawn. Kinds that people made stand beside the knobs, too, where a knob
+is looked into by them. The chances are corrected by Holm's method for all pairs looked at.
 
 With a and b columns (n,) of two knobs (:func:`_parts`, 0 before a change and 1 after), and L such
 columns for the pair (a *look* each)::
@@ -33,11 +34,14 @@ from safelight.learning.evidence.adjusted_model import AdjustedModel
 from safelight.learning.evidence.findings import Interaction
 from safelight.learning.evidence.knob_levels import KnobLevels
 from safelight.learning.evidence.paired_comparisons import Estimate
+from safelight.learning.evidence.picture_kinds import PictureKind
+from safelight.learning.evidence.usable_kinds import UsableKinds
 
 __all__ = ["Interaction", "find_interactions"]
 
-_MOST_KNOBS, _MOST_LEVELS, _MOST_ROWS, _WORTH_A_LOOK = 12, 5, 10_000, 2.0
+_MOST_KNOBS, _MOST_LEVELS, _MOST_ROWS, _WORTH_A_LOOK = 12, 8, 10_000, 2.0
 _FEWEST_BOTH, _MOST_BESIDE = 10, 40
+_NO_KINDS = UsableKinds()
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -69,12 +73,16 @@ def find_interactions(
     weights: Floats,
     prompts: Integers,
     draws: Integers,
+    beside: Floats | None = None,
+    kinds: UsableKinds = _NO_KINDS,
     *,
     risk: float,
+    least_noise: float = 0.0,
 ) -> tuple[Interaction, ...]:
     """Return the pairs of knobs that clearly depend on each other, the strongest first.
 
-    The twelve knobs that varied most are looked at, in at most 10,000 pictures.
+    The twelve knobs that varied most are looked at, with each other and with kinds, in at most
+    10,000 pictures.
 
     Args:
         levels: All knobs.
@@ -82,7 +90,10 @@ def find_interactions(
         weights: float64[n], above 0.
         prompts: Number of each row's prompt, int64[n].
         draws: Number of each row's prompt and seed together, int64[n].
+        beside: What stands beside the knobs, float64[n, k].
+        kinds: What knobs are looked into by, beside each other.
         risk: Chance that any pair is named where none interacts.
+        least_noise: As of :class:`.AdjustedModel`.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -106,14 +117,29 @@ def find_interactions(
     parts = {
         knob: _parts(its_levels) for knob, its_levels in thinned.items() if not its_levels.constant
     }
-    usable = [knob for knob, own in parts.items() if own]
+    usable = [knob for knob, its in parts.items() if its]
     varied = sorted(usable, key=lambda k: max(p.column.var() for p in parts[k]), reverse=True)
     chosen = sorted(varied[:_MOST_KNOBS], key=list(levels).index)
-    if len(chosen) < 2 or len(some) < 4 * _FEWEST_BOTH:
+    if len(chosen) + len(kinds.every) < 2 or len(some) < 4 * _FEWEST_BOTH:
         return ()
-    model = AdjustedModel(thinned, readings[some], weights[some], prompts[some], draws[some])
+    of_kinds = {name: [_of_kind(kind, some)] for name, kind in kinds.every.items()}
+    pairs = [*combinations(chosen, 2)]
+    pairs += product((knob for knob in chosen if not knob.startswith("term:")), of_kinds)
+    parts |= of_kinds
+    beside = np.zeros((count, 0)) if beside is None else beside
+
+    def model_beside(columns: Floats) -> AdjustedModel:
+        return AdjustedModel(
+            thinned, readings[some], weights[some], prompts[some], draws[some], columns[some],
+            least_noise=least_noise,
+        )  # fmt: skip
+
+    own = [kind.has[:, None].astype(np.float64) for kind in kinds.of_people.values()]
+    plain = model_beside(beside)
+    of_people = model_beside(np.concatenate([beside, *own], axis=1)) if own else plain
     tried: list[_Tried] = []
-    for knob, other in combinations(chosen, 2):
+    for knob, other in pairs:
+        model = of_people if other in kinds.of_people else plain
         looks = [pair for pair in product(parts[knob], parts[other]) if _enough(*pair)]
         if not looks:
             continue
@@ -153,9 +179,17 @@ def find_interactions(
                 chance=corrected,
                 n=int((first.after & second.after).sum()),
                 pictures=len(some),
+                conditions=kinds.every[look.other].conditions
+                if look.other in of_kinds
+                else ("", ""),
             )
         )
     return tuple(interactions)
+
+
+def _of_kind(kind: PictureKind, some: Integers) -> _Part:
+    has = kind.has[some]
+    return _Part(change=kind.parts, column=has.astype(np.float64), after=has)
 
 
 def _enough(first: _Part, second: _Part) -> bool:
@@ -176,7 +210,8 @@ def _parts(levels: KnobLevels) -> list[_Part]:
 
     Numbers have one, (v - low) / (high - low), with v the mean value of a row's level, low and
     high the 10 % and 90 % quantiles of v, or least and greatest where those are one. Texts have
-    one per level but the reference, 1 where the level is used, else 0.
+    one per level of the eight used most but the reference, or the first of them, 1 where the level
+    is used, else 0.
     """
     if levels.values is not None and np.isfinite(levels.values).all():
         column = levels.values[levels.codes]
@@ -187,12 +222,13 @@ def _parts(levels: KnobLevels) -> list[_Part]:
         middle = np.median(scaled)
         after = scaled > middle if (scaled > middle).any() else scaled >= middle
         return [_Part(change=(f"{low:.4g}", f"{high:.4g}"), column=scaled, after=after)]
-    if levels.reference is None or len(levels.names) > _MOST_LEVELS:
-        return []
-    base = levels.names[levels.reference]
+    most = np.argsort(-levels.counts, kind="stable")[:_MOST_LEVELS].tolist()
+    reference = levels.reference if levels.reference is not None else most[0]
+    base = levels.names[reference]
     parts = []
-    for level, name in enumerate(levels.names):
-        if level != levels.reference and levels.counts[level] >= 2 * _FEWEST_BOTH:
+    for level in sorted(most):
+        name = levels.names[level]
+        if level != reference and levels.counts[level] >= 2 * _FEWEST_BOTH:
             own = levels.codes == level
             change = (base, name)
             parts.append(_Part(change=change, column=own.astype(np.float64), after=own))

@@ -8,16 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.learning.evidence.findings import level_of_text
 from safelight.learning.evidence.trials import ABSENT, Trials, prompt_terms
-from safelight.learning.evidence.value_columns import Levels, value_hashes
+from safelight.learning.evidence.value_columns import Column, Levels, value_hashes
 from safelight.recorded_settings import LORA
 
-__all__ = ["MOST_LEVELS", "KnobLevels", "knob_levels", "likeness"]
+__all__ = ["MOST_LEVELS", "KnobLevels", "knob_levels", "levels_of_column", "likeness"]
 
 MOST_LEVELS = 200
 """So many of a knob's values are looked at, those used most."""
 
 _FEW_VALUES, _RANGES, _AGAINST_ONE = 8, 5, 12
+
+_LARGEST = 1e100
+"""Means of larger numbers are of this: their squares can still be reckoned with."""
 
 Integers = NDArray[np.int64]
 
@@ -35,6 +39,7 @@ class KnobLevels:
         reference: The level that others are compared with; None when each level is compared
             with all others together, because there are many.
         different: How many different values there are, absence included.
+        doubtful: Rows that do not tell the value, and are passed over.
     """
 
     knob: str
@@ -44,6 +49,7 @@ class KnobLevels:
     values: NDArray[np.float64] | None
     reference: int | None
     different: int
+    doubtful: int = 0
 
     @property
     def constant(self) -> bool:
@@ -62,8 +68,31 @@ def knob_levels(trials: Trials) -> Mapping[str, KnobLevels]:
     about as many rows each. The reference is the level used most, for LoRAs and prompt terms
     their absence.
     """
-    levels = {name: _of_numbers(name, column) for name, column in trials.numbers.items()}
-    return levels | {name: _of_texts(name, column) for name, column in trials.levels.items()}
+    columns: dict[str, Column] = {**trials.numbers, **trials.levels}
+    return {name: _of_known(name, column, trials.doubtful) for name, column in columns.items()}
+
+
+def _of_known(knob: str, column: Column, doubtful: Mapping[str, NDArray[np.bool_]]) -> KnobLevels:
+    """Return the levels of *column*; rows of which it is not known are passed over."""
+    if knob not in doubtful:
+        return levels_of_column(knob, column)
+    known = np.flatnonzero(~doubtful[knob])
+    some = (
+        column[known]
+        if not isinstance(column, Levels)
+        else replace(column, codes=column.codes[known])
+    )
+    levels = levels_of_column(knob, some)
+    codes = np.full(len(doubtful[knob]), -1, np.int64)
+    codes[known] = levels.codes
+    return replace(levels, codes=codes, doubtful=len(codes) - len(known))
+
+
+def levels_of_column(knob: str, column: Column) -> KnobLevels:
+    """Return the levels of one knob, as :func:`knob_levels` has them."""
+    if isinstance(column, Levels):
+        return _of_texts(knob, column)
+    return _of_numbers(knob, column)
 
 
 def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
@@ -73,14 +102,14 @@ def _of_numbers(knob: str, column: NDArray[np.float64]) -> KnobLevels:
     if len(values) <= _FEW_VALUES:
         names = _names_of([(value, value) for value in values], 6)
         codes[known] = np.searchsorted(values, column[known])
-        means = values
+        means = np.clip(values, -_LARGEST, _LARGEST)
     else:
         cuts = np.unique(np.quantile(column[known], np.arange(1, _RANGES) / _RANGES))
         codes[known] = np.searchsorted(cuts, column[known], side="left")
         _, codes[known] = np.unique(codes[known], return_inverse=True)
         inside = [column[codes == level] for level in range(int(codes.max()) + 1)]
         names = _names_of([(part.min(), part.max()) for part in inside], 4)
-        means = np.array([part.mean() for part in inside])
+        means = np.array([np.clip(part, -_LARGEST, _LARGEST).mean() for part in inside])
     if not known.all():
         codes[~known] = len(names)
         names.append(ABSENT)
@@ -104,7 +133,8 @@ def _names_of(spans: Sequence[tuple[float, float]], digits: int) -> list[str]:
 
 
 def _of_texts(knob: str, column: Levels) -> KnobLevels:
-    names, codes = list(column.names), column.codes.copy()
+    names = [level_of_text(name) for name in column.names]
+    codes = column.codes.copy()
     absent = codes < 0
     if absent.any():
         codes[absent] = len(names)
@@ -115,8 +145,9 @@ def _of_texts(knob: str, column: Levels) -> KnobLevels:
     most = np.sort(used[np.argsort(-counts[used], kind="stable")][:MOST_LEVELS])
     place = np.full(len(names), -1, np.int64)
     place[most] = np.arange(len(most))
-    kept = tuple(names[level] or "(empty)" for level in most)
-    base = kept.index("without") if knob.startswith("term:") and "without" in kept else None
+    kept = tuple(names[level] for level in most)
+    absence = "without" if knob.startswith("term:") else ABSENT if knob.startswith(LORA) else ""
+    base = kept.index(absence) if absence in kept else None
     return _made(knob, kept, place[codes], None, base, different)
 
 
@@ -141,7 +172,8 @@ def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, N
     """Return for each knob a number per row: equal where rows differ in that knob at most.
 
     Rows are alike when they share prompt, seed, engine, all other knobs and every other recorded
-    setting that may change pixels. For a LoRA or a
+    setting that may change pixels. A row that does not tell its prompt or one of the other knobs is
+    like no other; a seed that is not told is chance, as any is. For a LoRA or a
     term the prompt is the rest of it. The numbers are sums of 64-bit hashes, so two rows are
     wrongly taken for alike about once in 10**19 pairs.
 
@@ -168,18 +200,33 @@ def likeness(trials: Trials, passed_over: Container[str] = ()) -> Mapping[str, N
         if not name.startswith("term:"):  # the prompt itself says which terms it has
             rest = rest + column
     alike = {}
+    parts: list[tuple[str, ...]] = []
     for name, column in own.items():
         if name.startswith("term:"):
             names = trials.levels[name].names
             terms = {name.removeprefix("term:")} if names == ("without", "with") else set(names)
-            alike[name] = rest + _prompts_without(trials.prompts, terms)
+            parts = parts or [prompt_terms(text) for text in trials.prompts.names]
+            alike[name] = rest + _prompts_without(parts, trials.prompts.codes, terms)
         else:
             alike[name] = rest - column + prompt
-    return alike
+    return {name: _told_apart(name, column, trials.doubtful) for name, column in alike.items()}
 
 
-def _prompts_without(prompts: Levels, terms: set[str]) -> NDArray[np.uint64]:
-    rests = [",".join(t for t in prompt_terms(text) if t not in terms) for text in prompts.names]
+def _told_apart(
+    knob: str, alike: NDArray[np.uint64], doubtful: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.uint64]:
+    """Return *alike* with a number of its own for each row that is in doubt of something else."""
+    others = [rows for name, rows in doubtful.items() if name not in (knob, "seed")]
+    if not others:
+        return alike
+    numbered = value_hashes("a row in doubt", np.arange(len(alike), dtype=np.float64))
+    return np.where(np.any(others, axis=0), alike + numbered, alike)
+
+
+def _prompts_without(
+    parts: Sequence[tuple[str, ...]], codes: Integers, terms: set[str]
+) -> NDArray[np.uint64]:
+    rests = [",".join(t for t in own if t not in terms) for own in parts]
     number = {rest: place for place, rest in enumerate(dict.fromkeys(rests))}
-    codes = np.array([*(number[rest] for rest in rests), -1], np.float64)
-    return value_hashes("prompt", codes[prompts.codes])
+    numbers = np.array([*(number[rest] for rest in rests), -1], np.float64)
+    return value_hashes("prompt", numbers[codes])

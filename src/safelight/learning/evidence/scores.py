@@ -3,8 +3,9 @@
 The score's unit is the spread of taste: over the rated pictures scores have mean 0, and the prior
 says standard deviation 1. Stars and flags are read first, with every rater's own scale
 (:mod:`.star_model`); picks then refine what they say
-(:mod:`.pick_model`). It is a batch fit of the whole event log: nothing is
-stored, and the same events give the same bits, in whatever order they come.
+(:mod:`.pick_model`). A standard that drifts while somebody rates is part of his readings: it is
+told from settings where these are compared (:mod:`.circumstances`). It is a batch fit of the whole
+event log: nothing is stored, and the same events give the same bits, in whatever order they come.
 
 What stars alone cannot tell is how much of their spread is noise: only raters who share pictures,
 or picks, show that. Without either, a rating's noise is taken to be 0.8 of the spread.
@@ -13,7 +14,7 @@ or picks, show that. Without either, a rating's noise is taken to be 0.8 of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -22,22 +23,68 @@ from numpy.typing import NDArray
 from safelight.learning.evidence.agreement import Agreement, rater_agreement
 from safelight.learning.evidence.blas_threads import one_blas_thread
 from safelight.learning.evidence.pick_model import Choice, fit_picks
-from safelight.learning.evidence.star_model import RaterScale, StarEvidence, fit_stars
+from safelight.learning.evidence.star_model import (
+    SEEN,
+    RaterScale,
+    StarEvidence,
+    fit_stars,
+    own_scales,
+)
 from safelight.learning.ratings.rating_event import (
+    AUTOMATIC,
     Identity,
     Pictures,
     RatingEvent,
     events_in_force,
-    time_order,
 )
 from safelight.learning.ratings.rating_event import unique_events as unique
 
-__all__ = ["AUTOMATIC", "ImageScores", "RaterFit", "fit_scores", "is_automatic"]
-
-AUTOMATIC = "automatic:"
-"""Beginning of the ``source`` of ratings that a program gave; they never mix with people's."""
+__all__ = ["AUTOMATIC", "ImageScores", "Judgements", "RaterFit", "fit_scores", "is_automatic"]
 
 _EVIDENCE = ("stars", "reject", "favourite")
+_PAUSE = 1800.0
+"""Seconds without a judgement after which a rater sits down anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judgements:
+    """Who gave stars and flags to which picture, and when, one row each.
+
+    Attributes:
+        images: Place of the picture, int64[m].
+        raters: Number of the rater, int64[m].
+        places: Which of the rater's moments it is, in the order of time from 0, int64[m]: what has
+            one time has one place.
+        sittings: Number of the rater's sitting, which ends where he pauses for half an hour,
+            int64[m].
+        rater_names: Name of each rater.
+        own_scale: Whether a rater's stars are read on a scale of his own, so that the mean of his
+            readings is 0 whatever he was shown, bool[raters].
+    """
+
+    images: NDArray[np.int64]
+    raters: NDArray[np.int64]
+    places: NDArray[np.int64]
+    sittings: NDArray[np.int64]
+    rater_names: tuple[str, ...]
+    own_scale: NDArray[np.bool_]
+
+    def of_images(self, images: Sequence[int]) -> Judgements:
+        """Return the judgements of some pictures, which are numbered by their place in *images*."""
+        place = np.full(max(int(self.images.max(initial=-1)), *images, -1) + 1, -1, np.int64)
+        place[np.asarray(images, np.int64)] = np.arange(len(images))
+        new = place[self.images]
+        kept = new >= 0
+        return Judgements(
+            images=new[kept], raters=self.raters[kept], places=self.places[kept],
+            sittings=self.sittings[kept], rater_names=self.rater_names, own_scale=self.own_scale,
+        )  # fmt: skip
+
+
+_NOBODY = Judgements(
+    images=np.zeros(0, np.int64), raters=np.zeros(0, np.int64), places=np.zeros(0, np.int64),
+    sittings=np.zeros(0, np.int64), rater_names=(), own_scale=np.zeros(0, np.bool_),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +94,8 @@ class RaterFit:
     Attributes:
         rater: Name; empty when nobody gave one.
         rows: Places in :attr:`ImageScores.identities` of the pictures that he judged, int64[k].
-        scores: Of those pictures, by his evidence alone, float64[k].
+        scores: Of those pictures, by his evidence alone, float64[k]; where all that he judged are
+            flagged, in units of the spread of what he saw.
         deviations: float64[k].
         stars: How many of his stars count.
         picks: How many of his picks count.
@@ -75,13 +123,16 @@ class ImageScores:
         deviations: Standard deviation of each score, float64[n]; 1 would be no evidence.
         readings: What the evidence says without the prior, float64[n]: noisier than the scores,
             but not drawn towards 0. Differences of means are to be taken of these, weighted
-            with ``1 - deviations**2``: one over the variance of a reading, in which the score's
-            own 1 is counted.
+            with ``1 - deviations**2`` averaged over pictures judged alike: one over the variance
+            of a reading, in which the score's own 1 is counted.
         ratings: How many judgements bear on the picture, int64[n].
         raters: Each rater's own fit, by name, sorted.
         pick_sharpness: How sharply picks tell scores apart: b of Bradley-Terry.
         agreement: Of raters who judged the same pictures.
         places: Every known digest of every picture -> its place in the arrays.
+        judgements: Of stars and flags, who gave which and when.
+        marks: Mean of each picture's stars as they were given; where there are none, a favourite
+            is 5, a reject 1, what was passed over 3; NaN for picks alone, float64[n].
     """
 
     identities: tuple[str, ...]
@@ -93,6 +144,8 @@ class ImageScores:
     pick_sharpness: float = 1.0
     agreement: Agreement = field(default_factory=Agreement)
     places: Mapping[str, int] = field(default_factory=dict)
+    judgements: Judgements = _NOBODY
+    marks: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def place(self, *digests: str | None) -> int | None:
         """Return the place of the picture with the first known of *digests*, or None."""
@@ -116,26 +169,30 @@ def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) ->
 
     Args:
         events: From any number of stores, in any order, also several times. Per rater, picture
-            and kind the last one counts; undone ones do not. People's and automatic ratings are
-            not told apart here: hand in one kind only (see :func:`is_automatic`).
+            and kind the last one counts; undone ones do not. That a picture was ``seen`` counts of
+            raters who flag, and only for pictures of which they said nothing. People's and
+            automatic ratings are not told apart here: hand in one kind only (see
+            :func:`is_automatic`).
         known: Identities with both hashes, from records, which join ratings by either.
     """
     every = unique(events)
     pictures = Pictures([*known, *_identities(every.values())])
     judgements, picks = _in_force(every.values(), pictures)
-    keys = sorted({key for _, key, _ in judgements} | {k for p in picks for k in p.keys})
+    keys = sorted({one.key for one in judgements} | {k for p in picks for k in p.keys})
     row_of = {key: row for row, key in enumerate(keys)}
-    names = sorted({rater for rater, _, _ in judgements} | {p.rater for p in picks})
+    names = sorted({one.rater for one in judgements} | {p.rater for p in picks})
     evidence = _columns(judgements, row_of, names)
     stars = fit_stars(evidence)
     choices = [choice for pick in picks for choice in pick.choices(row_of)]
     means, variances, sharpness = stars.means, stars.variances, 1.0
     ratings = np.bincount(evidence.images, minlength=len(keys))
-    readings = _readings(means, variances, ratings)
+    readings = _readings(means, variances, ratings, stars.extremes)
     if choices:
         fitted = fit_picks(choices, means, variances)
         means, variances, sharpness = fitted.means, fitted.variances, fitted.sharpness
         readings[fitted.rows] = fitted.readings
+    spread = _spread_of_rated(means, variances, stars.extremes)
+    means, variances, readings = means / spread, variances / spread**2, readings / spread
     for pick in picks:
         ratings[[row_of[key] for key in pick.keys]] += 1
     raters = {
@@ -151,14 +208,30 @@ def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) ->
         readings=readings - readings.mean() if len(keys) else readings,
         ratings=ratings.astype(np.int64),
         raters=raters,
-        pick_sharpness=sharpness,
+        pick_sharpness=sharpness * spread,
         agreement=rater_agreement(evidence, [(f.rows, f.scores) for f in raters.values()]),
         places={digest: row_of[key] for key in keys for _, digest in members[key]},
+        judgements=_one_by_one(judgements, evidence),
+        marks=_marks(evidence),
     )
 
 
+def _marks(evidence: StarEvidence) -> NDArray[np.float64]:
+    starred = (evidence.values >= 1) & (evidence.values <= 5)
+    of_flags = np.select([evidence.values == 6, evidence.values == SEEN], [5.0, 3.0], 1.0)
+    marks = np.full(evidence.image_count, np.nan)
+    for rows, values in ((~starred, of_flags), (starred, evidence.values)):
+        counts = np.bincount(evidence.images[rows], minlength=len(marks))
+        sums = np.bincount(evidence.images[rows], values[rows], minlength=len(marks))
+        marks[counts > 0] = sums[counts > 0] / counts[counts > 0]
+    return marks
+
+
 def _readings(
-    means: NDArray[np.float64], variances: NDArray[np.float64], ratings: NDArray[np.int64]
+    means: NDArray[np.float64],
+    variances: NDArray[np.float64],
+    ratings: NDArray[np.int64],
+    extremes: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return the means without the prior.
 
@@ -169,11 +242,32 @@ def _readings(
     The prior has mean 0 and variance 1: with a normal likelihood a mean is 1 - variance times
     what is read. How far the prior draws is taken alike for all pictures with as many judgements:
     five stars tell less than three, and undoing each by itself would favour the extremes.
+
+    Of pictures that are the ends of what was seen, with M the mean of their means, it is::
+
+        reading_i = M + (mean_i - M) / max(the same, variance of their means)
+
+    Of two groups, with the shares p and q and with means D apart, that variance is D p q; and by
+    D p q the share of either changes when all that is seen is better by 1.
     """
     size = np.bincount(ratings)
     mean = np.bincount(ratings, weights=variances) / np.maximum(size, 1)
     reliability = np.maximum(1 - mean, 0.02)[ratings]
-    return np.asarray(np.where(ratings > 0, means / reliability, 0.0), np.float64)
+    centre = np.zeros(len(means))
+    if extremes.any():
+        reliability[extremes] = np.maximum(reliability[extremes], means[extremes].var())
+        centre[extremes] = means[extremes].mean()
+    read = centre + (means - centre) / reliability
+    return np.asarray(np.where(ratings > 0, read, 0.0), np.float64)
+
+
+def _spread_of_rated(
+    means: NDArray[np.float64], variances: NDArray[np.float64], extremes: NDArray[np.bool_]
+) -> float:
+    """Return the standard deviation of the rated pictures' scores: 1, but where they are ends."""
+    if not extremes.any():
+        return 1.0
+    return float(np.sqrt(max(1.0, means.var() + variances.mean())))
 
 
 Key = tuple[str, str]
@@ -207,38 +301,64 @@ class _Pick:
 
 def _identities(events: Iterable[RatingEvent]) -> Iterator[Identity]:
     for event in events:
-        if event.image is not None:
-            yield event.image
-        yield from event.shown
+        yield from event.pictures
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Judgement:
+    """Stars or a flag of one rater for one picture, or that he has seen and left it.
+
+    Attributes:
+        value: As in :class:`.star_model.StarEvidence`.
+        seconds: When.
+    """
+
+    rater: str
+    key: Key
+    value: int
+    seconds: float
 
 
 def _in_force(
     events: Iterable[RatingEvent], pictures: Pictures
-) -> tuple[list[tuple[str, Key, tuple[int, int]]], list[_Pick]]:
-    """Return (rater, picture, (value, place in time)) of stars and flags; and the picks."""
-    last: dict[tuple[str, Key, str], tuple[int, int]] = {}
+) -> tuple[list[_Judgement], list[_Pick]]:
+    last: dict[tuple[str, Key, str], _Judgement] = {}
     picks: list[_Pick] = []
-    in_force = events_in_force(events)
-    times = {e.event_id: place for place, e in enumerate(sorted(in_force, key=time_order))}
-    for event in in_force:
-        moment = times[event.event_id]
+
+    def judged(event: RatingEvent, picture: Identity, value: int) -> None:
+        key = pictures.key(picture)
+        # Of what was read from files or worked out, the time says nothing about a rater's order.
+        seconds = event.moment.timestamp() if ":" not in event.source else 0.0
+        last[event.rater, key, event.kind] = _Judgement(event.rater, key, value, seconds)
+
+    for event in events_in_force(events):
         if event.kind in _EVIDENCE and event.image is not None:
             value = 0
             if event.kind == "stars":
                 value = int(event.value or 0)
             elif event.value:
                 value = 6 if event.kind == "favourite" else -1
-            last[event.rater, pictures.key(event.image), event.kind] = (value, moment)
+            judged(event, event.image, value)
+        elif event.kind == "seen":
+            for picture in event.shown:
+                judged(event, picture, SEEN)
         elif event.kind == "pick" and event.won:
             pick = _pick(event, pictures)
             if pick is not None:
                 picks.append(pick)
-    stars = [
-        (rater, key, (max(value, 0), moment))
-        for (rater, key, _), (value, moment) in last.items()
-        if value
-    ]
-    return sorted(stars), picks
+    said = [replace(one, value=max(one.value, 0)) for one in last.values() if one.value]
+    return sorted(_without_idle_looks(said, picks)), picks
+
+
+def _without_idle_looks(said: Sequence[_Judgement], picks: Sequence[_Pick]) -> list[_Judgement]:
+    """Return what was *said*, of pictures that were only seen those that a rater of flags left."""
+    flagging = {one.rater for one in said if one.value in (0, 6)}
+    judged = {(one.rater, one.key) for one in said if one.value != SEEN}
+    judged |= {(pick.rater, key) for pick in picks for key in pick.keys}
+    return [
+        one for one in said
+        if one.value != SEEN or (one.rater in flagging and (one.rater, one.key) not in judged)
+    ]  # fmt: skip
 
 
 def _pick(event: RatingEvent, pictures: Pictures) -> _Pick | None:
@@ -253,28 +373,33 @@ def _pick(event: RatingEvent, pictures: Pictures) -> _Pick | None:
 
 
 def _columns(
-    judgements: Sequence[tuple[str, Key, tuple[int, int]]],
-    row_of: Mapping[Key, int],
-    names: Sequence[str],
+    judgements: Sequence[_Judgement], row_of: Mapping[Key, int], names: Sequence[str]
 ) -> StarEvidence:
-    """Return *judgements* as columns; the j-th of a rater's n has time 2 (j - 1) / (n - 1) - 1."""
     number = {name: place for place, name in enumerate(names)}
-    raters = np.array([number[rater] for rater, _, _ in judgements], np.int64)
-    moments = np.array([moment for _, _, (_, moment) in judgements], np.int64)
-    times = np.zeros(len(judgements))
-    order = np.lexsort((moments, raters))
-    starts = np.searchsorted(raters[order], np.arange(len(names) + 1))
-    for rater in range(len(names)):
-        own = order[starts[rater] : starts[rater + 1]]
-        times[own] = np.linspace(-1, 1, len(own)) if len(own) > 1 else 0.0
     return StarEvidence(
-        images=np.array([row_of[key] for _, key, _ in judgements], np.int64),
-        raters=raters,
-        values=np.array([value for _, _, (value, _) in judgements], np.int64),
-        times=times,
+        images=np.array([row_of[one.key] for one in judgements], np.int64),
+        raters=np.array([number[one.rater] for one in judgements], np.int64),
+        values=np.array([one.value for one in judgements], np.int64),
         image_count=len(row_of),
         rater_names=tuple(names),
     )
+
+
+def _one_by_one(judgements: Sequence[_Judgement], evidence: StarEvidence) -> Judgements:
+    raters = evidence.raters
+    seconds = np.array([one.seconds for one in judgements], np.float64)
+    order = np.lexsort((seconds, raters))
+    another = np.diff(raters[order], prepend=-1) != 0
+    later = np.diff(seconds[order], prepend=0.0)
+    moments = np.cumsum(another | (later > 0))
+    first = np.maximum.accumulate(np.where(another, moments, 0))
+    places, sittings = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    places[order] = moments - first
+    sittings[order] = np.cumsum(another | (later > _PAUSE)) - 1
+    return Judgements(
+        images=evidence.images, raters=raters, places=places, sittings=sittings,
+        rater_names=evidence.rater_names, own_scale=own_scales(evidence),
+    )  # fmt: skip
 
 
 def _rater_fit(

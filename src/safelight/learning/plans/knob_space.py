@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 
 from safelight.errors import ConfigError
 from safelight.knobs import KNOBS
+from safelight.recorded_settings import LORA
 
-__all__ = ["ChoiceKnob", "KnobSpace", "NumberKnob", "SpaceKnob", "knob_of_values", "widened"]
+__all__ = [
+    "ChoiceKnob",
+    "KnobSpace",
+    "NumberKnob",
+    "Rooms",
+    "SpaceKnob",
+    "knob_of_values",
+    "widened",
+]
 
 Points = NDArray[np.float64]
 
@@ -28,6 +37,10 @@ _LOG_RATIO = 8.0
 
 _ROUND_STEPS = 40
 """About as many round values are tried between two ends."""
+
+_TYPED = {"cfg_scale": 0.5, "denoising_strength": 0.05, "hires_denoising_strength": 0.05}
+_TYPED_WEIGHT, _FEWEST_STEPS = 0.05, 4
+"""Steps in which people type these and weights of LoRAs, where so many fit between the ends."""
 
 _LEAST_SETTING, _MOST_SETTING = 1e-100, 1e100
 """Smaller and larger numbers are nobody's setting, and cannot be calculated with."""
@@ -46,9 +59,10 @@ class NumberKnob:
         high: Greatest value, above *low*.
         step: Values are multiples of this, or one of both ends. Of numbers on a logarithmic scale
             that are not whole, the step is instead a tenth of the value, rounded down to 1, 2 or
-            5 times a power of ten.
+            5 times a power of ten, unless it is *typed*.
         logarithmic: Ratios count, not differences; *low* is above 0.
         integer: Values are whole numbers.
+        typed: The step is that in which people type such values.
     """
 
     name: str
@@ -57,6 +71,7 @@ class NumberKnob:
     step: float
     logarithmic: bool = False
     integer: bool = False
+    typed: bool = False
 
     def place(self, value: Any) -> float:
         """Return where *value* v lies: 0 at *low*, 1 at *high*; NaN for what is no number.
@@ -82,7 +97,7 @@ class NumberKnob:
         else:
             exact = self.low + place * (self.high - self.low)
         step = self.step
-        if self.logarithmic and not self.integer:
+        if self.logarithmic and not self.integer and not self.typed:
             step = _round_step(exact / 10)
         rounded = min(self.high, max(self.low, round(exact / step) * step))
         if self.integer:
@@ -181,9 +196,11 @@ def _number_knob(name: str, levels: Sequence[float]) -> NumberKnob:
     step = _round_step((high - low) / _ROUND_STEPS)
     if integer:
         step = float((rule and rule.multiple_of) or max(1.0, 1.0 if high < 200 else step))
+    usual = _TYPED_WEIGHT if name.startswith(LORA) else _TYPED.get(name.rpartition(".")[2], 0.0)
+    typed = usual > 0 and high - low >= _FEWEST_STEPS * usual
     return NumberKnob(
-        name=name, low=low, high=high, step=step, integer=integer,
-        logarithmic=low > 0 and high / low > _LOG_RATIO,
+        name=name, low=low, high=high, step=usual if typed else step, integer=integer,
+        logarithmic=low > 0 and high / low > _LOG_RATIO, typed=typed,
     )  # fmt: skip
 
 
@@ -200,7 +217,7 @@ def _rounded_places(knob: NumberKnob, places: Points) -> Points:
     step: float | Points = knob.step
     if knob.logarithmic:
         exact = knob.low * ratio**places
-        if not knob.integer:
+        if not knob.integer and not knob.typed:
             power = 10.0 ** np.floor(np.log10(exact / 10))
             head = exact / 10 / power * 1.000001
             step = power * np.where(head >= 5, 5.0, np.where(head >= 2, 2.0, 1.0))
@@ -213,14 +230,32 @@ def _rounded_places(knob: NumberKnob, places: Points) -> Points:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What goes together with each level of one choice.
+
+    Attributes:
+        choice: The knob that others depend on, a choice.
+        numbers: Number -> for each level of *choice* its least and greatest value.
+        choices: Other choice -> for each level of *choice* the places of the levels that go
+            with it, at least one.
+    """
+
+    choice: str
+    numbers: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    choices: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnobSpace:
     """Every combination of values of some knobs.
 
     Attributes:
         knobs: At least one, no name twice.
+        rooms: What goes together, where not everything does.
     """
 
     knobs: tuple[SpaceKnob, ...]
+    rooms: Rooms | None = None
 
     def __post_init__(self) -> None:
         names = [knob.name for knob in self.knobs]
@@ -240,7 +275,17 @@ class KnobSpace:
 
     def setting(self, point: Sequence[float] | Points) -> dict[str, Any]:
         """Return the round setting nearest to *point*."""
-        return {knob.name: knob.value(float(p)) for knob, p in zip(self.knobs, point, strict=True)}
+        if self.rooms is not None:
+            point = self._inside(np.array([point], float))[0]
+        setting = {k.name: k.value(float(p)) for k, p in zip(self.knobs, point, strict=True)}
+        if self.rooms is not None:  # rounding may lead out of it again
+            own = self._level(setting[self.rooms.choice])
+            for name, ends in self.rooms.numbers.items():
+                low, high = ends[own]
+                if not low <= setting[name] <= high:
+                    end = low if setting[name] < low else high
+                    setting[name] = round(end) if end.is_integer() else end
+        return setting
 
     def rounded(self, points: Points) -> Points:
         """Return *points* moved to where their settings truly lie."""
@@ -248,7 +293,36 @@ class KnobSpace:
         for column, knob in enumerate(self.knobs):
             if isinstance(knob, NumberKnob):
                 moved[:, column] = _rounded_places(knob, moved[:, column])
-        return moved
+        return moved if self.rooms is None else self._inside(moved)
+
+    def goes_together(self, points: Points) -> NDArray[np.bool_]:
+        """Return which of *points* lie within their rooms, bool[n]."""
+        if self.rooms is None:
+            return np.ones(len(points), bool)
+        return np.asarray(np.isclose(self._inside(np.array(points, float)), points).all(axis=1))
+
+    def _inside(self, points: Points) -> Points:
+        """Move *points* to the nearest ones within their rooms."""
+        assert self.rooms is not None
+        at = {knob.name: column for column, knob in enumerate(self.knobs)}
+        own = points[:, at[self.rooms.choice]].astype(np.intp)
+        for name, ends in self.rooms.numbers.items():
+            knob = self.knobs[at[name]]
+            places = np.array([[knob.place(low), knob.place(high)] for low, high in ends])
+            points[:, at[name]] = np.clip(points[:, at[name]], *places[own].T)
+        for name, allowed in self.rooms.choices.items():
+            knob = self.knobs[at[name]]
+            assert isinstance(knob, ChoiceKnob)
+            levels = range(len(knob.levels))
+            # What does not go with it becomes one that does, each in turn.
+            goes = np.array([[n if n in some else some[n % len(some)] for n in levels]
+                             for some in allowed])  # fmt: skip
+            points[:, at[name]] = goes[own, points[:, at[name]].astype(np.intp)]
+        return points
+
+    def _level(self, value: Any) -> int:
+        assert self.rooms is not None
+        return int(next(k for k in self.knobs if k.name == self.rooms.choice).place(value))
 
     def of_unit(self, rows: Points) -> Points:
         """Return the points of *rows*, numbers of 0 to 1 (1 excluded), one column per knob."""

@@ -13,7 +13,6 @@ tells a good picture of the archive from a middling one.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safelight.errors import PlanError
-from safelight.knobs import KNOBS
 from safelight.learning.evidence.blas_threads import one_blas_thread
 from safelight.learning.evidence.trials import Trials
-from safelight.learning.plans.knob_space import (
-    MOST_LEVELS,
-    ChoiceKnob,
-    KnobSpace,
-    SpaceKnob,
-    knob_of_values,
-    widened,
-)
+from safelight.learning.plans.contenders import contenders_of
+from safelight.learning.plans.knob_space import KnobSpace, SpaceKnob
 from safelight.learning.plans.proposals import (
     Tried,
     all_alike,
@@ -41,9 +33,9 @@ from safelight.learning.plans.proposals import (
     propose,
     spread_settings,
 )
-from safelight.learning.plans.suggested import Known, Suggestion, Suggestions
+from safelight.learning.plans.space_of_trials import EXPLORED, knob_values, space_of
+from safelight.learning.plans.suggested import Contenders, Known, Suggestion, Suggestions
 from safelight.learning.plans.surrogate import Surrogate
-from safelight.recorded_settings import LORA
 
 __all__ = [
     "EXPLORED",
@@ -61,18 +53,6 @@ Floats = NDArray[np.float64]
 FEWEST_PICTURES = 12
 """Rated pictures below which nothing is concluded."""
 
-EXPLORED: tuple[SpaceKnob, ...] = tuple(
-    knob
-    for knob in (
-        knob_of_values("steps", (6, 40)),
-        knob_of_values("cfg_scale", (2.0, 12.0)),
-        knob_of_values("sampler", ("Euler", "Euler a", "DPM++ 2M", "DPM++ SDE")),
-    )
-    if knob is not None
-)
-"""What is explored when nothing at all is known."""
-
-_NOT_SET = frozenset(("stage", "model", "negative_prompt", "width", "height"))
 _PROMPT_VARIANCE = _SEED_VARIANCE = 0.25
 """What prompts and seeds do to scores before any evidence; the spread of taste is 1."""
 
@@ -99,6 +79,7 @@ class Verdict:
         enough: The gain is above 0 also for the best of many, and the setting itself was rated
             three times or more.
         missing: About how many more ratings would settle it; 0 when *enough*.
+        contenders: What it is better than and what may be as good, by knob.
     """
 
     best: Known
@@ -110,6 +91,7 @@ class Verdict:
     fixed: Mapping[str, Any]
     enough: bool
     missing: int
+    contenders: tuple[Contenders, ...] = ()
 
 
 @one_blas_thread()
@@ -123,7 +105,8 @@ def suggest(
     """Return *count* settings to draw next.
 
     Args:
-        trials: The rated pictures of one model, perhaps of one prompt.
+        trials: The rated pictures, perhaps of one prompt. Where they are of several models, the
+            model is one more choice (:mod:`.space_of_trials`).
         count: How many; at least 1.
         knobs: What may be varied and between which values; knobs not named here are varied
             as widely as they were so far.
@@ -134,7 +117,7 @@ def suggest(
     """
     if count < 1:
         raise PlanError(f"at least 1 setting must be asked for, got {count}")
-    space, fixed, notes = _space_of(trials, knobs)
+    space, fixed, notes = space_of(trials, knobs)
     tried = _gathered(trials, space)
     pictures = sum(rated.pictures for rated in tried)
     model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
@@ -162,6 +145,7 @@ def suggest(
     return Suggestions(
         suggestions=suggestions, exploring=False, best=best, pictures=pictures, settings=settings,
         fixed=fixed, notes=tuple(notes),
+        contenders=contenders_of(space, model, tried, best.setting),
     )  # fmt: skip
 
 
@@ -178,7 +162,7 @@ def verdict(trials: Trials) -> Verdict | str:
 
     since sd falls about with the root of the ratings; with a gain of 0.05 or less it is 20 N.
     """
-    space, fixed, _ = _space_of(trials, ())
+    space, fixed, _ = space_of(trials, ())
     tried = _gathered(trials, space)
     pictures = sum(rated.pictures for rated in tried)
     model = model_of(space, tried) if pictures >= FEWEST_PICTURES else None
@@ -199,6 +183,7 @@ def verdict(trials: Trials) -> Verdict | str:
     return Verdict(
         best=best, gain=usual, gain_low=low, gain_high=usual + 1.96 * sd, pictures=pictures,
         settings=settings, fixed=fixed, enough=enough, missing=missing,
+        contenders=contenders_of(space, model, tried, best.setting),
     )  # fmt: skip
 
 
@@ -211,8 +196,15 @@ def _best(space: KnobSpace, model: Surrogate, tried: Sequence[Tried]) -> Known:
     means, deviations = model.predict(np.array([space.point(rated.setting) for rated in inside]))
     place = int(np.argmax(means - deviations))
     mean, sd = float(means[place]), float(deviations[place])
+    alike = _alike(space, model, tried, np.array(space.point(inside[place].setting)))
     return Known(setting=inside[place].setting, pictures=inside[place].pictures, mean=mean,
-                 low=mean - 1.96 * sd, high=mean + 1.96 * sd)  # fmt: skip
+                 low=mean - 1.96 * sd, high=mean + 1.96 * sd, alike=alike)  # fmt: skip
+
+
+def _alike(space: KnobSpace, model: Surrogate, tried: Sequence[Tried], point: Floats) -> int:
+    """Return how many pictures of *tried* have a setting like *point*."""
+    near = model.likeness(point, np.array([space.point(rated.setting) for rated in tried]))
+    return sum(rated.pictures for rated, like in zip(tried, near, strict=True) if like >= _ALIKE)
 
 
 def _explained(
@@ -226,21 +218,19 @@ def _explained(
     means, deviations = model.predict(point[None, :])
     mean, sd = float(means[0]), float(deviations[0])
     gain, gain_sd = model.difference(point, np.array([space.point(best.setting)]))
-    near = model.likeness(point, np.array([space.point(rated.setting) for rated in tried]))
-    pictures = sum(
-        rated.pictures for rated, like in zip(tried, near, strict=True) if like >= _ALIKE
-    )
+    pictures = _alike(space, model, tried, point)
     changed = [name for name, value in setting.items() if value != best.setting.get(name)]
+    change = _change(best.setting, setting, changed)
     if not changed:
-        why = "the best known setting again: more of its ratings would settle how good it is"
+        why = f"the {best.title} again: more of its ratings would settle how good it is"
     elif gain - 1.96 * gain_sd > 0:
-        why = f"surely better than the best known one ({_change(best.setting, setting, changed)})"
+        why = f"surely better than the {best.title} ({change})"
     elif gain > 0.84 * gain_sd:  # four in five
-        why = f"likely better than the best known one ({_change(best.setting, setting, changed)})"
+        why = f"likely better than the {best.title} ({change})"
     elif pictures == 0:
         why = "nothing like it was rated; it may be better than all that is known"
     else:
-        why = f"may be better: {_change(best.setting, setting, changed)} is not settled yet"
+        why = f"may be better: {change} is not settled yet"
     return Suggestion(
         setting=setting, why=why, mean=mean, low=mean - 1.96 * sd, high=mean + 1.96 * sd,
         gain=gain, gain_low=gain - 1.96 * gain_sd, gain_high=gain + 1.96 * gain_sd,
@@ -273,48 +263,6 @@ def _why_exploring(trials: Trials, tried: Sequence[Tried], pictures: int) -> str
     return f"not enough evidence: only {settings} rated{gone}; this plan explores"
 
 
-def _space_of(
-    trials: Trials, given: Sequence[SpaceKnob]
-) -> tuple[KnobSpace, dict[str, Any], list[str]]:
-    """Return what may be varied, what stays as it is, and what to say about that."""
-    notes: list[str] = []
-    named = {knob.name: knob for knob in given}
-    varied: dict[str, SpaceKnob] = dict(named)
-    fixed: dict[str, Any] = {}
-    for name in trials.knobs:
-        if name in named or not (name in KNOBS or name.startswith(LORA)):
-            continue  # what is no setting of the engine, such as the terms of a prompt
-        values = _values(trials, name)
-        known = [value for value in values if value is not None]
-        if not known:
-            continue
-        usual = Counter(known).most_common(1)[0][0]
-        knob = knob_of_values(name, known) if name not in _NOT_SET else None
-        knob = knob if isinstance(knob, ChoiceKnob) or knob is None else widened(knob)
-        if knob is None or len(known) < 0.9 * len(values):
-            fixed[name] = usual
-            continue
-        levels = len(set(known))
-        if isinstance(knob, ChoiceKnob) and levels > MOST_LEVELS:
-            notes.append(f"{name} has {levels:,} values; only the {MOST_LEVELS} most drawn are"
-                         " considered")  # fmt: skip
-        varied[name] = knob
-    if not varied:
-        notes.append("no knob varied so far; steps, cfg_scale and sampler are explored")
-        varied = {knob.name: knob for knob in EXPLORED}
-        fixed = {name: value for name, value in fixed.items() if name not in varied}
-    return KnobSpace(knobs=tuple(varied.values())), fixed, notes
-
-
-def _values(trials: Trials, name: str) -> list[Any]:
-    """Return the values of a knob, None where it is absent."""
-    if name in trials.numbers:
-        column = trials.numbers[name]
-        return [None if math.isnan(v) else int(v) if v.is_integer() else float(v) for v in column]
-    levels = trials.levels[name]
-    return [None if code < 0 else levels.names[code] for code in levels.codes]
-
-
 def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
     """Return each setting once, with the mean score of its pictures.
 
@@ -328,7 +276,7 @@ def _gathered(trials: Trials, space: KnobSpace) -> Sequence[Tried]:
     """
     if not len(trials) or any(knob.name not in trials.knobs for knob in space.knobs):
         return ()
-    columns = [_values(trials, knob.name) for knob in space.knobs]
+    columns = [knob_values(trials, knob.name) for knob in space.knobs]
     points = np.array(
         [[knob.place(v) for v in column] for knob, column in zip(space.knobs, columns, strict=True)]
     ).T

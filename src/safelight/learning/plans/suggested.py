@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Known", "Suggestion", "Suggestions"]
+__all__ = ["FEWEST_ALIKE", "Contenders", "Known", "Suggestion", "Suggestions"]
+
+FEWEST_ALIKE = 10
+"""Rated pictures of settings like it that a best setting needs to be called known, as many as a
+figure of effects needs on either side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,7 @@ class Known:
         mean: Expected score.
         low: Lower end of its 95 % interval.
         high: Upper end.
+        alike: Rated pictures of settings like it, its own among them.
     """
 
     setting: Mapping[str, Any]
@@ -26,6 +31,31 @@ class Known:
     mean: float
     low: float
     high: float
+    alike: int = 0
+
+    @property
+    def title(self) -> str:
+        """What it may be called: known, or only the best so far."""
+        return "best known" if self.alike >= FEWEST_ALIKE else "best so far"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contenders:
+    """Which tried values of one knob may be best, all else being as the best known setting has it.
+
+    Models are compared at the tried setting that is best with each.
+
+    Attributes:
+        knob: Its name.
+        value: That of the best known setting.
+        equal: Others that may be as good or better, the best expected first.
+        worse: Those than which another is better for sure, the best expected first.
+    """
+
+    knob: str
+    value: Any
+    equal: tuple[Any, ...]
+    worse: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +97,7 @@ class Suggestions:
         settings: Different settings among them.
         fixed: Knob -> value of the knobs that never varied, or too rarely are known.
         notes: What else a person should know, one sentence each.
+        contenders: What *best* is better than and what may be as good, by knob.
     """
 
     suggestions: tuple[Suggestion, ...]
@@ -76,3 +107,4 @@ class Suggestions:
     settings: int
     fixed: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    contenders: tuple[Contenders, ...] = ()

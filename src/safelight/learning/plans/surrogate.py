@@ -105,12 +105,16 @@ class Surrogate:
         points = np.vstack([point, others])
         weights = -np.ones(len(others)) if counts is None else -counts
         contrast = np.append(1.0, weights / abs(weights.sum()))
+        means, covariance = self.together(points)
+        variance = max(float(contrast @ covariance @ contrast), 1e-12)
+        return float(contrast @ (means - self.mean)), math.sqrt(variance)
+
+    def together(self, points: Floats) -> tuple[Floats, Floats]:
+        """Return the expected scores of *points*, (n,), and their covariance, (n, n)."""
         cross = _kernel(points, self.points, self.choices, self._scales)
         within = self._whitener @ cross.T
         left = _kernel(points, points, self.choices, self._scales) - within.T @ within
-        mean = float(contrast @ (cross @ self._weights))
-        variance = max(float(contrast @ left @ contrast), 1e-12)
-        return self.spread * mean, self.spread * math.sqrt(variance)
+        return self.mean + self.spread * (cross @ self._weights), self.spread**2 * left
 
     def likeness(self, point: Floats, others: Floats) -> Floats:
         """Return how alike *point* is to each of *others*, 0 to 1, all knobs taken together."""

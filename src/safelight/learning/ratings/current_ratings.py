@@ -1,7 +1,7 @@
 """Ratings: append-only events about pictures, and what they add up to now.
 
 An event is keyed by what a picture *is*, never by where it lies: the SHA-256 of the file's
-bytes, the SHA-256 of its decoded pixels, or both. Two identities that share either hash are
+bytes, of its image data, of its decoded pixels, or several. Identities that share one of them are
 one picture, and so on along the chain; a file that was moved, renamed, re-encoded without
 loss or given metadata keeps its ratings.
 
@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from safelight.learning.ratings.picture_set import COLUMNS
 from safelight.learning.ratings.rating_event import (
     KINDS,
     Identity,
@@ -36,11 +37,13 @@ class Rating:
     Attributes:
         sha256s: Every byte hash by which it is known, sorted.
         pixel_sha256s: Every pixel hash by which it is known, sorted.
+        image_sha256s: Every hash of image data by which it is known, sorted.
         stars: Mean of the raters' stars, 1 to 5; None when no one gave any.
         stars_by_rater: Each rater's stars.
         rejected: Somebody rejects it.
         favourite: It is somebody's favourite.
         tags: Everyone's, sorted.
+        albums: That it is in, sorted. Of what different people say of one the last counts.
         notes: Each rater's note.
         picks_won: Picks in which it won and another lost.
         picks_lost: Picks in which another won and it did not.
@@ -50,11 +53,13 @@ class Rating:
 
     sha256s: tuple[str, ...] = ()
     pixel_sha256s: tuple[str, ...] = ()
+    image_sha256s: tuple[str, ...] = ()
     stars: float | None = None
     stars_by_rater: Mapping[str, int] = field(default_factory=dict)
     rejected: bool = False
     favourite: bool = False
     tags: tuple[str, ...] = ()
+    albums: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     picks_won: int = 0
     picks_lost: int = 0
@@ -77,7 +82,7 @@ class Ratings(Mapping[Identity, Rating]):
 
     def __iter__(self) -> Iterator[Identity]:
         for name, digest in self._ratings:
-            yield Identity(**{"sha256" if name == "bytes" else "pixel_sha256": digest})
+            yield Identity(**{COLUMNS[name]: digest})
 
     def __len__(self) -> int:
         return len(self._ratings)
@@ -112,9 +117,7 @@ def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = (
 
 
 def _identities(event: RatingEvent) -> Iterator[Identity]:
-    if event.image is not None:
-        yield event.image
-    yield from event.shown
+    yield from event.pictures
     yield from event.shown_beside
 
 
@@ -136,11 +139,12 @@ def _count_pick(
 class _Tally:
     """What was said about one picture, gathered in the order in which it counts."""
 
-    __slots__ = ("last", "picks", "raters", "tags")
+    __slots__ = ("albums", "last", "picks", "raters", "tags")
 
     def __init__(self) -> None:
         self.last: dict[str, dict[str, bool | int | str | None]] = {}
         self.tags: dict[str, set[str]] = {}
+        self.albums: set[str] = set()
         self.picks: dict[str, int] = {}
         self.raters: set[str] = set()
 
@@ -150,6 +154,9 @@ class _Tally:
             tags = self.tags.setdefault(event.rater, set())
             tags.difference_update(event.removed)
             tags.update(event.added)
+        elif event.kind == "albums":
+            self.albums.difference_update(event.removed)
+            self.albums.update(event.added)
         else:
             self.last.setdefault(event.kind, {})[event.rater] = event.value
 
@@ -159,11 +166,13 @@ class _Tally:
         return Rating(
             sha256s=tuple([digest for name, digest in members if name == "bytes"]),
             pixel_sha256s=tuple([digest for name, digest in members if name == "pixels"]),
+            image_sha256s=tuple([digest for name, digest in members if name == "image"]),
             stars=sum(stars.values()) / len(stars) if stars else None,
             stars_by_rater=stars,
             rejected=any(value for _, value in self._last("reject")),
             favourite=any(value for _, value in self._last("favourite")),
             tags=tuple(sorted(set().union(*self.tags.values()))) if self.tags else (),
+            albums=tuple(sorted(self.albums)),
             notes={rater: str(text) for rater, text in self._last("note") if text},
             picks_won=self.picks.get("won", 0),
             picks_lost=self.picks.get("lost", 0),

@@ -23,6 +23,7 @@ from safelight.learning.ratings.rating_event import Identity, RatingEvent
 __all__ = [
     "ratings_from_exif",
     "ratings_from_invokeai",
+    "ratings_from_sdnext",
     "ratings_from_swarmui",
     "ratings_from_xmp",
 ]
@@ -72,6 +73,16 @@ def ratings_from_exif(
         number = _stars_of_percent(given)
     return _of_number(
         number, image, source="imported:exif", timestamp=timestamp, stated=None, rater=rater
+    )
+
+
+def ratings_from_sdnext(
+    pairs: Mapping[str, Any], image: Identity, *, timestamp: str, rater: str = ""
+) -> tuple[RatingEvent, ...]:
+    """Return the stars of the ``Rating`` that SD.Next can write into its text."""
+    number = _number(pairs.get("Rating"))
+    return _of_number(
+        number, image, source="imported:sdnext", timestamp=timestamp, stated=None, rater=rater
     )
 
 

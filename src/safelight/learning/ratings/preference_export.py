@@ -119,7 +119,7 @@ def preference_pairs(
     """
     events = events_in_force(events)
     listed = tuple(pictures)
-    same = Pictures([rated.identity for rated in listed] + [i for e in events for i in _named(e)])
+    same = Pictures([rated.identity for rated in listed] + [i for e in events for i in e.pictures])
     by_key: dict[tuple[str, str], RatedPicture] = {}
     for rated in listed:
         by_key.setdefault(same.key(rated.identity), rated)
@@ -138,10 +138,6 @@ def preference_pairs(
                 latest[event.rater, _group(starred)][starred] = event
         for (rater, group), stars in sorted(latest.items()):
             yield from _star_pairs(stars, hashlib.sha256(f"{rater}\0{group}".encode()).hexdigest())
-
-
-def _named(event: RatingEvent) -> tuple[Identity, ...]:
-    return event.shown if event.image is None else (event.image,)
 
 
 def _group(picture: RatedPicture) -> str:

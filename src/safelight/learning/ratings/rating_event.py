@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
+import math
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
+from safelight.learning.ratings.identity import Identity, Pictures
+from safelight.learning.ratings.picture_set import PictureSet, join_sets
 from safelight.timestamps import utc_timestamp
 
 __all__ = [
+    "AUTOMATIC",
     "KINDS",
+    "LONG_AGO",
+    "MANY",
     "MOST_AFTER",
+    "PART_OF_MANY",
+    "PER_LINE",
     "RATING_SCHEMA",
+    "SAID_OF_MANY",
+    "SAME",
+    "SCORE",
     "Identity",
     "Pictures",
     "RatingEvent",
+    "all_pictures",
     "events_in_force",
+    "in_lines",
     "new_event_id",
     "precedence",
+    "same_picture",
     "time_order",
     "unique_events",
 ]
@@ -29,46 +43,38 @@ __all__ = [
 RATING_SCHEMA = 1
 """Number of the newest schema that this module writes."""
 
-KINDS = ("stars", "reject", "favourite", "pick", "note", "tags", "undo")
+SAME = "same"
+"""Kind of an event that says nothing about a picture but that its two hashes are one picture."""
+
+SCORE = "score"
+"""Kind of an event in which a program says a number of a picture: no rating, and never one."""
+
+AUTOMATIC = "automatic:"
+"""Beginning of the source of what a program said."""
+
+KINDS = ("stars", "reject", "favourite", "pick", "note", "tags", "undo", "seen", "albums")
 """What an event can say; others come from later versions and are carried along unread."""
+
+MANY = "many"
+"""Kind of an event that says one thing, of the kind :attr:`RatingEvent.says`, of many pictures."""
+
+PART_OF_MANY = "part"
+"""Kind of an event that holds pictures of one of kind :data:`MANY`, and counts with that only."""
+
+SAID_OF_MANY = ("stars", "reject", "favourite", "note", "tags", "albums")
+"""What can be said of many pictures at once."""
+
+PER_LINE = 50_000
+"""Pictures of one line, some two to six megabytes: larger sets are parted, so that whoever reads
+or carries lines never holds a whole one, and a bit that rots costs a part."""
 
 MOST_AFTER = 2**53 - 1
 """The largest number that JavaScript, too, can count to."""
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def new_event_id() -> str:
     """Return a name that no other event has: 32 hex digits."""
     return uuid.uuid4().hex
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What a picture is, wherever it lies: at least one of two hashes.
-
-    Attributes:
-        sha256: SHA-256 of the file's bytes, 64 lower-case hex digits; None when unknown.
-        pixel_sha256: SHA-256 of the decoded pixels (``docs/records.md`` says which bytes).
-    """
-
-    sha256: str | None = None
-    pixel_sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.sha256 is None and self.pixel_sha256 is None:
-            raise ValueError("an identity needs sha256 or pixel_sha256, got neither")
-        for digest in (self.sha256, self.pixel_sha256):
-            if digest is not None and not _DIGEST.fullmatch(digest):
-                raise ValueError(f"a hash must be 64 lower-case hex digits, got {digest[:80]!r}")
-
-    @property
-    def keys(self) -> tuple[tuple[str, str], ...]:
-        """The known hashes, each with its kind; the hash of the bytes comes first."""
-        if self.pixel_sha256 is None:
-            return (("bytes", self.sha256),) if self.sha256 is not None else ()
-        if self.sha256 is None:
-            return (("pixels", self.pixel_sha256),)
-        return (("bytes", self.sha256), ("pixels", self.pixel_sha256))
 
 
 class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -78,13 +84,19 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         event_id: Unique; an event that is met twice counts once.
         timestamp: When it was said: UTC, ISO 8601, ending in ``Z``. Clocks may be wrong, so that
             it decides only between events of which neither followed the other.
-        kind: One of :data:`KINDS`, or one of a later version.
-        image: The picture; None for ``pick`` and ``undo``.
+        kind: One of :data:`KINDS`, :data:`SAME`, :data:`SCORE`, :data:`MANY`,
+            :data:`PART_OF_MANY`, or one of a later version.
+        image: The picture; None for ``pick``, ``seen``, ``undo``, ``many`` and ``part``.
         value: ``stars``: 1 to 5, and 0 clears; ``reject`` and ``favourite``: true or false;
             ``note``: the text, and an empty one clears; otherwise None.
-        added: Tags given, for ``tags``.
-        removed: Tags taken away, for ``tags``.
-        shown: For ``pick``: the pictures to choose from, at least two.
+        added: Tags given, for ``tags``; albums that it is put into, for ``albums``.
+        removed: Tags taken away, or albums that it is taken out of.
+        says: For ``many``: what is said of each of its pictures, one of :data:`SAID_OF_MANY`.
+        many: For ``many`` and ``part``: the pictures.
+        parts: For ``many``: the events of kind ``part`` that hold more of its pictures. They are
+            written before it, so that nothing is said of any before all are on the disk.
+        shown: For ``pick``: the pictures to choose from, at least two. For ``seen``: those that
+            were looked at and left without a judgement, at least one.
         won: For ``pick``: places of the winners in *shown*, from 0. Several winners tie with
             each other and beat the rest; all of them is a tie; none is "skip".
         undoes: For ``undo``: the event that no longer counts, which may itself be an undo.
@@ -94,7 +106,11 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             events of earlier versions. The higher counts, whatever the clocks say.
         client_timestamp: What the clock of a browser said that was too far ahead to be taken;
             empty otherwise.
-        source: ``safelight``, or ``imported:xmp`` and the like.
+        source: ``safelight``, ``imported:xmp`` and the like, or ``automatic:NAME``.
+        number: For ``score``: what the scorer *rater* says, finite. Not in ``value``, which readers
+            of earlier versions take for damaged where it is a fraction.
+        version: For ``score``: of the scorer; numbers of different ones are not compared.
+        unit: For ``score``: of the number.
         schema: Number of the schema that the event was written with.
 
     Raises:
@@ -116,6 +132,12 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     after: int = 0
     client_timestamp: str = ""
     source: str = "safelight"
+    number: float | None = None
+    version: str = ""
+    unit: str = ""
+    says: str = ""
+    many: PictureSet | None = None
+    parts: tuple[str, ...] = ()
     schema: int = RATING_SCHEMA
 
     def __post_init__(self) -> None:
@@ -127,6 +149,10 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             raise ValueError(f"after must lie in 0 to 2**53 - 1, got {self.after}")
         if self.kind in KINDS:
             _check_kind(self)
+        elif self.kind == SCORE:
+            _check_score(self)
+        elif self.kind in (MANY, PART_OF_MANY):
+            _check_many(self)
 
     @property
     def moment(self) -> datetime:
@@ -136,7 +162,14 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     @property
     def pictures(self) -> tuple[Identity, ...]:
         """The pictures that it says something about; none for ``undo``."""
+        if self.many is not None:
+            return tuple(self.many.identities())
         return self.shown if self.image is None else (self.image,)
+
+    @property
+    def statement(self) -> str:
+        """What kind of thing it says, of however many pictures."""
+        return self.says if self.kind == MANY else self.kind
 
     @staticmethod
     def now(kind: str, image: Identity | None = None, **fields: object) -> RatingEvent:
@@ -167,13 +200,28 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         return _decoder.decode(line)
 
 
+def same_picture(sha256: str, image_sha256: str) -> RatingEvent:
+    """Return an event that joins what is said of a file's bytes to its image data.
+
+    It is the same one whoever writes it, and whenever.
+    """
+    named = hashlib.sha256(f"{SAME}\0{sha256}\0{image_sha256}".encode()).hexdigest()
+    return RatingEvent(
+        event_id=named[:32], timestamp=LONG_AGO, kind=SAME, source="imported:image",
+        image=Identity(sha256=sha256, image_sha256=image_sha256),
+    )  # fmt: skip
+
+
+LONG_AGO = "1970-01-01T00:00:00.000000Z"
+"""Time of an event that has none."""
+
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(RatingEvent)
 
 
 def _check_kind(event: RatingEvent) -> None:
     kind, value = event.kind, event.value
-    if (event.image is None) is not (kind in ("pick", "undo")):
+    if (event.image is None) is not (kind in ("pick", "seen", "undo")):
         raise ValueError(f"{kind} must {'not ' if event.image else ''}name an image of its own")
     if kind == "stars" and (type(value) is not int or not 0 <= value <= 5):
         raise ValueError(f"stars must be 1 to 5, or 0 to clear them, got {value!r}")
@@ -185,47 +233,45 @@ def _check_kind(event: RatingEvent) -> None:
         raise ValueError("undo must name the event that it takes back")
     if kind == "pick" and len(event.shown) < 2:
         raise ValueError(f"a pick needs at least 2 pictures, got {len(event.shown)}")
+    if kind == "seen" and not event.shown:
+        raise ValueError("seen must name the pictures that were shown, got none")
+    if kind == "albums":
+        _check_albums(event.added + event.removed)
     if len(set(event.won)) < len(event.won) or not set(event.won) <= set(range(len(event.shown))):
         raise ValueError(f"won must be places in the {len(event.shown)} shown, got {event.won}")
 
 
-class Pictures:
-    """Which identities are one picture: those that share a hash, along any chain."""
+def _check_albums(names: tuple[str, ...]) -> None:
+    for name in names:
+        if not name or name != name.strip() or ";" in name or not name.isprintable():
+            raise ValueError(
+                "the name of an album is one line without blanks around it and without ';', got"
+                f" {name[:80]!r}"
+            )
 
-    def __init__(self, identities: Iterable[Identity]) -> None:
-        self._above: dict[tuple[str, str], tuple[str, str]] = {}
-        for identity in identities:
-            keys = identity.keys
-            if len(keys) == 1:
-                self._above.setdefault(keys[0], keys[0])
-                continue
-            first, second = self._root(keys[0]), self._root(keys[1])
-            self._above[first] = self._above[second] = min(first, second)
 
-    def _root(self, key: tuple[str, str]) -> tuple[str, str]:
-        above = self._above.setdefault(key, key)
-        while above is not key and above != key:
-            self._above[key] = self._above[above]
-            key, above = above, self._above[above]
-        return key
+def _check_many(event: RatingEvent) -> None:
+    if event.many is None or event.image is not None:
+        raise ValueError(f"{event.kind} must name its pictures in many")
+    if event.kind == PART_OF_MANY:
+        return
+    if event.says not in SAID_OF_MANY:
+        raise ValueError(
+            f"of many pictures can be said {', '.join(SAID_OF_MANY)}, got {event.says[:80]!r}"
+        )
+    _of_one(event, next(event.many.first().identities(), None))
 
-    def key(self, identity: Identity) -> tuple[str, str]:
-        """Return what is the same for all identities of one picture.
 
-        The hash of the bytes decides; that of the pixels is asked when no one knows the bytes.
-        """
-        keys = identity.keys
-        for key in keys:
-            if key in self._above:
-                return self._root(key)
-        return keys[0]
-
-    def members(self) -> Mapping[tuple[str, str], tuple[tuple[str, str], ...]]:
-        """Return the hashes of each picture, sorted, by its key."""
-        keys_of = defaultdict(list)
-        for key in list(self._above):
-            keys_of[self._root(key)].append(key)
-        return {root: tuple(sorted(keys)) for root, keys in keys_of.items()}
+def _check_score(event: RatingEvent) -> None:
+    if event.image is None:
+        raise ValueError("a score must name an image of its own")
+    if event.number is None or not math.isfinite(event.number):
+        raise ValueError(f"a score must be a finite number, got {event.number!r}")
+    if not event.rater or not event.version or event.source != AUTOMATIC + event.rater:
+        raise ValueError(
+            f"a score must name its scorer, its version and the source {AUTOMATIC}SCORER, got"
+            f" {event.rater!r}, {event.version!r}, {event.source!r}"
+        )
 
 
 def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
@@ -253,7 +299,52 @@ def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
         if not undoers[target]:
             ready.append(target)
     alive = (by_id[name] for name in ready if name not in dead and by_id[name].kind != "undo")
-    return tuple(sorted(alive, key=precedence))
+    in_order = sorted(alive, key=precedence)
+    return tuple([one for event in in_order for one in _of_each(event, by_id)])
+
+
+def _of_each(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> Iterator[RatingEvent]:
+    """Yield what *event* says of each picture, where it says it of many; a part says nothing."""
+    if event.kind != MANY:
+        if event.kind != PART_OF_MANY:
+            yield event
+        return
+    for identity in all_pictures(event, by_id).identities():
+        yield _of_one(event, identity)
+
+
+def _of_one(event: RatingEvent, picture: Identity | None) -> RatingEvent:
+    return RatingEvent(
+        event_id=event.event_id, timestamp=event.timestamp, kind=event.says, image=picture,
+        value=event.value, added=event.added, removed=event.removed, rater=event.rater,
+        after=event.after, client_timestamp=event.client_timestamp, source=event.source,
+    )  # fmt: skip
+
+
+def all_pictures(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> PictureSet:
+    """Return the pictures of *event*, which is about many, and of those of its parts in *by_id*."""
+    parts = [part.many for name in event.parts
+             if (part := by_id.get(name)) is not None and part.kind == PART_OF_MANY]  # fmt: skip
+    return join_sets([many for many in (*parts, event.many) if many is not None])
+
+
+def in_lines(event: RatingEvent) -> tuple[RatingEvent, ...]:
+    """Return *event*, which is about many pictures, as the events that are written of it.
+
+    Those that hold a part come first: without the last, which says it, they say nothing.
+    """
+    if event.many is None:
+        return (event,)
+    *before, last = event.many.parts(PER_LINE)
+    parts = tuple(
+        RatingEvent(
+            event_id=new_event_id(), timestamp=event.timestamp, kind=PART_OF_MANY, many=many,
+            rater=event.rater, after=event.after,
+        )
+        for many in before
+    )  # fmt: skip
+    names = tuple(part.event_id for part in parts)
+    return (*parts, msgspec.structs.replace(event, many=last, parts=names))
 
 
 def precedence(event: RatingEvent) -> tuple[int, datetime, str]:

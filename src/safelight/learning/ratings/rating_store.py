@@ -1,7 +1,8 @@
 """The folder of rating events: one segment per writer, so that nobody waits for a lock.
 
 Segments grow by lines and are never changed; archives are united line by line
-(:mod:`safelight.archive.transfer`).
+(:mod:`safelight.archive.transfer`). What scorers say stands in segments of its own: there is a
+number for every picture and scorer, and who asks for ratings need not read them.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from typing import Self
 
 import msgspec
 
-from safelight.archive_layout import ratings_folder
+from safelight.archive_layout import PART, ratings_folder
 from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.errors import StorageError
+from safelight.learning.ratings.large_sets import is_large
+from safelight.learning.ratings.picture_set import HashKeys
 from safelight.learning.ratings.rating_event import (
+    MANY,
     MOST_AFTER,
     Identity,
     RatingEvent,
+    in_lines,
     time_order,
     unique_events,
 )
@@ -38,6 +43,9 @@ __all__ = ["SUFFIX", "HighestAfter", "RatingStore", "Segments", "event_or_none",
 
 SUFFIX = ".jsonl"
 """Of segment files."""
+
+_SCORES = ".scores"
+"""Ends the stem of a segment with the numbers of scorers."""
 
 _IMPORTED = "imported:"
 """How the source of what other programs said begins."""
@@ -56,10 +64,11 @@ class Segments:
 
     Args:
         folder: Of the segments; it need not be there yet.
+        scores: Those of scorers, and none else; otherwise all others.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, scores: bool = False) -> None:
+        self._folder, self._scores = folder, scores
         self._read: dict[str, tuple[int, int]] = {}
         self._damaged: Counter[str] = Counter()
         self.trouble: dict[Path, str] = {}
@@ -71,7 +80,7 @@ class Segments:
             StorageError: The segments cannot be listed.
         """
         anew = not self._read
-        sizes = _sizes(self._folder)
+        sizes = _sizes(self._folder, scores=self._scores)
         for name, (file, read) in self._read.items():
             now, size = sizes.get(name, (-1, 0))
             if now != file or size < read:  # somebody took it away or wrote it anew
@@ -113,26 +122,45 @@ class Segments:
 
 
 class HighestAfter:
-    """For each picture the highest ``after`` of its events that were read."""
+    """For each picture the highest ``after`` of its events that were read.
+
+    Attributes:
+        of_any: The highest of all.
+    """
 
     def __init__(self) -> None:
+        self.of_any = 0
         self._highest: dict[tuple[str, str], int] = {}
         self._same: dict[tuple[str, str], tuple[str, str]] = {}
+        self._large: dict[str, tuple[int, dict[str, HashKeys]]] = {}
 
     def of(self, pictures: Iterable[Identity]) -> int:
         """Return it for all of *pictures*; 0 when nothing was read of them."""
-        roots = [self._root(key) for identity in pictures for key in identity.keys]
-        return max((self._highest.get(root, 0) for root in roots), default=0)
+        keys = [key for identity in pictures for key in identity.keys]
+        highest = max((self._highest.get(self._root(key), 0) for key in keys), default=0)
+        for after, tables in self._large.values():
+            if after > highest and any(k in tables and tables[k].may_hold(d) for k, d in keys):
+                highest = after
+        return highest
 
     def take(self, event: RatingEvent) -> None:
         """Note *event*."""
+        self.of_any = max(self.of_any, event.after)
+        if is_large(event) and event.many is not None:
+            if event.event_id in self._large:  # read again what was written here
+                return
+            columns = event.many.columns.items()
+            tables = {kind: HashKeys(column) for kind, column in columns}
+            self._large[event.event_id] = (event.after, tables)
+            return
         for identity in event.pictures:
             keys = identity.keys
             root = self._root(keys[0])
             highest = max(event.after, self._highest.get(root, 0))
-            if len(keys) == 2 and (other := self._root(keys[1])) != root:
-                highest = max(highest, self._highest.pop(other, 0))
-                self._same[other] = root
+            for key in keys[1:]:
+                if (other := self._root(key)) != root:
+                    highest = max(highest, self._highest.pop(other, 0))
+                    self._same[other] = root
             self._highest[root] = highest
 
     def _root(self, key: tuple[str, str]) -> tuple[str, str]:
@@ -148,29 +176,38 @@ class RatingStore:
         folder: Made when the first event comes; see :func:`ratings_folder`. It is for its owner
             alone, unless it is below *root*, an archive that may be shared.
         passed_over: Segment -> what of it the last :meth:`events` had to pass over, and why.
+
+    Args:
+        folder: As above.
+        root: As above.
+        scores: It is the store of what scorers say.
     """
 
-    def __init__(self, folder: Path | str, *, root: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path | str, *, root: Path | None = None, scores: bool = False
+    ) -> None:
         self.folder = Path(folder)
-        self._root = root
+        self._root, self._scores = root, scores
         self._segment: AppendOnlyFile | None = None
         self._owner = 0
         self._lock = threading.Lock()
         self.passed_over: dict[Path, str] = {}
-        self._segments = Segments(self.folder)
+        self._segments = Segments(self.folder, scores=scores)
         self._highest = HighestAfter()
         self._look_again = 0.0
         self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
+        self._sets: set[str] = set()
 
     def add(self, *events: RatingEvent) -> tuple[RatingEvent, ...]:
         """Write *events*, in one go; they are on the disk when this returns.
 
         Each gets its ``after``: it follows what this store has read about its picture, or the
         part of it that the event itself says its writer had read. What other programs said
-        follows what was said before its time: nobody knows what they had read.
+        follows what was said before its time: nobody knows what they had read. What is said of
+        more pictures than a line should hold is parted into several, which count together.
 
         Returns:
-            The events as they were written.
+            The events as they were written, but for being parted.
 
         Raises:
             StorageError: They could not be written. A part of them may have been; adding the
@@ -182,13 +219,45 @@ class RatingStore:
             with self._lock:
                 self._catch_up()
                 written = tuple(map(self._in_order, events))
-                self._append(b"\n".join(with_checksum(event.to_json()) for event in written))
+                lines = [line for event in written for line in in_lines(event)]
+                self._append(b"\n".join([with_checksum(line.to_json()) for line in lines]))
+                for line in filter(is_large, lines):
+                    self._highest.take(line)
+                self._sets |= {event.event_id for event in written if event.kind == MANY}
         except (OSError, UnicodeEncodeError) as error:
             raise StorageError(
                 f"{len(events)} ratings could not be written to {self.folder}: {error};"
                 " make room or rights there, and rate again"
             ) from error
         return written
+
+    def has_set(self, event_id: str) -> bool:
+        """Return whether the event *event_id*, which is about many pictures, is on the disk."""
+        with self._lock:
+            self._look_again = 0.0
+            self._catch_up()
+            return event_id in self._sets
+
+    def event(self, event_id: str) -> RatingEvent | None:
+        """Return the event of that id, None when there is none.
+
+        Raises:
+            StorageError: The segments cannot be listed.
+        """
+        wanted = event_id.encode()
+        for name in _sizes(self.folder, scores=self._scores):
+            with contextlib.suppress(OSError), open_regular_file(self.folder / name) as file:
+                for line in file:
+                    if wanted in line:
+                        event = event_or_none(line.strip())
+                        if event is not None and event.event_id == event_id:
+                            return event
+        return None
+
+    @property
+    def segment(self) -> Path | None:
+        """The file that this store adds to; None before it has added anything."""
+        return None if self._segment is None else self._segment.path
 
     def catch_up(self) -> None:
         """Read what others wrote, which the next :meth:`add` would have to do."""
@@ -214,6 +283,8 @@ class RatingStore:
                 self._highest = HighestAfter()
             for event in events:
                 self._highest.take(event)
+                if event.kind == MANY:
+                    self._sets.add(event.event_id)
         self._look_again = time.monotonic() + _LOOK
 
     def _in_order(self, event: RatingEvent) -> RatingEvent:
@@ -221,10 +292,15 @@ class RatingStore:
             return event
         if event.source.startswith(_IMPORTED):
             return msgspec.structs.replace(event, after=self._highest_before(event))
-        following = min(self._highest.of(event.pictures) + 1, MOST_AFTER)
+        # Of many pictures it would take long to look at each; what follows everything follows that.
+        highest = self._highest.of_any if is_large(event) else self._highest.of(event.pictures)
+        following = min(highest + 1, MOST_AFTER)
         after = min(event.after, following) if event.after else following
         written = msgspec.structs.replace(event, after=after)
-        self._highest.take(written)  # the next of the same call follows it
+        if is_large(written):
+            self._highest.of_any = after
+        else:
+            self._highest.take(written)  # the next of the same call follows it
         return written
 
     def _highest_before(self, event: RatingEvent) -> int:
@@ -242,7 +318,7 @@ class RatingStore:
     def _append(self, lines: bytes) -> None:
         if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
             make_folder(self.folder, root=self._root)
-            self._segment = AppendOnlyFile(self.folder / (_new_stem() + SUFFIX))
+            self._segment = AppendOnlyFile(self.folder / (_new_stem(scores=self._scores) + SUFFIX))
             self._owner = os.getpid()
         try:
             self._segment.append(lines)
@@ -266,7 +342,7 @@ class RatingStore:
 
     def _all(self) -> Iterator[RatingEvent]:
         """Yield every event in the segments."""
-        for name in sorted(_sizes(self.folder)):
+        for name in sorted(_sizes(self.folder, scores=self._scores)):
             path = self.folder / name
             lines = 0
             try:
@@ -307,11 +383,15 @@ def _damaged_lines(count: int) -> str:
     return f"{count:,} {noun} no rating, or damaged"
 
 
-def _new_stem() -> str:
-    return f"{compact(utc_timestamp())}_{uuid.uuid4().hex[:12]}"
+def _new_stem(*, scores: bool) -> str:
+    return f"{compact(utc_timestamp())}_{uuid.uuid4().hex[:12]}{_SCORES if scores else ''}"
 
 
-def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
+def _is_of_scores(name: str) -> bool:
+    return name.removesuffix(SUFFIX).partition(PART)[0].endswith(_SCORES)
+
+
+def _sizes(folder: Path, *, scores: bool) -> dict[str, tuple[int, int]]:
     """Return name -> (which file it is, its size) of the segments.
 
     Raises:
@@ -323,6 +403,8 @@ def _sizes(folder: Path) -> dict[str, tuple[int, int]]:
             for entry in entries:
                 name = entry.name
                 if not name.endswith(SUFFIX) or name.startswith(".") or entry.is_dir():
+                    continue
+                if _is_of_scores(name) is not scores:
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     status = entry.stat()

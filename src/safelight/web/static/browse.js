@@ -1,5 +1,11 @@
 // The grid: only what is near the screen exists, pages come as they are needed.
 
+import { showAlbums } from "./albums.js";
+import { doors } from "./doors.js";
+import { drawer, Facets } from "./facets.js";
+import { FindField, showChips } from "./find_field.js";
+import { dragFile, handOver } from "./hand_over.js";
+import { showImports } from "./importing.js";
 import { bind } from "./keys.js";
 import {
   $,
@@ -17,10 +23,14 @@ import {
   send,
 } from "./page.js";
 import { onChange, overlay, ratingKeys } from "./ratings.js";
+import { Selection, selectionKeys } from "./selection.js";
+import { addAction } from "./selection_actions.js";
+import { discard, filesWords, planned, sizeWords } from "./trash.js";
 import { Viewer, viewerKeys } from "./viewer.js";
 
 const GAP = 6,
-  HEAD = 38;
+  HEAD = 38,
+  RECOUNT_MS = 250;
 const start = first();
 const wanted = { q: start.q, sort: start.sort, group: start.group };
 const scroller = $("#scroller"),
@@ -37,7 +47,16 @@ let lines = [],
   generation = 0;
 const shown = new Map(),
   spare = { row: [], head: [] };
-const chosen = [];
+const selection = new Selection($("#selection"), {
+  rows: () => rows,
+  total: () => total,
+  filter: () => wanted.q,
+  changed: () => {
+    for (const cell of cellsShown()) dress(cell);
+  },
+  undone: () => facets(),
+  said: () => facets(),
+});
 const address = (more = {}) => {
   const query = new URLSearchParams(
     Object.entries({ ...wanted, ...more }).filter(
@@ -118,16 +137,13 @@ function makeTile() {
   const image = h("img.veiled", { alt: "", decoding: "async", draggable: "false" });
   const link = h(
     "a.tile",
-    { draggable: "false" },
+    { draggable: "true" },
     image,
     h("span.stars", { "aria-hidden": "true" }),
     h("span.flags", { "aria-hidden": "true" }),
+    h("span.tags", { "aria-hidden": "true" }),
   );
-  const tick = h(
-    "button.tick",
-    { type: "button", tabindex: "-1", "aria-label": "Choose for comparing" },
-    "✓",
-  );
+  const tick = h("button.tick", { type: "button", tabindex: "-1", "aria-label": "Select" }, "✓");
   const box = h("div.cell-box", { role: "listitem" }, link, tick);
   image.addEventListener("load", () => image.classList.add("there"));
   image.addEventListener("error", () => {
@@ -141,6 +157,7 @@ function makeTile() {
     tick,
     stars: link.children[1],
     flags: link.children[2],
+    tags: link.children[3],
     row: null,
     index: -1,
   };
@@ -169,18 +186,20 @@ function dress(cell) {
     row.favourite ? "favourite" : "",
     row.rejected ? "rejected" : "",
     row.mismatches ? "differs from what was asked" : "",
+    row.tags ? `tags: ${row.tags}` : "",
   ]
     .filter(Boolean)
     .join(", ");
   cell.image.alt = `${row.prompt?.slice(0, 140) || "no prompt"}${marks ? ` (${marks})` : ""}`;
   cell.stars.textContent = row.stars ? "★".repeat(Math.round(row.stars)) : "";
   cell.flags.textContent = `${row.favourite ? "♥" : ""}${row.mismatches ? "≠" : ""}`;
+  cell.tags.textContent = row.tags ?? "";
   cell.link.classList.toggle("rejected", Boolean(row.rejected));
   cell.link.tabIndex = cell.index === at ? 0 : -1;
   cell.box.classList.toggle("is-at", cell.index === at);
-  const place = chosen.findIndex((one) => one.sha256 === row.sha256);
-  cell.box.classList.toggle("is-chosen", place >= 0);
-  cell.tick.setAttribute("aria-pressed", String(place >= 0));
+  const on = selection.has(row);
+  cell.box.classList.toggle("is-chosen", on);
+  cell.tick.setAttribute("aria-pressed", String(on));
 }
 
 function drawLine(line) {
@@ -309,28 +328,25 @@ function showCount() {
   $("#count").textContent =
     total === null ? "" : `${count(total)} picture${total === 1 ? "" : "s"}`;
   empty.hidden = rows.length > 0 || Boolean($("#fault").textContent);
+  document.body.classList.toggle("is-empty", !empty.hidden && !wanted.q);
   if (!empty.hidden && !empty.childElementCount) {
     empty.append(
       wanted.q
         ? h("p", {}, "No picture meets this filter.")
-        : h(
-            "div",
-            {},
-            h("h2", {}, "Nothing on the table yet"),
-            h("p", {}, "Pictures appear here as runs make them."),
-            isOwner &&
-              h(
-                "p",
-                {},
-                h("a", { href: "/runs/new" }, "Begin a run"),
-                " or, in a terminal: ",
-                h("code", {}, "safelight demo"),
-              ),
-          ),
+        : isOwner
+          ? doors()
+          : h("p", {}, "Nothing on the table yet. Pictures appear here as they come."),
     );
   }
 }
 
+function tellFault(text) {
+  $("#fault").textContent = text;
+  if (text) $("#q").setAttribute("aria-invalid", "true");
+  else $("#q").removeAttribute("aria-invalid");
+}
+
+let missed = false; // what was asked while nobody answered
 async function go(change, { push = true } = {}) {
   Object.assign(wanted, change);
   if (wanted.group === "prompt" || wanted.group === "seed") wanted.sort = wanted.group;
@@ -349,11 +365,13 @@ async function go(change, { push = true } = {}) {
   try {
     const page = await tiles;
     if (mine !== generation) return;
-    $("#fault").textContent = "";
-    $("#q").removeAttribute("aria-invalid");
+    tellFault("");
+    missed = false;
+    showChips($("#chips"), page.chips, go);
     rows = overlay(page.rows);
     after = page.after;
     at = 0;
+    selection.moved();
     scroller.scrollTop = 0;
     $("#fresh").hidden = true;
     put($("#empty"));
@@ -361,10 +379,8 @@ async function go(change, { push = true } = {}) {
     redraw();
   } catch (error) {
     if (mine !== generation) return;
-    if (!isAway(error)) {
-      $("#fault").textContent = error.message;
-      $("#q").setAttribute("aria-invalid", "true");
-    }
+    missed = isAway(error);
+    if (!missed) tellFault(error.message);
   }
   document.body.classList.remove("busy");
   await counted;
@@ -379,88 +395,58 @@ function leaveThumbnails() {
     }
 }
 
-const open = new Set(
-  JSON.parse(kept("safelight.facets", '["rating","model","sampler","lora","date"]')),
-);
-async function facets() {
+const narrowing = new Facets($("#facets"), { wanted, go });
+async function facets({ fresh = false } = {}) {
   const mine = generation;
-  let answer;
+  const query = new URLSearchParams({ q: wanted.q, ...(fresh && { fresh: "1" }) });
   try {
-    answer = await ask(`/api/facets?${new URLSearchParams({ q: wanted.q })}`);
+    const answer = await ask(`/api/facets?${query}`);
+    if (mine !== generation) return;
+    total = answer.total;
+    showCount();
+    narrowing.show(answer);
+    selection.show();
+    offerDiscard();
   } catch {
-    return;
+    // What is wrong with the filter, or that nobody answers, is said where the pictures are asked.
   }
-  if (mine !== generation) return;
-  total = answer.total;
-  showCount();
-  const order = [
-    "rating",
-    "favourite",
-    "model",
-    "sampler",
-    "scheduler",
-    "lora",
-    "size",
-    "date",
-    "stage",
-    "status",
-    "backend",
-  ];
-  // What an engine or another tool calls its own settings comes last, as it is spelled there.
-  const placeOf = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
-  const shownFacets = answer.facets
-    .filter((one) => one.values.some((value) => value.value))
-    .sort((a, b) => placeOf(a.name) - placeOf(b.name));
-  put(
-    $("#facets"),
-    shownFacets.map((facet) => {
-      const box = h(
-        "details",
-        { open: open.has(facet.name) || facet.values.some((value) => value.on) },
-        h("summary", { class: order.includes(facet.name) ? "" : "as-spelled" }, facet.name),
-        h(
-          "ul",
-          {},
-          facet.values
-            .filter((value) => value.value || facet.name !== "favourite")
-            .map((value) =>
-              h(
-                "li",
-                {},
-                h(
-                  "a",
-                  {
-                    href: `/?${new URLSearchParams({ ...wanted, q: value.q })}`,
-                    "aria-current": value.on ? "true" : null,
-                    title: value.clause,
-                    onclick: (event) => {
-                      if (event.ctrlKey || event.metaKey) return;
-                      event.preventDefault();
-                      go({ q: value.q });
-                    },
-                  },
-                  h(
-                    "span",
-                    {},
-                    facet.name === "rating" && /^\d$/.test(value.value)
-                      ? "★".repeat(Number(value.value))
-                      : value.value || "none",
-                  ),
-                  h("span.n", {}, count(value.count)),
-                ),
-              ),
-            ),
-        ),
-      );
-      box.addEventListener("toggle", () => {
-        if (box.open) open.add(facet.name);
-        else open.delete(facet.name);
-        keep("safelight.facets", JSON.stringify([...open]));
-      });
-      return box;
-    }),
-    shownFacets.length ? "" : h("p.quiet-text", {}, "Nothing to part."),
-  );
+}
+
+// -- cleaning up, handing over -----------------------------------------------------------
+
+const setOf = ({ rows, q }) => (rows ? { sha256s: rows.map((row) => row.sha256) } : { q });
+addAction({
+  name: "download",
+  label: "Download…",
+  title: "Save as a .zip, with the settings inside or without",
+  do: (chosen) => handOver(setOf(chosen)),
+});
+addAction({
+  name: "trash",
+  label: "Move to trash…",
+  ownersOnly: true,
+  do: async (chosen) => ({
+    clear: await discard(setOf(chosen), () => go({}, { push: false })),
+  }),
+});
+$("#hand-over").addEventListener("click", () => handOver({ q: wanted.q }));
+grid.addEventListener("dragstart", (event) => {
+  for (const cell of cellsShown())
+    if (cell.link.contains(event.target)) dragFile(event, cell.row.sha256, cell.row.file_name);
+});
+
+/** Where rejects are shown, say how many there are, and offer to move them away. */
+async function offerDiscard() {
+  const button = $("#discard"),
+    q = wanted.q;
+  if (!button) return;
+  button.hidden = true;
+  if (!/\brejected\s*=\s*true\b/.test(q)) return;
+  const plan = await planned({ q }).catch(() => null);
+  if (!plan?.files || q !== wanted.q) return;
+  button.textContent = `Rejects: ${filesWords(plan.files)}, ${sizeWords(plan.size)}: move to trash…`;
+  button.onclick = () => discard({ q }, () => go({}, { push: false }));
+  button.hidden = false;
 }
 
 // -- moving and choosing -----------------------------------------------------------------
@@ -478,19 +464,6 @@ function goTo(index, focus = true) {
     if (cell.index === at && focus && viewerHidden()) cell.link.focus({ preventScroll: true });
   }
   if (after && at > rows.length - 40) more();
-}
-function choose(row) {
-  const place = chosen.findIndex((one) => one.sha256 === row.sha256);
-  if (place >= 0) chosen.splice(place, 1);
-  else if (chosen.length === 4) {
-    notice("Four pictures at most can be compared.");
-    return;
-  } else chosen.push(row);
-  for (const cell of cellsShown()) dress(cell);
-  const link = $("#compare");
-  link.hidden = chosen.length < 2;
-  link.href = `/compare?pictures=${chosen.map((one) => one.sha256).join(",")}`;
-  link.textContent = `Compare ${chosen.length}`;
 }
 
 // -- the viewer over the grid --------------------------------------------------------------
@@ -512,6 +485,10 @@ const viewer = new Viewer(viewerRoot, {
     at += step;
     history.replaceState({ look: rows[at].sha256 }, "", `/look/${rows[at].sha256}?${address()}`);
     return rows[at].sha256;
+  },
+  discarded: () => {
+    viewer.host.close();
+    go({}, { push: false });
   },
   close: () => {
     if (history.state?.look) history.back();
@@ -567,13 +544,14 @@ const cellOf = (target) => {
 grid.addEventListener("click", (event) => {
   const cell = cellOf(event.target);
   if (!cell) return;
-  if (event.target.closest(".tick")) {
-    choose(cell.row);
-    return;
-  }
-  if (event.ctrlKey || event.metaKey || event.button) return;
+  if (event.button) return;
   event.preventDefault();
-  openViewer(cell.index);
+  // Where there is no pointer to hover with, one tap opens, and taps select once one is selected.
+  const taps = selection.count > 0 && matchMedia("(hover: none)").matches;
+  if (event.shiftKey) selection.extend(cell.index);
+  else if (taps || event.ctrlKey || event.metaKey || event.target.closest(".tick"))
+    selection.toggle(cell.index);
+  else openViewer(cell.index);
 });
 grid.addEventListener("focusin", (event) => {
   const cell = cellOf(event.target);
@@ -586,7 +564,7 @@ onChange((row) => {
   for (const cell of cellsShown())
     if (cell.row.sha256 === row.sha256) {
       if (cell.row !== row)
-        for (const name of ["stars", "rejected", "favourite", "tags", "notes"])
+        for (const name of ["stars", "rejected", "favourite", "tags", "notes", "album"])
           cell.row[name] = row[name];
       dress(cell);
     }
@@ -611,17 +589,13 @@ $("#search").addEventListener("submit", (event) => {
   go({ q: $("#q").value.trim() });
   grid.querySelector(".tile")?.focus();
 });
-$("#q").addEventListener("search", () => {
-  if (!$("#q").value && wanted.q) go({ q: "" });
-});
+new FindField($("#q"), $("#completions"));
+showChips($("#chips"), start.chips, go);
 $("#sort").addEventListener("change", (event) => go({ sort: event.target.value, group: "" }));
 $("#group").addEventListener("change", (event) =>
   go({ group: event.target.value, sort: "-timestamp" }),
 );
-$("#facets-toggle").addEventListener("click", () => {
-  const on = document.body.classList.toggle("with-facets");
-  $("#facets-toggle").setAttribute("aria-expanded", String(on));
-});
+drawer($("#facets-toggle"));
 
 const inGrid = (act) => () => (viewerHidden() ? act() : false);
 const rated = () =>
@@ -652,25 +626,8 @@ bind({
       return undefined;
     }),
   },
-  compare: {
-    keys: ["c"],
-    label: "Choose for comparing",
-    do: () => {
-      if (!rated()) return false;
-      choose(rated());
-      return undefined;
-    },
-  },
-  compareNow: {
-    keys: ["v"],
-    label: "Compare what is chosen",
-    do: () => {
-      if (chosen.length < 2) return false;
-      location.href = $("#compare").href;
-      return undefined;
-    },
-  },
 });
+selectionKeys(selection, inGrid, () => (rows.length ? at : -1));
 bind(
   ratingKeys(
     rated,
@@ -681,6 +638,7 @@ bind(
     },
     {
       tags: (row) => viewer.askTags(row),
+      many: (says, value) => viewerHidden() && selection.act(says, value),
       undone: (last) => {
         if (!last?.row) return;
         const index = rows.indexOf(last.row);
@@ -753,6 +711,13 @@ async function showSearches(saved = null) {
 }
 $(".searches").addEventListener("toggle", () => {
   if ($(".searches").open) showSearches().catch((error) => notice(error.message));
+});
+$(".albums").addEventListener("toggle", () => {
+  const open = (q) => {
+    $(".albums").open = false;
+    go({ q });
+  };
+  if ($(".albums").open) showAlbums(open).catch((error) => notice(error.message));
 });
 $("#save-search").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -844,12 +809,22 @@ async function beingMade() {
     ),
   );
 }
+let recount = null;
+addEventListener("ratings-saved", () => {
+  clearTimeout(recount);
+  recount = setTimeout(() => facets({ fresh: true }), RECOUNT_MS);
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) facets({ fresh: true });
+});
 listen({
   archive: (seen) => {
+    if (missed) go({}, { push: false });
     if (archiveSeen !== null && seen !== archiveSeen) fresh().catch(() => {});
     archiveSeen = seen;
   },
   "being-made": () => beingMade().catch(() => {}),
+  imports: showImports,
 });
 
 history.replaceState({ ...wanted }, "");

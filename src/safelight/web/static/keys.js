@@ -90,7 +90,7 @@ bind({
     keys: ["/"],
     label: "Filter",
     do: () => {
-      const field = $("input[type=search]");
+      const field = $("#q") ?? $("input[type=search]");
       if (!field) return false;
       field.focus();
       field.select();

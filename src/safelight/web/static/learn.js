@@ -8,7 +8,7 @@ async function renew() {
   const shown = $("#learned");
   const asked = new URLSearchParams(location.search);
   asked.set("kept", "1"); // what is there now; nothing else is begun
-  const answer = await fetch(`/learn?${asked}`, { headers: { Accept: "text/html" } });
+  const answer = await fetch(`${location.pathname}?${asked}`, { headers: { Accept: "text/html" } });
   const told = new DOMParser().parseFromString(await answer.text(), "text/html");
   const place = told.querySelector("#learned") ?? told.querySelector("main");
   shown.replaceChildren(...place.childNodes);

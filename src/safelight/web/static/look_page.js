@@ -11,6 +11,7 @@ const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => v
 const link = (digest) => `/look/${digest}${query ? `?${query}` : ""}`;
 const viewer = new Viewer($("#viewer"), {
   link,
+  discarded: () => {}, // It stays here, with the way back: elsewhere that would be gone.
   close: () => {
     location.href = `/${query ? `?${query}` : ""}`;
   },

@@ -1,11 +1,27 @@
 // The form of a run: what is filled in becomes a config, whose plan is shown before it starts.
-import { $, count, first, h, put, send } from "./page.js";
+import { BROUGHT } from "./dropped.js";
 import "./keys.js";
+import { $, count, first, h, notice, put, send } from "./page.js";
 import "./ratings.js";
 
-const { config, toml } = first();
+let wantsEngine = false;
+const { config, toml } = brought();
 const form = $("#config"),
   area = $("#toml");
+
+/** What the page begins with: a config that another page has left here, or the server's. */
+function brought() {
+  const left = sessionStorage.getItem(BROUGHT);
+  sessionStorage.removeItem(BROUGHT);
+  if (!left) return first();
+  const { config = {}, toml = "", tool, engine } = JSON.parse(left);
+  $("h1").textContent = "Run again with changes";
+  wantsEngine = !engine;
+  if (wantsEngine)
+    notice(`${tool || "Nobody"} made this picture: choose the engine that draws it.`);
+  return { config, toml };
+}
+
 let writing = toml ? "toml" : "form";
 
 for (const [stage, knobs] of Object.entries(config)) {
@@ -109,6 +125,11 @@ async function plan() {
   const body = given();
   const place = $("#plan"),
     start = $("#start");
+  if (writing === "form" && wantsEngine && !body.config.backend) {
+    put(place, h("p.fault", {}, "Choose the engine that draws it."));
+    start.disabled = true;
+    return;
+  }
   if (
     writing === "form" &&
     !body.config.txt2img?.prompt &&
@@ -146,6 +167,7 @@ async function plan() {
       answer.axes.length
         ? h("p", {}, answer.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", "))
         : null,
+      answer.left_out ? h("p", {}, `Left out by conditions: ${count(answer.left_out)}.`) : null,
       answer.warnings.map((text) => h("p.fault", {}, text)),
       h(
         "ol",

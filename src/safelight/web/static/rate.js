@@ -2,7 +2,18 @@
 
 import { bind } from "./keys.js";
 import { $, ask, h, keep, kept, listen, notice, put } from "./page.js";
-import { favourite, newId, onChange, pick, ratingKeys, reject, stars, undo } from "./ratings.js";
+import {
+  favourite,
+  newId,
+  onChange,
+  pick,
+  ratingKeys,
+  reject,
+  stars,
+  tag,
+  undo,
+} from "./ratings.js";
+import { askTags } from "./tag_dialog.js";
 
 const root = $("#rate"),
   stage = $("#stage"),
@@ -274,11 +285,17 @@ function buttons() {
             reject(row);
             next();
           }),
+          button("Tags", "T", () => tagIt(row)),
           button("Skip", "S", next),
         ]
       : [button("Tie", "↓", tie), button("Skip", "S", () => choose([]))]),
     button("Undo", "U", () => undone(undo())),
   );
+}
+
+async function tagIt(row) {
+  const said = await askTags({ tags: row.tags, notes: row.notes });
+  if (said) tag(row, said);
 }
 
 function next() {
@@ -309,7 +326,7 @@ if (mode === "one") {
   bind(
     ratingKeys(() => current()?.[0], next, {
       undone,
-      tags: () => notice("Tags are given in Browse; here settings stay hidden."),
+      tags: tagIt,
     }),
   );
   bind({

@@ -5,9 +5,11 @@
 import { $, archive, kept, notice, send, showAway } from "./page.js";
 
 const PREFIX = `safelight.rating.${archive}.`;
+const MOST_AT_ONCE = 400_000; // characters of one request, about
+const OF_ONE_EVENT = 3000; // pictures
 const AFTER_MS = 20000; // the server's view may lag behind its disk by some seconds
 const listeners = new Set();
-const undoable = [];
+export const undoable = [];
 let flushing = false;
 let again = false;
 let wait = 500;
@@ -98,7 +100,13 @@ export async function flush() {
       if (Date.now() - entry.done > AFTER_MS) drop(key);
     } else open.push([key, entry]);
   }
-  const batch = open.slice(0, 200);
+  const batch = [];
+  let size = 0;
+  for (const one of open) {
+    size += one[1].event.many ? one[1].event.many.sha256.length * 2 : 1000;
+    if (batch.length === 200 || (batch.length && size > MOST_AT_ONCE)) break;
+    batch.push(one);
+  }
   try {
     if (batch.length) {
       const answer = await send("/api/ratings", { events: batch.map(([, entry]) => entry.event) });
@@ -109,6 +117,7 @@ export async function flush() {
         drop(PREFIX + one.event_id);
         notice(`A rating was refused: ${one.error}`);
       }
+      dispatchEvent(new Event("ratings-saved"));
       if (open.length > batch.length) again = true;
     }
   } catch {
@@ -123,18 +132,45 @@ export async function flush() {
   }
 }
 
+const SAYS = ["stars", "rejected", "favourite", "tags", "notes", "album"];
+const without = (row) => Object.fromEntries(SAYS.map((name) => [name, row[name]]));
+const bytes = (digest) =>
+  digest.match(/../g).map((pair) => String.fromCharCode(Number.parseInt(pair, 16)));
+const packed = (digests) => btoa(digests.map((digest) => bytes(digest).join("")).join(""));
+const unpacked = (text) =>
+  [...atob(text)]
+    .map((c) => c.charCodeAt(0).toString(16).padStart(2, "0"))
+    .join("")
+    .match(/.{64}/g) ?? [];
+const NONE = "0".repeat(64);
+
+/** Pictures as an event about many holds them. */
+const together = (rows) => {
+  const pixels = rows.map((row) => row.pixel_sha256 ?? NONE);
+  return {
+    sha256: packed(rows.map((row) => row.sha256)),
+    ...(pixels.some((one) => one !== NONE) ? { pixel_sha256: packed(pixels) } : {}),
+  };
+};
+const changedNames = (text, between, event) => {
+  const names = new Set((text ?? "").split(between).filter(Boolean));
+  for (const name of event.removed ?? []) names.delete(name);
+  for (const name of event.added ?? []) names.add(name);
+  return [...names].sort().join(between);
+};
+
 function apply(row, event) {
+  if (event.kind === "many") {
+    apply(row, { ...event, kind: event.says });
+    return;
+  }
   if (event.after) row.after = Math.max(row.after ?? 0, event.after);
   if (event.kind === "stars") row.stars = event.value || null;
   if (event.kind === "reject") row.rejected = event.value;
   if (event.kind === "favourite") row.favourite = event.value;
   if (event.kind === "note") row.notes = event.value || null;
-  if (event.kind === "tags") {
-    const tags = new Set((row.tags ?? "").split(" ").filter(Boolean));
-    for (const tag of event.added ?? []) tags.add(tag);
-    for (const tag of event.removed ?? []) tags.delete(tag);
-    row.tags = [...tags].sort().join(" ");
-  }
+  if (event.kind === "tags") row.tags = changedNames(row.tags, " ", event);
+  if (event.kind === "albums") row.album = changedNames(row.album, "; ", event);
 }
 
 /** Put what was said lately over rows that the server gave. */
@@ -148,8 +184,10 @@ export function overlay(rows) {
     entries.filter((event) => event.kind === "undo").map((event) => event.undoes),
   );
   for (const event of entries) {
-    if (!event.image || undone.has(event.event_id)) continue;
-    bySha256.set(event.image.sha256, [...(bySha256.get(event.image.sha256) ?? []), event]);
+    if (undone.has(event.event_id)) continue;
+    const about = event.many ? unpacked(event.many.sha256) : [event.image?.sha256];
+    for (const digest of about)
+      if (digest) bySha256.set(digest, [...(bySha256.get(digest) ?? []), event]);
   }
   for (const row of rows) for (const event of bySha256.get(row.sha256) ?? []) apply(row, event);
   return rows;
@@ -163,17 +201,30 @@ const following = (rows) =>
 
 function say(row, values) {
   const event = { ...values, ...following([row]) };
-  const before = {
-    stars: row.stars,
-    rejected: row.rejected,
-    favourite: row.favourite,
-    tags: row.tags,
-    notes: row.notes,
-  };
+  const before = without(row);
   const id = enqueue({ image: identity(row), ...event });
   apply(row, event);
-  undoable.push({ id, row, before });
+  undoable.push({ ids: [id], rows: [{ row, before }], row });
   changed(row);
+}
+
+/** Say one thing of many pictures at once, which one undo takes back.
+ *
+ * *written*: the server was told of all of them already, and these are those that are seen.
+ */
+export function sayOfMany(rows, { says, ...more }, { written = false } = {}) {
+  const statement = { kind: "many", says, ...more };
+  const before = rows.map((row) => ({ row, before: without(row) }));
+  const ids = [];
+  for (let from = 0; !written && from < rows.length; from += OF_ONE_EVENT) {
+    const some = rows.slice(from, from + OF_ONE_EVENT);
+    ids.push(enqueue({ ...statement, many: together(some), ...following(some) }));
+  }
+  const after = following(rows).after ?? 0;
+  for (const row of rows) apply(row, { ...statement, after });
+  if (written) undoable.at(-1).rows = before;
+  else undoable.push({ ids, rows: before, row: null });
+  for (const row of rows) changed(row);
 }
 
 export const stars = (row, value) =>
@@ -181,32 +232,31 @@ export const stars = (row, value) =>
 export const reject = (row) => say(row, { kind: "reject", value: !row.rejected });
 export const favourite = (row) => say(row, { kind: "favourite", value: !row.favourite });
 export const note = (row, text) => say(row, { kind: "note", value: text });
-export function tag(row, text) {
-  const now_ = new Set((row.tags ?? "").split(" ").filter(Boolean));
-  const wanted = new Set(text.split(/[\s,]+/).filter(Boolean));
-  const added = [...wanted].filter((one) => !now_.has(one));
-  const removed = [...now_].filter((one) => !wanted.has(one));
+/** Say what a dialog of tags gave. */
+export function tag(row, { added, removed, note: text }) {
   if (added.length || removed.length) say(row, { kind: "tags", added, removed });
+  if (text !== null) note(row, text);
 }
 
 export function pick(rows, won) {
   const event = { kind: "pick", shown: rows.map(identity), won, ...following(rows) };
   const id = enqueue(event);
   for (const row of rows) apply(row, event);
-  undoable.push({ id, row: null, before: null });
+  undoable.push({ ids: [id], rows: [], row: null });
 }
 
-/** Take back the last thing that was said here; return its row, if it had one. */
-export function undo() {
-  const last = undoable.pop();
+/** Take back the last thing that was said here, or *what*; return it. */
+export function undo(what = undoable.at(-1)) {
+  const place = undoable.indexOf(what);
+  const [last] = place < 0 ? [] : undoable.splice(place, 1);
   if (!last) {
     notice("There is nothing to undo.");
     return null;
   }
-  enqueue({ kind: "undo", undoes: last.id });
-  if (last.row) {
-    Object.assign(last.row, last.before);
-    changed(last.row);
+  for (const id of last.ids) enqueue({ kind: "undo", undoes: id });
+  for (const { row, before } of last.rows) {
+    Object.assign(row, before);
+    changed(row);
   }
   notice("Undone.");
   return last;
@@ -214,9 +264,13 @@ export function undo() {
 
 export const starText = (row) => (row.stars ? "★".repeat(Math.round(row.stars)) : "");
 
-/** Keys that rate; *current* gives the row, *next* goes on. */
+/** Keys that rate; *current* gives the row, *next* goes on.
+ *
+ * *asked.many(says, value)* may say it of all that is selected instead, and returns whether it did.
+ */
 export const ratingKeys = (current, next, asked = {}) => {
-  const on = (act) => () => {
+  const on = (says, act, value) => () => {
+    if (asked.many?.(says, value)) return undefined;
     const row = current();
     if (!row) return false;
     act(row);
@@ -228,7 +282,7 @@ export const ratingKeys = (current, next, asked = {}) => {
     keys[`stars${value}`] = {
       keys: [String(value)],
       label: `${value} star${value > 1 ? "s" : ""}; again clears`,
-      do: on((row) => stars(row, value)),
+      do: on("stars", (row) => stars(row, value), value),
     };
   return {
     ...keys,
@@ -236,17 +290,19 @@ export const ratingKeys = (current, next, asked = {}) => {
       keys: ["0"],
       label: "Clear the stars",
       do: () => {
+        if (asked.many?.("clear")) return undefined;
         const row = current();
         if (!row) return false;
         if (row.stars) stars(row, row.stars);
         return undefined;
       },
     },
-    reject: { keys: ["x", "Delete"], label: "Reject", do: on(reject) },
+    reject: { keys: ["x", "Delete"], label: "Reject", do: on("reject", reject) },
     favourite: {
       keys: ["f"],
       label: "Favourite",
       do: () => {
+        if (asked.many?.("favourite")) return undefined;
         const row = current();
         if (!row) return false;
         favourite(row);
@@ -257,6 +313,7 @@ export const ratingKeys = (current, next, asked = {}) => {
       keys: ["t"],
       label: "Tags",
       do: () => {
+        if (asked.many?.("tags")) return undefined;
         const row = current();
         if (!row) return false;
         asked.tags?.(row);

@@ -1,9 +1,19 @@
 // One picture, full screen, with everything that is known about it.
+import { albumFilter, albumsOf } from "./albums.js";
+import { dragFile } from "./hand_over.js";
 import { $, ask, h, icon, isAway, isOwner, keep, kept, notice, put } from "./page.js";
-import { favourite, note, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
+import { favourite, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
+import { askTags, wordsOf } from "./tag_dialog.js";
+import { discard } from "./trash.js";
 import { Zoom } from "./zoom.js";
 
 const short = (digest) => digest.slice(0, 12);
+
+const LEARNED = {
+  defaulted: "The file leaves it out, by which its tool means this value",
+  unresolved: "The file does not tell it in a way that can be followed",
+  conflicting: "Two places in the file disagree",
+};
 
 export class Viewer {
   /** Host: {move(step) -> sha256 or null, close() or null, link(sha256) -> URL, rowOf(sha256)}. */
@@ -34,9 +44,12 @@ export class Viewer {
       button("Previous (J)", icon("previous"), () => this.move(-1)),
       button("Next (K)", icon("next"), () => this.move(1)),
       this.stars,
+      button("Tags and note (T)", icon("tag"), () => this.askTags()),
       button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()),
       this.infoButton,
-      button("Full screen (Z)", icon("full"), () => this.fullScreen()),
+      button("Full screen (Z)", icon("full"), () => this.fullScreen(), {
+        class: "icon full-screen",
+      }),
     );
     root.replaceChildren(this.bar, h("div.viewer-body", {}, this.pane, this.info));
     this.zoom = new Zoom(this.pane, () => [this.image]);
@@ -45,9 +58,7 @@ export class Viewer {
         event.preventDefault();
         return;
       }
-      const url = new URL(`/pictures/${this.picture.sha256}`, location.href).href;
-      event.dataTransfer.setData("DownloadURL", `image/png:${this.picture.file_name}:${url}`);
-      event.dataTransfer.setData("text/uri-list", url);
+      dragFile(event, this.picture.sha256, this.picture.file_name);
     });
     let from = null;
     this.pane.addEventListener(
@@ -76,7 +87,7 @@ export class Viewer {
     return this.picture;
   }
   adopt(row) {
-    for (const name of ["stars", "rejected", "favourite", "tags", "notes"])
+    for (const name of ["stars", "rejected", "favourite", "tags", "notes", "album"])
       if (name in row) this.picture[name] = row[name];
   }
   async load(digest) {
@@ -108,7 +119,7 @@ export class Viewer {
     overlay([picture]);
     const row = this.host.rowOf?.(digest);
     if (row) {
-      for (const name of ["stars", "rejected", "favourite", "tags", "notes"])
+      for (const name of ["stars", "rejected", "favourite", "tags", "notes", "album"])
         picture[name] = row[name];
     }
     this.before = this.picture && this.picture.sha256 !== digest ? this.picture : this.before;
@@ -179,49 +190,29 @@ export class Viewer {
       ),
     );
     this.root.classList.toggle("is-rejected", Boolean(row.rejected));
-    const tags = $(".tags-now", this.info);
-    if (tags) tags.textContent = row.tags || "none";
+    if ($(".said", this.info)) this.showSaid();
   }
-  askTags(row = this.host.rowOf?.(this.picture.sha256) ?? this.picture) {
-    const field = h("input", {
-      name: "tags",
-      value: row.tags ?? "",
-      autofocus: true,
-      maxlength: "500",
-      "aria-label": "Tags, with spaces between",
-    });
-    const remark = h(
-      "textarea",
-      { name: "note", rows: "3", maxlength: "5000", "aria-label": "Note" },
-      row.notes ?? "",
+  async askTags(given = null) {
+    const row = given ?? this.host.rowOf?.(this.picture?.sha256) ?? this.picture;
+    if (!row) return; // it is on its way
+    const said = await askTags({ tags: row.tags, notes: row.notes });
+    if (said) tag(row, said);
+  }
+  showSaid() {
+    const p = this.picture;
+    const edit = h(
+      "button.quiet",
+      { type: "button", title: "Tags and note (T)", onclick: () => this.askTags() },
+      p.tags || p.notes ? "Change" : "Add tags or a note",
     );
-    const dialog = h(
-      "dialog",
-      { "aria-label": "Tags" },
-      h(
-        "form",
-        { method: "dialog" },
-        h("h2", {}, "Tags"),
-        field,
-        h("h2", {}, "Note"),
-        remark,
-        h(
-          "p",
-          {},
-          h("button", { value: "ok" }, "Save"),
-          h("button.quiet", { value: "", formnovalidate: true }, "Cancel"),
-        ),
-      ),
+    const link = (name, q) => h("a.chip", { href: `/?${new URLSearchParams({ q })}` }, name);
+    put(
+      $(".said", this.info),
+      wordsOf(p.tags).map((one) => link(one, `tags has '${one.replaceAll("'", "''")}'`)),
+      albumsOf(p).map((one) => link(`Album: ${one}`, albumFilter(one))),
+      edit,
+      p.notes ? h("p.note", {}, p.notes) : null,
     );
-    dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "ok") {
-        tag(row, field.value);
-        if ((row.notes ?? "") !== remark.value) note(row, remark.value);
-      }
-      dialog.remove();
-    });
-    document.body.append(dialog);
-    dialog.showModal();
   }
   async showInfo() {
     const p = this.picture;
@@ -245,6 +236,8 @@ export class Viewer {
               { title: "The engine used another value than it was asked for" },
               "differs",
             ),
+          one.others.map((other) => h("div.quiet-text", {}, `or ${other}`)),
+          one.learned !== "read" && h("span.badge", { title: LEARNED[one.learned] }, one.learned),
         ),
       ),
     );
@@ -320,10 +313,27 @@ export class Viewer {
         ),
         copy,
         isOwner && h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes"),
+        isOwner &&
+          p.has_file &&
+          h(
+            "button.quiet",
+            {
+              type: "button",
+              onclick: () => discard({ sha256s: [p.sha256] }, () => this.host.discarded?.()),
+            },
+            "Move to trash…",
+          ),
       ),
+      h("div.said", {}),
       changes,
       h("h2", {}, "Settings"),
       table,
+      p.scores?.length ? h("h2", {}, "Scores by programs") : null,
+      h(
+        "dl.facts.scores",
+        {},
+        (p.scores ?? []).map((one) => fact(one.scorer, `${one.number} (${one.unit})`)),
+      ),
       Object.keys(p.templates).length || p.label ? h("h2", {}, "Template") : null,
       h("dl.facts", {}, fact("chosen", p.label), list(p.choices), list(p.templates)),
       kin.length ? h("h2", {}, "Lineage") : null,
@@ -335,7 +345,6 @@ export class Viewer {
         fact("size", `${p.width} × ${p.height}`),
         fact("made", p.timestamp?.slice(0, 19).replace("T", " ")),
         fact("took", p.seconds ? `${p.seconds.toFixed(2)} s` : null),
-        h("div", {}, h("dt", {}, "tags"), h("dd.tags-now", {}, p.tags || "none")),
         fact("run", p.run_id),
         fact("status", p.status),
         fact("SHA-256", short(p.sha256)),
@@ -351,6 +360,7 @@ export class Viewer {
         : null,
       raw,
     );
+    this.showSaid();
     if (this.before && this.before.sha256 !== p.sha256) {
       const was = new Map(this.before.knobs.map((one) => [one.knob, one.effective]));
       const here = new Map(p.knobs.map((one) => [one.knob, one.effective]));

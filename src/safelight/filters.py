@@ -1,4 +1,6 @@
-"""filters: the small language of ``safelight find``, compiled to SQL with bound parameters.
+"""filters: the small language of conditions, compiled to SQL with bound parameters.
+
+``safelight find`` and pages look for pictures with it, plans leave out combinations.
 
 ::
 
@@ -8,41 +10,45 @@
     denoising_strength is missing and lora.ink > 0.5
     lora = 'ink_v2' or lora('my style') between 0.4 and 0.8
     extra.tiling = 'true' or extra('Variation seed strength') > 0.2
+    score.sharpness > 500
+    tag = 'hands' and folder has 'lighthouse'
+    album = 'best of may' or has album
 
 Names are columns of the view; ``lora.NAME``, or ``lora('NAME')`` where a name has blanks, is the
 weight of a LoRA, and ``extra.NAME`` any other recorded setting: a number or a text, as the value
-that it is compared with. ``recorded('NAME')`` is what the view ``settings`` has under that name and
+that it is compared with. ``score.NAME`` is the number that the scorer NAME gave it.
+``tag`` is any one of a picture's tags, and ``folder`` where its file lies.
+``recorded('NAME')`` is what the view ``settings`` has under that name and
 no knob: ``earlier.KNOB``, or an extra that was no value of its knob. A word or a text in quotes
-that is compared with nothing is looked for in prompts; conditions that stand side by side must
-all hold. What a user writes reaches the database as parameters only.
+that is compared with nothing is looked for, whatever the case, in a picture's prompt, its file's
+name, its tags and its notes; conditions that stand side by side must all hold. What a user writes
+reaches the database as parameters only.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from safelight.errors import FilterError
-from safelight.knobs import PLAIN_NUMBER, did_you_mean, knob_of_extra
-from safelight.lora_tags import LORA_ENDING
-from safelight.recorded_settings import EXTRA, LORA
+from safelight.filter_tokens import Token, TokenReader, plain_text
+from safelight.knobs import EXTRA, PLAIN_NUMBER, did_you_mean, knob_of_extra, loose_name
+from safelight.lora_tags import LORA, LORA_ENDING
 
-__all__ = ["SETTING_KEY", "Filter", "compile_filter"]
-
-_TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?=[\s'"<>=!(),]|$))
-    | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
-    | (?P<tag><(?:lora|lyco|hypernet):[^<>]*>)
-    | (?P<sign><=|>=|!=|<>|=|<|>|\(|\)|,)
-    | (?P<word>(?:[^\s'"<>=!(),]|!(?!=))
-        (?:[^\s'"<>=!(),]|!(?!=)|(?<=\w)'(?=[^\W\d_]{1,2}(?![\w'])))*)
-    )""",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A word may be anything that prompts have, such as ``1girl``, ``sci-fi`` and ``fox's``."""
+__all__ = [
+    "FILE_NAME",
+    "NO_OTHER_NAMES",
+    "RATED_TEXTS",
+    "SCORED",
+    "SETTING_KEY",
+    "Filter",
+    "OtherNames",
+    "compile_filter",
+    "lower_file_name",
+    "quoted",
+]
 
 _COMPARISONS = {"=": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _CONNECTIONS = ("and", "or", "not")
@@ -54,13 +60,44 @@ beside knobs: each of these is a question of its own, and holds what it found.""
 _SEARCHED = ("prompt", "name")
 """Where words are looked for: in the first of these that the view has."""
 
+RATED_TEXTS = ("tags", "notes")
+"""Columns of ``images`` that people write."""
+
+
+def lower_file_name(path: str) -> str:
+    """Return SQL for the name of the file at *path*, which is SQL, whichever system wrote it."""
+    return f"lower(parse_filename({path}, false, 'both_slash'))"
+
+
+FILE_NAME = lower_file_name("path")
+"""The name of a picture's file."""
+
+FOLDER = "parse_dirpath(path, 'both_slash')"
+"""SQL for the folder of a picture's file."""
+
+HAS_TAG = "coalesce(list_contains(string_split(tags, ' '), ?), FALSE)"
+"""SQL for pictures that have one tag."""
+
+_BESIDE_PROMPTS: Mapping[str, str] = {
+    FILE_NAME: f"contains({FILE_NAME}, ?)",
+    **{name: f"contains(lower({name}), ?)" for name in RATED_TEXTS},
+}
+"""Where words of pictures are looked for as well -> SQL for that."""
+
 _SETTINGS = "(run_id, place) IN (SELECT run_id, place FROM settings WHERE {})"
 """Pictures of which a setting meets a condition."""
+
+SCORED = "score."
+"""Comes before the name of a scorer, where its number is meant."""
+
+_SCORES = "(run_id, place) IN (SELECT run_id, place FROM scores WHERE {})"
+"""Pictures of which a scorer's number meets a condition."""
 
 _LORA_CALLED = " = ".join(f"regexp_replace(lower({x}), '{LORA_ENDING}', '')" for x in ("name", "?"))
 _CALLED = "lower(name) = lower(?)"
 SETTING_KEY = (
-    f"CASE WHEN starts_with(name, '{LORA}') THEN regexp_replace(lower(name), '{LORA_ENDING}', '')"
+    f"CASE WHEN starts_with(name, '{LORA}')"
+    f" THEN regexp_replace(lower(name), '^({LORA}.*){LORA_ENDING}', '\\1')"
     " ELSE lower(name) END"
 )
 """SQL for that by which the setting called ``name`` is told from others here."""
@@ -68,8 +105,20 @@ SETTING_KEY = (
 _ANY_LORA = f"starts_with(name, '{LORA}')"
 _SETTING_TEXT = "coalesce(text, CAST(number AS VARCHAR))"
 _KINDS = {
-    "lora": "a LoRA, in quotes", "extra": "a setting, in quotes", "recorded": "a setting, in quotes"
+    "lora": "a LoRA, in quotes", "extra": "a setting, in quotes",
+    "recorded": "a setting, in quotes", "score": "a scorer, in quotes",
 }  # fmt: skip
+_NUMBERS = {LORA: "the weight of a LoRA", SCORED: "what a scorer says"}
+"""What is always a number -> what a message calls it."""
+
+_LISTED = {
+    "album": "(contains({0}, ?) AND list_contains(string_split({0}, '; '), ?))"
+}  # fmt: skip
+"""Columns that hold several names -> SQL for having one of them, looked for fast first."""
+
+_SAID = ("album", "tags", "notes")
+"""Columns of which ``has COLUMN`` says that there is any."""
+
 _OFTEN_ASKED = ("prompt", "model", "sampler", "steps", "cfg_scale", "seed", "stars", "tags")
 
 
@@ -83,12 +132,41 @@ class Filter:
         columns: Every column that is named.
         settings: Every setting beside knobs and LoRAs that is named, as it was recorded:
             ``extra.NAME``.
+        scorers: Every scorer that is named.
+        parts: What must all hold, as it was written.
     """
 
     sql: str
     parameters: tuple[Any, ...] = ()
     columns: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
+    scorers: frozenset[str] = frozenset()
+    parts: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherNames:
+    """What columns are called beside their names.
+
+    Attributes:
+        aliases: Name -> column.
+        forms: Word -> name -> column, for what is written ``word('name')``.
+        refused: Name -> why nothing can be said of it.
+        noun: What a message calls a column.
+    """
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    forms: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    noun: str = "column"
+
+
+NO_OTHER_NAMES = OtherNames()
+
+
+def quoted(name: str) -> str:
+    """Return *name* as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def compile_filter(
@@ -97,15 +175,20 @@ def compile_filter(
     searched: Mapping[str, str] | None = None,
     equal: Mapping[str, str] | None = None,
     settings: str = _SETTINGS,
+    names: OtherNames = NO_OTHER_NAMES,
+    scores: str = _SCORES,
 ) -> Filter:
     """Return the condition that *text* states; an empty text is no condition.
 
     Args:
         text: In the language of the module's description.
         columns: Name -> SQL type of every column that may be named.
-        searched: Column -> SQL for ``has``, with a ``?`` wherever the lower-cased text goes.
+        searched: Column -> SQL for ``has``, with a ``?`` wherever the lower-cased text goes;
+            :data:`FILE_NAME` -> SQL for a word in it; :data:`FOLDER` -> SQL for that.
         equal: Column -> SQL for ``=``, with a ``?`` wherever the value goes.
         settings: SQL for pictures of which a setting meets a condition, ``{}`` in it.
+        names: What the columns are called beside their names.
+        scores: As *settings*, for numbers of scorers.
 
     Raises:
         FilterError: *text* cannot be read, or names a column that there is not; the message
@@ -113,7 +196,7 @@ def compile_filter(
     """
     if not text.strip():
         return Filter(sql="TRUE")
-    parser = _Parser(text, columns, searched or {}, equal or {}, settings)
+    parser = _Parser(text, columns, searched or {}, equal or {}, settings, names, scores)
     sql = parser.condition(0)
     parser.end()
     return Filter(
@@ -121,17 +204,12 @@ def compile_filter(
         parameters=tuple(parser.parameters),
         columns=frozenset(parser.named),
         settings=frozenset(parser.settings),
+        scorers=frozenset(parser.scorers),
+        parts=parser.parts,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    place: int
-
-
-class _Parser:
+class _Parser(TokenReader):
     def __init__(
         self,
         text: str,
@@ -139,16 +217,25 @@ class _Parser:
         searched: Mapping[str, str],
         equal: Mapping[str, str],
         settings: str,
+        names: OtherNames,
+        scores: str,
     ) -> None:
-        self._text, self._columns, self._searched, self._equal = text, columns, searched, equal
+        super().__init__(text)
+        self._names = names
+        self._searched, self._equal = searched, equal
         self._settings = settings if "sha256" in columns else ""
-        self._tokens = _tokens(text)
-        self._at = 0
+        self._sql_of: dict[str, str] = {}
+        if "sha256" in columns and "path" in columns:
+            self._sql_of["folder"] = searched.get(FOLDER, FOLDER)
+        self._columns = {**columns, **dict.fromkeys(self._sql_of, "VARCHAR")}
+        self._scores = scores
         self._compared = False
         self._conditions = self._of_settings = 0
         self.parameters: list[Any] = []
         self.named: set[str] = set()
         self.settings: set[str] = set()
+        self.scorers: set[str] = set()
+        self.parts: tuple[str, ...] = ()
 
     def condition(self, depth: int) -> str:
         """Read ``a or b``, the weakest of the connections."""
@@ -157,6 +244,7 @@ class _Parser:
         parts = [self._both(depth)]
         while self._takes("or"):
             parts.append(self._both(depth))
+            self.parts = (self._text.strip(),)
         return parts[0] if len(parts) == 1 else "(" + " OR ".join(parts) + ")"
 
     def end(self) -> None:
@@ -166,10 +254,21 @@ class _Parser:
 
     def _both(self, depth: int) -> str:
         """Read ``a and b``; what stands side by side must hold as well."""
+        start, written = self._at, list[str]()
         parts = [self._operand(depth)]
+        written.append(self._written(start))
         while self._takes("and") or self._another():
+            start = self._at
             parts.append(self._operand(depth))
+            written.append(self._written(start))
+        if depth == 0:
+            self.parts = tuple(written)
         return parts[0] if len(parts) == 1 else "(" + " AND ".join(parts) + ")"
+
+    def _written(self, start: int) -> str:
+        """Return what was read from the token *start* on, as it is written."""
+        last = self._tokens[self._at - 1]
+        return self._text[self._tokens[start].place : last.place + len(last.text)]
 
     def _another(self) -> bool:
         """Whether a condition follows without ``and``; a comma may stand before it."""
@@ -209,10 +308,44 @@ class _Parser:
                     " and extras; leave out some, or name several values with in (...)"
                 )
             return self._about_setting(token)
+        if token.text.lower() == "has" and self._has_any():
+            return f"{quoted(self._tokens[self._at - 1].text.lower())} IS NOT NULL"
+        if token.kind == "word" and self._begins_form(token.text.lower()):
+            self._compared = True
+            return self._about_formed(token)
         if token.kind == "word" and self._is_compared(token.text):
             self._compared = True
             return self._comparison(token)
         return self._looked_for(token)
+
+    def _has_any(self) -> bool:
+        """Read the column of ``has COLUMN``, if one follows."""
+        name = next((each for each in _SAID if each in self._columns and self._sees(0, each)), None)
+        if name is None or any(self._sees(1, sign) for sign in _COMPARISONS):
+            return False
+        self._at += 1
+        self._compared = True
+        self.named.add(name)
+        return True
+
+    def _begins_form(self, word: str) -> bool:
+        return word in self._names.forms and self._sees(0, "(") and self._kind(1) == "text"
+
+    def _about_formed(self, token: Token) -> str:
+        """Read ``slot('NAME')`` and what it is compared with; it is there, if nothing."""
+        word = token.text.lower()
+        self._need("(")
+        written = self._next("a name in quotes")
+        name, known = plain_text(written), self._names.forms[word]
+        column = known.get(name, known.get(loose_name(name)))
+        if column is None:
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
+            raise self._fault(f"there is no {word} {name!r}{hint}", written)
+        self._need(")")
+        if self._is_compared(column) or self._sees(0, "has") or self._sees(0, "between"):
+            return self._comparison(Token(token.kind, column, token.place))
+        self.named.add(column)
+        return f"{quoted(column)} IS NOT NULL"
 
     def _is_compared(self, name: str) -> bool:
         """Whether what follows *name* compares it: many words of the language are English, too."""
@@ -222,7 +355,7 @@ class _Parser:
             return self._sees(1, "(")
         if self._sees(0, "is"):
             return self._sees(1, "missing") or (self._sees(1, "not") and self._sees(2, "missing"))
-        known = name in self._columns
+        known = name in self._columns or name in self._names.aliases
         if self._sees(0, "has"):
             return known or self._kind(1) == "text"
         if self._sees(0, "between"):
@@ -231,15 +364,15 @@ class _Parser:
 
     def _begins_setting(self, name: str) -> bool:
         """Whether *name*, in lower case, or what follows it, names a setting beside knobs."""
-        if name == "recorded":
+        if name in ("recorded", "score"):
             return self._sees(0, "(") and self._kind(1) == "text"
         if name in ("lora", "extra"):
             return self._sees(0, "(") or (
                 name == "lora" and (self._is_compared(name) or self._sees(0, "has"))
             )
-        return any(name.startswith(kind) and name != kind for kind in (EXTRA, LORA))
+        return any(name.startswith(kind) and name != kind for kind in (EXTRA, LORA, SCORED))
 
-    def _about_setting(self, token: _Token) -> str:
+    def _about_setting(self, token: Token) -> str:
         """Read ``extra.NAME``, ``lora.NAME``, ``extra('NAME')`` and what it is compared with."""
         kind, _, name = token.text.partition(".")
         is_named = bool(name) or self._takes("(")
@@ -248,6 +381,9 @@ class _Parser:
             self._need(")")
         if not is_named:
             return self._any_lora(token)
+        if kind.lower() == "score":
+            self.scorers.add(name)
+            return self._compared_setting(_CALLED, name, SCORED + name, self._scores)
         if kind.lower() != "lora":
             self.settings.add(f"{EXTRA if kind.lower() == 'extra' else ''}{name}")
         if kind.lower() == "recorded":
@@ -259,7 +395,7 @@ class _Parser:
             return self._compared_setting(_CALLED, EXTRA + name, f"extra.{name}")
         return self._about_extra_of_a_knob(token, name, knob)
 
-    def _about_extra_of_a_knob(self, token: _Token, name: str, knob: str) -> str:
+    def _about_extra_of_a_knob(self, token: Token, name: str, knob: str) -> str:
         """Read a condition on an extra that a knob stands for, wherever its value was fit for that.
 
         Where it was not, it is still a setting: both are looked at.
@@ -273,7 +409,7 @@ class _Parser:
         try:
             compared = self._is_compared(knob) or self._sees(0, "has")
             column = (
-                self._comparison(_Token(token.kind, knob, token.place))
+                self._comparison(Token(token.kind, knob, token.place))
                 if compared
                 else f'"{knob}" IS NOT NULL'
             )
@@ -284,38 +420,39 @@ class _Parser:
         self.parameters += own
         return f"({column} {'AND' if missing else 'OR'} {setting})"
 
-    def _compared_setting(self, which: str, value: str, name: str) -> str:
+    def _compared_setting(self, which: str, value: str, name: str, form: str = "") -> str:
         """Read what the setting for which *which* holds is compared with; it is there, if none."""
+        form = form or self._settings
         self.parameters.append(value)
         if not (self._is_compared(name) or self._sees(0, "has") or self._sees(0, "between")):
-            return self._settings.format(which)
+            return form.format(which)
         sign = self._next("a comparison such as > or between")
         word = sign.text.lower()
         if word == "is":
             negated = self._takes("not")
             self._need("missing")
-            return ("" if negated else "NOT ") + self._settings.format(which)
+            return ("" if negated else "NOT ") + form.format(which)
         if word == "has":
-            if name.startswith(LORA):
-                raise self._fault(f"the weight of {name} is a number", sign)
+            if number := self._always_a_number(name):
+                raise self._fault(f"{number} is a number", sign)
             token = self._next("a text in quotes")
             if token.kind == "sign":
                 raise self._fault("expected a text in quotes", token)
-            self.parameters.append(_plain_text(token))
-            return self._settings.format(f"{which} AND contains(lower({_SETTING_TEXT}), lower(?))")
+            self.parameters.append(plain_text(token))
+            return form.format(f"{which} AND contains(lower({_SETTING_TEXT}), lower(?))")
         if word == "in":
             self._need("(")
             values = [self._setting_value(name, "=")]
             while self._takes(","):
                 values.append(self._setting_value(name, "="))
             self._need(")")
-            return self._settings.format(f"{which} AND ({' OR '.join(values)})")
+            return form.format(f"{which} AND ({' OR '.join(values)})")
         if word == "between":
             low = self._setting_value(name, ">=")
             self._need("and")
-            return self._settings.format(f"{which} AND {low} AND {self._setting_value(name, '<=')}")
+            return form.format(f"{which} AND {low} AND {self._setting_value(name, '<=')}")
         value = self._setting_value(name, _COMPARISONS[word])
-        return self._settings.format(f"{which} AND {value}")
+        return form.format(f"{which} AND {value}")
 
     def _setting_value(self, name: str, sign: str) -> str:
         """Read a value; settings are of no kind, so that the value says which is meant."""
@@ -323,12 +460,13 @@ class _Parser:
         if token.kind == "number":
             self.parameters.append(float(token.text))
             return f"number {sign} ?"
-        if token.kind == "sign" or name.startswith(LORA):
-            what = "the weight of a LoRA is a number"
-            if not name.startswith(LORA):
-                what = f"{name} is compared with a number, or a text in quotes"
-            raise self._fault(what, token)
-        text = _plain_text(token)
+        number = self._always_a_number(name)
+        if token.kind == "sign" or number:
+            what = f"{number} is a number"
+            raise self._fault(
+                what if number else f"{name} is compared with a number, or a text in quotes", token
+            )
+        text = plain_text(token)
         self.parameters.append(text)
         if sign not in ("=", "<>") or not PLAIN_NUMBER.fullmatch(text):
             return f"{_SETTING_TEXT} {sign} ?"
@@ -337,7 +475,11 @@ class _Parser:
         same = "coalesce(text = ?, number = ?)"
         return same if sign == "=" else f"NOT {same}"
 
-    def _any_lora(self, token: _Token) -> str:
+    @staticmethod
+    def _always_a_number(name: str) -> str:
+        return next((what for kind, what in _NUMBERS.items() if name.startswith(kind)), "")
+
+    def _any_lora(self, token: Token) -> str:
         sign = self._next("a comparison such as = or has").text.lower()
         if sign == "is":
             negated = self._takes("not")
@@ -354,50 +496,110 @@ class _Parser:
         )
         return f"NOT {has_lora}" if sign in ("!=", "<>") else has_lora
 
-    def _name_in_quotes(self, token: _Token) -> str:
+    def _name_in_quotes(self, token: Token) -> str:
         if token.kind == "sign":
             raise self._fault("expected a name in quotes", token)
-        return _plain_text(token)
+        return plain_text(token)
 
-    def _looked_for(self, token: _Token) -> str:
-        name = next((name for name in _SEARCHED if name in self._columns), None)
+    def _looked_for(self, token: Token) -> str:
+        spelled = {each: self._names.aliases.get(each, each) for each in _SEARCHED}
+        name = next((each for each in spelled.values() if each in self._columns), None)
         if name is None:
-            raise self._fault("expected a column", token)
+            raise self._fault(f"expected a {self._names.noun}", token)
         self.named.add(name)
-        return self._contains(name, token)
+        found = [self._contains(name, token)]
+        if "sha256" in self._columns:
+            for place, usual in _BESIDE_PROMPTS.items():
+                if place in RATED_TEXTS and place not in self._searched:
+                    self.named.add(place)
+                sql = self._searched.get(place, usual)
+                self.parameters += [plain_text(token).lower()] * sql.count("?")
+                found.append(sql)
+        return found[0] if len(found) == 1 else f"({' OR '.join(found)})"
 
-    def _comparison(self, token: _Token) -> str:
-        name = token.text
+    def _about_tag(self) -> str:
+        """Read what any one of a picture's tags is."""
+        sign = self._next("a comparison such as =")
+        word = sign.text.lower()
+        self.named.add("tags")
+        if word == "in":
+            return f"({' OR '.join(HAS_TAG for _ in self._list('tags'))})"
+        if word in ("=", "!=", "<>"):
+            self._value("tags")
+            return HAS_TAG if word == "=" else f"NOT {HAS_TAG}"
+        if word == "is":
+            negated = self._takes("not")
+            self._need("missing")
+            return f"tags IS {'NOT ' if negated else ''}NULL"
+        raise self._fault("write tag = 'NAME', or tags has 'PART OF A NAME'", sign)
+
+    def _comparison(self, token: Token) -> str:
+        name = self._names.aliases.get(token.text, token.text)
+        if name == "tag" and "tags" in self._columns and "sha256" in self._columns:
+            return self._about_tag()
         if name not in self._columns:
-            often = [column for column in _OFTEN_ASKED if column in self._columns]
-            hint = did_you_mean(name, self._columns) or (
-                f"; often asked: {', '.join(often or self._columns)};"
-                f' to look for it in prompts, put it in quotes: "{name}"'
-            )
-            raise self._fault(f"there is no column {name!r}{hint}", token)
+            raise self._unknown(token)
         self.named.add(name)
+        column = self._column(name)
         sign = self._next("a comparison such as = or has")
         word = sign.text.lower()
+        if name in _LISTED:
+            return self._listed(name, word, sign)
         if word == "=" and name in self._equal:
             self._value(name)
             sql = self._equal[name]
             self.parameters += self.parameters[-1:] * (sql.count("?") - 1)
             return sql
         if word in _COMPARISONS:
-            return f'"{name}" {_COMPARISONS[word]} {self._value(name)}'
+            return f"{column} {_COMPARISONS[word]} {self._value(name)}"
         if word == "between":
             low = self._value(name)
             self._need("and")
-            return f'"{name}" BETWEEN {low} AND {self._value(name)}'
+            return f"{column} BETWEEN {low} AND {self._value(name)}"
         if word == "in":
-            return f'"{name}" IN ({", ".join(self._list(name))})'
+            return f"{column} IN ({', '.join(self._list(name))})"
         if word == "has":
             return self._has(name, sign)
+        return self._missing(name)
+
+    def _listed(self, name: str, word: str, sign: Token) -> str:
+        """Read what a column of several names is compared with, each name for itself."""
+        if word == "has":
+            return self._has(name, sign)
+        if word == "is":
+            return self._missing(name)
+        if word not in ("=", "!=", "<>", "in"):
+            raise self._fault(f"write {name} = 'NAME', {name} in (...) or {name} has 'TEXT'", sign)
+        before = len(self.parameters)
+        count = len(self._list(name)) if word == "in" else len([self._value(name)])
+        self.parameters[before:] = [v for v in self.parameters[before:] for _ in (0, 1)]
+        one_of = " OR ".join([_LISTED[name].format(quoted(name))] * count)
+        if word in ("!=", "<>"):
+            return f"NOT coalesce({one_of}, FALSE)"
+        return f"({one_of})"
+
+    def _missing(self, name: str) -> str:
         negated = self._takes("not")
         self._need("missing")
-        return f'"{name}" IS {"NOT " if negated else ""}NULL'
+        return f"{self._column(name)} IS {'NOT ' if negated else ''}NULL"
 
-    def _has(self, name: str, sign: _Token) -> str:
+    def _column(self, name: str) -> str:
+        return self._sql_of.get(name) or quoted(name)
+
+    def _unknown(self, token: Token) -> FilterError:
+        """Return the error that there is nothing of the name that *token* is."""
+        name = token.text
+        if name in self._names.refused:
+            return self._fault(self._names.refused[name], token)
+        known = [*self._columns, *self._names.aliases]
+        often = [column for column in _OFTEN_ASKED if column in known]
+        hint = did_you_mean(name, known) or (
+            f"; often asked: {', '.join(often or self._columns)};"
+            f' to look for the word, put it in quotes: "{name}"'
+        )
+        return self._fault(f"there is no {self._names.noun} {name!r}{hint}", token)
+
+    def _has(self, name: str, sign: Token) -> str:
         if self._columns[name] != "VARCHAR":
             raise self._fault(f"'has' looks into texts, and {name} is a number", sign)
         token = self._next("a text in quotes")
@@ -405,9 +607,9 @@ class _Parser:
             raise self._fault("expected a text in quotes", token)
         return self._contains(name, token)
 
-    def _contains(self, name: str, token: _Token) -> str:
-        sql = self._searched.get(name, f'contains(lower("{name}"), ?)')
-        self.parameters += [_plain_text(token).lower()] * sql.count("?")
+    def _contains(self, name: str, token: Token) -> str:
+        sql = self._searched.get(name, f"contains(lower({self._column(name)}), ?)")
+        self.parameters += [plain_text(token).lower()] * sql.count("?")
         return sql
 
     def _list(self, name: str) -> list[str]:
@@ -422,7 +624,7 @@ class _Parser:
         token = self._next("a value")
         is_text = self._columns[name] == "VARCHAR"
         if is_text and token.kind == "text":
-            self.parameters.append(_plain_text(token))
+            self.parameters.append(plain_text(token))
         elif self._columns[name] == "BOOLEAN" and token.text.lower() in ("true", "false"):
             self.parameters.append(token.text.lower() == "true")
         elif not is_text and token.kind == "number":
@@ -434,59 +636,3 @@ class _Parser:
             wanted = f"a text in quotes: {name} = 'Euler a'" if is_text else "a number"
             raise self._fault(f"{name} is compared with {wanted}", token)
         return "?"
-
-    # -- tokens --------------------------------------------------------------------------
-
-    def _takes(self, word: str) -> bool:
-        if self._sees(0, word):
-            self._at += 1
-            return True
-        return False
-
-    def _sees(self, ahead: int, word: str) -> bool:
-        """Whether *word* stands *ahead* tokens from here."""
-        place = self._at + ahead
-        if place >= len(self._tokens):
-            return False
-        token = self._tokens[place]
-        return token.kind != "text" and token.text.lower() == word
-
-    def _kind(self, ahead: int) -> str:
-        place = self._at + ahead
-        return self._tokens[place].kind if place < len(self._tokens) else ""
-
-    def _need(self, word: str) -> None:
-        if not self._takes(word):
-            raise self._fault(f"expected {word!r}", self._next(repr(word)))
-
-    def _next(self, wanted: str) -> _Token:
-        if self._at >= len(self._tokens):
-            raise FilterError(f"the filter ends where {wanted} is expected: {self._text!r}")
-        self._at += 1
-        return self._tokens[self._at - 1]
-
-    def _fault(self, message: str, token: _Token) -> FilterError:
-        return FilterError(f"{message}, at {token.text!r} (character {token.place + 1})")
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens, place = [], 0
-    while text[place:].strip():
-        match = _TOKEN.match(text, place)
-        if match is None:
-            start = place + len(text[place:]) - len(text[place:].lstrip())
-            raise FilterError(
-                f"cannot read {text[start : start + 10]!r} (character {start + 1}); texts stand in"
-                " quotes, a quote inside them is doubled"
-            )
-        kind = match.lastgroup or ""
-        tokens.append(_Token(kind, match[kind], match.start(kind)))
-        place = match.end()
-    return tokens
-
-
-def _plain_text(token: _Token) -> str:
-    if token.kind != "text":
-        return token.text
-    quote = token.text[0]
-    return token.text[1:-1].replace(quote * 2, quote)

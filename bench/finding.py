@@ -1,0 +1,88 @@
+"""What words and completion cost at the page, beside a change of a filter by columns.
+
+Makes an archive of COUNT pictures as ``light_table.py`` does, serves it as a process of its own,
+and asks it in turn, over HTTP, never the same twice: filters by columns, each with its pictures
+and its counts; words likewise; and what the field offers while one is typed, a key at a time.
+A word is in most of these pictures, so that more is counted than for a filter: the same by ``prompt
+has`` stands beside it. The bars: a word 1.5 times that, a key half of a filter change.
+
+Usage: ``PYTHONPATH=tests python bench/finding.py [COUNT] [ROUNDS] [ARCHIVE]``; 500,000 and 10 when
+not given. An ARCHIVE that is there already is used again.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+import archive_scale
+import light_table
+
+TYPED = ("lighthouse mod", "model = 'mod", "sampler = 'eu", "lora", "steps > ", "dusk")
+
+
+def seconds(page: httpx.Client, *paths: tuple[str, str]) -> float:
+    """Return how long the answers to *paths*, each with its filter, take together."""
+    begun = time.perf_counter()
+    for path, q in paths:
+        page.get(path, params={"q": q}, timeout=60).raise_for_status()
+    return time.perf_counter() - begun
+
+
+def change(page: httpx.Client, q: str) -> float:
+    """Return how long pictures and counts of the filter *q* take."""
+    return seconds(page, ("/api/pictures", q), ("/api/facets", q))
+
+
+def main() -> None:
+    """Print the numbers."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(sys.argv[3] if len(sys.argv) > 3 else Path(folder) / "archive")
+        if not archive.exists():
+            light_table.fill(archive, count)
+        port = light_table.free_port()
+        process = light_table.start(archive, port)
+        try:
+            light_table.answered(f"http://127.0.0.1:{port}/")
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as page:
+                seconds(page, ("/api/facets", ""), ("/api/complete", "a"))  # all is in memory
+                measure(page, rounds)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def measure(page: httpx.Client, rounds: int) -> None:
+    """Print what is asked for *rounds* times costs, in the middle."""
+    columns, prompts, words = list[float](), list[float](), list[float]()
+    two, keys = list[float](), list[float]()
+    for number in range(rounds):
+        q = light_table.FILTERS[number % len(light_table.FILTERS)]
+        columns.append(change(page, f"{q} and seed != {number}"))
+        word, other = (archive_scale.WORDS[(number + n) % len(archive_scale.WORDS)] for n in (0, 5))
+        prompts.append(change(page, f"prompt has '{word}' and seed != {number}"))
+        words.append(change(page, f"{word} seed != {number}"))
+        two.append(change(page, f"{word} {other} seed != {number}"))
+        text = TYPED[number % len(TYPED)]
+        keys += [seconds(page, ("/api/complete", text[:end])) for end in range(1, len(text) + 1)]
+    usual = statistics.median(columns)
+    print(f"  a filter by columns         {usual * 1000:8.1f} ms")
+    for name, taken in (
+        ("the same, prompt has 'word'", prompts),
+        ("a word", words),
+        ("two words", two),
+        ("a key that completes", keys),
+    ):
+        middle = statistics.median(taken)
+        print(f"  {name:27} {middle * 1000:8.1f} ms, {middle / usual:.3f} of it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""An imported picture, or any picture file, as ``safelight show`` prints it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safelight.application.picture_settings import Setting, read_picture_file, settings_of
+from safelight.cli.rich_console import Console, cell, lines_in_cell
+from safelight.learning import LearningRecord
+
+__all__ = ["print_import", "record_of_file"]
+
+_MOST_REST = 30
+_OUTCOMES = {
+    "full": "fully: it could be drawn again",
+    "partly": "partly",
+    "none": "nothing: the file does not say how it was made",
+}
+
+
+def record_of_file(path: Path) -> LearningRecord:
+    """Return the record that *path* would become if it were imported; nothing is kept.
+
+    Raises:
+        ImageError: It cannot be read as a picture.
+    """
+    return read_picture_file(path).record
+
+
+def print_import(record: LearningRecord) -> None:
+    """Print what is known of a picture that another tool made, and how it was learned."""
+    from rich import box
+    from rich.table import Table
+
+    console, told = Console(), settings_of(record)
+    head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows = {
+        "picture": next((output.path or "" for output in record.outputs), ""),
+        "run": record.run_id,
+        "made by": f"{told.tool} {told.version}".strip() or "nobody says",
+        "file changed": told.made,
+        "size": f"{told.width}x{told.height}",
+        "read": _OUTCOMES.get(told.outcome, ""),
+        "not read": ", ".join(told.unread),
+        "prompt": told.prompt,
+        "negative": told.negative,
+    }
+    for name, value in rows.items():
+        if value:
+            head.add_row(cell(name, "bold"), lines_in_cell(value.splitlines()))
+    console.print(head)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("setting", "value", "learned"):
+        table.add_column(column, overflow="fold")
+    shown = [*told.settings, *told.rest[:_MOST_REST]]
+    for place, one in enumerate(shown, 1):
+        learned = "" if one.status == "read" else one.status
+        is_last = place == len(told.settings) < len(shown)
+        table.add_row(cell(one.name), lines_in_cell(_lines(one)), learned, end_section=is_last)
+    if table.rows:
+        console.print(table)
+    if len(told.rest) > _MOST_REST:
+        more = len(told.rest) - _MOST_REST
+        console.print(f"... and {more:,} more settings (--json shows all)")
+    for warning in told.warnings:
+        console.print(cell(f"warning: {warning}"))
+
+
+def _lines(one: Setting) -> list[str]:
+    spelled = f" ({one.native})" if one.native else ""
+    return [*(one.value + spelled).splitlines(), *(f"or: {other}" for other in one.others)]

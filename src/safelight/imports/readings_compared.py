@@ -1,0 +1,73 @@
+"""readings_compared: whether two readings of a picture say the same, and where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from safelight.learning.learning_record import LearningRecord
+
+__all__ = ["about_import", "changes_between", "says_the_same", "superseding"]
+
+_NOT_SAID = frozenset(
+    ("reader", "reading", "safelight", "file", "image_sha256", "image_is", "file_warnings", "raw")
+)
+
+
+def about_import(record: LearningRecord) -> Mapping[str, Any]:
+    """Return what a record holds of the file that it was read from; nothing where that is odd."""
+    imported = record.metadata.get("import")
+    return imported if isinstance(imported, Mapping) else {}
+
+
+def says_the_same(one: LearningRecord, other: LearningRecord) -> bool:
+    """Return whether two readings are alike in all that was understood."""
+    return _said(one) == _said(other)
+
+
+def _said(record: LearningRecord) -> tuple[Any, ...]:
+    own = {key: value for key, value in about_import(record).items() if key not in _NOT_SAID}
+    sizes = [(output.width, output.height) for output in record.outputs]
+    return list(record.variant_configs), dict(record.backend), sizes, own
+
+
+def superseding(new: LearningRecord, old: LearningRecord) -> LearningRecord:
+    """Return *new* as the reading of *old*'s picture that counts from now on."""
+    about, before = about_import(new), about_import(old)
+    reader, known = _whole(about.get("reader")), _whole(before.get("reader"))
+    # A reader that is older than the last one still knows what the file says now; and what a newer
+    # one makes of other texts counts more than what one like it makes of those of before.
+    says_other = known >= reader or about.get("raw") != before.get("raw")
+    number = _whole(before.get("reading")) + says_other
+    own = {**about, "reader": max(reader, known), "reading": number}
+    return replace(new, run_id=old.run_id, metadata={**new.metadata, "import": own})
+
+
+def _whole(value: Any) -> int:
+    return value if type(value) is int and value >= 0 else 0
+
+
+def changes_between(old: LearningRecord, new: LearningRecord) -> Iterator[tuple[str, str]]:
+    """Yield (knob, ``now read``, ``no more read`` or ``changed``) of each that differs."""
+    before, after = _values(old), _values(new)
+    for name in dict.fromkeys((*before, *after)):
+        was, now = before.get(name), after.get(name)
+        if was != now:
+            how = "now read" if was is None else "no more read" if now is None else "changed"
+            yield name, how
+
+
+def _values(record: LearningRecord) -> dict[str, Any]:
+    """Return what is known of a picture, by the names of knobs whatever their stage."""
+    values: dict[str, Any] = {"tool": record.backend.get("name") or None}
+    for config in record.variant_configs[:1]:
+        for own in config.values():
+            if isinstance(own, Mapping):
+                values |= {name: value for name, value in own.items() if value is not None}
+    about = about_import(record)
+    for name in ("extra", "hashes", "fields"):
+        values[{"extra": "other settings", "fields": "how knobs were learned"}.get(name, name)] = (
+            about.get(name) or None
+        )
+    return values

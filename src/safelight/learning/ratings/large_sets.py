@@ -1,0 +1,271 @@
+"""LargeSets: what is said of very many pictures at once, without a look at each of them.
+
+Pictures of which nothing was said but within the same large sets have the same rating: it is
+worked out once for each such class of pictures, and arrays tell which belong to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from safelight.learning.ratings.current_ratings import Rating, current_ratings
+from safelight.learning.ratings.identity import Identity
+from safelight.learning.ratings.picture_set import (
+    COLUMNS,
+    UNKNOWN,
+    HashTable,
+    PictureSet,
+    hexadecimal,
+    join_sets,
+)
+from safelight.learning.ratings.rating_event import MANY, PART_OF_MANY, RatingEvent, all_pictures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["LARGE", "AlikeRated", "LargeSets", "Taken", "is_large"]
+
+LARGE = 2000
+"""Pictures; of smaller sets each picture is looked at."""
+
+Key = tuple[str, str]
+
+
+def is_large(event: RatingEvent) -> bool:
+    """Return whether *event* is about so many pictures that they are not looked at one by one."""
+    if event.kind == PART_OF_MANY or event.parts:
+        return True
+    return event.kind == MANY and event.many is not None and len(event.many) > LARGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlikeRated:
+    """Pictures of which the same is said.
+
+    Attributes:
+        rating: What; without hashes. None when nothing is said any more.
+        digests: Every hash by which one of them is known.
+    """
+
+    rating: Rating | None
+    digests: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What comes of one event.
+
+    Attributes:
+        event: It, with hardly any of its pictures, as these need not be kept twice.
+        changed: The id of the set about which more is known now, if of any.
+        odd: Pictures that sets know by different hashes: they are to be looked at one by one.
+    """
+
+    event: RatingEvent
+    changed: str | None = None
+    odd: Set[Identity] = frozenset()
+
+
+class _Set:
+    """One event about very many pictures; None when another one of its id counts."""
+
+    def __init__(
+        self, event: RatingEvent | None, pictures: PictureSet, tables: dict[str, HashTable]
+    ) -> None:
+        self.event, self.pictures, self.tables = event, pictures, tables
+
+    def places(self, columns: Mapping[str, bytes]) -> NDArray[np.intp]:
+        """Return for each picture of *columns* its place here by any hash, -1 if it is not here."""
+        import numpy as np
+
+        found = np.full(max(map(len, columns.values())) // 32, -1)
+        for kind, column in columns.items():
+            if kind in self.tables:
+                found = np.maximum(found, self.tables[kind].places(column))
+        return found
+
+    def known_otherwise(self, other: _Set) -> set[Identity]:
+        """Return the pictures here and in *other* that share a hash, and not all they have."""
+        import numpy as np
+
+        odd: set[Identity] = set()
+        for kind, column in self.pictures.columns.items():
+            if kind not in other.tables:
+                continue
+            there = other.tables[kind].places(column)
+            mine = np.flatnonzero(there >= 0)
+            theirs = there[mine]
+            differ = np.zeros(len(mine), bool)
+            for each in COLUMNS:
+                differ |= (self.pictures.rows(each, mine) != other.pictures.rows(each, theirs)).any(
+                    axis=1
+                )
+            if differ.any():
+                odd.update(self.pictures.only(mine[differ]).identities())
+                odd.update(other.pictures.only(theirs[differ]).identities())
+        return odd
+
+    def about(self, places: NDArray[np.intp]) -> Iterator[RatingEvent]:
+        """Yield what is said, of the pictures at *places* only."""
+        if self.event is not None:
+            yield msgspec.structs.replace(self.event, many=self.pictures.only(places), parts=())
+
+
+class LargeSets:
+    """Events about very many pictures, and the parts of these, as they come."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, RatingEvent] = {}
+        self._sets: dict[str, _Set] = {}
+        self._whole_of: dict[str, str] = {}
+        self._seen: dict[str, bytes] = {}
+        self._shared: dict[bytes, _Set] = {}
+
+    def __contains__(self, event: RatingEvent) -> bool:
+        """Whether an event of that id was taken, and none is in its place."""
+        return event.event_id in self._seen
+
+    def is_known(self, event: RatingEvent) -> bool:
+        """Return whether just this event was taken."""
+        return self._seen.get(event.event_id) == _fingerprint(event)
+
+    def take(self, event: RatingEvent) -> Taken:
+        """Take *event*."""
+        self._seen[event.event_id] = _fingerprint(event)
+        few = _without_pictures(event)
+        if event.kind == MANY:
+            self._whole_of |= dict.fromkeys(event.parts, event.event_id)
+            parts = {name: self._parts.pop(name) for name in event.parts if name in self._parts}
+            odd = self._hold(event, all_pictures(event, parts))
+            return Taken(event=few, changed=event.event_id, odd=odd)
+        name = self._whole_of.get(event.event_id, "")
+        whole = self._sets.get(name)
+        if whole is None or whole.event is None or event.many is None:
+            self._parts[event.event_id] = event
+            return Taken(event=few)
+        # A part may come after what it belongs to, where archives were merged.
+        odd = self._hold(whole.event, join_sets([whole.pictures, event.many]))
+        return Taken(event=few, changed=name, odd=odd)
+
+    def _hold(self, event: RatingEvent, pictures: PictureSet) -> set[Identity]:
+        """Keep a set; what was said of the same pictures before shares them."""
+        columns = pictures.columns
+        name = hashlib.sha256(b"".join(columns[kind] for kind in columns)).digest()
+        odd: set[Identity] = set()
+        if name not in self._shared:
+            tables = {kind: HashTable(column) for kind, column in columns.items()}
+            new = _Set(None, pictures, tables)
+            self._shared[name] = new
+            for other in self._shared.values():
+                odd |= new.known_otherwise(other)
+        shared = self._shared[name]
+        few = _without_pictures(event)
+        self._sets[event.event_id] = _Set(few, shared.pictures, shared.tables)
+        return odd
+
+    def about(self, keys: Iterable[Key]) -> list[RatingEvent]:
+        """Return what the sets say of those pictures only whose hashes are among *keys*."""
+        if not self._sets:
+            return []
+        columns = _columns(keys)
+        said: list[RatingEvent] = []
+        for each in self._sets.values():
+            places = {place for kind, column in columns.items()
+                      for place in each.places({kind: column}).tolist() if place >= 0}  # fmt: skip
+            if places:
+                said += each.about(_array(sorted(places)))
+        return said
+
+    def known_by_themselves(self, names: Iterable[str] | None, keys: Iterable[Key]) -> set[Key]:
+        """Return the hashes of those pictures of sets *names* of which one is among *keys*.
+
+        Args:
+            names: The ids of their events; all when None.
+            keys: Hashes of pictures.
+        """
+        chosen = self._sets if names is None else names
+        columns = _columns(keys) if chosen else {}
+        found: set[Key] = set()
+        for name in chosen:
+            each = self._sets[name]
+            for kind, column in columns.items():
+                places = each.places({kind: column})
+                places = places[places >= 0]
+                if len(places):
+                    for identity in each.pictures.only(places).identities():
+                        found.update(identity.keys)
+        return found
+
+    def alike(
+        self,
+        names: Iterable[str],
+        keys: Iterable[Key],
+        with_undos: Callable[[Iterable[str]], Iterable[RatingEvent]],
+    ) -> Iterator[AlikeRated]:
+        """Yield what is said of the pictures of sets *names*, but for those that *keys* name.
+
+        Args:
+            names: The ids of their events.
+            keys: Hashes of pictures of which something else was said.
+            with_undos: Returns what takes back events of some ids.
+        """
+        import numpy as np
+
+        others = {kind: HashTable(column) for kind, column in _columns(keys).items()}
+        told: set[str] = set()
+        for name in names:
+            mine = self._sets[name].pictures
+            columns = mine.columns
+            alone = np.ones(len(mine), bool)
+            for kind, column in columns.items():
+                if kind in others:
+                    alone &= others[kind].places(column) < 0
+            classes = np.zeros(len(mine), np.intp)
+            for each in self._sets.values():
+                inside = each.places(columns) >= 0
+                classes = np.unique(2 * classes + inside, return_inverse=True)[1]
+            for number in np.unique(classes[alone]):
+                places = np.flatnonzero(alone & (classes == number))
+                first = list(mine.only(places[:1]).identities())
+                said = self.about(key for identity in first for key in identity.keys)
+                undos = with_undos([event.event_id for event in said])
+                rating = next(iter(current_ratings([*said, *undos]).values()), None)
+                own = mine.only(places).columns.values()
+                digests = {digest for column in own for digest in hexadecimal(column)} - told
+                digests.discard(UNKNOWN)
+                told |= digests
+                yield AlikeRated(rating=rating and _without_hashes(rating), digests=tuple(digests))
+
+
+def _without_pictures(event: RatingEvent) -> RatingEvent:
+    if event.many is None:
+        return event
+    return msgspec.structs.replace(event, many=event.many.first())
+
+
+def _fingerprint(event: RatingEvent) -> bytes:
+    return hashlib.sha256(event.to_json()).digest()
+
+
+def _without_hashes(rating: Rating) -> Rating:
+    return replace(rating, sha256s=(), pixel_sha256s=(), image_sha256s=())
+
+
+def _columns(keys: Iterable[Key]) -> dict[str, bytes]:
+    """Return kind -> the hashes of that kind, one behind the other."""
+    of_kind: dict[str, list[str]] = {kind: [] for kind in COLUMNS}
+    for kind, digest in keys:
+        of_kind[kind].append(digest)
+    return {kind: bytes.fromhex("".join(found)) for kind, found in of_kind.items() if found}
+
+
+def _array(places: Sequence[int]) -> NDArray[np.intp]:
+    import numpy as np
+
+    return np.asarray(places, np.intp)

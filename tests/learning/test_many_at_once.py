@@ -1,0 +1,170 @@
+"""One event may bear on any number of pictures: it counts whole or not at all, and is undone so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from safelight.learning.ratings import (
+    MANY,
+    Identity,
+    PictureSet,
+    RatingEvent,
+    RatingStore,
+    current_ratings,
+)
+from safelight.learning.ratings.followed_ratings import FollowedRatings
+from safelight.learning.ratings.picture_set import HashKeys, HashTable
+from safelight.learning.ratings.rating_event import PER_LINE
+
+
+def picture(number: int) -> Identity:
+    return Identity(sha256=f"{number:064x}")
+
+
+PICTURES = PictureSet.of([picture(number) for number in range(1, 2 * PER_LINE + 11)])
+TAGGED: dict[str, Any] = {"says": "tags", "added": ("fog",), "many": PICTURES}
+
+
+def tagged(folder: Path) -> int:
+    """Return how many pictures have the tag, as both ways of reading say."""
+    ratings = current_ratings(RatingStore(folder).events())
+    count = sum(rating.tags == ("fog",) for rating in ratings.values())
+    change = FollowedRatings(folder).news()
+    followed = sum(rating.tags == ("fog",) for rating in change.ratings)
+    for alike in change.alike:
+        if alike.rating is not None and alike.rating.tags == ("fog",):
+            followed += len(alike.digests)
+    assert followed == count
+    return count
+
+
+def test_what_is_said_of_very_many_is_one_event_with_one_undo(tmp_path: Path) -> None:
+    with RatingStore(tmp_path) as store:
+        (event,) = store.add(RatingEvent.now(MANY, None, **TAGGED))
+        (segment,) = tmp_path.iterdir()
+        assert segment.read_bytes().count(b"\n") == 3
+        assert tagged(tmp_path) == len(PICTURES)
+        assert store.has_set(event.event_id)
+        assert not store.has_set("0" * 32)
+        store.add(RatingEvent.now("undo", undoes=event.event_id))
+    assert tagged(tmp_path) == 0
+
+
+def test_half_of_what_was_written_says_nothing(tmp_path: Path) -> None:
+    """Wherever a crash cuts the lines: nothing counts without the last, and all when said again."""
+    with RatingStore(tmp_path / "whole") as store:
+        (event,) = store.add(RatingEvent.now(MANY, None, **TAGGED))
+    (segment,) = (tmp_path / "whole").iterdir()
+    data = segment.read_bytes()
+    ends = [place for place, byte in enumerate(data) if byte == ord("\n")]
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for cut in (0, ends[0] // 2, ends[0] + 1, ends[1] + 1, ends[2] - 20):
+        (folder / segment.name).write_bytes(data[:cut])
+        assert tagged(folder) == 0
+        assert not RatingStore(folder).has_set(event.event_id)
+    with RatingStore(folder) as store:
+        store.add(event)
+    assert tagged(folder) == len(PICTURES)
+
+
+def test_lines_may_come_in_any_order(tmp_path: Path) -> None:
+    """Archives are united line by line."""
+    with RatingStore(tmp_path / "whole") as store:
+        store.add(RatingEvent.now(MANY, None, **TAGGED))
+    (segment,) = (tmp_path / "whole").iterdir()
+    lines = segment.read_bytes().splitlines(keepends=True)
+    folder = tmp_path / "united"
+    folder.mkdir()
+    followed = FollowedRatings(folder)
+    said: dict[str, bool] = {}
+    for line in reversed(lines):
+        with (folder / segment.name).open("ab") as file:
+            file.write(line)
+        for alike in followed.news().alike:
+            said |= dict.fromkeys(alike.digests, alike.rating is not None)
+    assert sum(said.values()) == len(PICTURES) == tagged(folder)
+
+
+def test_what_is_said_after_it_follows_it(tmp_path: Path) -> None:
+    """Also when the clock of who says it is behind."""
+    early = {"timestamp": "2020-01-01T00:00:00Z"}
+    with RatingStore(tmp_path) as store:
+        store.add(RatingEvent.now(MANY, says="stars", value=5, many=PICTURES))
+        assert store.highest_after(picture(7)) > 0
+        assert store.highest_after(Identity(sha256="f" * 64)) == 0
+    with RatingStore(tmp_path) as store:
+        store.add(RatingEvent.now("stars", picture(7), value=2, **early))
+        ratings = current_ratings(store.events())
+        assert ratings[picture(7)].stars == 2
+        assert ratings[picture(8)].stars == 5
+
+
+class EarlierEvent(msgspec.Struct, kw_only=True):
+    """What versions before this one read of a line."""
+
+    event_id: str
+    timestamp: str
+    kind: str
+    image: Identity | None = None
+    added: tuple[str, ...] = ()
+    after: int = 0
+
+
+def test_earlier_versions_read_the_lines_and_pass_over_what_they_say(tmp_path: Path) -> None:
+    """They know neither kind, and carry what they do not know along."""
+    with RatingStore(tmp_path) as store:
+        store.add(RatingEvent.now(MANY, None, **TAGGED))
+    (segment,) = tmp_path.iterdir()
+    read = [msgspec.json.decode(line, type=EarlierEvent) for line in segment.read_bytes().split()]
+    assert [(event.kind, event.image) for event in read] == [
+        ("part", None),
+        ("part", None),
+        ("many", None),
+    ]
+
+
+def test_an_album_is_one_for_all_and_the_last_word_counts() -> None:
+    """Tags are each rater's; an album is everybody's."""
+
+    def said(second: int, rater: str, **names: Any) -> RatingEvent:
+        time = f"2026-01-01T00:00:{second:02d}Z"
+        return RatingEvent.now("albums", picture(1), rater=rater, timestamp=time, **names)
+
+    events = [said(1, "ada", added=("best", "fog")), said(2, "bob", removed=("fog",))]
+    assert current_ratings(events)[picture(1)].albums == ("best",)
+
+
+@pytest.mark.parametrize("name", ["", " best", "a;b", "two\nlines"])
+def test_an_album_has_a_name_of_one_line(name: str) -> None:
+    with pytest.raises(ValueError, match="name of an album"):
+        RatingEvent.now("albums", picture(1), added=(name,))
+    with pytest.raises(ValueError, match="name of an album"):
+        RatingEvent.now(MANY, says="albums", many=PictureSet.of([picture(1)]), added=(name,))
+
+
+def test_a_set_holds_each_of_three_hashes_where_it_is_known() -> None:
+    pictures = (
+        Identity(sha256="a" * 64, image_sha256="b" * 64),
+        Identity(pixel_sha256="c" * 64),
+        Identity(sha256="d" * 64, pixel_sha256="e" * 64),
+    )
+    assert tuple(PictureSet.of(pictures).identities()) == pictures
+    parts = PictureSet.of(pictures).parts(2)
+    assert [tuple(part.identities()) for part in parts] == [pictures[:2], pictures[2:]]
+    table = HashTable(PictureSet.of(pictures).sha256)
+    keys = HashKeys(PictureSet.of(pictures).sha256)
+    asked = PictureSet.of([Identity(sha256=digit * 64) for digit in "abd0"]).sha256
+    assert table.places(asked).tolist() == [0, -1, 2, -1]
+    assert [keys.may_hold(digit * 64) for digit in "abd0"] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("columns", [{}, {"sha256": b"short"},
+                                     {"sha256": bytes(32), "pixel_sha256": bytes(64)}])  # fmt: skip
+def test_a_set_that_makes_no_sense_is_refused(columns: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match="32 bytes each"):
+        PictureSet(**columns)
