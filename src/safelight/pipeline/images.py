@@ -50,11 +50,13 @@ class PixelIdentity:
             has transparency) in ASCII, then the rows of 8-bit samples from the top left.
         width: In pixels.
         height: In pixels.
+        colour: The samples that every pixel has, where all have the same; else None.
     """
 
     pixel_sha256: str
     width: int
     height: int
+    colour: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,7 @@ def identify(data: bytes) -> ImageIdentity:
         pixel_sha256=pixels.pixel_sha256,
         width=pixels.width,
         height=pixels.height,
+        colour=pixels.colour,
     )
 
 
@@ -95,10 +98,26 @@ def identify_pixels(data: bytes) -> PixelIdentity:
         width, height = image.size
         digest = hashlib.sha256(f"{width}x{height} {mode}\n".encode("ascii"))
         rows = max(1, _BAND // width)
+        colour: bytes | None = b""
         for top in range(0, height, rows):
             band = image.crop((0, top, width, min(top + rows, height)))
-            digest.update((band if band.mode == mode else band.convert(mode)).tobytes())
-    return PixelIdentity(pixel_sha256=digest.hexdigest(), width=width, height=height)
+            samples = (band if band.mode == mode else band.convert(mode)).tobytes()
+            digest.update(samples)
+            colour = _one_colour(samples, len(mode), colour)
+    return PixelIdentity(
+        pixel_sha256=digest.hexdigest(),
+        width=width,
+        height=height,
+        colour=tuple(colour) if colour else None,
+    )
+
+
+def _one_colour(samples: bytes, channels: int, before: bytes | None) -> bytes | None:
+    """Return the one pixel that *samples* repeat; None when they, or those *before*, differ."""
+    first = samples[:channels]
+    if before is None or before not in (b"", first) or samples[-channels:] != first:
+        return None
+    return first if samples == first * (len(samples) // channels) else None
 
 
 def open_rgb(data: bytes) -> Image.Image:

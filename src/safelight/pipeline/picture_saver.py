@@ -28,6 +28,7 @@ from safelight.pipeline.images import (
     identify_pixels,
 )
 from safelight.pipeline.journal import VariantEntry
+from safelight.pipeline.odd_pictures import OddPictures
 from safelight.pipeline.stages import mismatches
 from safelight.randomizer import Variant
 
@@ -142,6 +143,11 @@ class PictureSaver:
         self._folder = folder
         self._open = None if folder is None else OpenFolder(folder)
         self._relative = relative
+        self._odd = OddPictures()
+
+    def oddities(self) -> list[str]:
+        """Return what is odd about the pictures that were saved, whole sentences."""
+        return self._odd.sentences()
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -161,6 +167,7 @@ class PictureSaver:
                 stage = picture.request.stage
                 identity = identify_pixels(picture.png)
                 effective = _with_size(picture, identity)
+                self._odd.saw(drawn.position, picture.request, effective, identity)
                 if picture.number == 0 and (picture.parent or 0) == 0:
                     config[stage] = {**picture.config[stage], **effective}
                 images.append(self._save_picture(picture, identity, effective, drawn, images))

@@ -324,6 +324,8 @@ class SingleRun:
             ]
         if self._twins:
             self._journal.header["warnings"].append(_twins_message(self._twins))
+        for message in saver.oddities():
+            self._warn(message)
 
     def _draw(self, saver: PictureSaver, positions: Sequence[int]) -> None:
         job = DrawingJob(

@@ -73,9 +73,10 @@ def mismatches(
     are no mismatch; nor is the seed of a picture that is not the first of its batch, nor the
     schedule type that an engine chose because it was asked to (``Automatic``).
     """
+    effective = _each_extra(effective)
     differing = {
         knob: asked
-        for knob, asked in requested_knobs(request).items()
+        for knob, asked in _each_extra(requested_knobs(request)).items()
         if knob in effective and effective[knob] != asked
     }
     if not differing:
@@ -86,4 +87,13 @@ def mismatches(
         if effective[knob] != asked
         and not (knob == "seed" and batch_place > 0)
         and not (knob == "scheduler" and asked == "Automatic")
+    )
+
+
+def _each_extra(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *knobs* with what only this engine knows by itself, as ``extra.NAME``."""
+    extra = knobs.get("extra")
+    rest = {name: value for name, value in knobs.items() if name != "extra"}
+    return rest | (
+        {f"extra.{n}": v for n, v in extra.items()} if isinstance(extra, Mapping) else {}
     )

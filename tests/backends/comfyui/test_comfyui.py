@@ -132,11 +132,9 @@ def test_loras_are_chained_and_leave_the_prompt(
     assert image.effective["prompt"] == prompt
 
 
-def test_a_lora_that_the_server_lacks_is_told(backend: ComfyuiBackend) -> None:
-    """The picture is drawn, and the record shows that the tag did nothing."""
-    generation = txt2img(backend, prompt="a fox <lora:nobody:1>")
-    assert "nobody" in generation.warnings[0]
-    assert generation.images[0].effective["prompt"] == "a fox"
+def test_a_lora_that_the_server_lacks_is_refused(backend: ComfyuiBackend) -> None:
+    with pytest.raises(BackendError, match=r"no LoRA 'bendy' on ComfyUI.*bend\.safetensors"):
+        txt2img(backend, prompt="a fox <lora:bendy:1>")
 
 
 def test_automatic_is_reported_as_the_schedule_that_it_is(backend: ComfyuiBackend) -> None:

@@ -44,6 +44,7 @@ class ReplayServer:
         tweak: Changes the answer to a job before it is sent.
         flow_key: What Forge's text calls ``distilled_cfg_scale`` with the model that is loaded;
             empty when the model has none, as Stable Diffusion.
+        put_there: LoRAs that it finds when it is asked to look again.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ReplayServer:
         self.seconds = 0.0
         self.previews = False
         self.flow_key = ""
+        self.put_there: list[Body] = []
         self.tweak: Callable[[Body], None] = lambda answer: None
         self.state = self._idle()
         self.polled = threading.Semaphore(0)
@@ -469,6 +471,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(*replay.job(name, json.loads(raw)))
         elif self.command == "POST" and name == "extra-single-image":
             self.send(*replay.enlarged(json.loads(raw)))
+        elif self.command == "POST" and name == "refresh-loras" and replay.dialect != "sdcpp":
+            replay.recorded["get_loras"]["json"] += replay.put_there
+            self.send(200, None)
         elif self.command == "POST" and name == "interrupt" and has_progress:
             replay.interrupt()
             answer = replay.recorded["post_interrupt"]

@@ -129,7 +129,7 @@ def test_sd_server_gets_its_own_names_and_what_only_fits_inline(
     server.recorded["get_loras"]["json"] = [{"name": "ink", "path": "ink.safetensors"}]
     generation = draw(
         connect(server),
-        prompt="a fox <lora:ink:0.5> <lora:no:1>",
+        prompt="a fox <lora:ink:0.5>",
         seed=2**32 - 1,
         sampler="DPM++ 2M",
         scheduler="Uniform",
@@ -144,10 +144,11 @@ def test_sd_server_gets_its_own_names_and_what_only_fits_inline(
     assert (body["sampler_name"], body["scheduler"]) == ("dpm++2m", "discrete")
     assert body["clip_skip"] == 2
     effective = generation.images[0].effective
-    assert effective["prompt"] == "a fox <lora:ink:0.5> <lora:no:1>"
+    assert effective["prompt"] == "a fox <lora:ink:0.5>"
     assert (effective["sampler"], effective["scheduler"]) == ("DPM++ 2M", "Uniform")
     assert (effective["seed"], effective["eta"], effective["clip_skip"]) == (2**32 - 1, 0.3, 2)
-    assert any("'no'" in w for w in generation.warnings)
+    with pytest.raises(BackendError, match="no LoRA 'inc'.*did you mean 'ink'"):
+        draw(connect(server), prompt="a fox <lora:inc:1>")
     assert any("vae 'x'" in w for w in generation.warnings)
     with pytest.raises(BackendError, match="seed must be at most"):
         draw(connect(server), seed=2**63)
@@ -528,3 +529,48 @@ def test_a_jpeg_is_converted_and_told(serve: Serve, connect: Connect) -> None:
     pixels(generation.images[0].png)
     assert generation.images[0].effective["seed"] == 3, "the info beside it still tells"
     assert any("samples_format" in w for w in generation.warnings)
+
+
+@pytest.mark.parametrize("dialect", ["forge", "sdnext", "sdcpp"])
+def test_hires_fix_has_a_strength_also_where_none_is_stated(
+    serve: Serve, connect: Connect, dialect: str
+) -> None:
+    """The API's own default is none, and Forge compares it with a number."""
+    server = serve(dialect)
+    upscaler = {"sdnext": "Latent Bicubic"}.get(dialect, "Latent")
+    draw(connect(server), hires_scale=2.0, hires_upscaler=upscaler)
+    field = "hr_denoising_strength" if dialect == "sdnext" else "denoising_strength"
+    assert server.posts[-1][1][field] == 0.7
+
+
+def test_a_sampler_has_one_name_whatever_the_server_calls_it(
+    serve: Serve, connect: Connect
+) -> None:
+    """sd-server of 2026 says euler_a in the JSON beside its pictures."""
+    server = serve("forge")
+
+    def name_natively(answer: dict[str, Any]) -> None:
+        answer["info"] = json.dumps({**json.loads(answer["info"]), "sampler_name": "euler_a"})
+
+    server.tweak = name_natively
+    image = draw(connect(server), sampler="Euler a").images[0]
+    assert image.effective["sampler"] == "Euler a"
+
+
+def test_settings_of_the_server_are_recorded_beside_each_picture(
+    serve: Serve, connect: Connect
+) -> None:
+    """They change pixels and nobody asked for them; the texts of the pictures know them."""
+    server = serve("forge")
+    server.flow_key = "ENSD: 31337, RNG: CPU, Distilled CFG Scale"
+    image = draw(connect(server)).images[0]
+    assert image.effective["extra"] == {"ENSD": "31337", "RNG": "CPU"}
+
+
+def test_a_lora_that_was_put_there_meanwhile_is_found(serve: Serve, connect: Connect) -> None:
+    """A server looks at its folder once; it is asked to look again before a name is refused."""
+    server = serve("forge")
+    server.recorded["get_loras"]["json"] = []
+    server.put_there = [{"name": "ink", "alias": "ink", "path": "ink.safetensors"}]
+    effective = draw(connect(server), prompt="a fox <lora:ink:0.5>").images[0].effective
+    assert effective["prompt"] == "a fox <lora:ink:0.5>"

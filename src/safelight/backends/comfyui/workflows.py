@@ -22,6 +22,7 @@ from safelight.backends.comfyui.native_names import (
 from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
+from safelight.knobs import did_you_mean
 from safelight.lora_tags import Lora, split_loras
 from safelight.pipeline.backend import (
     ImageRequest,
@@ -122,7 +123,7 @@ class StageWorkflows:
     def _draw(self, draft: GraphDraft, request: Txt2ImgRequest | Img2ImgRequest) -> None:
         model, clip, vae = self._load(draft, request)
         text, loras = split_loras(request.prompt)
-        model, clip, text, prompt = self._bend(draft, model, clip, text, loras, request.prompt)
+        model, clip = self._bend(draft, model, clip, loras)
         model = self._resample(draft, request, model)
         if request.clip_skip is not None:
             clip = draft.add(
@@ -130,7 +131,7 @@ class StageWorkflows:
             )
             draft.place("clip_skip", "11", "stop_at_clip_layer", request.clip_skip)
         positive = draft.add("6", "CLIPTextEncode", title="Prompt", text=text, clip=clip)
-        draft.place("prompt", "6", "text", prompt)
+        draft.place("prompt", "6", "text", request.prompt)
         negative = draft.add(
             "7", "CLIPTextEncode", title="Negative prompt", text=request.negative_prompt, clip=clip
         )
@@ -232,22 +233,21 @@ class StageWorkflows:
         draft: GraphDraft,
         model: Link,
         clip: Link,
-        text: str,
         loras: Sequence[Lora],
-        prompt: str,
-    ) -> tuple[Link, Link, str, str]:
-        """Chain a loader for every LoRA that the server has; return what the prompt is then."""
+    ) -> tuple[Link, Link]:
+        """Chain a loader for every LoRA.
+
+        Raises:
+            BackendError: The server has none of that name.
+        """
         if not loras:
-            return model, clip, text, prompt
+            return model, clip
         files = self._listed("LoraLoader", "lora_name")
-        applied = []
         for number, lora in enumerate(loras):
             file = _lora_file(lora.name, files)
             if file is None:
-                draft.warnings.append(
-                    f"ComfyUI has no LoRA {lora.name!r}; it was drawn without it."
-                )
-                continue
+                hint = did_you_mean(lora.name, files) or f"; it has: {', '.join(files[:20])}"
+                raise BackendError(f"there is no LoRA {lora.name!r} on ComfyUI{hint}")
             node = str(100 + number)
             draft.add(
                 node,
@@ -259,9 +259,7 @@ class StageWorkflows:
                 clip=clip,
             )
             model, clip = [node, 0], [node, 1]
-            applied.append(f"<lora:{lora.name}:{lora.text_encoder:g}:{lora.unet:g}>")
-        whole = len(applied) == len(loras)
-        return model, clip, text, prompt if whole else " ".join([text, *applied])
+        return model, clip
 
     def _sampling(
         self,

@@ -17,7 +17,7 @@ from typing import Any
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.noise_levels import noise_levels
 from safelight.backends.webui.dialects import SDCPP, SDNEXT, Abilities, Model
-from safelight.backends.webui.infotext import infotext_knobs
+from safelight.backends.webui.infotext import infotext_knobs, unread_pairs
 from safelight.backends.webui.jobs import NotBegun
 from safelight.errors import BackendError, ImageError
 from safelight.formats.infotext import Infotext, parse_infotext
@@ -29,6 +29,7 @@ from safelight.pipeline.backend import (
     Img2ImgRequest,
     Txt2ImgRequest,
 )
+from safelight.sampler_names import canonical_name
 
 __all__ = ["Png", "decoded_png", "read_drawing"]
 
@@ -182,6 +183,8 @@ class _Reading:
         self._sort_out_strength(knobs)
         self._measure(knobs, picture)
         self._name_the_others(knobs, text)
+        if others := unread_pairs(text):
+            knobs["extra"] = {**self._request.extra, **others}
         if not self._abilities.dialect.has_schedulers:
             knobs.pop("scheduler", None)
         else:
@@ -197,8 +200,11 @@ class _Reading:
         }  # fmt: skip
         for name, knob in names.items():
             value = self._info.get(name)
-            if value is not None and not (name == "sampler_name" and value == "Default"):
-                knobs[knob] = value
+            if value is None or (name == "sampler_name" and value == "Default"):
+                continue
+            if knob == "sampler" and value not in (self._abilities.samplers or ()):
+                value = canonical_name("sampler", str(value)) or value  # sd-server says euler_a
+            knobs[knob] = value
         for name, knob in (
             ("all_seeds", "seed"),
             ("all_prompts", "prompt"),

@@ -15,7 +15,7 @@ from safelight.formats.bounded_json import json_object
 from safelight.formats.infotext import Infotext
 from safelight.sampler_names import SCHEDULERS, canonical_name
 
-__all__ = ["infotext_knobs"]
+__all__ = ["infotext_knobs", "unread_pairs"]
 
 _TEXT_KEYS = {
     "sampler": "Sampler",
@@ -42,6 +42,10 @@ _NUMBER_KEYS = {
 }
 _ETA_KEYS = ("Eta", "Eta DDIM", "Sampler Eta")
 _SHIFT_KEYS = ("Shift", "Sampler shift")
+_READ = frozenset({
+    *_TEXT_KEYS.values(), *_INTEGER_KEYS.values(), *_NUMBER_KEYS.values(), *_ETA_KEYS, *_SHIFT_KEYS,
+    "Size", "Model hash", "Version", "Scheduler", "Batch size", "Batch pos",
+})  # fmt: skip
 
 
 def infotext_knobs(text: Infotext) -> dict[str, Any]:
@@ -69,6 +73,22 @@ def infotext_knobs(text: Infotext) -> dict[str, Any]:
     if "sampler" not in knobs and pairs.get("Scheduler"):
         knobs["sampler"] = pairs["Scheduler"]  # SD.Next's default: the class is all it tells
     return knobs
+
+
+def unread_pairs(text: Infotext) -> dict[str, str]:
+    """Return what *text* says beside knobs: settings of the server that may change pixels.
+
+    ``ENSD``, ``RNG``, ``Token merging ratio``, what extensions add; under their own names, as
+    an import of the same picture keeps them. stable-diffusion.cpp's JSON is read as a whole.
+    """
+    pairs = text.pairs
+    if "SDCPP" in pairs:
+        return {}
+    return {
+        key: value
+        for key, value in pairs.items()
+        if key not in _READ and not re.fullmatch(r"Module \d+", key)
+    }
 
 
 def _put(knobs: dict[str, Any], knob: str, kind: type[int] | type[float], value: Any) -> None:

@@ -14,6 +14,7 @@ from safelight.backends.input_picture import input_picture
 from safelight.backends.noise_levels import noise_levels
 from safelight.backends.webui.dialects import SDCPP, Abilities, Model
 from safelight.errors import BackendError
+from safelight.knobs import did_you_mean
 from safelight.lora_tags import Lora, split_loras
 from safelight.pipeline.backend import DrawingRequest, Img2ImgRequest, Txt2ImgRequest
 from safelight.sampler_names import SAMPLERS, SCHEDULERS, name_hint
@@ -55,6 +56,9 @@ KNOB_OF_FIELD: Mapping[str, str] = {
     "scheduler_eta": "eta",
 }
 """Field or option of the API -> the knob of ours that it is."""
+
+_HIRES_STRENGTH = 0.7
+"""Of hires fix where none is stated; what AUTOMATIC1111's page begins with."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _OURS = ("send_images", "force_task_id", "override_settings_restore_afterwards", "lora")
@@ -305,6 +309,8 @@ def _put_hires(payload: Payload, request: Txt2ImgRequest, abilities: Abilities) 
     for knob, name in abilities.dialect.hires.items():
         if getattr(request, knob) is not None:
             payload.body[name] = getattr(request, knob)
+    # AUTOMATIC1111's own default is none at all, with which Forge and reForge answer 500.
+    payload.body.setdefault(abilities.dialect.hires["hires_denoising_strength"], _HIRES_STRENGTH)
 
 
 def _put_picture(payload: Payload, request: Img2ImgRequest) -> None:
@@ -341,12 +347,19 @@ def _put_loras(
         if entry is not None:
             entries.append((lora, entry))
         elif listed is not None:
-            payload.warnings.append(
-                f"{abilities.dialect.title} lists no LoRA {lora.name!r}; its tag has no effect."
+            known = [str(e["name"]) for e in listed if e.get("name")]
+            raise BackendError(
+                f"there is no LoRA {lora.name!r} on {abilities.dialect.title}"
+                f"{did_you_mean(lora.name, known) or _named(known)}"
             )
     if not abilities.dialect.loras_in_prompt:
         payload.body["prompt"] = rest
         payload.body["lora"] = [{"path": e.get("path"), "multiplier": x.unet} for x, e in entries]
+
+
+def _named(known: Sequence[str]) -> str:
+    more = f", and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"; it has: {', '.join(known[:20])}{more}" if known else "; it has none"
 
 
 def _is_lora(entry: Mapping[str, Any], name: str) -> bool:

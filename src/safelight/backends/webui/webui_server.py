@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import threading
 import uuid
@@ -42,6 +43,8 @@ from safelight.pipeline.backend import (
 from safelight.sampler_names import name_hint
 
 __all__ = ["WebuiServer"]
+
+_log = logging.getLogger(__name__)
 
 _OWN = "Lanczos"
 
@@ -150,12 +153,15 @@ class WebuiServer:
         try:
             return drawing_payload(request, abilities, loras)
         except BackendError:
-            newer = self.abilities(fresh=True)  # a model may have been added since
-            if newer == abilities:
+            newer = self.abilities(fresh=True)  # a model or a LoRA may have been added since
+            seen = None if loras is None else self._loras(fresh=True)
+            if (newer, seen) == (abilities, loras):
                 raise
-            return drawing_payload(request, newer, loras)
+            return drawing_payload(request, newer, seen)
 
-    def _loras(self) -> Sequence[Mapping[str, Any]] | None:
+    def _loras(self, *, fresh: bool = False) -> Sequence[Mapping[str, Any]] | None:
+        if fresh:
+            self._look_again_for_loras()
         try:
             listed = self.server.json(self.server.get("/sdapi/v1/loras"))
         except BackendUnavailable as error:
@@ -163,6 +169,14 @@ class WebuiServer:
         except BackendError:
             return None
         return [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else None
+
+    def _look_again_for_loras(self) -> None:
+        try:
+            self.server.ask("POST", "/sdapi/v1/refresh-loras", json={})
+        except BackendUnavailable as error:
+            raise NotBegun(str(error)) from error
+        except BackendError as error:  # not every server can
+            _log.debug("LoRAs are not looked for again: %s", error)
 
     def _job(self, abilities: Abilities, name: str, body: dict[str, Any], **options: Any) -> Job:
         return Job(
