@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
-from safelight.config_check import BackendChoice, check_config
+from safelight.config_check import BackendChoice, RetryConfig, check_config
 from safelight.config_source import STANDARD_INPUT, put_over, read_source, read_toml
 from safelight.config_tables import plain
 from safelight.errors import ConfigError, ConfigFault, FileRefused
@@ -46,6 +46,7 @@ __all__ = [
     "PromptSearchReplace",
     "RandomizerConfig",
     "RandomizerMode",
+    "RetryConfig",
     "SearchReplaceRule",
     "SourceMode",
     "TokenValues",
@@ -75,6 +76,7 @@ class PipelineConfig:
         files: Which files it may name, and how they are opened.
         warnings: What in it does nothing, in sentences.
         output: What its files are called, and whether there is a sheet of them.
+        retry: What is done when its engine does not answer.
     """
 
     stages: Mapping[Stage, Mapping[str, Any]]
@@ -88,6 +90,7 @@ class PipelineConfig:
     files: AllowedFiles = field(default=ANY_FILE, repr=False, compare=False)
     warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
     output: OutputConfig = field(default=OutputConfig())
+    retry: RetryConfig = field(default=RetryConfig())
 
     @staticmethod
     def from_mapping(
@@ -113,6 +116,7 @@ class PipelineConfig:
             folder=folder,
             warnings=parts.warnings,
             output=parts.output,
+            retry=parts.retry,
         )
 
     @staticmethod

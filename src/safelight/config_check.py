@@ -47,6 +47,23 @@ class BackendChoice:
     named: tuple[Path, ...] = ()
 
 
+RETRIES, PATIENCE = (0, 100), (0, 86_400)
+"""The least and the most of each; a day is for who waits for a colleague."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryConfig:
+    """What is done when an engine does not answer; None is the usual.
+
+    Attributes:
+        retries: How often a variant is tried again.
+        patience: Seconds that the last engine of a run is waited for while it is not there.
+    """
+
+    retries: int | None = None
+    patience: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigParts:
     """What a checked config holds; attributes as in :class:`~safelight.config.PipelineConfig`."""
@@ -58,6 +75,7 @@ class ConfigParts:
     metadata: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     output: OutputConfig = field(default=OutputConfig())
+    retry: RetryConfig = field(default=RetryConfig())
 
 
 def check_config(data: Mapping[str, Any], source: str = "") -> ConfigParts:
@@ -81,7 +99,7 @@ class _Reader(TableReader):
         self.source = source
 
     def read(self, data: Mapping[str, Any]) -> ConfigParts:
-        known = (*STAGES, "name", "backend", "randomizer", "output", "metadata")
+        known = (*STAGES, "name", "backend", "randomizer", "output", "retry", "metadata")
         self._refuse_unknown(data, known, "")
         stages: dict[Stage, Mapping[str, Any]] = {}
         for stage in STAGES:
@@ -104,6 +122,7 @@ class _Reader(TableReader):
         self._check_conditions(stages, randomizer)
         self._check_prompt_lists(stages, randomizer)
         output = self._output(data.get("output", {}), stages)
+        retry = self._retry(data.get("retry", {}))
         metadata = self._table(data.get("metadata", {}), "metadata") or {}
         if self.faults:
             raise ConfigError(self.faults, source=self.source)
@@ -115,6 +134,7 @@ class _Reader(TableReader):
             metadata=MappingProxyType(plain(metadata)),
             warnings=tuple(self.warnings),
             output=output,
+            retry=retry,
         )
 
     # -- gathering ---------------------------------------------------------------------
@@ -265,6 +285,18 @@ class _Reader(TableReader):
         name = self._value(table, "name", "bundled", a_text, "backend")
         options = {key: plain(item) for key, item in table.items() if key != "name"}
         return BackendChoice(name=name, options=MappingProxyType(options))
+
+    # -- retry -------------------------------------------------------------------------
+
+    def _retry(self, value: object) -> RetryConfig:
+        table = self._table(value, "retry")
+        if table is None:
+            return RetryConfig()
+        self._refuse_unknown(table, RetryConfig.__slots__, "retry")
+        return RetryConfig(
+            retries=self._value(table, "retries", None, between(*RETRIES), "retry"),
+            patience=self._value(table, "patience", None, between(*PATIENCE), "retry"),
+        )
 
     # -- output ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from safelight.config_check import PATIENCE, RETRIES
 from safelight.knobs import KNOBS, PROMPT_KNOBS, STAGES, Knob, Stage, TextMeaning
 from safelight.lora_tags import MOST_WEIGHT
 from safelight.picture_names import SHEET_CELLS, SHEET_SIDES
@@ -76,6 +77,7 @@ def config_schema() -> dict[str, Any]:
         **{stage: _stage_schema(stage) for stage in STAGES},
         "randomizer": _randomizer_schema(),
         "output": _output_schema(),
+        "retry": _retry_schema(),
         "metadata": {
             "type": "object",
             "description": "Yours; goes into the learning record as it is.",
@@ -325,6 +327,25 @@ def _output_schema() -> dict[str, Any]:
             "sheet": {"type": "boolean", "description": "false makes no contact sheet."},
             "sheet_cells": {**cells, "description": "Most pictures of a contact sheet."},
             "sheet_side": {**sides, "description": "Longer side of its pictures, in pixels."},
+        },
+        "additionalProperties": False,
+    }
+
+
+def _retry_schema() -> dict[str, Any]:
+    retries, patience = (
+        {"type": "integer", "minimum": least, "maximum": most}
+        for least, most in (RETRIES, PATIENCE)
+    )
+    return {
+        "type": "object",
+        "description": "What is done when an engine does not answer.",
+        "properties": {
+            "retries": {**retries, "description": "How often a variant is tried again."},
+            "patience": {
+                **patience,
+                "description": "Seconds that the last engine is waited for while it is not there.",
+            },
         },
         "additionalProperties": False,
     }

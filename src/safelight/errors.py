@@ -188,6 +188,10 @@ class BackendUnavailable(BackendError):
     """The engine did not answer; trying again may help."""
 
 
+class BackendUnreachable(BackendUnavailable):
+    """Nobody listens there, or it says that it is starting: nothing of what was asked has begun."""
+
+
 class BackendLoginRefused(BackendError):
     """The engine wants another user name or password than it was sent."""
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.backends.fake import FakeBackend
-from safelight.errors import BackendUnavailable
+from safelight.errors import BackendUnavailable, BackendUnreachable
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
 from safelight.pipeline.backend import Generation, ImageRequest, StepCallback
@@ -31,8 +31,11 @@ CONFIG: dict[str, Any] = {
 class Flaky(FakeBackend):
     """Falls silent when told to: *silent* takes stage and number of the request, from 1."""
 
-    def __init__(self, silent: Any, **options: Any) -> None:
+    def __init__(
+        self, silent: Any, error: type[BackendUnavailable] = BackendUnavailable, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self._error = error
         self.asked: Counter[str] = Counter()
         self._silent = silent
         self._lock = threading.Lock()
@@ -42,7 +45,7 @@ class Flaky(FakeBackend):
             self.asked[request.stage] += 1
             number = self.asked[request.stage]
         if self._silent(request.stage, number):
-            raise BackendUnavailable("the server is away")
+            raise self._error("the server is away")
         return super().generate(request, on_step)
 
 
@@ -96,6 +99,30 @@ def test_a_server_that_stays_away_ends_the_run_and_leaves_what_it_had(tmp_path: 
     ]
     assert records[0].error == result.error
     assert len(records[0].variant_configs) == 2
+
+
+def test_the_last_server_is_waited_for_while_nobody_listens_there(tmp_path: Path) -> None:
+    """One that starts again loads its models for minutes; no variant is to blame for that."""
+    backend = Flaky(
+        lambda stage, number: stage == "txt2img" and 1 < number < 30, BackendUnreachable
+    )
+    reports: list[RunProgress] = []
+    runner = PipelineRunner(backend, archive_dir=tmp_path, retry=QUICK, on_progress=reports.append)
+    result = runner.run(CONFIG)
+    assert (result.status, len(result.images), result.failures) == ("completed", 8, ())
+    waits = [progress.message for progress in reports if progress.event == "retry"]
+    assert waits[0] == (
+        "the server is away; trying again in 0.001 s, for 300 s at most (retry.patience)"
+    )
+
+
+def test_patience_has_an_end(tmp_path: Path) -> None:
+    """Then the run ends, with what it had; nothing was tried in vain."""
+    backend = Flaky(lambda stage, number: number > 1, BackendUnreachable)
+    retry = RetryPolicy(retries=3, first_wait=0.001, longest_wait=0.01, patience=0.05)
+    result = PipelineRunner(backend, archive_dir=tmp_path, retry=retry).run(CONFIG)
+    assert (result.status, result.failures) == ("partial", ())
+    assert result.error == "the server is away; 3 variants are not drawn"
 
 
 def test_a_wait_ends_when_somebody_cancels(tmp_path: Path) -> None:

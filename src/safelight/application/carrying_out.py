@@ -22,7 +22,7 @@ from safelight.application.jobs import Job, engine_for, ready_config
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends import option_kinds
-from safelight.config import PipelineConfig
+from safelight.config import PipelineConfig, RetryConfig
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import (
@@ -55,13 +55,16 @@ class RunSettings:
         record: Whether they leave a learning record.
         strict: Whether a picture that was made otherwise than asked counts as failed.
         again: Whether what the archive holds already is drawn anew.
-        retries: How often a variant is tried again when an engine does not answer.
+        retries: How often a variant is tried again when an engine does not answer; None is what
+            the config says.
+        patience: Seconds that the last engine is waited for while nobody listens there; None alike.
     """
 
     record: bool = True
     strict: bool = False
     again: bool = False
-    retries: int = RetryPolicy().retries
+    retries: int | None = None
+    patience: int | None = None
 
 
 def recover(archive: Archive, on_message: Callable[[str], object] = _log.info) -> None:
@@ -113,7 +116,7 @@ def carry_out(
             learning_record_writer=written if settings.record else None,
             strict=settings.strict,
             pool=pool,
-            retry=RetryPolicy(retries=settings.retries),
+            retry=_retry_policy(settings, job.config.retry),
             library=None if settings.again else ArchivedPictures(archive),
         )
         for result in runner.runs(
@@ -222,3 +225,13 @@ class EngineRunner:
         with self._lock:
             self._let_go()
         self._writer.close()
+
+
+def _retry_policy(settings: RunSettings, stated: RetryConfig) -> RetryPolicy:
+    retries = stated.retries if settings.retries is None else settings.retries
+    patience = stated.patience if settings.patience is None else settings.patience
+    usual = RetryPolicy()
+    return RetryPolicy(
+        retries=usual.retries if retries is None else retries,
+        patience=usual.patience if patience is None else patience,
+    )

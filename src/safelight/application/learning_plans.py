@@ -248,7 +248,7 @@ def learning_config(job: Job, plan: LearningPlan) -> dict[str, Any]:
     if chosen.listed:  # what the list says of it, secrets perhaps, stays there
         backend = job.config.stated.get("backend", chosen.listed)
     title = f"{job.config.name + ': ' if job.config.name else ''}what {varied} do"
-    output = {k: v for k, v in job.config.stated.items() if k == "output"}
+    output = {k: v for k, v in job.config.stated.items() if k in ("output", "retry")}
     return {**plan.as_config(), **output, "backend": backend, "name": title}
 
 

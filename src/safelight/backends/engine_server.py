@@ -18,7 +18,12 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
-from safelight.errors import BackendError, BackendLoginRefused, BackendUnavailable
+from safelight.errors import (
+    BackendError,
+    BackendLoginRefused,
+    BackendUnavailable,
+    BackendUnreachable,
+)
 
 __all__ = ["Answer", "EngineServer"]
 
@@ -164,7 +169,7 @@ class EngineServer:
         except httpx.TimeoutException as error:
             raise BackendUnavailable(f"{self} did not answer {path} in time") from error
         except httpx.ConnectError as error:
-            raise BackendUnavailable(
+            raise BackendUnreachable(
                 f"{self} does not answer ({_reason(error)}); {self._next_step}"
             ) from error
         except httpx.HTTPError as error:
@@ -218,7 +223,7 @@ class EngineServer:
         reason = (explain(answer) if explain else None) or _excerpt(answer)
         message = f"{self} refused {answer.path} ({answer.status}{': ' + reason if reason else ''})"
         if answer.status in (502, 503, 504):
-            raise BackendUnavailable(f"{message}; it may still be starting")
+            raise BackendUnreachable(f"{message}; it may still be starting")
         if answer.status == 429:
             raise BackendUnavailable(f"{message}; it has too much to do")
         raise BackendError(message)

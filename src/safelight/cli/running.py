@@ -28,6 +28,7 @@ from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.cli.run_traces import RunTraces
 from safelight.cli.terminal import say, say_text, tell
+from safelight.config_check import PATIENCE, RETRIES
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import record_stem
@@ -66,7 +67,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         as_json: bool,
         strict: bool,
         again: bool,
-        retries: int,
+        retries: int | None,
+        patience: int | None,
         on: str,
         servers: tuple[str, ...],
         ray_actors: int | None,
@@ -81,7 +83,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         request = Request(
             archive=Archive(archive), as_json=as_json, log_json=log_json, push_to=push_to,
             settings=RunSettings(
-                record=not no_record, strict=strict, retries=retries, again=again
+                record=not no_record, strict=strict, again=again,
+                retries=retries, patience=patience,
             ),
             traces=RunTraces() if traces else None,
             choice=EngineChoice(
@@ -99,9 +102,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--again", is_flag=True, help="Draw anew also what the archive holds already."
         ),
         click.option(
-            "--retries", type=click.IntRange(0, 100), default=RunSettings().retries,
-            show_default=True,
-            help="How often a variant is tried again when an engine does not answer.",
+            "--retries", type=click.IntRange(*RETRIES),
+            help="How often a variant is tried again when an engine does not answer; else what"
+            " the config says, or 4.",
+        ),
+        click.option(
+            "--patience", metavar="SECONDS", type=click.IntRange(*PATIENCE),
+            help="How long the last engine is waited for while nobody listens there; else what"
+            " the config says, or 300.",
         ),
         engine_choice_options,
         click.option(

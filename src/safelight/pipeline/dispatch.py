@@ -3,6 +3,7 @@
 The same for every pool. A worker that does not answer rests, longer each time, and its variant
 goes back to the head of the queue, for whoever is free; one that stays silent is left out. A
 variant that was begun often enough fails, so that one that kills engines cannot kill them all.
+The last worker of a run is waited for while nobody listens at its address: it may start again.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ class WorkerShare:
     silences: int = 0
     left_out: str = ""
     _in_a_row: int = field(default=0, repr=False)
+    _silent_since: float = field(default=0.0, repr=False)
     _rests_until: float = field(default=0.0, repr=False)
 
 
@@ -188,7 +190,9 @@ def dispatch(
             continue
         busy.discard(ended.worker)
         stopped = stopped or ended.stopped
-        again = _judge(ended, shares[ended.worker], retry, on_retry)
+        others = (shares.get(worker) for worker in lanes.workers if worker != ended.worker)
+        last = all(share is not None and share.left_out for share in others)
+        again = _judge(ended, shares[ended.worker], retry, on_retry, last=last)
         reason = ended.drawn.unavailable[1] if ended.drawn.unavailable else reason
         if again and stopped is None and not cancel.cancelled:
             queue.put_back(ended.drawn)
@@ -208,8 +212,18 @@ def _judge(
     share: WorkerShare,
     retry: RetryPolicy,
     on_retry: Callable[[DrawnVariant, str], None],
+    *,
+    last: bool,
 ) -> bool:
-    """Note what *ended* says of its worker; return whether the variant is tried again."""
+    """Note what *ended* says of its worker; return whether the variant is tried again.
+
+    Args:
+        ended: What came of a variant.
+        share: Of who drew it.
+        retry: What to do when it did not answer.
+        on_retry: Called when it is tried again, and why.
+        last: Whether nobody else is left to draw.
+    """
     drawn = ended.drawn
     if drawn.unavailable is None:
         share._in_a_row = 0
@@ -220,7 +234,14 @@ def _judge(
     stage, message = drawn.unavailable
     share.silences += 1
     share._in_a_row += 1
-    if retry.retries and share._in_a_row > retry.retries + _MORE_PATIENCE:
+    now = time.monotonic()
+    if share._in_a_row == 1:
+        share._silent_since = now
+    left = share._silent_since + retry.patience - now
+    waited_for = retry.retries > 0 and last and not drawn.begun and left > 0
+    if retry.retries and not drawn.begun:
+        drawn.tries -= 1  # it is not what the engine is gone for
+    if retry.retries and share._in_a_row > retry.retries + _MORE_PATIENCE and not waited_for:
         share.left_out = message
     if drawn.tries > retry.retries:
         tries = f"; tried {drawn.tries} times" if drawn.tries > 1 else ""
@@ -230,7 +251,11 @@ def _judge(
         on_retry(drawn, f"{message}; {ended.worker} is left out from now on")
         return True
     wait = retry.wait(share._in_a_row)
-    share._rests_until = time.monotonic() + wait
+    until = ""
+    if waited_for:
+        wait = min(wait, max(left, 0.0))
+        until = f", for {left:.0f} s at most (retry.patience)"
+    share._rests_until = now + wait
     share.lost_seconds += wait + drawn.lost_seconds
-    on_retry(drawn, f"{message}; trying again in {wait:g} s")
+    on_retry(drawn, f"{message}; trying again in {wait:.3g} s{until}")
     return True

@@ -85,6 +85,7 @@ class DrawnVariant:
         variant: The variant as planned.
         position: Its place in the run, from 0.
         identity: What makes it the same as another variant.
+        begun: Whether the engine that did not answer may have begun.
         unavailable: Stage and message, when the engine did not answer and the variant is
             nowhere near its end.
         tries: How often it was begun.
@@ -101,6 +102,7 @@ class DrawnVariant:
     finished: bool = True
     identity: str = ""
     unavailable: tuple[str, str] | None = None
+    begun: bool = True
     tries: int = 0
     worker: str = ""
     lost_seconds: float = 0.0

@@ -19,16 +19,19 @@ class RetryPolicy:
             may fall silent before it is left out. 0 is never.
         first_wait: Seconds before the first of them; each further wait is twice as long.
         longest_wait: Seconds that no wait exceeds.
+        patience: Seconds that the last engine of a run is waited for while nobody listens at its
+            address: one that starts again loads its models for minutes.
     """
 
     retries: int = 4
     first_wait: float = 1.0
     longest_wait: float = 30.0
+    patience: float = 300.0
 
     def wait(self, failures: int) -> float:
         """Return the seconds to wait after *failures* in a row, at least 1."""
         return float(min(self.first_wait * 2 ** min(failures - 1, 30), self.longest_wait))
 
 
-NEVER = RetryPolicy(retries=0)
+NEVER = RetryPolicy(retries=0, patience=0)
 """Every variant is tried once."""

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from safelight.errors import (
     BackendError,
     BackendUnavailable,
+    BackendUnreachable,
     GenerationCancelled,
     SafelightError,
     sentence_of,
@@ -81,6 +82,7 @@ class VariantDrawer:
                 self._draw_stage(stage, drawn, on_step)
             except BackendUnavailable as error:
                 drawn.unavailable = (stage, sentence_of(error))
+                drawn.begun = not isinstance(error, BackendUnreachable)
                 drawn.pictures = [p for p in drawn.pictures if p.request.stage != stage]
                 drawn.seconds[stage] = before
                 drawn.lost_seconds += time.perf_counter() - began
