@@ -24,7 +24,9 @@ def record_of_file(path: Path) -> LearningRecord:
     Raises:
         ImageError: It cannot be read as a picture.
     """
-    return read_picture_file(path).record
+    record = read_picture_file(path).record
+    assert record is not None  # a file is read as an import would, which makes one
+    return record
 
 
 def print_import(record: LearningRecord) -> None:
@@ -42,7 +44,7 @@ def print_import(record: LearningRecord) -> None:
         "size": f"{told.width}x{told.height}",
         "read": _OUTCOMES.get(told.outcome, ""),
         "not read": ", ".join(told.unread),
-        "prompt": told.prompt,
+        "prompt": told.words,
         "negative": told.negative,
     }
     for name, value in rows.items():
@@ -68,4 +70,7 @@ def print_import(record: LearningRecord) -> None:
 
 def _lines(one: Setting) -> list[str]:
     spelled = f" ({one.native})" if one.native else ""
-    return [*(one.value + spelled).splitlines(), *(f"or: {other}" for other in one.others)]
+    asked = [] if one.asked is None else [f"asked for: {one.asked or 'nothing'}"]
+    return [
+        *(one.value + spelled).splitlines(), *asked, *(f"or: {other}" for other in one.others)
+    ]  # fmt: skip
