@@ -23,7 +23,6 @@ __all__ = [
     "children_of",
     "same_prompt",
     "same_seed",
-    "setting_is",
 ]
 
 _MOST_ASKED, _MOST_CHILDREN = 500, 60
