@@ -25,6 +25,9 @@ __all__ = [
     "same_seed",
 ]
 
+_OF_SAMPLERS = frozenset({"scheduler", "eta"})
+"""What a sampler brings along where nobody chose it."""
+
 _MOST_ASKED, _MOST_CHILDREN = 500, 60
 _MOST_COMPARED = 4
 _LONGEST_PROMPT = 3_000
@@ -121,9 +124,8 @@ def _beside(one: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> Iter
     found: dict[str, dict[Any, str]] = {}
     unlike = [({name for name in COMPARED if each[name] != one[name]}, each) for each in others]
     for names, other in sorted(unlike, key=lambda pair: len(pair[0])):
-        # A sampler brings its own scheduler along where nobody chose one.
-        if names == {"sampler", "scheduler"}:
-            names = {"sampler"}
+        if "sampler" in names:
+            names = names - _OF_SAMPLERS
         if len(names) == 1:
             (name,) = names
             found.setdefault(name, {}).setdefault(other[name], other["sha256"])

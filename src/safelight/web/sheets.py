@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -36,6 +37,8 @@ from safelight.web.table import LightTable, short_filter, without_discarded
 __all__ = ["AXES", "routes"]
 
 Picture = Mapping[str, Any]
+Cell = tuple[Any, Any]
+"""The value across, and that down."""
 
 _FIRST_AXES = ("model", "sampler", "scheduler", "steps", "cfg_scale", "seed", "prompt")
 AXES = tuple(dict.fromkeys((*_FIRST_AXES, *COMPARED, "stage")))
@@ -48,6 +51,7 @@ _OF_CHANCE = frozenset({"seed", "prompt"})
 _FEW_CELLS = 4
 """Fewer pictures on a sheet of many compare nothing: then nothing is held."""
 
+_MOSTLY = 0.5
 _LONGEST_PROMPT = 300
 _CHIPS = 6
 _WIDTH = 88
@@ -80,7 +84,7 @@ class _Line:
     """What ratings say of a value: a dot and an interval, on the scale of the whole sheet.
 
     Attributes:
-        dot: Place of the difference, in pixels.
+        dot: Place of the difference, in pixels; None of the value that others are compared with.
         low: Where the interval begins.
         high: Where it ends.
         text: The figure and n.
@@ -88,12 +92,12 @@ class _Line:
         likely: Whether a difference is told.
     """
 
-    dot: float
-    low: float
-    high: float
+    dot: float | None = None
+    low: float | None = None
+    high: float | None = None
     text: str
-    told: str
-    likely: bool
+    told: str = ""
+    likely: bool = False
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:
@@ -144,25 +148,49 @@ def _axes(
     tried = list(dict.fromkeys(filter(None, (x, y, *varying[:_AXES_TRIED]))))
     pairs = [pair for pair in itertools.combinations(tried, 2) if {x, y} - {""} <= set(pair)]
     some = pictures[-_PICTURES_TRIED:]
-    across, down = max(pairs, key=lambda pair: _filled(some, pair, varying))
+    across, down = _best(some, pairs, varying)
     if down == x or across == y:
         return down, across
     return across, down
 
 
-def _filled(pictures: Sequence[Picture], pair: tuple[str, str], varying: Sequence[str]) -> float:
-    """Return how good a sheet over *pair* is: its full cells, less where many stay empty."""
-    cells = max(_cells(pictures, *pair, [v for v in varying if v not in pair]).values(), key=len)
-    across, down = ({cell[place] for cell in cells} for place in (0, 1))
-    fullness = len(cells) / (len(across) * len(down))
-    return len(cells) * fullness * 0.5 ** len(_OF_CHANCE.intersection(pair))
+def _best(
+    pictures: Sequence[Picture], pairs: Sequence[tuple[str, str]], varying: Sequence[str]
+) -> tuple[str, str]:
+    """Return the pair that makes the best sheet.
+
+    That is the one with most cells, less where many stay empty; where no two pictures differ in so
+    few settings that it is a sheet, that of all pictures, whatever else they differ in.
+    """
+
+    def worth(cells: Mapping[Cell, int], pair: tuple[str, str], fullness: float = 1.0) -> float:
+        across, down = ({cell[place] for cell in cells} for place in (0, 1))
+        share = len(cells) / (len(across) * len(down))
+        return float(len(cells) * share**fullness * 0.5 ** len(_OF_CHANCE.intersection(pair)))
+
+    def held(pair: tuple[str, str]) -> Mapping[Cell, int]:
+        others = [name for name in varying if name not in pair]
+        return max(_cells(pictures, pair[0], pair[1], others).values(), key=len)
+
+    best = max(pairs, key=lambda pair: worth(held(pair), pair))
+    if not _is_sheet(len(held(best)), len(pictures)):
+        usual = [pair for pair in pairs if set(pair) <= set(_FIRST_AXES)] or pairs
+        best = max(
+            usual,
+            key=lambda pair: worth(_cells(pictures, pair[0], pair[1], ())[()], pair, 0.5),
+        )
+    return best
+
+
+def _is_sheet(cells: int, pictures: int) -> bool:
+    return cells >= _FEW_CELLS or pictures < 2 * _FEW_CELLS
 
 
 def _cells(
     pictures: Sequence[Picture], x: str, y: str, others: Sequence[str]
-) -> dict[tuple[str, ...], dict[tuple[Any, Any], int]]:
+) -> dict[tuple[str, ...], dict[Cell, int]]:
     """Return the values of *others* -> the cells that pictures with them fill, and how many do."""
-    groups: dict[tuple[str, ...], dict[tuple[Any, Any], int]] = {}
+    groups: dict[tuple[str, ...], dict[Cell, int]] = {}
     for picture in pictures:
         cells = groups.setdefault(tuple(_shown(picture[axis]) for axis in others), {})
         cell = (picture[x] if x else None, picture[y] if y else None)
@@ -191,7 +219,7 @@ def _usual(
         return {}
     best = max(fitting, key=lambda own: (len(fitting[own]), sum(fitting[own].values())))
     is_begun = any(name.startswith("only.") for name in wanted)
-    if len(fitting[best]) < _FEW_CELLS and len(pictures) >= 2 * _FEW_CELLS and not is_begun:
+    if not _is_sheet(len(fitting[best]), len(pictures)) and not is_begun:
         return {}
     held = dict(zip(others, best, strict=True))
     return {**held, **dict.fromkeys(_followers(pictures, x, y, held, wanted), "")}
@@ -207,10 +235,10 @@ def _followers(
     strays = [(picture, [axis for axis in held if _shown(picture[axis]) != held[axis]])
               for picture in pictures]  # fmt: skip
     free: set[str] = set()
-    for axis in reversed(held):
-        if f"only.{axis}" in wanted:
+    for axis in reversed(list(held)):
+        if f"only.{axis}" in wanted or axis in _OF_CHANCE:
             continue
-        before, after = set(), list[tuple[Any, Any]]()
+        before, after = set[Cell](), list[Cell]()
         for picture, unlike in strays:
             cell = (picture[x] if x else None, picture[y] if y else None)
             if free.issuperset(unlike):
@@ -242,14 +270,12 @@ def _sheet(table: LightTable, q: str, wanted: Mapping[str, str], *, owner: bool)
     columns = list(dict.fromkeys((*ROW_COLUMNS, *AXES)))
     answer = table.archive.query(q, columns=columns, limit=_MOST_PICTURES, sort="-timestamp")
     table.pictures.remember((row[0], row[4]) for row in answer.rows)
-    pictures: list[Picture] = list(answer.dicts())[::-1]
-    if not owner:
-        pictures = without_places(pictures)
+    told = list(answer.dicts())[::-1]
+    pictures: list[Picture] = list(told if owner else without_places(told))
     layout = _laid_out(pictures, wanted)
     x, y = layout.x, layout.y
-    across = _sorted({p[x] for p in layout.pictures}) if x else [None]
-    down = _sorted({p[y] for p in layout.pictures}) if y else [None]
-    cells: dict[tuple[Any, Any], list[Picture]] = {}
+    across, down = _ends(layout)
+    cells: dict[Cell, list[Picture]] = {}
     for picture in layout.pictures:
         place = (picture[y] if y else None, picture[x] if x else None)
         cells.setdefault(place, []).append(picture)
@@ -291,6 +317,21 @@ def _sheet(table: LightTable, q: str, wanted: Mapping[str, str], *, owner: bool)
     }  # fmt: skip
 
 
+def _ends(layout: _Layout) -> tuple[list[Any], list[Any]]:
+    """Return the values across and down; where most cells are empty, the fullest come first."""
+    filled = {
+        tuple(p[axis] if axis else None for axis in (layout.x, layout.y)) for p in layout.pictures
+    }
+    counts = [Counter(cell[place] for cell in filled) for place in (0, 1)]
+    ends = [_sorted(values) for values in counts]
+    if len(filled) < len(ends[0]) * len(ends[1]) * _MOSTLY:
+        ends = [
+            sorted(values, key=counted.__getitem__, reverse=True)
+            for values, counted in zip(ends, counts, strict=True)
+        ]
+    return ends[0], ends[1]
+
+
 def _row(table: LightTable, picture: Picture) -> dict[str, Any]:
     """Return what the page is given of the picture of a cell."""
     row = picture_row(table, ROW_COLUMNS, [picture[name] for name in ROW_COLUMNS])
@@ -306,9 +347,10 @@ def _evidence(sheet: Mapping[str, Any], state: Asked | None) -> dict[str, Any]:
     """Return the line of each value across and down; None where ratings say nothing of it."""
     answer = state.answer if state is not None else None
     known = answer if isinstance(answer, EffectsAnswer) else None
+    sides = (("across", "x"), ("down", "y"))
     found = {
         side: [_comparison(known, sheet[axis], value) for value in sheet[side]]
-        for side, axis in (("across", "x"), ("down", "y"))
+        for side, axis in sides
     }
     ends = [
         abs(end)
@@ -318,27 +360,40 @@ def _evidence(sheet: Mapping[str, Any], state: Asked | None) -> dict[str, Any]:
         if end is not None and math.isfinite(end)
     ]
     reach = min(max([0.5, *ends]), 4.0) * 1.05
-    return {side: [_line(one, reach) for one in some] for side, some in found.items()}
+    return {
+        side: [
+            _line(one, reach) or _against(known, sheet[axis], value)
+            for one, value in zip(found[side], sheet[side], strict=True)
+        ]
+        for side, axis in sides
+    }
+
+
+def _comparisons(known: EffectsAnswer | None, knob: str) -> Sequence[Comparison]:
+    """Return what is known of the values of a knob, as far as there are figures."""
+    effects = () if known is None else known.effects.knobs
+    return [
+        one for effect in effects if effect.knob == knob
+        for one in effect.comparisons if one.difference is not None
+    ]  # fmt: skip
 
 
 def _comparison(known: EffectsAnswer | None, knob: str, value: Any) -> Comparison | None:
-    """Return what is known of one value of a knob, as far as there is a figure."""
-    if known is None or value is None:
-        return None
-    effect = next((one for one in known.effects.knobs if one.knob == knob), None)
-    if effect is None:
-        return None
-    spans = known.spans.get(knob)
-    return next(
-        (
-            one for one in effect.comparisons
-            if one.difference is not None and _is_level(one.level, value, spans)
-        ),
-        None,
-    )  # fmt: skip
+    spans = known.spans.get(knob) if known is not None else None
+    some = _comparisons(known, knob)
+    return next((one for one in some if _is_level(one.level, value, spans)), None)
+
+
+def _against(known: EffectsAnswer | None, knob: str, value: Any) -> _Line | None:
+    spans = known.spans.get(knob) if known is not None else None
+    if any(_is_level(one.against, value, spans) for one in _comparisons(known, knob)):
+        return _Line(text="the others against it")
+    return None
 
 
 def _is_level(level: str, value: Any, spans: Spans | None) -> bool:
+    if value is None:
+        return False
     if spans is None:
         return level == level_of_text(str(value))
     if level not in spans or isinstance(value, str):
