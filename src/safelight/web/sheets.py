@@ -166,7 +166,7 @@ def _best(
     def worth(cells: Mapping[Cell, int], pair: tuple[str, str], fullness: float = 1.0) -> float:
         across, down = ({cell[place] for cell in cells} for place in (0, 1))
         share = len(cells) / (len(across) * len(down))
-        return float(len(cells) * share**fullness * 0.5 ** len(_OF_CHANCE.intersection(pair)))
+        return float(len(cells) * share**fullness * 0.4 ** len(_OF_CHANCE.intersection(pair)))
 
     def held(pair: tuple[str, str]) -> Mapping[Cell, int]:
         others = [name for name in varying if name not in pair]
