@@ -214,8 +214,12 @@ def _where(table: LightTable, output: ImageOutput) -> dict[str, Any]:
         return {}
     path = Path(picture_file(table.archive.path, output.path)).absolute()
     folder = str(PurePosixPath(output.path).parent)
-    return {"path": str(path), "folder": folder, "whole_folder": str(path.parent),
-            "folder_q": f"folder = {quoted(folder)}"}  # fmt: skip
+    told = {
+        "path": str(path), "folder": folder, "whole_folder": str(path.parent),
+        "folder_q": f"folder = {quoted(folder)}",
+    }  # fmt: skip
+    # A name that is no text is shown by its bytes.
+    return {k: v.encode("utf-8", "backslashreplace").decode() for k, v in told.items()}
 
 
 def _trash(table: LightTable, known: Known) -> dict[str, Any]:
@@ -304,7 +308,7 @@ def routes(table: LightTable) -> list[Route]:
         q = "" if seed is None else _asked(seed.q, owner=owner)
         more = None if alike is None else _asked(alike.q, owner=owner)
         return json_answer({
-            "seed": None if seed is None or not q else {
+            "seed": None if seed is None else {
                 "q": q, "count": seed.count, "pictures": seed.pictures,
                 "beside": [
                     {**asdict(one), "sheet": not one.fits_compare} for one in seed.beside

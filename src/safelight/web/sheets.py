@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -169,9 +169,10 @@ def _best(
         return float(len(cells) * share**fullness * 0.4 ** len(_OF_CHANCE.intersection(pair)))
 
     def held(pair: tuple[str, str]) -> Mapping[Cell, int]:
-        others = [name for name in varying if name not in pair]
+        others = [name for name in varying if name not in pair and not follows[name] & {*pair}]
         return max(_cells(pictures, pair[0], pair[1], others).values(), key=len)
 
+    follows = _follows(pictures, varying, {name for pair in pairs for name in pair})
     best = max(pairs, key=lambda pair: worth(held(pair), pair))
     if not _is_sheet(len(held(best)), len(pictures)):
         usual = [pair for pair in pairs if set(pair) <= set(_FIRST_AXES)] or pairs
@@ -180,6 +181,20 @@ def _best(
             key=lambda pair: worth(_cells(pictures, pair[0], pair[1], ())[()], pair, 0.5),
         )
     return best
+
+
+def _follows(
+    pictures: Sequence[Picture], names: Iterable[str], axes: Collection[str]
+) -> dict[str, set[str]]:
+    """Return name -> those of *axes* of which each value has but one value of it."""
+    return {
+        name: {
+            axis for axis in axes
+            if axis not in (name, *_OF_CHANCE) and name not in _OF_CHANCE
+            and len({(p[axis], p[name]) for p in pictures}) == len({p[axis] for p in pictures})
+        }
+        for name in names
+    }  # fmt: skip
 
 
 def _is_sheet(cells: int, pictures: int) -> bool:
@@ -209,6 +224,8 @@ def _usual(
     one = next((p for p in pictures if p["sha256"] == around), None) if around else None
     if one is not None:
         return {axis: _shown(one[axis]) for axis in others}
+    follows = _follows(pictures, others, [axis for axis in (x, y) if axis])
+    others = [name for name in others if not follows[name] or f"only.{name}" in wanted]
     only = [wanted.get(f"only.{axis}", "") for axis in others]
     fitting = {
         own: cells

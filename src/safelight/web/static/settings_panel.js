@@ -157,7 +157,7 @@ function kindred(viewer) {
     "click",
     go(({ seed }) => {
       if (!seed?.count) notice("No other picture here has this seed and prompt.");
-      else if (seed.count < 4) location.href = `/compare?pictures=${seed.pictures.join(",")}`;
+      else if (seed.count < 4 || !seed.q) location.href = `/compare?pictures=${seed.pictures.join(",")}`;
       else location.href = browse(seed.q);
     }),
   );
@@ -165,14 +165,14 @@ function kindred(viewer) {
     "click",
     go(({ more }) => {
       if (more) location.href = browse(more.q);
-      else notice("No other picture here shares its model, LoRAs, sampler or size.");
+      else notice("There is no other picture like it to show.");
     }),
   );
   const show = ({ seed, more }) => {
     if (viewer.picture !== p) return;
     if (seed?.count) sameSeed.textContent = `Same seed: ${count(seed.count)} more`;
     if (more) alike.title = `${count(more.count)} with the same ${more.by.join(", ")}`;
-    const found = seed?.beside ?? [];
+    const found = (seed?.beside ?? []).filter((one) => seed.q || !one.sheet);
     beside.hidden = !found.length;
     put(
       beside,
