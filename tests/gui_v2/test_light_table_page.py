@@ -199,7 +199,7 @@ def test_lineage_leads_from_picture_to_picture(page: Page, address: str) -> None
     page.click(".tile:visible")
     page.wait_for_selector(".kin")
     kin = page.locator(".kin").all_inner_texts()
-    assert [text.split()[0] for text in kin] == ["made", "upscale"]
+    assert [text.split()[0] for text in kin] == ["txt2img", "upscale"]
     page.click(".kin:has-text('upscale')")
     page.wait_for_selector(".facts:has-text('128 × 128')")
 

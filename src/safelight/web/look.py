@@ -154,7 +154,8 @@ def details(table: LightTable, known: Known, *, owner: bool) -> dict[str, Any]:
     output, record, told = known.output, known.record, known.settings
     children = children_of(table.archive, output.sha256) if record is not None else ()
     kin = record.outputs if record is not None else ()
-    beside = [each for each in kin if output.sha256 in (each.parent, each.sha256)]
+    near = {output.sha256, output.parent} - {None}
+    beside = [each for each in kin if near & {each.parent, each.sha256}]
     table.pictures.remember((each.sha256, each.path) for each in beside)
     has_file = table.pictures.file(output.sha256) is not None
     imported = record is not None and record.status == "imported"
@@ -177,6 +178,10 @@ def details(table: LightTable, known: Known, *, owner: bool) -> dict[str, Any]:
             )
         ],
         "parent": output.parent if output.parent and is_digest(output.parent) else None,
+        "parent_label": next(
+            (f"{each.stage} {each.width} × {each.height}" for each in kin
+             if each.sha256 == output.parent), "",
+        ),
         "children": [dict(child) for child in children if is_digest(child["sha256"])],
         "same_prompt": _asked(same_prompt(known.row), owner=owner),
         "run": _run(known),

@@ -8,6 +8,8 @@ const STATUS = {
   conflicting: "Two places in the file disagree.",
 };
 const FEW = 6; // settings beyond the first seven that are not folded
+const LONG = 500, // characters of a prompt that are shown at once
+  LINES = 10;
 const RESTS_MS = 250; // who walks on sooner asks for nothing
 
 const browse = (q) => `/?${new URLSearchParams({ q })}`;
@@ -66,6 +68,20 @@ function settingRow(one) {
   );
 }
 
+/** Words as they are; of very many the first lines, and the rest at a press. */
+function words(kind, text) {
+  const lines = h(`p.${kind}`, {}, text);
+  if (text.length <= LONG && text.split("\n").length <= LINES) return lines;
+  lines.classList.add("cut");
+  const all = h("button.quiet", { type: "button", "aria-expanded": "false" }, "Show all");
+  all.addEventListener("click", () => {
+    const cut = lines.classList.toggle("cut");
+    all.setAttribute("aria-expanded", String(!cut));
+    all.textContent = cut ? "Show all" : "Show less";
+  });
+  return h("div.long", {}, lines, all);
+}
+
 function prompts(p) {
   const loras = p.settings.filter((one) => one.name.startsWith("lora."));
   const chip = (one) => {
@@ -82,7 +98,7 @@ function prompts(p) {
     h(
       "div.words",
       {},
-      h("p.prompt", {}, p.words || "(no prompt)"),
+      words("prompt", p.words || "(no prompt)"),
       p.whole_prompt && copyButton(p.whole_prompt, "the prompt"),
     ),
     loras.length ? h("p.loras", { "aria-label": "LoRAs" }, loras.map(chip)) : null,
@@ -90,7 +106,7 @@ function prompts(p) {
       ? h(
           "div.words",
           {},
-          h("p.negative", {}, p.negative),
+          words("negative", p.negative),
           copyButton(p.negative, "the negative prompt"),
         )
       : null,
@@ -157,7 +173,8 @@ function kindred(viewer) {
     "click",
     go(({ seed }) => {
       if (!seed?.count) notice("No other picture here has this seed and prompt.");
-      else if (seed.count < 4 || !seed.q) location.href = `/compare?pictures=${seed.pictures.join(",")}`;
+      else if (seed.count < 4 || !seed.q)
+        location.href = `/compare?pictures=${seed.pictures.join(",")}`;
       else location.href = browse(seed.q);
     }),
   );
@@ -225,7 +242,7 @@ function family(viewer) {
     );
   const part = (title, kins) => (kins.length ? [h("h2", {}, title), h("div.kins", {}, kins)] : []);
   return [
-    ...part("Made from", p.parent ? [thumb(p.parent, "made from")] : []),
+    ...part("Made from", p.parent ? [thumb(p.parent, p.parent_label || "another picture")] : []),
     ...part(
       "Became",
       p.children.map((one) => thumb(one.sha256, `${one.stage} ${one.width} × ${one.height}`)),
