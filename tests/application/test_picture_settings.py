@@ -18,8 +18,12 @@ from safelight.application.picture_settings import (
     read_picture_file,
     settings_of_picture,
 )
+from safelight.archive_layout import records_folder
+from safelight.backends.fake import FakeBackend
 from safelight.errors import ImageError
+from safelight.learning import LearningRecordWriter
 from safelight.learning.learning_record import ImageOutput, Mismatch
+from safelight.pipeline import PipelineRunner
 
 TEXT = """a lighthouse <lora:ink:0.7>
 Negative prompt: blurry
@@ -123,3 +127,21 @@ def test_the_command_shows_the_same(tmp_path: Path, command: Safelight) -> None:
     refused = command("show", str(tmp_path / "b.png"))
     assert refused.exit_code == 1
     assert "not a PNG" in refused.output
+
+
+def test_of_a_picture_of_the_archive_the_command_tells_what_was_asked_for(
+    tmp_path: Path, command: Safelight
+) -> None:
+    """Its file knows what was used only; the record of its run knows both."""
+    archive = tmp_path / "archive"
+    knobs = {"prompt": "a hill", "sampler": "Euler", "steps": 2, "width": 32, "height": 32}
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        backend = FakeBackend(substitute={"sampler": "Euler a"})
+        PipelineRunner(backend, archive_dir=archive, learning_record_writer=writer).run(
+            {"txt2img": knobs}
+        )
+    (picture,) = archive.rglob("0*.png")
+    shown = command("show", str(picture), "--archive", str(archive)).stdout
+    assert "asked for: Euler" in shown
+    assert "import-" not in shown
+    assert "asked for" not in command("show", str(picture), "--archive", str(tmp_path)).stdout

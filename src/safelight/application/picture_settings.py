@@ -16,7 +16,9 @@ import msgspec
 
 from safelight.application.configs_again import config_of_picture, engine_of, stages_of_picture
 from safelight.application.engine_list import EngineList
+from safelight.archive import Archive
 from safelight.errors import ImageError
+from safelight.filter_tokens import quoted
 from safelight.imports.imported_picture import ImportedPicture, import_picture, read_loose_picture
 from safelight.imports.knobs_read import ReadKnob, import_notes, knobs_read
 from safelight.knobs import EXTRA, KNOBS, STAGES
@@ -26,8 +28,10 @@ from safelight.lora_tags import split_loras
 from safelight.recorded_settings import LORA, lora_settings
 from safelight.varied_names import dotted, drawing_stages
 
-__all__ = ["ALIKE", "PictureSettings", "Setting", "label_of", "read_picture_bytes",
-           "read_picture_file", "settings_of", "settings_of_picture"]  # fmt: skip
+__all__ = [
+    "ALIKE", "PictureSettings", "Setting", "label_of", "read_picture_bytes", "read_picture_file",
+    "settings_in_archive", "settings_of", "settings_of_picture",
+]  # fmt: skip
 
 ALIKE = ("model", "lora", "sampler", "scheduler", "steps", "cfg_scale", "size")
 """Settings by which others like a picture are looked for, the one that counts most first."""
@@ -222,6 +226,25 @@ def settings_of_picture(
         engine=engine_of(backend.get("name")) or "",
         config=config_of_picture(stages, record), record=record,
     )  # fmt: skip
+
+
+def settings_in_archive(archive: Archive, sha256: str) -> PictureSettings | None:
+    """Return what the record of the run that made a picture says; None where none is known.
+
+    It knows what the engine was asked for, which a file does not say.
+
+    Raises:
+        ArchiveError: The archive cannot answer.
+    """
+    rows = archive.query(f"sha256 = {quoted(sha256)}", columns=["run_id"], limit=1).rows
+    if not rows:
+        return None
+    record = archive.record(rows[0][0])
+    output = next((each for each in record.outputs if each.sha256 == sha256), None)
+    if output is None or not 0 <= output.variant < len(record.variant_configs):
+        return None
+    config = record.variant_configs[output.variant]
+    return settings_of_picture(output, stages_of_picture(config, output.stage, record), record)
 
 
 def _stated(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safelight.application.picture_settings import Setting, read_picture_file, settings_of
+from safelight.application.picture_settings import (
+    Setting,
+    read_picture_file,
+    settings_in_archive,
+    settings_of,
+)
+from safelight.archive import Archive
 from safelight.cli.rich_console import Console, cell, lines_in_cell
 from safelight.learning import LearningRecord
 
@@ -29,18 +35,28 @@ def record_of_file(path: Path) -> LearningRecord:
     return record
 
 
-def print_import(record: LearningRecord) -> None:
-    """Print what is known of a picture that another tool made, and how it was learned."""
+def print_import(record: LearningRecord, archive: Path) -> None:
+    """Print what is known of a picture in the order people read it, and how it was learned.
+
+    Args:
+        record: Of one picture: what an import made of it, or would.
+        archive: Where the record of the run that made it is looked for.
+    """
     from rich import box
     from rich.table import Table
 
     console, told = Console(), settings_of(record)
+    run = record.run_id
+    if told.sha256 and archive.is_dir():
+        known = settings_in_archive(Archive(archive), told.sha256)
+        if known is not None and known.record is not None:
+            told, run = known, known.record.run_id
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = {
         "picture": next((output.path or "" for output in record.outputs), ""),
-        "run": record.run_id,
+        "run": run,
         "made by": f"{told.tool} {told.version}".strip() or "nobody says",
-        "file changed": told.made,
+        "file changed": record.timestamp,
         "size": f"{told.width}x{told.height}",
         "read": _OUTCOMES.get(told.outcome, ""),
         "not read": ", ".join(told.unread),
