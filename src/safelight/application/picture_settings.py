@@ -30,7 +30,7 @@ from safelight.varied_names import dotted, drawing_stages
 
 __all__ = [
     "ALIKE", "PictureSettings", "Setting", "label_of", "read_picture_bytes", "read_picture_file",
-    "settings_in_archive", "settings_of", "settings_of_picture",
+    "settings_in_archive", "settings_of", "settings_of_picture", "shown_value",
 ]  # fmt: skip
 
 ALIKE = ("model", "lora", "sampler", "scheduler", "steps", "cfg_scale", "size")
@@ -269,20 +269,21 @@ def _stated(
         for name in sorted(own, key=lambda each: _IN_ORDER.get(each, len(_IN_ORDER))):
             full = f"{stage}.{name}"
             knob = read.get(full) or ReadKnob(name=full, value=stated.get(full), status="read")
-            wanted = _shown(asked[full]) if full in asked else None
+            wanted = shown_value(asked[full]) if full in asked else None
             yield stage, _setting(knob, name.removeprefix(EXTRA), wanted)
 
 
 def _setting(knob: ReadKnob, name: str, asked: str | None) -> Setting:
-    value = _shown(knob.value)
+    value = shown_value(knob.value)
     return Setting(
         name=name, label=label_of(knob.name), value=value,
         native=knob.native if knob.native.lower() != value.lower() else "", status=knob.status,
-        others=tuple(map(_shown, knob.others)), asked=asked,
+        others=tuple(map(shown_value, knob.others)), asked=asked,
     )  # fmt: skip
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return the value of a setting as a text: a whole number without its fraction."""
     if value is None:
         return ""
     if isinstance(value, str):

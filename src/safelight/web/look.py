@@ -26,6 +26,7 @@ from safelight.application.picture_settings import (
     Setting,
     label_of,
     settings_of_picture,
+    shown_value,
 )
 from safelight.archive_layout import picture_file
 from safelight.errors import ImageError
@@ -163,8 +164,8 @@ def details(table: LightTable, known: Known, *, owner: bool) -> dict[str, Any]:
         **known.row,
         "seconds": output.seconds,
         "label": known.label,
-        "choices": {str(k): _shown(v) for k, v in known.choices.items()},
-        "templates": {str(k): _shown(v) for k, v in known.templates.items()},
+        "choices": {str(k): shown_value(v) for k, v in known.choices.items()},
+        "templates": {str(k): shown_value(v) for k, v in known.templates.items()},
         "words": told.words[:_LONGEST_VALUE],
         "whole_prompt": told.prompt[:_LONGEST_VALUE],
         "negative": told.negative[:_LONGEST_VALUE],
@@ -235,12 +236,6 @@ def _trash(table: LightTable, known: Known) -> dict[str, Any]:
     return {"since": there[0].day if there else None, "files": len(there)}
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(value).decode()
-
-
 def _labels(names: Iterable[str]) -> dict[str, str]:
     """Return what people call settings; of two stages that have one, which it is."""
     labels = {name: label_of(name) for name in names}
@@ -298,10 +293,10 @@ def routes(table: LightTable) -> list[Route]:
             {
                 "knob": name,
                 "label": labels[name],
-                "values": [_shown(stage_knobs.get(name, _MISSING)) for stage_knobs in knobs],
+                "values": [shown_value(stage_knobs.get(name, _MISSING)) for stage_knobs in knobs],
             }
             for name in names
-            if len({_shown(stage_knobs.get(name, _MISSING)) for stage_knobs in knobs}) > 1
+            if len({shown_value(stage_knobs.get(name, _MISSING)) for stage_knobs in knobs}) > 1
         ]
         return json_answer({"pictures": [known.row for known in every], "differences": rows})
 

@@ -6,7 +6,8 @@ import { overlay, starText } from "./ratings.js";
 import { Zoom } from "./zoom.js";
 
 const MOST = 4,
-  LONG = 60;
+  LONG = 60,
+  MISSING = "(not there)";
 const { rows } = first();
 overlay(rows);
 const frame = $(".panes") ?? $("#slider");
@@ -34,6 +35,7 @@ if (rows.length > 1) {
     put(
       place,
       told
+        .filter((one) => one.values[Number(place.dataset.unlike)] !== MISSING)
         .slice(0, MOST)
         .map((one) =>
           h("span", {}, `${one.label} `, h("b", {}, one.values[Number(place.dataset.unlike)])),
