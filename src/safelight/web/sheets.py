@@ -387,12 +387,17 @@ def _evidence(sheet: Mapping[str, Any], state: Asked | None) -> dict[str, Any]:
 
 
 def _comparisons(known: EffectsAnswer | None, knob: str) -> Sequence[Comparison]:
-    """Return what is known of the values of a knob, as far as there are figures."""
+    """Return what is known of the values of a knob, as far as there are figures.
+
+    All with one value, that which most are compared with: figures beside each other are compared.
+    """
     effects = () if known is None else known.effects.knobs
-    return [
+    found = [
         one for effect in effects if effect.knob == knob
         for one in effect.comparisons if one.difference is not None
     ]  # fmt: skip
+    usual = Counter(one.against for one in found).most_common(1)
+    return [one for one in found if one.against == usual[0][0]]
 
 
 def _comparison(known: EffectsAnswer | None, knob: str, value: Any) -> Comparison | None:
