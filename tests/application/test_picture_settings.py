@@ -16,8 +16,14 @@ from safelight.application.picture_settings import (
     PictureSettings,
     read_picture_bytes,
     read_picture_file,
+    settings_of_picture,
 )
+from safelight.archive_layout import records_folder
+from safelight.backends.fake import FakeBackend
 from safelight.errors import ImageError
+from safelight.learning import LearningRecordWriter
+from safelight.learning.learning_record import ImageOutput, Mismatch
+from safelight.pipeline import PipelineRunner
 
 TEXT = """a lighthouse <lora:ink:0.7>
 Negative prompt: blurry
@@ -45,6 +51,31 @@ def test_what_people_ask_for_first_comes_first(tmp_path: Path) -> None:
     assert told.negative == "blurry"
     assert {one.name: one.value for one in told.rest}["RNG"] == "CPU"
     assert (told.outcome, told.unread) == ("full", ())
+
+
+def test_of_several_stages_each_setting_is_told_once() -> None:
+    """That of the stage that drew last; what an earlier one had otherwise follows, by its name."""
+    both = {"prompt": "a hill <lora:ink:0.5>, <lora:ink:0.5>", "steps": 8, "seed": 3}
+    stages = {
+        "txt2img": {**both, "sampler": "Euler", "cfg_scale": 4.0, "width": 64, "height": 96,
+                    "extra": {"RNG": True}},
+        "img2img": {**both, "sampler": "Euler a", "cfg_scale": 6.5, "denoising_strength": 0.4},
+        "upscale": {"upscaler": "Lanczos", "scale": 2},
+    }  # fmt: skip
+    output = ImageOutput(
+        variant=0, stage="upscale", sha256="0" * 64, pixel_sha256="1" * 64, width=128, height=192,
+        mismatches=(Mismatch(knob="img2img.sampler", requested="DDIM", effective="Euler a"),),
+    )  # fmt: skip
+    told = settings_of_picture(output, stages)
+    assert [(one.name, one.value, one.asked) for one in told.settings] == [
+        ("lora.ink", "0.5", None), ("sampler", "Euler a", "DDIM"), ("steps", "8", None),
+        ("cfg_scale", "6.5", None), ("size", "64 × 96", None), ("seed", "3", None),
+    ]  # fmt: skip
+    assert [(one.label, one.value) for one in told.rest] == [
+        ("Denoising strength", "0.4"), ("Sampler of txt2img", "Euler"), ("CFG of txt2img", "4"),
+        ("RNG", "true"), ("Upscaler", "Lanczos"), ("Scale", "2"),
+    ]  # fmt: skip
+    assert told.words == "a hill"
 
 
 def test_bytes_tell_what_their_file_does(tmp_path: Path) -> None:
@@ -96,3 +127,21 @@ def test_the_command_shows_the_same(tmp_path: Path, command: Safelight) -> None:
     refused = command("show", str(tmp_path / "b.png"))
     assert refused.exit_code == 1
     assert "not a PNG" in refused.output
+
+
+def test_of_a_picture_of_the_archive_the_command_tells_what_was_asked_for(
+    tmp_path: Path, command: Safelight
+) -> None:
+    """Its file knows what was used only; the record of its run knows both."""
+    archive = tmp_path / "archive"
+    knobs = {"prompt": "a hill", "sampler": "Euler", "steps": 2, "width": 32, "height": 32}
+    with LearningRecordWriter(records_folder(archive)) as writer:
+        backend = FakeBackend(substitute={"sampler": "Euler a"})
+        PipelineRunner(backend, archive_dir=archive, learning_record_writer=writer).run(
+            {"txt2img": knobs}
+        )
+    (picture,) = archive.rglob("0*.png")
+    shown = command("show", str(picture), "--archive", str(archive)).stdout
+    assert "asked for: Euler" in shown
+    assert "import-" not in shown
+    assert "asked for" not in command("show", str(picture), "--archive", str(tmp_path)).stdout

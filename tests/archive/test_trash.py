@@ -87,6 +87,9 @@ def test_what_is_discarded_can_be_restored(archive: Archive) -> None:
     assert all(file.day == "2026-05-17" for file in in_trash(archive, "2026-05-17"))
     assert in_trash(archive, "2026-05-18") == []
     assert len(in_trash(archive, "blue")) == 1
+    (blue,) = in_trash(archive, "blue")
+    for named in (blue.place, str(blue.path), blue.path.name, blue.sha256):
+        assert in_trash(archive, named) == [blue]
     assert restore(archive, in_trash(archive, moved.name)).files == 5
     assert pictures(archive) == before
     assert in_trash(archive) == []

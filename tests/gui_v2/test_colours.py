@@ -11,7 +11,9 @@ import pytest
 from safelight import web
 
 GROUNDS = ("ground", "surface", "raised")
-LEAST = {"text": 7.0} | dict.fromkeys(("quiet", "accent", "amber", "evidence", "bad", "good"), 4.5)
+LEAST = {"text": 7.0} | dict.fromkeys(
+    ("quiet", "accent", "amber", "evidence", "warn", "bad", "good"), 4.5
+)
 
 
 def sets() -> list[dict[str, str]]:

@@ -222,6 +222,8 @@ def test_others_are_found_by_as_many_settings_as_are_shared(
     assert (alike["count"], alike["by"][-1]) == (10, "scheduler")
     known = handed(table, (home / "ComfyUI/output/3.png").read_bytes()).json()
     assert (known["known"], known["alike"]["count"]) == (True, 9)
+    found = table.get("/api/pictures", params={"q": known["alike"]["q"]}).json()["rows"]
+    assert len(found) == 9  # what is shown is what was told: that picture is none of its others
 
 
 def test_a_dropped_picture_is_kept_when_that_is_asked_for(

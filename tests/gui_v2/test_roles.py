@@ -34,6 +34,7 @@ FOR_GUESTS = {
         "/", "/rate", "/sheet", "/learn", "/contents", "/compare", "/look/{digest}", "/events",
         "/pictures/{digest}", "/thumbnails/{digest}",
         "/api/pictures", "/api/pictures/{digest}", "/api/pictures/{digest}/metadata",
+        "/api/pictures/{digest}/kindred",
         "/api/facets", "/api/complete", "/api/changes", "/api/being-made", "/api/searches",
         "/api/next-to-rate",
         "/api/session", "/api/openapi.json", "/api/chosen", "/api/albums", "/api/tags",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.testclient import TestClient
 
 from gui_v2.test_facets import record
 from safelight.archive import Archive
 from safelight.web import create_app
+from safelight.web.sheets import AXES, _laid_out
 
 
 def test_a_sheet_begins_with_pictures(tmp_path: Path) -> None:
@@ -32,3 +35,36 @@ def test_a_sheet_begins_with_pictures(tmp_path: Path) -> None:
         assert shown(client, **chosen) > 0
         assert shown(client, **chosen, **{"only.prompt": "p0"}) == 1
         assert shown(client, **chosen, **{"only.prompt": "", "only.cfg_scale": "9"}) > 0
+
+
+def pictures_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**dict.fromkeys(AXES), "sha256": f"{n:064x}", **row} for n, row in enumerate(rows)]
+
+
+def test_axes_are_the_two_settings_that_fill_a_sheet() -> None:
+    """Before seeds, which only repeat it; what comes with a sampler is not held against it."""
+    rows = [
+        {"sampler": sampler, "eta": 1.0 if sampler == "Euler a" else None, "steps": steps,
+         "seed": seed}
+        for sampler in ("Euler", "Euler a") for steps in (4, 8) for seed in (1, 2)
+    ]  # fmt: skip
+    laid = _laid_out(pictures_of(rows), {"x": "", "y": ""})
+    assert (laid.x, laid.y) == ("sampler", "steps")
+    assert laid.held == {"seed": "1", "eta": ""}
+    assert len(laid.pictures) == 4
+    around = _laid_out(pictures_of(rows), {"x": "sampler", "y": "steps", "around": f"{1:064x}"})
+    assert around.held["seed"] == "2"
+    turned = _laid_out(pictures_of(rows), {"x": "", "y": "sampler"})
+    assert (turned.x, turned.y) == ("steps", "sampler")
+
+
+def test_pictures_that_share_little_are_laid_out_whatever_else_differs() -> None:
+    """As those of other tools are: no two of them differ in two settings only."""
+    rows = [
+        {"model": f"m{n % 3}", "sampler": f"s{n % 2}", "prompt": f"p{n}", "seed": n, "eta": n % 2}
+        for n in range(12)
+    ]
+    laid = _laid_out(pictures_of(rows), {"x": "", "y": ""})
+    assert (laid.x, laid.y) == ("model", "sampler")
+    assert len(laid.pictures) == 12
+    assert set(laid.held.values()) == {""}

@@ -164,7 +164,8 @@ def in_trash(archive: Archive, which: str = "") -> list[DiscardedFile]:
 
     Args:
         archive: Whose.
-        which: A date, the name of a discard, or a filter that their pictures meet; all if empty.
+        which: A date, the name of a discard, a file by its name or where it was, the SHA-256 of
+            a picture, or a filter that their pictures meet; all if empty.
 
     Raises:
         FilterError: It is none of these.
@@ -177,8 +178,15 @@ def in_trash(archive: Archive, which: str = "") -> list[DiscardedFile]:
         return [file for file in files if file.day == which]
     if is_name_of_discard(which):
         return [file for file in files if file.discard == which]
+    if named := [file for file in files if _is_named(file, which)]:
+        return named
     meant = {row["sha256"] for row in asked_pictures(archive, ["sha256"], which)}
     return [file for file in files if file.sha256 in meant]
+
+
+def _is_named(file: DiscardedFile, which: str) -> bool:
+    names = (file.place, os.fspath(file.path), os.fspath(file.now), file.path.name, file.sha256)
+    return which in names or absolute(Path(which)) == file.path
 
 
 def trash_days(files: Iterable[DiscardedFile]) -> list[TrashDay]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 from safelight.application.picture_settings import ALIKE, PictureSettings
 from safelight.archive import Archive
+from safelight.archive.archive import without_discarded
 from safelight.archive_layout import pictures_folder
 from safelight.durable_file import copy_new_file, make_folder, read_regular_file
 from safelight.errors import StorageError
@@ -35,7 +36,7 @@ class Alike:
     """Pictures of an archive that have settings of another one.
 
     Attributes:
-        q: The condition that finds them.
+        q: The condition that finds them, and never that picture itself.
         by: The settings that they share, of :data:`.picture_settings.ALIKE`.
         count: How many; a hundred may be more.
     """
@@ -60,10 +61,12 @@ def pictures_alike(archive: Archive, told: PictureSettings) -> Alike | None:
     clauses = dict(_clauses(told, archive))
     while clauses:
         q = " and ".join(clauses.values())
-        found = archive.query(q, columns=["sha256"], limit=_MOST + 1).rows
-        count = sum(row[0] != told.sha256 for row in found)
-        if count:
-            return Alike(q=q, by=tuple(clauses), count=min(count, _MOST))
+        found = archive.query(without_discarded(q), columns=["sha256"], limit=_MOST + 1).rows
+        others = [row for row in found if row[0] != told.sha256]
+        if others:
+            if len(others) < len(found):  # what is counted is what is shown
+                q = f"{q} and sha256 != {quoted(told.sha256)}"
+            return Alike(q=q, by=tuple(clauses), count=min(len(others), _MOST))
         clauses.popitem()
     return None
 

@@ -80,9 +80,10 @@ from safelight.recorded_settings import EXTRA, LORA, MOST_EXACT, comparable_name
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view"]
+__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view", "without_discarded"]
 
 _T = TypeVar("_T")
+_NOT_DISCARDED = "discarded is missing"
 _PER_PACK = 20_000
 _IN_ORDER = f"nullif(list_position({list(STAGES)}, stage), 0) NULLS LAST, number, text"
 _TOGETHER = 2000
@@ -967,3 +968,14 @@ def columns_of_view(view: str) -> Mapping[str, str]:
     table = LORAS if view == "loras" else TABLES[view]
     own = {name: kind for name, kind in table.items() if name not in INTERNAL}
     return {**own, **PLACED, **RATINGS} if view == "images" else own
+
+
+def without_discarded(condition: str) -> str:
+    """Return *condition* narrowed to what was not discarded, unless it speaks of that itself.
+
+    Raises:
+        FilterError: It cannot be read.
+    """
+    if "discarded" in compile_filter(condition, columns_of_view("images"), scores="").columns:
+        return condition
+    return f"({condition}) and {_NOT_DISCARDED}" if condition.strip() else _NOT_DISCARDED

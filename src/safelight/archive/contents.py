@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.archive import Archive, columns_of_view
+from safelight.archive.archive import Archive, columns_of_view, without_discarded
 from safelight.archive.columns import DOUBTS
 from safelight.archive.grids import OF_GRIDS
 from safelight.archive.model_families import family_of_model
 from safelight.archive.search import fetched_rows
-from safelight.archive.views import Views, quoted_name, selection
+from safelight.archive.views import Selection, Views, quoted_name, selection
 from safelight.filters import SETTING_KEY, compile_filter
 from safelight.knobs import COMPARED, FILE_KNOBS
 from safelight.recorded_settings import LORA, changes_no_pixels, hashed_knob, model_spellings
@@ -125,6 +125,7 @@ class Contents:
     Attributes:
         pictures: Different ones.
         rated: Of these, how many somebody rated or picked.
+        discarded: How many more were discarded, which are in no other count.
         first: When the earliest was made, ISO 8601; empty without pictures.
         last: When the latest was.
         made_by: Engines and tools; an empty name where nothing tells.
@@ -139,6 +140,7 @@ class Contents:
 
     pictures: int = 0
     rated: int = 0
+    discarded: int = 0
     first: str = ""
     last: str = ""
     made_by: Counts = Counts()
@@ -160,9 +162,12 @@ class Contents:
 def contents_of(archive: Archive, condition: str = "") -> Contents:
     """Return what is in *archive*, of the pictures that meet *condition*.
 
+    Pictures that were discarded are counted apart, as where pictures are shown.
+
     Args:
         archive: Which.
-        condition: In the filter language; empty is everything.
+        condition: In the filter language; empty is everything. One that speaks of what was
+            discarded decides itself.
 
     Raises:
         FilterError: The condition cannot be read.
@@ -177,12 +182,21 @@ def contents_of(archive: Archive, condition: str = "") -> Contents:
     return archive.asked(counted, rated=True, scored=bool(asked.scorers))
 
 
+def _selected(views: Views, condition: str) -> Selection:
+    wanted = compile_filter(condition, columns_of_view("images"))
+    return selection(wanted, reuse=views.reuse, once="images", every="run_images")
+
+
 class _Counting:
     def __init__(self, connection: duckdb.DuckDBPyConnection, views: Views, condition: str) -> None:
         self._connection = connection
         views.show()
-        wanted = compile_filter(condition, columns_of_view("images"))
-        asked = selection(wanted, reuse=views.reuse, once="images", every="run_images")
+        kept = without_discarded(condition)
+        self._discarded = 0
+        if kept != condition:
+            there, all_ = self._counted(views, kept), self._counted(views, condition)
+            self._discarded = all_ - there
+        asked = _selected(views, kept)
         knobs = ", ".join(quoted_name(name) for name in COMPARED if name != "prompt")
         self._ask(
             "CREATE TEMP TABLE told AS SELECT run_id, place, sha256, timestamp, backend, outcome,"
@@ -201,15 +215,24 @@ class _Counting:
     def _ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return fetched_rows(self._connection, statement, parameters)
 
+    def _counted(self, views: Views, condition: str) -> int:
+        asked = _selected(views, condition)
+        ((count,),) = self._ask(
+            f"SELECT count(DISTINCT sha256) FROM {asked.source} WHERE {asked.where}",
+            asked.parameters,
+        )
+        return int(count)
+
     def contents(self) -> Contents:
         ((pictures, rated, first, last),) = self._ask(
             "SELECT count(*), count(*) FILTER (rated), min(timestamp), max(timestamp) FROM told"
         )
         if not pictures:
-            return Contents()
+            return Contents(discarded=self._discarded)
         return Contents(
             pictures=pictures,
             rated=rated,
+            discarded=self._discarded,
             first=first,
             last=last,
             made_by=self._counts("backend"),

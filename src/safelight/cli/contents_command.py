@@ -57,10 +57,12 @@ def print_contents(contents: Contents, archive: Path) -> None:
 
     if not contents.pictures:
         say("no pictures")
+        _tell_discarded(contents, archive)
         return
     console = Console()
     pictures = "1 picture" if contents.pictures == 1 else f"{contents.pictures:,} pictures"
     say(f"{pictures}, {contents.first[:10]} to {contents.last[:10]}; {contents.rated:,} rated")
+    _tell_discarded(contents, archive)
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, counts in (
         ("made by", contents.made_by), ("families", contents.families),
@@ -94,6 +96,12 @@ def print_contents(contents: Contents, archive: Path) -> None:
         wanted = f"; about {question.ratings} ratings" if question.ratings else "; rated enough"
         say(f"  {question_text(knob, question)[:-1]}{done}{wanted}")
     print_next_step(contents, archive)
+
+
+def _tell_discarded(contents: Contents, archive: Path) -> None:
+    if contents.discarded:
+        words = "1 more was" if contents.discarded == 1 else f"{contents.discarded:,} more were"
+        say(f"{words} discarded; see: safelight archive restore --dry-run{archive_words(archive)}")
 
 
 def print_what_came(kept: Archive, archive: Path) -> None:

@@ -45,7 +45,7 @@ def command(run: str, archive: Path, as_json: bool) -> None:
         return
     scores = Archive(archive).picture_scores()
     if record.status == "imported":
-        print_import(record)
+        print_import(record, archive)
     else:
         print_record(record, archive)
     print_scores(record, scores)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safelight.application.picture_settings import Setting, read_picture_file, settings_of
+from safelight.application.picture_settings import (
+    Setting,
+    read_picture_file,
+    settings_in_archive,
+    settings_of,
+)
+from safelight.archive import Archive
 from safelight.cli.rich_console import Console, cell, lines_in_cell
 from safelight.learning import LearningRecord
 
@@ -24,25 +30,37 @@ def record_of_file(path: Path) -> LearningRecord:
     Raises:
         ImageError: It cannot be read as a picture.
     """
-    return read_picture_file(path).record
+    record = read_picture_file(path).record
+    assert record is not None  # a file is read as an import would, which makes one
+    return record
 
 
-def print_import(record: LearningRecord) -> None:
-    """Print what is known of a picture that another tool made, and how it was learned."""
+def print_import(record: LearningRecord, archive: Path) -> None:
+    """Print what is known of a picture in the order people read it, and how it was learned.
+
+    Args:
+        record: Of one picture: what an import made of it, or would.
+        archive: Where the record of the run that made it is looked for.
+    """
     from rich import box
     from rich.table import Table
 
     console, told = Console(), settings_of(record)
+    run = record.run_id
+    if told.sha256 and archive.is_dir():
+        known = settings_in_archive(Archive(archive), told.sha256)
+        if known is not None and known.record is not None:
+            told, run = known, known.record.run_id
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = {
         "picture": next((output.path or "" for output in record.outputs), ""),
-        "run": record.run_id,
+        "run": run,
         "made by": f"{told.tool} {told.version}".strip() or "nobody says",
-        "file changed": told.made,
+        "file changed": record.timestamp,
         "size": f"{told.width}x{told.height}",
         "read": _OUTCOMES.get(told.outcome, ""),
         "not read": ", ".join(told.unread),
-        "prompt": told.prompt,
+        "prompt": told.words,
         "negative": told.negative,
     }
     for name, value in rows.items():
@@ -68,4 +86,7 @@ def print_import(record: LearningRecord) -> None:
 
 def _lines(one: Setting) -> list[str]:
     spelled = f" ({one.native})" if one.native else ""
-    return [*(one.value + spelled).splitlines(), *(f"or: {other}" for other in one.others)]
+    asked = [] if one.asked is None else [f"asked for: {one.asked or 'nothing'}"]
+    return [
+        *(one.value + spelled).splitlines(), *asked, *(f"or: {other}" for other in one.others)
+    ]  # fmt: skip

@@ -70,7 +70,7 @@ def discard(condition: str, archive: Path, yes: bool, dry_run: bool, as_json: bo
 
 
 @click.command("restore")
-@click.argument("which", metavar="[DATE|DISCARD|FILTER]", default="")
+@click.argument("which", metavar="[DATE|DISCARD|FILE|FILTER]", default="")
 @existing_archive_option
 @_yes_option
 @_dry_run_option
@@ -78,8 +78,9 @@ def discard(condition: str, archive: Path, yes: bool, dry_run: bool, as_json: bo
 def restore(which: str, archive: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Move files of the trash back to where they were: all, or those of a date, discard or filter.
 
-    Never over another file: what lies there now stays, and is told. With --dry-run it lists what is
-    in the trash. Exit status: 0 all were restored, 1 some were left, and told.
+    A single one by its name, or by where it was. Never over another file: what lies there now
+    stays, and is told. With --dry-run it lists what is in the trash. Exit status: 0 all were
+    restored, 1 some were left, and told.
     """
     from safelight.application.discarding import restore as restored
 
@@ -91,7 +92,7 @@ def restore(which: str, archive: Path, yes: bool, dry_run: bool, as_json: bool) 
 
 
 @click.command("empty-trash")
-@click.argument("which", metavar="[DATE|DISCARD|FILTER]", default="")
+@click.argument("which", metavar="[DATE|DISCARD|FILE|FILTER]", default="")
 @existing_archive_option
 @_yes_option
 @_dry_run_option
@@ -99,8 +100,8 @@ def restore(which: str, archive: Path, yes: bool, dry_run: bool, as_json: bool) 
 def empty_trash(which: str, archive: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete files of the trash for good: all, or those of a date, discard or filter.
 
-    Nothing else in safelight deletes a picture. Records and ratings stay. Exit status: 0 all were
-    deleted, 1 some were left, and told.
+    A single one by its name, or by where it was. Nothing else in safelight deletes a picture.
+    Records and ratings stay. Exit status: 0 all were deleted, 1 some were left, and told.
     """
     from safelight.application.discarding import empty_trash as emptied
 

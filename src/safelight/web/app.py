@@ -49,6 +49,7 @@ from safelight.web import (
     rating,
     runs,
     selection,
+    sheets,
     sign_in,
     trash,
 )
@@ -67,8 +68,8 @@ _THIS_MACHINE = ("127.0.0.1", "::1")
 _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect, RecursionError)
 _ErrorHandler = Callable[[Request, Exception], Response]
 _PARTS = (
-    browse, completing, look, compare, runs, contents, learn, live, places, trash, hand_over, doors,
-    importing, dropped,
+    browse, completing, look, compare, sheets, runs, contents, learn, live, places, trash,
+    hand_over, doors, importing, dropped,
 )  # fmt: skip
 
 

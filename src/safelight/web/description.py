@@ -148,6 +148,10 @@ def description() -> dict[str, Any]:
             "/api/complete": _question("What may come at the end of a filter.", _Q),
             "/api/being-made": _question("Pictures of runs that go on now."),
             "/api/pictures/{digest}": _question("Everything about one.", _Q, _SORT, path="digest"),
+            "/api/pictures/{digest}/kindred": _question(
+                "Pictures that compare with it: the same seed, one setting apart, most in common.",
+                path="digest",
+            ),
             "/api/pictures/{digest}/metadata": _question("The file's own texts.", path="digest"),
             "/api/changes": _question(
                 "What differs.", ("pictures", _TEXT, "Two to four SHA-256, with commas.")

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from safelight.application.page_configs import PageConfigs
-from safelight.archive.archive import columns_of_view
+from safelight.archive.archive import columns_of_view, without_discarded
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError, FilterError
 from safelight.filters import compile_filter
@@ -50,7 +50,6 @@ HERE = Path(__file__).parent
 LONGEST_FILTER = 4000
 """Characters of a filter; longer ones are refused before they are read."""
 
-_NOT_DISCARDED = "discarded is missing"
 _RECORDS_KEPT, _PICTURES_KEPT = 64, 5_000
 """Records that were read last, and pictures that they name together: one may name thousands."""
 
@@ -217,17 +216,6 @@ def short_filter(text: str) -> str:
     if len(text) > LONGEST_FILTER:
         raise FilterError(f"a filter may have {LONGEST_FILTER:,} characters, got {len(text):,}")
     return text
-
-
-def without_discarded(q: str) -> str:
-    """Return the filter *q* narrowed to what was not discarded, unless it speaks of that itself.
-
-    Raises:
-        FilterError: It cannot be read.
-    """
-    if "discarded" in compile_filter(q, columns_of_view("images"), scores="").columns:
-        return q
-    return f"({q}) and {_NOT_DISCARDED}" if q.strip() else _NOT_DISCARDED
 
 
 async def body_of(request: Request, form: type[Any]) -> Any:

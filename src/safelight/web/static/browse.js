@@ -182,7 +182,7 @@ function fill(cell, index) {
 function dress(cell) {
   const row = cell.row;
   const marks = [
-    row.stars ? `${Math.round(row.stars)} stars` : "",
+    row.stars ? `${Math.round(row.stars)} star${Math.round(row.stars) === 1 ? "" : "s"}` : "",
     row.favourite ? "favourite" : "",
     row.rejected ? "rejected" : "",
     row.mismatches ? "differs from what was asked" : "",

@@ -5,6 +5,9 @@ import { $, ask, first, h, put } from "./page.js";
 import { overlay, starText } from "./ratings.js";
 import { Zoom } from "./zoom.js";
 
+const MOST = 4,
+  LONG = 60,
+  MISSING = "(not there)";
 const { rows } = first();
 overlay(rows);
 const frame = $(".panes") ?? $("#slider");
@@ -24,6 +27,20 @@ const showStars = () => {
 showStars();
 if (rows.length > 1) {
   const changes = await ask(`/api/changes?pictures=${rows.map((row) => row.sha256).join(",")}`);
+  // Above each only what differs: the settings that people think of first, and few of them.
+  const told = changes.differences.filter((one) =>
+    one.values.every((value) => value.length <= LONG),
+  );
+  for (const place of document.querySelectorAll("[data-unlike]"))
+    put(
+      place,
+      told
+        .filter((one) => one.values[Number(place.dataset.unlike)] !== MISSING)
+        .slice(0, MOST)
+        .map((one) =>
+          h("span", {}, `${one.label} `, h("b", {}, one.values[Number(place.dataset.unlike)])),
+        ),
+    );
   put(
     $("#differences"),
     changes.differences.length
@@ -36,7 +53,7 @@ if (rows.length > 1) {
             h(
               "tr",
               {},
-              h("th", { scope: "col" }, "setting"),
+              h("th", { scope: "col" }, "Setting"),
               rows.map((_, place) => h("th", { scope: "col" }, String(place + 1))),
             ),
           ),
@@ -47,7 +64,7 @@ if (rows.length > 1) {
               h(
                 "tr",
                 {},
-                h("th", { scope: "row" }, one.knob),
+                h("th", { scope: "row", title: one.knob }, one.label),
                 one.values.map((value) => h("td", {}, value)),
               ),
             ),

@@ -52,7 +52,7 @@ function nameOf(facet, value) {
 }
 const spoken = (facet, value) =>
   facet === "rating" && /^\d\+?$/.test(value)
-    ? `${value[0]} stars${value[1] ? " and more" : ""}`
+    ? `${value[0]} star${value === "1" ? "" : "s"}${value[1] ? " and more" : ""}`
     : null;
 
 export class Facets {

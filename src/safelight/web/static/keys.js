@@ -29,7 +29,7 @@ document.addEventListener("keydown", (event) => {
     if (!action.keys.includes(key)) continue;
     const pressable =
       event.target instanceof HTMLElement && event.target.closest("button, summary, a");
-    if ((key === " " || key === "Enter") && pressable && !pressable.matches(".tile")) return;
+    if ((key === " " || key === "Enter") && pressable && !pressable.matches(".tile, .cell")) return;
     if (
       event.target instanceof HTMLInputElement &&
       event.target.type === "range" &&

@@ -3,7 +3,10 @@ import { ask, count, h, isAway, notice, send } from "./page.js";
 import { newId, rater, sayOfMany, undo, undoable } from "./ratings.js";
 
 const WORDS = {
-  stars: (said) => (said.value ? `Give ${said.value} stars to` : "Take away the stars of"),
+  stars: (said) =>
+    said.value
+      ? `Give ${said.value} star${said.value === 1 ? "" : "s"} to`
+      : "Take away the stars of",
   reject: (said) => (said.value ? "Reject" : "Take back the reject of"),
   favourite: (said) => (said.value ? "Make favourites of" : "Take back the favourite of"),
   note: (said) => (said.value ? "Put this note on" : "Take away the note of"),

@@ -27,6 +27,7 @@ const SHAPES = {
   back: "M16 10H4M9 5l-5 5l5 5",
   previous: "M12.5 4l-6 6l6 6",
   next: "M7.5 4l6 6l-6 6",
+  copy: "M7.5 7.5h8v8h-8zM12.5 7.5v-3h-8v8h3",
   tag: "M3.5 3.5h6.2l6.8 6.8l-6.2 6.2l-6.8-6.8zM7 7v.1",
 };
 /** A line drawing that looks the same in every font. */

@@ -1,22 +1,17 @@
 // One picture, full screen, with everything that is known about it.
 import { albumFilter, albumsOf } from "./albums.js";
 import { dragFile } from "./hand_over.js";
-import { $, ask, h, icon, isAway, isOwner, keep, kept, notice, put } from "./page.js";
+import { $, ask, h, icon, isAway, keep, kept, notice, put } from "./page.js";
 import { favourite, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
+import { showSettings, skeleton } from "./settings_panel.js";
 import { askTags, wordsOf } from "./tag_dialog.js";
-import { discard } from "./trash.js";
 import { Zoom } from "./zoom.js";
 
 const short = (digest) => digest.slice(0, 12);
 
-const LEARNED = {
-  defaulted: "The file leaves it out, by which its tool means this value",
-  unresolved: "The file does not tell it in a way that can be followed",
-  conflicting: "Two places in the file disagree",
-};
-
 export class Viewer {
-  /** Host: {move(step) -> sha256 or null, close() or null, link(sha256) -> URL, rowOf(sha256)}. */
+  /** Host: {move(step) -> sha256 or null, close() or null, link(sha256) -> URL, rowOf(sha256),
+   * keepsZoom whether the next picture is seen through the same frame}. */
   constructor(root, host) {
     this.root = root;
     this.host = host;
@@ -24,8 +19,12 @@ export class Viewer {
     this.before = null;
     this.asked = 0;
     this.known = new Map();
+    this.kin = new Map();
     this.image = h("img.zoomed", { alt: "", draggable: "true" });
-    this.pane = h("div.pane.veilable", {}, this.image);
+    // What the browser has at once stands there until the picture has come.
+    this.under = h("img.under", { alt: "", "aria-hidden": "true" });
+    this.told = h("p.pane-told", { role: "status" });
+    this.pane = h("div.pane.veilable", {}, this.under, this.image, this.told);
     this.info = h("aside.info", { "aria-label": "Settings" });
     this.stars = h("div.star-row", { role: "group", "aria-label": "Rate" });
     const button = (label, text, act, more = {}) =>
@@ -52,7 +51,14 @@ export class Viewer {
       }),
     );
     root.replaceChildren(this.bar, h("div.viewer-body", {}, this.pane, this.info));
-    this.zoom = new Zoom(this.pane, () => [this.image]);
+    this.zoom = new Zoom(this.pane, () => [this.image, this.under]);
+    this.image.addEventListener("load", () => {
+      this.under.hidden = true;
+      put(this.told);
+      this.zoom.show();
+    });
+    this.image.addEventListener("error", () => this.cannotShow());
+    this.under.addEventListener("error", () => this.under.removeAttribute("src"));
     this.image.addEventListener("dragstart", (event) => {
       if (this.zoom.scale > 1) {
         event.preventDefault();
@@ -104,15 +110,27 @@ export class Viewer {
   }
   async show(digest, given = null) {
     const number = ++this.asked;
+    put(this.told);
+    this.under.hidden = false;
+    this.under.src = `/thumbnails/${digest}?side=384`;
     this.image.src = `/pictures/${digest}`;
-    this.zoom.fit();
+    if (this.host.keepsZoom) this.zoom.show();
+    else this.zoom.fit();
+    this.info.setAttribute("aria-busy", "true");
+    if (!this.picture) put(this.info, skeleton());
     let picture;
     try {
       picture = given ?? { ...(await this.load(digest)) };
     } catch (error) {
-      if (!isAway(error)) notice(error.message);
-      this.image.removeAttribute("src"); // no broken picture in place of the line that says why
+      if (number !== this.asked) return;
+      // No broken picture in place of the line that says why, and no settings of another one.
+      this.image.removeAttribute("src");
       this.image.alt = error.message;
+      this.picture = null;
+      put(this.info, h("p.fault", {}, error.message));
+      this.info.removeAttribute("aria-busy");
+      put(this.told, error.message);
+      if (!isAway(error)) notice(error.message);
       return;
     }
     if (number !== this.asked) return;
@@ -129,6 +147,7 @@ export class Viewer {
       : "Picture without a prompt";
     document.title = `${picture.name || short(digest)} · safelight`;
     this.showStars();
+    this.info.removeAttribute("aria-busy");
     this.showInfo();
     for (const step of [1, -1]) {
       const near = await this.host.peek?.(step);
@@ -137,6 +156,35 @@ export class Viewer {
         this.load(near).catch(() => {});
       }
     }
+  }
+  /** Say why there is no picture, unless that it is on its way is all there is to say. */
+  async cannotShow() {
+    const digest = this.picture?.sha256;
+    if (!digest || !this.image.src.endsWith(digest)) return;
+    this.image.removeAttribute("src");
+    try {
+      this.known.delete(digest);
+      await this.load(digest);
+      put(this.told, "The file of this picture is not where it was, or cannot be read.");
+    } catch (error) {
+      put(this.told, error.message);
+    }
+  }
+  /** What compares with a picture: asked once. */
+  kindredOf(digest) {
+    if (!this.kin.has(digest)) {
+      const asked = ask(`/api/pictures/${digest}/kindred`);
+      asked.catch(() => this.kin.delete(digest));
+      this.kin.set(digest, asked);
+      if (this.kin.size > 50) this.kin.delete(this.kin.keys().next().value);
+    }
+    return this.kin.get(digest);
+  }
+  /** Show the same picture as it is now. */
+  async again() {
+    const { sha256 } = this.picture;
+    this.known.delete(sha256);
+    await this.show(sha256);
   }
   async move(step) {
     const digest = await this.host.move(step);
@@ -214,203 +262,9 @@ export class Viewer {
       p.notes ? h("p.note", {}, p.notes) : null,
     );
   }
-  async showInfo() {
-    const p = this.picture;
-    const fact = (name, value) =>
-      value === null || value === undefined || value === ""
-        ? null
-        : h("div", {}, h("dt", {}, name), h("dd", {}, String(value)));
-    const knobs = p.knobs.map((one) =>
-      h(
-        one.mismatch ? "tr.mismatch" : "tr",
-        {},
-        h("th", { scope: "row" }, one.knob),
-        h("td", {}, one.requested),
-        h(
-          "td",
-          {},
-          one.effective,
-          one.mismatch &&
-            h(
-              "span.badge",
-              { title: "The engine used another value than it was asked for" },
-              "differs",
-            ),
-          one.others.map((other) => h("div.quiet-text", {}, `or ${other}`)),
-          one.learned !== "read" && h("span.badge", { title: LEARNED[one.learned] }, one.learned),
-        ),
-      ),
-    );
-    const table = h(
-      "table.knobs",
-      {},
-      h("caption.hidden", {}, "Settings, requested and effective"),
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          h("th", { scope: "col" }, "setting"),
-          h("th", { scope: "col" }, "requested"),
-          h("th", { scope: "col" }, "effective"),
-        ),
-      ),
-      h("tbody", {}, knobs),
-    );
-    const thumb = (digest, label) =>
-      h(
-        "a.kin",
-        { href: this.host.link(digest) },
-        h("img.veiled", { src: `/thumbnails/${digest}?side=192`, alt: label }),
-        h("span", {}, label),
-      );
-    const kin = [
-      p.parent && thumb(p.parent, "made from"),
-      ...p.children.map((one) => thumb(one.sha256, `${one.stage} ${one.width} × ${one.height}`)),
-    ].filter(Boolean);
-    const copy = h(
-      "button.quiet",
-      { type: "button", onclick: () => this.copyParameters() },
-      "Copy as A1111 text",
-    );
-    const raw = h(
-      "details.raw",
-      {
-        ontoggle: async (event) => {
-          const box = event.target;
-          if (!box.open || box.dataset.read) return;
-          box.dataset.read = "1";
-          try {
-            const { texts } = await ask(`/api/pictures/${p.sha256}/metadata`);
-            for (const [key, value] of Object.entries(texts))
-              box.append(h("h3", {}, key), h("pre", { tabindex: "0" }, value));
-            if (!Object.keys(texts).length)
-              box.append(h("p", {}, "The file says nothing of itself."));
-          } catch (error) {
-            box.append(h("p.fault", {}, error.message));
-          }
-        },
-      },
-      h("summary", {}, "Raw metadata"),
-    );
-    const changes = h("div.changes", {});
-    const list = (values) =>
-      Object.entries(values).map(([key, value]) =>
-        fact(key, typeof value === "string" ? value : JSON.stringify(value)),
-      );
-    put(
-      this.info,
-      h("p.prompt", {}, p.prompt ?? "(no prompt)"),
-      p.negative_prompt ? h("p.negative", {}, p.negative_prompt) : null,
-      h(
-        "p.actions",
-        {},
-        h(
-          "a.quiet",
-          { href: `/pictures/${p.sha256}?download`, download: p.file_name },
-          "Save file",
-        ),
-        copy,
-        isOwner && h("a.quiet", { href: `/runs/new?like=${p.sha256}` }, "Run again with changes"),
-        isOwner &&
-          p.has_file &&
-          h(
-            "button.quiet",
-            {
-              type: "button",
-              onclick: () => discard({ sha256s: [p.sha256] }, () => this.host.discarded?.()),
-            },
-            "Move to trash…",
-          ),
-      ),
-      h("div.said", {}),
-      changes,
-      h("h2", {}, "Settings"),
-      table,
-      p.scores?.length ? h("h2", {}, "Scores by programs") : null,
-      h(
-        "dl.facts.scores",
-        {},
-        (p.scores ?? []).map((one) => fact(one.scorer, `${one.number} (${one.unit})`)),
-      ),
-      Object.keys(p.templates).length || p.label ? h("h2", {}, "Template") : null,
-      h("dl.facts", {}, fact("chosen", p.label), list(p.choices), list(p.templates)),
-      kin.length ? h("h2", {}, "Lineage") : null,
-      h("div.kins", {}, kin),
-      h("h2", {}, "Picture"),
-      h(
-        "dl.facts",
-        {},
-        fact("size", `${p.width} × ${p.height}`),
-        fact("made", p.timestamp?.slice(0, 19).replace("T", " ")),
-        fact("took", p.seconds ? `${p.seconds.toFixed(2)} s` : null),
-        fact("run", p.run_id),
-        fact("status", p.status),
-        fact("SHA-256", short(p.sha256)),
-        list(p.backend),
-        list(p.environment),
-      ),
-      p.warnings.length
-        ? h(
-            "ul.reasons",
-            {},
-            p.warnings.map((one) => h("li", {}, one)),
-          )
-        : null,
-      raw,
-    );
+  showInfo() {
+    showSettings(this, this.info);
     this.showSaid();
-    if (this.before && this.before.sha256 !== p.sha256) {
-      const was = new Map(this.before.knobs.map((one) => [one.knob, one.effective]));
-      const here = new Map(p.knobs.map((one) => [one.knob, one.effective]));
-      const names = [...new Set([...was.keys(), ...here.keys()])].filter(
-        (name) => was.get(name) !== here.get(name),
-      );
-      put(
-        changes,
-        h("h2", {}, "Changed from the previous picture"),
-        names.length
-          ? h(
-              "ul",
-              {},
-              names.map((name) =>
-                h(
-                  "li",
-                  {},
-                  h("b", {}, name),
-                  " ",
-                  h("del", {}, was.get(name) ?? "(not there)"),
-                  " → ",
-                  h("ins", {}, here.get(name) ?? "(not there)"),
-                ),
-              ),
-            )
-          : h("p.quiet-text", {}, "Nothing but the picture."),
-      );
-    }
-  }
-  async copyParameters() {
-    try {
-      await navigator.clipboard.writeText(this.picture.parameters);
-      notice("Copied.");
-    } catch {
-      const field = h(
-        "textarea",
-        { readonly: true, rows: "8", "aria-label": "A1111 text" },
-        this.picture.parameters,
-      );
-      const dialog = h(
-        "dialog",
-        { "aria-label": "A1111 text" },
-        field,
-        h("form", { method: "dialog" }, h("button", {}, "Close")),
-      );
-      dialog.addEventListener("close", () => dialog.remove());
-      document.body.append(dialog);
-      dialog.showModal();
-      field.select();
-    }
   }
 }
 

@@ -1,8 +1,9 @@
 // Zoom and move pictures together: every element of one group gets the same transform.
 export class Zoom {
-  constructor(frame, images, { needsCtrl = false, onTap = null } = {}) {
+  constructor(frame, images, { needsCtrl = false, onShow = null } = {}) {
     this.frame = frame;
     this.images = images;
+    this.onShow = onShow;
     this.scale = 1;
     this.x = 0;
     this.y = 0;
@@ -62,7 +63,6 @@ export class Zoom {
       if (this.scale > 1) this.fit();
       else this.to(2);
     });
-    this.onTap = onTap;
   }
   by(factor, event = null) {
     const scale = Math.min(32, Math.max(1, this.scale * factor));
@@ -113,5 +113,6 @@ export class Zoom {
       image.classList.toggle("crisp", drawn > 2);
     }
     this.frame.classList.toggle("is-zoomed", this.scale > 1);
+    this.onShow?.(this.scale);
   }
 }
