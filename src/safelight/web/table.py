@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import platform
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from safelight.application.live_runs import LiveRuns
 from safelight.application.page_configs import PageConfigs
 from safelight.archive.archive import columns_of_view
+from safelight.archive.running_runs import RUNNING
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError, FilterError
 from safelight.filters import compile_filter
@@ -71,6 +74,7 @@ class LightTable:
         answering: Where.
         imports: Folders that are imported from here.
         home: The owner's; None where nobody says.
+        live: Runs that go on, whoever started them.
         runs: What was started from here; its controller is None where nothing can be run.
         configs: Reads configs that come from here.
         turns: In which those who ask are answered.
@@ -83,6 +87,7 @@ class LightTable:
     ratings: RatingStore
     answers: Answers
     answering: AnsweringProcess
+    live: LiveRuns
     runs: RunQueue
     imports: ImportQueue
     configs: PageConfigs
@@ -104,7 +109,7 @@ class LightTable:
         home: Path | None = None,
     ) -> LightTable:
         """Return the table over the archive folder *archive*."""
-        held = HeldArchive(archive)
+        held = HeldArchive(archive, running=True)
         answering = AnsweringProcess(archive)
         pages = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -120,6 +125,7 @@ class LightTable:
             ratings=RatingStore(ratings_folder(archive), root=archive),
             answers=Answers(answering, held.signature_now),
             answering=answering,
+            live=LiveRuns(archive, host=platform.node()),
             runs=RunQueue(controller),
             imports=ImportQueue(archive),
             home=home,
@@ -167,6 +173,8 @@ class LightTable:
             record = self.archive.record(run_id)
         except ArchiveError as error:
             raise NotThere(str(error)) from error
+        if record.status == RUNNING:
+            return record
         with self._keeping:
             self._records.pop(run_id, None)
             self._records[run_id] = signature, record
