@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from safelight.application.configs_again import config_of_picture, engine_of, stages_of_picture
-from safelight.application.engine_list import EngineList
+from safelight.application.engine_list import EngineList, own_engine
 from safelight.errors import ImageError
 from safelight.imports.imported_picture import ImportedPicture, import_picture, read_loose_picture
 from safelight.imports.knobs_read import ReadKnob, import_notes, knobs_read
@@ -98,10 +98,10 @@ class PictureSettings:
 
     def named_engine(self, engines: EngineList) -> PictureSettings:
         """Return the same with the engine that the owner's list has of that kind, if it is one."""
-        own = [one.name for one in engines.read().values() if one.backend == self.engine]
-        if len(own) != 1:
+        own = own_engine(engines, self.engine)
+        if own is None:
             return self
-        return replace(self, engine=own[0], config={**self.config, "backend": own[0]})
+        return replace(self, engine=own, config={**self.config, "backend": own})
 
 
 def read_picture_file(path: Path) -> PictureSettings:

@@ -430,8 +430,8 @@ class Batch:
             self._setting_count[record.run_id] += setting_count
             self._pictures.append((
                 draw, behind[0] + place, behind[1] + output.variant, output.stage, output.path,
-                output.sha256, output.pixel_sha256 or None, output.parent, output.width, output.height,
-                output.seed, output.seconds, len(output.mismatches), image, None,
+                output.sha256, output.pixel_sha256 or None, output.parent, output.width,
+                output.height, output.seed, output.seconds, len(output.mismatches), image, None,
             ))  # fmt: skip
         self._at[record.run_id] = [
             range(start, len(rows)) for start, rows in zip(before, self._tables(), strict=True)

@@ -30,6 +30,7 @@ from safelight.archive.columns import RATINGS
 from safelight.archive.pictures_in_memory import PicturesInMemory
 from safelight.archive.running_runs import running_names
 from safelight.archive.search import fetched_rows
+from safelight.archive.varied_settings import MAY_VARY, varied_settings
 from safelight.archive_layout import (
     JOURNAL_NAME,
     imports_folder,
@@ -225,6 +226,32 @@ class HeldArchive(Archive):
         """Return what :meth:`Archive.names_said` does, with all that is on the disk now."""
         self._at_once()
         return super().names_said(column, between)
+
+    def varied(self, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return run -> the settings in which its pictures of one stage differ.
+
+        The seed is among them only where nothing else is.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
+        memory = self._caught_up(rated=False)
+        given = [list(run_ids)]
+        if memory is None:
+            source = "run_images WHERE run_id IN (SELECT unnest(?::VARCHAR[]))"
+            rows = self.rows(varied_settings(source), given, rated=False)
+        else:
+            source = "held WHERE run_key_ IN (SELECT hash(unnest(?::VARCHAR[])))"
+            with memory.asked() as connection:
+                rows = fetched_rows(connection, varied_settings(source), given)
+        varied = {
+            run_id: [name for name, each in zip(MAY_VARY, flags, strict=True) if each]
+            for run_id, *flags in rows
+        }
+        return {
+            run_id: tuple(name for name in names if name != "seed" or len(names) == 1)
+            for run_id, names in varied.items()
+        }
 
     def _at_once(self) -> None:
         """Let the next question know all that was said, however much was read lately."""

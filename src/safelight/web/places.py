@@ -17,7 +17,7 @@ from safelight.backends import BUILT_IN
 from safelight.errors import RequestError
 from safelight.web.table import LightTable, body_of, json_answer
 
-__all__ = ["engine_names", "routes", "short_text"]
+__all__ = ["routes", "short_text"]
 
 _LONGEST = 4000
 
@@ -33,11 +33,6 @@ class _Folder(msgspec.Struct):
     """A folder to add or to take out again."""
 
     folder: str
-
-
-def engine_names(table: LightTable) -> list[str]:
-    """Return what configs from the page may name as their engine, those of the list first."""
-    return [*table.configs.engines.read(), *sorted(BUILT_IN)]
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -74,6 +69,23 @@ def routes(table: LightTable) -> list[Route]:
         configs.folders.remove(Path(short_text(given.folder, "a folder")))
         return folders()
 
+    def states(request: Request) -> Response:
+        """Tell which engines are ready, of one with what it has; nothing is waited for."""
+        name, again = request.query_params.get("name", ""), "again" in request.query_params
+        known = {name: engine.backend for name, engine in configs.engines.read().items()}
+        known |= {name: name for name in sorted(BUILT_IN)}
+        if name:
+            if name not in known:
+                raise RequestError(f"there is no engine {name[:100]!r} here")
+            state = table.facts.of(name, again=again)
+            return json_answer({"state": state.state, "message": state.message,
+                                "choices": state.choices})  # fmt: skip
+        told = [(each, backend, table.facts.of(each)) for each, backend in known.items()]
+        return json_answer({"engines": [
+            {"name": each, "backend": backend, "state": state.state, "message": state.message}
+            for each, backend, state in told
+        ]})  # fmt: skip
+
     def listed_engines(request: Request) -> Response:
         return json_answer(engines())
 
@@ -94,6 +106,7 @@ def routes(table: LightTable) -> list[Route]:
 
     return [
         Route("/api/engines", listed_engines),
+        Route("/api/engines/states", states),
         Route("/api/engines", post_engine, methods=["POST"]),
         Route("/api/folders", listed_folders),
         Route("/api/folders", post_folder, methods=["POST"]),

@@ -7,8 +7,9 @@ import hashlib
 import platform
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -16,10 +17,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from safelight.application.engine_facts import EngineFacts
+from safelight.application.jobs import secret_options
 from safelight.application.live_runs import LiveRuns
 from safelight.application.page_configs import PageConfigs
 from safelight.archive.archive import columns_of_view
 from safelight.archive.running_runs import RUNNING
+from safelight.config import BackendChoice
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError, FilterError
 from safelight.filters import compile_filter
@@ -77,6 +81,7 @@ class LightTable:
         live: Runs that go on, whoever started them.
         runs: What was started from here; its controller is None where nothing can be run.
         configs: Reads configs that come from here.
+        facts: Which engines are ready, and what they have.
         turns: In which those who ask are answered.
         signs_in: Whether people are let in, and may sign out.
         closing: Set when the server stops, so that pages that listen are let go.
@@ -91,6 +96,7 @@ class LightTable:
     runs: RunQueue
     imports: ImportQueue
     configs: PageConfigs
+    facts: EngineFacts
     home: Path | None = None
     signs_in: bool = False
     turns: Turns = field(default_factory=Turns, repr=False)
@@ -107,8 +113,15 @@ class LightTable:
         signs_in: bool,
         configs: PageConfigs | None = None,
         home: Path | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> LightTable:
         """Return the table over the archive folder *archive*."""
+        told = configs or PageConfigs(archive=archive)
+
+        def engine(name: str) -> BackendChoice:
+            choice = told.engines.of_page(BackendChoice(name=name))
+            return replace(choice, options=secret_options(choice.options, environ))
+
         held = HeldArchive(archive, running=True)
         answering = AnsweringProcess(archive)
         pages = jinja2.Environment(
@@ -129,7 +142,8 @@ class LightTable:
             runs=RunQueue(controller),
             imports=ImportQueue(archive),
             home=home,
-            configs=configs or PageConfigs(archive=archive),
+            configs=told,
+            facts=EngineFacts(engine),
             signs_in=signs_in,
             _pages=pages,
         )

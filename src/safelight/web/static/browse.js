@@ -815,7 +815,8 @@ let madeSeen = false,
   soon = null;
 /** Look for new pictures in a while: several make one look, and counts are not made all the time. */
 const freshSoon = () => {
-  soon ??= setTimeout(() => {
+  if (soon) return;
+  soon = setTimeout(() => {
     soon = null;
     fresh().catch(() => {});
   }, MADE_MS);
