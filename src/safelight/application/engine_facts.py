@@ -116,6 +116,8 @@ class EngineFacts:
             return EngineState(state="off", message=str(error))
         try:
             return EngineState(state="ready", choices=_choices(backend))
+        except BackendUnavailable as error:  # what a config could say comes behind a semicolon
+            return EngineState(state="off", message=str(error).partition(";")[0])
         except Exception as error:  # noqa: BLE001 - an engine may raise anything
             return EngineState(state="off", message=sentence_of(error))
         finally:

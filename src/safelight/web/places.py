@@ -17,7 +17,7 @@ from safelight.backends import BUILT_IN
 from safelight.errors import RequestError
 from safelight.web.table import LightTable, body_of, json_answer
 
-__all__ = ["routes", "short_text"]
+__all__ = ["engine_states", "routes", "short_text"]
 
 _LONGEST = 4000
 
@@ -33,6 +33,25 @@ class _Folder(msgspec.Struct):
     """A folder to add or to take out again."""
 
     folder: str
+
+
+def _backends(table: LightTable) -> dict[str, str]:
+    """Return the engines that configs from the page may name, those of the list first."""
+    listed = {name: engine.backend for name, engine in table.configs.engines.read().items()}
+    return {**listed, **{name: name for name in sorted(BUILT_IN)}}
+
+
+def engine_states(table: LightTable) -> list[dict[str, Any]]:
+    """Return each engine and whether it is ready, as far as that is known; nothing is waited for.
+
+    Raises:
+        ConfigError: The list of engines is at fault.
+    """
+    told = [(name, backend, table.facts.of(name)) for name, backend in _backends(table).items()]
+    return [
+        {"name": name, "backend": backend, "state": state.state, "message": state.message}
+        for name, backend, state in told
+    ]
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -72,19 +91,14 @@ def routes(table: LightTable) -> list[Route]:
     def states(request: Request) -> Response:
         """Tell which engines are ready, of one with what it has; nothing is waited for."""
         name, again = request.query_params.get("name", ""), "again" in request.query_params
-        known = {name: engine.backend for name, engine in configs.engines.read().items()}
-        known |= {name: name for name in sorted(BUILT_IN)}
-        if name:
-            if name not in known:
-                raise RequestError(f"there is no engine {name[:100]!r} here")
-            state = table.facts.of(name, again=again)
-            return json_answer({"state": state.state, "message": state.message,
-                                "choices": state.choices})  # fmt: skip
-        told = [(each, backend, table.facts.of(each)) for each, backend in known.items()]
-        return json_answer({"engines": [
-            {"name": each, "backend": backend, "state": state.state, "message": state.message}
-            for each, backend, state in told
-        ]})  # fmt: skip
+        if not name:
+            return json_answer({"engines": engine_states(table)})
+        if name not in _backends(table):
+            raise RequestError(f"there is no engine {name[:100]!r} here")
+        state = table.facts.of(name, again=again)
+        return json_answer(
+            {"state": state.state, "message": state.message, "choices": state.choices}
+        )
 
     def listed_engines(request: Request) -> Response:
         return json_answer(engines())

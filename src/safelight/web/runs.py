@@ -29,6 +29,7 @@ from safelight.randomizer import plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.exact_numbers import exact
 from safelight.web.look import known_picture
+from safelight.web.places import engine_states
 from safelight.web.run_queue import live_state
 from safelight.web.table import (
     LONGEST_FILTER,
@@ -173,6 +174,13 @@ def _config_of_past_run(table: LightTable, run_id: str) -> dict[str, Any]:
     return config_of_run(record, table.archive, table.configs.shown_files())
 
 
+def _engines(table: LightTable) -> list[dict[str, Any]]:
+    try:
+        return engine_states(table)
+    except ConfigError:  # starting a run on one of them says what is wrong with the list
+        return []
+
+
 _UNFINISHED = ("partial", "failed", "cancelled", "interrupted")
 
 
@@ -302,7 +310,7 @@ def routes(table: LightTable) -> list[Route]:
         toml = asked.get("toml", "")
         return table.page(
             request, "new_run", sections=list(_fields()), toml=toml, like=digest, run=run,
-            first={"config": exact(json.loads(json.dumps(begin, default=str))), "toml": toml,
+            first={"engines": _engines(table), "config": exact(json.loads(json.dumps(begin, default=str))), "toml": toml,
                    "asks_engine": bool(digest and "backend" not in begin)},
         )  # fmt: skip
 

@@ -99,7 +99,7 @@ const STATES = {
 };
 const ASK_MS = 500,
   AGAIN_MS = 5000;
-let engines = [];
+let { engines } = first();
 let shownChoices = "";
 const chosen = () => form.elements.backend.value.trim();
 const stateOf = (name) => engines.find((one) => one.name === (name || "bundled"));
@@ -140,7 +140,11 @@ function showEngine() {
   choices(one);
 }
 const engineLine = (one) =>
-  one.state === "ready" ? "" : one.message ? sentence(one.message) : STATES[one.state];
+  one.state === "ready"
+    ? ""
+    : one.message
+      ? `${sentence(one.message)}${one.state === "off" ? " Start it, or connect another below." : ""}`
+      : STATES[one.state];
 
 /** Offer what the engine has at the fields that name it. */
 async function choices(one) {
