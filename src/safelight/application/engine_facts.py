@@ -15,7 +15,13 @@ from typing import Literal
 
 from safelight.backends import create_backend, engine_factory
 from safelight.config import BackendChoice
-from safelight.errors import BackendError, BackendUnavailable, SafelightError, sentence_of
+from safelight.errors import (
+    BackendError,
+    BackendLoginRefused,
+    BackendUnavailable,
+    SafelightError,
+    sentence_of,
+)
 from safelight.pipeline.backend import Backend, Closes, ListsChoices, ListsLoras
 
 __all__ = ["EngineFacts", "EngineState"]
@@ -104,6 +110,10 @@ class EngineFacts:
     def _answer(self, name: str) -> EngineState:
         try:
             choice = self._choice_of(name)
+        except SafelightError:
+            message = "your list of engines is at fault, or a secret that it names is not set"
+            return EngineState(state="off", message=message)
+        try:
             for package in getattr(engine_factory(choice.name), "packages", ()):
                 if importlib.util.find_spec(package) is None:
                     extra = f"safelight[{choice.name}]"
@@ -111,18 +121,29 @@ class EngineFacts:
                     return EngineState(state="missing", message=message)
             backend = create_backend(choice.name, choice.options)
         except BackendError as error:
-            return EngineState(state="missing", message=str(error))
-        except SafelightError as error:
-            return EngineState(state="off", message=str(error))
+            return EngineState(state="missing", message=_told(error, choice))
         try:
             return EngineState(state="ready", choices=_choices(backend))
-        except BackendUnavailable as error:  # what a config could say comes behind a semicolon
-            return EngineState(state="off", message=str(error).partition(";")[0])
         except Exception as error:  # noqa: BLE001 - an engine may raise anything
-            return EngineState(state="off", message=sentence_of(error))
+            return EngineState(state="off", message=_told(error, choice))
         finally:
             if isinstance(backend, Closes):
                 backend.close()
+
+
+def _told(error: Exception, choice: BackendChoice) -> str:
+    """Return why an engine is not ready, without the address that the owner's list has of it."""
+    if isinstance(error, BackendLoginRefused):
+        return "it refuses the login that your list has for it"
+    if isinstance(error, BackendUnavailable):
+        # What a config could say comes behind a semicolon.
+        return "it does not answer" if choice.listed else str(error).partition(";")[0]
+    told = sentence_of(error)
+    urls = choice.options.get("urls")
+    for url in (choice.options.get("url"), *(urls if isinstance(urls, (list, tuple)) else ())):
+        if isinstance(url, str) and url:
+            told = told.replace(url, "it").replace(url.rpartition("@")[2], "it")
+    return told
 
 
 def _choices(backend: Backend) -> dict[str, tuple[str, ...]]:

@@ -310,8 +310,10 @@ def routes(table: LightTable) -> list[Route]:
         toml = asked.get("toml", "")
         return table.page(
             request, "new_run", sections=list(_fields()), toml=toml, like=digest, run=run,
-            first={"engines": _engines(table), "config": exact(json.loads(json.dumps(begin, default=str))), "toml": toml,
-                   "asks_engine": bool(digest and "backend" not in begin)},
+            first={
+                "config": exact(json.loads(json.dumps(begin, default=str))), "toml": toml,
+                "asks_engine": bool(digest and "backend" not in begin), "engines": _engines(table),
+            },
         )  # fmt: skip
 
     def one_run(request: Request) -> Response:
