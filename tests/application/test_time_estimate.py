@@ -31,7 +31,8 @@ def keep(archive: Archive, taken: Mapping[tuple[int, int], float]) -> None:
             config: dict[str, Any] = {"txt2img": {"prompt": "x", "steps": steps}}
             output = ImageOutput(
                 variant=0, stage="txt2img", sha256=f"{number:064x}", pixel_sha256="", width=side,
-                height=side, path=f"images/{number}.png", seconds=seconds * chance.uniform(0.9, 1.1),
+                height=side, path=f"images/{number}.png",
+                seconds=seconds * chance.uniform(0.9, 1.1),
             )  # fmt: skip
             writer.write(
                 LearningRecord.from_pipeline_context(
@@ -41,7 +42,7 @@ def keep(archive: Archive, taken: Mapping[tuple[int, int], float]) -> None:
                     outputs=(output,),
                     timestamp=f"2026-01-01T00:00:{number:02d}Z",
                     backend={"name": "fake"},
-                )  # fmt: skip
+                )
             )
 
 

@@ -162,8 +162,9 @@ export class FormConfig {
   hidden() {
     const told = [];
     for (const [stage, value] of Object.entries(this.rest)) {
-      if (!isTable(value)) told.push(stage);
-      else
+      if (!isTable(value)) {
+        if (value !== "") told.push(stage);
+      } else
         for (const [name, one] of Object.entries(value))
           if (name === "sweep" && isTable(one))
             told.push(...Object.keys(one).map((path) => `several values of ${path}`));
