@@ -17,6 +17,7 @@ const post = (path, body) =>
   });
 
 let writing = "form";
+const CHOOSE = "Choose the engine that draws it.";
 let wantsEngine = "";
 /** The last TOML that the form was filled from, and what the form made of it. */
 let written = { toml: "", config: null, comments: [], more: 0 };
@@ -370,12 +371,12 @@ async function plan() {
   const body = given();
   if (writing === "form") {
     const { config } = body;
-    const empty = wantsEngine && !config.backend ? wantsEngine : "";
+    const empty = wantsEngine && !config.backend ? CHOOSE : "";
     const draws = config.txt2img?.prompt || config.img2img || config.upscale;
     if (empty || !draws) {
       showFaults([]);
       put($("#plan"), h(empty ? "p.fault" : "p.quiet-text", {}, empty || "Fill in a prompt."));
-      mayStart(empty || "It needs a prompt.");
+      mayStart(empty ? "It needs an engine." : "It needs a prompt.");
       return;
     }
   }
@@ -433,8 +434,7 @@ async function begin() {
   const told = left ? JSON.parse(left) : first();
   if (left) $("h1").textContent = "Run again with changes";
   const tool = left ? told.tool || "Nobody" : "Another tool";
-  if (left ? !told.engine : told.asks_engine)
-    wantsEngine = `${tool} made this picture. Choose the engine that draws it.`;
+  if (left ? !told.engine : told.asks_engine) wantsEngine = `${tool} made this picture. ${CHOOSE}`;
   if (told.toml) {
     area.value = told.toml;
     if (left) await toForm();
