@@ -103,7 +103,6 @@ def test_an_engine_is_asked_behind_whoever_wants_to_know(
     monkeypatch.setattr(engine_facts, "create_backend", lambda *_: _Slow(may, error))
     facts = EngineFacts(lambda name: BackendChoice(name="fake"), clock=lambda: clock)
     assert facts.of("rig").state == "asking"
-    assert facts.known_choices("rig") == {}
     clock = 9.0
     assert facts.of("rig").state == "slow"
     may.set()
@@ -111,7 +110,7 @@ def test_an_engine_is_asked_behind_whoever_wants_to_know(
     while (state := facts.of("rig")).state in ("asking", "slow") and time.monotonic() < deadline:
         time.sleep(0.01)
     if error is None:
-        assert (state.state, facts.known_choices("rig")) == ("ready", {"sampler": ("Euler",)})
+        assert (state.state, state.choices) == ("ready", {"sampler": ("Euler",)})
     else:
         assert (state.state, state.message) == ("off", "x at http://h:1 is off")
 

@@ -97,11 +97,6 @@ class EngineFacts:
                 return replace(asked.last, state="slow", message=message)
             return asked.last
 
-    def known_choices(self, name: str) -> Mapping[str, Sequence[str]]:
-        """Return what a ready engine has, as far as that is known this moment; nothing else."""
-        state = self.of(name)
-        return state.choices if state.state == "ready" else {}
-
     def _ask(self, name: str, asked: _Asked) -> None:
         state = self._answer(name)
         with self._lock:
