@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from safelight.application.live_runs import LiveRuns
-from safelight.archive import Archive
+from safelight.archive import Archive, running_runs
 from safelight.archive.running_runs import GrowingJournal
 from safelight.archive_layout import JOURNAL_NAME, records_folder, run_folder, running_folder
 from safelight.backends.fake import FakeBackend
@@ -77,6 +77,7 @@ def test_pictures_of_a_run_that_goes_on_count_at_once_and_once(
 ) -> None:
     """By words, settings, LoRAs and stars; when the run has ended, the counts are the archive's."""
     monkeypatch.setattr(held_archive, "_LOOK_AT_RUNS", 0.0)
+    monkeypatch.setattr(running_runs, "_MOST_BYTES", 6000)  # some lines at a time
     drawn(tmp_path, {**SWEEP, "name": "before", "randomizer": {"mode": "off"}})
     again = Again(tmp_path, drawn(tmp_path, SWEEP))
     with closing(HeldArchive(tmp_path, rest=0, running=True)) as held:

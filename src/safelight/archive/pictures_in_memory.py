@@ -358,6 +358,11 @@ class PicturesInMemory:
         self._empty = False
         self.catch_up_ratings()
 
+    @property
+    def lags(self) -> bool:
+        """Whether runs that go on have made more than was taken in at once."""
+        return any(run.lags for run in self._running.values())
+
     def catch_up_running(self) -> None:
         """Take in what runs that go on have made since the last time.
 

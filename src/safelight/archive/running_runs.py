@@ -48,6 +48,7 @@ class GrowingJournal:
     Attributes:
         size: Bytes that were there at the last look.
         changed: When it had grown last, seconds since 1970 by its file system's clock.
+        lags: Whether there was more than is read at a time.
 
     Args:
         archive: The archive folder.
@@ -58,7 +59,7 @@ class GrowingJournal:
         self._archive, self._run_id = archive, run_id
         self._place = ""
         self._read = 0
-        self.size, self.changed = -1, 0.0
+        self.size, self.changed, self.lags = -1, 0.0, False
 
     @property
     def path(self) -> Path:
@@ -79,11 +80,12 @@ class GrowingJournal:
         files = FilesUnder((pictures_folder(self._archive),))
         with files.open(self._place, self._archive) as file:
             status = os.fstat(file.fileno())
-            self.size, self.changed = status.st_size, status.st_mtime
+            self.size, self.changed, self.lags = status.st_size, status.st_mtime, False
             if status.st_size <= self._read:
                 return []
             file.seek(self._read)
             text = file.read(_MOST_BYTES)
+        self.lags = len(text) == _MOST_BYTES
         whole = text.rfind(b"\n") + 1
         if not whole and len(text) == _MOST_BYTES:
             whole = len(text)  # no line of ours is that long: it is passed over, bit by bit
@@ -136,11 +138,16 @@ class RunningRun:
             lines = self._journal.new_lines()
             if self._header is None and lines:
                 self._header = msgspec.json.decode(lines.pop(0), type=dict[str, Any])
-        except (OSError, FileRefused, ValueError, RecursionError):
+        except (OSError, FileRefused, msgspec.MsgspecError, ValueError, RecursionError):
             return None
         if self._header is None or self._header.get("run_id") != self._run_id:
             return None
         return self._record(line for line in lines if not line.startswith(_NO_VARIANT))
+
+    @property
+    def lags(self) -> bool:
+        """Whether there was more than is read at a time."""
+        return self._journal.lags
 
     def took(self, record: Decoded) -> None:
         """Count what *record*, which :meth:`news` returned, has."""

@@ -397,10 +397,10 @@ class HeldArchive(Archive):
             try:
                 if signature[:_OF_RECORDS] != self._taken[:_OF_RECORDS]:
                     memory.catch_up()
-                    self._taken_running = running
+                    self._taken_running = () if memory.lags else running
                 elif running != self._taken_running:
                     memory.catch_up_running()
-                    self._taken_running = running
+                    self._taken_running = () if memory.lags else running
                     return memory  # what people said comes with the next question
                 elif rated and begun >= self._rest_until:
                     memory.catch_up_ratings()
