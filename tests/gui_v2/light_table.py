@@ -88,11 +88,17 @@ def running_server(server: TableServer, *, port: int = 0) -> Iterator[tuple[str,
 
 
 @contextlib.contextmanager
-def served(archive: Path, *, port: int = 0, admission: Admission | None = None) -> Iterator[str]:
+def served(
+    archive: Path,
+    *,
+    port: int = 0,
+    admission: Admission | None = None,
+    settings: Path | None = None,
+) -> Iterator[str]:
     """Serve *archive* as ``safelight serve`` does, and yield its address."""
     runner = EngineRunner(archive, {})
     controller = PipelineController(runner)
-    app = create_app(Archive(archive), controller, admission=admission)
+    app = create_app(Archive(archive), controller, admission=admission, settings=settings)
     config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1)
     try:
         with running_server(TableServer(config), port=port) as (host, listens_at):

@@ -11,7 +11,7 @@ from typing import Any
 from safelight.durable_file import replace_file
 from safelight.errors import StorageError
 
-__all__ = ["toml_text", "write_config"]
+__all__ = ["comments_of", "toml_text", "write_config"]
 
 _SHORT_LIST = re.compile(r"\[\n((?: +[^\n]+,\n)+) *\]")
 """A list whose items stand one on each line; a text has no line break of its own there."""
@@ -49,6 +49,29 @@ def toml_text(config: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
     text = _SHORT_LIST.sub(_on_one_line, tomli_w.dumps(_stated(config), indent=2))
     return "\n".join([*lines, "", text]).lstrip("\n")
+
+
+_TEXTS = re.compile(
+    r"""\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""", re.DOTALL
+)
+"""The texts of TOML, in which a ``#`` begins no comment."""
+
+
+def comments_of(text: str) -> tuple[tuple[str, ...], int]:
+    """Return the comments at the top of a TOML text, and how many more there are in it.
+
+    Args:
+        text: Which can be read as TOML.
+    """
+    lines = text.splitlines()
+    top: list[str] = []
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+        if line.strip():
+            top.append(line.strip().removeprefix("#").strip())
+    every = sum("#" in line for line in _TEXTS.sub("", text).splitlines())
+    return tuple(top), max(0, every - len(top))
 
 
 def _on_one_line(match: re.Match[str]) -> str:

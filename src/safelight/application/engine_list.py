@@ -31,7 +31,7 @@ from safelight.config import BackendChoice
 from safelight.errors import ConfigError, ConfigFault, RequestError
 from safelight.knobs import did_you_mean
 
-__all__ = ["NO_ENGINES", "EngineList", "ListedEngine"]
+__all__ = ["NO_ENGINES", "EngineList", "ListedEngine", "own_engine"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -236,6 +236,16 @@ class EngineList:
 
 
 NO_ENGINES = EngineList(None)
+
+
+def own_engine(engines: EngineList, backend: str | None) -> str | None:
+    """Return the engine of the list that is a *backend*, when it is the only one of its kind.
+
+    Raises:
+        ConfigError: The list is at fault.
+    """
+    own = [one.name for one in engines.read().values() if one.backend == backend]
+    return own[0] if len(own) == 1 else None
 
 
 class _Reader:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from safelight.application.configs_again import config_of_picture, engine_of, stages_of_picture
-from safelight.application.engine_list import EngineList
+from safelight.application.engine_list import EngineList, own_engine
 from safelight.archive import Archive
 from safelight.errors import ImageError
 from safelight.filter_tokens import quoted
@@ -136,10 +136,10 @@ class PictureSettings:
 
     def named_engine(self, engines: EngineList) -> PictureSettings:
         """Return the same with the engine that the owner's list has of that kind, if it is one."""
-        own = [one.name for one in engines.read().values() if one.backend == self.engine]
-        if len(own) != 1:
+        own = own_engine(engines, self.engine)
+        if own is None:
             return self
-        return replace(self, engine=own[0], config={**self.config, "backend": own[0]})
+        return replace(self, engine=own, config={**self.config, "backend": own})
 
 
 def read_picture_file(path: Path) -> PictureSettings:

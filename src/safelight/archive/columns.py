@@ -362,13 +362,20 @@ class Batch:
             "documents": len(self._runs),
         }  # fmt: skip
 
-    def add(self, record: Decoded, written: Callable[[], str] = utc_timestamp) -> None:
+    def add(
+        self,
+        record: Decoded,
+        written: Callable[[], str] = utc_timestamp,
+        *,
+        behind: tuple[int, int] = (0, 0),
+    ) -> None:
         """Add one record.
 
         Args:
             record: What is asked for of it.
             written: Tells when it was written, which it is sorted by when its own timestamp is
                 no time.
+            behind: How many pictures and variants its run has before those of *record*.
         """
         imported = _imported(record)
         reading = number_of_reading(imported.reader, imported.reading)
@@ -422,9 +429,9 @@ class Batch:
             draw, setting_count = drawn
             self._setting_count[record.run_id] += setting_count
             self._pictures.append((
-                draw, place, output.variant, output.stage, output.path, output.sha256,
-                output.pixel_sha256 or None, output.parent, output.width, output.height,
-                output.seed, output.seconds, len(output.mismatches), image, None,
+                draw, behind[0] + place, behind[1] + output.variant, output.stage, output.path,
+                output.sha256, output.pixel_sha256 or None, output.parent, output.width,
+                output.height, output.seed, output.seconds, len(output.mismatches), image, None,
             ))  # fmt: skip
         self._at[record.run_id] = [
             range(start, len(rows)) for start, rows in zip(before, self._tables(), strict=True)

@@ -22,6 +22,7 @@ from safelight.archive.columns import PLACED, RATINGS, TABLES, Batch, Run, decod
 from safelight.archive.loose_records import written_at
 from safelight.archive.packs import Pack, connected, read_packs, take_documents
 from safelight.archive.places import Places, read_places
+from safelight.archive.running_runs import RunningRun, running_names
 from safelight.archive.scores_in_memory import ScoresInMemory
 from safelight.archive.search import fetched_rows, scored_source, sorting
 from safelight.archive.views import (
@@ -76,6 +77,9 @@ _COLUMNS = tuple(name for name in _HELD if name != "prompt_id")
 _KNOWN: Mapping[str, str] = {**{name: _HELD[name] for name in _COLUMNS}, **RATINGS}
 _OWN = ", ".join(map(quoted_name, _COLUMNS))
 _LOOSE = ""
+_RUNNING = "running"
+"""Where pictures of runs that go on come from; packs are called otherwise."""
+
 _NAME = "compressed"
 _log = logging.getLogger(__name__)
 
@@ -129,11 +133,16 @@ class PicturesInMemory:
     Args:
         connection: An empty database that may read the packs.
         folder: The archive's.
+        running: Whether pictures of runs that go on are taken in, too, until their record is there.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, folder: Path, *, running: bool = False
+    ) -> None:
         self._connection = connection
         self._folder = folder
+        self._follows = running
+        self._running: dict[str, RunningRun] = {}
         connection.execute(f"ATTACH ':memory:' AS {_NAME} (COMPRESS)")
         self.unreadable: dict[Path, str] = {}
         self.listed: Sequence[Pack] = ()
@@ -339,12 +348,33 @@ class PicturesInMemory:
         Raises:
             duckdb.Error: A pack cannot be read; the table is as it was.
         """
+        # First of all: a run that has no marker any more has its record by now.
+        running = running_names(self._folder) if self._follows else ()
         loose = _listed(records_folder(self._folder))
         places = read_places(imports_folder(self._folder))
         with self._connection.cursor() as cursor, self._change(cursor):
             self._take_records(cursor, loose, places)
+            self._take_running(cursor, running)
         self._empty = False
         self.catch_up_ratings()
+
+    @property
+    def lags(self) -> bool:
+        """Whether runs that go on have made more than was taken in at once."""
+        return any(run.lags for run in self._running.values())
+
+    def catch_up_running(self) -> None:
+        """Take in what runs that go on have made since the last time.
+
+        Raises:
+            duckdb.Error: It cannot be kept; the table is as it was.
+        """
+        running = running_names(self._folder)
+        if not self._running.keys() <= set(running):  # one has ended
+            self.catch_up()
+            return
+        with self._connection.cursor() as cursor, self._change(cursor):
+            self._take_running(cursor, running)
 
     def catch_up_ratings(self) -> None:
         """Take in what people said since the last time."""
@@ -512,6 +542,61 @@ class PicturesInMemory:
         self._find_reuse(cursor)
         self._packs, self._loose, self._old = dict(packs), loose, old_packs
         self._passed_over, self._places = passed_over, places
+
+    def _take_running(self, cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> None:
+        """Add what the runs *names* have made since the last time, until they have a record."""
+        first_new, first_prompt = self._rows + 1, self._prompts
+        batch, again = Batch(first_prompt), False
+        ended = self._running.keys() - set(names)
+        for name in names:
+            run = self._running.setdefault(name, RunningRun(self._folder, name))
+            record = run.news()
+            if record is not None:
+                batch.add(record, behind=(run.pictures, run.variants))
+                run.took(record)
+                again = again or b'"drawn_by":"' in bytes(record.template)
+        if batch.runs:
+            self._prompts += batch.sizes()["prompts"]
+            self._take(cursor, _RUNNING, (), batch, self._places)
+            main = f"{_NAME}.main"
+            cursor.execute(
+                f"INSERT INTO {main}.newest_prompts SELECT p.* FROM {main}.prompts p, {main}.newest"
+                " WHERE p.prompt_id >= ?",
+                [first_prompt],
+            )
+            self._rate(cursor, f"h.row_ >= {first_new}")
+            self._scores.join(cursor, f"h.row_ >= {first_new}")
+        if not self._running:
+            return
+        run_ids = sorted(self._running)
+        recorded = {run_id for (run_id,) in fetched_rows(
+            cursor,
+            f"SELECT DISTINCT run_id FROM {_NAME}.main.held WHERE run_key_ IN"
+            " (SELECT hash(unnest(?::VARCHAR[]))) AND source_ <> ?",
+            [run_ids, _RUNNING],
+        )}  # fmt: skip
+        forgot = self._forget_running(cursor, sorted(recorded | ended))
+        for name in ended:
+            del self._running[name]
+        if again or (forgot and self._reuse):
+            self._find_reuse(cursor)
+
+    def _forget_running(self, cursor: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> int:
+        """Let go of what runs had made while they went on; return how many pictures that were."""
+        if not run_ids:
+            return 0
+        main = f"{_NAME}.main"
+        rows = [row for (row,) in fetched_rows(
+            cursor,
+            f"SELECT row_ FROM {main}.held WHERE source_ = ? AND run_id IN"
+            " (SELECT unnest(?::VARCHAR[]))",
+            [_RUNNING, list(run_ids)],
+        )]  # fmt: skip
+        for table in ("held", "settings", "rated", "scores") if rows else ():
+            cursor.execute(
+                f"DELETE FROM {main}.{table} WHERE row_ IN (SELECT unnest(?::INTEGER[]))", [rows]
+            )
+        return len(rows)
 
     def _read_loose(
         self, listed: Mapping[str, _Loose], batch: Batch

@@ -105,7 +105,7 @@ def command(
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
     app = create_app(
         Archive(archive), controller, admission=admission, hosts=hosts, allow=allow,
-        settings=configuration_folder(), home=Path.home(),
+        settings=configuration_folder(), home=Path.home(), environ=os.environ,
     )  # fmt: skip
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/"

@@ -158,7 +158,7 @@ class PipelineController:
 
     @property
     def progress(self) -> RunProgress | None:
-        """The newest progress of the current or last run."""
+        """The newest progress of the current run, or of the last one until another begins."""
         return self._progress
 
     @property
@@ -274,7 +274,7 @@ class PipelineController:
                 if self._queue:
                     ticket = self._current = self._queue.popleft()
                     self._forwarded.clear()
-                    self._error = None
+                    self._error = self._progress = None
                     self._enter("running")
                     break
                 if self._state in ("idle", "failed"):

@@ -25,6 +25,7 @@ __all__ = [
     "Img2ImgRequest",
     "KnowsWords",
     "ListsChoices",
+    "ListsLoras",
     "Named",
     "StepCallback",
     "TellsSetup",
@@ -295,6 +296,20 @@ class ListsChoices(Protocol):
 
         Raises:
             BackendUnavailable: The engine did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsLoras(Protocol):
+    """A backend that can say which LoRAs a prompt may name."""
+
+    def loras(self) -> Sequence[str]:
+        """Return their names, as ``<lora:NAME:1>`` takes them.
+
+        Raises:
+            BackendUnavailable: The engine did not answer.
+            BackendError: It does not tell.
         """
         ...
 

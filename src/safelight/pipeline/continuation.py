@@ -38,6 +38,7 @@ __all__ = [
     "PartLeft",
     "finished_entries",
     "held_plan",
+    "holder_of",
     "run_that_goes_on",
     "stated_config",
 ]
@@ -264,6 +265,15 @@ def run_that_goes_on(archive: Path, run: str) -> str | None:
 
 
 _LONGEST_HOLDER = 4096
+
+
+def holder_of(archive: Path, plan_id: str) -> dict[str, Any]:
+    """Return ``process``, ``host`` and ``since`` of who carries out a plan; empty if not known."""
+    try:
+        said = json.loads(read_regular_file(_holding(archive, plan_id), most=_LONGEST_HOLDER))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _holding(archive: Path, plan_id: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from safelight.config import PipelineConfig
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from safelight.pipeline.engine_pool import EnginePool
     from safelight.randomizer import RandomizerPlanResult
 
-__all__ = ["refuse_unknown_choices"]
+__all__ = ["refuse_unknown_choices", "unknown_choices"]
 
 
 def refuse_unknown_choices(
@@ -26,7 +26,24 @@ def refuse_unknown_choices(
     """
     if not isinstance(backend, ListsChoices):
         return
-    choices = backend.choices()
+    if faults := unknown_choices(backend.name, backend.choices(), config, plan):
+        raise ConfigError(faults)
+
+
+def unknown_choices(
+    engine: str,
+    choices: Mapping[str, Sequence[str]],
+    config: PipelineConfig,
+    plan: RandomizerPlanResult,
+) -> list[ConfigFault]:
+    """Return a fault for each stated or swept value that is not among *choices*.
+
+    Args:
+        engine: What to call it.
+        choices: Knob -> the values that it has.
+        config: Whose.
+        plan: What it amounts to.
+    """
     faults = []
     for path, values in _stated_values(config, plan):
         knob = path.partition(".")[2]
@@ -36,10 +53,9 @@ def refuse_unknown_choices(
                 from safelight.sampler_names import name_hint  # only a fault needs its table
 
                 hint = name_hint(knob, str(value), known)
-                message = f"{backend.name} does not know {value!r}{hint}"
+                message = f"{engine} does not know {value!r}{hint}"
                 faults.append(ConfigFault(path=path, message=message))
-    if faults:
-        raise ConfigError(faults)
+    return faults
 
 
 def _stated_values(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from anyio import to_thread
@@ -27,6 +29,7 @@ from safelight.archive import Archive
 from safelight.controller import PipelineController
 from safelight.errors import (
     ArchiveError,
+    ConfigError,
     ControllerError,
     ImageError,
     SafelightError,
@@ -82,6 +85,7 @@ def create_app(
     allow: Sequence[Path] = (),
     settings: Path | None = None,
     home: Path | None = None,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Starlette:
     """Return the light table over *archive*.
 
@@ -95,6 +99,7 @@ def create_app(
             pictures.
         settings: The folder of the owner's lists of engines and of folders; None is no such list.
         home: The owner's, where folders of pictures are looked for.
+        environ: The environment, for secrets that engines of the list take from there.
 
     Raises:
         ValueError: Every name is let through, and everybody is.
@@ -107,8 +112,9 @@ def create_app(
         folders=AllowedFolders(settings),
     )  # fmt: skip
     table = LightTable.of(
-        folder, controller, signs_in=admission is not None, configs=configs, home=home
-    )
+        folder, controller, signs_in=admission is not None, configs=configs, home=home,
+        environ=environ,
+    )  # fmt: skip
     allowance = rating.guests_allowance()
     strangers, known = sign_in.routes(table, admission)
 
@@ -216,7 +222,10 @@ def _error_handler(table: LightTable) -> _ErrorHandler:
         if wants_page and not request.url.path.startswith("/api/"):
             return table.page(request, "fault", message=message, status=status, code=status)
         headers = getattr(error, "headers", None)
-        return json_answer({"error": message}, status, headers)
+        told: dict[str, Any] = {"error": message}
+        if isinstance(error, ConfigError) and role_of(request.scope) is Role.OWNER:
+            told["faults"] = [{"path": f.path, "message": f.message} for f in error.faults]
+        return json_answer(told, status, headers)
 
     return answer
 

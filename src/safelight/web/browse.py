@@ -267,8 +267,11 @@ def routes(table: LightTable) -> list[Route]:
         return json_answer({"total": total, "facets": listed})
 
     def being_made(request: Request) -> Response:
-        made = table.pictures.being_made()[-PAGE:]
-        return json_answer({"rows": [_made_now(*picture) for picture in reversed(made)]})
+        runs = table.live.look()
+        made = [one for run in runs for one in run.newest][:PAGE]
+        table.pictures.remember((one.output.sha256, one.output.path) for one in made)
+        rows = [_made_now(one.run_id, one.entry, one.output) for one in made]
+        return json_answer({"rows": rows, "total": sum(run.pictures for run in runs)})
 
     def searches(request: Request) -> Response:
         told = saved_searches(folder)

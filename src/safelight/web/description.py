@@ -205,6 +205,12 @@ def description() -> dict[str, Any]:
                     method="put",
                 ),
             },
+            "/api/config": _order("A config as a tree and as TOML, faulty or not.", config),
+            "/api/engines/states": _question(
+                "Which engines are ready; of one, what it has.",
+                ("name", _TEXT, "That engine."),
+                ("again", _TEXT, "Ask it now."),
+            ),
             "/api/plan": _order("What a config would draw.", config),
             "/api/runs": {
                 **_question("The queue and its progress."),

@@ -22,13 +22,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from safelight.application.live_runs import record_so_far
 from safelight.archive import Answer, Archive, Fault
 from safelight.archive.archive import columns_of_view
 from safelight.archive.chosen_pictures import ChosenPictures
 from safelight.archive.columns import RATINGS
 from safelight.archive.pictures_in_memory import PicturesInMemory
+from safelight.archive.running_runs import running_names
 from safelight.archive.search import fetched_rows
+from safelight.archive.varied_settings import MAY_VARY, varied_settings
 from safelight.archive_layout import (
+    JOURNAL_NAME,
     imports_folder,
     marked_folder,
     packs_folder,
@@ -75,6 +79,12 @@ _MOST_KEPT = 48 * 2**20
 _OF_RECORDS = 3
 """Parts of a signature that are not about ratings."""
 
+_OF_ANSWERS = 1 + _OF_RECORDS
+"""The same of what answers are kept by, where what runs make now stands before."""
+
+_LOOK_AT_RUNS = 1.0
+"""Seconds between two looks at what runs that go on have made: each costs pages their answers."""
+
 _BREATH = 0.1
 """Seconds for the first page to get out before the pictures are taken into memory."""
 
@@ -119,10 +129,15 @@ class HeldArchive(Archive):
         path: The folder.
         rest: Seconds of rest after reading ratings for one second; with 0 every answer has all
             that was said before it was asked for.
+        running: Whether answers about pictures have those of runs that go on.
     """
 
-    def __init__(self, path: Path | str, *, rest: float = _REST) -> None:
+    def __init__(self, path: Path | str, *, rest: float = _REST, running: bool = False) -> None:
         super().__init__(path)
+        self._follows = running
+        self._made_now: Signature = ()
+        self._look_at_runs = 0.0
+        self._taken_running: Signature = ()
         self._rest_factor = rest
         self._lock = threading.Lock()
         self._held: duckdb.DuckDBPyConnection | None = None
@@ -212,6 +227,32 @@ class HeldArchive(Archive):
         self._at_once()
         return super().names_said(column, between)
 
+    def varied(self, run_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return run -> the settings in which its pictures of one stage differ.
+
+        The seed is among them only where nothing else is.
+
+        Raises:
+            ArchiveError: The archive cannot answer.
+        """
+        memory = self._caught_up(rated=False)
+        given = [list(run_ids)]
+        if memory is None:
+            source = "run_images WHERE run_id IN (SELECT unnest(?::VARCHAR[]))"
+            rows = self.rows(varied_settings(source), given, rated=False)
+        else:
+            source = "held WHERE run_key_ IN (SELECT hash(unnest(?::VARCHAR[])))"
+            with memory.asked() as connection:
+                rows = fetched_rows(connection, varied_settings(source), given)
+        varied = {
+            run_id: [name for name, each in zip(MAY_VARY, flags, strict=True) if each]
+            for run_id, *flags in rows
+        }
+        return {
+            run_id: tuple(name for name in names if name != "seed" or len(names) == 1)
+            for run_id, names in varied.items()
+        }
+
     def _at_once(self) -> None:
         """Let the next question know all that was said, however much was read lately."""
         self.signature_now()
@@ -244,7 +285,13 @@ class HeldArchive(Archive):
             document = None if memory is None else memory.document(run_id)
             if document is not None:
                 return read_document(document)
-        return super().record(run_id)
+        try:
+            return super().record(run_id)
+        except ArchiveError:
+            if self._follows and run_id in running_names(self.path):
+                with suppress(SafelightError, OSError, ValueError):
+                    return record_so_far(self.path, run_id)
+            raise
 
     def left_out(self) -> tuple[Fault, ...]:
         """Return what cannot be asked, and why."""
@@ -310,11 +357,13 @@ class HeldArchive(Archive):
         step_back()
         if self._closed.wait(breath):
             return
-        signature = self.signature()
+        signature, running = self.signature(), self.running()
         memory = None
         while memory is None:
             try:
-                memory = PicturesInMemory(self._database(threads=1), self.path)
+                memory = PicturesInMemory(
+                    self._database(threads=1), self.path, running=self._follows
+                )
                 memory.unreadable = dict(self._unreadable)
                 if memory.is_too_large():
                     self._load_from = math.inf
@@ -325,7 +374,7 @@ class HeldArchive(Archive):
                 if asked is None or not self.find_unreadable(asked):
                     _log.warning("the pictures stay on the disk: %s", error)
                     return
-        self._taken, self._memory = signature, memory
+        self._taken, self._taken_running, self._memory = signature, running, memory
         with self._keeping:
             self._held = None
 
@@ -338,16 +387,21 @@ class HeldArchive(Archive):
         import duckdb
 
         memory = self._memory
-        if memory is None or self.signature() == self._taken:
+        if memory is None or (self.signature(), self.running()) == self._taken_and_running():
             return memory
         with self._lock:
-            memory, signature = self._memory, self.signature()
-            if memory is None or signature == self._taken:
+            memory, signature, running = self._memory, self.signature(), self.running()
+            if memory is None or (signature, running) == self._taken_and_running():
                 return memory
             begun = time.monotonic()
             try:
                 if signature[:_OF_RECORDS] != self._taken[:_OF_RECORDS]:
                     memory.catch_up()
+                    self._taken_running = () if memory.lags else running
+                elif running != self._taken_running:
+                    memory.catch_up_running()
+                    self._taken_running = () if memory.lags else running
+                    return memory  # what people said comes with the next question
                 elif rated and begun >= self._rest_until:
                     memory.catch_up_ratings()
                 else:
@@ -362,6 +416,9 @@ class HeldArchive(Archive):
             self._taken = signature
             self._rest(begun)
             return memory
+
+    def _taken_and_running(self) -> tuple[Signature, Signature]:
+        return self._taken, self._taken_running
 
     def _rows_of(
         self,
@@ -390,8 +447,8 @@ class HeldArchive(Archive):
 
     def _asked_once(self, key: tuple[object, ...], ask: Callable[[], T], *, keep: bool) -> T:
         """Return what *ask* does, or what it did when that still holds."""
-        signature = self.signature()
-        records, ratings = signature[:_OF_RECORDS], signature[_OF_RECORDS:]
+        signature = self._seen()
+        records, ratings = signature[:_OF_ANSWERS], signature[_OF_ANSWERS:]
         kept = self._answers.get(key)
         if (
             kept is not None
@@ -422,7 +479,7 @@ class HeldArchive(Archive):
         ask: Callable[[], object],
         keep: bool,
     ) -> object:
-        records, ratings = signature[:_OF_RECORDS], signature[_OF_RECORDS:]
+        records, ratings = signature[:_OF_ANSWERS], signature[_OF_ANSWERS:]
         kept = self._answers.get(key)
         if kept is not None and kept is not before and kept.records == records:
             return kept.answer  # somebody asked the same meanwhile
@@ -461,16 +518,22 @@ class HeldArchive(Archive):
         return self.signature()
 
     def running(self) -> Signature:
-        """Return what changes when a run that is going on finishes a variant."""
-        folder = running_folder(self.path)
-        runs = []
-        for name, _ in _sizes(folder):
-            try:
-                place = self.path / marked_folder(folder / name)
-                runs.append((name, (place / "journal.jsonl").stat().st_size))
-            except (OSError, UnicodeDecodeError, ValueError):
-                continue
-        return tuple(sorted(runs))
+        """Return what changes, a second later at most, when a run that goes on has made more."""
+        if self._follows and time.monotonic() >= self._look_at_runs:
+            self._made_now = tuple(self._journal_sizes())
+            self._look_at_runs = time.monotonic() + _LOOK_AT_RUNS
+        return self._made_now
+
+    def _journal_sizes(self) -> Iterator[tuple[str, int]]:
+        for name in running_names(self.path):
+            size = -1  # its folder is gone, or not there yet
+            with suppress(OSError, UnicodeDecodeError, ValueError):
+                place = self.path / marked_folder(running_folder(self.path) / name)
+                size = (place / JOURNAL_NAME).stat().st_size
+            yield name, size
+
+    def _seen(self) -> Signature:
+        return (self.running(), *self.signature())
 
     # -- counting ------------------------------------------------------------------------
 

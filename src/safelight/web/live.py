@@ -19,6 +19,7 @@ from safelight.web.answering_process import resident_megabytes
 from safelight.web.guard import is_still_in
 from safelight.web.heavy_questions import Listening
 from safelight.web.roles import GuestRoute, is_owner
+from safelight.web.run_queue import live_state
 from safelight.web.table import LightTable, json_answer
 
 __all__ = ["routes"]
@@ -26,7 +27,7 @@ __all__ = ["routes"]
 _EVERY = 0.5
 _BREATH = 15.0
 _MOST_LISTENERS = 200
-_OWNERS_NEWS = ("runs", "imports")
+_OWNERS_NEWS = ("runs", "live", "imports")
 _MOST_EACH = 128
 """Listeners of one address: a hundred people behind one proxy, and places left for others."""
 _COME_AGAIN = {"Retry-After": "15"}
@@ -65,10 +66,11 @@ class _News:
             return self._seen
 
     def _look(self) -> dict[str, Any]:
-        archive = self._table.archive
+        archive, going = self._table.archive, self._table.live.look()
         return {
             "archive": str(hash(archive.signature()[:2])),
-            "being-made": str(hash(archive.running())),
+            "being-made": str(hash(tuple((run.run_id, run.pictures) for run in going))),
+            "live": live_state(going),
             "runs": self._table.runs.state(),
             "imports": self._table.imports.state(),
         }

@@ -17,7 +17,7 @@ from safelight.backends import BUILT_IN
 from safelight.errors import RequestError
 from safelight.web.table import LightTable, body_of, json_answer
 
-__all__ = ["engine_names", "routes", "short_text"]
+__all__ = ["engine_states", "routes", "short_text"]
 
 _LONGEST = 4000
 
@@ -35,9 +35,23 @@ class _Folder(msgspec.Struct):
     folder: str
 
 
-def engine_names(table: LightTable) -> list[str]:
-    """Return what configs from the page may name as their engine, those of the list first."""
-    return [*table.configs.engines.read(), *sorted(BUILT_IN)]
+def _backends(table: LightTable) -> dict[str, str]:
+    """Return the engines that configs from the page may name, those of the list first."""
+    listed = {name: engine.backend for name, engine in table.configs.engines.read().items()}
+    return {**listed, **{name: name for name in sorted(BUILT_IN)}}
+
+
+def engine_states(table: LightTable) -> list[dict[str, Any]]:
+    """Return each engine and whether it is ready, as far as that is known; nothing is waited for.
+
+    Raises:
+        ConfigError: The list of engines is at fault.
+    """
+    told = [(name, backend, table.facts.of(name)) for name, backend in _backends(table).items()]
+    return [
+        {"name": name, "backend": backend, "state": state.state, "message": state.message}
+        for name, backend, state in told
+    ]
 
 
 def routes(table: LightTable) -> list[Route]:
@@ -74,6 +88,18 @@ def routes(table: LightTable) -> list[Route]:
         configs.folders.remove(Path(short_text(given.folder, "a folder")))
         return folders()
 
+    def states(request: Request) -> Response:
+        """Tell which engines are ready, of one with what it has; nothing is waited for."""
+        name, again = request.query_params.get("name", ""), "again" in request.query_params
+        if not name:
+            return json_answer({"engines": engine_states(table)})
+        if name not in _backends(table):
+            raise RequestError(f"there is no engine {name[:100]!r} here")
+        state = table.facts.of(name, again=again)
+        return json_answer(
+            {"state": state.state, "message": state.message, "choices": state.choices}
+        )
+
     def listed_engines(request: Request) -> Response:
         return json_answer(engines())
 
@@ -94,6 +120,7 @@ def routes(table: LightTable) -> list[Route]:
 
     return [
         Route("/api/engines", listed_engines),
+        Route("/api/engines/states", states),
         Route("/api/engines", post_engine, methods=["POST"]),
         Route("/api/folders", listed_folders),
         Route("/api/folders", post_folder, methods=["POST"]),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from safelight.application.live_runs import LiveRun
 from safelight.config import PipelineConfig
 from safelight.controller import PipelineController, RunTicket
 from safelight.errors import ControllerError, sentence_of
 from safelight.learning.learning_record import utc_timestamp
 
-__all__ = ["QueuedRun", "RunQueue"]
+__all__ = ["QueuedRun", "RunQueue", "live_state"]
 
 _KEPT = 100
+_NEWEST = 12
+_LONGEST_REASON = 1000
 _MOST_WAITING = 90
 _MOST_TEXT = 8 * 2**20
 """Characters of the configs of all runs that wait or go on; in memory they take far more."""
@@ -131,6 +135,26 @@ class RunQueue:
         return {"state": self.controller.state, "runs": runs, "progress": now}
 
 
+def live_state(runs: Sequence[LiveRun]) -> list[dict[str, Any]]:
+    """Return what the page shows of runs that go on, whoever started them, in plain values."""
+    return [
+        {
+            "run_id": run.run_id, "title": run.name or "unnamed config", "began": run.began,
+            "engine": run.engine, "state": run.state, "variants": run.variants, "done": run.done,
+            "pictures": run.pictures, "failed": run.failed,
+            "last_failure": run.last_failure[:_LONGEST_REASON],
+            "per_minute": None if run.per_minute is None else float(f"{run.per_minute:.3g}"),
+            "seconds_left": None if run.seconds_left is None else round(run.seconds_left),
+            "host": run.host, "process": run.process,
+            "newest": [
+                {"sha256": made.output.sha256, "label": made.entry.label or ""}
+                for made in run.newest[:_NEWEST]
+            ],
+        }
+        for run in runs
+    ]  # fmt: skip
+
+
 def _state_of(run: QueuedRun) -> dict[str, Any]:
     state: dict[str, Any] = {
         "number": run.number, "title": run.title, "plan_size": run.plan_size,
@@ -145,5 +169,7 @@ def _state_of(run: QueuedRun) -> dict[str, Any]:
         return {**state, "status": "failed", "error": sentence_of(error)}
     return {
         **state, "status": result.status, "error": result.error, "run_id": result.run_id or None,
-        "failures": [f"#{f.variant} in {f.stage}: {f.error}" for f in result.failures[:20]],
+        "failures": [
+            f"Picture {f.variant + 1}, {f.stage}: {f.error}" for f in result.failures[:20]
+        ],
     }  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -12,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.application.config_text import toml_text
+from safelight.application.config_text import comments_of, toml_text
 from safelight.application.configs_again import config_of_picture, config_of_run
+from safelight.application.engine_list import own_engine
+from safelight.application.time_estimate import estimate_time
 from safelight.config import PipelineConfig, plain, read_toml
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError, RecordError, SafelightError
@@ -21,10 +24,13 @@ from safelight.filter_tokens import quoted
 from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import LearningRecord
 from safelight.pipeline.continuation import stated_config
-from safelight.randomizer import RandomizerPlanResult, plan_variants, repeated_variants
+from safelight.pipeline.engine_choices import unknown_choices
+from safelight.randomizer import plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
+from safelight.web.exact_numbers import exact
 from safelight.web.look import known_picture
-from safelight.web.places import engine_names
+from safelight.web.places import engine_states
+from safelight.web.run_queue import live_state
 from safelight.web.table import (
     LONGEST_FILTER,
     LightTable,
@@ -37,7 +43,7 @@ from safelight.web.table import (
 
 __all__ = ["routes"]
 
-_MOST_COMPARED, _LONGEST_ENGINE = 1000, 64
+_MOST_COMPARED, _LONGEST_ENGINE, _FIRST_SHOWN = 1000, 64, 4
 _FIRST = ("prompt", "negative_prompt", "model", "sampler", "scheduler", "steps", "cfg_scale",
           "seed", "width", "height", "denoising_strength", "upscaler", "scale")  # fmt: skip
 
@@ -69,34 +75,22 @@ def _read(table: LightTable, given: _Config) -> tuple[PipelineConfig, dict[str, 
         raise ConfigError("the config nests too deep") from error
 
 
-def _cost(table: LightTable, config: PipelineConfig, plan: RandomizerPlanResult) -> dict[str, Any]:
-    """Return what the plan will take, told by what the same engine took before."""
-    rows = table.archive.query(
-        f"backend = {quoted(config.backend.name)} and seconds > 0",
-        columns=["stage", "seconds"],
-        limit=400,
-    ).rows
-    per_stage: dict[str, list[float]] = {}
-    for stage, seconds in rows:
-        per_stage.setdefault(stage, []).append(seconds)
-    known = [sorted(per_stage[s])[len(per_stage[s]) // 2] for s in config.stages if s in per_stage]
-    pictures = plan.plan_size * len(config.stages)
-    whole = len(known) == len(config.stages)
-    return {
-        "pictures": pictures,
-        "seconds": sum(known) * plan.plan_size if whole else None,
-        "told_by": len(rows),
-    }
-
-
 def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
     config, data = _read(table, given)
     plan = plan_variants(config, 0)
-    first = list(itertools.islice(plan.variants, 6))
+    engine = config.backend.listed or config.backend.name
+    state = table.facts.of(engine)
+    if state.state == "ready" and not _states_options(data):
+        faults = unknown_choices(engine, state.choices, config, plan)
+        if faults:
+            raise ConfigError(faults)
+    first = list(itertools.islice(plan.variants, _FIRST_SHOWN))
+    told = estimate_time(table.archive, config, plan)
     repeated = repeated_variants(plan, _MOST_COMPARED)
     return {
         "title": config.name or "unnamed config",
-        "backend": config.backend.listed or config.backend.name,
+        "backend": engine,
+        "engine": {"state": state.state, "message": state.message},
         "stages": list(config.stages),
         "mode": plan.mode,
         "plan_size": plan.plan_size,
@@ -107,10 +101,35 @@ def _planned(table: LightTable, given: _Config) -> dict[str, Any]:
             {"label": v.label or "", "config": json.loads(json.dumps(plain(v.config), default=str))}
             for v in first
         ],
-        "cost": _cost(table, config, plan),
+        "cost": {
+            "pictures": plan.plan_size * len(config.stages),
+            "seconds": told.seconds,
+            "told_by": told.told_by,
+        },
         "asks": plan.plan_size > LARGE_PLAN,
         "toml": toml_text(data),
     }
+
+
+def _states_options(data: Mapping[str, Any]) -> bool:
+    """Return whether a config gives its engine options, which may change what that has."""
+    backend = data.get("backend")
+    return isinstance(backend, Mapping) and len(backend) > 1
+
+
+def _both_forms(given: _Config) -> dict[str, Any]:
+    """Return a config as a tree and as TOML, whatever is wrong in it.
+
+    Raises:
+        ConfigError: It is no TOML.
+    """
+    text = given.toml
+    data = read_toml(text) if text.strip() else given.config
+    comments, more = comments_of(text)
+    return {
+        "config": exact(json.loads(json.dumps(plain(data), default=str))),
+        "toml": toml_text(data), "comments": comments, "more_comments": more,
+    }  # fmt: skip
 
 
 def _fields() -> Iterator[dict[str, Any]]:
@@ -140,12 +159,24 @@ def _starting_config(table: LightTable, digest: str | None) -> dict[str, Any]:
         }  # fmt: skip
     known = known_picture(table, digest)
     name = f"{known.row.get('name') or ''} again".strip()
-    return config_of_picture(known.config, known.record, name)
-
-
-def _engines(table: LightTable) -> list[str]:
+    config = config_of_picture(known.config, known.record, name)
+    if known.record is None or known.record.status != "imported":
+        return config
     try:
-        return engine_names(table)
+        own = own_engine(table.configs.engines, config.get("backend"))
+    except ConfigError:  # starting a run on one of them says what is wrong with the list
+        own = None
+    return config if own is None else {**config, "backend": own}
+
+
+def _config_of_past_run(table: LightTable, run_id: str) -> dict[str, Any]:
+    record = table.record(run_id)
+    return config_of_run(record, table.archive, table.configs.shown_files())
+
+
+def _engines(table: LightTable) -> list[dict[str, Any]]:
+    try:
+        return engine_states(table)
     except ConfigError:  # starting a run on one of them says what is wrong with the list
         return []
 
@@ -179,6 +210,79 @@ def _can_go_on(table: LightTable, record: LearningRecord) -> bool:
     return True
 
 
+def _gone_on_with(table: LightTable, record: LearningRecord) -> list[dict[str, Any]]:
+    """Return the runs that went on with *record*'s part of its plan, the last one first."""
+    if record.status not in _UNFINISHED or not record.plan_id:
+        return []
+    answer = table.archive.query(
+        f"plan_id = {quoted(record.plan_id)} and part = {record.part}"
+        f" and timestamp > {quoted(record.timestamp)}",
+        view="runs", columns=["run_id", "timestamp", "status"], limit=20,
+    )  # fmt: skip
+    return list(answer.dicts())
+
+
+def _row_of(record: LearningRecord) -> dict[str, Any]:
+    """Return what the list of runs knows of one."""
+    return {
+        "run_id": record.run_id, "name": record.name, "timestamp": record.timestamp,
+        "status": record.status, "part": record.part, "parts": record.parts,
+        "variants": len(record.variant_configs), "plan_size": record.randomizer_plan_size,
+        "pictures": len(record.outputs), "seconds": sum(record.seconds.values()),
+    }  # fmt: skip
+
+
+_CALLED = {"cfg_scale": "CFG", "denoising_strength": "denoising"}
+_ENDED = {
+    "completed": "completed", "partial": "completed in part", "failed": "failed",
+    "cancelled": "stopped", "interrupted": "cut off", "running": "going on", "imported": "imported",
+}  # fmt: skip
+"""How runs end -> in words."""
+
+
+def _by_days(
+    runs: Iterable[Mapping[str, Any]], varied: Mapping[str, Sequence[str]]
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return each day, in words, and a line for each of its runs, in their order."""
+    days = itertools.groupby(runs, key=lambda run: str(run["timestamp"])[:10])
+    return [
+        (_day(day), [_line_of(run, varied.get(run["run_id"], ())) for run in own])
+        for day, own in days
+    ]
+
+
+def _line_of(run: Mapping[str, Any], varied: Sequence[str]) -> dict[str, Any]:
+    names = [_CALLED.get(name, name.replace("_", " ")) for name in varied]
+    whole = run["part"] == 1 == run["parts"] and run["status"] != "imported"
+    is_less = whole and run["variants"] < run["plan_size"]
+    return {
+        **run,
+        "title": run["name"] or run["run_id"],
+        "time": str(run["timestamp"])[11:16],
+        "done": f"{run['variants']:,} of {run['plan_size']:,}" if is_less else "",
+        "varied": ", ".join(names),
+        "took": duration(run["seconds"] or 0),
+        "ended": _ENDED.get(run["status"], run["status"]),
+    }
+
+
+def _day(day: str) -> str:
+    try:
+        told = date.fromisoformat(day)
+    except ValueError:
+        return day
+    return f"{told.day} {told:%B %Y}"
+
+
+def duration(seconds: float) -> str:
+    """Return *seconds* as people say it."""
+    if seconds < 0.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about runs."""
 
@@ -190,19 +294,26 @@ def routes(table: LightTable) -> list[Route]:
         answer = table.archive.query(
             q if "imported" in q else drawn, view="runs", limit=50, after=after
         )
+        runs = list(answer.dicts())
+        varied = table.archive.varied([run["run_id"] for run in runs])
         return table.page(
-            request, "runs", runs=list(answer.dicts()), after=answer.after, q=q,
-            queue=table.runs.state(),
+            request, "runs", days=_by_days(runs, varied), after=answer.after, q=q,
+            queue={"runs": table.runs.state(), "live": live_state(table.live.look())},
         )  # fmt: skip
 
     def new(request: Request) -> Response:
-        begin = _starting_config(table, request.query_params.get("like"))
-        if engine := request.query_params.get("engine", ""):
+        asked = request.query_params
+        digest, run = asked.get("like", ""), asked.get("run", "")
+        begin = _config_of_past_run(table, run) if run else _starting_config(table, digest)
+        if engine := asked.get("engine", ""):
             begin = {**begin, "backend": engine[:_LONGEST_ENGINE]}
-        toml = request.query_params.get("toml", "")
+        toml = asked.get("toml", "")
         return table.page(
-            request, "new_run", sections=list(_fields()), begin=begin, toml=toml,
-            like=request.query_params.get("like", ""), engines=_engines(table),
+            request, "new_run", sections=list(_fields()), toml=toml, like=digest, run=run,
+            first={
+                "config": exact(json.loads(json.dumps(begin, default=str))), "toml": toml,
+                "asks_engine": bool(digest and "backend" not in begin), "engines": _engines(table),
+            },
         )  # fmt: skip
 
     def one_run(request: Request) -> Response:
@@ -210,9 +321,12 @@ def routes(table: LightTable) -> list[Route]:
         table.pictures.remember((o.sha256, o.path) for o in record.outputs)
         config = config_of_run(record, table.archive, table.configs.shown_files())
         shown = [o for o in record.outputs if len(o.sha256) == 64]
+        followers = _gone_on_with(table, record)
         return table.page(
             request, "run", record=record, outputs=shown[:200], toml=toml_text(config),
-            can_go_on=_can_go_on(table, record),
+            line=_line_of(_row_of(record), table.archive.varied([record.run_id]).get(
+                record.run_id, ())),
+            followers=followers, can_go_on=not followers and _can_go_on(table, record),
         )  # fmt: skip
 
     async def plan(request: Request) -> Response:
@@ -222,6 +336,12 @@ def routes(table: LightTable) -> list[Route]:
             return _planned(table, read_body(body, _Config))
 
         return json_answer(await table.turns.take_plan(request, planned))
+
+    async def both_forms(request: Request) -> Response:
+        body = await sent_body(request)
+        return json_answer(
+            await table.turns.take_plan(request, lambda: _both_forms(read_body(body, _Config)))
+        )
 
     async def start(request: Request) -> Response:
         body = await sent_body(request)
@@ -267,6 +387,7 @@ def routes(table: LightTable) -> list[Route]:
         Route("/runs", history),
         Route("/runs/new", new),
         Route("/runs/{run_id}", one_run),
+        Route("/api/config", both_forms, methods=["POST"]),
         Route("/api/plan", plan, methods=["POST"]),
         Route("/api/runs", start, methods=["POST"]),
         Route("/api/runs/{run_id}/go-on", go_on, methods=["POST"]),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import platform
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -15,8 +17,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from safelight.application.engine_facts import EngineFacts
+from safelight.application.jobs import secret_options
+from safelight.application.live_runs import LiveRuns
 from safelight.application.page_configs import PageConfigs
 from safelight.archive.archive import columns_of_view, without_discarded
+from safelight.archive.running_runs import RUNNING
+from safelight.config import BackendChoice
 from safelight.controller import PipelineController
 from safelight.errors import ArchiveError, FilterError
 from safelight.filters import compile_filter
@@ -70,8 +77,10 @@ class LightTable:
         answering: Where.
         imports: Folders that are imported from here.
         home: The owner's; None where nobody says.
+        live: Runs that go on, whoever started them.
         runs: What was started from here; its controller is None where nothing can be run.
         configs: Reads configs that come from here.
+        facts: Which engines are ready, and what they have.
         turns: In which those who ask are answered.
         signs_in: Whether people are let in, and may sign out.
         closing: Set when the server stops, so that pages that listen are let go.
@@ -82,9 +91,11 @@ class LightTable:
     ratings: RatingStore
     answers: Answers
     answering: AnsweringProcess
+    live: LiveRuns
     runs: RunQueue
     imports: ImportQueue
     configs: PageConfigs
+    facts: EngineFacts
     home: Path | None = None
     signs_in: bool = False
     turns: Turns = field(default_factory=Turns, repr=False)
@@ -101,9 +112,16 @@ class LightTable:
         signs_in: bool,
         configs: PageConfigs | None = None,
         home: Path | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> LightTable:
         """Return the table over the archive folder *archive*."""
-        held = HeldArchive(archive)
+        told = configs or PageConfigs(archive=archive)
+
+        def engine(name: str) -> BackendChoice:
+            choice = told.engines.of_page(BackendChoice(name=name))
+            return replace(choice, options=secret_options(choice.options, environ))
+
+        held = HeldArchive(archive, running=True)
         answering = AnsweringProcess(archive)
         pages = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -119,10 +137,12 @@ class LightTable:
             ratings=RatingStore(ratings_folder(archive), root=archive),
             answers=Answers(answering, held.signature_now),
             answering=answering,
+            live=LiveRuns(archive, host=platform.node()),
             runs=RunQueue(controller),
             imports=ImportQueue(archive),
             home=home,
-            configs=configs or PageConfigs(archive=archive),
+            configs=told,
+            facts=EngineFacts(engine),
             signs_in=signs_in,
             _pages=pages,
         )
@@ -166,6 +186,8 @@ class LightTable:
             record = self.archive.record(run_id)
         except ArchiveError as error:
             raise NotThere(str(error)) from error
+        if record.status == RUNNING:
+            return record
         with self._keeping:
             self._records.pop(run_id, None)
             self._records[run_id] = signature, record

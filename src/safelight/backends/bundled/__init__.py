@@ -44,6 +44,9 @@ class BundledBackend:
     """
 
     name = "bundled"
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime")
+    """What it cannot draw without."""
+
     option_kinds: ClassVar[Mapping[str, OptionKind]] = {"model_dir": "file"}
 
     def __init__(

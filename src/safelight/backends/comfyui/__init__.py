@@ -184,6 +184,16 @@ class ComfyuiBackend:
         listed = {knob: values for knob, values in choices.items() if values}
         return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
 
+    def loras(self) -> Sequence[str]:
+        """Return the LoRAs that the server lists; none for a workflow of one's own.
+
+        Raises:
+            BackendUnavailable: It does not answer.
+        """
+        if self._map is not None:  # there a tag in the prompt is only text
+            return ()
+        return tuple(self._values_of("LoraLoader", "lora_name"))
+
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request*, several pictures as several jobs, each with its seed."""
         graph = self._graph(request)

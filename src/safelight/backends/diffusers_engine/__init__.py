@@ -61,6 +61,9 @@ class DiffusersBackend:
     """
 
     name = "diffusers"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers")
+    """What it cannot draw without."""
+
     option_kinds: ClassVar[Mapping[str, OptionKind]] = {
         "model": "model", "dtype": "plain", "device": "plain", "local_files_only": "owner",
         "variant": "plain", "revision": "plain", "single_file_config": "file",

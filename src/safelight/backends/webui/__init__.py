@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from safelight.backends import OptionKind
 from safelight.backends.engine_server import EngineServer
-from safelight.backends.webui.dialects import Abilities
+from safelight.backends.webui.dialects import Abilities, listed_loras
 from safelight.backends.webui.jobs import NotBegun
 from safelight.backends.webui.server_settings import joined
 from safelight.backends.webui.webui_server import WebuiServer
@@ -159,6 +159,15 @@ class WebuiBackend:
             knob: tuple(v for v in lists[0][knob] if all(v in other[knob] for other in lists))
             for knob in shared
         }
+
+    def loras(self) -> Sequence[str]:
+        """Return the LoRAs that every server that answers has.
+
+        Raises:
+            BackendUnavailable: None of them answers.
+        """
+        lists = [listed_loras(webui.server) for webui, _ in self._answering()]
+        return tuple(name for name in lists[0] if all(name in other for other in lists))
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request* on the server that is free.

@@ -258,6 +258,15 @@ def listed_models(server: EngineServer) -> tuple[Model, ...]:
     return _models(_ask(server, "sd-models"))
 
 
+def listed_loras(server: EngineServer) -> tuple[str, ...]:
+    """Return the LoRAs that *server* lists, as prompts name them; none when it does not tell.
+
+    Raises:
+        BackendUnavailable: It does not answer.
+    """
+    return _names(_ask(server, "loras")) or ()
+
+
 _NEO_OPTION = re.compile(r"(lumina|qwen|wan)_[ti]2i_")
 """Presets that Forge itself, whose last are those of FLUX.1, never had."""
 

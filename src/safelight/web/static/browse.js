@@ -755,8 +755,8 @@ async function fresh() {
   const known = new Set(rows.slice(0, 2000).map((row) => row.sha256));
   const added = [];
   for (const row of page.rows) {
-    if (known.has(row.sha256)) break;
-    added.push(row);
+    if (!known.has(row.sha256)) added.push(row);
+    else if (row.status !== "running") break; // runs that go on at once make theirs in turns
   }
   if (!added.length) return;
   const add = () => {
@@ -782,7 +782,8 @@ async function fresh() {
   }
 }
 async function beingMade() {
-  const made = overlay((await ask("/api/being-made")).rows);
+  const answer = await ask("/api/being-made");
+  const made = overlay(answer.rows);
   const strip = $("#now");
   strip.hidden = made.length === 0;
   const known = new Map(
@@ -790,7 +791,7 @@ async function beingMade() {
   );
   put(
     strip,
-    h("h2", {}, `Being made now · ${made.length}`),
+    h("h2", {}, `Being made now · ${count(answer.total)}`),
     h(
       "div.now-strip",
       { tabindex: "0", role: "group", "aria-label": "Newest first" },
@@ -809,6 +810,17 @@ async function beingMade() {
     ),
   );
 }
+const MADE_MS = 2500;
+let madeSeen = false,
+  soon = null;
+/** Look for new pictures in a while: several make one look, and counts are not made all the time. */
+const freshSoon = () => {
+  if (soon) return;
+  soon = setTimeout(() => {
+    soon = null;
+    fresh().catch(() => {});
+  }, MADE_MS);
+};
 let recount = null;
 addEventListener("ratings-saved", () => {
   clearTimeout(recount);
@@ -823,7 +835,11 @@ listen({
     if (archiveSeen !== null && seen !== archiveSeen) fresh().catch(() => {});
     archiveSeen = seen;
   },
-  "being-made": () => beingMade().catch(() => {}),
+  "being-made": () => {
+    beingMade().catch(() => {});
+    if (madeSeen) freshSoon(); // they are among the pictures before their run has ended
+    madeSeen = true;
+  },
   imports: showImports,
 });
 

@@ -1,115 +1,239 @@
 // The form of a run: what is filled in becomes a config, whose plan is shown before it starts.
 import { BROUGHT } from "./dropped.js";
 import "./keys.js";
-import { $, count, first, h, notice, put, send } from "./page.js";
+import { $, ask, count, first, h, notice, put, send } from "./page.js";
 import "./ratings.js";
+import { exactJson, FormConfig, revived } from "./run_config.js";
 
-let wantsEngine = false;
-const { config, toml } = brought();
 const form = $("#config"),
-  area = $("#toml");
+  area = $("#toml"),
+  start = $("#start");
+const fields = new FormConfig(form);
+const post = (path, body) =>
+  ask(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: exactJson(body),
+  });
 
-/** What the page begins with: a config that another page has left here, or the server's. */
-function brought() {
-  const left = sessionStorage.getItem(BROUGHT);
-  sessionStorage.removeItem(BROUGHT);
-  if (!left) return first();
-  const { config = {}, toml = "", tool, engine } = JSON.parse(left);
-  $("h1").textContent = "Run again with changes";
-  wantsEngine = !engine;
-  if (wantsEngine)
-    notice(`${tool || "Nobody"} made this picture: choose the engine that draws it.`);
-  return { config, toml };
+let writing = "form";
+const CHOOSE = "Choose the engine that draws it.";
+let wantsEngine = "";
+/** The last TOML that the form was filled from, and what the form made of it. */
+let written = { toml: "", config: null, comments: [], more: 0 };
+
+const given = () => (writing === "toml" ? { toml: area.value } : { config: fields.gathered() });
+
+// -- the form and the TOML stay one -------------------------------------------------------
+
+function tellKept() {
+  const hidden = fields.hidden();
+  const line = $("#kept");
+  line.hidden = !hidden.length;
+  line.textContent = hidden.length
+    ? `Kept as it is, and shown in the TOML only: ${hidden.slice(0, 12).join(", ")}${hidden.length > 12 ? ` and ${hidden.length - 12} more` : ""}.`
+    : "";
 }
 
-let writing = toml ? "toml" : "form";
-
-for (const [stage, knobs] of Object.entries(config)) {
-  if (typeof knobs !== "object" || knobs === null) {
-    if (form.elements[stage]) form.elements[stage].value = knobs;
-    continue;
-  }
-  for (const [name, value] of Object.entries(knobs)) {
-    const field = form.elements[`${stage}.${name}`];
-    if (field) field.value = typeof value === "object" ? JSON.stringify(value) : value;
-    else if (typeof value !== "object")
-      form.querySelector(`[data-stage="${stage}"]`)?.append(
-        h(
-          "label.field",
-          {},
-          h("span", {}, name),
-          h("input", {
-            name: `${stage}.${name}`,
-            "data-kind": typeof value === "number" ? "number" : "text",
-            value: String(value),
-          }),
-        ),
-      );
-  }
-  const section = form.querySelector(`[data-stage="${stage}"]`);
-  if (section) section.open = true;
+function fill(config) {
+  fields.show(config);
+  tellKept();
+  showEngine();
 }
 
-/** What one field says: a value, or several to sweep over. */
-function read(text, kind) {
-  const trimmed = text.trim();
-  if (kind === "text") {
-    return { value: text };
+async function toToml() {
+  const config = fields.gathered();
+  const same = exactJson(config) === written.config;
+  if (same && written.toml) area.value = written.toml;
+  else {
+    const { toml } = await post("/api/config", { config });
+    const top = written.comments.map((line) => `# ${line}`.trimEnd());
+    area.value = top.length ? `${top.join("\n")}\n\n${toml}` : toml;
+    if (written.more)
+      notice("The form was changed, so the TOML is written anew: comments within it are gone.");
+    written = { ...written, toml: "", more: 0 };
   }
-  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed))
-    return { value: Number(trimmed), raw: trimmed };
-  if (trimmed.includes(";"))
-    return {
-      sweep: trimmed
-        .split(";")
-        .map((one) => one.trim())
-        .filter(Boolean)
-        .map(Number),
-    };
-  return { sweep: trimmed };
 }
 
-function gathered() {
-  const draft = {};
-  const sweep = {};
-  for (const field of form.elements) {
-    if (!field.name || field.value.trim() === "") continue;
-    const [stage, name] = field.name.split(".");
-    if (!name) {
-      draft[stage] = field.value.trim();
-      continue;
+async function toForm() {
+  const { config, comments, more_comments: more } = await post("/api/config", { toml: area.value });
+  fill(revived(config));
+  written = { toml: area.value, config: exactJson(fields.gathered()), comments, more };
+}
+
+async function write(how) {
+  if (how === writing) return;
+  try {
+    await (how === "toml" ? toToml() : toForm());
+  } catch (error) {
+    notice(
+      how === "toml"
+        ? error.message
+        : `The form cannot show this yet, so it stays as TOML: ${error.message}`,
+    );
+    return;
+  }
+  writing = how;
+  showSide();
+  plan();
+}
+
+function showSide() {
+  const toml = writing === "toml";
+  form.hidden = toml;
+  $("#kept").hidden = toml || !$("#kept").textContent;
+  $("#toml-pane").hidden = !toml;
+  $("#as-form").setAttribute("aria-pressed", String(!toml));
+  $("#as-toml").setAttribute("aria-pressed", String(toml));
+}
+$("#as-form").addEventListener("click", () => write("form"));
+$("#as-toml").addEventListener("click", () => write("toml"));
+
+// -- engines, and what they have ----------------------------------------------------------
+
+const STATES = {
+  asking: "asking…",
+  ready: "ready",
+  off: "off",
+  missing: "not installed",
+  slow: "slow",
+};
+const ASK_MS = 500,
+  AGAIN_MS = 5000;
+let { engines } = first();
+let shownChoices = "";
+const chosen = () => form.elements.backend.value.trim();
+const stateOf = (name) => engines.find((one) => one.name === (name || "bundled"));
+const sentence = (text) => {
+  const whole = `${text[0]?.toUpperCase() ?? ""}${text.slice(1)}`;
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+};
+
+function showEngine() {
+  const one = stateOf(chosen());
+  const line = $("#engine-state");
+  line.className = one && one.state !== "ready" && one.state !== "asking" ? "fault" : "";
+  line.textContent = wantsEngine && !chosen() ? wantsEngine : one ? engineLine(one) : "";
+  put(
+    $("#engine-list"),
+    engines.map((each) =>
+      h(
+        "button.quiet",
+        {
+          type: "button",
+          "data-engine": each.name,
+          "data-state": each.state,
+          "aria-pressed": String(each === one),
+          onclick: () => {
+            form.elements.backend.value = each.name;
+            changed();
+          },
+        },
+        each.name,
+        h("span.soft", {}, STATES[each.state]),
+      ),
+    ),
+  );
+  put(
+    $("#engines"),
+    engines.map((each) => h("option", { value: each.name }, STATES[each.state])),
+  );
+  choices(one);
+}
+const engineLine = (one) =>
+  one.state === "ready"
+    ? ""
+    : one.message
+      ? `${sentence(one.message)}${one.state === "off" ? " Start it, or connect another below." : ""}`
+      : STATES[one.state];
+
+/** Offer what the engine has at the fields that name it. */
+async function choices(one) {
+  const name = one?.state === "ready" ? one.name : "";
+  if (name === shownChoices) return;
+  shownChoices = name;
+  const has = name
+    ? (await ask(`/api/engines/states?${new URLSearchParams({ name })}`).catch(() => ({}))).choices
+    : {};
+  if (shownChoices !== name) return;
+  for (const list of form.querySelectorAll("datalist[data-knob]")) list.remove();
+  for (const field of form.querySelectorAll("[data-has]")) {
+    field.removeAttribute("list");
+    delete field.dataset.has;
+  }
+  for (const [knob, names] of Object.entries(has ?? {})) {
+    form.append(
+      h(
+        "datalist",
+        { id: `names-${knob}`, "data-knob": knob },
+        names.map((value) => h("option", { value })),
+      ),
+    );
+    for (const field of form.querySelectorAll(`input[name$=".${knob}"]`)) {
+      field.setAttribute("list", `names-${knob}`);
+      field.dataset.has = knob;
     }
-    if (stage === "randomizer") {
-      draft.randomizer ??= {};
-      draft.randomizer[name] = field.dataset.kind === "integer" ? Number(field.value) : field.value;
-      continue;
-    }
-    const kind = field.dataset.kind ?? "text";
-    const several = kind === "text" && !name.endsWith("prompt") && field.value.includes(";");
-    const parsed = several
-      ? {
-          sweep: field.value
-            .split(";")
-            .map((one) => one.trim())
-            .filter(Boolean),
-        }
-      : read(field.value, kind);
-    draft[stage] ??= {};
-    if ("sweep" in parsed) sweep[`${stage}.${name}`] = parsed.sweep;
-    else draft[stage][name] = parsed.value;
   }
-  if (Object.keys(sweep).length) draft.randomizer = { ...draft.randomizer, sweep };
-  const varies =
-    Object.keys(sweep).length ||
-    draft.randomizer?.seeds_per_variant > 1 ||
-    /[{_]/.test(draft.txt2img?.prompt ?? "");
-  if (draft.randomizer && !draft.randomizer.mode) draft.randomizer.mode = "fanout";
-  if (!draft.randomizer && varies && /\{.*\}|__.+__/.test(draft.txt2img?.prompt ?? ""))
-    draft.randomizer = { mode: "fanout" };
-  return draft;
+  for (const row of form.querySelectorAll(".lora-field")) row.hidden = !has?.lora?.length;
 }
 
-const given = () => (writing === "toml" ? { toml: area.value } : { config: gathered() });
+let asking = 0;
+async function askEngines() {
+  clearTimeout(asking);
+  if (document.hidden) return;
+  const before = stateOf(chosen())?.state;
+  try {
+    ({ engines } = await ask("/api/engines/states"));
+  } catch {
+    /* a list that is at fault, or nobody who answers: the plan says which */
+  }
+  const now = stateOf(chosen())?.state;
+  const focus = document.activeElement?.dataset?.engine;
+  showEngine();
+  if (focus) $(`#engine-list [data-engine="${CSS.escape(focus)}"]`)?.focus();
+  if (before !== undefined && now !== before) plan();
+  const soon = engines.some((one) => one.state === "asking");
+  asking = setTimeout(askEngines, soon ? ASK_MS : AGAIN_MS);
+}
+document.addEventListener("visibilitychange", askEngines);
+
+for (const field of form.querySelectorAll("[data-lora]"))
+  field.addEventListener("change", () => {
+    const name = field.value.trim().replace(/\.(safetensors|pt|ckpt)$/i, "");
+    const prompt = form.elements[field.dataset.lora];
+    if (!name) return;
+    prompt.value = `${prompt.value.trimEnd()} <lora:${name}:1>`.trimStart();
+    field.value = "";
+    changed();
+  });
+
+async function connect() {
+  const told = $("#connect-state"),
+    button = $("#connect");
+  button.disabled = true;
+  told.className = "quiet-text";
+  put(told, "Asking…");
+  try {
+    const engine = await send("/api/engines/connect", { url: $("#address").value.trim() });
+    form.elements.backend.value = engine.name;
+    put(told, `It answers, and is ${engine.name} from now on.`);
+    await askEngines();
+    changed();
+  } catch (error) {
+    told.className = "fault";
+    put(told, sentence(error.message));
+  }
+  button.disabled = false;
+}
+$("#connect").addEventListener("click", connect);
+$("#address").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  connect();
+});
+
+// -- what it amounts to -------------------------------------------------------------------
+
 const time = (seconds) =>
   seconds < 90
     ? `${Math.max(1, Math.round(seconds))} s`
@@ -120,109 +244,174 @@ let asked = 0,
   size = 0,
   latest = null;
 
+/** Say why nothing can be started; with nothing to say, it can. */
+function mayStart(reason = "") {
+  start.disabled = reason !== "";
+  put($("#start-status"), reason);
+}
+
+const fieldOf = (path) =>
+  form.elements[path.replace(/^randomizer\.sweep\./, "").replace(/\[\d+\]$/, "")] ??
+  (path.startsWith("backend") ? form.elements.backend : null);
+
+/** Show each fault at its field. */
+function showFaults(faults) {
+  for (const line of form.querySelectorAll(".field-fault")) line.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-describedby");
+  }
+  if (writing === "toml") return;
+  faults.forEach(({ path, message }, number) => {
+    const field = fieldOf(path);
+    if (!field?.name || field.getAttribute("aria-invalid")) return;
+    const id = `fault-${number}`;
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", id);
+    field.parentElement.append(h("small.field-fault", { id }, sentence(message)));
+    for (let at = field.parentElement; at && at !== form; at = at.parentElement)
+      if (at.tagName === "DETAILS") at.open = true;
+  });
+}
+
+function faultList(faults) {
+  return [
+    h(
+      "p.fault",
+      {},
+      faults.length === 1 ? "One thing is wrong." : `${faults.length} things are wrong.`,
+    ),
+    h(
+      "ul.reasons",
+      {},
+      faults.map(({ path, message }) => {
+        const field = writing === "form" && path ? fieldOf(path) : null;
+        return h(
+          "li",
+          {},
+          field?.name
+            ? h("button.link", { type: "button", onclick: () => field.focus() }, path)
+            : path && h("b", {}, path),
+          path ? `: ${message}` : message,
+        );
+      }),
+    ),
+  ];
+}
+
+function tellPlan(answer) {
+  const { state, message } = answer.engine;
+  const isOff = state === "off" || state === "missing";
+  put(
+    $("#plan"),
+    h(
+      "p.big",
+      {},
+      `${count(answer.cost.pictures)} picture${answer.cost.pictures === 1 ? "" : "s"}`,
+    ),
+    h(
+      "p",
+      {},
+      answer.cost.seconds === null
+        ? "How long it takes is not known: this engine has not drawn such pictures here yet."
+        : `About ${time(answer.cost.seconds)}, by the last ${count(answer.cost.told_by)} pictures of this kind.`,
+    ),
+    h(
+      "p",
+      {},
+      `${answer.stages.join(" → ")} on ${answer.backend}${answer.axes.length ? `: ${answer.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", ")}` : ""}.`,
+    ),
+    answer.left_out ? h("p", {}, `Left out by conditions: ${count(answer.left_out)}.`) : null,
+    isOff || state === "slow"
+      ? h(
+          "p.fault",
+          {},
+          `${answer.backend}: ${sentence(message)} `,
+          h("button.link", { type: "button", onclick: again }, "Ask it again"),
+        )
+      : null,
+    answer.warnings.map((text) => h("p.fault", {}, sentence(text))),
+    h(
+      "ol",
+      {},
+      answer.first.map((one) =>
+        h(
+          "li",
+          {},
+          one.label ||
+            String(one.config.txt2img?.prompt ?? one.config.img2img?.prompt ?? "one picture").slice(
+              0,
+              140,
+            ),
+        ),
+      ),
+    ),
+    answer.plan_size > answer.first.length
+      ? h("p.quiet-text", {}, `… and ${count(answer.plan_size - answer.first.length)} more`)
+      : null,
+  );
+  start.textContent = `Start ${count(answer.plan_size)} picture${answer.plan_size === 1 ? "" : "s"}`;
+  if (isOff) mayStart(`${answer.backend} is not ready.`);
+  else if (state === "asking") {
+    mayStart(`Asking ${answer.backend} what it has…`);
+    later(ASK_MS);
+  } else mayStart();
+}
+
+async function again() {
+  const name = latest?.backend;
+  if (name)
+    await ask(`/api/engines/states?${new URLSearchParams({ name, again: "1" })}`).catch(() => {});
+  await askEngines();
+  later(ASK_MS);
+}
+
 async function plan() {
   const mine = ++asked;
   const body = given();
-  const place = $("#plan"),
-    start = $("#start");
-  if (writing === "form" && wantsEngine && !body.config.backend) {
-    put(place, h("p.fault", {}, "Choose the engine that draws it."));
-    start.disabled = true;
-    return;
-  }
-  if (
-    writing === "form" &&
-    !body.config.txt2img?.prompt &&
-    !body.config.img2img &&
-    !body.config.upscale
-  ) {
-    put(place, h("p.quiet-text", {}, "Fill in a prompt."));
-    start.disabled = true;
-    return;
+  if (writing === "form") {
+    const { config } = body;
+    const empty = wantsEngine && !config.backend ? CHOOSE : "";
+    const draws = config.txt2img?.prompt || config.img2img || config.upscale;
+    if (empty || !draws) {
+      showFaults([]);
+      put($("#plan"), h(empty ? "p.fault" : "p.quiet-text", {}, empty || "Fill in a prompt."));
+      mayStart(empty ? "It needs an engine." : "It needs a prompt.");
+      return;
+    }
   }
   try {
-    const answer = await send("/api/plan", body);
+    const answer = await post("/api/plan", body);
     if (mine !== asked) return;
     size = answer.plan_size;
     latest = answer;
-    put(
-      place,
-      h(
-        "p.big",
-        {},
-        `${count(answer.cost.pictures)} picture${answer.cost.pictures === 1 ? "" : "s"}`,
-      ),
-      h(
-        "p",
-        {},
-        `${count(answer.plan_size)} variant${answer.plan_size === 1 ? "" : "s"} through ${answer.stages.join(" → ")} on ${answer.backend}, mode ${answer.mode}.`,
-      ),
-      h(
-        "p",
-        {},
-        answer.cost.seconds === null
-          ? "How long it takes is not known: this engine has not drawn such pictures here yet."
-          : `About ${time(answer.cost.seconds)}, told by the last ${answer.cost.told_by} pictures.`,
-      ),
-      answer.axes.length
-        ? h("p", {}, answer.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", "))
-        : null,
-      answer.left_out ? h("p", {}, `Left out by conditions: ${count(answer.left_out)}.`) : null,
-      answer.warnings.map((text) => h("p.fault", {}, text)),
-      h(
-        "ol",
-        { start: "0" },
-        answer.first.map((one) =>
-          h(
-            "li",
-            {},
-            one.label ||
-              String(
-                one.config.txt2img?.prompt ?? one.config.img2img?.prompt ?? "one variant",
-              ).slice(0, 140),
-          ),
-        ),
-      ),
-      answer.plan_size > answer.first.length
-        ? h("p.quiet-text", {}, `… and ${count(answer.plan_size - answer.first.length)} more`)
-        : null,
-    );
-    start.disabled = false;
-    start.textContent = `Start ${count(answer.plan_size)} variant${answer.plan_size === 1 ? "" : "s"}`;
+    showFaults([]);
+    tellPlan(answer);
   } catch (error) {
     if (mine !== asked) return;
-    put(place, h("p.fault", {}, error.message));
-    start.disabled = true;
+    const faults = error.body?.faults ?? [{ path: "", message: error.message }];
+    showFaults(faults);
+    put($("#plan"), faultList(faults));
+    mayStart("What is wrong comes first.");
   }
 }
 let timer = 0;
-const later = () => {
+function later(milliseconds = 250) {
   clearTimeout(timer);
-  timer = setTimeout(plan, 250);
-};
-form.addEventListener("input", later);
-area.addEventListener("input", later);
+  timer = setTimeout(plan, milliseconds);
+}
+function changed() {
+  showEngine();
+  later();
+}
+form.addEventListener("input", (event) => {
+  if (event.target.name === "backend") showEngine();
+  later();
+});
+area.addEventListener("input", () => later());
 form.addEventListener("submit", (event) => event.preventDefault());
 
-async function write(how) {
-  if (how === "toml" && writing === "form") {
-    try {
-      area.value = (await send("/api/plan", { config: gathered() })).toml;
-    } catch {
-      if (latest) area.value = latest.toml;
-    }
-  }
-  writing = how;
-  form.hidden = how === "toml";
-  $("#toml-pane").hidden = how !== "toml";
-  $("#as-form").setAttribute("aria-pressed", String(how === "form"));
-  $("#as-toml").setAttribute("aria-pressed", String(how === "toml"));
-  plan();
-}
-$("#as-form").addEventListener("click", () => write("form"));
-$("#as-toml").addEventListener("click", () => write("toml"));
-$("#start").addEventListener("click", async () => {
-  const start = $("#start");
+start.addEventListener("click", async () => {
   if (latest?.asks && start.dataset.sure !== String(size)) {
     start.dataset.sure = String(size);
     start.textContent = `Yes, start all ${count(size)}`;
@@ -230,15 +419,29 @@ $("#start").addEventListener("click", async () => {
   }
   start.disabled = true;
   try {
-    await send("/api/runs", { ...given(), yes: Number(start.dataset.sure ?? 0) });
+    await post("/api/runs", { ...given(), yes: Number(start.dataset.sure ?? 0) });
     location.href = "/runs";
   } catch (error) {
-    $("#start-status").textContent = error.message;
-    start.disabled = false;
+    mayStart();
+    put($("#start-status"), sentence(error.message));
   }
 });
-if (toml) {
-  area.value = toml;
-  writing = "toml";
-  write("toml");
-} else plan();
+
+/** Begin with a config that another page has left here, or with the server's. */
+async function begin() {
+  const left = sessionStorage.getItem(BROUGHT);
+  sessionStorage.removeItem(BROUGHT);
+  const told = left ? JSON.parse(left) : first();
+  if (left) $("h1").textContent = "Run again with changes";
+  const tool = left ? told.tool || "Nobody" : "Another tool";
+  if (left ? !told.engine : told.asks_engine) wantsEngine = `${tool} made this picture. ${CHOOSE}`;
+  if (told.toml) {
+    area.value = told.toml;
+    if (left) await toForm();
+    else writing = "toml";
+  } else fill(revived(told.config ?? {}));
+  showSide();
+  askEngines();
+  plan();
+}
+begin();
