@@ -2,12 +2,26 @@
 import { albumFilter, albumsOf } from "./albums.js";
 import { dragFile } from "./hand_over.js";
 import { $, ask, h, icon, isAway, isOwner, keep, kept, notice, put } from "./page.js";
-import { favourite, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
+import { PicturesAhead } from "./pictures_ahead.js";
+import {
+  favourite,
+  goesOn,
+  onChange,
+  overlay,
+  reject,
+  stars,
+  starText,
+  tag,
+  toggleGoingOn,
+  undo,
+} from "./ratings.js";
 import { askTags, wordsOf } from "./tag_dialog.js";
 import { discard } from "./trash.js";
 import { Zoom } from "./zoom.js";
 
 const short = (digest) => digest.slice(0, 12);
+
+const AHEAD = [1, 2, 3, 4, 5, 6, -1]; // steps to pictures that are loaded before they are shown
 
 const LEARNED = {
   defaulted: "The file leaves it out, by which its tool means this value",
@@ -24,7 +38,11 @@ export class Viewer {
     this.before = null;
     this.asked = 0;
     this.known = new Map();
-    this.image = h("img.zoomed", { alt: "", draggable: "true" });
+    this.digest = null;
+    this.moving = 0;
+    this.seenBefore = null; // in the grid, say
+    this.ahead = new PicturesAhead(() => this.whole());
+    this.image = h("img.zoomed", { alt: "", draggable: "true", decoding: "sync" });
     this.pane = h("div.pane.veilable", {}, this.image);
     this.info = h("aside.info", { "aria-label": "Settings" });
     this.stars = h("div.star-row", { role: "group", "aria-label": "Rate" });
@@ -75,10 +93,8 @@ export class Viewer {
       if (Math.abs(far) > 60) this.move(far < 0 ? 1 : -1);
     });
     onChange((row) => {
-      if (this.picture && row.sha256 === this.picture.sha256) {
-        this.adopt(row);
-        this.showStars();
-      }
+      if (this.picture?.sha256 === row.sha256) this.adopt(row);
+      if (this.picture && row.sha256 === this.digest) this.showStars();
     });
     if (kept("safelight.info", matchMedia("(min-width: 56rem)").matches ? "1" : "0") === "1")
       this.toggleInfo(true);
@@ -102,9 +118,38 @@ export class Viewer {
     if (this.known.size > 50) this.known.delete(this.known.keys().next().value);
     return this.known.get(digest);
   }
+  /** Show the picture *digest*: at once where it was loaded before, small at first if need be. */
+  showPicture(digest) {
+    this.digest = digest;
+    const row = this.host.rowOf?.(digest) ?? { sha256: digest };
+    const ready = this.ahead.element(row);
+    const source = ready?.getAttribute("src") ?? `/pictures/${digest}`;
+    if (this.image.getAttribute("src") !== source) this.image.src = source;
+    const near = AHEAD.map((step) => this.host.nearRow?.(step)).filter(Boolean);
+    this.ahead.want(ready ? [row, ...near] : near, 2);
+    if (this.picture && this.host.rowOf?.(digest)) this.showStars();
+  }
+  /** A whole picture has come in place of the small one that is shown. */
+  whole() {
+    const ready = this.digest && this.ahead.element({ sha256: this.digest });
+    const source = ready?.getAttribute("src");
+    if (source && this.image.getAttribute("src") !== source) this.image.src = source;
+  }
+  /** Whether the picture that is asked for is the one on the screen. */
+  get isThere() {
+    return this.image.complete && this.image.naturalWidth > 0;
+  }
+  /** The row to rate; null, and a line that says so, while its picture is not there to be seen. */
+  ratable() {
+    const own = this.picture?.sha256 === this.digest ? this.picture : null,
+      row = this.host.rowOf?.(this.digest) ?? own;
+    if (row && !this.moving && (this.isThere || this.seenBefore === this.digest)) return row;
+    notice("Nothing was said: the picture was not there yet.");
+    return null;
+  }
   async show(digest, given = null) {
     const number = ++this.asked;
-    this.image.src = `/pictures/${digest}`;
+    this.showPicture(digest);
     this.zoom.fit();
     let picture;
     try {
@@ -133,13 +178,16 @@ export class Viewer {
     for (const step of [1, -1]) {
       const near = await this.host.peek?.(step);
       if (near) {
-        new Image().src = `/pictures/${near}`;
+        if (!this.host.nearRow) new Image().src = `/pictures/${near}`;
         this.load(near).catch(() => {});
       }
     }
   }
   async move(step) {
-    const digest = await this.host.move(step);
+    this.moving += 1;
+    const digest = await this.host.move(step).finally(() => {
+      this.moving -= 1;
+    });
     if (digest) this.show(digest);
     else notice(step > 0 ? "This is the last picture." : "This is the first picture.");
   }
@@ -153,8 +201,13 @@ export class Viewer {
     else this.root.requestFullscreen?.().catch((error) => notice(error.message));
   }
   showStars() {
-    const row = this.picture,
-      rated = this.host.rowOf?.(row.sha256) ?? row;
+    const row = this.host.rowOf?.(this.digest) ?? this.picture;
+    const say = (act, goOn) => () => {
+      const target = this.ratable();
+      if (!target) return;
+      act(target);
+      if (goOn) this.host.rated?.();
+    };
     const star = (value) =>
       h(
         "button.star",
@@ -162,7 +215,7 @@ export class Viewer {
           type: "button",
           "aria-label": `${value} star${value > 1 ? "s" : ""}`,
           "aria-pressed": String(Math.round(row.stars || 0) >= value),
-          onclick: () => stars(rated, value),
+          onclick: say((target) => stars(target, value), true),
         },
         "★",
       );
@@ -174,7 +227,7 @@ export class Viewer {
           type: "button",
           "aria-label": "Favourite",
           "aria-pressed": String(Boolean(row.favourite)),
-          onclick: () => favourite(rated),
+          onclick: say(favourite, false),
         },
         "♥",
       ),
@@ -184,13 +237,35 @@ export class Viewer {
           type: "button",
           "aria-label": "Reject",
           "aria-pressed": String(Boolean(row.rejected)),
-          onclick: () => reject(rated),
+          onclick: say(reject, true),
         },
         "✕",
+      ),
+      h(
+        "button.flag",
+        { type: "button", "aria-label": "Undo", title: "Undo (U)", onclick: () => this.undone() },
+        "↶",
+      ),
+      h(
+        "button.flag",
+        {
+          type: "button",
+          "aria-label": "Go on after rating",
+          title: "Go on after rating, or stay (A)",
+          "aria-pressed": String(goesOn()),
+          onclick: () => {
+            toggleGoingOn();
+            this.showStars();
+          },
+        },
+        "»",
       ),
     );
     this.root.classList.toggle("is-rejected", Boolean(row.rejected));
     if ($(".said", this.info)) this.showSaid();
+  }
+  undone() {
+    this.host.undone?.(undo());
   }
   async askTags(given = null) {
     const row = given ?? this.host.rowOf?.(this.picture?.sha256) ?? this.picture;
