@@ -662,7 +662,7 @@ bind({
     label: "Go on after rating, or stay",
     do: () => {
       toggleGoingOn();
-      if (!viewerHidden() && viewer.picture) viewer.showStars();
+      viewer.showGoingOn();
     },
   },
 });

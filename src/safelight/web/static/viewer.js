@@ -55,6 +55,11 @@ export class Viewer {
     this.infoButton = button("Settings (I)", icon("info"), () => this.toggleInfo(), {
       "aria-pressed": "false",
     });
+    this.goOnButton = button("Go on after rating, or stay (A)", icon("goOn"), () => {
+      toggleGoingOn();
+      this.showGoingOn();
+    });
+    this.showGoingOn();
     this.bar = h(
       "div.viewer-bar",
       {},
@@ -63,6 +68,8 @@ export class Viewer {
       button("Next (K)", icon("next"), () => this.move(1)),
       this.stars,
       button("Tags and note (T)", icon("tag"), () => this.askTags()),
+      button("Undo (U)", icon("undo"), () => this.host.undone?.(undo())),
+      this.goOnButton,
       button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()),
       this.infoButton,
       button("Full screen (Z)", icon("full"), () => this.fullScreen(), {
@@ -241,31 +248,12 @@ export class Viewer {
         },
         "✕",
       ),
-      h(
-        "button.flag",
-        { type: "button", "aria-label": "Undo", title: "Undo (U)", onclick: () => this.undone() },
-        "↶",
-      ),
-      h(
-        "button.flag",
-        {
-          type: "button",
-          "aria-label": "Go on after rating",
-          title: "Go on after rating, or stay (A)",
-          "aria-pressed": String(goesOn()),
-          onclick: () => {
-            toggleGoingOn();
-            this.showStars();
-          },
-        },
-        "»",
-      ),
     );
     this.root.classList.toggle("is-rejected", Boolean(row.rejected));
     if ($(".said", this.info)) this.showSaid();
   }
-  undone() {
-    this.host.undone?.(undo());
+  showGoingOn() {
+    this.goOnButton.setAttribute("aria-pressed", String(goesOn()));
   }
   async askTags(given = null) {
     const row = given ?? this.host.rowOf?.(this.picture?.sha256) ?? this.picture;
