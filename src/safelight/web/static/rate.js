@@ -27,6 +27,7 @@ const mode = root.dataset.mode,
 const MORE = 15; // so few left, and more are asked for: working them out takes a while
 const NEAR = 3; // so many are loaded whole as soon as somebody stays with one
 const KEPT_MS = 1000; // of pictures that come next, newer choices leave as many as this takes
+const AGAIN_MS = 300;
 const LATER = [3, 10]; // to who rates slowly, and to who rates fast
 let sets = [], // {rows, outcome: "rated" or "skipped" once it is left}
   at = 0,
@@ -81,7 +82,11 @@ function take(told) {
   sets = sets.concat(fresh.map((rows) => ({ rows, outcome: "" })));
   if (told.waiting) {
     listening ??= listen({ answer: again }, [told.key]);
-  } else over = fresh.length === 0;
+  } else if (!fresh.length) {
+    // What was here already says that nothing is left only when nothing was said since.
+    over = !told.sets.length || (!sets[at] && told.fresh);
+    if (!over && !sets[at]) setTimeout(load, AGAIN_MS);
+  }
   preload();
   if (stage.hasAttribute("aria-busy")) show();
 }
@@ -222,13 +227,22 @@ function nothingLeft() {
     );
     return;
   }
+  const toPictures = h("a", { href: "/" }, "Back to the pictures");
   say(
     done ? `Done: ${done} rated.` : "",
     mode === "one"
       ? "Every picture here has been rated."
-      : "There are no sets of pictures with one prompt and size to choose from.",
-    h("a", { href: "/" }, "Back to the pictures"),
+      : "There are no more sets of pictures to choose from.",
+    toPictures,
   );
+  if (!done)
+    ask(`/api/pictures?${new URLSearchParams({ q, limit: 1 })}`).then(
+      (page) => {
+        if (page.rows.length || sets.length) return;
+        say(q ? "No picture meets this filter." : "There are no pictures here yet.", toPictures);
+      },
+      () => {}, // that nobody answers is said over the page
+    );
 }
 
 function showSkipped() {
