@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -192,8 +192,9 @@ def test_fifty_keys_in_the_grid_and_fifty_in_the_viewer(
 
 def test_fifty_touches_rate_fifty_pictures(browser: Browser, address: str, imported: Path) -> None:
     """And a wipe goes on; whatever keys do has a place of 44 pixels on a phone."""
-    phone: dict[str, Any] = {"width": 390, "height": 844}
-    context = browser.new_context(viewport=phone, has_touch=True, is_mobile=True)
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     page = context.new_page()
     for mode in ("four", "pair", "one"):
         page.goto(f"{address}/rate?mode={mode}")
