@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PICTURES = 290
+LOADED = """performance.getEntriesByType("resource")
+  .filter((one) => /pictures.[0-9a-f]{64}/.test(one.name)).length"""
 SHOWN = "document.querySelector('#stage [data-digest]')?.dataset.digest"
 LOOKED_AT = "(one => one.complete && one.naturalWidth)(document.querySelector('img.zoomed'))"
 TARGETS = """(within) => [...document.querySelectorAll(within)]
@@ -83,6 +85,7 @@ def test_fifty_keys_at_ten_a_second_rate_fifty_pictures(
     """Each the one that was on the screen, and none of them was waited for."""
     table.goto(f"{address}/rate?q=steps+%3C+90")
     table.wait_for_selector(READY)
+    wait(table, lambda: table.evaluate(LOADED) >= 15)  # a second and a half of keys
     given = {}
     for number in range(50):
         assert not table.locator("#stage[aria-busy]").count()

@@ -476,7 +476,17 @@ if (mode === "one") {
 
 const rater = $("#rater");
 rater.value = kept("safelight.rater");
-rater.addEventListener("change", () => keep("safelight.rater", rater.value.trim()));
+rater.addEventListener("change", () => {
+  keep("safelight.rater", rater.value.trim());
+  // Somebody else has rated and seen other pictures.
+  for (const set of sets.splice(at + 1)) known.delete(nameOf(set.rows));
+  listening?.close();
+  listening = null;
+  number = 0;
+  over = false;
+  dry = false;
+  load();
+});
 rater.addEventListener("keydown", (event) => {
   if (event.key === "Enter") rater.blur(); // keys rate again
 });

@@ -68,7 +68,10 @@ export class Viewer {
       button("Next (K)", icon("next"), () => this.move(1)),
       this.stars,
       button("Tags and note (T)", icon("tag"), () => this.askTags()),
-      button("Undo (U)", icon("undo"), () => this.host.undone?.(undo())),
+      button("Undo (U)", icon("undo"), () => {
+        const last = undo();
+        this.host.undone?.(last);
+      }),
       this.goOnButton,
       button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()),
       this.infoButton,
