@@ -58,12 +58,12 @@ SCROLL = """async ([speed, seconds]) => {
 }"""
 
 
-def fill(archive: Path, count: int) -> None:
-    """Pack *count* pictures whose files come from a pool."""
+def fill(archive: Path, count: int, unlike: int = POOL) -> None:
+    """Pack *count* pictures whose files come from a pool of *unlike*."""
     chance = random.Random(0)
     pool = archive / "images" / "pool"
     pool.mkdir(parents=True)
-    for number in range(POOL):
+    for number in range(unlike):
         small = np.random.default_rng(number).integers(0, 255, (8, 8, 3), np.uint8)
         Image.fromarray(small).resize((512, 512), Image.Resampling.BICUBIC).save(
             pool / f"{number}.png"
@@ -76,7 +76,7 @@ def fill(archive: Path, count: int) -> None:
             text = archive_scale.document(chance, number).decode()
             for place in range(4):
                 old = f'"images/2026-01-01/{number}/{place}.png"'
-                text = text.replace(old, f'"images/pool/{(number * 4 + place) % POOL}.png"')
+                text = text.replace(old, f'"images/pool/{(number * 4 + place) % unlike}.png"')
             batch.append(LearningRecord.from_json(text).to_document())  # with its own digest
         write_pack(packs_folder(archive), batch)
 

@@ -15,6 +15,7 @@ SHORT = {
     "breaking_archives": ("kill", "1", "0", "writer"),
     "breaking_runs": ("1", "1", "disk"),
     "bundled_model": (),
+    "culling": ("120", "8"),
     "effects_speed": ("2000",),
     "effects_truth": ("3", "null"),
     "evidence_worlds": ("--runs", "2", "--worlds", "few_50", "prompt_groups"),

@@ -530,6 +530,8 @@ def test_a_damaged_file_is_shown_crossed_out(safelight: Safelight) -> None:
     asked = safelight("rate", "--next", "--n", "2", typed="s\ns\n")
     assert asked.exit_code == 0, asked.output
     assert "0 rated, of 2 shown" in asked.stdout
+    with Archive("safelight").ratings() as store:
+        assert [event.kind for event in store.events()] == ["seen", "seen"]
 
 
 def test_pairs_are_asked_for_until_the_input_ends(safelight: Safelight) -> None:

@@ -20,7 +20,7 @@ from safelight.archive import Archive
 from safelight.learning.ratings import Identity, RatingEvent
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 PICTURES = 60
@@ -124,12 +124,17 @@ def test_the_last_answer_stands_until_the_new_one_is_there(
 def test_a_key_before_there_is_a_picture_is_told_to_have_done_nothing(
     page: Page, address: str, archive: Path
 ) -> None:
-    with thinking(address, archive):
-        page.goto(f"{address}/rate")
-        wait(page, lambda: "Choosing what teaches most…" in page.inner_text("#stage"))
-        for key in ("5", "x", "s"):
-            page.keyboard.press(key)
-        assert "3 keys did nothing" in page.inner_text("#stage")
+    held: list[Route] = []
+    page.route("**/api/next-to-rate?*", lambda route: held.append(route))
+    page.goto(f"{address}/rate")
+    wait(page, lambda: bool(held))
+    assert "Choosing what teaches most…" in page.inner_text("#stage")
+    for key in ("5", "x", "s"):
+        page.keyboard.press(key)
+    assert "3 keys did nothing" in page.inner_text("#stage")
+    for route in held:
+        route.continue_()
+    page.unroute("**/api/next-to-rate?*")
     page.wait_for_selector(READY)
     page.keyboard.press("4")
     wait(page, lambda: [rating.stars for rating in ratings(archive).values()] == [4])
@@ -140,9 +145,9 @@ def test_more_is_asked_for_while_there_is_enough(page: Page, address: str, archi
     """When 15 are left; and who rates on comes to the end without a key that was in vain."""
     asked: list[str] = []
     page.on("request", lambda made: asked.append(made.url) if "next-to" in made.url else None)
-    page.goto(f"{address}/rate")
+    with page.expect_response("**/api/next-to-rate?*kept=1*"):  # the choice, after those by chance
+        page.goto(f"{address}/rate")
     page.wait_for_selector(READY)
-    page.wait_for_load_state("networkidle")
     first = len(asked)
     for number in range(1, 26):
         page.keyboard.press("3")

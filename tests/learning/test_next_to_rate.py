@@ -54,6 +54,18 @@ def test_a_knob_value_that_nobody_judged_comes_first() -> None:
     assert next_pictures(rating_pool(given, scores)) == (99,)
 
 
+def test_what_was_passed_over_comes_behind_all_else() -> None:
+    """However much it would teach, and only where there is too little else."""
+    pool = rating_pool(columns(30))
+    passed = set(range(0, 30, 2))
+    for seed in range(5):
+        places = next_pictures(pool, 20, leave_out={1}, passed_over=passed, seed=seed)
+        assert len(set(places)) == 20
+        assert set(places[:14]) == set(range(3, 30, 2))
+        assert set(places[14:]) <= passed
+    assert not set(next_pictures(pool, 9, passed_over=passed)) & passed
+
+
 def known_of(given: dict[str, list[Any]], rated: int) -> ImageScores:
     """Return scores of the first *rated* pictures, known more or less surely."""
     chance = np.random.default_rng(rated)

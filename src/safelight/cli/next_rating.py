@@ -140,16 +140,18 @@ def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> No
             if key == "u":
                 place -= _taken_back(store.add, made, rater)
                 continue
-            events: list[RatingEvent] = []
-            if key != "s":
+            if key == "s":
+                events = [RatingEvent.now("seen", shown=(picture.identity,), rater=rater)]
+            else:
                 kind = {"r": "reject", "f": "favourite"}.get(key, "stars")
                 value: bool | int = True if kind != "stars" else int(key)
                 events = [RatingEvent.now(kind, picture.identity, value=value, rater=rater,
                                           shown_beside=others)]  # fmt: skip
-                store.add(*events)
+            store.add(*events)
             made.append(events)
             place += 1
-    say(f"{sum(1 for events in made if events):,} rated, of {len(pictures):,} shown")
+    rated = sum(event.kind != "seen" for events in made for event in events)
+    say(f"{rated:,} rated, of {len(pictures):,} shown")
 
 
 def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str) -> None:

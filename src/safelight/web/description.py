@@ -37,6 +37,7 @@ def _next_to_rate() -> Any:
         ("rater", _TEXT, "Who."),
         ("after", {**number, "maximum": 10**14}, "The number of the sets that you have already."),
         ("kept", {"enum": ["1"]}, "Take what there is; begin nothing if there is something."),
+        ("meanwhile", {"enum": ["1"]}, "While there is none: unrated pictures, drawn by chance."),
     )
     question["get"]["parameters"].append(
         {

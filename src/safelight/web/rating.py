@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.application.ratable_pictures import POOL_COLUMNS, unrated_by_chance
 from safelight.learning.ratings import KINDS, MANY, RatingEvent
 from safelight.timestamps import utc_timestamp
 from safelight.web.allowance import Allowance
@@ -43,6 +45,9 @@ GUEST = "guest"
 _MODES = {"one": 1, "pair": 2, "four": 4}
 _SETS = {"one": 40, "pair": 24, "four": 24}
 """The page asks for more when 15 are left."""
+
+_MEANWHILE = 60
+"""Sets drawn by chance for who would have to wait: six seconds of ten keys each."""
 
 _DIGITS = 15
 _OF_GUESTS, _OF_GUESTS_A_SECOND = 16 * 2**20, 4 * 2**10
@@ -155,6 +160,20 @@ def _shown_sets(table: LightTable, told: NextSets, *, fresh: bool) -> list[list[
     return shown
 
 
+def _by_chance(table: LightTable, question: NextQuestion) -> list[list[dict[str, Any]]]:
+    """Return sets for who would have to wait: of pictures that nobody rated, from anywhere."""
+    sets = unrated_by_chance(
+        table.archive, together=question.together, count=_MEANWHILE, condition=question.q,
+        passed_over=lambda picture: table.ratings.was_passed_over(question.rater, picture),
+        seed=secrets.randbits(32),
+    )  # fmt: skip
+    table.pictures.remember((row["sha256"], row["path"]) for group in sets for row in group)
+    return [
+        [picture_row(table, POOL_COLUMNS, [row[name] for name in POOL_COLUMNS]) for row in group]
+        for group in sets
+    ]
+
+
 def _of_guest(
     table: LightTable, kept: Sequence[RatingEvent]
 ) -> tuple[list[RatingEvent], list[dict[str, str]]]:
@@ -225,11 +244,13 @@ def routes(table: LightTable, allowance: Allowance) -> list[Route]:
             table.answers, request, question, after=int(after), only_kept="kept" in given,
             changing=True,
         )  # fmt: skip
-        if state.answer is None and state.failure is not None:
-            raise state.failure
         sets = list[list[dict[str, Any]]]()
         if isinstance(state.answer, NextSets):
             sets = await run_in_threadpool(_shown_sets, table, state.answer, fresh=state.fresh)
+        elif "meanwhile" in given:
+            sets = await run_in_threadpool(_by_chance, table, question)
+        if state.answer is None and state.failure is not None and not sets:
+            raise state.failure
         if given.get("fair", "1") != "0":
             sets = [[{name: row[name] for name in _FAIR} for row in group] for group in sets]
         told = {

@@ -147,10 +147,16 @@ def rating_pool(
 
 @one_blas_thread()
 def next_pictures(
-    pool: RatingPool, count: int = 1, *, leave_out: Collection[int] = (), seed: int = 0
+    pool: RatingPool,
+    count: int = 1,
+    *,
+    leave_out: Collection[int] = (),
+    passed_over: Collection[int] = (),
+    seed: int = 0,
 ) -> tuple[int, ...]:
     """Return the places of the *count* pictures whose stars would teach most, in random order.
 
+    Pictures that were passed over come only where there are too few others, and behind them.
     Each is chosen given that those before it will be rated. Of a large pool a random sample is
     looked at, and all of a small one. It is the picture of largest::
 
@@ -166,12 +172,23 @@ def next_pictures(
         pool: The pictures.
         count: How many; fewer come when there are fewer.
         leave_out: Places that must not come, such as what the rater has rated.
+        passed_over: Places that the rater was shown and said nothing about.
         seed: The same seed gives the same pictures.
     """
     rng = np.random.default_rng(seed)
-    candidates = _sample(_allowed(pool, leave_out), rng)
+    fresh = _allowed(pool, {*leave_out, *passed_over})
+    left = np.setdiff1d(_allowed(pool, leave_out), fresh)
+    first, covariance = _most_telling(pool, _sample(fresh, rng), count, pool.covariance)
+    again, _ = _most_telling(pool, _sample(left, rng), count - len(first), covariance)
+    return tuple(some[place] for some in (first, again) for place in rng.permutation(len(some)))
+
+
+def _most_telling(
+    pool: RatingPool, candidates: Codes, count: int, covariance: Floats
+) -> tuple[list[int], Floats]:
+    """Return *count* of *candidates*, and the covariance when they will have been rated."""
     design = _dense(pool.columns[candidates], len(pool.covariance))
-    covariance, own = pool.covariance, pool.own[candidates]
+    own = pool.own[candidates]
     chosen: list[int] = []
     for _ in range(min(count, len(candidates))):
         through = np.einsum("ij,ij->i", design @ covariance, design)
@@ -184,7 +201,7 @@ def next_pictures(
         toward = covariance @ row
         noise = float(own[best]) + _RATING_VARIANCE
         covariance = covariance - np.outer(toward, toward) / (noise + float(row @ toward))
-    return tuple(chosen[place] for place in rng.permutation(len(chosen)))
+    return chosen, covariance
 
 
 @one_blas_thread()

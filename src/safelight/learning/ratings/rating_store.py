@@ -25,6 +25,7 @@ from safelight.archive_layout import PART, ratings_folder
 from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.errors import StorageError
 from safelight.learning.ratings.large_sets import is_large
+from safelight.learning.ratings.passed_over import PassedOver
 from safelight.learning.ratings.picture_set import HashKeys
 from safelight.learning.ratings.rating_event import (
     MANY,
@@ -194,6 +195,7 @@ class RatingStore:
         self.passed_over: dict[Path, str] = {}
         self._segments = Segments(self.folder, scores=scores)
         self._highest = HighestAfter()
+        self._passed_over = PassedOver()
         self._look_again = 0.0
         self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
         self._sets: set[str] = set()
@@ -223,6 +225,8 @@ class RatingStore:
                 self._append(b"\n".join([with_checksum(line.to_json()) for line in lines]))
                 for line in filter(is_large, lines):
                     self._highest.take(line)
+                for event in written:
+                    self._passed_over.take(event)
                 self._sets |= {event.event_id for event in written if event.kind == MANY}
         except (OSError, UnicodeEncodeError) as error:
             raise StorageError(
@@ -270,6 +274,15 @@ class RatingStore:
             self._catch_up()
             return self._highest.of(pictures)
 
+    def was_passed_over(self, rater: str, picture: Identity) -> bool:
+        """Return whether *rater* was shown *picture* and went on without a word.
+
+        What is written here counts at once, what others write after half a second at most.
+        """
+        with self._lock:
+            self._catch_up()
+            return self._passed_over.has(rater, picture)
+
     def _catch_up(self) -> None:
         if time.monotonic() < self._look_again:
             return
@@ -280,9 +293,10 @@ class RatingStore:
                 _log.warning("%s", error)
                 return
             if anew:
-                self._highest = HighestAfter()
+                self._highest, self._passed_over = HighestAfter(), PassedOver()
             for event in events:
                 self._highest.take(event)
+                self._passed_over.take(event)
                 if event.kind == MANY:
                     self._sets.add(event.event_id)
         self._look_again = time.monotonic() + _LOOK

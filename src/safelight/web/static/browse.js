@@ -22,7 +22,7 @@ import {
   put,
   send,
 } from "./page.js";
-import { onChange, overlay, ratingKeys } from "./ratings.js";
+import { goesOn, onChange, overlay, ratingKeys, toggleGoingOn } from "./ratings.js";
 import { Selection, selectionKeys } from "./selection.js";
 import { addAction } from "./selection_actions.js";
 import { discard, filesWords, planned, sizeWords } from "./trash.js";
@@ -479,8 +479,12 @@ const viewer = new Viewer(viewerRoot, {
   rowOf: (digest) =>
     rows[at]?.sha256 === digest ? rows[at] : rows.find((row) => row.sha256 === digest),
   peek: async (step) => rows[at + step]?.sha256,
+  nearRow: (step) => rows[at + step],
+  rated: () => goOn(),
+  undone,
   move: async (step) => {
     if (at + step >= rows.length && after) await more();
+    else if (after && at > rows.length - 40) more();
     if (!rows[at + step]) return null;
     at += step;
     history.replaceState({ look: rows[at].sha256 }, "", `/look/${rows[at].sha256}?${address()}`);
@@ -500,6 +504,7 @@ function openViewer(index) {
   history.pushState({ look: rows[at].sha256 }, "", `/look/${rows[at].sha256}?${address()}`);
   viewerRoot.hidden = false;
   document.body.classList.add("looking");
+  viewer.seenBefore = rows[at].sha256;
   viewer.show(rows[at].sha256);
 }
 function closeViewer() {
@@ -598,8 +603,23 @@ $("#group").addEventListener("change", (event) =>
 drawer($("#facets-toggle"));
 
 const inGrid = (act) => () => (viewerHidden() ? act() : false);
-const rated = () =>
-  viewerHidden() ? rows[at] : (viewer.host.rowOf(viewer.picture?.sha256) ?? viewer.picture);
+const rated = () => (viewerHidden() ? rows[at] : viewer.ratable());
+/** Go on after a rating, where people want that. */
+function goOn() {
+  if (!goesOn()) return;
+  if (at + 1 >= rows.length && !after) notice("That was the last picture.");
+  else if (viewerHidden()) goTo(at + 1);
+  else viewer.move(1);
+}
+function undone(last) {
+  const index = last?.row ? rows.indexOf(last.row) : -1;
+  if (index < 0) return;
+  if (viewerHidden()) goTo(index);
+  else {
+    at = index;
+    viewer.show(last.row.sha256);
+  }
+}
 bind({
   next: { keys: ["ArrowRight", "k"], label: "Next picture", do: inGrid(() => goTo(at + 1)) },
   previous: { keys: ["ArrowLeft", "j"], label: "Previous picture", do: inGrid(() => goTo(at - 1)) },
@@ -629,29 +649,11 @@ bind({
 });
 selectionKeys(selection, inGrid, () => (rows.length ? at : -1));
 bind(
-  ratingKeys(
-    rated,
-    () => {
-      if (kept("safelight.advance", "1") !== "1") return;
-      if (viewerHidden()) goTo(at + 1);
-      else if (at + 1 < rows.length || after) viewer.move(1);
-    },
-    {
-      tags: (row) => viewer.askTags(row),
-      many: (says, value) => viewerHidden() && selection.act(says, value),
-      undone: (last) => {
-        if (!last?.row) return;
-        const index = rows.indexOf(last.row);
-        if (index >= 0) {
-          if (viewerHidden()) goTo(index);
-          else {
-            at = index;
-            viewer.show(last.row.sha256);
-          }
-        }
-      },
-    },
-  ),
+  ratingKeys(rated, goOn, {
+    tags: (row) => viewer.askTags(row),
+    many: (says, value) => viewerHidden() && selection.act(says, value),
+    undone,
+  }),
 );
 bind(viewerKeys(viewer, () => !viewerHidden()));
 bind({
@@ -659,9 +661,8 @@ bind({
     keys: ["a"],
     label: "Go on after rating, or stay",
     do: () => {
-      const on = kept("safelight.advance", "1") !== "1";
-      keep("safelight.advance", on ? "1" : "0");
-      notice(on ? "Rating goes on to the next picture." : "Rating stays.");
+      toggleGoingOn();
+      viewer.showGoingOn();
     },
   },
 });

@@ -1,15 +1,20 @@
 // The keyboard: one table of what keys do, a dialog that shows it, and keys that can be changed.
-import { $, h, keep, kept, toggleBlur } from "./page.js";
+import { $, h, keep, kept, notice, toggleBlur } from "./page.js";
 
 const changed = JSON.parse(kept("safelight.keys", "{}"));
 const actions = new Map();
+let heldTold = false;
 
 const typing = (target) =>
   target instanceof HTMLElement &&
   (target.isContentEditable ||
     target.matches("textarea, select, input:not([type=range]):not([type=checkbox])"));
 
-/** Bind actions: name -> {keys, label, do}. Keys are as KeyboardEvent.key, "Ctrl+z" with a modifier. */
+/** Bind actions: name -> {keys, label, do, once}. Keys are as KeyboardEvent.key, "Ctrl+z" with a modifier.
+ *
+ * What is to be done *once* is not done again by a key that is held down: that would rate pictures
+ * that nobody has looked at.
+ */
 export function bind(table) {
   for (const [name, action] of Object.entries(table)) {
     actions.set(name, { ...action, keys: changed[name] ?? action.keys });
@@ -36,6 +41,13 @@ document.addEventListener("keydown", (event) => {
       key.startsWith("Arrow")
     )
       return;
+    if (event.repeat && action.once) {
+      if (!heldTold) notice("A key that is held down counts once.");
+      heldTold = true;
+      event.preventDefault();
+      return;
+    }
+    heldTold = false;
     if (action.do(event) !== false) {
       event.preventDefault();
       return;

@@ -1,8 +1,8 @@
 // The page of one picture, reached by its address.
 
 import { bind } from "./keys.js";
-import { $, ask, first, kept } from "./page.js";
-import { ratingKeys } from "./ratings.js";
+import { $, ask, first } from "./page.js";
+import { goesOn, ratingKeys } from "./ratings.js";
 import { Viewer, viewerKeys } from "./viewer.js";
 
 const { picture, around, wanted } = first();
@@ -14,6 +14,9 @@ const viewer = new Viewer($("#viewer"), {
   discarded: () => {}, // It stays here, with the way back: elsewhere that would be gone.
   close: () => {
     location.href = `/${query ? `?${query}` : ""}`;
+  },
+  rated: () => {
+    if (goesOn() && near.next) viewer.move(1);
   },
   peek: async (step) => (step > 0 ? near.next : near.previous),
   move: async (step) => {
@@ -29,10 +32,8 @@ const viewer = new Viewer($("#viewer"), {
 });
 bind(
   ratingKeys(
-    () => viewer.row,
-    () => {
-      if (kept("safelight.advance", "1") === "1" && near.next) viewer.move(1);
-    },
+    () => viewer.ratable(),
+    () => viewer.host.rated(),
     { tags: () => viewer.askTags(), undone: () => {} },
   ),
 );

@@ -28,6 +28,8 @@ const SHAPES = {
   previous: "M12.5 4l-6 6l6 6",
   next: "M7.5 4l6 6l-6 6",
   copy: "M7.5 7.5h8v8h-8zM12.5 7.5v-3h-8v8h3",
+  undo: "M7.5 4.5l-4 4l4 4M3.5 8.5h8a4.5 4.5 0 0 1 0 9h-3",
+  goOn: "M4 5l5 5l-5 5M10.5 5l5 5l-5 5",
   tag: "M3.5 3.5h6.2l6.8 6.8l-6.2 6.2l-6.8-6.8zM7 7v.1",
 };
 /** A line drawing that looks the same in every font. */

@@ -2,7 +2,7 @@
 //
 // Every event has an id of its own, so sending one twice is harmless, and each has a place of
 // its own in the browser's memory, so that two tabs cannot overwrite each other's.
-import { $, archive, kept, notice, send, showAway } from "./page.js";
+import { $, archive, keep, kept, notice, send, showAway } from "./page.js";
 
 const PREFIX = `safelight.rating.${archive}.`;
 const MOST_AT_ONCE = 400_000; // characters of one request, about
@@ -111,8 +111,9 @@ export async function flush() {
     if (batch.length) {
       const answer = await send("/api/ratings", { events: batch.map(([, entry]) => entry.event) });
       wait = 500;
+      const said = new Map(batch);
       for (const id of answer.accepted)
-        put(PREFIX + id, { event: waiting().get(PREFIX + id)?.event, done: Date.now() });
+        put(PREFIX + id, { event: said.get(PREFIX + id)?.event, done: Date.now() });
       for (const one of answer.refused) {
         drop(PREFIX + one.event_id);
         notice(`A rating was refused: ${one.error}`);
@@ -242,7 +243,15 @@ export function pick(rows, won) {
   const event = { kind: "pick", shown: rows.map(identity), won, ...following(rows) };
   const id = enqueue(event);
   for (const row of rows) apply(row, event);
-  undoable.push({ ids: [id], rows: [], row: null });
+  undoable.push({ ids: [id], rows: [], row: null, shown: rows });
+}
+
+/** Say that *rows* were shown and left without a word: they come again behind all others. */
+export function passOver(rows) {
+  const event = { kind: "seen", shown: rows.map(identity), ...following(rows) };
+  const id = enqueue(event);
+  for (const row of rows) apply(row, event);
+  undoable.push({ ids: [id], rows: [], row: null, shown: rows });
 }
 
 /** Take back the last thing that was said here, or *what*; return it. */
@@ -260,6 +269,13 @@ export function undo(what = undoable.at(-1)) {
   }
   notice("Undone.");
   return last;
+}
+
+/** Whether rating goes on to the next picture; people say so, and it is kept. */
+export const goesOn = () => kept("safelight.advance", "1") === "1";
+export function toggleGoingOn() {
+  keep("safelight.advance", goesOn() ? "0" : "1");
+  notice(goesOn() ? "Rating goes on to the next picture." : "Rating stays.");
 }
 
 export const starText = (row) => (row.stars ? "★".repeat(Math.round(row.stars)) : "");
@@ -282,6 +298,7 @@ export const ratingKeys = (current, next, asked = {}) => {
     keys[`stars${value}`] = {
       keys: [String(value)],
       label: `${value} star${value > 1 ? "s" : ""}; again clears`,
+      once: true,
       do: on("stars", (row) => stars(row, value), value),
     };
   return {
@@ -289,6 +306,7 @@ export const ratingKeys = (current, next, asked = {}) => {
     clear: {
       keys: ["0"],
       label: "Clear the stars",
+      once: true,
       do: () => {
         if (asked.many?.("clear")) return undefined;
         const row = current();
@@ -297,10 +315,11 @@ export const ratingKeys = (current, next, asked = {}) => {
         return undefined;
       },
     },
-    reject: { keys: ["x", "Delete"], label: "Reject", do: on("reject", reject) },
+    reject: { keys: ["x", "Delete"], label: "Reject", once: true, do: on("reject", reject) },
     favourite: {
       keys: ["f"],
       label: "Favourite",
+      once: true,
       do: () => {
         if (asked.many?.("favourite")) return undefined;
         const row = current();
@@ -323,6 +342,7 @@ export const ratingKeys = (current, next, asked = {}) => {
     undo: {
       keys: ["Ctrl+z", "u"],
       label: "Undo",
+      once: true,
       do: () => {
         asked.undone?.(undo());
       },

@@ -2,12 +2,26 @@
 import { albumFilter, albumsOf } from "./albums.js";
 import { dragFile } from "./hand_over.js";
 import { $, ask, h, icon, isAway, keep, kept, notice, put } from "./page.js";
-import { favourite, onChange, overlay, reject, stars, starText, tag } from "./ratings.js";
+import { PicturesAhead } from "./pictures_ahead.js";
+import {
+  favourite,
+  goesOn,
+  onChange,
+  overlay,
+  reject,
+  stars,
+  starText,
+  tag,
+  toggleGoingOn,
+  undo,
+} from "./ratings.js";
 import { showSettings, skeleton } from "./settings_panel.js";
 import { askTags, wordsOf } from "./tag_dialog.js";
 import { Zoom } from "./zoom.js";
 
 const short = (digest) => digest.slice(0, 12);
+
+const AHEAD = [1, 2, 3, 4, 5, 6, -1]; // steps to pictures that are loaded before they are shown
 
 export class Viewer {
   /** Host: {move(step) -> sha256 or null, close() or null, link(sha256) -> URL, rowOf(sha256),
@@ -20,7 +34,11 @@ export class Viewer {
     this.asked = 0;
     this.known = new Map();
     this.kin = new Map();
-    this.image = h("img.zoomed", { alt: "", draggable: "true" });
+    this.digest = null;
+    this.moving = 0;
+    this.seenBefore = null; // in the grid, say
+    this.ahead = new PicturesAhead(() => this.whole());
+    this.image = h("img.zoomed", { alt: "", draggable: "true", decoding: "sync" });
     // What the browser has at once stands there until the picture has come.
     this.under = h("img.under", { alt: "", "aria-hidden": "true" });
     this.told = h("p.pane-told", { role: "status" });
@@ -36,6 +54,11 @@ export class Viewer {
     this.infoButton = button("Settings (I)", icon("info"), () => this.toggleInfo(), {
       "aria-pressed": "false",
     });
+    this.goOnButton = button("Go on after rating, or stay (A)", icon("goOn"), () => {
+      toggleGoingOn();
+      this.showGoingOn();
+    });
+    this.showGoingOn();
     this.bar = h(
       "div.viewer-bar",
       {},
@@ -44,6 +67,11 @@ export class Viewer {
       button("Next (K)", icon("next"), () => this.move(1)),
       this.stars,
       button("Tags and note (T)", icon("tag"), () => this.askTags()),
+      button("Undo (U)", icon("undo"), () => {
+        const last = undo();
+        this.host.undone?.(last);
+      }),
+      this.goOnButton,
       button("Zoom (Space)", icon("zoom"), () => this.zoom.toggle()),
       this.infoButton,
       button("Full screen (Z)", icon("full"), () => this.fullScreen(), {
@@ -81,10 +109,8 @@ export class Viewer {
       if (Math.abs(far) > 60) this.move(far < 0 ? 1 : -1);
     });
     onChange((row) => {
-      if (this.picture && row.sha256 === this.picture.sha256) {
-        this.adopt(row);
-        this.showStars();
-      }
+      if (this.picture?.sha256 === row.sha256) this.adopt(row);
+      if (this.picture && row.sha256 === this.digest) this.showStars();
     });
     if (kept("safelight.info", matchMedia("(min-width: 56rem)").matches ? "1" : "0") === "1")
       this.toggleInfo(true);
@@ -108,12 +134,41 @@ export class Viewer {
     if (this.known.size > 50) this.known.delete(this.known.keys().next().value);
     return this.known.get(digest);
   }
+  /** Show the picture *digest*: at once where it was loaded before, small at first if need be. */
+  showPicture(digest) {
+    this.digest = digest;
+    const row = this.host.rowOf?.(digest) ?? { sha256: digest };
+    const ready = this.ahead.element(row);
+    const source = ready?.getAttribute("src") ?? `/pictures/${digest}`;
+    this.under.hidden = Boolean(ready);
+    if (!ready) this.under.src = `/thumbnails/${digest}?side=384`;
+    if (this.image.getAttribute("src") !== source) this.image.src = source;
+    const near = AHEAD.map((step) => this.host.nearRow?.(step)).filter(Boolean);
+    this.ahead.want(ready ? [row, ...near] : near, 2);
+    if (this.picture && this.host.rowOf?.(digest)) this.showStars();
+  }
+  /** A whole picture has come in place of the small one that is shown. */
+  whole() {
+    const ready = this.digest && this.ahead.element({ sha256: this.digest });
+    const source = ready?.getAttribute("src");
+    if (source && this.image.getAttribute("src") !== source) this.image.src = source;
+  }
+  /** Whether the picture that is asked for is the one on the screen. */
+  get isThere() {
+    return this.image.complete && this.image.naturalWidth > 0;
+  }
+  /** The row to rate; null, and a line that says so, while its picture is not there to be seen. */
+  ratable() {
+    const own = this.picture?.sha256 === this.digest ? this.picture : null,
+      row = this.host.rowOf?.(this.digest) ?? own;
+    if (row && !this.moving && (this.isThere || this.seenBefore === this.digest)) return row;
+    notice("Nothing was said: the picture was not there yet.");
+    return null;
+  }
   async show(digest, given = null) {
     const number = ++this.asked;
     put(this.told);
-    this.under.hidden = false;
-    this.under.src = `/thumbnails/${digest}?side=384`;
-    this.image.src = `/pictures/${digest}`;
+    this.showPicture(digest);
     if (this.host.keepsZoom) this.zoom.show();
     else this.zoom.fit();
     this.info.setAttribute("aria-busy", "true");
@@ -152,14 +207,14 @@ export class Viewer {
     for (const step of [1, -1]) {
       const near = await this.host.peek?.(step);
       if (near) {
-        new Image().src = `/pictures/${near}`;
+        if (!this.host.nearRow) new Image().src = `/pictures/${near}`;
         this.load(near).catch(() => {});
       }
     }
   }
   /** Say why there is no picture, unless that it is on its way is all there is to say. */
   async cannotShow() {
-    const digest = this.picture?.sha256;
+    const digest = this.digest;
     if (!digest || !this.image.src.endsWith(digest)) return;
     this.image.removeAttribute("src");
     try {
@@ -187,7 +242,10 @@ export class Viewer {
     await this.show(sha256);
   }
   async move(step) {
-    const digest = await this.host.move(step);
+    this.moving += 1;
+    const digest = await this.host.move(step).finally(() => {
+      this.moving -= 1;
+    });
     if (digest) this.show(digest);
     else notice(step > 0 ? "This is the last picture." : "This is the first picture.");
   }
@@ -201,8 +259,13 @@ export class Viewer {
     else this.root.requestFullscreen?.().catch((error) => notice(error.message));
   }
   showStars() {
-    const row = this.picture,
-      rated = this.host.rowOf?.(row.sha256) ?? row;
+    const row = this.host.rowOf?.(this.digest) ?? this.picture;
+    const say = (act, goOn) => () => {
+      const target = this.ratable();
+      if (!target) return;
+      act(target);
+      if (goOn) this.host.rated?.();
+    };
     const star = (value) =>
       h(
         "button.star",
@@ -210,7 +273,7 @@ export class Viewer {
           type: "button",
           "aria-label": `${value} star${value > 1 ? "s" : ""}`,
           "aria-pressed": String(Math.round(row.stars || 0) >= value),
-          onclick: () => stars(rated, value),
+          onclick: say((target) => stars(target, value), true),
         },
         "★",
       );
@@ -222,7 +285,7 @@ export class Viewer {
           type: "button",
           "aria-label": "Favourite",
           "aria-pressed": String(Boolean(row.favourite)),
-          onclick: () => favourite(rated),
+          onclick: say(favourite, false),
         },
         "♥",
       ),
@@ -232,13 +295,16 @@ export class Viewer {
           type: "button",
           "aria-label": "Reject",
           "aria-pressed": String(Boolean(row.rejected)),
-          onclick: () => reject(rated),
+          onclick: say(reject, true),
         },
         "✕",
       ),
     );
     this.root.classList.toggle("is-rejected", Boolean(row.rejected));
     if ($(".said", this.info)) this.showSaid();
+  }
+  showGoingOn() {
+    this.goOnButton.setAttribute("aria-pressed", String(goesOn()));
   }
   async askTags(given = null) {
     const row = given ?? this.host.rowOf?.(this.picture?.sha256) ?? this.picture;
