@@ -1,15 +1,33 @@
-"""next_step: what to do next with the pictures of an archive, in one sentence and one act."""
+"""next_step: what to do next with the pictures of an archive, in one sentence and one act.
+
+Before anything is known, what is in the archive says it (:func:`next_step`); afterwards what is
+undecided does, too (:func:`step_after`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from safelight.application.level_filters import NOT_RATED, Spans, level_clause, within
 from safelight.archive.contents import PAIRS_WANTED, Contents, Question
+from safelight.learning.evidence.findings import (
+    ALL_OTHERS,
+    Comparison,
+    Effects,
+    KnobEffect,
+    one_line,
+)
+from safelight.learning.plans.suggested import Suggestions, setting_words
 
-__all__ = ["NextStep", "next_step", "pictures_of", "question_text"]
+__all__ = ["NextStep", "next_step", "pictures_of", "question_text", "step_after"]
 
 _ENOUGH_RATED, _FEW_PAIRS = 20, 4
+_MOST_MORE = 200
+"""Ratings for one answer that somebody may be asked for; for more, drawing is the shorter way."""
+
+_LOOKED_AT = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +38,13 @@ class NextStep:
         act: Which room it leads to.
         sentence: Why, for people.
         q: The pictures that it is about, in the filter language; empty for all.
+        count: How many of them to rate; 0 where nobody knows.
     """
 
-    act: Literal["import", "rate", "learn"]
+    act: Literal["import", "rate", "learn", "draw", "nothing"]
     sentence: str
     q: str = ""
+    count: int = 0
 
 
 def next_step(contents: Contents) -> NextStep:
@@ -62,3 +82,113 @@ def pictures_of(question: Question) -> str:
     """Return the pictures to rate for *question*, in the filter language."""
     digests = ", ".join(f"'{digest}'" for digest in dict.fromkeys(question.pictures))
     return f"sha256 in ({digests})" if digests else ""
+
+
+def step_after(
+    effects: Effects,
+    contents: Contents,
+    suggestions: Suggestions | None,
+    *,
+    q: str = "",
+    spans: Mapping[str, Spans],
+    count_of: Callable[[str], int],
+) -> NextStep:
+    """Return what to do after *effects* is known: rate these, draw these, or nothing.
+
+    First comes the question that pairs of pictures could answer and ratings have not: it takes the
+    fewest ratings. Then a comparison that some more ratings would settle, where there are pictures
+    to rate; then what may be better than all that is known.
+
+    Args:
+        effects: What is known.
+        contents: Of the same pictures.
+        suggestions: What to try next; None where nothing is known of it.
+        q: The pictures that all is about, in the filter language.
+        spans: Knob -> the spans of its levels, of knobs that are numbers.
+        count_of: Returns how many pictures meet a condition.
+    """
+    if not contents.pictures:
+        if q.strip():
+            return NextStep(act="nothing", sentence="No picture meets this filter.")
+        return next_step(contents)
+    settled = {knob.knob for knob in effects.knobs if knob.settled}
+    is_rated = contents.rated >= _ENOUGH_RATED
+    for knob, question in contents.questions:
+        is_worth = question.pairs >= (_FEW_PAIRS if is_rated else 1)
+        if knob not in settled and question.ratings and is_worth:
+            what = "to know" if question.pairs >= PAIRS_WANTED else "for a first hint"
+            return NextStep(
+                act="rate", q=pictures_of(question), count=question.ratings,
+                sentence=f"{_asked(knob, question)} Rate {question.ratings} pictures {what}.",
+            )  # fmt: skip
+    unrated = count_of(within(q, NOT_RATED)) if contents.rated < contents.pictures else 0
+    if not is_rated and unrated:
+        count = min(_ENOUGH_RATED - contents.rated, unrated)
+        return NextStep(
+            act="rate", q=within(q, NOT_RATED), count=count,
+            sentence=f"Not enough is rated yet. Rate {_pictures(count)}, and look again.",
+        )  # fmt: skip
+    if unrated and (step := _settling(effects, q, spans, count_of)) is not None:
+        return step
+    if suggestions is not None and suggestions.suggestions:
+        first = suggestions.suggestions[0]
+        why = "to explore what was never tried" if suggestions.exploring else "what may be better"
+        return NextStep(act="draw", sentence=f"Draw {why}: {setting_words(first.setting)}.")
+    if unrated:
+        return NextStep(
+            act="rate", q=within(q, NOT_RATED), count=unrated,
+            sentence=f"Rate on: {_pictures(unrated)} here {'are' if unrated > 1 else 'is'} not"
+            " rated yet.",
+        )  # fmt: skip
+    return NextStep(act="nothing", sentence="Everything here is rated. Draw or import more.")
+
+
+def _settling(
+    effects: Effects, q: str, spans: Mapping[str, Spans], count_of: Callable[[str], int]
+) -> NextStep | None:
+    """Return which pictures to rate to settle what takes the fewest ratings."""
+    lacking = [
+        (comparison.more, knob, comparison)
+        for knob in effects.knobs
+        for comparison in knob.comparisons
+        if comparison.more is not None and comparison.more <= _MOST_MORE
+    ]
+    # Too few for any figure is a beginning, and settles nothing.
+    lacking.sort(key=lambda one: (one[2].status == "few", one[0]))
+    for more, knob, comparison in lacking[:_LOOKED_AT]:
+        clause = _either(knob, comparison, spans.get(knob.knob))
+        if clause is None:
+            continue
+        these = within(q, f"{clause} and {NOT_RATED}")
+        there = count_of(these)
+        if not there:
+            continue
+        what = f"{one_line(knob.knob)} {one_line(comparison.level)}"
+        if comparison.against != ALL_OTHERS:
+            what += f" or {one_line(comparison.against)}"
+        goal = "for a first figure" if comparison.status == "few" else "to settle which is better"
+        told = f"Rate {_pictures(min(more, there))} with {what}: about {more:,} ratings more"
+        return NextStep(
+            act="rate", q=these, count=min(more, there), sentence=f"{told} are wanted {goal}."
+        )
+    return None
+
+
+def _either(knob: KnobEffect, comparison: Comparison, spans: Spans | None) -> str | None:
+    """Return the filter for pictures of both sides; None where none says it."""
+    own = level_clause(knob.knob, comparison.level, spans)
+    if comparison.against == ALL_OTHERS:
+        return own
+    other = level_clause(knob.knob, comparison.against, spans)
+    if own is None or other is None:
+        return None
+    return f"({own} or {other})"
+
+
+def _asked(knob: str, question: Question) -> str:
+    text = question_text(knob, question)
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'' if count == 1 else 's'}"

@@ -114,11 +114,12 @@ class LightTable:
             lstrip_blocks=True,
         )
         pages.filters["json_block"] = _json_block
+        ratings = RatingStore(ratings_folder(archive), root=archive)
         return LightTable(
             archive=held,
             pictures=Pictures(held),
-            ratings=RatingStore(ratings_folder(archive), root=archive),
-            answers=Answers(answering, held.signature_now),
+            ratings=ratings,
+            answers=Answers(answering, held.signature_now, ratings=ratings.judgements),
             answering=answering,
             runs=RunQueue(controller),
             imports=ImportQueue(archive),
