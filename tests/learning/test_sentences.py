@@ -71,7 +71,7 @@ def test_what_is_alike_everywhere_has_no_parts() -> None:
     effects = effects_of(kinds_of(), better, noise=1.0)
     (model,) = (knob for knob in effects.knobs if knob.knob == "model")
     assert [(c.status, c.parts) for c in model.comparisons] == [("clear", ())]
-    assert effects.sentences[0].text.startswith("Model realB is worse than dreamA: -")
+    assert effects.sentences[0].text.startswith("Model dreamA is better than realB: +")
 
 
 def test_nothing_known_is_said_and_what_would_settle_it() -> None:

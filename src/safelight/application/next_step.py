@@ -20,6 +20,7 @@ from safelight.learning.evidence.findings import (
     one_line,
 )
 from safelight.learning.plans.suggested import Suggestions, setting_words
+from safelight.recorded_settings import LORA
 
 __all__ = ["NextStep", "next_step", "pictures_of", "question_text", "step_after"]
 
@@ -27,7 +28,8 @@ _ENOUGH_RATED, _FEW_PAIRS = 20, 4
 _MOST_MORE = 200
 """Ratings for one answer that somebody may be asked for; for more, drawing is the shorter way."""
 
-_LOOKED_AT = 6
+_LOOKED_AT, _FEWEST_AT_ONCE = 6, 8
+_CHOSEN = frozenset(("model", "sampler", "scheduler", "steps", "cfg_scale", "guidance"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,8 @@ def step_after(
         count = min(_ENOUGH_RATED - contents.rated, unrated)
         return NextStep(
             act="rate", q=within(q, NOT_RATED), count=count,
-            sentence=f"Not enough is rated yet. Rate {_pictures(count)}, and look again.",
+            sentence=f"Rate {_pictures(count)}{' more' * bool(contents.rated)}: from about"
+            f" {_ENOUGH_RATED} on, first answers may be told.",
         )  # fmt: skip
     if unrated and (step := _settling(effects, q, spans, count_of)) is not None:
         return step
@@ -154,7 +157,7 @@ def _settling(
         if comparison.more is not None and comparison.more <= _MOST_MORE
     ]
     # Too few for any figure is a beginning, and settles nothing.
-    lacking.sort(key=lambda one: (one[2].status == "few", one[0]))
+    lacking.sort(key=lambda one: (one[2].status == "few", not _is_chosen(one[1].knob), one[0]))
     for more, knob, comparison in lacking[:_LOOKED_AT]:
         clause = _either(knob, comparison, spans.get(knob.knob))
         if clause is None:
@@ -166,12 +169,20 @@ def _settling(
         what = f"{one_line(knob.knob)} {one_line(comparison.level)}"
         if comparison.against != ALL_OTHERS:
             what += f" or {one_line(comparison.against)}"
-        goal = "for a first figure" if comparison.status == "few" else "to settle which is better"
-        told = f"Rate {_pictures(min(more, there))} with {what}: about {more:,} ratings more"
+        few = comparison.status == "few"
+        count = min(max(more, _FEWEST_AT_ONCE), there)
+        wanted = "1 more is" if more == 1 else f"about {more:,} more are"
+        goal = "for a first figure" if few else "to settle which is better"
         return NextStep(
-            act="rate", q=these, count=min(more, there), sentence=f"{told} are wanted {goal}."
-        )
+            act="rate", q=these, count=count,
+            sentence=f"Rate {_pictures(count)} with {what}: {wanted} wanted {goal}.",
+        )  # fmt: skip
     return None
+
+
+def _is_chosen(knob: str) -> bool:
+    """Return whether people choose this setting for how pictures look, and ask which to take."""
+    return knob in _CHOSEN or knob.startswith(LORA)
 
 
 def _either(knob: KnobEffect, comparison: Comparison, spans: Spans | None) -> str | None:

@@ -31,7 +31,7 @@ from safelight.learning.evidence.findings import (
     ParentShare,
     text_of_level,
 )
-from safelight.learning.evidence.sentences import Sentence
+from safelight.learning.evidence.sentences import Sentence, short_reason
 from safelight.learning.plans.suggested import Nearest, setting_words
 from safelight.web.heavy_questions import Asked, asked
 from safelight.web.places import engine_names
@@ -45,7 +45,7 @@ _MOST_ROWS = 16
 _LONGEST_NAME = 80
 """Letters of a name that is shown whole; of longer ones the middle is left out."""
 
-_SHOWN_PAIRS = 2
+_SHOWN_PAIRS, _MOST_NAMED = 2, 4
 _ENGINE = re.compile(r"^(backend\b|\[backend)", re.MULTILINE)
 _TICKS = (0.5, 1.0, 2.0)
 """How far apart the marks of the scale may be."""
@@ -122,10 +122,28 @@ def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dic
     return {
         "knob": knob, "rows": rows, "hidden": len(told) - len(rows),
         "notes": list(dict.fromkeys(note for c in told[:_MOST_ROWS] for note in c.notes)),
-        "untold": [
-            (f"{_name(one.level)} against {_name(one.against)}", one.notes) for one in untold
-        ],
+        "untold": _untold(untold),
     }  # fmt: skip
+
+
+def _untold(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return what cannot be told, a sentence for each value that others are compared with."""
+    by_other: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        by_other.setdefault(one.against, []).append(one)
+    sentences = []
+    for against, those in by_other.items():
+        names = [_name(one.level) for one in those[:_MOST_NAMED]]
+        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        if len(those) > len(names):
+            listed = f"{', '.join(names)} and {len(those) - len(names)} more"
+        reasons = list(dict.fromkeys(short_reason(note) for one in those for note in one.notes))
+        reasons.sort(key=len)
+        left = len(reasons) - 1
+        more = f" (and {left} more reason{'s' if left > 1 else ''})" if left else ""
+        why = f": {reasons[0]}{more}" if reasons else ""
+        sentences.append(f"{listed} against {_name(against)} cannot be told apart{why}.")
+    return sentences
 
 
 def _place(value: float, reach: float) -> str:

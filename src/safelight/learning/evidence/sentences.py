@@ -22,7 +22,7 @@ from safelight.learning.evidence.findings import (
 from safelight.learning.evidence.picture_kinds import WORD
 from safelight.recorded_settings import LORA
 
-__all__ = ["About", "Sentence", "sentences_of", "undecided_of", "untold_of"]
+__all__ = ["About", "Sentence", "sentences_of", "short_reason", "undecided_of", "untold_of"]
 
 About = Literal["difference", "best", "nothing", "untold", "warning"]
 """What a sentence is about: one value against another; which may be best; that nothing is known;
@@ -149,6 +149,9 @@ def _told(effects: Effects) -> Iterator[Sentence]:
         if of_knob[knob.knob] > _MOST_OF_A_KNOB:
             continue
         likely = comparison.status == "likely"
+        is_turned = (comparison.difference or 0.0) < 0 and not knob.knob.startswith("term:")
+        if is_turned and comparison.against != ALL_OTHERS:
+            comparison = _turned(comparison)  # what is better comes first
         claim = _claim(knob.knob, comparison, comparison.difference or 0.0, likely=likely)
         claim = f"{claim[0].upper()}{claim[1:]}"
         better, worse = _order(comparison, comparison.difference or 0.0)
@@ -198,7 +201,7 @@ def _reasons(effects: Effects) -> dict[str, list[str]]:
         for comparison in knob.comparisons:
             if comparison.status == "confounded":
                 for note in comparison.notes:
-                    own = by_reason.setdefault(_short(note), [])
+                    own = by_reason.setdefault(short_reason(note), [])
                     if knob.knob not in own:
                         own.append(knob.knob)
     return {
@@ -236,7 +239,7 @@ def _notes(comparison: Comparison) -> str:
     return f" ({'; '.join(comparison.notes)})" if comparison.notes else ""
 
 
-def _short(note: str) -> str:
+def short_reason(note: str) -> str:
     """Return what a circumstance is, of a note that says how it was found."""
     return note.partition(":")[0] if note.startswith(_MAY_BE) else note
 

@@ -29,6 +29,9 @@ Rows = NDArray[np.intp]
 _OTHER_MODEL, _OTHER_VALUE = 3.0, 1.0
 """How far another model is, and another value of any choice; the ends of a number are 1 apart."""
 
+_UNKNOWN = 1.5
+"""How far a picture is that does not tell its value: it may be any."""
+
 _LEAST = 0.02
 """How far another number is at least, so that the same one is nearer however wide the room is."""
 
@@ -45,6 +48,9 @@ def nearest_pictures(
         trials: The pictures; those of which no file is known are left out.
         settings: Knob -> value.
         count: How many for each.
+
+    Returns:
+        Fewer where there are no more of which any of the settings is known.
     """
     known = np.flatnonzero([bool(digest) for digest in trials.digests])
     if not len(known):
@@ -73,6 +79,11 @@ def _nearest(
         knob = knob_of_values(name, (*values, wanted))
         steps = {value: _step(knob, name, value, wanted) for value in set(values)}
         distances += [steps[value] for value in values]
+    told = [name for name in setting if not name.startswith(LORA)]
+    if told:  # of which nothing is known, that is near to nothing
+        known = known[[any(columns[name][row] is not None for name in told) for row in known]]
+    if not len(known):
+        return ()
     distances = distances.round(6)
     order = known[np.argsort(distances[known], kind="stable")]
     last = distances[order[min(count, len(order)) - 1]]
@@ -113,4 +124,4 @@ def _step(knob: SpaceKnob | None, name: str, value: Any, wanted: Any) -> float:
         apart = abs(knob.place(value) - knob.place(wanted))
         if math.isfinite(apart):
             return max(apart, _LEAST)
-    return _OTHER_VALUE
+    return _UNKNOWN if value is None else _OTHER_VALUE

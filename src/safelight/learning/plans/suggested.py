@@ -119,6 +119,8 @@ class Difference:
             if not self.value:
                 return f"without {name}"
             return f"{name} at {value}" + (f", not {wanted}" if self.wanted else "")
+        if self.value is None:
+            return f"{self.knob} not known, {wanted} wanted"
         return f"{self.knob} {value}, not {wanted}"
 
 
@@ -133,8 +135,6 @@ def setting_words(setting: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
