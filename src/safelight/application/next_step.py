@@ -119,9 +119,10 @@ def step_after(
         is_worth = question.pairs >= (_FEW_PAIRS if is_rated else 1)
         if knob not in settled and question.ratings and is_worth:
             what = "to know" if question.pairs >= PAIRS_WANTED else "for a first hint"
+            count = len(dict.fromkeys(question.pictures))  # one may be of two pairs
             return NextStep(
-                act="rate", q=pictures_of(question), count=question.ratings,
-                sentence=f"{_asked(knob, question)} Rate {question.ratings} pictures {what}.",
+                act="rate", q=pictures_of(question), count=count,
+                sentence=f"{_asked(knob, question)} Rate {_pictures(count)} {what}.",
             )  # fmt: skip
     unrated = count_of(within(q, NOT_RATED)) if contents.rated < contents.pictures else 0
     if not is_rated and unrated:
