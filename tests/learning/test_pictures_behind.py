@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from safelight.learning.evidence.sentences import Sentence
 Row = dict[str, Any]
 
 
-def behind(rows: list[Row], stars: Callable[[Mapping[str, Any]], int]) -> list[tuple[Sentence, Behind | None]]:
+def behind(rows: list[Row], stars: Callable[[Any], int]) -> list[tuple[Sentence, Behind | None]]:
     trials = trials_of(rows, stars)
     effects = find_effects(trials)
 
@@ -50,7 +50,7 @@ def test_what_is_shown_first_is_typical_and_not_the_loudest() -> None:
     """One pair of twelve is five stars against one."""
     rows = sweep(12, sampler=["Euler", "DDIM"])
 
-    def stars(row: Mapping[str, Any]) -> int:
+    def stars(row: Any) -> int:
         loud = row["prompt"] == "thing 3"
         return (5 if loud else 4) if row["sampler"] == "Euler" else (1 if loud else 3)
 

@@ -19,7 +19,7 @@ from safelight.learning.evidence.findings import (
     KnobEffect,
     one_line,
 )
-from safelight.learning.plans.suggested import Suggestions, setting_words
+from safelight.learning.plans.suggested import FEWEST_ALIKE, Suggestions, setting_words
 from safelight.recorded_settings import LORA
 
 __all__ = ["NextStep", "next_step", "pictures_of", "question_text", "step_after"]
@@ -28,7 +28,7 @@ _ENOUGH_RATED, _FEW_PAIRS = 20, 4
 _MOST_MORE = 200
 """Ratings for one answer that somebody may be asked for; for more, drawing is the shorter way."""
 
-_LOOKED_AT, _FEWEST_AT_ONCE = 6, 8
+_LOOKED_AT, _FEWEST_AT_ONCE = 20, 8
 _CHOSEN = frozenset(("model", "sampler", "scheduler", "steps", "cfg_scale", "guidance"))
 
 
@@ -134,13 +134,14 @@ def step_after(
         )  # fmt: skip
     if unrated and (step := _settling(effects, q, spans, count_of)) is not None:
         return step
-    if suggestions is not None and suggestions.suggestions:
+    explores = suggestions is not None and suggestions.exploring
+    if suggestions is not None and suggestions.suggestions and not (explores and unrated):
         first = suggestions.suggestions[0]
-        why = "to explore what was never tried" if suggestions.exploring else "what may be better"
+        why = "to explore what was never tried" if explores else "what may be better"
         return NextStep(act="draw", sentence=f"Draw {why}: {setting_words(first.setting)}.")
     if unrated:
         return NextStep(
-            act="rate", q=within(q, NOT_RATED), count=unrated,
+            act="rate", q=within(q, NOT_RATED), count=min(unrated, _ENOUGH_RATED),
             sentence=f"Rate on: {_pictures(unrated)} here {'are' if unrated > 1 else 'is'} not"
             " rated yet.",
         )  # fmt: skip
@@ -165,12 +166,10 @@ def _settling(
             continue
         these = within(q, f"{clause} and {NOT_RATED}")
         there = count_of(these)
-        if not there:
-            continue
-        what = f"{one_line(knob.knob)} {one_line(comparison.level)}"
-        if comparison.against != ALL_OTHERS:
-            what += f" or {one_line(comparison.against)}"
         few = comparison.status == "few"
+        if not there or (few and not _can_have_figure(knob, comparison, q, spans, count_of)):
+            continue
+        what = _named(knob.knob, comparison)
         count = min(max(more, _FEWEST_AT_ONCE), there)
         wanted = "1 more is" if more == 1 else f"about {more:,} more are"
         goal = "for a first figure" if few else "to settle which is better"
@@ -179,6 +178,32 @@ def _settling(
             sentence=f"Rate {_pictures(count)} with {what}: {wanted} wanted {goal}.",
         )  # fmt: skip
     return None
+
+
+def _can_have_figure(
+    knob: KnobEffect,
+    comparison: Comparison,
+    q: str,
+    spans: Mapping[str, Spans],
+    count_of: Callable[[str], int],
+) -> bool:
+    """Return whether there are enough pictures of a level for any figure of it."""
+    own = level_clause(knob.knob, comparison.level, spans.get(knob.knob))
+    left = 0 if own is None else count_of(within(q, f"{own} and {NOT_RATED}"))
+    return comparison.pictures + left >= FEWEST_ALIKE
+
+
+def _named(knob: str, comparison: Comparison) -> str:
+    """Return which pictures are of either side, after the word with."""
+    level, against = one_line(comparison.level), one_line(comparison.against)
+    if knob.startswith(LORA):
+        name = f"the LoRA {one_line(knob[len(LORA) :])}"
+        other = f"at {against}" if against != "0" else "without it"
+        return f"{name} at {level}" + (f" or {other}" if comparison.against != ALL_OTHERS else "")
+    if knob.startswith("term:"):
+        return f"{one_line(knob.partition(':')[2])!r} in their prompt, or without it"
+    other = f" or {against}" if comparison.against != ALL_OTHERS else ""
+    return f"{one_line(knob)} {level}{other}"
 
 
 def _is_chosen(knob: str) -> bool:
