@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safelight.application.config_text import toml_text
-from safelight.application.level_filters import Spans
+from safelight.application.level_filters import RATED, Spans, within
 from safelight.application.next_step import NextStep, step_after
 from safelight.errors import PlanError, UnknownSettingError
 from safelight.learning.evidence.findings import Behind, ChosenParents, Effects
@@ -99,7 +99,7 @@ def effects_answer(
     from safelight.application.rated_pictures import rated_trials
     from safelight.application.scorer_comparison import compare_scorers
     from safelight.application.suggestions import find_evidence
-    from safelight.archive.contents import contents_of
+    from safelight.archive.contents import contents_of, count_of_pictures
     from safelight.learning.evidence.comparing import Comparing
     from safelight.learning.evidence.effects import find_effects
     from safelight.learning.evidence.pictures_behind import pictures_behind
@@ -119,7 +119,8 @@ def effects_answer(
     behind = tuple[Behind | None, ...]()
 
     def digests_of(part: str) -> list[str]:
-        return [row[0] for row in archive.query(part, columns=["sha256"], limit=None).rows]
+        rated = within(part, RATED)
+        return [row[0] for row in archive.query(rated, columns=["sha256"], limit=None).rows]
 
     if effects.knobs:
         behind = pictures_behind(Comparing(trials), effects.knobs, effects.sentences, digests_of)
@@ -143,7 +144,7 @@ def effects_answer(
     doing("Looking for what to rate next")
     step = step_after(
         effects, contents_of(archive, condition), suggestions, q=condition, spans=spans,
-        count_of=lambda those: len(digests_of(those)),
+        count_of=lambda those: count_of_pictures(archive, those),
     )  # fmt: skip
     return EffectsAnswer(
         effects=effects, rated_by=rated_by, spans=spans, ignored=ignored,

@@ -28,7 +28,7 @@ _ENOUGH_RATED, _FEW_PAIRS = 20, 4
 _MOST_MORE = 200
 """Ratings for one answer that somebody may be asked for; for more, drawing is the shorter way."""
 
-_LOOKED_AT, _FEWEST_AT_ONCE = 20, 8
+_LOOKED_AT, _FEWEST_AT_ONCE = 8, 8
 _CHOSEN = frozenset(("model", "sampler", "scheduler", "steps", "cfg_scale", "guidance"))
 
 
@@ -159,7 +159,7 @@ def _settling(
         if comparison.more is not None and comparison.more <= _MOST_MORE
     ]
     # Too few for any figure is a beginning, and settles nothing.
-    lacking.sort(key=lambda one: (one[2].status == "few", not _is_chosen(one[1].knob), one[0]))
+    lacking.sort(key=lambda one: (one[2].status == "few", *_rank(one[1].knob), one[0]))
     for more, knob, comparison in lacking[:_LOOKED_AT]:
         clause = _either(knob, comparison, spans.get(knob.knob))
         if clause is None:
@@ -206,9 +206,10 @@ def _named(knob: str, comparison: Comparison) -> str:
     return f"{one_line(knob)} {level}{other}"
 
 
-def _is_chosen(knob: str) -> bool:
-    """Return whether people choose this setting for how pictures look, and ask which to take."""
-    return knob in _CHOSEN or knob.startswith(LORA)
+def _rank(knob: str) -> tuple[bool, bool]:
+    """Return what puts those settings first of which people ask which value to take."""
+    # LoRAs are many, and of most of them there are few pictures.
+    return knob not in _CHOSEN, not knob.startswith(LORA)
 
 
 def _either(knob: KnobEffect, comparison: Comparison, spans: Spans | None) -> str | None:
