@@ -38,9 +38,12 @@ def drawn(safelight: Safelight, backend: str, prompts: int, steps: list[int]) ->
     assert safelight("run", "c.toml", "--seed", "1").exit_code == 0
 
 
-def rate_by_steps(rater: str = "ann", source: str = "safelight") -> None:
+def rate_by_steps(
+    rater: str = "ann", source: str = "safelight", *, by_chance: bool = False
+) -> None:
     archive = Archive(Path("safelight"))
-    rows = archive.query("", columns=["sha256", "steps", "prompt"], limit=None).dicts()
+    found = archive.query("", columns=["sha256", "steps", "prompt"], limit=None).dicts()
+    rows = sorted(found, key=lambda row: row["sha256"]) if by_chance else list(found)
     with archive.ratings() as store:
         for row in rows:
             value = (4 if row["steps"] > 5 else 2) + (len(row["prompt"]) % 2)
@@ -173,3 +176,28 @@ def test_where_nothing_failed_it_says_so(safelight: Safelight) -> None:
     assert "no variant failed" in safelight("effects", "--failures").stdout
     drawn(safelight, "fake", 2, [2])
     assert json.loads(safelight("effects", "--failures", "--json").stdout)["shares"] == []
+
+
+def test_the_answer_comes_first_and_the_rest_is_folded(
+    safelight: Safelight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns: a sentence, then figures; what is undecided is a few lines, --all has more.
+
+    Why something cannot be told is said once, not beside every value of a table.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
+    config = CONFIG.format(backend="fake", prompts="cat|dog|car|tree|house|rocket|guitar|burger",
+                           steps=[2, 10])  # fmt: skip
+    Path("c.toml").write_text(f'{config}"txt2img.cfg_scale" = [3, 5]\n', "utf-8")
+    assert safelight("run", "c.toml", "--seed", "1").exit_code == 0
+    rate_by_steps(by_chance=True)
+    lines = safelight("effects").stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0].startswith("32 rated pictures, 32 ratings by ann")
+    assert (lines[1], lines[2].startswith("Steps 10 is better than 2: +")) == ("", True)
+    sentence = " ".join(lines[2 : lines.index("", 2)])
+    assert ", between +" in sentence
+    assert sentence.endswith(" pairs.")
+    every = safelight("effects", "--all").stdout
+    assert len(every.splitlines()) >= len(lines)
+    assert "cfg_scale" in every

@@ -373,6 +373,15 @@ def test_suggestions_come_with_their_evidence_and_can_be_run(rated: Safelight) -
     assert "settings x 4" in planned.stdout
     assert rated("run", "next.toml").exit_code == 0
     page = json.loads(rated("suggest", "--n", "2", "--json").stdout)
+    drawn = Archive(Path("safelight")).query(columns=["sha256", "path"], limit=None).rows
+    for one in page["suggestions"]:
+        assert 0 < len(one["nearest"]) <= 3
+        assert {(near["sha256"], near["path"]) for near in one["nearest"]} <= set(drawn)
+        assert all(near["differs"] for near in one["nearest"])
+    nearest = page["suggestions"][0]["nearest"][0]
+    assert f"nearest: {Path(nearest['path']).name} ({nearest['differs']})" in " ".join(
+        rated("suggest", "--n", "2").stdout.split()
+    )
     assert page["best"]["setting"]["sampler"] == "Heun"
     assert page["pictures"] == 24
     PipelineConfig.from_mapping(page["config"])

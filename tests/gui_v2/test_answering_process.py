@@ -55,7 +55,8 @@ def process(archive: Archive) -> Iterator[AnsweringProcess]:
 
 def answer(process: AnsweringProcess, question: EffectsQuestion | NextQuestion) -> Answer:
     process.begin(question)
-    reply = process.reply(300)
+    while (reply := process.reply(300)) is not None and reply.doing:
+        pass
     assert reply is not None
     return unpacked(question, reply)
 
@@ -193,7 +194,7 @@ with TestClient(create_app(sys.argv[1]), base_url="http://127.0.0.1") as client:
     shown = client.get("/learn", headers={"prefer": "wait=300"}).text
     sets = client.get("/api/next-to-rate", headers={"prefer": "wait=300"}).json()["sets"]
     memory = client.get("/api/memory").json()
-print("48 rated pictures" in shown, len(sets), "scipy" in sys.modules, "numpy" in sys.modules)
+print("of 48 pictures" in shown, len(sets), "scipy" in sys.modules, "numpy" in sys.modules)
 print(memory["server_mb"], memory["answering_mb"])
 """
 

@@ -302,3 +302,34 @@ def test_few_answers_are_kept(table: Table) -> None:
     kept: Callable[[int], Asked] = lambda n: table.ask(f"filter {n}", only_kept=True)  # noqa: E731
     assert kept(69).answer is not None
     assert kept(0).answer is None
+
+
+def test_what_is_being_done_is_told_while_it_is_done(table: Table) -> None:
+    """And nothing of it stays behind when it is done."""
+    asked = table.ask("x")
+    has_begun(table, 1)
+    assert table.answers.doing(asked.key) == ""
+    table.worker.finish(Reply(doing="Comparing 60 rated pictures"))
+    eventually(lambda: table.answers.doing(asked.key) == "Comparing 60 rated pictures")
+    assert table.ask("x").doing == "Comparing 60 rated pictures"
+    done = heard(table.answers, asked.key)
+    table.worker.finish()
+    assert done.wait(60)
+    assert (table.answers.doing(asked.key), table.ask("x").doing) == ("", "")
+    assert table.answers.doing("of nobody") == ""
+
+
+def test_an_answer_is_as_old_as_the_ratings_that_were_given_since() -> None:
+    table = Table()
+    given = [3]
+    table.answers = Answers(
+        table.worker, lambda: table.state, ratings=lambda: given[0], clock=lambda: table.now,
+        look=0.005,
+    )  # fmt: skip
+    try:
+        assert table.answered("x").since == 0
+        given[0] += 4
+        table.state += 1
+        assert table.ask("x").since == 4
+    finally:
+        table.answers.close()

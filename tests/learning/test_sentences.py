@@ -71,7 +71,7 @@ def test_what_is_alike_everywhere_has_no_parts() -> None:
     effects = effects_of(kinds_of(), better, noise=1.0)
     (model,) = (knob for knob in effects.knobs if knob.knob == "model")
     assert [(c.status, c.parts) for c in model.comparisons] == [("clear", ())]
-    assert effects.sentences[0].text.startswith("Model realB is worse than dreamA: -")
+    assert effects.sentences[0].text.startswith("Model dreamA is better than realB: +")
 
 
 def test_nothing_known_is_said_and_what_would_settle_it() -> None:
@@ -141,8 +141,9 @@ def test_a_part_that_is_not_sure_is_never_claimed() -> None:
     knob = KnobEffect(knob="model", status="depends", summary="", comparisons=(comparison,))
     (one,) = Effects(pictures=101, ratings=101, prompts=4, gone=0, knobs=(knob,)).sentences
     assert one.text == (
-        "For vae b, model Y is better than X: +0.30 [+0.10, +0.50], 90 pictures; for vae a no"
-        " difference is known: -0.90 [-2.00, +0.20], 11 pictures (for these 4 prompts)."
+        "For vae b, model Y is better than X: +0.30, between +0.10 and +0.50, from 90 pictures; for"
+        " vae a no difference is known: -0.90, between -2.00 and +0.20, from 11 pictures (for these"
+        " 4 prompts)."
     )
 
 

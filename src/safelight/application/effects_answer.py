@@ -7,30 +7,30 @@ may have it worked out in another process: nothing heavy is imported until somet
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safelight.application.config_text import toml_text
+from safelight.application.level_filters import RATED, Spans, within
+from safelight.application.next_step import NextStep, step_after
 from safelight.errors import PlanError, UnknownSettingError
-from safelight.learning.evidence.findings import ChosenParents, Effects
+from safelight.learning.evidence.findings import Behind, ChosenParents, Effects
 from safelight.learning.evidence.rank_agreement import ScorerComparison
 from safelight.learning.plans.kinds import Kind, kinds_of
-from safelight.learning.plans.suggested import Suggestion, Suggestions
+from safelight.learning.plans.suggested import Nearest, Suggestion, Suggestions
 
 if TYPE_CHECKING:
     from safelight.application.suggestions import Evidence
     from safelight.archive import Archive
     from safelight.learning.evidence.trials import Trials
 
-__all__ = ["EffectsAnswer", "Spans", "effects_answer", "spans_of"]
-
-Spans = Mapping[str, tuple[float, float]]
-"""Level -> its least and its largest value, as names of levels are rounded."""
+__all__ = ["EffectsAnswer", "effects_answer", "spans_of"]
 
 _SEEDS = 2
 _SUGGESTIONS = 4
+_NEAREST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,9 @@ class EffectsAnswer:
         kinds: Kinds of pictures for which something else is good.
         scorers: What scorers say beside people of the same pictures.
         parents: Which settings' pictures were gone on with; None where none was.
+        behind: Of each sentence of *effects*, pictures that it rests on; None where there are none.
+        nearest: Of each suggestion, the pictures there are that come nearest to it.
+        step: What to do next.
     """
 
     effects: Effects
@@ -64,6 +67,9 @@ class EffectsAnswer:
     kinds: tuple[Kind, ...] = ()
     scorers: tuple[ScorerComparison, ...] = ()
     parents: ChosenParents | None = None
+    behind: tuple[Behind | None, ...] = ()
+    nearest: tuple[tuple[Nearest, ...], ...] = ()
+    step: NextStep | None = None
 
 
 def effects_answer(
@@ -73,6 +79,7 @@ def effects_answer(
     condition: str = "",
     model: str = "",
     ignored: Sequence[str] = (),
+    doing: Callable[[str], None] = lambda _: None,
 ) -> EffectsAnswer:
     """Return what the rated pictures of *archive* that meet *condition* say.
 
@@ -82,6 +89,7 @@ def effects_answer(
         condition: In the filter language.
         model: For which to suggest settings; any of them when it is none of *models*.
         ignored: Settings that do not count, because they cannot change pixels.
+        doing: Is told what is being done, a few words that begin with a capital.
 
     Raises:
         FilterError: The condition cannot be read.
@@ -91,9 +99,14 @@ def effects_answer(
     from safelight.application.rated_pictures import rated_trials
     from safelight.application.scorer_comparison import compare_scorers
     from safelight.application.suggestions import find_evidence
+    from safelight.archive.contents import contents_of, count_of_pictures
+    from safelight.learning.evidence.comparing import Comparing
     from safelight.learning.evidence.effects import find_effects
+    from safelight.learning.evidence.pictures_behind import pictures_behind
+    from safelight.learning.plans.nearest import nearest_pictures
     from safelight.learning.plans.suggest import suggest
 
+    doing("Reading ratings and settings")
     ignored, unknown = tuple(ignored), tuple[str, ...]()
     try:
         _, trials, rated_by = rated_trials(archive, condition, (), ignored)
@@ -101,23 +114,43 @@ def effects_answer(
         unknown = error.names
         ignored = tuple(name for name in ignored if name not in unknown)
         _, trials, rated_by = rated_trials(archive, condition, (), ignored)
+    doing(f"Comparing {len(trials):,} rated pictures")
+    effects = find_effects(trials)
+    behind = tuple[Behind | None, ...]()
+
+    def digests_of(part: str) -> list[str]:
+        rated = within(part, RATED)
+        return [row[0] for row in archive.query(rated, columns=["sha256"], limit=None).rows]
+
+    if effects.knobs:
+        behind = pictures_behind(Comparing(trials), effects.knobs, effects.sentences, digests_of)
+    doing("Looking for what to try next")
     model = model if model in models else ""
     suggestions, configs = None, tuple[str, ...]()
+    nearest = tuple[tuple[Nearest, ...], ...]()
     if models and len(trials):
         with suppress(PlanError):  # none of the pictures that meet the filter has this model
             evidence = find_evidence(archive, model=model or None, condition=condition)
             suggestions = suggest(evidence.trials, _SUGGESTIONS)
+            nearest = nearest_pictures(
+                evidence.trials, [one.setting for one in suggestions.suggestions], _NEAREST
+            )
             configs = tuple(
                 _config_of(evidence, suggestions, suggestion)
                 for suggestion in suggestions.suggestions
             )
-    effects = find_effects(trials)
     parents = chosen_parents(archive, condition)
+    spans = spans_of(trials)
+    doing("Looking for what to rate next")
+    step = step_after(
+        effects, contents_of(archive, condition), suggestions, q=condition, spans=spans,
+        count_of=lambda those: count_of_pictures(archive, those),
+    )  # fmt: skip
     return EffectsAnswer(
-        effects=effects, rated_by=rated_by, spans=spans_of(trials), ignored=ignored,
+        effects=effects, rated_by=rated_by, spans=spans, ignored=ignored,
         unknown=unknown, models=tuple(models), model=model, suggestions=suggestions,
         configs=configs, kinds=kinds_of(effects), scorers=compare_scorers(archive, condition),
-        parents=parents if parents.chosen else None,
+        parents=parents if parents.chosen else None, behind=behind, nearest=nearest, step=step,
     )  # fmt: skip
 
 

@@ -26,7 +26,16 @@ from safelight.recorded_settings import LORA, changes_no_pixels, hashed_knob, mo
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["PAIRS_WANTED", "Contents", "Count", "Counts", "Question", "Varied", "contents_of"]
+__all__ = [
+    "PAIRS_WANTED",
+    "Contents",
+    "Count",
+    "Counts",
+    "Question",
+    "Varied",
+    "contents_of",
+    "count_of_pictures",
+]
 
 PAIRS_WANTED = 12
 """Pairs, both rated, that tell a difference of a star from chance: ratings of one person for
@@ -185,6 +194,25 @@ def contents_of(archive: Archive, condition: str = "") -> Contents:
 def _selected(views: Views, condition: str) -> Selection:
     wanted = compile_filter(condition, columns_of_view("images"))
     return selection(wanted, reuse=views.reuse, once="images", every="run_images")
+
+
+def count_of_pictures(archive: Archive, condition: str) -> int:
+    """Return how many pictures of *archive* meet *condition*, each counted once.
+
+    Raises:
+        FilterError: The condition cannot be read.
+        ArchiveError: The archive cannot answer.
+    """
+
+    def counted(connection: duckdb.DuckDBPyConnection, views: Views) -> int:
+        views.show()
+        asked = _selected(views, condition)
+        statement = f"SELECT count(DISTINCT sha256) FROM {asked.source} WHERE {asked.where}"
+        ((count,),) = fetched_rows(connection, statement, asked.parameters)
+        return int(count)
+
+    scorers = compile_filter(condition, columns_of_view("images")).scorers
+    return archive.asked(counted, rated=True, scored=bool(scorers))
 
 
 class _Counting:

@@ -216,7 +216,7 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
         head = cell(knob.knob, "bold")
         table.add_row(head.append(cell(f" against {knob.comparisons[0].against}", "not bold dim")))
         for comparison in chosen:
-            sign, style = _verdict(comparison)
+            sign, style = _verdict(comparison, whole=every_level)
             figure, expected = "", ""
             if (
                 comparison.difference is not None
@@ -254,13 +254,21 @@ def _chosen(knob: KnobEffect, *, every_level: bool) -> Sequence[Comparison]:
     return by_worth[:_MOST_LEVELS]
 
 
-def _verdict(comparison: Comparison) -> tuple[str, str]:
+def _verdict(comparison: Comparison, *, whole: bool) -> tuple[str, str]:
+    """Return what is said of a comparison, and how it is printed.
+
+    Args:
+        comparison: Which.
+        whole: Whether why something cannot be told is said here, too, and not above alone.
+    """
     sign = comparison.verdict
     if comparison.told:
         better = (comparison.difference or 0) > 0
         notes = f"; {'; '.join(comparison.notes)}" if comparison.notes else ""
         return f"{sign}{notes}", "green" if better else "red"
     if comparison.status == "depends":
+        return sign, "yellow"
+    if comparison.status == "confounded" and not whole:
         return sign, "yellow"
     if comparison.status == "confounded":
         return f"{sign}: {'; '.join(comparison.notes)}", "yellow"

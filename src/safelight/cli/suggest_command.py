@@ -13,11 +13,15 @@ from safelight.cli.options import archive_words, existing_archive_option, json_o
 from safelight.cli.terminal import say, say_text
 
 if TYPE_CHECKING:
+    from safelight.application.nearest_files import NearFile
     from safelight.application.presets import Preset
     from safelight.application.suggested_kinds import ToTry
     from safelight.application.suggestions import Evidence
+    from safelight.archive import Archive
     from safelight.learning.plans.plan_cost import PlanCost
     from safelight.learning.plans.suggested import Suggestions
+
+    _Nearest = Sequence[Sequence[NearFile]]
 
 
 @click.command("suggest")
@@ -81,7 +85,7 @@ def command(
         return
     vary = [knob_to_vary(text) for text in knobs]
     found = suggested(evidence, evidence_for, count, vary, kinds=kinds)
-    _show(evidence, found, prompts, seeds, written, archive, as_json=as_json, kinds=kinds)
+    _show(opened, evidence, found, prompts, seeds, written, as_json=as_json, kinds=kinds)
 
 
 def _print_preset(kept: Preset, as_json: bool) -> None:
@@ -97,28 +101,33 @@ def _print_preset(kept: Preset, as_json: bool) -> None:
 
 
 def _show(
+    archive: Archive,
     evidence: Evidence,
     found: ToTry,
     prompts: Sequence[str],
     seeds: int,
     written: Path | None,
-    archive: Path,
     *,
     as_json: bool,
     kinds: bool,
 ) -> None:
     from safelight.application.config_text import write_config
+    from safelight.application.nearest_files import nearest_files
     from safelight.application.suggested_texts import comments_of, cost_of
 
     config = found.config(evidence, prompts, seeds)
     cost = cost_of(evidence, found, prompts, seeds)
     if written is not None:
         write_config(written, config, comments_of(evidence, found, cost))
+    nearest = {
+        id(result): nearest_files(archive, own, result.suggestions)
+        for own, result in [(evidence, found.suggestions), *found.by_evidence(evidence)]
+    }
     if as_json:
-        page = _as_json(evidence, found, cost, config, written)
+        page = _as_json(evidence, found, cost, config, written, nearest)
         say_text(json.dumps(page, ensure_ascii=False, indent=2))
     else:
-        _print(evidence, found, cost, written, archive, kinds=kinds)
+        _print(evidence, found, cost, written, archive.path, nearest, kinds=kinds)
 
 
 def _print(
@@ -127,6 +136,7 @@ def _print(
     cost: PlanCost,
     written: Path | None,
     archive: Path,
+    nearest: Mapping[int, _Nearest],
     *,
     kinds: bool,
 ) -> None:
@@ -143,9 +153,9 @@ def _print(
             f" {len(evidence.trials):,} pictures; --kinds does.")  # fmt: skip
     for kind in found.kinds:
         say(f"for {kind.kind.name}")
-        _print_suggestions(kind.evidence, kind.suggestions)
+        _print_suggestions(kind.evidence, kind.suggestions, nearest[id(kind.suggestions)])
     if not found.kinds:
-        _print_suggestions(evidence, found.suggestions)
+        _print_suggestions(evidence, found.suggestions, nearest[id(found.suggestions)])
     say(cost.sentence())
     for line in left_out_text(evidence, found):
         say(line)
@@ -156,7 +166,7 @@ def _print(
         say("nothing was drawn; --write next.toml makes a config of these")
 
 
-def _print_suggestions(evidence: Evidence, result: Suggestions) -> None:
+def _print_suggestions(evidence: Evidence, result: Suggestions, nearest: _Nearest) -> None:
     from safelight.application.contenders_text import contenders_text
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
@@ -172,9 +182,13 @@ def _print_suggestions(evidence: Evidence, result: Suggestions) -> None:
         for line in contenders_text(result.contenders, evidence.seconds):
             say(f"            {line}")
     say("worth trying" if not result.exploring else "to explore")
-    for number, suggestion in enumerate(result.suggestions, start=1):
+    for number, (suggestion, near) in enumerate(
+        zip(result.suggestions, nearest, strict=True), start=1
+    ):
         say(f"{number:3}. {setting_text(suggestion.setting)}")
         say(f"     {suggestion.why}{gain_text(suggestion, result.best)}")
+        if near:
+            say(f"     nearest: {near[0].name} ({near[0].differs})")
     if not result.suggestions:
         say("  nothing new: every setting between these values was tried")
 
@@ -185,8 +199,15 @@ def _as_json(
     cost: PlanCost,
     config: Mapping[str, Any],
     written: Path | None,
+    nearest: Mapping[int, _Nearest],
 ) -> dict[str, Any]:
     from dataclasses import asdict
+
+    def with_nearest(result: Suggestions) -> dict[str, Any]:
+        page = asdict(result)
+        for one, near in zip(page["suggestions"], nearest[id(result)], strict=True):
+            one["nearest"] = [asdict(file) for file in near]
+        return page
 
     return {
         "model": evidence.model,
@@ -194,9 +215,9 @@ def _as_json(
         "lora": evidence.lora,
         "rated_by": evidence.rated_by,
         "depends": found.depends,
-        **asdict(found.suggestions),
+        **with_nearest(found.suggestions),
         "kinds": [
-            {**asdict(kind.kind), "models": kind.evidence.models, **asdict(kind.suggestions)}
+            {**asdict(kind.kind), "models": kind.evidence.models, **with_nearest(kind.suggestions)}
             for kind in found.kinds
         ],
         "cost": asdict(cost),

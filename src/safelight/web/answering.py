@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -44,12 +45,14 @@ _DISPENSABLE = b"800"
 """Of 1,000: how gladly Linux ends this process when memory runs out, before it ends the server."""
 
 
-def replied(archive: HeldArchive, message: bytes) -> Reply:
-    """Return the reply to the question in *message*."""
+def replied(
+    archive: HeldArchive, message: bytes, doing: Callable[[str], None] = lambda _: None
+) -> Reply:
+    """Return the reply to the question in *message*; *doing* is told what is being done."""
     try:
         question = msgspec.msgpack.decode(message, type=Question)
         archive.hold()
-        return Reply(answer=packed(_answer(archive, question)))
+        return Reply(answer=packed(_answer(archive, question, doing)))
     except Exception as error:  # noqa: BLE001 - told to whoever asked
         kind = type(error).__name__ if isinstance(error, SafelightError) else ""
         # SystemError is what an extension says that forgot to say it lacks memory.
@@ -57,11 +60,11 @@ def replied(archive: HeldArchive, message: bytes) -> Reply:
         return Reply(error=sentence_of(error), kind=kind, spent=spent)
 
 
-def _answer(archive: HeldArchive, question: Question) -> Answer:
+def _answer(archive: HeldArchive, question: Question, doing: Callable[[str], None]) -> Answer:
     if isinstance(question, EffectsQuestion):
         return effects_answer(
             archive, archive.models_rated(), condition=question.q, model=question.model,
-            ignored=question.ignored,
+            ignored=question.ignored, doing=doing,
         )  # fmt: skip
     if isinstance(question, ContentsQuestion):
         return contents_of(archive, question.q)
@@ -145,8 +148,12 @@ def _main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     archive = HeldArchive(folder, rest=0)
+
+    def tell(doing: str) -> None:
+        write_message(answers, packed(Reply(doing=doing)))
+
     while True:
-        write_message(answers, packed(replied(archive, questions.get())))
+        write_message(answers, packed(replied(archive, questions.get(), tell)))
 
 
 if __name__ == "__main__":

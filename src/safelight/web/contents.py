@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.application.level_filters import setting_clause
 from safelight.application.next_step import next_step, pictures_of, question_text
 from safelight.archive.contents import Contents, Count, Counts
 from safelight.filter_tokens import quoted
 from safelight.knobs import KNOBS
 from safelight.recorded_settings import LORA
-from safelight.web.facets import setting_clause
 from safelight.web.heavy_questions import asked
 from safelight.web.questions import ContentsQuestion
 from safelight.web.roles import GuestRoute, may_ask

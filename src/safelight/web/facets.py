@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from safelight.application.level_filters import exact_number, setting_clause
 from safelight.archive.archive import Archive, columns_of_view
 from safelight.archive.columns import DOUBTS
 from safelight.archive.pictures_in_memory import DAY, IN_FOLDER, KEY, SIZE
@@ -14,9 +15,7 @@ from safelight.archive.search import fetched_rows
 from safelight.archive.views import Selection, Views, selection
 from safelight.filter_tokens import quoted
 from safelight.filters import FOLDER, SETTING_KEY, compile_filter
-from safelight.knobs import knob_of_extra
 from safelight.recorded_settings import (
-    EXTRA,
     LORA,
     MOST_EXACT,
     changes_no_pixels,
@@ -35,9 +34,7 @@ __all__ = [
     "FacetValue",
     "Source",
     "count_facets",
-    "exact_number",
     "facets_on_disk",
-    "setting_clause",
 ]
 
 
@@ -351,21 +348,6 @@ def _without_ending(name: str, key: str) -> str:
     """Return the setting *name* without its file's ending, unless another one comes before that."""
     short = name[: len(key)]
     return short if comparable_name(short) == key else name
-
-
-def setting_clause(name: str) -> str:
-    """Return what a filter calls the setting *name*, and nothing else by."""
-    plain = name.removeprefix(EXTRA)
-    if name.startswith(EXTRA) and knob_of_extra(plain) is None:
-        return f"extra({quoted(plain)})"
-    if name.startswith(LORA):
-        return f"lora({quoted(name[len(LORA) :])})"
-    return f"recorded({quoted(name)})"
-
-
-def exact_number(number: float) -> str:
-    """Return *number* as a filter reads it back, to the last digit."""
-    return str(int(number)) if number.is_integer() and abs(number) < MOST_EXACT else repr(number)
 
 
 def _clause(name: str, value: object) -> str:

@@ -100,6 +100,8 @@ class Asked:
         fresh: Whether the archive is as it was then.
         waiting: Whether a new one is being worked out.
         failure: Why the last try came to nothing, when it came after the answer.
+        since: Ratings that were given since the answer was begun.
+        doing: What is being done about a new one, where that is told.
     """
 
     key: str
@@ -109,6 +111,8 @@ class Asked:
     fresh: bool = False
     waiting: bool = False
     failure: SafelightError | None = None
+    since: int = 0
+    doing: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,6 +126,8 @@ class _Entry:
     number: int = 0
     signature: object = None
     begun: float = 0.0
+    ratings: int = 0
+    doing: str = ""
     handed: bool = False
     waiting: bool = False
     failure: SafelightError | None = None
@@ -142,6 +148,7 @@ class Answers:
     Args:
         worker: Who works them out.
         signature: What changes when the archive does.
+        ratings: How many were given, ever more.
         clock: Seconds, of any origin.
         look: Seconds between two looks whether anybody still waits.
         idle: Seconds without a question after which *worker* is let go.
@@ -152,12 +159,14 @@ class Answers:
         worker: Worker,
         signature: Callable[[], object],
         *,
+        ratings: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
         look: float = _LOOK,
         idle: float = _IDLE,
     ) -> None:
         self._worker = worker
         self._signature = signature
+        self._ratings = ratings
         self._clock = clock
         self._look, self._idle = look, idle
         self._changed = threading.Condition()
@@ -198,7 +207,7 @@ class Answers:
         Raises:
             TooManyQuestions: So many of the asker's wait already.
         """
-        signature = self._signature()
+        signature, ratings = self._signature(), self._ratings()
         now = self._clock()
         key = _key(question)
         with self._changed:
@@ -224,7 +233,15 @@ class Answers:
                 fresh=fresh,
                 waiting=entry.waiting,
                 failure=None if entry.waiting else entry.failure,
+                since=max(0, ratings - entry.ratings) if new else 0,
+                doing=entry.doing if entry.waiting else "",
             )
+
+    def doing(self, key: str) -> str:
+        """Return what is being done about question *key*; empty where nothing is told of it."""
+        with self._changed:
+            entry = self._entries.get(key)
+            return "" if entry is None or not entry.waiting else entry.doing
 
     def listen(self, key: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call *call* once, from any thread, when question *key* does not wait any more.
@@ -325,7 +342,7 @@ class Answers:
                     self._queues[other].pop(entry.key, None)
                     if not self._queues[other]:
                         del self._queues[other]
-            begun, signature = self._clock(), self._signature()
+            begun, signature, ratings = self._clock(), self._signature(), self._ratings()
             answer, failure = self._worked_out(entry)
             with self._changed:
                 self._current = None
@@ -333,6 +350,7 @@ class Answers:
                     self._number += 1
                     entry.answer, entry.number, entry.handed = answer, self._number, False
                     entry.signature, entry.begun = signature, begun
+                    entry.ratings = ratings
                 entry.failure, entry.failed = failure, self._clock()
                 _settle(entry)
 
@@ -345,8 +363,9 @@ class Answers:
         try:
             self._worker.begin(entry.question)
             patience = self._clock() + _LONGEST
-            while (reply := self._worker.reply(self._look)) is None:
+            while (reply := self._worker.reply(self._look)) is None or reply.doing:
                 with self._changed:
+                    entry.doing = reply.doing if reply else entry.doing
                     wanted = self._is_wanted(entry) and not self._closed
                 if not wanted:
                     self._worker.end()
@@ -367,7 +386,7 @@ class Answers:
 
 def _settle(entry: _Entry) -> None:
     """Tell those who listen that it does not wait any more."""
-    entry.waiting = False
+    entry.waiting, entry.doing = False, ""
     listeners, entry.listeners = entry.listeners, []
     for call in listeners:
         call()

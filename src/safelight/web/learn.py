@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -13,11 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.application.effects_answer import EffectsAnswer, Spans
+from safelight.application.effects_answer import EffectsAnswer
+from safelight.application.level_filters import RATED, Spans, level_clause, within
+from safelight.application.next_step import NextStep
+from safelight.errors import ConfigError
 from safelight.filter_tokens import quoted
 from safelight.knobs import KNOBS
 from safelight.learning.evidence.findings import (
     ABSENT,
+    Behind,
     ChosenParents,
     Comparison,
     Effects,
@@ -25,29 +31,37 @@ from safelight.learning.evidence.findings import (
     ParentShare,
     text_of_level,
 )
-from safelight.recorded_settings import EXTRA, LORA
-from safelight.web.facets import exact_number, setting_clause
-from safelight.web.heavy_questions import asked
+from safelight.learning.evidence.sentences import Sentence, short_reason
+from safelight.learning.plans.suggested import Nearest, setting_words
+from safelight.web.heavy_questions import Asked, asked
+from safelight.web.places import engine_states
 from safelight.web.questions import EffectsQuestion
-from safelight.web.roles import GuestRoute, may_ask
+from safelight.web.roles import GuestRoute, is_owner, may_ask
 from safelight.web.table import LightTable, checked_filter
 
 __all__ = ["routes"]
 
-_MOST_SIGNS = 28  # letters that stand beside a dot; what it depends on is told above it
-_WIDTH, _LABELS, _FIGURES, _ROW = 790, 190, 220, 34
+_MOST_ROWS = 16
+_LONGEST_NAME = 80
+"""Letters of a name that is shown whole; of longer ones the middle is left out."""
+
+_SHOWN_PAIRS, _MOST_NAMED = 2, 4
+_ENGINE = re.compile(r"^(backend\b|\[backend)", re.MULTILINE)
+_TICKS = (0.5, 1.0, 2.0)
+"""How far apart the marks of the scale may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """One comparison, placed in its plot.
+    """One comparison, placed on the scale that all settings share.
 
     Attributes:
         comparison: The comparison.
-        sign: What it comes to.
+        sign: What it comes to, in words.
         href: The pictures behind it, or None.
-        y: Middle of the row.
-        dot: Where the difference is; None without a figure, as *low* and *high*.
+        name: Of the level, whole or with its middle left out.
+        against: Of what that is compared with, likewise.
+        dot: Where the difference is on the scale; None without a figure, as *low* and *high*.
         low: Where the interval begins.
         high: Where it ends.
     """
@@ -55,121 +69,223 @@ class _Row:
     comparison: Comparison
     sign: str
     href: str | None
-    y: float
-    dot: float | None
-    low: float | None
-    high: float | None
+    name: str
+    against: str
+    dot: str | None
+    low: str | None
+    high: str | None
 
 
-def _where(q: str, knob: str, level: str, spans: Spans | None) -> str | None:
-    """Return the address of the pictures with *level*; None where no filter says it.
-
-    Args:
-        q: What all of them meet.
-        knob: Whose level it is.
-        level: What it is called.
-        spans: Level -> its least and its largest value, for a knob of numbers; those of rated
-            pictures, as names of levels are rounded.
-    """
-    name = setting_clause(knob) if knob.startswith((EXTRA, LORA)) else knob
-    if knob.startswith("term:"):
-        word = knob.partition(":")[2] if level == "with" else text_of_level(level)
-        if level == "without" or "|" in word:
-            return None
-        clause = f"prompt has {quoted(word)}"
-    elif level == ABSENT:
-        if knob.startswith(LORA):
-            return None  # it is there, and nobody knows its weight
-        clause = f"{name} is missing"
-    elif spans is None and knob.startswith(LORA):  # one of a training's states
-        clause = f"{setting_clause(f'{LORA}{level}')} is not missing"
-    elif spans is None:
-        clause = f"{name} = {quoted(text_of_level(level))}"
-    elif level in spans:
-        low, high = spans[level]
-        between = f"between {exact_number(low)} and {exact_number(high)}"
-        clause = f"{name} = {exact_number(low)}" if low == high else f"{name} {between}"
-        if knob.startswith(LORA) and low <= 0 <= high:
-            clause = f"({name} is missing or {clause})"
-    else:
-        return None
-    return _pictures(q, clause)
+def _name(level: str) -> str:
+    """Return *level* in one line; of a very long one the middle is left out, never the end."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in level).split())
+    plain = plain or ascii(level)[1:-1]
+    if len(plain) <= _LONGEST_NAME:
+        return plain
+    half = _LONGEST_NAME // 2
+    return f"{plain[: half - 1]}…{plain[-half:]}"
 
 
-def _pictures(q: str, clause: str) -> str:
+def _rated(q: str, clause: str | None) -> str | None:
     """Return the address of the rated pictures that meet *q* and *clause*."""
-    rated = " and (stars is not missing or picks_won > 0 or picks_lost > 0)"
-    return "/?" + urlencode({"q": _within(q, clause) + rated})
+    if clause is None:
+        return None
+    return "/?" + urlencode({"q": f"{within(q, clause)} and {RATED}"})
 
 
-def _within(q: str, clause: str) -> str:
-    return f"({q}) and {clause}" if q.strip() else clause
+def _sign(comparison: Comparison) -> str:
+    sign = comparison.verdict
+    if comparison.more is not None:
+        sign += f", about {comparison.more:,} more ratings"
+    return sign
 
 
 def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dict[str, Any]:
-    """Return one knob's plot: dots with intervals on one axis that all knobs share."""
-    left, right = _LABELS + 10, _WIDTH - _FIGURES - 10
+    """Return one setting's plot: intervals on one scale that all settings share."""
 
-    def at(value: float | None) -> float | None:
+    def at(value: float | None) -> str | None:
         if value is None or not math.isfinite(value):
             return None
-        clipped = max(-reach, min(reach, value))
-        return round(left + (clipped + reach) / (2 * reach) * (right - left), 1)
+        return _place(max(-reach, min(reach, value)), reach)
 
+    told = [c for c in knob.comparisons if c.status != "confounded"]
+    untold = [c for c in knob.comparisons if c.status == "confounded"]
     rows = [
         _Row(
-            comparison=comparison,
-            sign=comparison.verdict if len(comparison.verdict) <= _MOST_SIGNS else "depends",
-            href=_where(q, knob.knob, comparison.level, spans), y=_ROW * (place + 0.5),
+            comparison=comparison, sign=_sign(comparison),
+            href=_rated(q, level_clause(knob.knob, comparison.level, spans)),
+            name=_name(comparison.level), against=_name(comparison.against),
             dot=at(comparison.difference), low=at(comparison.low), high=at(comparison.high),
         )
-        for place, comparison in enumerate(knob.comparisons[:16])
+        for comparison in told[:_MOST_ROWS]
     ]  # fmt: skip
     return {
-        "knob": knob, "rows": rows, "height": _ROW * len(rows) + 4, "zero": at(0.0),
-        "width": _WIDTH, "labels": _LABELS, "figures": _WIDTH - _FIGURES,
-        "hidden": len(knob.comparisons) - len(rows),
+        "knob": knob, "rows": rows, "hidden": len(told) - len(rows),
+        "notes": list(dict.fromkeys(note for c in told[:_MOST_ROWS] for note in c.notes)),
+        "untold": _untold(untold),
     }  # fmt: skip
+
+
+def _untold(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return what cannot be told, a sentence for each value that others are compared with."""
+    by_other: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        by_other.setdefault(one.against, []).append(one)
+    sentences = []
+    for against, those in by_other.items():
+        names = [_name(one.level) for one in those[:_MOST_NAMED]]
+        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        if len(those) > len(names):
+            listed = f"{', '.join(names)} and {len(those) - len(names)} more"
+        reasons = list(dict.fromkeys(short_reason(note) for one in those for note in one.notes))
+        reasons.sort(key=len)
+        left = len(reasons) - 1
+        more = f" (and {left} more reason{'s' if left > 1 else ''})" if left else ""
+        why = f": {reasons[0]}{more}" if reasons else ""
+        sentences.append(f"{listed} against {_name(against)} cannot be told apart{why}.")
+    return sentences
+
+
+def _place(value: float, reach: float) -> str:
+    """Return where *value* is on a scale that ends at *reach* on both sides."""
+    return f"{50 + 48 * value / reach:.2f}%"
 
 
 def _plots(effects: Effects, spans: Mapping[str, Spans], q: str) -> list[dict[str, Any]]:
     shown = [effect for effect in effects.knobs if effect.comparisons]
-    ends = [
-        abs(end)
-        for effect in shown
-        for c in effect.comparisons
-        for end in (c.difference, c.low, c.high)
-        if end is not None and math.isfinite(end)
-    ]
-    reach = min(max([0.5, *ends]), 4.0) * 1.05
+    reach = _reach(shown)
     return [_plot(effect, q, spans.get(effect.knob), reach=reach) for effect in shown]
 
 
-def _sentences(effects: Effects, spans: Mapping[str, Spans], q: str) -> list[dict[str, Any]]:
-    """Return what is to be read first, with the address of the pictures behind each."""
-    return [
-        {
-            "text": one.text,
-            "href": _pictures(q, one.condition) if one.condition
-            else _where(q, one.knob, one.level, spans.get(one.knob)) if one.level else None,
-        }
-        for one in effects.sentences
+def _reach(knobs: Sequence[KnobEffect]) -> float:
+    """Return how far the scale goes, so that nearly everything that is known lies on it."""
+    ends = [
+        abs(end)
+        for effect in knobs
+        for c in effect.comparisons
+        for end in ((c.difference, c.low, c.high) if c.told else (c.difference,))
+        if end is not None and math.isfinite(end)
+    ]
+    return min(max([0.5, *ends]), 4.0) * 1.05
+
+
+def _marks(reach: float) -> list[tuple[str, str]]:
+    """Return (where, what) of the marks of a scale."""
+    step = next((step for step in _TICKS if reach / step <= 3), _TICKS[-1])
+    count = int(reach // step)
+    return [(_place(n * step, reach), f"{n * step:+g}" if n else "0")
+            for n in range(-count, count + 1)]  # fmt: skip
+
+
+def _sentence(
+    one: Sentence, behind: Behind | None, spans: Mapping[str, Spans], q: str
+) -> dict[str, Any]:
+    """Return a sentence, pictures behind it, and the address of all of those."""
+    own = spans.get(one.knob)
+    rest = one.text.removeprefix(one.claim)
+    shown: dict[str, Any] = {"about": one.about, "claim": one.claim, "rest": rest, "duels": [],
+                             "singles": [], "href": None, "open": ""}  # fmt: skip
+    if behind is None:
+        clause = one.condition or (level_clause(one.knob, one.level, own) if one.level else None)
+        if clause:
+            shown |= {"href": _rated(q, clause), "open": "Show the pictures"}
+        return shown
+    if behind.singles:
+        shown["singles"] = [
+            {"name": name, "digest": digest, "href": f"/look/{digest}"}
+            for name, digest in behind.singles
+        ]
+        return shown
+    shown["duels"] = [
+        {"better": (behind.better, pair[0]), "worse": (behind.worse, pair[1]),
+         "href": f"/compare?pictures={pair[0]},{pair[1]}"}
+        for pair in behind.pairs[:_SHOWN_PAIRS]
     ]  # fmt: skip
+    if behind.alike and behind.whole:
+        digests = dict.fromkeys(digest for pair in behind.pairs for digest in pair)
+        clause = f"sha256 in ({', '.join(map(quoted, digests))})"
+        shown["href"] = "/?" + urlencode({"q": clause, "group": "prompt"})
+        shown["open"] = f"Show {'the pair' if behind.count == 1 else f'all {behind.count} pairs'}"
+        return shown
+    sides = [level_clause(one.knob, level, own) for level in (one.better, one.worse)]
+    known = [side for side in sides if side is not None]
+    if known:
+        clause = f"({' or '.join(known)})" if len(known) > 1 else known[0]
+        clause = f"({one.condition}) and {clause}" if one.condition else clause
+        shown["href"] = f"{_rated(q, clause)}&group=prompt"
+        shown["open"] = "Show the pictures of both" if len(known) > 1 else "Show the pictures"
+    return shown
+
+
+def _sentences(answer: EffectsAnswer, q: str) -> list[dict[str, Any]]:
+    """Return what is to be read first."""
+    sentences = answer.effects.sentences
+    behind = answer.behind or (None,) * len(sentences)
+    return [
+        _sentence(one, pictures, answer.spans, q)
+        for one, pictures in zip(sentences, behind, strict=True)
+        if one.about != "untold"
+    ]
 
 
 def _page(answer: EffectsAnswer, q: str) -> dict[str, Any]:
     effects = answer.effects
     return {
         "effects": effects, "rated_by": answer.rated_by,
-        "sentences": _sentences(effects, answer.spans, q) if effects.knobs else [],
+        "sentences": _sentences(answer, q) if effects.knobs else [],
         "undecided": effects.undecided,
+        "untold": effects.untold,
         "plots": _plots(effects, answer.spans, q),
+        "marks": _marks(_reach(effects.knobs)),
         "constant": [effect.knob for effect in effects.knobs if effect.status == "constant"],
         "ignored": answer.ignored, "unknown": answer.unknown, "models": answer.models,
-        "kinds": [(kind.name, _within(q, kind.condition)) for kind in answer.kinds],
-        "model": answer.model, "suggestions": answer.suggestions, "configs": answer.configs,
+        "kinds": [(kind.name, within(q, kind.condition)) for kind in answer.kinds],
+        "model": answer.model, "suggestions": answer.suggestions,
+        "best": answer.suggestions and answer.suggestions.best
+        and setting_words(answer.suggestions.best.setting),
+        "tries": _tries(answer), "step": answer.step and _step(answer.step),
         "scorers": answer.scorers, "parents": _parents(answer.parents, q),
     }  # fmt: skip
+
+
+def _step(step: NextStep) -> dict[str, Any]:
+    """Return what to do next, with what its button says and where that leads."""
+    label, href = "", ""
+    if step.act == "rate":
+        label = f"Rate {step.count:,} picture{'' if step.count == 1 else 's'}"
+        href = "/rate?" + urlencode({"q": step.q})
+    elif step.act == "import":
+        label, href = "Get pictures", "/"
+    return {"act": step.act, "sentence": step.sentence, "label": label, "href": href}
+
+
+def _tries(answer: EffectsAnswer) -> list[dict[str, Any]]:
+    """Return each setting worth trying, what is nearest to it, and the config that draws it."""
+    if answer.suggestions is None:
+        return []
+    tries = []
+    nearest = answer.nearest or ((),) * len(answer.configs)
+    found = zip(answer.suggestions.suggestions, answer.configs, nearest, strict=True)
+    for suggestion, config, near in found:
+        tries.append({
+            "suggestion": suggestion, "words": setting_words(suggestion.setting), "config": config,
+            "why": f"{suggestion.why[0].upper()}{suggestion.why[1:]}.",
+            "nearest": [_near(one) for one in near],
+            # What no engine of ours drew is drawn by the one that somebody chooses.
+            "asks": _ENGINE.search(config) is None,
+        })  # fmt: skip
+    return tries
+
+
+def _near(one: Nearest) -> dict[str, Any]:
+    return {"digest": one.digest, "text": one.text, "href": f"/look/{one.digest}"}
+
+
+def _told_age(state: Asked) -> str:
+    """Return how old an answer is: in ratings where some were given since, else in time."""
+    if state.since:
+        return f"{state.since:,} rating{'' if state.since == 1 else 's'} ago"
+    return _age(state.age)
 
 
 def _parents(found: ChosenParents | None, q: str) -> dict[str, Any] | None:
@@ -189,7 +305,7 @@ def _of_text(q: str, share: ParentShare) -> str | None:
     if KNOBS[share.knob].kind != "text" or share.level == ABSENT:
         return None
     clause = f"{share.knob} = {quoted(text_of_level(share.level))}"
-    return "/?" + urlencode({"q": _within(q, clause)})
+    return "/?" + urlencode({"q": within(q, clause)})
 
 
 def _age(seconds: float) -> str:
@@ -217,9 +333,18 @@ def routes(table: LightTable) -> list[Route]:
             raise state.failure
         shown = state.answer if isinstance(state.answer, EffectsAnswer) else None
         kept_at = "?" + urlencode([*given.multi_items(), ("kept", "1")])
-        return await run_in_threadpool(
-            table.page, request, "learn", q=q, state=state, age=_age(state.age), kept_at=kept_at,
-            shown=None if shown is None else _page(shown, q),
-        )  # fmt: skip
+
+        def page() -> Response:
+            told = None if shown is None else _page(shown, q)
+            engines: list[str] = []
+            if told is not None and is_owner(request) and any(t["asks"] for t in told["tries"]):
+                with suppress(ConfigError):  # a new run says what is wrong with the list
+                    engines = [each["name"] for each in engine_states(table)]
+            return table.page(
+                request, "learn", q=q, state=state, age=_told_age(state), kept_at=kept_at,
+                shown=told, engines=engines,
+            )  # fmt: skip
+
+        return await run_in_threadpool(page)
 
     return [GuestRoute("/learn", learn)]

@@ -103,7 +103,8 @@ def routes(table: LightTable) -> list[Route]:
     async def stream(request: Request) -> AsyncIterator[bytes]:
         sent: dict[str, Any] = {}
         breath = time.monotonic()
-        listening = Listening(table.answers, request.query_params.getlist("wait")[:_MOST_QUESTIONS])
+        keys = request.query_params.getlist("wait")[:_MOST_QUESTIONS]
+        listening = Listening(table.answers, keys)
         try:
             listening.begin()
             yield b"retry: 1000\n\n"
@@ -117,6 +118,12 @@ def routes(table: LightTable) -> list[Route]:
                         sent[name] = value
                         yield f"event: {name}\ndata: ".encode() + _line(value) + b"\n\n"
                         breath = time.monotonic()
+                for key in keys:
+                    doing = table.answers.doing(key)
+                    if doing and sent.get(key) != doing:
+                        sent[key] = doing
+                        told = {"key": key, "doing": doing}
+                        yield b"event: doing\ndata: " + _line(told) + b"\n\n"
                 for key in listening.settled():
                     yield b"event: answer\ndata: " + _line({"key": key}) + b"\n\n"
                 if time.monotonic() - breath > _BREATH:

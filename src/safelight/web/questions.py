@@ -104,9 +104,11 @@ class Reply(msgspec.Struct, frozen=True):
         error: Why not, in a sentence.
         kind: Name of the error's class in :mod:`safelight.errors`.
         spent: Whether memory ran out, so that the process had better be a new one.
+        doing: What is being done, in a few words, where nothing has come of it yet.
     """
 
     answer: bytes = b""
+    doing: str = ""
     error: str = ""
     kind: str = ""
     spent: bool = False

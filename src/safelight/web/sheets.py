@@ -21,13 +21,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.application.effects_answer import EffectsAnswer, Spans
+from safelight.application.effects_answer import EffectsAnswer
+from safelight.application.level_filters import Spans, exact_number
 from safelight.application.picture_settings import label_of
 from safelight.filter_tokens import quoted
 from safelight.knobs import COMPARED
 from safelight.learning.evidence.findings import Comparison, level_of_text
 from safelight.web.browse import ROW_COLUMNS, picture_row
-from safelight.web.facets import exact_number
 from safelight.web.heavy_questions import Asked, asked
 from safelight.web.pictures import is_digest
 from safelight.web.questions import EffectsQuestion

@@ -131,11 +131,12 @@ class LightTable:
             lstrip_blocks=True,
         )
         pages.filters["json_block"] = _json_block
+        ratings = RatingStore(ratings_folder(archive), root=archive)
         return LightTable(
             archive=held,
             pictures=Pictures(held),
-            ratings=RatingStore(ratings_folder(archive), root=archive),
-            answers=Answers(answering, held.signature_now),
+            ratings=ratings,
+            answers=Answers(answering, held.signature_now, ratings=ratings.judgements),
             answering=answering,
             live=LiveRuns(archive, host=platform.node()),
             runs=RunQueue(controller),

@@ -18,6 +18,7 @@ __all__ = [
     "ABSENT",
     "ALL_OTHERS",
     "Basis",
+    "Behind",
     "ChosenParents",
     "Comparison",
     "Effects",
@@ -300,6 +301,32 @@ class UndonePairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """Pictures that a sentence rests on, by the SHA-256 of their files.
+
+    Attributes:
+        better: What the better side is called.
+        worse: What the other is.
+        pairs: One of each side, the typical ones first; the first of many.
+        count: How many pairs there are in all.
+        alike: Whether those of a pair differ in nothing else.
+        singles: Where nothing is better: (what it is called, one picture of it).
+    """
+
+    better: str = ""
+    worse: str = ""
+    pairs: tuple[tuple[str, str], ...] = ()
+    count: int = 0
+    alike: bool = False
+    singles: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether *pairs* are all there are."""
+        return self.count == len(self.pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParentShare:
     """How often pictures of one setting were gone on with.
 
@@ -427,6 +454,13 @@ class Effects:
         from safelight.learning.evidence.sentences import undecided_of
 
         return undecided_of(self)
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Why some things cannot be told, a sentence for each reason."""
+        from safelight.learning.evidence.sentences import untold_of
+
+        return untold_of(self)
 
     @property
     def summary(self) -> str:

@@ -59,6 +59,6 @@ def selection_of(trials: Trials) -> Selection:
         warning = (
             f"{rated:,} of {pictures:,} pictures are rated, and with {mean:.1f} stars on average:"
             " if they were picked because they are good, differences come out too small, and their"
-            " intervals too narrow; rate what comes: safelight rate --next"
+            " intervals too narrow; rate what comes next, liked or not"
         )
     return Selection(rated=rated, pictures=pictures, mean_mark=mean, warning=warning)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from safelight.learning.evidence.findings import (
     ALL_OTHERS,
@@ -22,10 +22,16 @@ from safelight.learning.evidence.findings import (
 from safelight.learning.evidence.picture_kinds import WORD
 from safelight.recorded_settings import LORA
 
-__all__ = ["Sentence", "sentences_of", "undecided_of"]
+__all__ = ["About", "Sentence", "sentences_of", "short_reason", "undecided_of", "untold_of"]
+
+About = Literal["difference", "best", "nothing", "untold", "warning"]
+"""What a sentence is about: one value against another; which may be best; that nothing is known;
+what cannot be told; what may be wrong with all figures."""
 
 _MOST, _MOST_DEPENDING, _MOST_OF_A_KNOB, _MOST_NAMED, _MOST_REASONS = 5, 3, 2, 6, 4
 _MAY_BE = "it may be "
+_LEAST_SECONDS = 0.05
+"""Less than that is no reason to choose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,26 +40,38 @@ class Sentence:
 
     Attributes:
         text: With its full stop.
+        about: What kind of sentence it is.
+        claim: The beginning of *text* that says what is so, where figures follow.
         knob: What it is about; empty for several.
         level: Which level of it; empty for several.
+        better: Which level it calls better; empty where it calls none so.
+        worse: Than which.
         condition: The pictures behind it in the filter language, where a part of all is meant.
+        part: Which part that is, as :attr:`.Part.knob` and :attr:`.Part.value`; empty for all.
     """
 
     text: str
+    about: About = "difference"
+    claim: str = ""
     knob: str = ""
     level: str = ""
+    better: str = ""
+    worse: str = ""
     condition: str = ""
+    part: tuple[str, str] | tuple[()] = ()
 
 
 def sentences_of(effects: Effects) -> tuple[Sentence, ...]:
     """Return the sentences, the most important first: at most five, and what cannot be told."""
     if effects.reason:
-        return (Sentence(text=f"{effects.reason[0].upper()}{effects.reason[1:]}."),)
+        text = f"{effects.reason[0].upper()}{effects.reason[1:]}."
+        return (Sentence(text=text, about="nothing"),)
     told = [*_told(effects), *_best(effects)]
     found = [*[*_depending(effects)][: max(_MOST_DEPENDING, _MOST - len(told))], *told][:_MOST]
     if not found:
-        found = [Sentence(text=_nothing(effects))]
-    warned = [Sentence(text=f"{effects.warning}.")] if effects.warning else []
+        found = [Sentence(text=_nothing(effects), about="nothing")]
+    warning = Sentence(text=f"{effects.warning}.", about="warning")
+    warned = [warning] if effects.warning else []
     return (*found, *_untold(effects), *warned)
 
 
@@ -108,7 +126,9 @@ def _depending(effects: Effects) -> Iterator[Sentence]:
             comparison = _turned(comparison)
             first, *rest = (_turned(part) for part in (first, *rest))
         claim = _claim(knob.knob, comparison, first.difference)
-        texts = [f"For {first.name}, {claim}: {_figure(first)}"]
+        claim = f"For {first.name}, {claim}"
+        better, worse = _order(comparison, first.difference)
+        texts = [f"{claim}: {_figure(first)}"]
         for part in rest:
             what = "no difference is known"
             if part.sure:
@@ -116,8 +136,9 @@ def _depending(effects: Effects) -> Iterator[Sentence]:
                 what = "it is the same way" if same else "it is the other way round"
             texts.append(f"for {part.name} {what}: {_figure(part)}")
         yield Sentence(
-            text=f"{'; '.join(texts)}{_notes(comparison)}.", knob=knob.knob, level=comparison.level,
-            condition=first.condition,
+            text=f"{'; '.join(texts)}{_notes(comparison)}.", claim=claim, knob=knob.knob,
+            level=comparison.level, better=better, worse=worse, condition=first.condition,
+            part=(first.knob, first.value),
         )  # fmt: skip
 
 
@@ -128,11 +149,22 @@ def _told(effects: Effects) -> Iterator[Sentence]:
         if of_knob[knob.knob] > _MOST_OF_A_KNOB:
             continue
         likely = comparison.status == "likely"
+        is_turned = (comparison.difference or 0.0) < 0 and not knob.knob.startswith("term:")
+        if is_turned and comparison.against != ALL_OTHERS:
+            comparison = _turned(comparison)  # what is better comes first
         claim = _claim(knob.knob, comparison, comparison.difference or 0.0, likely=likely)
+        claim = f"{claim[0].upper()}{claim[1:]}"
+        better, worse = _order(comparison, comparison.difference or 0.0)
         yield Sentence(
-            text=f"{claim[0].upper()}{claim[1:]}: {_figure(comparison)}{_notes(comparison)}.",
-            knob=knob.knob, level=comparison.level,
+            text=f"{claim}: {_figure(comparison)}{_notes(comparison)}.", claim=claim,
+            knob=knob.knob, level=comparison.level, better=better, worse=worse,
         )  # fmt: skip
+
+
+def _order(comparison: Comparison, difference: float) -> tuple[str, str]:
+    """Return which of both levels is better, and which is worse."""
+    both = comparison.level, comparison.against
+    return both if difference > 0 else both[::-1]
 
 
 def _best(effects: Effects) -> Iterator[Sentence]:
@@ -140,8 +172,9 @@ def _best(effects: Effects) -> Iterator[Sentence]:
         known = len({c.level for c in knob.comparisons} | {c.against for c in knob.comparisons})
         if not knob.may_be_best or len(knob.may_be_best) >= known:
             continue
+        timed = {level for level, seconds in knob.seconds.items() if seconds >= _LEAST_SECONDS}
         named = [
-            one_line(level) + (f" ({knob.seconds[level]:.1f} s)" if level in knob.seconds else "")
+            one_line(level) + (f" ({knob.seconds[level]:.1f} s)" if level in timed else "")
             for level in knob.may_be_best
         ]
         shown = ", ".join(named[:_MOST_NAMED])
@@ -151,22 +184,37 @@ def _best(effects: Effects) -> Iterator[Sentence]:
         yield Sentence(
             text=f"Of the values of {one_line(knob.knob)} that were rated enough, {only}{shown} may"
             " be best; each of the rest is likely worse than some other.",
-            knob=knob.knob,
+            about="best", knob=knob.knob,
         )  # fmt: skip
 
 
-def _untold(effects: Effects) -> Iterator[Sentence]:
-    """Yield one sentence of what cannot be told, each reason once, those of most settings first."""
+def untold_of(effects: Effects) -> tuple[str, ...]:
+    """Return why some things cannot be told, each reason once, those of most settings first."""
+    reasons = _reasons(effects)
+    return tuple(f"{_capital(_because(knobs, reason))}." for reason, knobs in reasons.items())
+
+
+def _reasons(effects: Effects) -> dict[str, list[str]]:
+    """Return reason -> the settings that cannot be told for it, those of most settings first."""
     by_reason: dict[str, list[str]] = {}
     for knob in effects.knobs:
         for comparison in knob.comparisons:
             if comparison.status == "confounded":
                 for note in comparison.notes:
-                    own = by_reason.setdefault(_short(note), [])
+                    own = by_reason.setdefault(short_reason(note), [])
                     if knob.knob not in own:
                         own.append(knob.knob)
+    return {
+        reason: by_reason[reason]
+        for reason in sorted(by_reason, key=lambda reason: -len(by_reason[reason]))
+    }
+
+
+def _untold(effects: Effects) -> Iterator[Sentence]:
+    """Yield one sentence of what cannot be told."""
+    by_reason = _reasons(effects)
     if by_reason:
-        reasons = sorted(by_reason, key=lambda reason: -len(by_reason[reason]))
+        reasons = list(by_reason)
         # Of levels there are many, each of which went with something: one of a setting will do.
         first = {
             reason if reason.startswith(_MAY_BE) else by_reason[reason][0]: reason
@@ -176,7 +224,11 @@ def _untold(effects: Effects) -> Iterator[Sentence]:
         said = "; ".join(_because(by_reason[reason], reason) for reason in shown)
         left = len(reasons) - len(shown)
         more = f"; and {left:,} more reason{'s' if left > 1 else ''} of the kind" if left else ""
-        yield Sentence(text=f"What cannot be told: {said}{more}.")
+        yield Sentence(text=f"What cannot be told: {said}{more}.", about="untold")
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _because(knobs: Sequence[str], reason: str) -> str:
@@ -187,7 +239,7 @@ def _notes(comparison: Comparison) -> str:
     return f" ({'; '.join(comparison.notes)})" if comparison.notes else ""
 
 
-def _short(note: str) -> str:
+def short_reason(note: str) -> str:
     """Return what a circumstance is, of a note that says how it was found."""
     return note.partition(":")[0] if note.startswith(_MAY_BE) else note
 
@@ -250,4 +302,5 @@ def _value(knob: str, level: str) -> str:
 
 def _figure(told: Comparison | Part) -> str:
     unit = "pairs" if told.basis == "pairs" else "pictures"
-    return f"{told.difference:+.2f} [{told.low:+.2f}, {told.high:+.2f}], {told.n:,} {unit}"
+    between = f"between {told.low:+.2f} and {told.high:+.2f}"
+    return f"{told.difference:+.2f}, {between}, from {told.n:,} {unit}"

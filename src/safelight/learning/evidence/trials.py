@@ -99,6 +99,8 @@ class Trials:
         unrated: Rows that nobody rated.
         marks: As in :class:`~safelight.learning.evidence.scores.ImageScores`, float64[n].
         kinds: What people made of pictures, beside what is recorded.
+        digests: SHA-256 of a file that shows each picture, by which it can be shown; empty where
+            only its pixels are known.
     """
 
     identities: tuple[str, ...]
@@ -123,6 +125,7 @@ class Trials:
     unrated: int = 0
     marks: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     kinds: tuple[PictureKind, ...] = ()
+    digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -148,6 +151,7 @@ class Trials:
             seconds=self.seconds[at], finished=some(self.finished),
             marks=self.marks[at] if len(self.marks) else self.marks,
             kinds=tuple(kind.of_rows(at) for kind in self.kinds),
+            digests=tuple(self.digests[row] for row in at.tolist()) if self.digests else (),
         )  # fmt: skip
 
     @property
@@ -253,6 +257,7 @@ def join_trials(
         unrated=sum(place is None for place in places),
         marks=scores.marks[at] if len(scores.marks) else np.zeros(0),
         kinds=tuple(kind.of_rows(np.array(kept, np.int64)) for kind in kinds),
+        digests=tuple(str(digest or "") for digest in given.get("sha256", [""] * len(kept))),
     )
 
 

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FEWEST_ALIKE", "Contenders", "Known", "Suggestion", "Suggestions"]
+from safelight.recorded_settings import LORA
+
+__all__ = [
+    "FEWEST_ALIKE",
+    "Contenders",
+    "Difference",
+    "Known",
+    "Nearest",
+    "Suggestion",
+    "Suggestions",
+    "setting_words",
+]
 
 FEWEST_ALIKE = 10
 """Rated pictures of settings like it that a best setting needs to be called known, as many as a
@@ -83,6 +94,66 @@ class Suggestion:
     gain_low: float | None = None
     gain_high: float | None = None
     pictures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a picture has of one knob, where a setting has something else.
+
+    Attributes:
+        knob: Its name.
+        value: The picture's; None where it has none.
+        wanted: The setting's.
+    """
+
+    knob: str
+    value: Any
+    wanted: Any
+
+    @property
+    def text(self) -> str:
+        """What it is in a few words."""
+        value, wanted = _plain(self.value), _plain(self.wanted)
+        if self.knob.startswith(LORA):
+            name = self.knob.removeprefix(LORA)
+            if not self.value:
+                return f"without {name}"
+            return f"{name} at {value}" + (f", not {wanted}" if self.wanted else "")
+        if self.value is None:
+            return f"{self.knob} not known, {wanted} wanted"
+        return f"{self.knob} {value}, not {wanted}"
+
+
+def setting_words(setting: Mapping[str, Any]) -> str:
+    """Return *setting* as people would say it."""
+    return ", ".join(
+        (f"without {name[len(LORA) :]}" if not value else f"{name[len(LORA) :]} at {_plain(value)}")
+        if name.startswith(LORA)
+        else f"{name} {_plain(value)}"
+        for name, value in setting.items()
+    )
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """A picture that comes near to a setting.
+
+    Attributes:
+        digest: SHA-256 of its file.
+        differences: What of the setting it does not have.
+    """
+
+    digest: str
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """How it differs, in a few words."""
+        return "; ".join(one.text for one in self.differences) or "the same settings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

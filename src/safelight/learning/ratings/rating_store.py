@@ -51,6 +51,8 @@ _SCORES = ".scores"
 _IMPORTED = "imported:"
 """How the source of what other programs said begins."""
 
+_JUDGEMENTS = frozenset(("stars", "reject", "favourite", "pick"))
+
 _LOOK = 0.5
 """Seconds between two looks at what others wrote; a rater must not wait for many small looks."""
 
@@ -199,6 +201,7 @@ class RatingStore:
         self._look_again = 0.0
         self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
         self._sets: set[str] = set()
+        self._judgements = 0
 
     def add(self, *events: RatingEvent) -> tuple[RatingEvent, ...]:
         """Write *events*, in one go; they are on the disk when this returns.
@@ -283,6 +286,15 @@ class RatingStore:
             self._catch_up()
             return self._passed_over.has(rater, picture)
 
+    def judgements(self) -> int:
+        """Return how often somebody gave stars, a flag or a pick, as far as this has read.
+
+        It grows with what is said, also where that takes the place of what was said before.
+        """
+        with self._lock:
+            self._catch_up()
+            return self._judgements
+
     def _catch_up(self) -> None:
         if time.monotonic() < self._look_again:
             return
@@ -294,9 +306,11 @@ class RatingStore:
                 return
             if anew:
                 self._highest, self._passed_over = HighestAfter(), PassedOver()
+                self._judgements = 0
             for event in events:
                 self._highest.take(event)
                 self._passed_over.take(event)
+                self._judgements += event.statement in _JUDGEMENTS
                 if event.kind == MANY:
                     self._sets.add(event.event_id)
         self._look_again = time.monotonic() + _LOOK
