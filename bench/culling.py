@@ -58,7 +58,7 @@ WATCH = """() => {
   addEventListener("keydown", window.watching, true);
 }"""
 RATED_NOW = "() => document.querySelector('#stage:not([aria-busy]) [data-digest]')?.dataset.digest"
-IN_GRID = "() => document.activeElement?.href?.split('/look/')[1]?.slice(0, 64)"
+IN_GRID = "() => document.querySelector('.is-at .tile')?.href.split('/look/')[1].slice(0, 64)"
 IN_VIEWER = """() => {
   const image = document.querySelector("img.zoomed");
   return image.complete && image.naturalWidth ? image.src.match(/[0-9a-f]{64}/)[0] : null;
@@ -123,7 +123,7 @@ def culled(
     seen = page.evaluate("() => window.keysSeen")
     told = sum(digest is None for digest, _ in seen)
     given = {digest: value for digest, value in seen if digest is not None}
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (now := stars(archive)) != before | given and time.monotonic() < deadline:
         page.wait_for_timeout(50)
     right = sum(now.get(digest) == value for digest, value in given.items())
