@@ -40,7 +40,7 @@ __all__ = [
     "newest_first",
     "packs_at",
     "quoted_name",
-    "registered_alike",
+    "rating_values",
     "registered_ratings",
     "registered_scores",
     "selection",
@@ -306,7 +306,7 @@ def registered_ratings(
 ) -> Iterator[str]:
     """Give SQL that selects ``hash`` and the columns of *ratings*, a row for each hash."""
     rows = [
-        (digest, *_values(r))
+        (digest, *rating_values(r))
         for r in ratings for digest in (*r.sha256s, *r.pixel_sha256s, *r.image_sha256s)
     ]  # fmt: skip
     kinds = {"hash": "VARCHAR", **RATINGS}
@@ -322,22 +322,7 @@ _SCORE_KINDS = {
 }  # fmt: skip
 
 
-@contextmanager
-def registered_alike(
-    connection: duckdb.DuckDBPyConnection, rating: Rating, digests: Sequence[str]
-) -> Iterator[str]:
-    """Give the SQL that :func:`registered_ratings` does, of pictures that are all rated alike."""
-    import numpy as np
-
-    connection.register("given_hashes", {"hash": np.array(digests, object)})
-    connection.register("given_rating", numpy_columns(RATINGS, columns_of([_values(rating)])))
-    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
-    yield f"SELECT hash, {casts} FROM given_hashes, given_rating"
-    connection.unregister("given_hashes")
-    connection.unregister("given_rating")
-
-
-def _values(rating: Rating) -> tuple[Any, ...]:
+def rating_values(rating: Rating) -> tuple[Any, ...]:
     """Return the columns ``RATINGS`` of *rating*."""
     return (
         rating.stars, rating.favourite, rating.rejected, " ".join(rating.tags) or None,

@@ -155,7 +155,7 @@ IN_MEMORY = Source(
     IN_FOLDER,
     "row_",
     KEY,
-    "SELECT 1 FROM rated WHERE tags IS NOT NULL OR album IS NOT NULL LIMIT 1",
+    "SELECT 1 FROM opinions WHERE tags IS NOT NULL OR album IS NOT NULL LIMIT 1",
 )
 
 _MOST_VALUES = 40

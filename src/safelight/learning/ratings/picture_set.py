@@ -117,6 +117,13 @@ class PictureSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
             return np.zeros((len(places), _SIZE // 8), np.uint64)
         return np.asarray(_rows(column)[places])
 
+    def numbers(self, kind: str) -> dict[str, NDArray[np.uint64]]:
+        """Return the hashes of one kind as four columns, for who makes texts of them elsewhere."""
+        import numpy as np
+
+        rows = _rows(self.columns[kind])
+        return {f"part{n}": rows[:, n].astype(np.uint64) for n in range(_SIZE // 8)}
+
     def only(self, places: NDArray[np.intp]) -> PictureSet:
         """Return those at *places*, one at least."""
         chosen = {COLUMNS[k]: _rows(column)[places].tobytes() for k, column in self.columns.items()}
@@ -153,25 +160,26 @@ def _mixed(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return a number for each hash by which it is looked for; 0 for zeros."""
     import numpy as np
 
-    return np.asarray((rows.astype(np.uint64) * np.array(_ODD, np.uint64)).sum(axis=1), np.uint64)
+    mixed = np.zeros(len(rows), np.uint64)
+    for place, odd in enumerate(_ODD):  # one part at a time: no second copy of all hashes
+        mixed += rows[:, place].astype(np.uint64) * np.uint64(odd)
+    return mixed
 
 
 class HashKeys:
     """Whether a hash is perhaps among many: never wrongly not, hardly ever wrongly. 8 bytes each.
 
     Args:
-        column: Hashes one behind the other; it is not kept once it was asked.
+        column: Hashes one behind the other; it is not kept.
     """
 
     def __init__(self, column: bytes) -> None:
-        self._column = column
+        self._unsorted = _mixed(_rows(column))
 
     @cached_property
     def _keys(self) -> NDArray[np.uint64]:
-        import numpy as np
-
-        column, self._column = self._column, b""
-        return np.sort(_mixed(_rows(column)))
+        self._unsorted.sort()
+        return self._unsorted
 
     def may_hold(self, digest: str) -> bool:
         """Return whether *digest*, in hexadecimal, may be one of them."""
