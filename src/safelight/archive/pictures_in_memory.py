@@ -533,7 +533,7 @@ class PicturesInMemory:
         self._scratch.append(scratch)
         cursor.execute(f"CREATE SCHEMA {scratch}")
         cursor.execute(f"USE {scratch}")
-        Views(cursor, packs, batch, (), places).show()
+        Views(cursor, packs, batch, places=places).show()
         cursor.execute(f"INSERT INTO {main}.prompts SELECT prompt_id, lower_prompt FROM prompts")
         cursor.execute(
             f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"

@@ -1,50 +1,39 @@
-"""SaidInMemory: what people say, as tables beside the pictures that are held in memory.
-
-Of half a million pictures the same may be said at once: what is said stands in ``opinions`` once,
-and pictures point to it by numbers of a few bytes. A hash is kept as the number that ``held`` has
-of it beside its text; two different ones have the same number once in ten million archives.
-"""
+"""SaidInMemory: what people say, as tables beside the pictures that are held in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safelight.archive.columns import RATINGS, columns_of, numpy_columns
+from safelight.archive.columns import RATINGS
+from safelight.archive.said_tables import SaidTables, put_keys
 from safelight.archive.search import fetched_rows
-from safelight.archive.views import rating_values
 
 if TYPE_CHECKING:
     import duckdb
 
-    from safelight.learning.ratings import PictureSet, Rating
     from safelight.learning.ratings.followed_ratings import RatingChange
+    from safelight.learning.ratings.large_sets import AlikeRated
 
 __all__ = ["SaidInMemory"]
 
 _KEYS = ("image_key_", "sha_key_", "pixel_key_")
 """Columns of ``held``, the one first whose rating counts where several do."""
 
-_TEXT = "format('{:016x}{:016x}{:016x}{:016x}', part0, part1, part2, part3)"
-_KNOWN = "(part0 > 0 OR part1 > 0 OR part2 > 0 OR part3 > 0)"
 
-
-class SaidInMemory:
-    """Tables: ``opinions``, what is said; ``said``, by hashes; ``rated``, by rows in ``held``.
+class SaidInMemory(SaidTables):
+    """What :class:`SaidTables` has, and ``rated``: what is said, by rows in ``held``.
 
     Args:
         schema: Where the tables and ``held`` are.
     """
 
     def __init__(self, schema: str) -> None:
-        self._schema = schema
-        self._opinions = 0
+        super().__init__(schema)
+        self._sets: dict[bytes, int] = {}
 
     def create(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Create the tables, with nothing in them."""
-        columns = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
-        cursor.execute(f"CREATE TABLE {self._schema}.opinions (said_ INTEGER, {columns})")
-        cursor.execute(f"CREATE TABLE {self._schema}.said (key_ UBIGINT, said_ INTEGER)")
+        super().create(cursor)
         cursor.execute(f"CREATE TABLE {self._schema}.rated (row_ INTEGER, said_ INTEGER)")
 
     def take(self, cursor: duckdb.DuckDBPyConnection, change: RatingChange) -> None:
@@ -54,15 +43,18 @@ class SaidInMemory:
             cursor: In a change.
             change: It.
         """
-        if change.hashes is not None and not (change.hashes or change.alike):
-            return
         main = self._schema
+        if change.hashes is None:
+            self._sets.clear()
+        alike = [each for each in change.alike if not self._says_otherwise(cursor, each)]
+        if change.hashes is not None and not (change.hashes or alike):
+            return
         cursor.execute("CREATE OR REPLACE TEMP TABLE touched (key_ UBIGINT)")
         if change.hashes is None:
             for table in ("opinions", "said", "rated"):
                 cursor.execute(f"DELETE FROM {main}.{table}")
         else:
-            self._touch(cursor, change)
+            put_keys(cursor, "touched", change.hashes, (each.pictures for each in alike))
             keys = "(SELECT key_ FROM touched)"
             any_of = " OR ".join(f"{key} IN {keys}" for key in _KEYS)
             cursor.execute(f"DELETE FROM {main}.said WHERE key_ IN {keys}")
@@ -73,11 +65,9 @@ class SaidInMemory:
             cursor.execute(
                 f"DELETE FROM {main}.rated WHERE row_ IN (SELECT row_ FROM touched_rows)"
             )
-        self._say(cursor, change.ratings)
-        for alike in change.alike:
-            if alike.rating is not None:
-                number = self._opinion(cursor, [alike.rating])
-                _each_kind(cursor, alike.pictures, f"{main}.said", f", {number}")
+        if alike:
+            self._sets.clear()  # some of these may be among those of others
+        self._sets |= self.say(cursor, change.ratings, alike)
         which = "TRUE" if change.hashes is None else "h.row_ IN (SELECT row_ FROM touched_rows)"
         self.join(cursor, which)
         cursor.execute(
@@ -125,63 +115,18 @@ class SaidInMemory:
         cursor.execute(f"INSERT INTO {main}.opinions SELECT * EXCLUDE row_ FROM several")
         ((count,),) = fetched_rows(cursor, "SELECT count(*) FROM several", ())
         self._opinions += count
+        self._sets.clear()  # these say what sets said at this moment
         cursor.execute("DROP TABLE several")
 
-    def _touch(self, cursor: duckdb.DuckDBPyConnection, change: RatingChange) -> None:
-        """Note the hashes of all pictures of which something else is said now."""
-        _each_text(cursor, change.hashes or (), "touched")
-        for alike in change.alike:
-            _each_kind(cursor, alike.pictures, "touched")
+    def _says_otherwise(self, cursor: duckdb.DuckDBPyConnection, alike: AlikeRated) -> bool:
+        """Say something else of all of a set that is known, whose pictures point to it already.
 
-    def _opinion(self, cursor: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]) -> int:
-        """Keep what is said; return the number of the first."""
-        first = self._opinions + 1
-        self._opinions += len(ratings)
-        rows = [(number, *rating_values(r)) for number, r in enumerate(ratings, first)]
-        kinds = {"said_": "INTEGER", **RATINGS}
-        cursor.register("given", numpy_columns(kinds, columns_of(rows)))
-        casts = ", ".join(f'CAST("{name}" AS {kind})' for name, kind in kinds.items())
-        cursor.execute(f"INSERT INTO {self._schema}.opinions SELECT {casts} FROM given")
-        cursor.unregister("given")
-        return first
-
-    def _say(self, cursor: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]) -> None:
-        if not ratings:
-            return
-        first = self._opinion(cursor, ratings)
-        digests, numbers = list[str](), list[int]()
-        for number, rating in enumerate(ratings, first):
-            own = (*rating.sha256s, *rating.pixel_sha256s, *rating.image_sha256s)
-            digests += own
-            numbers += [number] * len(own)
-        _each_text(cursor, digests, f"{self._schema}.said", numbers)
-
-
-def _each_text(
-    cursor: duckdb.DuckDBPyConnection,
-    digests: Iterable[str],
-    table: str,
-    numbers: Sequence[int] | None = None,
-) -> None:
-    """Put the keys of *digests* into *table*, with their *numbers* if there are any."""
-    import numpy as np
-
-    given: dict[str, Any] = {"hash": np.array(list(digests), object)}
-    if not len(given["hash"]):
-        return
-    if numbers is not None:
-        given["said"] = np.array(numbers, np.int32)
-    cursor.register("given", given)
-    more = ", said" if numbers is not None else ""
-    cursor.execute(f"INSERT INTO {table} SELECT hash(CAST(hash AS VARCHAR)){more} FROM given")
-    cursor.unregister("given")
-
-
-def _each_kind(
-    cursor: duckdb.DuckDBPyConnection, pictures: PictureSet, table: str, more: str = ""
-) -> None:
-    """Put the keys of all hashes of *pictures* into *table*; no text of them is kept."""
-    for kind in pictures.columns:
-        cursor.register("given", pictures.numbers(kind))
-        cursor.execute(f"INSERT INTO {table} SELECT hash({_TEXT}){more} FROM given WHERE {_KNOWN}")
-        cursor.unregister("given")
+        Returns:
+            Whether it is.
+        """
+        number = self._sets.get(alike.pictures.digest)
+        if number is None:
+            return False
+        cursor.execute(f"DELETE FROM {self._schema}.opinions WHERE said_ = ?", [number])
+        self._opinion(cursor, [alike.rating], number)
+        return True

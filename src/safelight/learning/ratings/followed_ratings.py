@@ -24,7 +24,7 @@ from safelight.learning.ratings.rating_event import (
 from safelight.learning.ratings.rating_store import Segments
 from safelight.paused_collector import paused_collector
 
-__all__ = ["FollowedRatings", "RatingChange"]
+__all__ = ["NOTHING_SAID", "FollowedRatings", "RatingChange"]
 
 Key = tuple[str, str]
 
@@ -42,6 +42,10 @@ class RatingChange:
     hashes: frozenset[str] | None
     ratings: tuple[Rating, ...]
     alike: tuple[AlikeRated, ...] = ()
+
+
+NOTHING_SAID = RatingChange(hashes=None, ratings=())
+"""Where nobody said anything."""
 
 
 class _Contradiction(Exception):

@@ -92,6 +92,8 @@ class _Set:
         for kind, column in self.pictures.columns.items():
             if kind not in other.tables:
                 continue
+            if other is self and not self.tables[kind].may_repeat:
+                continue
             there = other.tables[kind].places(column)
             mine = np.flatnonzero(there >= 0)
             theirs = there[mine]
@@ -149,8 +151,7 @@ class LargeSets:
 
     def _hold(self, event: RatingEvent, pictures: PictureSet) -> set[Identity]:
         """Keep a set; what was said of the same pictures before shares them."""
-        columns = pictures.columns
-        name = hashlib.sha256(b"".join(columns[kind] for kind in columns)).digest()
+        columns, name = pictures.columns, pictures.digest
         odd: set[Identity] = set()
         if name not in self._shared:
             tables = {kind: HashTable(column) for kind, column in columns.items()}
@@ -212,16 +213,23 @@ class LargeSets:
         import numpy as np
 
         others = {kind: HashTable(column) for kind, column in _columns(keys).items()}
-        for mine in self._distinct(names):
+        told: dict[int, _Set] = {}
+        for each in map(self._sets.__getitem__, names):
+            mine = each.pictures
+            if id(mine) in told:
+                continue
             columns = mine.columns
             alone = np.ones(len(mine), bool)
+            for earlier in told.values():
+                alone &= earlier.places(columns) < 0
+            told[id(mine)] = each
             for kind, column in columns.items():
                 if kind in others:
                     alone &= others[kind].places(column) < 0
             classes = np.zeros(len(mine), np.intp)
-            for each in self._shared.values():
-                if each.pictures is not mine:  # of those that have the same all are inside
-                    inside = each.places(columns) >= 0
+            for other in self._shared.values():
+                if other.pictures is not mine:  # of those that have the same all are inside
+                    inside = other.places(columns) >= 0
                     classes = np.unique(2 * classes + inside, return_inverse=True)[1]
             for number in np.unique(classes[alone]):
                 places = np.flatnonzero(alone & (classes == number))
@@ -232,15 +240,6 @@ class LargeSets:
                 same = mine if len(places) == len(mine) else mine.only(places)
                 yield AlikeRated(rating=rating and _without_hashes(rating), pictures=same)
 
-    def _distinct(self, names: Iterable[str]) -> Iterator[PictureSet]:
-        """Yield the pictures of sets *names*; those that several share once."""
-        told: set[int] = set()
-        for name in names:
-            pictures = self._sets[name].pictures
-            if id(pictures) not in told:
-                told.add(id(pictures))
-                yield pictures
-
 
 def without_pictures(event: RatingEvent) -> RatingEvent:
     """Return *event* with hardly any of its pictures, as these need not be kept twice."""
@@ -250,7 +249,10 @@ def without_pictures(event: RatingEvent) -> RatingEvent:
 
 
 def _fingerprint(event: RatingEvent) -> bytes:
-    return hashlib.sha256(event.to_json()).digest()
+    digest = hashlib.sha256(without_pictures(event).to_json())
+    if event.many is not None:
+        digest.update(event.many.digest)
+    return digest.digest()
 
 
 def _without_hashes(rating: Rating) -> Rating:

@@ -8,6 +8,7 @@ one asks for :meth:`PictureSet.identities`; whoever needs to know which of many 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -82,6 +83,15 @@ class PictureSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         named = ((kind, getattr(self, name)) for kind, name in COLUMNS.items())
         return {kind: column for kind, column in named if column}
 
+    @property
+    def digest(self) -> bytes:
+        """What only the same pictures in the same order have."""
+        mixed = hashlib.sha256()
+        for kind, column in self.columns.items():
+            mixed.update(f"{kind} {len(column)} ".encode())
+            mixed.update(column)
+        return mixed.digest()
+
     def identities(self) -> Iterator[Identity]:
         """Yield the pictures."""
         names = [COLUMNS[kind] for kind in self.columns]
@@ -116,6 +126,12 @@ class PictureSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         if column is None:
             return np.zeros((len(places), _SIZE // 8), np.uint64)
         return np.asarray(_rows(column)[places])
+
+    def may_repeat(self, kind: str) -> bool:
+        """Return whether a hash of one kind may be there twice; hardly ever wrongly."""
+        keys = _mixed(_rows(self.columns[kind]))
+        keys.sort()
+        return bool(((keys[1:] == keys[:-1]) & (keys[1:] > 0)).any())
 
     def numbers(self, kind: str) -> dict[str, NDArray[np.uint64]]:
         """Return the hashes of one kind as four columns, for who makes texts of them elsewhere."""
@@ -208,6 +224,12 @@ class HashTable:
         order = np.argsort(keys, kind="stable")
         order = order[np.searchsorted(keys, 1, sorter=order) :]
         return keys[order], order.astype(np.int32)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a hash may be there twice; hardly ever wrongly."""
+        keys, _ = self._sorted
+        return bool((keys[1:] == keys[:-1]).any())
 
     def places(self, column: bytes) -> NDArray[np.intp]:
         """Return for each hash of *column* its place in the set, -1 where it is not in it."""

@@ -8,7 +8,6 @@ number for every picture and scorer, and who asks for ratings need not read them
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import threading
@@ -158,10 +157,7 @@ class HighestAfter:
         self.of_any = max(self.of_any, event.after)
         if is_large(event) and event.many is not None:
             columns = event.many.columns
-            mixed = hashlib.sha256("".join(columns).encode())
-            for column in columns.values():
-                mixed.update(column)
-            name = mixed.digest()  # what is said of the same pictures again needs no further table
+            name = event.many.digest  # what is said of the same pictures needs no further table
             after, tables = self._large.get(name, (0, {}))
             tables = tables or {kind: HashKeys(column) for kind, column in columns.items()}
             self._large[name] = (max(after, event.after), tables)
