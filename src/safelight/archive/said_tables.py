@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from safelight.archive.columns import RATINGS, columns_of, numpy_columns
+from safelight.filters import TAGS_BETWEEN
 from safelight.learning.ratings import Rating
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def rating_values(rating: Rating | None) -> tuple[Any, ...]:
     if rating is None:
         return (None,) * len(RATINGS)
     return (
-        rating.stars, rating.favourite, rating.rejected, " ".join(rating.tags) or None,
+        rating.stars, rating.favourite, rating.rejected, TAGS_BETWEEN.join(rating.tags) or None,
         "; ".join(rating.notes.values()) or None, rating.picks_won, rating.picks_lost,
         "; ".join(rating.albums) or None,
     )  # fmt: skip

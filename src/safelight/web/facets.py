@@ -13,7 +13,7 @@ from safelight.archive.pictures_in_memory import DAY, IN_FOLDER, KEY, SIZE
 from safelight.archive.search import fetched_rows
 from safelight.archive.views import Selection, Views, selection
 from safelight.filter_tokens import quoted
-from safelight.filters import FOLDER, SETTING_KEY, compile_filter
+from safelight.filters import FOLDER, SETTING_KEY, TAGS_BETWEEN, compile_filter
 from safelight.knobs import knob_of_extra
 from safelight.recorded_settings import (
     EXTRA,
@@ -102,7 +102,7 @@ _GOOD = 4
 _SAID = {
     name: f"SELECT one, count(*) FROM (SELECT unnest(string_split({column}, '{between}')) AS one"  # noqa: S608
     f" FROM {{images}} WHERE {column} IS NOT NULL AND {{where}}) GROUP BY 1"
-    for name, column, between in (("tag", "tags", " "), ("album", "album", "; "))
+    for name, column, between in (("tag", "tags", TAGS_BETWEEN), ("album", "album", "; "))
 }
 _DOUBTS = (
     f"SELECT {', '.join(f'count({name})' for name in DOUBTS)}"  # noqa: S608
