@@ -700,11 +700,11 @@ class Archive:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET pandas_analyze_sample = 0")
-        # A server lives long: what one large change took, the next moment has no use for.
-        connection.execute("SET allocator_flush_threshold = '8MB'")
-        connection.execute("SET allocator_bulk_deallocation_flush_threshold = '8MB'")
-        if threads is not None:
+        if threads is not None:  # it lives long: what a moment took goes back to the system
             connection.execute(f"SET threads = {threads}")
+            connection.execute("SET allocator_background_threads = true")
+            connection.execute("SET allocator_flush_threshold = '8MB'")
+            connection.execute("SET allocator_bulk_deallocation_flush_threshold = '8MB'")
         connection.execute("SET lock_configuration = true")
         return connection
 

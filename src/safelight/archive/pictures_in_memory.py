@@ -347,17 +347,19 @@ class PicturesInMemory:
         self._empty = False
         self.catch_up_ratings()
 
-    def catch_up_ratings(self) -> None:
-        """Take in what people said since the last time."""
+    def catch_up_ratings(self) -> bool:
+        """Take in what people said since the last time; return whether of very many pictures."""
         try:
             change = self._ratings.news()
             with self._connection.cursor() as cursor, self._change(cursor):
                 self._said.take(cursor, change)
+                is_large = bool(change.alike)
                 self._scores.catch_up(cursor, self._ratings.undos())
         except BaseException:
             self._ratings = FollowedRatings(ratings_folder(self._folder))
             self._scores = ScoresInMemory(ratings_folder(self._folder), f"{_NAME}.main")
             raise
+        return is_large
 
     def _create(self) -> None:
         with self._connection.cursor() as cursor:
