@@ -187,7 +187,8 @@ def test_all_of_a_filter_is_told_before_it_is_tagged(
         asked = "Reject 6" if all_have else "Take back the reject of 6"
         page.wait_for_selector(f"dialog .asked:has-text('{asked} pictures?')")
         page.click("dialog button:has-text('Yes')")
-        wait(page, lambda n=all_have: sum(r.rejected for r in ratings(archive).values()) == n)
+        while sum(rating.rejected for rating in ratings(archive).values()) != all_have:
+            page.wait_for_timeout(50)
         page.wait_for_selector("dialog", state="detached")
 
 

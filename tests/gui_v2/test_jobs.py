@@ -19,6 +19,7 @@ from gui_v2.light_table import SWEEP, draw, served
 from gui_v2.test_doors import DROP
 from gui_v2.test_light_table_page import opened, shown, wait
 from safelight.application.discarding import in_trash
+from safelight.application.handing_over import ToHandOver
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
@@ -280,9 +281,9 @@ def test_what_takes_long_shows_how_far_it_is(
     assert desk.locator(".progress-line").count() == 0
     desk.unroute("**/api/trash")
 
-    going: list[hand_over.ToHandOver] = []
+    going: list[ToHandOver] = []
 
-    def endless(carried: Any, chosen: hand_over.ToHandOver, how: Any) -> Iterator[bytes]:
+    def endless(carried: Any, chosen: ToHandOver, how: Any) -> Iterator[bytes]:
         del carried, how
         going.append(chosen)
         chosen.files = 3
