@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from safelight.errors import FilterError
@@ -75,8 +75,16 @@ FILE_NAME = lower_file_name("path")
 FOLDER = "parse_dirpath(path, 'both_slash')"
 """SQL for the folder of a picture's file."""
 
-HAS_TAG = "coalesce(list_contains(string_split(tags, ' '), ?), FALSE)"
-"""SQL for pictures that have one tag."""
+TAGS_BETWEEN = ", "
+"""Stands between a picture's tags, where they are one text: a tag may be of several words."""
+
+HAS_TAG = (
+    f"coalesce(contains(tags, ?) AND list_contains(string_split(tags, '{TAGS_BETWEEN}'), ?), FALSE)"
+)
+"""SQL for pictures that have one tag, looked for fast first."""
+
+_ALSO = {"note": "notes", "albums": "album"}
+"""What people write for columns of ratings."""
 
 _BESIDE_PROMPTS: Mapping[str, str] = {
     FILE_NAME: f"contains({FILE_NAME}, ?)",
@@ -221,7 +229,8 @@ class _Parser(TokenReader):
         scores: str,
     ) -> None:
         super().__init__(text)
-        self._names = names
+        rated = "sha256" in columns  # pictures are, whatever else is
+        self._names = replace(names, aliases={**_ALSO, **names.aliases}) if rated else names
         self._searched, self._equal = searched, equal
         self._settings = settings if "sha256" in columns else ""
         self._sql_of: dict[str, str] = {}
@@ -308,8 +317,8 @@ class _Parser(TokenReader):
                     " and extras; leave out some, or name several values with in (...)"
                 )
             return self._about_setting(token)
-        if token.text.lower() == "has" and self._has_any():
-            return f"{quoted(self._tokens[self._at - 1].text.lower())} IS NOT NULL"
+        if token.text.lower() == "has" and (said := self._any_of()):
+            return f"{quoted(said)} IS NOT NULL"
         if token.kind == "word" and self._begins_form(token.text.lower()):
             self._compared = True
             return self._about_formed(token)
@@ -318,15 +327,17 @@ class _Parser(TokenReader):
             return self._comparison(token)
         return self._looked_for(token)
 
-    def _has_any(self) -> bool:
-        """Read the column of ``has COLUMN``, if one follows."""
-        name = next((each for each in _SAID if each in self._columns and self._sees(0, each)), None)
+    def _any_of(self) -> str | None:
+        """Read the column of ``has COLUMN``, and return it; None if none follows."""
+        spelled = [(each, self._names.aliases.get(each, each)) for each in (*_SAID, *_ALSO)]
+        seen = (name for each, name in spelled if name in self._columns and self._sees(0, each))
+        name = next(seen, None)
         if name is None or any(self._sees(1, sign) for sign in _COMPARISONS):
-            return False
+            return None
         self._at += 1
         self._compared = True
         self.named.add(name)
-        return True
+        return name
 
     def _begins_form(self, word: str) -> bool:
         return word in self._names.forms and self._sees(0, "(") and self._kind(1) == "text"
@@ -522,11 +533,12 @@ class _Parser(TokenReader):
         sign = self._next("a comparison such as =")
         word = sign.text.lower()
         self.named.add("tags")
-        if word == "in":
-            return f"({' OR '.join(HAS_TAG for _ in self._list('tags'))})"
-        if word in ("=", "!=", "<>"):
-            self._value("tags")
-            return HAS_TAG if word == "=" else f"NOT {HAS_TAG}"
+        if word in ("in", "=", "!=", "<>"):
+            before = len(self.parameters)
+            count = len(self._list("tags")) if word == "in" else len([self._value("tags")])
+            self.parameters[before:] = [v for v in self.parameters[before:] for _ in (0, 1)]
+            one_of = f"({' OR '.join([HAS_TAG] * count)})"
+            return f"NOT {one_of}" if word in ("!=", "<>") else one_of
         if word == "is":
             negated = self._takes("not")
             self._need("missing")

@@ -45,7 +45,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digests = dict(archive.query("", columns=["prompt", "sha256"], limit=None).rows)
     with archive.ratings() as store:
         of = Identity(sha256=digests[PICTURES[2][0]])
-        store.add(RatingEvent.now("tags", of, added=("Moody", "keep"), rater="ann"))
+        store.add(RatingEvent.now("tags", of, added=("Moody", "keep", "low sun"), rater="ann"))
         of = Identity(sha256=digests[PICTURES[0][0]])
         store.add(RatingEvent.now("note", of, value="The HANDS are odd", rater="ann"))
     return folder
@@ -57,9 +57,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("lighthouse", {0, 1}), ("LIGHTHOUSE dusk", {0}), ("lighthouse at dusk", {0}),
         ('"golden hour"', {0}), ("golden hour", {0, 1}), ("keeper_portrait", {2}),
         ("keeper_portrait.png harbour", {2}), ("storm", {3}), ("trip", set()), ("ann", set()),
-        ("moody", {2}), ("'moody keep'", {2}), ("hands", {0}), ("not hands", {1, 2, 3}),
+        ("moody", {2}), ("'moody keep'", set()), ("hands", {0}), ("not hands", {1, 2, 3}),
         ("harbour and not keep", {3}), ("hands or moody or storm", {0, 2, 3}), ("stepz", set()),
         ('"golden hour" steps > 1', {0}), ("lighthouse and model = 'nobody'", set()),
+        ("'low sun'", {2}), ("tag = 'low sun'", {2}), ("tag = 'sun'", set()),
+        ("note has 'hands'", {0}), ("has note", {0}), ("has albums", set()),
         ("hands tags is missing", {0}), ("keep and tags has 'moody'", {2}),
     ],
 )  # fmt: skip

@@ -1,8 +1,9 @@
-"""A server as a process of its own that is killed while it writes down what is said of many."""
+"""A server as a process of its own that is killed while it writes down what people do."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import shutil
 import socket
@@ -13,16 +14,21 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from safelight.application.discarding import in_trash, settle_trash
+from safelight.archive import Archive
 from safelight.archive.packs import write_pack
 from safelight.archive_layout import packs_folder, ratings_folder
 from safelight.learning import LearningRecord
-from safelight.learning.learning_record import ImageOutput
+from safelight.learning.learning_record import ImageOutput, utc_timestamp
+from safelight.learning.ratings import current_ratings
 
-__all__ = ["Table", "fill_with", "kill_while_tagging", "serving"]
+__all__ = ["Table", "fill_with", "kill_among_acts", "kill_while_tagging", "serving"]
 
 _PER_RECORD = 1000
 
@@ -144,3 +150,153 @@ def _say(
     with contextlib.suppress(httpx.HTTPError):
         if table.tag(event_id, snapshot, tag).status_code == 200:
             acknowledged.set()
+
+
+# -- every kind of act -------------------------------------------------------------------
+
+_KINDS = ("stars", "tag", "note", "album", "undo", "discard", "restore")
+
+
+@dataclass(slots=True)
+class _Act:
+    """Something that somebody asked for, and whether the server said that it was done."""
+
+    kind: str
+    name: str
+    pictures: tuple[str, ...] = ()
+    value: int = 0
+    acknowledged: bool = False
+
+
+@dataclass(slots=True)
+class _Account:
+    """What was asked for, in order, and the files as they were at first: SHA-256 -> path."""
+
+    files: dict[str, Path]
+    acts: list[_Act] = field(default_factory=list)
+
+    def of(self, *kinds: str) -> list[_Act]:
+        return [act for act in self.acts if act.kind in kinds]
+
+
+def kill_among_acts(
+    archive: Path, rounds: int, seed: int, *, seconds: float = 1.0
+) -> dict[str, int]:
+    """Kill the server so often, each time while somebody rates, tags, collects and discards.
+
+    Args:
+        archive: With pictures of its own, of which nothing is said and none is discarded.
+        rounds: How many kills.
+        seed: Of what is done, and of when.
+        seconds: At most until a kill, from the first act on.
+
+    Returns:
+        Kind of act -> how many were acknowledged; ``cut short`` -> how many were not.
+
+    Raises:
+        AssertionError: What was acknowledged is lost, or something is half done.
+    """
+    chance = random.Random(seed)
+    rows = Archive(archive).query(columns=["sha256", "path"], limit=None).rows
+    account = _Account({sha256: archive / path for sha256, path in rows})
+    for _ in range(rounds):
+        with serving(archive) as table:
+            acting = threading.Thread(target=_act_on, args=(table, account, chance.random()))
+            acting.start()
+            time.sleep(chance.uniform(0.02, seconds))
+            table.process.kill()
+            acting.join()
+        settle_trash(Archive(archive))
+        _check(archive, account)
+    told = {kind: sum(act.acknowledged for act in account.of(kind)) for kind in _KINDS}
+    return {**told, "cut short": sum(not act.acknowledged for act in account.acts)}
+
+
+def _act_on(table: Table, account: _Account, seed: float) -> None:
+    """Do one thing after the other until the server is gone."""
+    chance = random.Random(seed)
+    with contextlib.suppress(httpx.HTTPError):
+        while True:
+            _one_act(table, account, chance)
+
+
+def _one_act(table: Table, account: _Account, chance: random.Random) -> None:
+    kind, name = chance.choice(_KINDS), f"{chance.getrandbits(128):032x}"
+    some = tuple(chance.sample(sorted(account.files), 6))
+    if kind in ("tag", "album"):
+        act = _Act(kind, name)
+        account.acts.append(act)
+        _, snapshot = table.count("")
+        says = {"tag": "tags", "album": "albums"}[kind]
+        told = {"event_id": name, "q": "", "snapshot": snapshot, "says": says, "added": [name]}
+        act.acknowledged = table.client.post("/api/ratings/many", json=told).status_code == 200
+        if not act.acknowledged:  # others are chosen meanwhile: nothing was to be done
+            account.acts.remove(act)
+    elif kind in ("stars", "note", "undo"):
+        earlier = [act for act in account.of("tag", "album", "stars") if act.acknowledged]
+        undone = {act.pictures[0] for act in account.of("undo")}
+        free = [act for act in earlier if act.name not in undone]
+        if kind == "undo" and not free:
+            return
+        act = _Act(kind, name, (chance.choice(free).name,) if kind == "undo" else some[:1])
+        act.value = chance.randint(1, 5)
+        said: dict[str, Any] = {"event_id": name, "timestamp": utc_timestamp(), "kind": kind}
+        if kind == "undo":
+            said["undoes"] = act.pictures[0]
+        else:
+            said["image"] = {"sha256": act.pictures[0]}
+            said["value"] = act.value if kind == "stars" else name
+        account.acts.append(act)
+        answer = table.client.post("/api/ratings", json={"events": [said]}).json()
+        act.acknowledged = name in answer["accepted"]
+    elif kind == "discard":
+        plan = table.client.post("/api/trash/plan", json={"sha256s": list(some)}).json()
+        act = _Act(kind, name, some)
+        account.acts.append(act)
+        told = {"sha256s": list(some), "snapshot": plan["snapshot"]}
+        act.acknowledged = table.client.post("/api/trash", json=told).status_code == 200
+    else:
+        act = _Act(kind, name)
+        account.acts.append(act)
+        answer = table.client.post("/api/trash/restore", json={"which": "", "files": -1})
+        act.acknowledged = answer.status_code == 200
+
+
+def _check(archive: Path, account: _Account) -> None:
+    """See that nothing acknowledged is lost, and nothing is half done."""
+    opened = Archive(archive)
+    events = {event.event_id: event for event in opened.ratings().events()}
+    undone = {event.undoes for event in events.values() if event.kind == "undo"}
+    ratings = current_ratings(events.values())
+    for act in account.of("stars", "note", "tag", "album", "undo"):
+        assert act.name in events or not act.acknowledged, f"{act} is lost"
+    for kind, attribute in (("tag", "tags"), ("album", "albums")):
+        for act in account.of(kind):
+            having = sum(act.name in getattr(rating, attribute) for rating in ratings.values())
+            there = act.name in events and act.name not in undone
+            about = len(events[act.name].many or ()) if there else 0
+            assert having == about, f"{having} of {about} pictures have {act}"
+    discarded = {file.sha256: file.now for file in in_trash(opened)}
+    for sha256, place in account.files.items():
+        now = discarded.get(sha256, place)
+        other = place if now != place else None
+        assert now.is_file(), f"{place} is lost"
+        assert other is None or not other.exists(), f"{place} is in the trash, and is not"
+        assert hashlib.sha256(now.read_bytes()).hexdigest() == sha256
+    told = opened.query("discarded = true", columns=["sha256"], limit=None).rows
+    assert {row[0] for row in told} == discarded.keys()
+    _check_trash(account, discarded)
+
+
+def _check_trash(account: _Account, discarded: dict[str, Path]) -> None:
+    """See that what was acknowledged last of each file is so: in the trash, or back."""
+    expected: dict[str, bool | None] = {}
+    for act in account.of("discard", "restore"):
+        of = act.pictures or tuple(account.files)
+        for sha256 in of:
+            if act.acknowledged:
+                expected[sha256] = act.kind == "discard"
+            elif expected.get(sha256, False) is not (act.kind == "discard"):
+                expected[sha256] = None  # it may have been done before the kill, or not
+    for sha256, is_there in expected.items():
+        assert is_there is None or (sha256 in discarded) is is_there, f"{sha256}: {is_there}"

@@ -38,8 +38,14 @@ def tagged(archive: Path, tag: str) -> int:
 
 
 def test_one_order_tags_all_that_a_filter_finds(client: TestClient, archive: Path) -> None:
-    answer = said(client, SWEEP_Q, says="tags", added=["fog"])
+    answer = said(client, SWEEP_Q, says="tags", added=["fog", "golden hour"])
     assert answer.json()["count"] == 6 == tagged(archive, "fog")
+    for q, count in [("tag = 'golden hour'", 6), ("tag = 'golden'", 0), ("has note", 0),
+                     ("tag in ('hour', 'golden hour')", 6)]:  # fmt: skip
+        assert client.get("/api/chosen", params={"q": q}).json()["count"] == count, q
+    assert sorted(client.get("/api/tags").json()["tags"]) == ["fog", "golden hour"]
+    facets = {each["name"]: each for each in client.get("/api/facets").json()["facets"]}
+    assert {value["value"] for value in facets["tag"]["values"]} == {"fog", "golden hour"}
     (segment,) = (archive / "ratings").iterdir()
     assert segment.read_bytes().count(b"\n") == 1
     undo = RatingEvent.now("undo", undoes=answer.json()["accepted"][0])
@@ -92,7 +98,8 @@ def test_as_many_others_are_not_the_same(client: TestClient, archive: Path) -> N
 @pytest.mark.parametrize(
     "more",
     [{"says": "stars", "value": 6}, {"says": "stars"}, {"says": "pick"}, {"says": "tags"},
-     {"says": "tags", "added": [" "]}, {"says": "albums", "added": ["a;b"]},
+     {"says": "tags", "added": [" "]}, {"says": "tags", "added": ["a, b"]},
+     {"says": "albums", "added": ["a;b"]},
      {"says": "tags", "added": ["x" * 201]}, {"says": "stars", "value": 3, "event_id": "no id"}],
 )  # fmt: skip
 def test_what_cannot_be_said_is_refused(
@@ -175,6 +182,14 @@ def test_all_of_a_filter_is_told_before_it_is_tagged(
     wait(page, lambda: sum(r.rejected for r in ratings(archive).values()) == 6)
     page.click("#notices button:has-text('Undo')")
     wait(page, lambda: not any(r.rejected for r in ratings(archive).values()))
+    for button, all_have in (("Reject", 6), ("Reject", 0)):  # said, and taken back by the bar
+        page.click(f"#selection button:has-text('{button}')")
+        asked = "Reject 6" if all_have else "Take back the reject of 6"
+        page.wait_for_selector(f"dialog .asked:has-text('{asked} pictures?')")
+        page.click("dialog button:has-text('Yes')")
+        while sum(rating.rejected for rating in ratings(archive).values()) != all_have:
+            page.wait_for_timeout(50)
+        page.wait_for_selector("dialog", state="detached")
 
 
 def test_the_page_says_that_the_filter_finds_others(
@@ -221,17 +236,18 @@ def test_known_tags_are_offered_and_shown_in_the_grid(
     page.keyboard.press("Enter")
     page.wait_for_selector("#viewer .star-row .star")
     page.click("button[aria-label='Tags and note (T)']")
-    page.fill("dialog input[name=tags]", "sea li")
+    page.fill("dialog input[name=tags]", '"golden hour", li')
     page.click("dialog .offers button:has-text('lighthouse')")
-    assert page.input_value("dialog input[name=tags]").split() == ["sea", "lighthouse"]
-    page.fill("dialog input[name=tags]", "li")
+    assert page.input_value("dialog input[name=tags]") == "golden hour, lighthouse, "
+    page.fill("dialog input[name=tags]", "golden hour, li")
     page.wait_for_selector("dialog .offers button:has-text('lighthouse')")
     page.focus("dialog input[name=tags]")
     page.keyboard.press("End")
     page.keyboard.press("Tab")
     page.click("dialog button:has-text('Save')")
     page.keyboard.press("Escape")
-    page.wait_for_selector(".tile .tags:has-text('lighthouse')")
+    page.wait_for_selector(".tile .tags:has-text('golden hour, lighthouse')")
+    wait(page, lambda: len(Archive(archive).query("tag = 'golden hour'").rows) == 1)
 
 
 def test_tags_are_given_while_rating(page: Page, address: str, archive: Path) -> None:

@@ -128,7 +128,7 @@ def followed_now(followed: FollowedRatings, known: dict[str, Rating]) -> None:
     assert change.hashes is None or by_hash(change.ratings).keys() <= change.hashes
     known |= said(by_hash(change.ratings))
     for alike in change.alike:
-        for digest in alike.digests:
+        for digest in (d for each in alike.pictures.identities() for _, d in each.keys):
             known.pop(digest, None)
             if alike.rating is not None:
                 known[digest] = alike.rating

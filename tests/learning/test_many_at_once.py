@@ -37,7 +37,7 @@ def tagged(folder: Path) -> int:
     followed = sum(rating.tags == ("fog",) for rating in change.ratings)
     for alike in change.alike:
         if alike.rating is not None and alike.rating.tags == ("fog",):
-            followed += len(alike.digests)
+            followed += len(alike.pictures)
     assert followed == count
     return count
 
@@ -81,12 +81,12 @@ def test_lines_may_come_in_any_order(tmp_path: Path) -> None:
     folder = tmp_path / "united"
     folder.mkdir()
     followed = FollowedRatings(folder)
-    said: dict[str, bool] = {}
+    said: dict[Identity, bool] = {}
     for line in reversed(lines):
         with (folder / segment.name).open("ab") as file:
             file.write(line)
         for alike in followed.news().alike:
-            said |= dict.fromkeys(alike.digests, alike.rating is not None)
+            said |= dict.fromkeys(alike.pictures.identities(), alike.rating is not None)
     assert sum(said.values()) == len(PICTURES) == tagged(folder)
 
 

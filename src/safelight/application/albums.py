@@ -15,6 +15,7 @@ from safelight.application.rating import rate_chosen
 from safelight.archive import Archive
 from safelight.errors import RequestError
 from safelight.filter_tokens import quoted
+from safelight.filters import TAGS_BETWEEN
 from safelight.knobs import did_you_mean
 from safelight.learning.ratings import MANY, Identity, PictureSet, RatingEvent
 
@@ -59,7 +60,7 @@ def tags_in_use(archive: Archive) -> list[str]:
     Raises:
         ArchiveError: The archive cannot answer.
     """
-    return [tag for tag, _ in Counter(archive.names_said("tags", " ")).most_common()]
+    return [tag for tag, _ in Counter(archive.names_said("tags", TAGS_BETWEEN)).most_common()]
 
 
 def _by_name(item: tuple[str, int]) -> tuple[str, str]:

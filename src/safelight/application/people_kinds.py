@@ -20,7 +20,7 @@ from safelight.archive.archive import columns_of_view
 from safelight.archive.columns import RATINGS
 from safelight.errors import FilterError
 from safelight.filter_tokens import quoted
-from safelight.filters import Filter, compile_filter
+from safelight.filters import TAGS_BETWEEN, Filter, compile_filter
 from safelight.learning.evidence.picture_kinds import ALBUM, SEARCH, TAG, PictureKind
 from safelight.learning.evidence.scores import ImageScores
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
@@ -72,9 +72,10 @@ def _of_said(
     tags = [each.tags if each else () for each in current]
     for tag, has in _often([[tag.lower() for tag in own] for own in tags], rated):
         # A filter looks into all tags of a picture as one text: it may find more.
-        found = [tag in " ".join(own).lower() for own in tags]
+        found = [tag in TAGS_BETWEEN.join(own).lower() for own in tags]
         condition = f"tags has {quoted(tag)}" if found == has else ""
-        if all(tag in own for own, one in zip(tags, has, strict=True) if one) and " " not in tag:
+        plain = TAGS_BETWEEN not in tag  # of earlier versions, which knew no such rule
+        if plain and all(tag in own for own, one in zip(tags, has, strict=True) if one):
             condition = f"tag = {quoted(tag)}"
         yield PictureKind.of(f"{TAG}{tag}", np.array(has, np.bool_), condition)
     for album, has in _often([each.albums if each else () for each in current], rated):

@@ -16,6 +16,7 @@ from safelight.learning.ratings.rating_event import PART_OF_MANY
 from safelight.pipeline.images import identify
 
 __all__ = [
+    "check_tags",
     "identity_of_file",
     "rate",
     "rate_chosen",
@@ -58,7 +59,7 @@ def rate(
         StorageError: They could not be written.
     """
     values = _values(stars=stars, favourite=favourite, reject=reject, note=note)
-    _check_tags(tags)
+    check_tags(tags)
     if not values and not tags and undo is None:
         raise RequestError("say something: stars, favourite, reject, note, tags, or undo")
     events: list[RatingEvent] = []
@@ -124,7 +125,9 @@ def rate_chosen(
         ArchiveError: The archive cannot answer.
         StorageError: It could not be written, and counts for none of them.
     """
-    _check_tags((*tags, *untag))
+    check_tags(tags)
+    if any(not tag.strip() for tag in untag):
+        raise RequestError("a tag to take away must be a text that is not empty")
     said: list[tuple[str, dict[str, object]]] = [
         (kind, {"value": value})
         for kind, value in _values(
@@ -162,9 +165,20 @@ def _values(**given: int | bool | str | None) -> dict[str, bool | int | str]:
     return {kind: value for kind, value in given.items() if value is not None}
 
 
-def _check_tags(tags: Sequence[str]) -> None:
-    if any(not isinstance(tag, str) or not tag.strip() for tag in tags):
-        raise RequestError(f"a tag must be a text that is not empty, got {tags!r}")
+def check_tags(tags: Sequence[str]) -> None:
+    """See that *tags* can be told apart where they stand side by side, with commas between.
+
+    Raises:
+        RequestError: One cannot.
+    """
+    for tag in tags:
+        if not isinstance(tag, str) or not tag or tag != tag.strip() or not tag.isprintable():
+            raise RequestError(
+                "a tag must be a text of one line that is not empty, without blanks around it, got"
+                f" {tag!r}"
+            )
+        if "," in tag:
+            raise RequestError(f"a tag has no comma, got {tag!r}; give each tag by itself")
 
 
 def _events(

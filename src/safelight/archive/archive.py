@@ -69,11 +69,14 @@ from safelight.learning.learning_record import (
 from safelight.learning.ratings import (
     PictureScore,
     PictureScores,
-    Rating,
     RatingEvent,
     RatingStore,
-    current_ratings,
     picture_scores,
+)
+from safelight.learning.ratings.followed_ratings import (
+    NOTHING_SAID,
+    FollowedRatings,
+    RatingChange,
 )
 from safelight.recorded_settings import EXTRA, LORA, MOST_EXACT, comparable_name
 
@@ -215,7 +218,7 @@ class _Sources:
 
     packs: Sequence[Pack]
     loose: Batch
-    ratings: Sequence[Rating]
+    ratings: RatingChange
     places: Mapping[str, str]
     scores: Sequence[PictureScore]
 
@@ -698,8 +701,11 @@ class Archive:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET pandas_analyze_sample = 0")
-        if threads is not None:
+        if threads is not None:  # it lives long: what a moment took goes back to the system
             connection.execute(f"SET threads = {threads}")
+            connection.execute("SET allocator_background_threads = true")
+            connection.execute("SET allocator_flush_threshold = '8MB'")
+            connection.execute("SET allocator_bulk_deallocation_flush_threshold = '8MB'")
         connection.execute("SET lock_configuration = true")
         return connection
 
@@ -732,7 +738,7 @@ class Archive:
                 f"{sum(pack.records for pack in old):,}",
             )
         return _Sources(
-            packs=packs, loose=loose, ratings=self._ratings() if rated else (),
+            packs=packs, loose=loose, ratings=self._ratings() if rated else NOTHING_SAID,
             places=read_places(imports_folder(self.path)),
             scores=self.picture_scores().current if scored else (),
         )  # fmt: skip
@@ -757,8 +763,17 @@ class Archive:
         undos = [event for event in self._events(self.ratings()) if event.kind == "undo"]
         return picture_scores([*scores, *undos])  # what takes one back stands among ratings
 
-    def _ratings(self) -> Sequence[Rating]:
-        return tuple(current_ratings(self._events(self.ratings())).values())
+    def _ratings(self) -> RatingChange:
+        """Return what is said of all pictures; of very many alike it is said once."""
+        followed = FollowedRatings(ratings_folder(self.path))
+        try:
+            said = followed.news()
+        except StorageError as error:
+            raise ArchiveError(str(error)) from error
+        self._left_out |= followed.trouble
+        for path, reason in followed.trouble.items():
+            _log.warning("%s: %s; passed over", path, reason)
+        return said
 
     def _events(self, store: RatingStore) -> Sequence[RatingEvent]:
         try:

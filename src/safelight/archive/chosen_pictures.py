@@ -7,11 +7,11 @@ of them, others may write to the archive. The name tells whether it is still the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from safelight.archive.search import fetched_rows
+from safelight.archive.search import fetched_parts, fetched_rows
 from safelight.archive.views import Selection
 from safelight.learning.ratings import PictureSet
 
@@ -29,8 +29,9 @@ _COUNTED = (
     f"{', '.join(f'count({name})' for name in _HASHES)} FROM {{source}}"
     f" WHERE {{where}} AND ({_ANY})"
 )
-_TOGETHER = "SELECT string_agg(concat({hashes}), '') FROM {source} WHERE {where} AND ({any})"
-"""One text of all hashes: half a million rows would be made into as many tuples."""
+_HASHES_OF = "SELECT concat({hashes}) FROM {source} WHERE {where} AND ({any})"
+_AT_ONCE = 16_384
+"""Rows that are fetched together: all texts of half a million pictures would be 100 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +63,23 @@ def chosen_pictures(connection: duckdb.DuckDBPyConnection, asked: Selection) -> 
     if count:
         for is_hash in (_LENGTH, _IS_HASH):  # what is no hash has rarely its length
             hexes = (_HEX.format(is_hash.format(name), name) for name in names)
-            statement = _TOGETHER.format(hashes=", ".join(hexes), any=_ANY, **which)
-            ((text,),) = fetched_rows(connection, statement, asked.parameters)
+            statement = _HASHES_OF.format(hashes=", ".join(hexes), any=_ANY, **which)
             with contextlib.suppress(ValueError):
-                pictures = _pictures(names, text)
+                texts = fetched_parts(connection, statement, asked.parameters, _AT_ONCE)
+                pictures = _pictures(names, texts)
                 break
     return ChosenPictures(count=count, snapshot=f"{count}-{int(mixed):x}", pictures=pictures)
 
 
-def _pictures(names: Sequence[str], text: str) -> PictureSet:
+def _pictures(names: Sequence[str], parts: Iterable[list[tuple[Any, ...]]]) -> PictureSet:
     import numpy as np
 
-    hashes = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(-1, len(names), 32)
-    columns = zip(names, hashes.transpose(1, 0, 2), strict=True)
-    return PictureSet(**{name: column.tobytes() for name, column in columns})
+    columns: dict[str, list[bytes]] = {name: [] for name in names}
+    for part in parts:
+        together = bytes.fromhex("".join([text for (text,) in part]))
+        if len(together) != 32 * len(names) * len(part):  # blanks are passed over
+            raise ValueError("what is no hash has the length of one")
+        hashes = np.frombuffer(together, np.uint8).reshape(-1, len(names), 32)
+        for name, column in zip(names, hashes.transpose(1, 0, 2), strict=True):
+            columns[name].append(column.tobytes())
+    return PictureSet(**{name: b"".join(column) for name, column in columns.items()})

@@ -23,6 +23,7 @@ from safelight.archive.loose_records import written_at
 from safelight.archive.packs import Pack, connected, read_packs, take_documents
 from safelight.archive.places import Places, read_places
 from safelight.archive.running_runs import RunningRun, running_names
+from safelight.archive.said_in_memory import SaidInMemory
 from safelight.archive.scores_in_memory import ScoresInMemory
 from safelight.archive.search import fetched_rows, scored_source, sorting
 from safelight.archive.views import (
@@ -32,8 +33,6 @@ from safelight.archive.views import (
     find_passed_over,
     find_reuse,
     quoted_name,
-    registered_alike,
-    registered_ratings,
     selection,
 )
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
@@ -86,7 +85,8 @@ _log = logging.getLogger(__name__)
 _IN_PROMPTS = "prompt_id IN (SELECT prompt_id FROM {} WHERE contains(lower_prompt, ?))"
 _IN_NAMES_AND_SAID = {
     FILE_NAME: "contains(file_, ?)", FOLDER: IN_FOLDER,
-    **{name: f"row_ IN (SELECT row_ FROM rated WHERE contains(lower({name}), ?))"
+    **{name: "row_ IN (SELECT row_ FROM rated WHERE said_ IN"
+       f" (SELECT said_ FROM opinions WHERE contains(lower({name}), ?)))"
        for name in RATED_TEXTS},
 }  # fmt: skip
 _SETTINGS = "row_ IN (SELECT row_ FROM settings WHERE {})"
@@ -153,6 +153,7 @@ class PicturesInMemory:
         self._passed_over: set[tuple[str, str]] = set()
         self._places = Places()
         self._ratings = FollowedRatings(ratings_folder(folder))
+        self._said = SaidInMemory(f"{_NAME}.main")
         self._scores = ScoresInMemory(ratings_folder(folder), f"{_NAME}.main")
         self._rows = self._prompts = self._uncompressed = 0
         self._empty = True
@@ -376,54 +377,24 @@ class PicturesInMemory:
         with self._connection.cursor() as cursor, self._change(cursor):
             self._take_running(cursor, running)
 
-    def catch_up_ratings(self) -> None:
-        """Take in what people said since the last time."""
+    def catch_up_ratings(self) -> bool:
+        """Take in what people said since the last time; return whether of very many pictures."""
         try:
             change = self._ratings.news()
             with self._connection.cursor() as cursor, self._change(cursor):
-                main = f"{_NAME}.main"
-                if change.hashes is None:
-                    cursor.execute(f"DELETE FROM {main}.said")
-                    cursor.execute(f"DELETE FROM {main}.rated")
-                else:
-                    gone = [*change.hashes, *(d for each in change.alike for d in each.digests)]
-                    with _registered_hashes(cursor, gone) as hashes:
-                        cursor.execute(f"DELETE FROM {main}.said WHERE hash IN ({hashes})")
-                        rows = self._rows_of(cursor, hashes)
-                if change.ratings:
-                    with registered_ratings(cursor, change.ratings) as rated:
-                        cursor.execute(f"INSERT INTO {main}.said {rated}")
-                for alike in change.alike:
-                    if alike.rating is not None:
-                        with registered_alike(cursor, alike.rating, alike.digests) as rated:
-                            cursor.execute(f"INSERT INTO {main}.said {rated}")
-                if change.hashes is None:
-                    self._rate(cursor, "TRUE")
-                elif len(rows):
-                    these = "row_ IN (SELECT row_ FROM asked_rows)"
-                    cursor.register("asked_rows", {"row_": rows})
-                    cursor.execute(f"DELETE FROM {main}.rated WHERE {these}")
-                    self._rate(cursor, f"h.{these}")
-                    cursor.unregister("asked_rows")
+                self._said.take(cursor, change)
+                is_large = bool(change.alike)
                 self._scores.catch_up(cursor, self._ratings.undos())
         except BaseException:
             self._ratings = FollowedRatings(ratings_folder(self._folder))
             self._scores = ScoresInMemory(ratings_folder(self._folder), f"{_NAME}.main")
             raise
-
-    def _rows_of(self, cursor: duckdb.DuckDBPyConnection, hashes: str) -> Any:
-        """Return the pictures of which one hash is among those that *hashes* gives: int32[rows]."""
-        keys = f"(SELECT hash(hash) FROM ({hashes}))"
-        return cursor.execute(" UNION ".join(
-            f"SELECT row_ FROM {_NAME}.main.held WHERE {column} IN {keys}"
-            for column in ("sha_key_", "pixel_key_", "image_key_")
-        )).fetchnumpy()["row_"]  # fmt: skip
+        return is_large
 
     def _create(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(f"USE {_NAME}")
             own = ", ".join(f'"{name}" {_HELD[name]}' for name in _COLUMNS)
-            columns = ", ".join(f'"{name}" {kind}' for name, kind in RATINGS.items())
             cursor.execute(
                 "CREATE TABLE held (row_ INTEGER, source_ VARCHAR, sha_key_ UBIGINT,"
                 f" pixel_key_ UBIGINT, image_key_ UBIGINT, run_key_ UBIGINT,"
@@ -437,14 +408,13 @@ class PicturesInMemory:
                 f"CREATE TABLE settings (row_ INTEGER, {KEY} VARCHAR, name VARCHAR, number DOUBLE,"
                 " text VARCHAR)"
             )
-            cursor.execute(f"CREATE TABLE said (hash VARCHAR, {columns})")
+            self._said.create(cursor)
             self._scores.create(cursor)
-            cursor.execute(f"CREATE TABLE rated (row_ INTEGER, {columns})")
-            named = ", ".join(f'r."{name}"' for name in RATINGS)
+            named = ", ".join(f'o."{name}"' for name in RATINGS)
             cursor.execute("CREATE TABLE shown_reuse (run_id VARCHAR, place BIGINT)")
             cursor.execute(
                 f"CREATE VIEW run_images AS SELECT h.*, {named} FROM held h"
-                " LEFT JOIN rated r ON r.row_ = h.row_"
+                " LEFT JOIN rated r ON r.row_ = h.row_ LEFT JOIN opinions o ON o.said_ = r.said_"
             )
             cursor.execute(f"CREATE VIEW images AS SELECT * FROM run_images WHERE {SHOWN_ONCE}")
             cursor.execute(f"CREATE VIEW plain_images AS SELECT * FROM held WHERE {SHOWN_ONCE}")
@@ -531,7 +501,7 @@ class PicturesInMemory:
         )
         if gone or doubled or old or passed_over != self._passed_over:
             self._sweep(cursor)
-        self._rate(cursor, f"h.row_ >= {first_new}")
+        self._said.join(cursor, f"h.row_ >= {first_new}")
         self._scores.join(cursor, f"h.row_ >= {first_new}")
         if moved := [(d, path) for d, path in places.items() if self._places.get(d) != path]:
             self._move(cursor, moved)
@@ -564,7 +534,7 @@ class PicturesInMemory:
                 " WHERE p.prompt_id >= ?",
                 [first_prompt],
             )
-            self._rate(cursor, f"h.row_ >= {first_new}")
+            self._said.join(cursor, f"h.row_ >= {first_new}")
             self._scores.join(cursor, f"h.row_ >= {first_new}")
         if not self._running:
             return
@@ -650,7 +620,7 @@ class PicturesInMemory:
         self._scratch.append(scratch)
         cursor.execute(f"CREATE SCHEMA {scratch}")
         cursor.execute(f"USE {scratch}")
-        Views(cursor, packs, batch, (), places).show()
+        Views(cursor, packs, batch, places=places).show()
         cursor.execute(f"INSERT INTO {main}.prompts SELECT prompt_id, lower_prompt FROM prompts")
         cursor.execute(
             f"INSERT INTO {main}.held SELECT {self._rows} + row_number() OVER (), ?,"
@@ -737,19 +707,6 @@ class PicturesInMemory:
                 f" (SELECT since FROM {main}.newest))"
             )
 
-    def _rate(self, cursor: duckdb.DuckDBPyConnection, which: str) -> None:
-        """Join what people say to the pictures of *which*, by any of their hashes."""
-        main = f"{_NAME}.main"
-        # A hash of one kind is never one of another, so one table serves for all.
-        named = ", ".join(f'coalesce(d."{name}", b."{name}", p."{name}")' for name in RATINGS)
-        cursor.execute(
-            f"INSERT INTO {main}.rated SELECT h.row_, {named} FROM {main}.held h"
-            f" LEFT JOIN {main}.said b ON b.hash = h.sha256"
-            f" LEFT JOIN {main}.said d ON d.hash = h.image_sha256"
-            f" LEFT JOIN {main}.said p ON p.hash = h.pixel_sha256"
-            f" WHERE coalesce(d.hash, b.hash, p.hash) IS NOT NULL AND {which}"
-        )
-
     def _move(self, cursor: duckdb.DuckDBPyConnection, moved: Sequence[tuple[str, str]]) -> None:
         digests, paths = zip(*moved, strict=True)
         cursor.execute(
@@ -773,16 +730,6 @@ class PicturesInMemory:
             [list(touched), [places.gone.get(digest) for digest in touched],
              [digest in places.discarded for digest in touched]],
         )  # fmt: skip
-
-
-@contextmanager
-def _registered_hashes(cursor: duckdb.DuckDBPyConnection, hashes: Sequence[str]) -> Iterator[str]:
-    """Give SQL that selects *hashes*, of which there may be a million, as ``hash``."""
-    import numpy as np
-
-    cursor.register("asked_hashes", {"hash": np.array(hashes, object)})
-    yield "SELECT CAST(hash AS VARCHAR) AS hash FROM asked_hashes"
-    cursor.unregister("asked_hashes")
 
 
 def _old_pack(pack: Pack) -> _OldPack:

@@ -6,7 +6,7 @@ beyond everything that the packs not yet asked could hold, nobody need ask those
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from safelight.filters import SCORED, Filter, compile_filter
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["KEYS", "Search", "fetched_rows", "scored_source", "sorting"]
+__all__ = ["KEYS", "Search", "fetched_parts", "fetched_rows", "scored_source", "sorting"]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "runs": ("run_id",), "images": ("run_id", "place"), "loras": ("run_id", "place", "name"),
@@ -165,6 +165,24 @@ def sorting(order: Sequence[str], down: bool) -> str:
     """Return SQL that sorts by *order*, what is missing at the end."""
     direction = "DESC" if down else "ASC"
     return ", ".join(f"{quoted_name(name)} {direction} NULLS LAST" for name in order)
+
+
+def fetched_parts(
+    connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[Any], at_once: int
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield all rows of *statement*, *at_once* together.
+
+    Raises:
+        ArchiveError: It fails.
+    """
+    import duckdb
+
+    try:
+        answer = connection.execute(statement, list(parameters))
+        while rows := answer.fetchmany(at_once):
+            yield rows
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise ArchiveError(f"the archive cannot answer: {error}") from error
 
 
 def fetched_rows(

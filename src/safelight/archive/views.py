@@ -22,8 +22,10 @@ from safelight.archive.columns import (
 from safelight.archive.packs import Pack, pack_name
 from safelight.archive.places import Places
 from safelight.archive.run_copies import RANK_IN_SQL
+from safelight.archive.said_tables import SaidTables
 from safelight.filters import RATED_TEXTS, Filter
-from safelight.learning.ratings import PictureScore, Rating
+from safelight.learning.ratings import PictureScore
+from safelight.learning.ratings.followed_ratings import NOTHING_SAID, RatingChange
 from safelight.recorded_settings import LORA
 
 if TYPE_CHECKING:
@@ -40,8 +42,6 @@ __all__ = [
     "newest_first",
     "packs_at",
     "quoted_name",
-    "registered_alike",
-    "registered_ratings",
     "registered_scores",
     "selection",
 ]
@@ -98,7 +98,7 @@ class Views:
         connection: duckdb.DuckDBPyConnection,
         packs: Sequence[Pack],
         loose: Batch,
-        ratings: Iterable[Rating] = (),
+        ratings: RatingChange = NOTHING_SAID,
         places: Mapping[str, str] | None = None,
         scores: Iterable[PictureScore] = (),
     ) -> None:
@@ -115,8 +115,8 @@ class Views:
                     f"DELETE FROM batch_{table} WHERE run_id IN"
                     " (SELECT run_id FROM passed_over WHERE pack = '')"
                 )
-        said = list(ratings)
-        self._rated = _load_ratings(connection, said)
+        self._rated = _load_ratings(connection, ratings)
+        said = [*ratings.ratings, *(each.rating for each in ratings.alike if each.rating)]
         # Without a join where nobody wrote anything.
         written = {"tags": any(r.tags for r in said), "notes": any(r.notes for r in said)}
         self.searched: Mapping[str, str] = {
@@ -280,70 +280,35 @@ def packs_at(packs: Sequence[Pack], times: Sequence[str]) -> list[Pack]:
     ]
 
 
-def _load_ratings(connection: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]) -> str:
+def _load_ratings(connection: duckdb.DuckDBPyConnection, said: RatingChange) -> str:
     """Return SQL of the pictures with the columns of their ratings."""
     held = {**TABLES["images"], **PLACED}
     own = ", ".join(f'i."{name}"' for name in held if name not in INTERNAL)
-    if not ratings:
+    if not said.ratings and not said.alike:
         none = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
         return f"SELECT {own}, {none} FROM {{images}} i"
-    with registered_ratings(connection, ratings) as rows:
-        connection.execute(f"CREATE TABLE rated AS {rows}")
+    tables = SaidTables("memory.main")
+    tables.create(connection)
+    tables.say(connection, said.ratings, said.alike)
+    connection.execute(
+        "CREATE VIEW rated AS SELECT s.key_, o.* FROM said s JOIN opinions o ON o.said_ = s.said_"
+    )
     # A hash of one kind is never one of another, so one table serves for all.
     rating_columns = ", ".join(
         f'coalesce(d."{name}", b."{name}", p."{name}") AS "{name}"' for name in RATINGS
     )
     return (
-        f"SELECT {own}, {rating_columns} FROM {{images}} i LEFT JOIN rated b ON b.hash = i.sha256"
-        " LEFT JOIN rated d ON d.hash = i.image_sha256"
-        " LEFT JOIN rated p ON p.hash = i.pixel_sha256"
+        f"SELECT {own}, {rating_columns} FROM {{images}} i"
+        " LEFT JOIN rated b ON b.key_ = hash(i.sha256)"
+        " LEFT JOIN rated d ON d.key_ = hash(i.image_sha256)"
+        " LEFT JOIN rated p ON p.key_ = hash(i.pixel_sha256)"
     )
-
-
-@contextmanager
-def registered_ratings(
-    connection: duckdb.DuckDBPyConnection, ratings: Sequence[Rating]
-) -> Iterator[str]:
-    """Give SQL that selects ``hash`` and the columns of *ratings*, a row for each hash."""
-    rows = [
-        (digest, *_values(r))
-        for r in ratings for digest in (*r.sha256s, *r.pixel_sha256s, *r.image_sha256s)
-    ]  # fmt: skip
-    kinds = {"hash": "VARCHAR", **RATINGS}
-    connection.register("given_ratings", numpy_columns(kinds, columns_of(rows)))
-    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in kinds.items())
-    yield f"SELECT {casts} FROM given_ratings"
-    connection.unregister("given_ratings")
 
 
 _SCORE_KINDS = {
     "hash": "VARCHAR", "name": "VARCHAR", "number": "DOUBLE", "unit": "VARCHAR",
     "version": "VARCHAR",
 }  # fmt: skip
-
-
-@contextmanager
-def registered_alike(
-    connection: duckdb.DuckDBPyConnection, rating: Rating, digests: Sequence[str]
-) -> Iterator[str]:
-    """Give the SQL that :func:`registered_ratings` does, of pictures that are all rated alike."""
-    import numpy as np
-
-    connection.register("given_hashes", {"hash": np.array(digests, object)})
-    connection.register("given_rating", numpy_columns(RATINGS, columns_of([_values(rating)])))
-    casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in RATINGS.items())
-    yield f"SELECT hash, {casts} FROM given_hashes, given_rating"
-    connection.unregister("given_hashes")
-    connection.unregister("given_rating")
-
-
-def _values(rating: Rating) -> tuple[Any, ...]:
-    """Return the columns ``RATINGS`` of *rating*."""
-    return (
-        rating.stars, rating.favourite, rating.rejected, " ".join(rating.tags) or None,
-        "; ".join(rating.notes.values()) or None, rating.picks_won, rating.picks_lost,
-        "; ".join(rating.albums) or None,
-    )  # fmt: skip
 
 
 def _load_scores(connection: duckdb.DuckDBPyConnection, scores: Sequence[PictureScore]) -> None:

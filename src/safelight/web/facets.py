@@ -14,7 +14,7 @@ from safelight.archive.pictures_in_memory import DAY, IN_FOLDER, KEY, SIZE
 from safelight.archive.search import fetched_rows
 from safelight.archive.views import Selection, Views, selection
 from safelight.filter_tokens import quoted
-from safelight.filters import FOLDER, SETTING_KEY, compile_filter
+from safelight.filters import FOLDER, SETTING_KEY, TAGS_BETWEEN, compile_filter
 from safelight.recorded_settings import (
     LORA,
     MOST_EXACT,
@@ -99,7 +99,7 @@ _GOOD = 4
 _SAID = {
     name: f"SELECT one, count(*) FROM (SELECT unnest(string_split({column}, '{between}')) AS one"  # noqa: S608
     f" FROM {{images}} WHERE {column} IS NOT NULL AND {{where}}) GROUP BY 1"
-    for name, column, between in (("tag", "tags", " "), ("album", "album", "; "))
+    for name, column, between in (("tag", "tags", TAGS_BETWEEN), ("album", "album", "; "))
 }
 _DOUBTS = (
     f"SELECT {', '.join(f'count({name})' for name in DOUBTS)}"  # noqa: S608
@@ -152,7 +152,7 @@ IN_MEMORY = Source(
     IN_FOLDER,
     "row_",
     KEY,
-    "SELECT 1 FROM rated WHERE tags IS NOT NULL OR album IS NOT NULL LIMIT 1",
+    "SELECT 1 FROM opinions WHERE tags IS NOT NULL OR album IS NOT NULL LIMIT 1",
 )
 
 _MOST_VALUES = 40

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import msgspec
@@ -30,6 +33,39 @@ _AT_ONCE = 2
 """Archives that are made at a time, of guests and owners each."""
 
 
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(slots=True)
+class _Going:
+    """A download that is going on, under the name that the page gave it."""
+
+    chosen: ToHandOver
+    is_wanted: bool = True
+
+    def while_wanted(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield *parts*, and break off where nobody wants them any more.
+
+        Raises:
+            _BrokenOff: Nobody does. What was sent so far must not pass for a whole file.
+        """
+        for part in parts:
+            if not self.is_wanted:
+                raise _BrokenOff
+            yield part
+
+
+class _BrokenOff(Exception):
+    """Somebody cancelled a download."""
+
+
+class _Which(msgspec.Struct, forbid_unknown_fields=True):
+    """A download, by the name that the page gave it."""
+
+    name: str
+
+
 class _Set(msgspec.Struct, forbid_unknown_fields=True):
     """Pictures by a filter, or one by one."""
 
@@ -39,6 +75,7 @@ class _Set(msgspec.Struct, forbid_unknown_fields=True):
 
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks to have pictures."""
+    going: dict[str, _Going] = {}
     free = {owner: threading.BoundedSemaphore(_AT_ONCE) for owner in (True, False)}
 
     def choose(request: Request, given: _Set) -> ToHandOver:
@@ -77,9 +114,32 @@ def routes(table: LightTable) -> list[Route]:
         shown = str if is_owner(request) else without_places
 
         carried = handed_over(table.archive, chosen, how, shown=shown)
-        return _Zip(zipped(carried, chosen, how), line)
+        name, download = fields.get("name", [""])[0], _Going(chosen)
+        if _NAME.fullmatch(name):
+            going[name] = download
+
+        def ended() -> None:
+            going.pop(name, None)
+            line.release()
+
+        return _Zip(download.while_wanted(zipped(carried, chosen, how)), ended)
+
+    def progress(request: Request) -> Response:
+        """Tell how many files of a download are on their way; nothing of one that has ended."""
+        download = going.get(request.query_params.get("name", ""))
+        if download is None:
+            return json_answer({"files": None, "of": None})
+        return json_answer({"files": download.chosen.files, "of": len(download.chosen.rows)})
+
+    async def cancel(request: Request) -> Response:
+        which = await body_of(request, _Which)
+        if download := going.get(which.name):
+            download.is_wanted = False
+        return json_answer({"cancelled": download is not None})
 
     return [
+        GuestRoute("/api/hand-over/progress", progress),
+        GuestRoute("/api/hand-over/cancel", cancel, methods=["POST"]),
         GuestRoute("/api/hand-over", plan, methods=["POST"]),
         GuestRoute("/hand-over", take, methods=["POST"]),
     ]
@@ -88,16 +148,18 @@ def routes(table: LightTable) -> list[Route]:
 class _Zip(StreamingResponse):
     """Sends a .zip as it is made; when it ends, however that is, the next may be made."""
 
-    def __init__(self, parts: Iterator[bytes], line: threading.Semaphore) -> None:
+    def __init__(self, parts: Iterator[bytes], ended: Callable[[], None]) -> None:
         super().__init__(
             parts, media_type="application/zip",
             headers={"Content-Disposition": 'attachment; filename="pictures.zip"'},
         )  # fmt: skip
-        self._line = line
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             await super().__call__(scope, receive, send)
+        except* _BrokenOff:
+            _log.info("a download was cancelled")  # the connection is cut, as the answer has no end
         finally:
-            self._line.release()
+            self._ended()

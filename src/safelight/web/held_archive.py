@@ -42,7 +42,9 @@ from safelight.archive_layout import (
 )
 from safelight.errors import ArchiveError, RecordError, SafelightError
 from safelight.filters import Filter, compile_filter
+from safelight.freed_memory import give_back_memory
 from safelight.learning.learning_record import LearningRecord, read_document
+from safelight.learning.ratings.large_sets import LARGE
 from safelight.web.facets import (
     FACET_RATINGS,
     IN_MEMORY,
@@ -189,7 +191,10 @@ class HeldArchive(Archive):
         rated = bool(RATINGS.keys() & wanted.columns)
         self._at_once()
         memory = self._caught_up(rated=rated)
-        return super().chosen(condition) if memory is None else memory.chosen(condition)
+        found = super().chosen(condition) if memory is None else memory.chosen(condition)
+        if found.count > LARGE:
+            give_back_memory()
+        return found
 
     def facets(
         self, condition: str, *, most: int = 40, fresh: bool = False
@@ -375,6 +380,7 @@ class HeldArchive(Archive):
                     _log.warning("the pictures stay on the disk: %s", error)
                     return
         self._taken, self._taken_running, self._memory = signature, running, memory
+        give_back_memory()
         with self._keeping:
             self._held = None
 
@@ -403,7 +409,8 @@ class HeldArchive(Archive):
                     self._taken_running = () if memory.lags else running
                     return memory  # what people said comes with the next question
                 elif rated and begun >= self._rest_until:
-                    memory.catch_up_ratings()
+                    if memory.catch_up_ratings():
+                        give_back_memory()
                 else:
                     return memory
             except (SafelightError, OSError, UnicodeDecodeError, duckdb.Error) as error:

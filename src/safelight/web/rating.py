@@ -19,6 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.application.ratable_pictures import POOL_COLUMNS, unrated_by_chance
+from safelight.application.rating import check_tags
+from safelight.errors import RequestError
 from safelight.learning.ratings import KINDS, MANY, RatingEvent
 from safelight.timestamps import utc_timestamp
 from safelight.web.allowance import Allowance
@@ -72,6 +74,11 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
     if event.source != "safelight":
         raise ValueError("source is for imports; what is said here comes from safelight")
     check_texts([event.rater, *event.added, *event.removed], event.value)
+    if event.statement == "tags":
+        try:
+            check_tags(event.added)
+        except RequestError as error:
+            raise ValueError(str(error)) from error
     if event.parts or (event.many is not None and len(event.many) > _MOST_OF_ONE):
         raise ValueError(
             f"an event names {_MOST_OF_ONE:,} pictures at most; of more, say it of a filter"

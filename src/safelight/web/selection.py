@@ -16,6 +16,8 @@ from starlette.routing import Route
 from safelight.application.albums import albums, tags_in_use
 from safelight.application.rating import rate_chosen
 from safelight.errors import ChosenOthers
+from safelight.freed_memory import give_back_memory
+from safelight.learning.ratings.large_sets import LARGE
 from safelight.learning.ratings.rating_event import SAID_OF_MANY
 from safelight.web.allowance import Allowance
 from safelight.web.rating import GUEST, check_texts, refuse_flood
@@ -117,6 +119,8 @@ def routes(table: LightTable, allowance: Allowance) -> list[Route]:
 
         try:
             count = await asyncio.get_running_loop().run_in_executor(threads, write)
+            if count > LARGE:
+                await asyncio.get_running_loop().run_in_executor(threads, give_back_memory)
         except ChosenOthers as error:
             told = {"error": str(error), "count": error.count, "snapshot": error.snapshot}
             return json_answer(told, 409)

@@ -48,6 +48,15 @@ class _Which(msgspec.Struct, forbid_unknown_fields=True):
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about the trash."""
     archive = table.archive
+    going = {"done": 0, "of": 0}  # one at a time moves files: the trash is locked meanwhile
+
+    def on_progress(done: int, of: int) -> None:
+        going.update(done=done, of=of)
+
+    def progress(request: Request) -> Response:
+        """Tell how far the files are that are being moved."""
+        del request  # it says nothing
+        return json_answer(going)
 
     def choose(given: _Set) -> ToDiscard:
         if (given.q is None) == (given.sha256s is None):
@@ -73,7 +82,11 @@ def routes(table: LightTable) -> list[Route]:
             raise HTTPException(
                 409, f"it would be {len(chosen.files):,} files now: look again, and ask again"
             )
-        moved = await run_in_threadpool(discard, archive, chosen, datetime.now().astimezone())
+        on_progress(0, len(chosen.files))
+        now = datetime.now().astimezone()
+        moved = await run_in_threadpool(
+            lambda: discard(archive, chosen, now, on_progress=on_progress)
+        )
         archive.signature_now()  # who asks next is to see it
         return json_answer(_told(moved))
 
@@ -106,7 +119,8 @@ def routes(table: LightTable) -> list[Route]:
     async def take_out(request: Request) -> Response:
         given = await body_of(request, _Which)
         files = await run_in_threadpool(meant, given)
-        moved = await run_in_threadpool(restore, archive, files)
+        on_progress(0, len(files))
+        moved = await run_in_threadpool(lambda: restore(archive, files, on_progress=on_progress))
         table.pictures.remember((file.sha256, file.place) for file in files)
         archive.signature_now()
         return json_answer(_told(moved))
@@ -116,13 +130,17 @@ def routes(table: LightTable) -> list[Route]:
         if given.files < 0:
             raise msgspec.ValidationError("files must say how many are to be deleted")
         files = await run_in_threadpool(meant, given)
-        return json_answer(_told(await run_in_threadpool(empty_trash, archive, files)))
+        on_progress(0, len(files))
+        return json_answer(_told(await run_in_threadpool(
+            lambda: empty_trash(archive, files, on_progress=on_progress)
+        )))  # fmt: skip
 
     return [
         Route("/trash", page),
         Route("/api/trash", listed),
         Route("/api/trash", put_in, methods=["POST"]),
         Route("/api/trash/plan", plan, methods=["POST"]),
+        Route("/api/trash/progress", progress),
         Route("/api/trash/restore", take_out, methods=["POST"]),
         Route("/api/trash/empty", empty, methods=["POST"]),
     ]

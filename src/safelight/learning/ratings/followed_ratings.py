@@ -24,7 +24,7 @@ from safelight.learning.ratings.rating_event import (
 from safelight.learning.ratings.rating_store import Segments
 from safelight.paused_collector import paused_collector
 
-__all__ = ["FollowedRatings", "RatingChange"]
+__all__ = ["NOTHING_SAID", "FollowedRatings", "RatingChange"]
 
 Key = tuple[str, str]
 
@@ -42,6 +42,14 @@ class RatingChange:
     hashes: frozenset[str] | None
     ratings: tuple[Rating, ...]
     alike: tuple[AlikeRated, ...] = ()
+
+
+NOTHING_SAID = RatingChange(hashes=None, ratings=())
+"""Where nobody said anything."""
+
+
+class _Contradiction(Exception):
+    """Two events under one id say different things, one of them of very many pictures."""
 
 
 class FollowedRatings:
@@ -82,19 +90,22 @@ class FollowedRatings:
         """
         with paused_collector():
             whole, added = self._segments.news()
-            if not whole and self._contradicts(added):
+            if whole:
+                self._forget()
+            try:
+                touched = self._take(added)
+            except _Contradiction:
                 # What sets knew of their pictures before cannot be taken out of what is known.
                 self._segments = Segments(self._folder)
                 whole, added = self._segments.news()
-            if whole:
                 self._forget()
                 self._take(unique_events(added).values())
+            if whole:
                 said = [e for e in self._events.values() if e not in self._large]
                 everything = current_ratings([*said, *self._large.about(self._about)])
                 return RatingChange(
                     hashes=None, ratings=tuple(everything.values()), alike=self._alike()
                 )
-            touched = self._take(added)
             touched |= self._large.known_by_themselves(self._changed, self._about)
             touched = self._picture_of(touched)
             about = {event_id for key in touched for event_id in self._about.get(key, ())}
@@ -109,19 +120,6 @@ class FollowedRatings:
             ratings = {id(known[key]): known[key] for key in touched if key in known}
             return RatingChange(hashes=hashes, ratings=tuple(ratings.values()), alike=self._alike())
 
-    def _contradicts(self, added: Iterable[RatingEvent]) -> bool:
-        """Whether two events under one id say different things, one of them of very many."""
-        met: dict[str, RatingEvent] = {}
-        for event in added:
-            known = met.setdefault(event.event_id, self._events.get(event.event_id, event))
-            if (
-                known != event
-                and (is_large(event) or known in self._large or is_large(known))
-                and not self._large.is_known(event)
-            ):
-                return True
-        return False
-
     def _alike(self) -> tuple[AlikeRated, ...]:
         changed, self._changed = self._changed, set()
 
@@ -131,13 +129,19 @@ class FollowedRatings:
         return tuple(self._large.alike(changed, self._about, undos))
 
     def _take(self, added: Iterable[RatingEvent]) -> set[Key]:
-        """Note *added*; return the hashes of the pictures that they are about."""
+        """Note *added*; return the hashes of the pictures that they are about.
+
+        Raises:
+            _Contradiction: Two events under one id say different things, one of very many pictures.
+        """
         touched: set[Key] = set()
         for event in added:
             known = self._events.get(event.event_id)
             if known == event or (known is not None and self._large.is_known(event)):
                 continue
             if known is not None:  # two say different things under one id: one of them counts
+                if is_large(event) or known in self._large:
+                    raise _Contradiction
                 touched |= set(self._hashes_of(known))
                 if known.undoes is not None:
                     self._undos[known.undoes].discard(known.event_id)

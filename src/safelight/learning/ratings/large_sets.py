@@ -15,21 +15,14 @@ import msgspec
 
 from safelight.learning.ratings.current_ratings import Rating, current_ratings
 from safelight.learning.ratings.identity import Identity
-from safelight.learning.ratings.picture_set import (
-    COLUMNS,
-    UNKNOWN,
-    HashTable,
-    PictureSet,
-    hexadecimal,
-    join_sets,
-)
+from safelight.learning.ratings.picture_set import COLUMNS, HashTable, PictureSet, join_sets
 from safelight.learning.ratings.rating_event import MANY, PART_OF_MANY, RatingEvent, all_pictures
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LARGE", "AlikeRated", "LargeSets", "Taken", "is_large"]
+__all__ = ["LARGE", "AlikeRated", "LargeSets", "Taken", "is_large", "without_pictures"]
 
 LARGE = 2000
 """Pictures; of smaller sets each picture is looked at."""
@@ -50,11 +43,12 @@ class AlikeRated:
 
     Attributes:
         rating: What; without hashes. None when nothing is said any more.
-        digests: Every hash by which one of them is known.
+        pictures: Which. Half a million are some tens of megabytes here, and as texts ten times
+            that.
     """
 
     rating: Rating | None
-    digests: Sequence[str]
+    pictures: PictureSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +92,8 @@ class _Set:
         for kind, column in self.pictures.columns.items():
             if kind not in other.tables:
                 continue
+            if other is self and not self.tables[kind].may_repeat:
+                continue
             there = other.tables[kind].places(column)
             mine = np.flatnonzero(there >= 0)
             theirs = there[mine]
@@ -138,7 +134,7 @@ class LargeSets:
     def take(self, event: RatingEvent) -> Taken:
         """Take *event*."""
         self._seen[event.event_id] = _fingerprint(event)
-        few = _without_pictures(event)
+        few = without_pictures(event)
         if event.kind == MANY:
             self._whole_of |= dict.fromkeys(event.parts, event.event_id)
             parts = {name: self._parts.pop(name) for name in event.parts if name in self._parts}
@@ -155,8 +151,7 @@ class LargeSets:
 
     def _hold(self, event: RatingEvent, pictures: PictureSet) -> set[Identity]:
         """Keep a set; what was said of the same pictures before shares them."""
-        columns = pictures.columns
-        name = hashlib.sha256(b"".join(columns[kind] for kind in columns)).digest()
+        columns, name = pictures.columns, pictures.digest
         odd: set[Identity] = set()
         if name not in self._shared:
             tables = {kind: HashTable(column) for kind, column in columns.items()}
@@ -165,7 +160,7 @@ class LargeSets:
             for other in self._shared.values():
                 odd |= new.known_otherwise(other)
         shared = self._shared[name]
-        few = _without_pictures(event)
+        few = without_pictures(event)
         self._sets[event.event_id] = _Set(few, shared.pictures, shared.tables)
         return odd
 
@@ -218,39 +213,46 @@ class LargeSets:
         import numpy as np
 
         others = {kind: HashTable(column) for kind, column in _columns(keys).items()}
-        told: set[str] = set()
-        for name in names:
-            mine = self._sets[name].pictures
+        told: dict[int, _Set] = {}
+        for each in map(self._sets.__getitem__, names):
+            mine = each.pictures
+            if id(mine) in told:
+                continue
             columns = mine.columns
             alone = np.ones(len(mine), bool)
+            for earlier in told.values():
+                alone &= earlier.places(columns) < 0
+            told[id(mine)] = each
             for kind, column in columns.items():
                 if kind in others:
                     alone &= others[kind].places(column) < 0
             classes = np.zeros(len(mine), np.intp)
-            for each in self._sets.values():
-                inside = each.places(columns) >= 0
-                classes = np.unique(2 * classes + inside, return_inverse=True)[1]
+            for other in self._shared.values():
+                if other.pictures is not mine:  # of those that have the same all are inside
+                    inside = other.places(columns) >= 0
+                    classes = np.unique(2 * classes + inside, return_inverse=True)[1]
             for number in np.unique(classes[alone]):
                 places = np.flatnonzero(alone & (classes == number))
                 first = list(mine.only(places[:1]).identities())
                 said = self.about(key for identity in first for key in identity.keys)
                 undos = with_undos([event.event_id for event in said])
                 rating = next(iter(current_ratings([*said, *undos]).values()), None)
-                own = mine.only(places).columns.values()
-                digests = {digest for column in own for digest in hexadecimal(column)} - told
-                digests.discard(UNKNOWN)
-                told |= digests
-                yield AlikeRated(rating=rating and _without_hashes(rating), digests=tuple(digests))
+                same = mine if len(places) == len(mine) else mine.only(places)
+                yield AlikeRated(rating=rating and _without_hashes(rating), pictures=same)
 
 
-def _without_pictures(event: RatingEvent) -> RatingEvent:
+def without_pictures(event: RatingEvent) -> RatingEvent:
+    """Return *event* with hardly any of its pictures, as these need not be kept twice."""
     if event.many is None:
         return event
     return msgspec.structs.replace(event, many=event.many.first())
 
 
 def _fingerprint(event: RatingEvent) -> bytes:
-    return hashlib.sha256(event.to_json()).digest()
+    digest = hashlib.sha256(without_pictures(event).to_json())
+    if event.many is not None:
+        digest.update(event.many.digest)
+    return digest.digest()
 
 
 def _without_hashes(rating: Rating) -> Rating:

@@ -8,6 +8,7 @@ one asks for :meth:`PictureSet.identities`; whoever needs to know which of many 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -82,6 +83,15 @@ class PictureSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         named = ((kind, getattr(self, name)) for kind, name in COLUMNS.items())
         return {kind: column for kind, column in named if column}
 
+    @property
+    def digest(self) -> bytes:
+        """What only the same pictures in the same order have."""
+        mixed = hashlib.sha256()
+        for kind, column in self.columns.items():
+            mixed.update(f"{kind} {len(column)} ".encode())
+            mixed.update(column)
+        return mixed.digest()
+
     def identities(self) -> Iterator[Identity]:
         """Yield the pictures."""
         names = [COLUMNS[kind] for kind in self.columns]
@@ -116,6 +126,19 @@ class PictureSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         if column is None:
             return np.zeros((len(places), _SIZE // 8), np.uint64)
         return np.asarray(_rows(column)[places])
+
+    def may_repeat(self, kind: str) -> bool:
+        """Return whether a hash of one kind may be there twice; hardly ever wrongly."""
+        keys = _mixed(_rows(self.columns[kind]))
+        keys.sort()
+        return bool(((keys[1:] == keys[:-1]) & (keys[1:] > 0)).any())
+
+    def numbers(self, kind: str) -> dict[str, NDArray[np.uint64]]:
+        """Return the hashes of one kind as four columns, for who makes texts of them elsewhere."""
+        import numpy as np
+
+        rows = _rows(self.columns[kind])
+        return {f"part{n}": rows[:, n].astype(np.uint64) for n in range(_SIZE // 8)}
 
     def only(self, places: NDArray[np.intp]) -> PictureSet:
         """Return those at *places*, one at least."""
@@ -153,25 +176,26 @@ def _mixed(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return a number for each hash by which it is looked for; 0 for zeros."""
     import numpy as np
 
-    return np.asarray((rows.astype(np.uint64) * np.array(_ODD, np.uint64)).sum(axis=1), np.uint64)
+    mixed = np.zeros(len(rows), np.uint64)
+    for place, odd in enumerate(_ODD):  # one part at a time: no second copy of all hashes
+        mixed += rows[:, place].astype(np.uint64) * np.uint64(odd)
+    return mixed
 
 
 class HashKeys:
     """Whether a hash is perhaps among many: never wrongly not, hardly ever wrongly. 8 bytes each.
 
     Args:
-        column: Hashes one behind the other; it is not kept once it was asked.
+        column: Hashes one behind the other; it is not kept.
     """
 
     def __init__(self, column: bytes) -> None:
-        self._column = column
+        self._unsorted = _mixed(_rows(column))
 
     @cached_property
     def _keys(self) -> NDArray[np.uint64]:
-        import numpy as np
-
-        column, self._column = self._column, b""
-        return np.sort(_mixed(_rows(column)))
+        self._unsorted.sort()
+        return self._unsorted
 
     def may_hold(self, digest: str) -> bool:
         """Return whether *digest*, in hexadecimal, may be one of them."""
@@ -200,6 +224,12 @@ class HashTable:
         order = np.argsort(keys, kind="stable")
         order = order[np.searchsorted(keys, 1, sorter=order) :]
         return keys[order], order.astype(np.int32)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a hash may be there twice; hardly ever wrongly."""
+        keys, _ = self._sorted
+        return bool((keys[1:] == keys[:-1]).any())
 
     def places(self, column: bytes) -> NDArray[np.intp]:
         """Return for each hash of *column* its place in the set, -1 where it is not in it."""

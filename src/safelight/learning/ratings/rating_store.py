@@ -17,14 +17,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 
 from safelight.archive_layout import PART, ratings_folder
 from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.errors import StorageError
-from safelight.learning.ratings.large_sets import is_large
+from safelight.learning.ratings.large_sets import is_large, without_pictures
 from safelight.learning.ratings.passed_over import PassedOver
 from safelight.learning.ratings.picture_set import HashKeys
 from safelight.learning.ratings.rating_event import (
@@ -76,8 +76,15 @@ class Segments:
         self._damaged: Counter[str] = Counter()
         self.trouble: dict[Path, str] = {}
 
-    def news(self) -> tuple[bool, list[RatingEvent]]:
-        """Return whether everything was read anew, as the first time, and the events.
+    def has_read(self, path: Path) -> None:
+        """Pass over what *path* has now: whoever wrote it knows what it says."""
+        status = path.stat()
+        self._read[path.name] = (status.st_ino, status.st_size)
+
+    def news(self) -> tuple[bool, Iterator[RatingEvent]]:
+        """Return whether everything is read anew, as the first time, and the events.
+
+        They are read as they are taken: one may be of very many pictures.
 
         Raises:
             StorageError: The segments cannot be listed.
@@ -91,29 +98,31 @@ class Segments:
                 self._damaged.clear()
                 self.trouble.clear()
                 break
-        return anew, [event for name in sorted(sizes) for event in self._added(name, *sizes[name])]
+        return anew, (event for name in sorted(sizes) for event in self._added(name, *sizes[name]))
 
     def _added(self, name: str, file: int, size: int) -> Iterator[RatingEvent]:
         read = self._read.get(name, (file, 0))[1]
         self._read[name] = (file, read)
         if size <= read:
             return
+        rest = b""
         try:
             with open_regular_file(self._folder / name) as opened:
                 opened.seek(read)
-                data = opened.read(size - read)
+                while read + len(rest) < size and (rest := opened.readline(size - read)):
+                    if not rest.endswith(b"\n"):
+                        break  # it is being written, and is read again, whole
+                    read += len(rest)
+                    line, rest = rest.strip(), b""
+                    event = event_or_none(line) if line else None
+                    if event is not None:
+                        yield event
+                    elif line and not is_torn(line):
+                        self._damaged[name] += 1
+                    self._read[name] = (file, read)
         except OSError as error:
             self.trouble[self._folder / name] = f"cannot be read: {error}"
             return
-        whole = data.rfind(b"\n") + 1  # a line that is being written is read again, whole
-        self._read[name] = (file, read + whole)
-        *ended, rest = data.split(b"\n")
-        for line in map(bytes.strip, ended):
-            event = event_or_none(line) if line else None
-            if event is not None:
-                yield event
-            elif line and not is_torn(line):
-                self._damaged[name] += 1
         rest = rest.strip()
         event = event_or_none(rest) if rest else None
         if event is not None:
@@ -135,7 +144,7 @@ class HighestAfter:
         self.of_any = 0
         self._highest: dict[tuple[str, str], int] = {}
         self._same: dict[tuple[str, str], tuple[str, str]] = {}
-        self._large: dict[str, tuple[int, dict[str, HashKeys]]] = {}
+        self._large: dict[bytes, tuple[int, dict[str, HashKeys]]] = {}
 
     def of(self, pictures: Iterable[Identity]) -> int:
         """Return it for all of *pictures*; 0 when nothing was read of them."""
@@ -150,11 +159,11 @@ class HighestAfter:
         """Note *event*."""
         self.of_any = max(self.of_any, event.after)
         if is_large(event) and event.many is not None:
-            if event.event_id in self._large:  # read again what was written here
-                return
-            columns = event.many.columns.items()
-            tables = {kind: HashKeys(column) for kind, column in columns}
-            self._large[event.event_id] = (event.after, tables)
+            columns = event.many.columns
+            name = event.many.digest  # what is said of the same pictures needs no further table
+            after, tables = self._large.get(name, (0, {}))
+            tables = tables or {kind: HashKeys(column) for kind, column in columns.items()}
+            self._large[name] = (max(after, event.after), tables)
             return
         for identity in event.pictures:
             keys = identity.keys
@@ -225,11 +234,22 @@ class RatingStore:
                 self._catch_up()
                 written = tuple(map(self._in_order, events))
                 lines = [line for event in written for line in in_lines(event)]
-                self._append(b"\n".join([with_checksum(line.to_json()) for line in lines]))
-                for line in filter(is_large, lines):
-                    self._highest.take(line)
+                if any(map(is_large, lines)):
+                    # Without the last nothing is said, and one flush is for all of them. What
+                    # cannot be written at all is found out before the first.
+                    for event in written:
+                        without_pictures(event).to_json()
+                    for line in lines:
+                        self._append(with_checksum(line.to_json()), flush=line is lines[-1])
+                        if is_large(line):
+                            self._highest.take(line)
+                else:
+                    self._append(b"\n".join([with_checksum(line.to_json()) for line in lines]))
                 for event in written:
                     self._passed_over.take(event)
+                    self._judgements += event.statement in _JUDGEMENTS
+                with contextlib.suppress(OSError):
+                    self._segments.has_read(cast("AppendOnlyFile", self._segment).path)
                 self._sets |= {event.event_id for event in written if event.kind == MANY}
         except (OSError, UnicodeEncodeError) as error:
             raise StorageError(
@@ -343,13 +363,13 @@ class RatingStore:
         before = (after for moments in known for moment, after in moments if moment <= event.moment)
         return max(before, default=0)
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, lines: bytes, *, flush: bool = True) -> None:
         if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
             make_folder(self.folder, root=self._root)
             self._segment = AppendOnlyFile(self.folder / (_new_stem(scores=self._scores) + SUFFIX))
             self._owner = os.getpid()
         try:
-            self._segment.append(lines)
+            self._segment.append(lines, flush=flush)
         except OSError:  # it may end in half a line now, which the next would be glued to
             self._close_segment()
             raise

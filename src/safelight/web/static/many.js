@@ -10,7 +10,7 @@ const WORDS = {
   reject: (said) => (said.value ? "Reject" : "Take back the reject of"),
   favourite: (said) => (said.value ? "Make favourites of" : "Take back the favourite of"),
   note: (said) => (said.value ? "Put this note on" : "Take away the note of"),
-  tags: (said) => (said.added?.length ? `Tag “${said.added.join(" ")}”:` : "Take tags away from"),
+  tags: (said) => (said.added?.length ? `Tag “${said.added.join(", ")}”:` : "Take tags away from"),
   albums: (said) =>
     said.added?.length && said.removed?.length
       ? `Rename the album “${said.removed[0]}” to “${said.added[0]}”:`

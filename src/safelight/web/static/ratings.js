@@ -170,7 +170,7 @@ function apply(row, event) {
   if (event.kind === "reject") row.rejected = event.value;
   if (event.kind === "favourite") row.favourite = event.value;
   if (event.kind === "note") row.notes = event.value || null;
-  if (event.kind === "tags") row.tags = changedNames(row.tags, " ", event);
+  if (event.kind === "tags") row.tags = changedNames(row.tags, ", ", event);
   if (event.kind === "albums") row.album = changedNames(row.album, "; ", event);
 }
 

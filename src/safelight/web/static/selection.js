@@ -11,6 +11,7 @@ export class Selection {
   constructor(bar, host) {
     this.bar = bar;
     this.host = host;
+    new ResizeObserver(() => this.makeRoom()).observe(bar);
     this.ticked = new Map();
     this.all = null;
     this.anchor = null;
@@ -111,16 +112,32 @@ export class Selection {
     else this.clear();
     this.show();
   }
-  stars(value) {
-    const same = !this.all && [...this.ticked.values()].every((row) => row.stars === value);
-    const given = same ? 0 : value;
-    const stars = `${given} star${given === 1 ? "" : "s"}`;
-    this.say({ says: "stars", value: given }, given ? stars : "stars taken away");
+  /** Whether all that is chosen have it: of what a filter chose the server knows, not this page. */
+  async allHave(clause, has) {
+    if (!this.all) return [...this.ticked.values()].every(has);
+    const { q, count: number } = this.all;
+    const those = q.trim() ? `(${q}) and ${clause}` : clause;
+    return (await chosenBy(those)).count === number;
   }
-  flag(says, name) {
-    const have = !this.all && [...this.ticked.values()].every((row) => row[name]);
-    const word = says === "reject" ? "rejected" : "favourites";
-    this.say({ says, value: !have }, have ? `not ${word} any more` : word);
+  async stars(value) {
+    try {
+      const same = await this.allHave(`stars = ${value}`, (row) => row.stars === value);
+      const given = same ? 0 : value;
+      const stars = `${given} star${given === 1 ? "" : "s"}`;
+      await this.say({ says: "stars", value: given }, given ? stars : "stars taken away");
+    } catch (error) {
+      notice(error.message);
+    }
+  }
+  /** Say it of all that is chosen, or take it back where all have it. */
+  async flag(says, name) {
+    try {
+      const have = await this.allHave(`${name} = true`, (row) => row[name]);
+      const word = says === "reject" ? "rejected" : "favourites";
+      await this.say({ says, value: !have }, have ? `not ${word} any more` : word);
+    } catch (error) {
+      notice(error.message);
+    }
   }
   async tags() {
     const many = this.count;
@@ -129,7 +146,7 @@ export class Selection {
     if (said.added.length || said.removed.length)
       await this.say(
         { says: "tags", added: said.added, removed: said.removed },
-        said.added.length ? `tagged “${said.added.join(" ")}”` : "tags taken away",
+        said.added.length ? `tagged “${said.added.join(", ")}”` : "tags taken away",
       );
     if (said.note !== null) await this.say({ says: "note", value: said.note }, "note kept");
   }
@@ -147,6 +164,12 @@ export class Selection {
     return four ? `/compare?pictures=${[...this.ticked.keys()].join(",")}` : null;
   }
 
+  /** What floats above the page stands clear of the bar, however many lines it takes. */
+  makeRoom() {
+    const above = this.bar.hidden ? 0 : innerHeight - this.bar.getBoundingClientRect().top;
+    document.body.style.setProperty("--selection-top", `${Math.ceil(above)}px`);
+  }
+
   // -- the bar ----------------------------------------------------------------------------
 
   show() {
@@ -156,6 +179,12 @@ export class Selection {
     if (!number) return;
     const button = (label, act, more = {}) =>
       h("button.quiet", { type: "button", onclick: act, ...more }, label);
+    const seen = this.seen;
+    const flag = (label, says, name, key) =>
+      button(label, () => this.flag(says, name), {
+        title: key,
+        "aria-pressed": String(seen.length > 0 && seen.every((row) => row[name])),
+      });
     const inAlbums = [...new Set(this.seen.slice(0, 500).flatMap(albumsOf))];
     const total = this.host.total();
     const more = !this.all && (total === null || total > this.ticked.size);
@@ -188,7 +217,8 @@ export class Selection {
           this.after(takeOutOfAlbum(this.chosen, this.seen, this.host.undone, inAlbums[0])),
         ),
       link && h("a.quiet", { href: link, id: "compare", title: "V" }, `Compare ${number}`),
-      button("Reject", () => this.flag("reject", "rejected"), { title: "X" }),
+      flag("Favourite", "favourite", "favourite", "F"),
+      flag("Reject", "reject", "rejected", "X"),
       own.map((one) =>
         button(
           one.label,

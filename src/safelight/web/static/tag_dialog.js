@@ -11,7 +11,21 @@ const knownTags = async () => {
   return known;
 };
 
-export const wordsOf = (text) => [...new Set((text ?? "").split(/[\s,]+/).filter(Boolean))];
+/** The tags of a text: with commas between, each of one word or several, also in quotes. */
+export const wordsOf = (text) => [
+  ...new Set(
+    (text ?? "")
+      .split(/,|\n/)
+      .map((tag) =>
+        tag
+          .trim()
+          .replace(/^"([^"]*)"$/, "$1")
+          .trim()
+          .replace(/\s+/g, " "),
+      )
+      .filter(Boolean),
+  ),
+];
 
 /** A field for tags with those in use below it, to be touched or completed with Tab. */
 export function tagField(name, label, value) {
@@ -24,13 +38,14 @@ export function tagField(name, label, value) {
     "aria-label": label,
   });
   const offers = h("div.offers", { role: "group", "aria-label": "Tags in use" });
-  const lastWord = () => field.value.split(/[\s,]+/).at(-1);
+  const lastWord = () => field.value.split(",").at(-1).trim().replace(/^"/, "");
   const take = (tag) => {
     const words = wordsOf(field.value);
     if (words.includes(tag) && lastWord() !== tag) {
-      field.value = words.filter((one) => one !== tag).join(" ");
+      field.value = words.filter((one) => one !== tag).join(", ");
     } else {
-      field.value = `${[...wordsOf(field.value.slice(0, field.value.length - lastWord().length)), tag].join(" ")} `;
+      const before = field.value.slice(0, field.value.lastIndexOf(",") + 1);
+      field.value = `${[...wordsOf(before), tag].join(", ")}, `;
     }
     field.focus();
     offer();
@@ -73,10 +88,12 @@ export function askTags({ tags = "", notes = "", many = 0, title = "Tags" } = {}
   const before = many ? [] : wordsOf(tags);
   const [field, offers] = tagField(
     "tags",
-    many ? "Tags to add" : "Tags, with spaces between",
+    many ? "Tags to add, with commas between" : "Tags, with commas between",
     many ? "" : tags,
   );
-  const [away, awayOffers] = many ? tagField("removed", "Tags to take away", "") : [null, null];
+  const [away, awayOffers] = many
+    ? tagField("removed", "Tags to take away, with commas between", "")
+    : [null, null];
   const remark = h(
     "textarea",
     { name: "note", rows: "3", maxlength: "5000", "aria-label": "Note" },

@@ -1,5 +1,6 @@
 // Pictures into the trash, and back at once: what a set is, is said by a filter or by hashes.
 import { ask, count, h, notice, send } from "./page.js";
+import { followed } from "./progress_line.js";
 
 /** A size in bytes as people say it. */
 export function sizeWords(size) {
@@ -88,7 +89,12 @@ export async function discard(set, changed = () => {}) {
       return false;
     }
     if (!(await confirmed("Move to trash?", planLines(plan), "Move to trash"))) return false;
-    const moved = await send("/api/trash", { ...set, snapshot: plan.snapshot });
+    const moved = await followed(
+      send("/api/trash", { ...set, snapshot: plan.snapshot }),
+      "/api/trash/progress",
+      ({ done, of }) =>
+        done < of ? `Moving to the trash: ${count(done)} of ${filesWords(of)}.` : "",
+    );
     changed();
     notice(
       `${filesWords(moved.files)} moved to the trash.` +
@@ -104,7 +110,11 @@ export async function discard(set, changed = () => {}) {
 
 async function undo(name, changed) {
   try {
-    const back = await send("/api/trash/restore", { which: name });
+    const back = await followed(
+      send("/api/trash/restore", { which: name }),
+      "/api/trash/progress",
+      ({ done, of }) => (done < of ? `Restoring: ${count(done)} of ${filesWords(of)}.` : ""),
+    );
     notice(`${filesWords(back.files)} restored.${back.left_count ? ` ${leftWords(back)[0]}` : ""}`);
   } catch (error) {
     notice(error.message);
