@@ -204,6 +204,26 @@ def pictures_in(page: Page, archive: Path, columns: Sequence[str]) -> list[tuple
     return list(Archive(archive).query(q, columns=list(columns), limit=None).rows)
 
 
+def test_what_is_being_done_is_told_while_it_is_done(shown: Page) -> None:
+    """It follows the other process, in words of the page."""
+    shown.goto("/learn")
+    shown.evaluate(
+        """() => {
+            window.told = [];
+            const look = () => window.told.push(document.querySelector("#doing")?.textContent);
+            new MutationObserver(look).observe(document.querySelector("#learned"),
+                { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    shown.wait_for_selector(ANSWERED)
+    told = [text for text in shown.evaluate("window.told") if text]
+    assert told
+    assert set(told) <= {
+        "Reading ratings and settings.", "Comparing 84 rated pictures.",
+        "Looking for what to try next.", "Looking for what to rate next.",
+    }  # fmt: skip
+
+
 def test_a_sentence_comes_first_and_opens_the_pictures_it_rests_on(
     shown: Page, judged: Path
 ) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from safelight.learning.evidence.confounding import TogetherCounts
-from safelight.learning.evidence.effect_plot import draw_effects
+from safelight.learning.evidence.effect_plot import Drawing, draw_effects
 from safelight.learning.evidence.effects import (
     FEWEST_PAIRS,
     MATTERS,
@@ -513,3 +513,14 @@ def test_numbers_beyond_all_measure_are_values_like_others() -> None:
     with np.errstate(all="raise", under="ignore"):
         effects = effects_of(rows, better_with_steps)
     assert [effect.knob for effect in effects.likely] == ["steps"]
+
+
+def test_a_name_on_a_plot_keeps_its_end() -> None:
+    """Versions of models differ there."""
+    drawing = Drawing(width=200, height=40)
+    drawing.text(0, 10, "juggernautXL_v8Rundiffusionphoto2_fp16", room=120)
+    drawing.text(0, 30, "short", room=120)
+    told = drawing.svg().decode()
+    assert "…" in told
+    assert "_fp16</text>" in told
+    assert ">short</text>" in told

@@ -103,7 +103,7 @@ class Drawing:
         bold: bool = False,
         room: float = 0,
     ) -> None:
-        """Write *text*, its middle at height y; cut off where it needs more than *room*."""
+        """Write *text*, its middle at height y; in *room*, if that is given, without its middle."""
         if room:
             text = _cut(text, size, room)
         self.shapes.append(_Text(x, y, text, size, colour, anchor, bold))
@@ -367,8 +367,17 @@ def _wide(text: str, size: float) -> float:
 
 
 def _cut(text: str, size: float, room: float) -> str:
+    """Return *text* with its middle left out where it has not the room: versions are at the end."""
     if _wide(text, size) <= room:
         return text
-    while text and _wide(text + "…", size) > room:
-        text = text[: -max(len(text) // 20, 1)]
-    return text + "…"
+    kept = len(text) - 1
+    while kept > 1 and _wide(text, size) * (kept + 1) / len(text) > room:
+        kept -= 1
+    while kept > 0 and _wide(_without_middle(text, kept), size) > room:
+        kept -= 1
+    return _without_middle(text, kept)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    tail = kept // 2
+    return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
