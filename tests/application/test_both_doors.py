@@ -276,8 +276,8 @@ def test_what_another_tool_calls_a_knob_is_the_knob_and_the_rest_is_shown(
     assert safelight("import", "pictures").exit_code == 0
     (row,) = rows(safelight, "extra.rng = 'CPU' and guidance = 3.5")
     answer = page.get(f"/api/pictures/{row['sha256']}").json()
-    shown = {knob["knob"]: knob["effective"] for knob in answer["knobs"]}
-    assert (shown["txt2img.guidance"], shown["txt2img.extra.RNG"]) == ("3.5", "CPU")
+    shown = {one["name"]: one["value"] for one in answer["rest"]}
+    assert (shown["guidance"], shown["RNG"]) == ("3.5", "CPU")
     begin = begins_with(page.get(f"/runs/new?like={row['sha256']}").text)
     assert begin["txt2img"]["guidance"] == 3.5
     assert "extra" not in begin["txt2img"]
