@@ -14,7 +14,7 @@ import pytest
 from breaking.killed import KILLED, kept_for_all_trials, killed_once
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kill -9, fork")
-TRIALS = 20
+TRIALS = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,7 +25,7 @@ def _kept() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", KILLED)
 def test_what_was_acknowledged_survives_a_kill(name: str, tmp_path: Path) -> None:
-    """Twenty times, at moments that the seed decides."""
+    """At moments that the seed decides."""
     faults, acknowledged = [], 0
     for number in range(TRIALS):
         folder = tmp_path / str(number)
