@@ -20,7 +20,7 @@ from safelight.errors import StorageError
 from safelight.learning.ratings import RatingStore
 from safelight.object_archive import pull_archive, push_archive
 
-TRIALS = 20
+TRIALS = 10
 AT_MOST = 60
 """Syncs until one goes well."""
 
