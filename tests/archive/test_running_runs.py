@@ -95,8 +95,7 @@ def test_pictures_of_a_run_that_goes_on_count_at_once_and_once(
             assert sorted(row[0] for row in rows) == sorted(row[2] for row in rows)
             assert [row[0] for row in rows] == list(range(made - 1, -1, -1))
             assert (count(ALL), count(LORA)) == (made + 3, made + 3)
-            first_two = held.query("prompt has 'a red fox'", limit=2).rows
-            assert first_two == held.query(RED, limit=None).rows[:2]
+            assert held.query("prompt has 'ink'", limit=1).rows == held.query(limit=1).rows
             if made == 4:
                 assert (count(RED), count(STEPS)) == (3, 2)
                 with Archive(tmp_path).ratings() as store:
