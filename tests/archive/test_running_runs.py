@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from safelight.application.live_runs import LiveRuns
-from safelight.archive import Archive, running_runs
+from safelight.archive import Archive, pictures_in_memory, running_runs
 from safelight.archive.running_runs import GrowingJournal
 from safelight.archive_layout import JOURNAL_NAME, records_folder, run_folder, running_folder
 from safelight.backends.fake import FakeBackend
@@ -78,7 +78,9 @@ def test_pictures_of_a_run_that_goes_on_count_at_once_and_once(
     """By words, settings, LoRAs and stars; when the run has ended, the counts are the archive's."""
     monkeypatch.setattr(held_archive, "_LOOK_AT_RUNS", 0.0)
     monkeypatch.setattr(running_runs, "_MOST_BYTES", 6000)  # some lines at a time
-    drawn(tmp_path, {**SWEEP, "name": "before", "randomizer": {"mode": "off"}})
+    monkeypatch.setattr(pictures_in_memory, "_NEWEST", 1)  # those that are asked first
+    earlier = {**SWEEP["txt2img"], "prompt": "a grey hare <lora:ink:0.4>"}
+    drawn(tmp_path, {**SWEEP, "name": "before", "txt2img": earlier})
     again = Again(tmp_path, drawn(tmp_path, SWEEP))
     with closing(HeldArchive(tmp_path, rest=0, running=True)) as held:
         held.hold()
@@ -92,9 +94,10 @@ def test_pictures_of_a_run_that_goes_on_count_at_once_and_once(
             rows = held.query("status = 'running'", columns=["place", "sha256", "variant"]).rows
             assert sorted(row[0] for row in rows) == sorted(row[2] for row in rows)
             assert [row[0] for row in rows] == list(range(made - 1, -1, -1))
-            assert (count(ALL), count(LORA)) == (made + 1, made + 1)
+            assert (count(ALL), count(LORA)) == (made + 3, made + 3)
+            assert held.query("prompt has 'ink'", limit=1).rows == held.query(limit=1).rows
             if made == 4:
-                assert (count(RED), count(STEPS)) == (3, 1)
+                assert (count(RED), count(STEPS)) == (3, 2)
                 with Archive(tmp_path).ratings() as store:
                     store.add(RatingEvent.now("stars", Identity(sha256=rows[0][1]), value=5))
                 assert count("stars = 5 and status = 'running'") == 1

@@ -515,8 +515,8 @@ class PicturesInMemory:
 
     def _take_running(self, cursor: duckdb.DuckDBPyConnection, names: Collection[str]) -> None:
         """Add what the runs *names* have made since the last time, until they have a record."""
-        first_new, first_prompt = self._rows + 1, self._prompts
-        batch, again = Batch(first_prompt), False
+        first_new = self._rows + 1
+        batch, again = Batch(self._prompts), False
         ended = self._running.keys() - set(names)
         for name in names:
             run = self._running.setdefault(name, RunningRun(self._folder, name))
@@ -531,8 +531,8 @@ class PicturesInMemory:
             main = f"{_NAME}.main"
             cursor.execute(
                 f"INSERT INTO {main}.newest_prompts SELECT p.* FROM {main}.prompts p, {main}.newest"
-                " WHERE p.prompt_id >= ?",
-                [first_prompt],
+                f" WHERE p.prompt_id IN (SELECT prompt_id FROM {main}.held WHERE row_ >= ?)",
+                [first_new],
             )
             self._said.join(cursor, f"h.row_ >= {first_new}")
             self._scores.join(cursor, f"h.row_ >= {first_new}")
