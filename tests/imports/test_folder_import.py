@@ -301,9 +301,9 @@ def test_a_torn_log_costs_time_and_nothing_else(archive: Archive, folder: Path) 
 
 
 def test_an_import_that_is_killed_goes_on_without_doubles(tmp_path: Path) -> None:
-    """A hundred times at random moments: nothing torn, nothing lost, nothing twice.
+    """Eight times at random moments: nothing torn, nothing lost, nothing twice.
 
-    On a machine that is busy with other work it stops after a minute, and at twenty times.
+    ``bench/breaking_archives.py`` does it two hundred times.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["imports.killed_import", "duckdb", "numpy"])
@@ -318,16 +318,11 @@ def test_an_import_that_is_killed_goes_on_without_doubles(tmp_path: Path) -> Non
     taken = time.monotonic() - began
     chance = random.Random(5)
     kills = archives = 0
-    deadline = time.monotonic() + 60
-
-    def goes_on() -> bool:
-        return kills < 20 or (kills < 100 and time.monotonic() < deadline)
-
-    while goes_on():
+    while kills < 8:
         archive = Archive(tmp_path / f"archive {archives}")
         archives += 1
         whole = 0
-        while whole < 60 and goes_on():
+        while whole < 60 and kills < 8:
             process = context.Process(
                 target=killed_import.run, args=(str(tmp_path / "many"), str(archive.path))
             )
