@@ -73,6 +73,9 @@ def test_one_kind_of_picture_tells_of_others_by_their_share(tmp_path: Path) -> N
     few, many = asked(archive, 5), asked(archive, 50)
     assert few is not None
     assert many == pytest.approx(10 * few)
+    config = PipelineConfig.as_stated({"backend": "fake", "txt2img": {"prompt": "x"}})
+    told = estimate_time(archive, config, plan_variants(config, 0))
+    assert told.seconds == pytest.approx(4 * few), "what is not stated is as it was before"
 
 
 class _Slow:

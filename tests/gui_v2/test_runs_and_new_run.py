@@ -36,6 +36,7 @@ name = "mine"
 
 [txt2img]
 prompt = "a fox" # or a hare
+negative_prompt = "fog\\r\\nrain"
 seed = {LARGE}
 cfg_scale = 7.0
 
@@ -167,6 +168,7 @@ def test_the_form_and_the_toml_stay_one(tab: Page, table: str) -> None:
     tab.click("#as-form")
     tab.wait_for_selector("#config:visible")
     assert tab.input_value("[name='txt2img.prompt']") == "a fox"
+    assert tab.input_value("[name='txt2img.negative_prompt']") == "fog\nrain"
     assert tab.input_value("[name='txt2img.seed']") == str(LARGE)
     assert tab.input_value("[name='txt2img.cfg_scale']") == "7.0"
     assert tab.input_value("[name='txt2img.steps']") == "4; 8"
@@ -182,6 +184,7 @@ def test_the_form_and_the_toml_stay_one(tab: Page, table: str) -> None:
     text = tab.input_value("#toml")
     assert text.startswith("# what I like\n")
     for kept in ('prompt = "a hare"', f"seed = {LARGE}", "cfg_scale = 7.0", "exclude = [",
+                 '"fog\\r\\nrain"',
                  '"txt2img.steps" = [4, 8]'):  # fmt: skip
         assert kept in text
     assert "comments within it are gone" in tab.inner_text("#notices")
@@ -195,17 +198,19 @@ def test_faults_stand_at_their_fields_before_anything_starts(tab: Page, table: s
     """All at once; what the engine does not have is one of them."""
     tab.goto(f"{table}/runs/new")
     tab.fill("[name=backend]", "fake")
-    for name, value in {"prompt": "x", "width": "63", "steps": "0", "cfg_scale": "a; 4"}.items():
+    wrong = {"prompt": "x", "width": "63", "steps": "0", "cfg_scale": "a; 4", "sampler": "Euler b"}
+    for name, value in wrong.items():
         tab.fill(f"[name='txt2img.{name}']", value)
-    until(tab, lambda: "3 things are wrong" in tab.inner_text("#plan"))
-    for name, rule in {"width": "multiple of 8", "steps": "from 1", "cfg_scale": "number"}.items():
+    until(tab, lambda: "4 things are wrong" in tab.inner_text("#plan"))
+    for name, rule in {"width": "multiple of 8", "steps": "from 1", "cfg_scale": "number",
+                       "sampler": "does not know"}.items():  # fmt: skip
         field = tab.locator(f"[name='txt2img.{name}']")
         told = field.get_attribute("aria-describedby")
         assert rule in tab.inner_text(f"#{told}")
     assert tab.is_disabled("#start")
     assert "wrong" in tab.inner_text("#start-status")
     assert violations(tab) == []
-    for name, value in {"width": "64", "steps": "2", "cfg_scale": "4"}.items():
+    for name, value in {"width": "64", "steps": "2", "cfg_scale": "4", "sampler": ""}.items():
         tab.fill(f"[name='txt2img.{name}']", value)
     can_start(tab)
     tab.fill("[name='txt2img.sampler']", "Euler b")

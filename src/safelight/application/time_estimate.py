@@ -21,7 +21,6 @@ from safelight.randomizer import RandomizerPlanResult
 __all__ = ["TimeEstimate", "estimate_time"]
 
 _RECENT, _FEW, _LOOKED_AT = 400, 5, 200
-_USUAL_STEPS, _USUAL_SIDE = 20, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +34,13 @@ class TimeEstimate:
 
     seconds: float | None
     told_by: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    steps: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ def estimate_time(
         limit=_RECENT,
     ).rows
     lines: dict[str, _Line] = {}
+    usual: dict[str, _Usual] = {}
     told_by = 0
     for stage, knobs in config.stages.items():
         own = [row for row in rows if row[0] == stage]
@@ -65,13 +72,17 @@ def estimate_time(
         if not own:
             return TimeEstimate(seconds=None, told_by=0)
         told_by += len(own)
-        lines[stage] = _line([(_work(stage, s, w, h), t) for _, t, s, w, h, _ in own])
+        # What a config leaves to the engine is what that took before.
+        usual[stage] = _Usual(
+            *(median([v for row in own if _is_one(v := row[at])] or [1]) for at in (2, 3, 4))
+        )
+        lines[stage] = _line([(_work(stage, usual[stage], s, w, h), t) for _, t, s, w, h, _ in own])
     looked_at = list(itertools.islice(plan.variants, _LOOKED_AT))
     if not looked_at:
         return TimeEstimate(seconds=None, told_by=0)
     each = [
         sum(
-            lines[stage].fixed + lines[stage].per_work * _work_of(stage, knobs)
+            lines[stage].fixed + lines[stage].per_work * _work_of(stage, usual[stage], knobs)
             for stage, knobs in variant.config.items()
             if stage in lines
         )
@@ -80,20 +91,23 @@ def estimate_time(
     return TimeEstimate(seconds=sum(each) / len(each) * plan.plan_size, told_by=told_by)
 
 
-def _work_of(stage: str, knobs: Mapping[str, Any]) -> float:
-    return _work(stage, knobs.get("steps"), knobs.get("width"), knobs.get("height"))
+def _work_of(stage: str, usual: _Usual, knobs: Mapping[str, Any]) -> float:
+    return _work(stage, usual, knobs.get("steps"), knobs.get("width"), knobs.get("height"))
 
 
-def _work(stage: str, steps: object, width: object, height: object) -> float:
+def _work(stage: str, usual: _Usual, steps: object, width: object, height: object) -> float:
     if stage == "upscale":
         return 1.0
-    sides = (_number(width, _USUAL_SIDE), _number(height, _USUAL_SIDE))
-    return _number(steps, _USUAL_STEPS) * sides[0] * sides[1] / 1e6
+    sides = _number(width, usual.width) * _number(height, usual.height)
+    return _number(steps, usual.steps) * sides / 1e6
+
+
+def _is_one(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 def _number(value: object, usual: float) -> float:
-    is_one = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-    return float(value) if is_one and isinstance(value, (int, float)) else usual
+    return float(value) if isinstance(value, (int, float)) and _is_one(value) else usual
 
 
 def _line(told: Sequence[tuple[float, float]]) -> _Line:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, ConfigFault
+from safelight.knobs import STAGES
 from safelight.pipeline.backend import Backend, ListsChoices
 
 if TYPE_CHECKING:
     from safelight.pipeline.engine_pool import EnginePool
     from safelight.randomizer import RandomizerPlanResult
 
-__all__ = ["refuse_unknown_choices", "unknown_choices"]
+__all__ = ["refuse_unknown_choices", "unknown_choices", "unknown_in_draft"]
 
 
 def refuse_unknown_choices(
@@ -44,8 +45,35 @@ def unknown_choices(
         config: Whose.
         plan: What it amounts to.
     """
-    faults = []
-    for path, values in _stated_values(config, plan):
+    return list(_unknown(engine, choices, _stated_values(config, plan)))
+
+
+def unknown_in_draft(
+    engine: str, choices: Mapping[str, Sequence[str]], draft: Mapping[str, Any]
+) -> list[ConfigFault]:
+    """Return the same for a config that breaks rules, as far as its stages state texts.
+
+    Args:
+        engine: What to call it.
+        choices: Knob -> the values that it has.
+        draft: Its tree.
+    """
+    stated = [
+        (f"{stage}.{name}", (value,))
+        for stage in STAGES
+        if isinstance(own := draft.get(stage), Mapping)
+        for name, value in own.items()
+        if isinstance(value, str)
+    ]
+    return list(_unknown(engine, choices, stated))
+
+
+def _unknown(
+    engine: str,
+    choices: Mapping[str, Sequence[str]],
+    stated: Iterable[tuple[str, Sequence[Any]]],
+) -> Iterator[ConfigFault]:
+    for path, values in stated:
         knob = path.partition(".")[2]
         known = choices.get(knob)
         for value in values if known is not None else ():
@@ -54,8 +82,7 @@ def unknown_choices(
 
                 hint = name_hint(knob, str(value), known)
                 message = f"{engine} does not know {value!r}{hint}"
-                faults.append(ConfigFault(path=path, message=message))
-    return faults
+                yield ConfigFault(path=path, message=message)
 
 
 def _stated_values(

@@ -14,10 +14,10 @@ from starlette.routing import Route
 from safelight.application.engine_at import engine_at
 from safelight.archive_layout import pictures_folder
 from safelight.backends import BUILT_IN
-from safelight.errors import RequestError
+from safelight.errors import ConfigError, RequestError
 from safelight.web.table import LightTable, body_of, json_answer
 
-__all__ = ["engine_states", "routes", "short_text"]
+__all__ = ["engine_states", "has_engine", "routes", "short_text"]
 
 _LONGEST = 4000
 
@@ -39,6 +39,16 @@ def _backends(table: LightTable) -> dict[str, str]:
     """Return the engines that configs from the page may name, those of the list first."""
     listed = {name: engine.backend for name, engine in table.configs.engines.read().items()}
     return {**listed, **{name: name for name in sorted(BUILT_IN)}}
+
+
+def has_engine(table: LightTable, name: str) -> bool:
+    """Return whether a config from the page may name the engine *name*."""
+    if name in BUILT_IN:
+        return True
+    try:
+        return name in table.configs.engines.read()
+    except ConfigError:
+        return False
 
 
 def engine_states(table: LightTable) -> list[dict[str, Any]]:

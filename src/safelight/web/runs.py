@@ -17,19 +17,19 @@ from safelight.application.config_text import comments_of, toml_text
 from safelight.application.configs_again import config_of_picture, config_of_run
 from safelight.application.engine_list import own_engine
 from safelight.application.time_estimate import estimate_time
-from safelight.config import PipelineConfig, plain, read_toml
+from safelight.config import BackendChoice, PipelineConfig, plain, read_toml
 from safelight.config_schema import config_schema
 from safelight.errors import ConfigError, RecordError, SafelightError
 from safelight.filter_tokens import quoted
 from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import LearningRecord
 from safelight.pipeline.continuation import stated_config
-from safelight.pipeline.engine_choices import unknown_choices
+from safelight.pipeline.engine_choices import unknown_choices, unknown_in_draft
 from safelight.randomizer import plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.exact_numbers import exact
 from safelight.web.look import known_picture
-from safelight.web.places import engine_states
+from safelight.web.places import engine_states, has_engine
 from safelight.web.run_queue import live_state
 from safelight.web.table import (
     LONGEST_FILTER,
@@ -73,6 +73,13 @@ def _read(table: LightTable, given: _Config) -> tuple[PipelineConfig, dict[str, 
         return table.configs.read(data), data
     except RecursionError as error:
         raise ConfigError("the config nests too deep") from error
+    except ConfigError as error:  # what the engine lacks is told with it
+        engine = data.get("backend", BackendChoice().name)
+        if not isinstance(engine, str) or not has_engine(table, engine):
+            raise
+        state = table.facts.of(engine)
+        choices = state.choices if state.state == "ready" else {}
+        raise ConfigError([*error.faults, *unknown_in_draft(engine, choices, data)]) from error
 
 
 def _planned(table: LightTable, given: _Config) -> dict[str, Any]:

@@ -299,6 +299,12 @@ function faultList(faults) {
   ];
 }
 
+const called = (name) =>
+  name
+    .replace(/^txt2img\./, "")
+    .replace("{", " {")
+    .replaceAll("_", " ");
+
 function tellPlan(answer) {
   const { state, message } = answer.engine;
   const isOff = state === "off" || state === "missing";
@@ -319,7 +325,7 @@ function tellPlan(answer) {
     h(
       "p",
       {},
-      `${answer.stages.join(" → ")} on ${answer.backend}${answer.axes.length ? `: ${answer.axes.map((axis) => `${axis.name} × ${count(axis.size)}`).join(", ")}` : ""}.`,
+      `${answer.stages.join(" → ")} on ${answer.backend}${answer.axes.length ? `: ${answer.axes.map((axis) => `${called(axis.name)} × ${count(axis.size)}`).join(", ")}` : ""}.`,
     ),
     answer.left_out ? h("p", {}, `Left out by conditions: ${count(answer.left_out)}.`) : null,
     isOff || state === "slow"

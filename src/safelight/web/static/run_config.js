@@ -57,19 +57,12 @@ function read(name, text, kind) {
   return { sweep: trimmed.includes(";") ? listed(trimmed) : trimmed };
 }
 
-/** Whether *field* shows *value*, and reads the same again. */
+/** Whether *field* shows *value*. */
 function shows(field, value) {
   if (!field || value === "") return false;
   if (field.dataset.kind && field.dataset.kind !== "text") return isNumber(value);
   if (field.tagName === "SELECT") return [...field.options].some((one) => one.value === value);
-  const long = field.tagName === "TEXTAREA";
-  return (
-    typeof value === "string" &&
-    !value.includes("\r") &&
-    value.trim() !== "" &&
-    (long || !value.includes("\n")) &&
-    (long || field.name.endsWith("prompt") || !value.includes(";"))
-  );
+  return typeof value === "string" && value.trim() !== "";
 }
 
 /** How a field shows several values; null when it cannot. */
@@ -91,6 +84,7 @@ export class FormConfig {
     this.form = form;
     this.rest = {};
     this.beneath = {};
+    this.exactly = {};
     this.order = [];
     this.varies = false;
   }
@@ -99,6 +93,7 @@ export class FormConfig {
   show(config) {
     this.rest = {};
     this.beneath = {};
+    this.exactly = {};
     this.order = [];
     this.varies = isTable(config.randomizer);
     for (const field of this.form.elements) if (field.name) field.value = "";
@@ -125,8 +120,13 @@ export class FormConfig {
 
   #place(path, value) {
     const field = this.form.elements[path];
-    if (shows(field, value)) field.value = String(value);
-    else this.#keep(path, value);
+    if (!shows(field, value)) {
+      this.#keep(path, value);
+      return;
+    }
+    field.value = String(value);
+    // A field may change ends of lines, and read a ";" as a sweep: untouched, it says what was said.
+    if (typeof value === "string") this.exactly[path] = { shown: field.value, value };
   }
 
   #keep(path, value) {
@@ -183,8 +183,10 @@ export class FormConfig {
     for (const field of this.form.elements) {
       if (!field.name || field.value.trim() === "") continue;
       const [stage, name] = field.name.split(".");
+      const was = this.exactly[field.name];
+      const same = was?.shown === field.value;
       if (!name) {
-        draft[stage] = field.value.trim();
+        draft[stage] = same ? was.value : field.value.trim();
         continue;
       }
       const kind = field.dataset.kind ?? "text";
@@ -194,12 +196,13 @@ export class FormConfig {
         draft.randomizer[name] = kind !== "text" && NUMBER.test(text) ? numberOf(text) : text;
         continue;
       }
-      const said = read(name, field.value, kind);
+      const said = same ? { value: was.value } : read(name, field.value, kind);
       if ("value" in said) draft[stage][name] = said.value;
       else {
         sweep[field.name] = said.sweep;
         const beneath = read(name, this.beneath[field.name] ?? "", kind);
-        if (this.beneath[field.name] && "value" in beneath) draft[stage][name] = beneath.value;
+        if (was && this.beneath[field.name]) draft[stage][name] = was.value;
+        else if (this.beneath[field.name] && "value" in beneath) draft[stage][name] = beneath.value;
       }
     }
     if (options)
