@@ -519,7 +519,8 @@ def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
 ) -> None:
     page.goto(f"{address}/learn")
     page.wait_for_selector("#learned:not([aria-busy])")
-    assert "Rate pictures" in page.inner_text("main")
+    assert "Nothing is rated yet." in page.inner_text("main")
+    assert page.inner_text(".next-step .button") == "Rate 6 pictures"
     seeds = {**SWEEP["randomizer"], "seeds_per_variant": 4}
     draw(archive, {**SWEEP, "name": "more", "randomizer": seeds})
     rows = Archive(archive).query("name = 'more'", columns=["sha256", "steps", "cfg_scale"],
@@ -531,15 +532,15 @@ def test_effects_lead_to_their_pictures_and_suggestions_to_a_run(
     page.goto(f"{address}/learn")
     page.wait_for_selector("#learned:not([aria-busy])")
     text = page.inner_text("main")
-    assert "24 rated pictures of 29, 24 ratings by ann" in text
+    assert "24 ratings by ann of 24 pictures (29 are there)" in text
     assert "Steps 4 is likely better than 2: +" in text
-    page.click(".effects svg a[aria-label^='4 against 2'] circle")
+    page.click(".row .name a:text-is('4')")
     page.wait_for_selector(".tile:visible")
     wait(page, lambda: page.inner_text("#count") == "12 pictures")
     page.goto(f"{address}/learn")
     page.click(".suggestion >> nth=0 >> summary")
     assert "[txt2img]" in page.inner_text(".suggestion pre >> nth=0")
-    page.click(".suggestion >> nth=0 >> a")
+    page.click(".suggestion >> nth=0 >> text=Draw these")
     page.wait_for_url("**/runs/new?toml=*")
     wait(page, lambda: page.is_enabled("#start"))
     assert "a lighthouse" in page.input_value("#toml")

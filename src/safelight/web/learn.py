@@ -29,6 +29,7 @@ from safelight.learning.evidence.findings import (
     Effects,
     KnobEffect,
     ParentShare,
+    one_line,
     text_of_level,
 )
 from safelight.learning.evidence.sentences import Sentence, short_reason
@@ -78,12 +79,7 @@ class _Row:
 
 def _name(level: str) -> str:
     """Return *level* in one line; of a very long one the middle is left out, never the end."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in level).split())
-    plain = plain or ascii(level)[1:-1]
-    if len(plain) <= _LONGEST_NAME:
-        return plain
-    half = _LONGEST_NAME // 2
-    return f"{plain[: half - 1]}…{plain[-half:]}"
+    return one_line(level, _LONGEST_NAME)
 
 
 def _rated(q: str, clause: str | None) -> str | None:
@@ -108,7 +104,8 @@ def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dic
             return None
         return _place(max(-reach, min(reach, value)), reach)
 
-    told = [c for c in knob.comparisons if c.status != "confounded"]
+    told = [c for c in knob.comparisons if c.difference is not None]
+    few = [_name(c.level) for c in knob.comparisons if c.status == "few" and c.difference is None]
     untold = [c for c in knob.comparisons if c.status == "confounded"]
     rows = [
         _Row(
@@ -122,7 +119,8 @@ def _plot(knob: KnobEffect, q: str, spans: Spans | None, *, reach: float) -> dic
     return {
         "knob": knob, "rows": rows, "hidden": len(told) - len(rows),
         "notes": list(dict.fromkeys(note for c in told[:_MOST_ROWS] for note in c.notes)),
-        "untold": _untold(untold),
+        "untold": _untold(untold), "few": f"{', '.join(few[:_MOST_NAMED])}"
+        + (f" and {len(few) - _MOST_NAMED} more" if len(few) > _MOST_NAMED else ""),
     }  # fmt: skip
 
 

@@ -61,11 +61,17 @@ def text_of_level(level: str) -> str:
     return level[1:-1] if is_quoted else level
 
 
-def one_line(name: str) -> str:
-    """Return *name* as it stands in a sentence: one line, not too long."""
+def one_line(name: str, most: int = _MOST_LETTERS) -> str:
+    """Return *name* as it stands in a sentence: one line of *most* letters.
+
+    Of a longer one the middle is left out: versions stand at the end.
+    """
     plain = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     plain = plain or ascii(name)[1:-1]
-    return plain if len(plain) <= _MOST_LETTERS else f"{plain[: _MOST_LETTERS - 1]}…"
+    if len(plain) <= most:
+        return plain
+    tail = most // 2
+    return f"{plain[: most - tail - 1]}…{plain[-tail:]}"
 
 
 Status = Literal["clear", "likely", "depends", "small", "open", "few", "confounded"]

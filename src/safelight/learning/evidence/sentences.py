@@ -7,7 +7,7 @@ told is said once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -189,9 +189,13 @@ def _best(effects: Effects) -> Iterator[Sentence]:
 
 
 def untold_of(effects: Effects) -> tuple[str, ...]:
-    """Return why some things cannot be told, each reason once, those of most settings first."""
-    reasons = _reasons(effects)
-    return tuple(f"{_capital(_because(knobs, reason))}." for reason, knobs in reasons.items())
+    """Return why some things cannot be told, a sentence each: one reason of every setting."""
+    by_reason = _reasons(effects)
+    shown = _one_of_each(by_reason)
+    lines = [f"{_capital(_because(by_reason[reason], reason))}." for reason in shown]
+    left = len(by_reason) - len(shown)
+    more = f"And {left:,} more reason{'s' if left > 1 else ''} of the kind."
+    return (*lines, *([more] if left else []))
 
 
 def _reasons(effects: Effects) -> dict[str, list[str]]:
@@ -214,17 +218,21 @@ def _untold(effects: Effects) -> Iterator[Sentence]:
     """Yield one sentence of what cannot be told."""
     by_reason = _reasons(effects)
     if by_reason:
-        reasons = list(by_reason)
-        # Of levels there are many, each of which went with something: one of a setting will do.
-        first = {
-            reason if reason.startswith(_MAY_BE) else by_reason[reason][0]: reason
-            for reason in reversed(reasons)
-        }
-        shown = sorted(first.values(), key=reasons.index)[:_MOST_REASONS]
+        shown = _one_of_each(by_reason)[:_MOST_REASONS]
         said = "; ".join(_because(by_reason[reason], reason) for reason in shown)
-        left = len(reasons) - len(shown)
+        left = len(by_reason) - len(shown)
         more = f"; and {left:,} more reason{'s' if left > 1 else ''} of the kind" if left else ""
         yield Sentence(text=f"What cannot be told: {said}{more}.", about="untold")
+
+
+def _one_of_each(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return some reasons: of the levels of a setting, each of which went with something, one."""
+    reasons = list(by_reason)
+    first = {
+        reason if reason.startswith(_MAY_BE) else by_reason[reason][0]: reason
+        for reason in reversed(reasons)
+    }
+    return sorted(first.values(), key=reasons.index)
 
 
 def _capital(text: str) -> str:

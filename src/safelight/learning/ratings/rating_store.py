@@ -307,11 +307,12 @@ class RatingStore:
             return self._passed_over.has(rater, picture)
 
     def judgements(self) -> int:
-        """Return how often somebody gave stars, a flag or a pick, as far as this has read.
+        """Return how often somebody gave stars, a flag or a pick, until this moment.
 
         It grows with what is said, also where that takes the place of what was said before.
         """
         with self._lock:
+            self._look_again = 0.0
             self._catch_up()
             return self._judgements
 
