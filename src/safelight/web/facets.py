@@ -99,25 +99,29 @@ FACET_RATINGS = ("stars", "favourite", "rejected", "tags")
 _GOOD = 4
 """Stars; so many and more are a value of their own."""
 
-_SAID = {
-    name: f"SELECT one, count(*) FROM (SELECT unnest(string_split({column}, '{between}')) AS one"  # noqa: S608
-    f" FROM {{images}} WHERE {column} IS NOT NULL AND {{where}}) GROUP BY 1"
-    for name, column, between in (("tag", "tags", TAGS_BETWEEN), ("album", "album", "; "))
-}
+_SAID = {"tags": ("tag", TAGS_BETWEEN), "album": ("album", "; ")}
+"""Column of ratings -> the facet of the names in it, and what stands between these. Texts are few
+where pictures are many, so that pictures are counted by texts."""
+
 _DOUBTS = (
     f"SELECT {', '.join(f'count({name})' for name in DOUBTS)}"  # noqa: S608
     " FROM {images} WHERE outcome IS NOT NULL AND {where}"
 )
 _NAMES = tuple(_FACET_SQL)
-_WHOLE = 2 ** len(_NAMES) - 1
-_QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
-_FACETS = (
-    "SELECT GROUPING(" + _QUOTED + "), count(*), " + _QUOTED + " FROM (SELECT "  # noqa: S608
-    + ", ".join(f'{sql} AS "{name}_"' for name, sql in _FACET_SQL.items())
-    + " FROM {images} WHERE {where}) GROUP BY GROUPING SETS ((), "
-    + ", ".join(f'("{name}_")' for name in _NAMES)
-    + ")"
-)  # fmt: skip
+
+
+def _facets(names: Sequence[str]) -> str:
+    """Return SQL that counts pictures by each of *names*, and looks for them once."""
+    quoted_names = ", ".join(f'"{name}_"' for name in names)
+    columns = ", ".join(f'{_FACET_SQL.get(name, name)} AS "{name}_"' for name in names)
+    sets = ", ".join(f'("{name}_")' for name in names)
+    return (
+        f"SELECT GROUPING({quoted_names}), count(*), {quoted_names} FROM (SELECT {columns}"  # noqa: S608
+        f" FROM {{images}} WHERE {{where}}) GROUP BY GROUPING SETS ((), {sets})"
+    )
+
+
+_PLAIN, _WITH_SAID = _facets(_NAMES), _facets((*_NAMES, *_SAID))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +212,21 @@ def count_facets(
 
     total = 0
     values_of: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
-    sql = _FACETS.format(day=source.day, size=source.size, folder=source.folder, **which)
+    said: dict[str, Counter[str]] = {name: Counter() for name in _SAID}
+    tagged = bool(fetched_rows(connection, source.tagged, ()))
+    names = (*_NAMES, *_SAID) if tagged else _NAMES
+    sql = _WITH_SAID if tagged else _PLAIN
+    sql = sql.format(day=source.day, size=source.size, folder=source.folder, **which)
     for group, count, *values in rows_of(sql):
-        if group == _WHOLE:
+        if group == 2 ** len(names) - 1:
             total = count
             continue
-        place = next(p for p in range(len(_NAMES)) if not group >> (len(_NAMES) - 1 - p) & 1)
-        name, value = _NAMES[place], values[place]
+        place = next(p for p in range(len(names)) if not group >> (len(names) - 1 - p) & 1)
+        name, value = names[place], values[place]
+        if name in said:
+            for one in dict.fromkeys((value or "").split(_SAID[name][1])):
+                said[name][one] += count
+            continue
         values_of[name].append(
             FacetValue(value=_shown(value), count=count, clause=_clause(name, value))
         )
@@ -227,12 +239,13 @@ def count_facets(
             for name, count in zip(DOUBTS, doubted, strict=True)
             if count
         ]
-    if fetched_rows(connection, source.tagged, ()):
-        for name, sql in _SAID.items():
-            values_of[name] = [
-                FacetValue(value=one, count=count, clause=f"{name} = {quoted(one)}")
-                for one, count in rows_of(sql.format(**which))
-            ]
+    for column, counts in said.items():
+        name = _SAID[column][0]
+        values_of[name] = [
+            FacetValue(value=one, count=count, clause=f"{name} = {quoted(one)}")
+            for one, count in counts.items()
+            if one
+        ]
     for name, values_ in values_of.items():
         values_.sort(key=_order_of(name), reverse=name in ("rating", *_OF_RESULTS))
     if fetched_rows(connection, "SELECT 1 FROM settings LIMIT 1", ()):
