@@ -85,9 +85,9 @@ def measure(page: httpx.Client, rounds: int) -> None:
     ):
         middle = statistics.median(taken)
         print(f"  {name:27} {middle * 1000:8.1f} ms, {middle / usual:.3f} of it")
-    word, key, same = map(statistics.median, (words, keys, prompts))
-    assert word <= 2 * usual, "a word takes more than two filter changes"
-    assert word <= 1.5 * same, "a word takes more than 1.5 times the same by prompt has"
+    of_word, key, same = map(statistics.median, (words, keys, prompts))
+    assert of_word <= 2 * usual, "a word takes more than two filter changes"
+    assert of_word <= 1.5 * same, "a word takes more than 1.5 times the same by prompt has"
     assert key <= 0.5 * usual, "a key takes more than half of a filter change"
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Source",
+    "WholeCounts",
     "count_facets",
     "exact_number",
     "facets_on_disk",
@@ -192,7 +193,13 @@ LoRAs come without a text."""
 
 
 def count_facets(
-    connection: duckdb.DuckDBPyConnection, asked: Selection, most: int, source: Source
+    connection: duckdb.DuckDBPyConnection,
+    asked: Selection,
+    most: int,
+    source: Source,
+    whole: WholeCounts | None = None,
+    *,
+    of_most: bool = False,
 ) -> tuple[int, tuple[Facet, ...]]:
     """Return how many pictures are *asked* for, and how they part.
 
@@ -201,6 +208,8 @@ def count_facets(
         asked: Which pictures.
         most: Values per facet.
         source: What the views are made of.
+        whole: Of all pictures, where they are held in memory.
+        of_most: Whether those that are not asked for are likely fewer.
 
     Raises:
         ArchiveError: The archive cannot answer.
@@ -216,8 +225,18 @@ def count_facets(
     tagged = bool(fetched_rows(connection, source.tagged, ()))
     names = (*_NAMES, *_SAID) if tagged else _NAMES
     sql = _WITH_SAID if tagged else _PLAIN
-    sql = sql.format(day=source.day, size=source.size, folder=source.folder, **which)
-    for group, count, *values in rows_of(sql):
+    sql = sql.format(
+        day=source.day, size=source.size, folder=source.folder, images=asked.source, where="{where}"
+    )
+
+    def counted(where: str) -> list[tuple[Any, ...]]:
+        return rows_of(sql.replace("{where}", where))
+
+    for group, count, *values in (
+        counted(asked.where)
+        if whole is None
+        else whole.groups(connection, (asked.source, tagged), asked.where, counted, of_most=of_most)
+    ):
         if group == 2 ** len(names) - 1:
             total = count
             continue
@@ -253,6 +272,58 @@ def count_facets(
         values_of |= _of_settings(rows_of(sql), asked.parameters)
     facets = (Facet(name=name, values=tuple(v[:most])) for name, v in values_of.items() if v)
     return total, tuple(facets)
+
+
+class WholeCounts:
+    """How all pictures part, as they were counted last.
+
+    Who asks for most of them is sooner told what the others have, taken from what all have.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[object, ...] = ()
+        self._groups: Sequence[tuple[Any, ...]] = ()
+        self._missed: tuple[object, ...] = ()
+
+    def groups(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        how: tuple[object, ...],
+        where: str,
+        counted: Callable[[str], list[tuple[Any, ...]]],
+        *,
+        of_most: bool,
+    ) -> list[tuple[Any, ...]]:
+        """Return the groups of the pictures *where* holds, with their counts.
+
+        Args:
+            connection: In a moment of the pictures in memory.
+            how: What *counted* looks at.
+            where: The condition.
+            counted: Returns the groups of a condition.
+            of_most: Whether it likely holds of most.
+        """
+        ((version, every),) = fetched_rows(
+            connection, "SELECT n, (SELECT count(*) FROM held) FROM changes", ()
+        )
+        now = (version, *how)
+        known, whole = self._of, self._groups
+        if of_most and known != now and self._missed == now:
+            # It pays where nothing changes between two questions, and not while people rate.
+            known, whole = now, counted(f"({where} OR TRUE)")
+            self._of, self._groups = known, whole
+        if of_most and known == now:
+            rest = {
+                (group, *values): count
+                for group, count, *values in counted(f"NOT coalesce({where}, FALSE)")
+            }
+            left = ((row, row[1] - rest.get((row[0], *row[2:]), 0)) for row in whole)
+            return [(row[0], count, *row[2:]) for row, count in left if count]
+        self._missed = now
+        groups = counted(where)
+        if max((row[1] for row in groups), default=0) == every:
+            self._of, self._groups = now, groups
+        return groups
 
 
 def facets_on_disk(archive: Archive, condition: str, most: int) -> tuple[int, tuple[Facet, ...]]:
