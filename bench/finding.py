@@ -5,8 +5,8 @@ and asks it in turn, over HTTP, never the same twice: filters by columns, each w
 and its counts; words likewise; and what the field offers while one is typed, a key at a time.
 A word is in most of these pictures, so that more is counted than for a filter: the same by ``prompt
 has`` stands beside it. Each is asked three times, and the least time of a question counts, as
-machines do other things, too. Asserted: a word takes at most twice a filter change, and 1.5 times
-the same by ``prompt has``; a key half of a filter change.
+machines do other things, too. Asserted from 100,000 pictures on: a word takes at most twice a
+filter change, and 1.5 times the same by ``prompt has``; a key half of a filter change.
 
 Usage: ``PYTHONPATH=tests python bench/finding.py [COUNT] [ROUNDS] [ARCHIVE]``; 500,000 and 10 when
 not given. An ARCHIVE that is there already is used again.
@@ -25,6 +25,7 @@ import httpx
 import archive_scale
 import light_table
 
+MANY = 100_000
 TYPED = ("lighthouse mod", "model = 'mod", "sampler = 'eu", "lora", "steps > ", "dusk")
 
 
@@ -56,13 +57,13 @@ def main() -> None:
             light_table.answered(f"http://127.0.0.1:{port}/")
             with httpx.Client(base_url=f"http://127.0.0.1:{port}") as page:
                 seconds(page, ("/api/facets", ""), ("/api/complete", "a"))  # all is in memory
-                measure(page, rounds)
+                measure(page, rounds, asserted=count >= MANY)
         finally:
             process.terminate()
             process.wait()
 
 
-def measure(page: httpx.Client, rounds: int) -> None:
+def measure(page: httpx.Client, rounds: int, *, asserted: bool) -> None:
     """Print what is asked for *rounds* times costs, in the middle."""
     columns, prompts, words = list[float](), list[float](), list[float]()
     two, keys = list[float](), list[float]()
@@ -86,6 +87,8 @@ def measure(page: httpx.Client, rounds: int) -> None:
         middle = statistics.median(taken)
         print(f"  {name:27} {middle * 1000:8.1f} ms, {middle / usual:.3f} of it")
     of_word, key, same = map(statistics.median, (words, keys, prompts))
+    if not asserted:
+        return
     assert of_word <= 2 * usual, "a word takes more than two filter changes"
     assert of_word <= 1.5 * same, "a word takes more than 1.5 times the same by prompt has"
     assert key <= 0.5 * usual, "a key takes more than half of a filter change"

@@ -2,10 +2,10 @@
 
 Says five things of every one of COUNT pictures by a filter, through the server: tags, a note, a
 reject, an album and stars; and undoes each. Asserted, against the same server before anything was
-said: from the request to the answer, by which it is on the disk, at most 10 changes of the filter;
-the most memory that the server ever had at most 1.5 times. The first page of a server that is started then is
-printed beside that of one without. Then it kills the server KILLS times, each at a random moment of
-such an act.
+said, from 100,000 pictures on: from the request to the answer, by which it is on the disk, at most
+10 changes of the filter; the most memory that the server ever had at most 1.5 times. The first page
+of a server that is started then is printed beside that of one without. Then it kills the server
+KILLS times, each at a random moment of such an act.
 
 Usage: ``PYTHONPATH=tests python bench/many_at_once.py [COUNT] [KILLS] [ARCHIVE]``; 500,000 and 50
 when not given. An ARCHIVE is used as it is, its ratings are taken away, and no server is killed.
@@ -33,7 +33,7 @@ ACTS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"says": "albums", "added": ["best"]}, "album = 'best'"),
     ({"says": "stars", "value": 4}, "stars = 4"),
 )
-MOST_CHANGES, MOST_MEMORY = 10.0, 1.5
+MANY, MOST_CHANGES, MOST_MEMORY = 100_000, 10.0, 1.5
 
 
 def seconds_of_filter(table: Table) -> float:
@@ -117,13 +117,15 @@ def main() -> None:
             f" until an undo shows: {min(undone):.2f} s"
         )
         print(
-            f"memory at most: {before_peak:,.0f} MB before, {peak:,.0f} after {2 * len(ACTS)} acts on"
-            f" all, {ratio:.2f} times, {restarted[1]:,.0f} started anew; at rest {before:,.0f},"
+            f"memory at most: {before_peak:,.0f} MB before, {peak:,.0f} after"
+            f" {2 * len(ACTS)} acts on all, {ratio:.2f} times, {restarted[1]:,.0f} started anew;"
+            f" at rest {before:,.0f},"
             f" {after:,.0f} and {restarted[0]:,.0f}"
         )
         print(f"first page: {first:.2f} s before, {again:.2f} s of a server started anew after")
-        assert changes <= MOST_CHANGES, f"an act takes {changes:.1f} filter changes"
-        assert ratio <= MOST_MEMORY, f"memory grew to {ratio:.2f} times"
+        if pictures >= MANY:
+            assert changes <= MOST_CHANGES, f"an act takes {changes:.1f} filter changes"
+            assert ratio <= MOST_MEMORY, f"memory grew to {ratio:.2f} times"
         if given is None:
             print(f"killed {kills} times: {kill_while_tagging(archive, kills, seed=0)}")
 

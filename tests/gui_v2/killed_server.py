@@ -51,7 +51,8 @@ def fill_with(archive: Path, count: int) -> Path:
             base_config={"txt2img": {"steps": steps}},
             variant_configs=[{"txt2img": {"steps": steps}}],
             randomizer_mode="off", randomizer_plan_size=1, primary_model="m", primary_sampler="s",
-            primary_scheduler="", primary_steps=steps, primary_cfg_scale=1.0, outputs=tuple(outputs),
+            primary_scheduler="", primary_steps=steps, primary_cfg_scale=1.0,
+            outputs=tuple(outputs),
         )  # fmt: skip
         documents.append(record.to_document())
     write_pack(packs_folder(archive), documents)
