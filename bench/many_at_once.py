@@ -2,10 +2,10 @@
 
 Says five things of every one of COUNT pictures by a filter, through the server: tags, a note, a
 reject, an album and stars; and undoes each. Asserted, against the same server before anything was
-said: from the request to the answer, by which it is on the disk, at most 10 changes of the filter;
-the server's memory in the end at most 1.5 times. The first page of a server that is started then is
-printed beside that of one without. Then it kills the server KILLS times, each at a random moment of
-such an act.
+said, from 100,000 pictures on: from the request to the answer, by which it is on the disk, at most
+10 changes of the filter; the most memory that the server ever had at most 1.5 times. The first page
+of a server that is started then is printed beside that of one without. Then it kills the server
+KILLS times, each at a random moment of such an act.
 
 Usage: ``PYTHONPATH=tests python bench/many_at_once.py [COUNT] [KILLS] [ARCHIVE]``; 500,000 and 50
 when not given. An ARCHIVE is used as it is, its ratings are taken away, and no server is killed.
@@ -14,6 +14,7 @@ when not given. An ARCHIVE is used as it is, its ratings are taken away, and no 
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -33,19 +34,19 @@ ACTS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"says": "albums", "added": ["best"]}, "album = 'best'"),
     ({"says": "stars", "value": 4}, "stars = 4"),
 )
-MOST_CHANGES, MOST_MEMORY = 10.0, 1.5
+MANY, MOST_CHANGES, MOST_MEMORY = 100_000, 10.0, 1.5
 
 
-def seconds_of_filter(table: Table) -> float:
-    """Return the least time of a filter change with its counts, in seconds."""
+def seconds_of_filter(table: Table, first: int) -> float:
+    """Return the median time of a filter change with its counts, in seconds."""
     taken = []
-    for number in range(3 * REPEATS):
+    for number in range(first * REPEATS, (first + 1) * REPEATS):
         begun = time.perf_counter()
-        query = {"q": f"steps > 1 and width > {number}"}  # never the same twice
+        query = {"q": f"steps > 30 and width > {number}"}  # half of them, and never the same twice
         table.client.get("/api/pictures", params={**query, "limit": "120"}).raise_for_status()
         table.client.get("/api/facets", params=query).raise_for_status()
         taken.append(time.perf_counter() - begun)
-    return min(taken)
+    return statistics.median(taken)
 
 
 def megabytes(table: Table) -> tuple[float, float]:
@@ -91,12 +92,14 @@ def main() -> None:
         shutil.rmtree(ratings_folder(archive), ignore_errors=True)
         with serving(archive) as table:
             pictures, snapshot, first = ready(table)
-            base = seconds_of_filter(table)
+            base = [seconds_of_filter(table, 0)]
             before, before_peak = megabytes(table)
-            acts, shown, undone = [], [], []
-            for said, q in ACTS:
+            acts, changes_each, shown, undone = [], [], [], []
+            for number, (said, q) in enumerate(ACTS, 1):
+                base.append(seconds_of_filter(table, number))  # under the load of this moment
                 event_id, taken, there = say(table, said, q, snapshot)
                 acts.append(taken)
+                changes_each.append(taken / base[-1])
                 shown.append(there)
                 undo = {"event_id": uuid.uuid4().hex, "timestamp": utc_timestamp(),
                         "kind": "undo", "undoes": event_id}  # fmt: skip
@@ -109,21 +112,23 @@ def main() -> None:
         with serving(archive) as table:
             again = ready(table)[2]
             restarted = megabytes(table)
-        changes, ratio = min(acts) / base, after / before
-        print(f"{pictures:,} pictures; a filter change with its counts {base * 1000:,.0f} ms")
+        changes, ratio = min(changes_each), peak / before_peak
+        print(f"{pictures:,} pictures; a filter change with its counts {min(base) * 1000:,.0f} ms")
         print(f"said of all, on the disk: {min(acts) * 1000:,.0f} ms, {changes:.1f} filter changes")
         print(
             f"until a filter finds them: {min(shown):.2f} s, at most {max(shown):.2f};"
             f" until an undo shows: {min(undone):.2f} s"
         )
         print(
-            f"memory: {before:,.0f} MB before ({before_peak:,.0f} at most), {after:,.0f} after"
-            f" {2 * len(ACTS)} acts on all ({peak:,.0f} at most), {ratio:.2f} times;"
-            f" started anew {restarted[0]:,.0f} ({restarted[1]:,.0f} at most)"
+            f"memory at most: {before_peak:,.0f} MB before, {peak:,.0f} after"
+            f" {2 * len(ACTS)} acts on all, {ratio:.2f} times, {restarted[1]:,.0f} started anew;"
+            f" at rest {before:,.0f},"
+            f" {after:,.0f} and {restarted[0]:,.0f}"
         )
         print(f"first page: {first:.2f} s before, {again:.2f} s of a server started anew after")
-        assert changes <= MOST_CHANGES, f"an act takes {changes:.1f} filter changes"
-        assert ratio <= MOST_MEMORY, f"memory grew to {ratio:.2f} times"
+        if pictures >= MANY:
+            assert changes <= MOST_CHANGES, f"an act takes {changes:.1f} filter changes"
+            assert ratio <= MOST_MEMORY, f"memory grew to {ratio:.2f} times"
         if given is None:
             print(f"killed {kills} times: {kill_while_tagging(archive, kills, seed=0)}")
 

@@ -33,6 +33,7 @@ SHORT = {
         "2",
     ),
     "import_speed": ("--pictures", "40", "--megabytes", "0.1"),
+    "killed_server": ("1",),
     "many_at_once": ("3000", "1"),
     "next_to_rate": ("--size", "2000", "--repeats", "1"),
     "picture_hashes": ("--rounds", "1", "--megabytes", "0.05"),

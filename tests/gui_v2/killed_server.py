@@ -38,6 +38,7 @@ def fill_with(archive: Path, count: int) -> Path:
     packs_folder(archive).mkdir(parents=True)
     documents = []
     for first in range(0, count, _PER_RECORD):
+        steps = first // _PER_RECORD % 60 + 1  # a filter finds a part of them
         outputs = [
             ImageOutput(
                 variant=0, stage="txt2img", path=f"images/{number}.png", width=64, height=64,
@@ -47,9 +48,11 @@ def fill_with(archive: Path, count: int) -> Path:
         ]  # fmt: skip
         record = LearningRecord(
             run_id=f"run-{first}", timestamp="2026-01-01T00:00:00Z",
-            base_config={"txt2img": {"steps": 4}}, variant_configs=[{"txt2img": {"steps": 4}}],
+            base_config={"txt2img": {"steps": steps}},
+            variant_configs=[{"txt2img": {"steps": steps}}],
             randomizer_mode="off", randomizer_plan_size=1, primary_model="m", primary_sampler="s",
-            primary_scheduler="", primary_steps=4, primary_cfg_scale=1.0, outputs=tuple(outputs),
+            primary_scheduler="", primary_steps=steps, primary_cfg_scale=1.0,
+            outputs=tuple(outputs),
         )  # fmt: skip
         documents.append(record.to_document())
     write_pack(packs_folder(archive), documents)

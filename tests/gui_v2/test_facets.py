@@ -21,7 +21,14 @@ from safelight.filters import compile_filter
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity, RatingEvent
-from safelight.web.facets import FACET_RATINGS, IN_MEMORY, ON_DISK, Facet, count_facets
+from safelight.web.facets import (
+    FACET_RATINGS,
+    IN_MEMORY,
+    ON_DISK,
+    Facet,
+    WholeCounts,
+    count_facets,
+)
 
 Counted = tuple[int, tuple[Facet, ...]]
 
@@ -50,6 +57,7 @@ class BothDoors:
         self.archive.add_pack([each.to_document() for each in records])
         self.memory = PicturesInMemory(self.archive._database(threads=1), folder)
         self.memory.catch_up()
+        self.whole = WholeCounts()
 
     def on_disk(self, condition: str) -> Counted:
         def count(connection: Any, views: Views) -> Counted:
@@ -63,7 +71,14 @@ class BothDoors:
     def in_memory(self, condition: str) -> Counted:
         with self.memory.asked() as connection:
             asked = self.memory.selection(condition, FACET_RATINGS)
-            return count_facets(connection, asked, 40, IN_MEMORY)
+            counted = count_facets(connection, asked, 40, IN_MEMORY)
+            if condition and asked.source.isidentifier():
+                for _ in range(3):  # by itself, and by what is left of all without the others
+                    less = count_facets(
+                        connection, asked, 40, IN_MEMORY, self.whole, of_most=True
+                    )  # fmt: skip
+                    assert less == counted
+            return counted
 
     def counted(self, condition: str = "") -> Counted:
         """Return what both count, which must be the same."""

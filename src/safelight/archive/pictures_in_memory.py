@@ -124,7 +124,8 @@ class PicturesInMemory:
     """The table, in a database of its own.
 
     One thread at a time may change it; any number may ask meanwhile, and each sees it as it was
-    before or after a change. Ask for ``images`` and ``settings`` with :meth:`asked`.
+    before or after a change, whose number ``changes`` has. Ask for ``images`` and ``settings``
+    with :meth:`asked`.
 
     Attributes:
         unreadable: Packs that are left alone, and why; whoever finds one puts it here.
@@ -295,6 +296,24 @@ class PicturesInMemory:
         )
         return [row for (row,) in rows]
 
+    def likely_holds(self, cursor: duckdb.DuckDBPyConnection, condition: str) -> bool:
+        """Return whether *condition* holds of most of the newest pictures, if these are told apart.
+
+        Raises:
+            FilterError: It cannot be read.
+        """
+        since = fetched_rows(cursor, "SELECT since FROM newest", ())
+        asked = self.selection(condition, newest=True)
+        if not since or not asked.source.isidentifier():
+            return False
+        ((every, found),) = fetched_rows(
+            cursor,
+            f"SELECT count(*), count(*) FILTER ({asked.where}) FROM {asked.source}"
+            " WHERE timestamp >= ?",
+            [*asked.parameters, since[0][0]],
+        )
+        return bool(2 * found > every)
+
     def scorers(self) -> tuple[str, ...]:
         """Return the scorers that have said anything, by name."""
         with self.asked() as cursor:
@@ -402,6 +421,7 @@ class PicturesInMemory:
                 f" prompt_id BIGINT, {own})"
             )
             cursor.execute("CREATE TABLE prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
+            cursor.execute("CREATE TABLE changes AS SELECT 0 AS n")
             cursor.execute("CREATE TABLE newest (since VARCHAR)")
             cursor.execute("CREATE TABLE newest_prompts (prompt_id BIGINT, lower_prompt VARCHAR)")
             cursor.execute(
@@ -425,6 +445,7 @@ class PicturesInMemory:
         cursor.begin()
         try:
             yield
+            cursor.execute(f"UPDATE {_NAME}.main.changes SET n = n + 1")
             cursor.commit()
         except BaseException:
             self._scratch.clear()

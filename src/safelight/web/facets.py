@@ -33,6 +33,7 @@ __all__ = [
     "Facet",
     "FacetValue",
     "Source",
+    "WholeCounts",
     "count_facets",
     "facets_on_disk",
 ]
@@ -96,25 +97,29 @@ FACET_RATINGS = ("stars", "favourite", "rejected", "tags")
 _GOOD = 4
 """Stars; so many and more are a value of their own."""
 
-_SAID = {
-    name: f"SELECT one, count(*) FROM (SELECT unnest(string_split({column}, '{between}')) AS one"  # noqa: S608
-    f" FROM {{images}} WHERE {column} IS NOT NULL AND {{where}}) GROUP BY 1"
-    for name, column, between in (("tag", "tags", TAGS_BETWEEN), ("album", "album", "; "))
-}
+_SAID = {"tags": ("tag", TAGS_BETWEEN), "album": ("album", "; ")}
+"""Column of ratings -> the facet of the names in it, and what stands between these. Texts are few
+where pictures are many, so that pictures are counted by texts."""
+
 _DOUBTS = (
     f"SELECT {', '.join(f'count({name})' for name in DOUBTS)}"  # noqa: S608
     " FROM {images} WHERE outcome IS NOT NULL AND {where}"
 )
 _NAMES = tuple(_FACET_SQL)
-_WHOLE = 2 ** len(_NAMES) - 1
-_QUOTED = ", ".join(f'"{name}_"' for name in _NAMES)
-_FACETS = (
-    "SELECT GROUPING(" + _QUOTED + "), count(*), " + _QUOTED + " FROM (SELECT "  # noqa: S608
-    + ", ".join(f'{sql} AS "{name}_"' for name, sql in _FACET_SQL.items())
-    + " FROM {images} WHERE {where}) GROUP BY GROUPING SETS ((), "
-    + ", ".join(f'("{name}_")' for name in _NAMES)
-    + ")"
-)  # fmt: skip
+
+
+def _facets(names: Sequence[str]) -> str:
+    """Return SQL that counts pictures by each of *names*, and looks for them once."""
+    quoted_names = ", ".join(f'"{name}_"' for name in names)
+    columns = ", ".join(f'{_FACET_SQL.get(name, name)} AS "{name}_"' for name in names)
+    sets = ", ".join(f'("{name}_")' for name in names)
+    return (
+        f"SELECT GROUPING({quoted_names}), count(*), {quoted_names} FROM (SELECT {columns}"  # noqa: S608
+        f" FROM {{images}} WHERE {{where}}) GROUP BY GROUPING SETS ((), {sets})"
+    )
+
+
+_PLAIN, _WITH_SAID = _facets(_NAMES), _facets((*_NAMES, *_SAID))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,13 @@ LoRAs come without a text."""
 
 
 def count_facets(
-    connection: duckdb.DuckDBPyConnection, asked: Selection, most: int, source: Source
+    connection: duckdb.DuckDBPyConnection,
+    asked: Selection,
+    most: int,
+    source: Source,
+    whole: WholeCounts | None = None,
+    *,
+    of_most: bool = False,
 ) -> tuple[int, tuple[Facet, ...]]:
     """Return how many pictures are *asked* for, and how they part.
 
@@ -194,6 +205,8 @@ def count_facets(
         asked: Which pictures.
         most: Values per facet.
         source: What the views are made of.
+        whole: Of all pictures, where they are held in memory.
+        of_most: Whether those that are not asked for are likely fewer.
 
     Raises:
         ArchiveError: The archive cannot answer.
@@ -205,13 +218,31 @@ def count_facets(
 
     total = 0
     values_of: dict[str, list[FacetValue]] = {name: [] for name in _NAMES}
-    sql = _FACETS.format(day=source.day, size=source.size, folder=source.folder, **which)
-    for group, count, *values in rows_of(sql):
-        if group == _WHOLE:
+    said: dict[str, Counter[str]] = {name: Counter() for name in _SAID}
+    tagged = bool(fetched_rows(connection, source.tagged, ()))
+    names = (*_NAMES, *_SAID) if tagged else _NAMES
+    sql = _WITH_SAID if tagged else _PLAIN
+    sql = sql.format(
+        day=source.day, size=source.size, folder=source.folder, images=asked.source, where="{where}"
+    )
+
+    def counted(where: str) -> list[tuple[Any, ...]]:
+        return rows_of(sql.replace("{where}", where))
+
+    for group, count, *values in (
+        counted(asked.where)
+        if whole is None
+        else whole.groups(connection, (asked.source, tagged), asked.where, counted, of_most=of_most)
+    ):
+        if group == 2 ** len(names) - 1:
             total = count
             continue
-        place = next(p for p in range(len(_NAMES)) if not group >> (len(_NAMES) - 1 - p) & 1)
-        name, value = _NAMES[place], values[place]
+        place = next(p for p in range(len(names)) if not group >> (len(names) - 1 - p) & 1)
+        name, value = names[place], values[place]
+        if name in said:
+            for one in dict.fromkeys((value or "").split(_SAID[name][1])):
+                said[name][one] += count
+            continue
         values_of[name].append(
             FacetValue(value=_shown(value), count=count, clause=_clause(name, value))
         )
@@ -224,12 +255,13 @@ def count_facets(
             for name, count in zip(DOUBTS, doubted, strict=True)
             if count
         ]
-    if fetched_rows(connection, source.tagged, ()):
-        for name, sql in _SAID.items():
-            values_of[name] = [
-                FacetValue(value=one, count=count, clause=f"{name} = {quoted(one)}")
-                for one, count in rows_of(sql.format(**which))
-            ]
+    for column, counts in said.items():
+        name = _SAID[column][0]
+        values_of[name] = [
+            FacetValue(value=one, count=count, clause=f"{name} = {quoted(one)}")
+            for one, count in counts.items()
+            if one
+        ]
     for name, values_ in values_of.items():
         values_.sort(key=_order_of(name), reverse=name in ("rating", *_OF_RESULTS))
     if fetched_rows(connection, "SELECT 1 FROM settings LIMIT 1", ()):
@@ -237,6 +269,58 @@ def count_facets(
         values_of |= _of_settings(rows_of(sql), asked.parameters)
     facets = (Facet(name=name, values=tuple(v[:most])) for name, v in values_of.items() if v)
     return total, tuple(facets)
+
+
+class WholeCounts:
+    """How all pictures part, as they were counted last.
+
+    Who asks for most of them is sooner told what the others have, taken from what all have.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[object, ...] = ()
+        self._groups: Sequence[tuple[Any, ...]] = ()
+        self._missed: tuple[object, ...] = ()
+
+    def groups(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        how: tuple[object, ...],
+        where: str,
+        counted: Callable[[str], list[tuple[Any, ...]]],
+        *,
+        of_most: bool,
+    ) -> list[tuple[Any, ...]]:
+        """Return the groups of the pictures *where* holds, with their counts.
+
+        Args:
+            connection: In a moment of the pictures in memory.
+            how: What *counted* looks at.
+            where: The condition.
+            counted: Returns the groups of a condition.
+            of_most: Whether it likely holds of most.
+        """
+        ((version, every),) = fetched_rows(
+            connection, "SELECT n, (SELECT count(*) FROM held) FROM changes", ()
+        )
+        now = (version, *how)
+        known, whole = self._of, self._groups
+        if of_most and known != now and self._missed == now:
+            # It pays where nothing changes between two questions, and not while people rate.
+            known, whole = now, counted(f"({where} OR TRUE)")
+            self._of, self._groups = known, whole
+        if of_most and known == now:
+            rest = {
+                (group, *values): count
+                for group, count, *values in counted(f"NOT coalesce({where}, FALSE)")
+            }
+            left = ((row, row[1] - rest.get((row[0], *row[2:]), 0)) for row in whole)
+            return [(row[0], count, *row[2:]) for row, count in left if count]
+        self._missed = now
+        groups = counted(where)
+        if max((row[1] for row in groups), default=0) == every:
+            self._of, self._groups = now, groups
+        return groups
 
 
 def facets_on_disk(archive: Archive, condition: str, most: int) -> tuple[int, tuple[Facet, ...]]:

@@ -49,6 +49,7 @@ from safelight.web.facets import (
     FACET_RATINGS,
     IN_MEMORY,
     Facet,
+    WholeCounts,
     count_facets,
     facets_on_disk,
 )
@@ -149,6 +150,7 @@ class HeldArchive(Archive):
         self._keeping = threading.Lock()
         self._askers = ThreadPoolExecutor(_AT_ONCE, "asker", initializer=step_back)
         self._memory: PicturesInMemory | None = None
+        self._whole = WholeCounts()
         self._taken: Signature = ()
         self._loader: threading.Thread | None = None
         self._load_from = 0.0
@@ -380,6 +382,7 @@ class HeldArchive(Archive):
                     _log.warning("the pictures stay on the disk: %s", error)
                     return
         self._taken, self._taken_running, self._memory = signature, running, memory
+        self._whole = WholeCounts()
         give_back_memory()
         with self._keeping:
             self._held = None
@@ -549,7 +552,12 @@ class HeldArchive(Archive):
         if memory is not None:
             with memory.asked() as connection:
                 asked = memory.selection(condition, FACET_RATINGS)
-                return count_facets(connection, asked, most, IN_MEMORY)
+                of_most = memory.likely_holds(connection, condition)
+                plain = asked.source.isidentifier()  # it is made of the condition otherwise
+                return count_facets(
+                    connection, asked, most, IN_MEMORY, self._whole if plain else None,
+                    of_most=of_most,
+                )  # fmt: skip
         return facets_on_disk(self, condition, most)
 
 
