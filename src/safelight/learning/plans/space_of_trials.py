@@ -120,8 +120,8 @@ def _of_some_models(trials: Trials, name: str, values: Sequence[Any]) -> list[st
     having = [model for model, there in known.items() if sum(there) >= 0.9 * len(there)]
     if not 0 < len(having) < len(known):
         return []
-    return [f"{name} is only known of {_listed(having)}, and stays there as it was; with --model"
-            " it is varied"]  # fmt: skip
+    return [f"{name} is only known of {_listed(having)}, and stays there as it was; of one model"
+            " alone it is varied"]  # fmt: skip
 
 
 def _rooms(

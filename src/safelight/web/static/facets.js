@@ -86,18 +86,13 @@ export class Facets {
   }
 
   box(facet) {
-    const known = facet.name in LABELS;
     const values = facet.values.filter((value) => value.value || facet.name !== "favourite");
     const on = values.some((value) => value.on || value.parts?.some((part) => part.on));
     const inside = h("div");
     const box = h(
       "details",
       { open: this.open.has(facet.name) || on, "data-facet": facet.name },
-      h(
-        "summary",
-        { class: known ? "" : "as-spelled" },
-        LABELS[facet.name] ?? facet.name.replace(/^extra\./, ""),
-      ),
+      h("summary", {}, LABELS[facet.name] ?? facet.name.replace(/^extra\./, "")),
       inside,
     );
     box.addEventListener("toggle", () => {
