@@ -122,8 +122,8 @@ def test_hires_fix_enlarges(backend: WebuiBackend) -> None:
     assert image.effective["width"] == 64
 
 
-def test_an_empty_prompt_and_an_unknown_lora_are_drawn(backend: WebuiBackend) -> None:
-    """It refuses the first itself, and the second when it is asked for it."""
+def test_an_empty_prompt_is_drawn_and_an_unknown_lora_refused(backend: WebuiBackend) -> None:
+    """It refuses the first itself, and draws the second without it."""
     assert draw(backend, prompt="", steps=2).effective["prompt"] == ""
     with pytest.raises(BackendError, match="no LoRA 'nosuch'"):
         generate(backend, prompt="a fox <lora:nosuch:1>", steps=2)
