@@ -280,7 +280,8 @@ def _check(archive: Path, account: _Account) -> None:
             many = events[act.name].many if there else None
             about = [] if many is None else list(many.identities())  # twins have one rating
             lacking = [i for i in about if act.name not in getattr(ratings[i], attribute)]
-            assert not lacking and bool(having) is bool(about), f"{len(lacking)} lack {act}"
+            assert not lacking, f"{len(lacking)} lack {act}"
+            assert bool(having) is bool(about), f"{len(having)} have {act}"
     discarded = {file.sha256: file.now for file in in_trash(opened)}
     for sha256, place in account.files.items():
         now = discarded.get(sha256, place)
