@@ -275,10 +275,13 @@ def _check(archive: Path, account: _Account) -> None:
         assert act.name in events or not act.acknowledged, f"{act} is lost"
     for kind, attribute in (("tag", "tags"), ("album", "albums")):
         for act in account.of(kind):
-            having = sum(act.name in getattr(rating, attribute) for rating in ratings.values())
+            having = {i for i, rating in ratings.items() if act.name in getattr(rating, attribute)}
             there = act.name in events and act.name not in undone
-            about = len(events[act.name].many or ()) if there else 0
-            assert having == about, f"{having} of {about} pictures have {act}"
+            many = events[act.name].many if there else None
+            about = [] if many is None else list(many.identities())  # twins have one rating
+            lacking = [i for i in about if act.name not in getattr(ratings[i], attribute)]
+            assert not lacking, f"{len(lacking)} lack {act}"
+            assert bool(having) is bool(about), f"{len(having)} have {act}"
     discarded = {file.sha256: file.now for file in in_trash(opened)}
     for sha256, place in account.files.items():
         now = discarded.get(sha256, place)
