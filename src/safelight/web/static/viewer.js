@@ -322,7 +322,7 @@ export class Viewer {
     const link = (name, q) => h("a.chip", { href: `/?${new URLSearchParams({ q })}` }, name);
     put(
       $(".said", this.info),
-      wordsOf(p.tags).map((one) => link(one, `tags has '${one.replaceAll("'", "''")}'`)),
+      wordsOf(p.tags).map((one) => link(one, `tag = '${one.replaceAll("'", "''")}'`)),
       albumsOf(p).map((one) => link(`Album: ${one}`, albumFilter(one))),
       edit,
       p.notes ? h("p.note", {}, p.notes) : null,
