@@ -11,7 +11,18 @@ const size = $("#cell-size"),
   table = $(".sheet"),
   form = $("#axes");
 const show = () => document.documentElement.style.setProperty("--cell", `${size.value}px`);
-size.value = kept("safelight.cell", matchMedia("(max-width: 40rem)").matches ? "120" : "160");
+const THUMBNAIL = 384; // pixels: beyond it a picture would only be blown up
+/** The side of a cell with which the sheet fills its place, within reason. */
+function fitting() {
+  const least = matchMedia("(max-width: 40rem)").matches ? 120 : 160,
+    place = $("#sheet");
+  if (!place || !table) return least;
+  const columns = table.tHead.rows[0].cells.length - 1 || 1,
+    lines = table.tBodies[0].rows.length || 1;
+  const side = Math.min((place.clientWidth - 200) / columns, (place.clientHeight - 80) / lines) - 6;
+  return Math.min(THUMBNAIL, Math.max(least, Math.floor(side / 8) * 8));
+}
+size.value = kept("safelight.cell", "") || fitting();
 show();
 size.addEventListener("input", () => {
   keep("safelight.cell", size.value);
