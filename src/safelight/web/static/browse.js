@@ -30,6 +30,7 @@ import { Viewer, viewerKeys } from "./viewer.js";
 
 const GAP = 6,
   HEAD = 38,
+  MOST_WIDE = 3, // times as wide as high, or as high as wide
   RECOUNT_MS = 250;
 const start = first();
 const wanted = { q: start.q, sort: start.sort, group: start.group };
@@ -40,7 +41,9 @@ let rows = overlay(start.rows),
   total = null;
 let lines = [],
   columns = 1,
+  across = 0,
   tile = 180,
+  squares = kept("safelight.squares") === "1",
   height = 0,
   loading = null,
   at = 0,
@@ -79,35 +82,99 @@ const groupName = (row) =>
       ? `seed ${groupOf(row)}`
       : groupOf(row);
 
+/** Width over height of what stands for *row*: a panorama or a banner takes not all of a line. */
+const shapeOf = (row) =>
+  squares || !row.width || !row.height
+    ? 1
+    : Math.min(MOST_WIDE, Math.max(1 / MOST_WIDE, row.width / row.height));
+
+/** Lay out what is there from *from* on; the last line before it may take more. */
 function layOut(from = 0) {
   if (from === 0) {
     lines = [];
     height = 0;
   }
-  let open = lines.at(-1);
+  let line = null,
+    sum = 0;
+  const begin = (index) => {
+    line = { kind: "row", index, count: 0, y: height, h: tile + GAP, widths: [] };
+    lines.push(line);
+    sum = 0;
+  };
+  const end = (whole) => {
+    if (!line?.count) return;
+    // A line that is full is as high as lets it fill the width; the last of a group is not blown up.
+    const gaps = (line.count - 1) * GAP,
+      high = whole ? (across - gaps) / sum : Math.min(tile, (across - gaps) / sum);
+    line.h = Math.floor(high) + GAP;
+    line.widths = line.shapes.map((shape) => Math.floor(shape * high));
+    height = line.y + line.h;
+    line = null;
+  };
+  const last = lines.at(-1);
+  if (last?.kind === "row") {
+    lines.pop();
+    height = last.y;
+    from = last.index;
+    stale(last);
+  }
   for (let index = from; index < rows.length; index += 1) {
     const key = wanted.group ? groupOf(rows[index]) : null;
     if (wanted.group && (index === 0 || key !== groupOf(rows[index - 1]))) {
+      end(false);
       lines.push({ kind: "head", index, y: height, h: HEAD });
       height += HEAD;
-      open = null;
     }
-    if (open?.kind !== "row" || open.count === columns) {
-      open = { kind: "row", index, count: 0, y: height, h: tile + GAP };
-      lines.push(open);
-      height += tile + GAP;
+    if (!line) {
+      begin(index);
+      line.shapes = [];
     }
-    open.count += 1;
+    const shape = shapeOf(rows[index]);
+    line.shapes.push(shape);
+    line.count += 1;
+    sum += shape;
+    const full = squares
+      ? line.count === columns
+      : sum * tile + (line.count - 1) * GAP >= across - tile / 3;
+    if (full) end(true);
   }
+  end(false);
   grid.style.height = `${height}px`;
 }
 
+/** Let go of how *line* was drawn: it is laid out again. */
+function stale(line) {
+  const element = shown.get(line);
+  if (!element) return;
+  shown.delete(line);
+  element.box.hidden = true;
+  spare.row.push(element);
+}
+
 function measure() {
-  const width = scroller.clientWidth - 2 * GAP;
+  across = scroller.clientWidth - 2 * GAP;
   const wish = Number($("#size").value);
-  columns = Math.max(2, Math.floor((width + GAP) / (wish + GAP)));
-  tile = Math.floor((width - (columns - 1) * GAP) / columns);
-  grid.style.setProperty("--tile", `${tile}px`);
+  columns = Math.max(2, Math.floor((across + GAP) / (wish + GAP)));
+  tile = squares ? Math.floor((across - (columns - 1) * GAP) / columns) : wish;
+}
+
+/** The picture above or below the one at *index*, by where their middles are. */
+function beside(index, step) {
+  const place = lines.indexOf(lineOf(index));
+  let other = place + step;
+  while (lines[other]?.kind === "head") other += step;
+  if (!lines[other]) return index;
+  const middleOf = (line, number) =>
+    line.widths.slice(0, number).reduce((x, width) => x + width + GAP, 0) + line.widths[number] / 2;
+  const wish = middleOf(lines[place], index - lines[place].index);
+  let best = 0;
+  for (let number = 1; number < lines[other].count; number += 1)
+    if (
+      Math.abs(middleOf(lines[other], number) - wish) <
+      Math.abs(middleOf(lines[other], best) - wish)
+    )
+      best = number;
+  return lines[other].index + best;
 }
 
 function lineAt(y) {
@@ -163,9 +230,11 @@ function makeTile() {
   };
 }
 
-function fill(cell, index) {
+function fill(cell, index, wide, high) {
   const row = rows[index],
-    side = tile * devicePixelRatio > 384 ? 768 : tile * devicePixelRatio > 192 ? 384 : 192;
+    longer = Math.max(wide, high) * devicePixelRatio,
+    side = longer > 384 ? 768 : longer > 192 ? 384 : 192;
+  cell.box.style.width = `${wide}px`;
   const source = `/thumbnails/${row.sha256}?side=${side}`;
   if (cell.source !== source) {
     cell.source = source;
@@ -226,6 +295,7 @@ function drawLine(line) {
       ),
     );
   } else {
+    element.box.style.height = `${line.h - GAP}px`;
     while (element.cells.length < line.count) {
       const cell = makeTile();
       element.cells.push(cell);
@@ -233,7 +303,7 @@ function drawLine(line) {
     }
     element.cells.forEach((cell, place) => {
       cell.box.hidden = place >= line.count;
-      if (place < line.count) fill(cell, line.index + place);
+      if (place < line.count) fill(cell, line.index + place, line.widths[place], line.h - GAP);
       else {
         cell.row = null;
         cell.index = -1;
@@ -299,13 +369,6 @@ async function more() {
       rows = rows.concat(overlay(page.rows));
       after = page.after;
       layOut(from);
-      // The last line may have grown.
-      for (const [line, element] of shown)
-        if (line.kind === "row" && element.cells.filter((c) => c.row).length !== line.count) {
-          shown.delete(line);
-          element.box.hidden = true;
-          spare.row.push(element);
-        }
       later();
       showCount();
     })
@@ -589,6 +652,16 @@ $("#size").addEventListener("input", (event) => {
   redraw();
   goTo(at, false);
 });
+$("#squares").setAttribute("aria-pressed", String(squares));
+$("#squares").addEventListener("click", (event) => {
+  squares = !squares;
+  keep("safelight.squares", squares ? "1" : "0");
+  event.currentTarget.setAttribute("aria-pressed", String(squares));
+  measure();
+  layOut();
+  redraw();
+  goTo(at, false);
+});
 $("#search").addEventListener("submit", (event) => {
   event.preventDefault();
   go({ q: $("#q").value.trim() });
@@ -623,8 +696,8 @@ function undone(last) {
 bind({
   next: { keys: ["ArrowRight", "k"], label: "Next picture", do: inGrid(() => goTo(at + 1)) },
   previous: { keys: ["ArrowLeft", "j"], label: "Previous picture", do: inGrid(() => goTo(at - 1)) },
-  below: { keys: ["ArrowDown"], label: "The picture below", do: inGrid(() => goTo(at + columns)) },
-  above: { keys: ["ArrowUp"], label: "The picture above", do: inGrid(() => goTo(at - columns)) },
+  below: { keys: ["ArrowDown"], label: "The picture below", do: inGrid(() => goTo(beside(at, 1))) },
+  above: { keys: ["ArrowUp"], label: "The picture above", do: inGrid(() => goTo(beside(at, -1))) },
   home: { keys: ["Home"], label: "The first picture", do: inGrid(() => goTo(0)) },
   end: { keys: ["End"], label: "The last that is loaded", do: inGrid(() => goTo(rows.length - 1)) },
   look: {
