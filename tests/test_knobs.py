@@ -61,6 +61,8 @@ def test_a_hint_knows_foreign_names_first() -> None:
     known = ("Euler", "Euler a", "Heun")
     assert name_hint("sampler", "euler_ancestral", known) == "; did you mean 'Euler a'?"
     assert "'Heun'" in name_hint("sampler", "Huen", known)
+    hint = name_hint("sampler", "euler a karras", known)
+    assert hint == "; did you mean sampler 'Euler a' and scheduler 'Karras'?"
     assert name_hint("sampler", "zzz", known) == "; it has: Euler, Euler a, Heun"
 
 

@@ -326,4 +326,17 @@ def name_hint(knob: str, name: str, known: Iterable[str]) -> str:
     canonical = canonical_name(knob, name)
     if canonical in known:
         return f"; did you mean {canonical!r}?"
+    if joined := _joined(name) if knob == "sampler" else None:
+        sampler, scheduler = joined
+        if sampler in known:
+            return f"; did you mean sampler {sampler!r} and scheduler {scheduler!r}?"
     return did_you_mean(name, known) or f"; it has: {', '.join(known)}"
+
+
+def _joined(name: str) -> tuple[str, str] | None:
+    """Return sampler and schedule of a name that holds both, as A1111 before 1.9 has them."""
+    for scheduler in SCHEDULERS:
+        head = name[: -len(scheduler)]
+        if name.lower().endswith(f" {scheduler.lower()}"):
+            return canonical_name("sampler", head.strip()) or head.strip(), scheduler
+    return None
