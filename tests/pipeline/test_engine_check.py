@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_whole_engine_passes() -> None:
     """Every question is answered by the engine that does everything."""
     answers = verdicts(FakeBackend())
     assert set(answers.values()) == {"works"}
-    assert len(answers) == 11
+    assert len(answers) == 15
 
 
 class Sloppy(FakeBackend):
@@ -100,3 +101,34 @@ def test_a_stop_is_obeyed_and_the_next_picture_drawn() -> None:
     findings = {finding.question: finding for finding in check_engine(Dies())}
     assert findings["stop"].verdict == "fails"
     assert "still interrupted" in findings["stop"].message
+
+
+class Cached(FakeBackend):
+    """Hands out what it drew last; its LoRA fits nothing, its guidance is ignored."""
+
+    def loras(self) -> list[str]:
+        return ["ink"]
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        if isinstance(request, Txt2ImgRequest):
+            plain = request.prompt.replace(" <lora:ink:1>", "")
+            request = replace(request, prompt=plain, cfg_scale=None)
+        for _ in range(3):
+            on_step(0, 4)  # a sign of life is no step
+        return super().generate(request, on_step)
+
+
+def test_what_has_no_effect_is_told() -> None:
+    """Pixels are compared: what an engine says of itself is not enough."""
+    findings = {finding.question: finding for finding in check_engine(Cached())}
+    assert findings["LoRA"].verdict == "differs"
+    assert "changes no pixel" in findings["LoRA"].message
+    assert findings["cfg scale"].verdict == "differs"
+    assert "the same pixels" in findings["cfg scale"].message
+    assert findings["txt2img"].message.startswith("4 steps were told")
+
+
+def test_a_server_that_names_a_sampler_otherwise_is_told() -> None:
+    findings = {f.question: f for f in check_engine(FakeBackend(substitute={"sampler": "euler_a"}))}
+    assert findings["sampler"].verdict == "differs"
+    assert "it used 'euler_a'" in findings["sampler"].message

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 from collections.abc import Sequence
 
 import click
 
+from safelight import __version__
 from safelight.application.engine_at import engine_at
 from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
@@ -17,6 +20,9 @@ from safelight.config import BackendChoice
 from safelight.pipeline import Backend
 from safelight.pipeline.engine_check import Finding, check_engine
 
+_PATIENCE = 120
+"""Seconds that one tiny picture of a server may take; ``--option timeout=600`` for slow ones."""
+
 _SIGNS = {"works": "ok", "differs": "~", "fails": "x"}
 
 
@@ -24,8 +30,9 @@ _SIGNS = {"works": "ok", "differs": "~", "fails": "x"}
 @click.argument("engine", metavar="ENGINE|URL")
 @engine_option
 @click.option("--prompt", default="a red apple", help="What the little pictures show.")
+@click.option("--report", is_flag=True, help="Print a short report at the end, to paste.")
 @json_option
-def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> None:
+def command(engine: str, options: Sequence[str], prompt: str, report: bool, as_json: bool) -> None:
     """Find out what works on an engine, by drawing a few tiny pictures.
 
     ENGINE is the name of an installed engine, or of one of your list, or the address of a server,
@@ -42,8 +49,10 @@ def command(engine: str, options: Sequence[str], prompt: str, as_json: bool) -> 
             {"question": f.question, "verdict": f.verdict, "told": f.message, "seconds": f.seconds}
             for f in findings
         ]
-        report = {"engine": backend.name, "findings": shown}
-        say_text(json.dumps(report, ensure_ascii=False, indent=2))
+        told = {"engine": backend.name, "findings": shown}
+        say_text(json.dumps(told, ensure_ascii=False, indent=2))
+    elif report:
+        say_text(_report(backend.name, findings))
     if any(finding.verdict == "fails" for finding in findings):
         raise SystemExit(1)
 
@@ -53,6 +62,17 @@ def _line(finding: Finding) -> str:
     return f"{_SIGNS[finding.verdict]:>2}  {finding.question:14}{finding.seconds:7.2f} s{message}"
 
 
+def _report(engine: str, findings: Sequence[Finding]) -> str:
+    """Return what to paste where help is asked for; it names no address."""
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    lines = [f"safelight {__version__} on {system}, engine {engine}", ""]
+    for finding in findings:
+        message = re.sub(r"\w+://\S+", "(address)", finding.message)
+        sign = _SIGNS[finding.verdict]
+        lines.append(f"{sign:>2} {finding.question}{': ' if message else ''}{message[:300]}")
+    return "\n".join(["", "```", *lines, "```"])
+
+
 def _backend(engine: str, options: Sequence[str]) -> Backend:
     given = engine_options(options, os.environ)
     if engine in backend_names() or "://" not in engine:
@@ -60,4 +80,4 @@ def _backend(engine: str, options: Sequence[str]) -> Backend:
         return create_backend(chosen.name, secret_options(chosen.options, os.environ))
     name = engine_at(engine, given)
     say(f"{name} at {engine.rpartition('@')[2]}", err=True)
-    return create_backend(name, {"url": engine, **given})
+    return create_backend(name, {"url": engine, "timeout": _PATIENCE, **given})

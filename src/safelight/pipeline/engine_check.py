@@ -18,6 +18,7 @@ from safelight.pipeline.backend import (
     ImageRequest,
     Img2ImgRequest,
     ListsChoices,
+    ListsLoras,
     Txt2ImgRequest,
     UpscaleRequest,
 )
@@ -27,6 +28,8 @@ from safelight.pipeline.stages import mismatches
 __all__ = ["Finding", "check_engine"]
 
 _SIDE = 64
+_SAMPLERS = ("Euler a", "DPM++ 2M", "Euler", "DDIM")
+_SCHEDULERS = ("Karras", "Simple", "Normal", "Uniform")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,10 @@ class _Examination:
             "txt2img": self._draws,
             "same seed": self._repeats,
             "unknown names": self._unknown_name,
+            "sampler": self._samples,
+            "cfg scale": self._is_guided,
+            "clip skip": self._skips,
+            "LoRA": self._bends,
             "batch": self._batch,
             "hires fix": lambda: self._asked(Txt2ImgRequest(**self._base, hires_scale=2)),
             "img2img": lambda: self._asked(
@@ -122,14 +129,69 @@ class _Examination:
 
         self._first = self._backend.generate(request := Txt2ImgRequest(**self._base), on_step)
         verdict, differing = _judged(request, self._first)
-        seen = f"{len(reports)} progress reports, {len(previews)} previews"
+        steps = len({step for step, _ in reports if step})  # the rest are signs of life
+        seen = f"{steps} steps were told, {len(previews)} previews"
         return verdict, "; ".join(filter(None, [differing, seen]))
 
     def _repeats(self) -> _Answer:
+        # Another picture in between: some servers hand out what they still have.
+        self._backend.generate(Txt2ImgRequest(**{**self._base, "seed": 2}), _ignore)
         again = self._backend.generate(Txt2ImgRequest(**self._base), _ignore)
         if identify(again.images[0].png).pixel_sha256 == identify(self._picture()).pixel_sha256:
             return "works", "gives the same pixels"
         return "differs", "gives other pixels: pictures of this engine cannot be drawn again"
+
+    def _samples(self) -> _Answer:
+        """State names that the engine lists: what it says it used must be called the same."""
+        if not isinstance(self._backend, ListsChoices):
+            return "differs", "it lists no names to state"
+        choices = self._backend.choices()
+        stated: dict[str, Any] = {
+            knob: name
+            for knob, wanted in (("sampler", _SAMPLERS), ("scheduler", _SCHEDULERS))
+            for name in [name for name in wanted if name in choices.get(knob, ())][:1]
+        }
+        if not stated:
+            return "differs", "it has none of the usual names"
+        verdict, differing = self._asked(Txt2ImgRequest(**self._base, **stated))
+        return verdict, "; ".join(filter(None, [", ".join(stated.values()), differing]))
+
+    def _is_guided(self) -> _Answer:
+        generations = [
+            (request, self._backend.generate(request, _ignore))
+            for request in (Txt2ImgRequest(**self._base, cfg_scale=scale) for scale in (1, 7))
+        ]
+        judged = [differing for one in generations for differing in [_judged(*one)[1]] if differing]
+        if len({_pixels(generation) for _, generation in generations}) == 1:
+            judged.append("1 and 7 give the same pixels: it has no effect here")
+        return ("differs" if judged else "works"), "; ".join(dict.fromkeys(judged))
+
+    def _skips(self) -> _Answer:
+        request = Txt2ImgRequest(**self._base, clip_skip=2)
+        generation = self._backend.generate(request, _ignore)
+        verdict, differing = _judged(request, generation)
+        # Models of several encoders, or of another kind, may take it and have no use for it.
+        idle = "2 changes no pixel here" if self._is_first(generation) else ""
+        return verdict, "; ".join(filter(None, [differing, idle]))
+
+    def _is_first(self, generation: Generation) -> bool:
+        return _pixels(generation) == identify(self._picture()).pixel_sha256
+
+    def _bends(self) -> _Answer:
+        if not isinstance(self._backend, ListsLoras):
+            return "works", "not tried: it lists none"
+        loras = self._backend.loras()
+        if not loras:
+            return "works", "not tried: there is none"
+        tag = f"<lora:{loras[0]}:1>"
+        request = Txt2ImgRequest(**{**self._base, "prompt": f"{self._base['prompt']} {tag}"})
+        generation = self._backend.generate(request, _ignore)
+        verdict, differing = _judged(request, generation)
+        told = [f"{len(loras)} there, {loras[0]}", differing]
+        if self._is_first(generation):
+            verdict = "differs"
+            told.append("it changes no pixel: it may not fit the model that is loaded")
+        return verdict, "; ".join(filter(None, told))
 
     def _unknown_name(self) -> _Answer:
         request = Txt2ImgRequest(**self._base, sampler="no such sampler")
@@ -186,6 +248,10 @@ def _judged(request: ImageRequest, generation: Generation) -> _Answer:
         differing.append(f"asked for {wanted}x{wanted}, got {identity.width}x{identity.height}")
     differing += generation.warnings
     return ("differs" if differing else "works"), "; ".join(differing)
+
+
+def _pixels(generation: Generation) -> str:
+    return identify(generation.images[0].png).pixel_sha256
 
 
 def _ignore(*_step: object, **_more: object) -> None:
