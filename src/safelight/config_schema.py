@@ -362,6 +362,11 @@ def _randomizer_schema() -> dict[str, Any]:
         "draws": {**count, "description": "Variants that mode = random makes."},
         "start": {**place, "description": "Combination that mode = rotate begins with."},
         "max_variants": {**place, "description": "Most variants to keep; 0 keeps all."},
+        "part": {
+            "type": "string",
+            "pattern": "^[0-9]{1,6}/[0-9]{1,6}$",
+            "description": "Which part of how many this machine draws, such as 2/8.",
+        },
         "seeds_per_variant": {**count, "description": "Pictures per combination."},
         "seed_policy": {"enum": list(get_args(SeedPolicy))},
         "templates": {

@@ -67,6 +67,13 @@ def _limit(value: object) -> str | None:
     return f"must be an integer, 0 for all combinations, got {value!r}"
 
 
+def _part(value: object) -> str | None:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value) if isinstance(value, str) else None
+    if match and 1 <= int(match[1]) <= int(match[2]):
+        return None
+    return f'must be which part of how many, such as "2/8", got {value!r}'
+
+
 class RandomizerReader(StagesReader):
     """Reads the randomizer's table."""
 
@@ -93,6 +100,7 @@ class RandomizerReader(StagesReader):
             draws=get("draws", 8, at_least(1)),
             start=get("start", 0, at_least(0)),
             max_variants=get("max_variants", 0, at_least(0)),
+            part=get("part", "", _part),
             seeds_per_variant=get("seeds_per_variant", 1, at_least(1)),
             seed_policy=get("seed_policy", "per_iteration", one_of(*get_args(SeedPolicy))),
             templates=self._templates(table),

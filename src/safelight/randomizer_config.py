@@ -175,6 +175,8 @@ class RandomizerConfig:
         draws: How many variants ``random`` makes.
         start: Which combination ``rotate`` and the moving source modes begin with, from 0.
         max_variants: Most variants to keep, or 0 for all; a cut is always reported.
+        part: Which part of them this is, such as ``2/8``; empty for all. Parts of one config are
+            the same on every machine, share nothing, and are together the whole.
         seeds_per_variant: Pictures per combination, with seeds s, s+1, ...; of batches of b
             with seeds s, s+b, ..., because each takes b seeds in a row.
         seed_policy: ``per_iteration`` gives every combination the same seeds (comparisons
@@ -200,6 +202,7 @@ class RandomizerConfig:
     draws: int = 8
     start: int = 0
     max_variants: int = 0
+    part: str = ""
     seeds_per_variant: int = 1
     seed_policy: SeedPolicy = "per_iteration"
     templates: bool | tuple[str, ...] = True

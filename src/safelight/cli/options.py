@@ -30,7 +30,9 @@ __all__ = [
     "existing_archive_option",
     "json_option",
     "override_option",
+    "part_option",
     "seed_option",
+    "with_part",
     "yes_option",
 ]
 
@@ -161,6 +163,18 @@ override_option = click.option(
     help="Put a value over the config's, as --set txt2img.steps=30; may be repeated. What is no"
     " value of TOML is plain text.",
 )
+part_option = click.option(
+    "--part",
+    metavar="I/N",
+    help="Only part I of N of the plan: each machine draws its own, and archives merge afterwards.",
+)
+
+
+def with_part(overrides: tuple[str, ...], part: str | None) -> tuple[str, ...]:
+    """Return *overrides* with what ``--part`` says."""
+    return overrides if part is None else (*overrides, f"randomizer.part={part}")
+
+
 engine_option = click.option(
     "--option",
     "options",

@@ -24,7 +24,9 @@ from safelight.cli.options import (
     engine_list,
     json_option,
     override_option,
+    part_option,
     seed_option,
+    with_part,
 )
 from safelight.cli.terminal import say, say_text
 from safelight.config import PipelineConfig, plain
@@ -35,6 +37,7 @@ from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variant
 @click.command("plan")
 @click.argument("config", type=click.Path(path_type=Path))
 @override_option
+@part_option
 @seed_option
 @click.option(
     "--first",
@@ -53,6 +56,7 @@ from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variant
 def command(
     config: Path,
     overrides: tuple[str, ...],
+    part: str | None,
     seed: int | None,
     first: int,
     explain: int | None,
@@ -64,7 +68,12 @@ def command(
     unless --seed or the config has a seed.
     """
     job = ready_job(
-        config, overrides, seed, os.environ, engines=engine_list(), text=config_text(config)
+        config,
+        with_part(overrides, part),
+        seed,
+        os.environ,
+        engines=engine_list(),
+        text=config_text(config),
     )
     if explain is not None:
         _explain(job, explain, as_json)

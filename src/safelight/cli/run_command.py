@@ -21,7 +21,9 @@ from safelight.cli.options import (
     engine_list,
     json_option,
     override_option,
+    part_option,
     seed_option,
+    with_part,
     yes_option,
 )
 from safelight.cli.plan_command import plan_as_json, print_plan
@@ -39,6 +41,7 @@ from safelight.pipeline import CancelToken
 @click.command("run")
 @click.argument("configs", metavar="[CONFIG]...", nargs=-1, type=click.Path(path_type=Path))
 @override_option
+@part_option
 @archive_option
 @seed_option
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
@@ -52,6 +55,7 @@ def command(
     request: Request,
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
+    part: str | None,
     seed: int | None,
     dry_run: bool,
     resume: str | None,
@@ -70,7 +74,7 @@ def command(
     jobs: list[Job] = []
     cancel = CancelToken()
     run = resume or retry_failed
-    _refuse_odd_requests(configs, seed, resume, retry_failed)
+    _refuse_odd_requests(configs, seed, part, resume, retry_failed)
     archive, ask, engines = request.archive, not request.choice.servers, engine_list()
     try:
         continues = None
@@ -88,7 +92,7 @@ def command(
         else:
             jobs = [
                 ready_job(
-                    path, overrides, seed, os.environ, ask=ask, engines=engines,
+                    path, with_part(overrides, part), seed, os.environ, ask=ask, engines=engines,
                     text=config_text(path),
                 )
                 for path in configs
@@ -125,7 +129,11 @@ def _show_plan(job: Job, as_json: bool) -> None:
 
 
 def _refuse_odd_requests(
-    configs: Sequence[Path], seed: int | None, resume: str | None, retry_failed: str | None
+    configs: Sequence[Path],
+    seed: int | None,
+    part: str | None,
+    resume: str | None,
+    retry_failed: str | None,
 ) -> None:
     if resume and retry_failed:
         raise click.UsageError("--resume tries again what failed, too: give one of the two")
@@ -133,5 +141,7 @@ def _refuse_odd_requests(
         raise click.UsageError("Missing argument 'CONFIG...'.")
     if sum(str(path) == "-" for path in configs) > 1:
         raise click.UsageError("standard input holds one config: give - once")
+    if (resume or retry_failed) and part is not None:
+        raise click.UsageError("a run goes on with the part that it began with: leave out --part")
     if (resume or retry_failed) and (len(configs) > 1 or seed is not None):
         raise click.UsageError("one run goes on at a time, with the seed that it began with")

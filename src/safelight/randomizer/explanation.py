@@ -114,7 +114,7 @@ def explain_variant(config: PipelineConfig, seed: int = 0, index: int = 0) -> Ex
     planner = Planner(config, seed)
     plan = planner.result()
     variant = plan.variants[index]
-    made = planner.made(variant.index)
+    made = planner.made(planner.first + variant.index)
     return Explanation(
         index=variant.index,
         plan_size=plan.plan_size,

@@ -23,8 +23,10 @@ move on only where they are met.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +110,8 @@ class Planner:
     def __init__(self, config: PipelineConfig, seed: int) -> None:
         self._config, self._options = config, config.randomizer
         self._mode = self._options.mode
-        self._seed = seed if self._options.seed is None else self._options.seed
+        self._seed = self._own_seed(seed)
+        self.first = 0
         self._warnings: list[str] = list(config.warnings)
         self._decided = DecidedKnobs(config.stages)
         self._first = first_drawing(config.stages)
@@ -191,6 +194,8 @@ class Planner:
                 f"kept the first {size:,} of {full:,} combinations "
                 f"(randomizer.max_variants = {cap})"
             )
+        if self._options.part:
+            self.first, size = self._part_of(size)
         return RandomizerPlanResult(
             mode=self._mode,
             plan_size=size,
@@ -203,6 +208,33 @@ class Planner:
             prompt_file=self._prompt_file,
             left_out=self._left_out,
         )
+
+    def _own_seed(self, seed: int) -> int:
+        """Return the seed of everything drawn.
+
+        Of parts that machines draw apart from each other it hangs on the config alone.
+        """
+        if self._options.seed is not None:
+            return self._options.seed
+        if not self._options.part:
+            return seed
+        whole = replace(self._options, part="")
+        named = repr((sorted(self._config.stages.items()), whole))
+        return int.from_bytes(hashlib.sha256(named.encode("utf-8", "replace")).digest()[:4])
+
+    def _part_of(self, size: int) -> tuple[int, int]:
+        """Return the first variant of this part of *size*, and how many there are."""
+        number, parts = map(int, self._options.part.split("/"))
+        first, end = (number - 1) * size // parts, number * size // parts
+        if first == end:
+            raise PlanError(
+                f"part {number} of {parts} is empty: there are {size:,} variants (randomizer.part)"
+            )
+        self._warnings.append(
+            f"part {number} of {parts}: variants {first + 1:,} to {end:,} of {size:,}"
+            " (randomizer.part)"
+        )
+        return first, end - first
 
     # -- reading the config -------------------------------------------------------------
 
@@ -353,7 +385,7 @@ class Planner:
         )
 
     def _variant(self, index: int) -> Variant:
-        made = self.made(index)
+        made = self.made(self.first + index)
         place, moment = made.place, made.moment()
         texts = moment.texts
         seeds_vary = self._seeds.each > 1 or self._times_again(made.number) > 0
