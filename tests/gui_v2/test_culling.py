@@ -228,6 +228,16 @@ def test_fifty_touches_rate_fifty_pictures(browser: Browser, address: str, impor
     context.close()
 
 
+def test_one_left_out_of_all_says_what_stays_selected(table: Page, address: str) -> None:
+    table.goto(address)
+    table.wait_for_selector(".tile img.there")
+    table.keyboard.press("Control+a")
+    table.wait_for_selector(f".selected:has-text('{PICTURES} selected')")
+    table.keyboard.press("Home")
+    table.keyboard.press("c")
+    table.wait_for_selector(f"#notices :has-text('Of all {PICTURES}, only those')")
+
+
 def test_a_reject_is_seen_again_and_one_thing_is_told_once(table: Page, address: str) -> None:
     table.goto(f"{address}/rate?q=not+rejected+%3D+true")
     reject = table.locator(".choices button:has-text('Reject')")
