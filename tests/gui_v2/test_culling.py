@@ -228,6 +228,22 @@ def test_fifty_touches_rate_fifty_pictures(browser: Browser, address: str, impor
     context.close()
 
 
+def test_a_key_that_stands_for_two_things_is_told_and_all_are_put_back(
+    table: Page, address: str
+) -> None:
+    table.goto(address)
+    table.wait_for_selector(".tile img.there")
+    table.keyboard.press("?")
+    reject = table.locator("dialog.keys dl > div", has_text="Reject")
+    reject.locator("button").click()
+    table.keyboard.press("1")
+    assert table.inner_text("dialog.keys [role=status]").startswith("1 also stands for: 1 star")
+    table.click("dialog.keys button:has-text('Usual keys')")
+    assert reject.locator("kbd").all_inner_texts() == ["X", "Delete"]
+    assert table.evaluate("localStorage.getItem('safelight.keys')") == "{}"
+    table.keyboard.press("Escape")
+
+
 def test_one_left_out_of_all_says_what_stays_selected(table: Page, address: str) -> None:
     table.goto(address)
     table.wait_for_selector(".tile img.there")
