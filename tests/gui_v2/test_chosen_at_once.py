@@ -215,6 +215,11 @@ def test_an_album_is_made_of_what_is_selected_and_opened(
     tick(page, order[0], "Control")
     tick(page, order[5], "Control")
     page.click(".selection button:has-text('Album')")
+    page.fill("dialog input[name=name]", "best; of may")
+    page.click("dialog button:has-text('Save')")
+    assert page.locator("dialog input:invalid").count() == 1, (
+        "it would be refused after it was told"
+    )
     page.fill("dialog input[name=name]", "best of may")
     page.click("dialog button:has-text('Save')")
     wait(page, lambda: len(ratings(archive)) == 2)

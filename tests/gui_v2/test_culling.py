@@ -228,9 +228,61 @@ def test_fifty_touches_rate_fifty_pictures(browser: Browser, address: str, impor
     context.close()
 
 
+def test_a_key_that_stands_for_two_things_is_told_and_all_are_put_back(
+    table: Page, address: str
+) -> None:
+    table.goto(address)
+    table.wait_for_selector(".tile img.there")
+    table.keyboard.press("?")
+    reject = table.locator("dialog.keys dl > div", has_text="Reject")
+    reject.locator("button").click()
+    table.keyboard.press("1")
+    assert table.inner_text("dialog.keys [role=status]").startswith("1 also stands for: 1 star")
+    table.click("dialog.keys button:has-text('Usual keys')")
+    assert reject.locator("kbd").all_inner_texts() == ["X", "Delete"]
+    assert table.evaluate("localStorage.getItem('safelight.keys')") == "{}"
+    table.keyboard.press("Escape")
+
+
+def test_one_left_out_of_all_says_what_stays_selected(table: Page, address: str) -> None:
+    table.goto(address)
+    table.wait_for_selector(".tile img.there")
+    table.keyboard.press("Control+a")
+    table.wait_for_selector(f".selected:has-text('{PICTURES} selected')")
+    table.keyboard.press("Home")
+    table.keyboard.press("c")
+    table.wait_for_selector(f"#notices :has-text('Of all {PICTURES}, only those')")
+
+
+def test_a_reject_is_seen_again_and_one_thing_is_told_once(table: Page, address: str) -> None:
+    table.goto(f"{address}/rate?q=not+rejected+%3D+true")
+    reject = table.locator(".choices button:has-text('Reject')")
+    for _ in range(2):
+        rated = table.wait_for_selector("#stage:not([aria-busy]) [data-digest]")
+        assert rated is not None
+        name = rated.get_attribute("data-digest")
+        table.keyboard.press("x")
+        table.wait_for_selector(
+            f"#stage:not([aria-busy]) [data-digest]:not([data-digest='{name}'])"
+        )
+        assert reject.get_attribute("aria-pressed") == "false"
+    table.keyboard.press("ArrowLeft")
+    assert reject.get_attribute("aria-pressed") == "true"
+    table.keyboard.press("u")
+    table.keyboard.press("u")
+    table.wait_for_selector("#notices p")
+    assert table.locator("#notices p").all_inner_texts() == ["Undone."]
+    assert reject.get_attribute("aria-pressed") == "false"
+
+
 def test_nothing_to_rate_is_said_as_it_is(table: Page, tmp_path: Path) -> None:
     with served(tmp_path / "empty") as url:
         table.goto(f"{url}/rate")
         table.wait_for_selector("text=There are no pictures here yet.")
         table.goto(f"{url}/rate?mode=pair")
         table.wait_for_selector("text=There are no pictures here yet.")
+        table.goto(f"{url}/rate?q=stars+%3E")
+        change = table.get_by_role("link", name="Change the filter")
+        change.wait_for()
+        assert table.inner_text("#stage").startswith("The filter ends where a value is expected")
+        assert change.get_attribute("href") == "/?q=stars+%3E"

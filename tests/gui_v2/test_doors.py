@@ -291,6 +291,16 @@ def test_an_empty_archive_has_three_doors_and_a_folder_comes_in(page: Page, addr
     ]  # fmt: skip
     assert not page.locator("#facets").is_visible()
     page.get_by_role("button", name="Choose a folder").click()
+    page.get_by_role("button", name="Import 11 pictures").wait_for()
+    page.fill("[name=folder]", "/not/there")
+    begin, told = page.locator(".choose-folder .dialog-acts button").first, ".folder-told"
+    assert begin.is_disabled(), "another folder than the field says would be imported"
+    assert page.inner_text(told) == "Press Open to count what is in it."
+    page.keyboard.press("Enter")
+    page.locator(".choose-folder .fault:not(:empty)").wait_for()
+    assert begin.is_disabled()
+    assert page.inner_text(told) == ""
+    page.locator(".usual button", has_text="ComfyUI").click()
     page.get_by_role("button", name="Import 11 pictures").click()
     page.get_by_role("button", name="Yes, import").click()
     page.locator(".import-done").wait_for(timeout=300_000)

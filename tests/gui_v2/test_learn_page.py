@@ -310,6 +310,7 @@ def test_a_suggestion_is_shown_by_pictures_and_drawn_by_nobody_but_its_owner(
     assert all("not " in text or text == "the same settings" for text in captions)
     one.get_by_role("link", name="Draw these").click()
     shown.wait_for_url("**/runs/new?toml=**")
+    assert shown.inner_text("h1") == "New run"  # nothing ran so yet
     wait(shown, lambda: "[txt2img]" in shown.input_value("#toml"))
     state = shown.request.get("/api/runs").json()
     assert [run for run in state["runs"] if run.get("state") not in (None, "done")] == []

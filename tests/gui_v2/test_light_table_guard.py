@@ -150,6 +150,24 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
                 assert "src" in attributes or attributes["type"] == "application/json"
 
 
+@pytest.mark.parametrize("view", ["/learn", "/sheet", "/contents", "/runs"])
+def test_a_filter_that_cannot_be_read_is_there_to_be_put_right(
+    client: TestClient, view: str
+) -> None:
+    wrong = client.get(view, params={"q": "steps > '<"}, headers={"accept": "text/html"})
+    assert wrong.status_code == 400
+    found = elements(wrong.text)
+    assert any(tag == "form" and one.get("action") == view for tag, one in found)
+    assert any(one.get("name") == "q" and one.get("value") == "steps > '<" for _, one in found)
+
+
+def test_what_is_not_there_is_told_in_a_sentence(client: TestClient) -> None:
+    page = {"accept": "text/html"}
+    assert "<p>There is no such page.</p>" in client.get("/nowhere", headers=page).text
+    assert "<p>No picture has the identity" in client.get("/look/0000", headers=page).text
+    assert "What differs" not in client.get("/compare", headers=page).text
+
+
 def test_large_requests_are_refused(client: TestClient) -> None:
     body = b'{"events": [' + b" " * LARGEST_BODY + b"]}"
     headers = {"content-type": "application/json"}

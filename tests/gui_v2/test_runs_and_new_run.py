@@ -216,6 +216,7 @@ def test_faults_stand_at_their_fields_before_anything_starts(tab: Page, table: s
     tab.fill("[name='txt2img.sampler']", "Euler b")
     until(tab, lambda: "does not know 'Euler b'" in tab.inner_text("#plan"))
     assert tab.is_disabled("#start")
+    assert tab.inner_text("#start") == "Start", "as many as the plan before was of"
     tab.fill("[name='txt2img.sampler']", "")
     tab.fill("[name=backend]", "nonsense")
     until(tab, lambda: "nonsense" in tab.inner_text("#plan"))

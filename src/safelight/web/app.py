@@ -220,7 +220,10 @@ def _error_handler(table: LightTable) -> _ErrorHandler:
             message = without_places(message)
         wants_page = "text/html" in request.headers.get("accept", "")
         if wants_page and not request.url.path.startswith("/api/"):
-            return table.page(request, "fault", message=message, status=status, code=status)
+            # What was typed is there to be put right, unless something else was wrong.
+            typed = request.query_params.get("q", "") if status == 400 else ""
+            told_as: dict[str, Any] = {"message": message, "code": status, "q": typed}
+            return table.page(request, "fault", status=status, **told_as)
         headers = getattr(error, "headers", None)
         told: dict[str, Any] = {"error": message}
         if isinstance(error, ConfigError) and role_of(request.scope) is Role.OWNER:

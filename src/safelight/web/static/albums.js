@@ -52,6 +52,10 @@ async function askAlbum(title, { others = [], make = true, value = "" } = {}) {
       ),
     ),
   );
+  // "; " stands between the albums of a picture, so the server takes no name that has one.
+  field.addEventListener("input", () =>
+    field.setCustomValidity(field.value.includes(";") ? "The name of an album has no “;”." : ""),
+  );
   dialog.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
     dialog.close(field.value.trim());

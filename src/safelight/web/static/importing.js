@@ -39,8 +39,24 @@ export function chooseFolder() {
 
   const say = (error) => put(fault, error.message);
 
+  /** Nothing is counted of what the field says now, so nothing of it can be imported yet. */
+  function uncounted() {
+    found = null;
+    begin.disabled = true;
+    begin.textContent = "Import";
+    delete begin.dataset.sure;
+    put(told);
+  }
+
+  field.addEventListener("input", () => {
+    asked += 1;
+    uncounted();
+    put(told, h("p", {}, "Press Open to count what is in it."));
+  });
+
   async function open(path) {
     const mine = ++asked;
+    uncounted();
     put(fault);
     let folder;
     try {
@@ -67,10 +83,6 @@ export function chooseFolder() {
   }
 
   async function countHere(mine) {
-    found = null;
-    begin.disabled = true;
-    begin.textContent = "Import";
-    delete begin.dataset.sure;
     put(told, h("p", {}, "Counting…"));
     let all;
     try {

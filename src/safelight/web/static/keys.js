@@ -17,7 +17,7 @@ const typing = (target) =>
  */
 export function bind(table) {
   for (const [name, action] of Object.entries(table)) {
-    actions.set(name, { ...action, keys: changed[name] ?? action.keys });
+    actions.set(name, { ...action, usual: action.keys, keys: changed[name] ?? action.keys });
   }
 }
 
@@ -59,7 +59,15 @@ const shown = (key) =>
   ({ " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" })[key] ??
   (key.length === 1 ? key.toUpperCase() : key);
 
+/** Give every action the keys that it came with, in all views. */
+function forgetChanges() {
+  for (const action of actions.values()) action.keys = action.usual;
+  for (const name of Object.keys(changed)) delete changed[name];
+  keep("safelight.keys", JSON.stringify(changed));
+}
+
 function help() {
+  const told = h("p.quiet-text", { role: "status" }, "Press a key's button to change it.");
   const rows = [...actions.entries()].map(([name, action]) => {
     const caps = h(
       "button",
@@ -77,6 +85,12 @@ function help() {
           action.keys = [named(event)];
           changed[name] = action.keys;
           keep("safelight.keys", JSON.stringify(changed));
+          const also = [...actions.values()].filter(
+            (other) => other !== action && other.keys.includes(named(event)),
+          );
+          told.textContent = also.length
+            ? `${shown(named(event))} also stands for: ${also.map((other) => other.label).join(", ")}.`
+            : "";
         }
         caps.replaceChildren(...action.keys.map((key) => h("kbd", {}, shown(key))));
       };
@@ -89,9 +103,20 @@ function help() {
     { "aria-label": "Keys" },
     h("h2", {}, "Keys"),
     h("dl", {}, rows),
-    h("p.quiet-text", {}, "Press a key's button to change it."),
-    h("form", { method: "dialog" }, h("button", { autofocus: true }, "Close")),
+    told,
+    h(
+      "form",
+      { method: "dialog" },
+      h("button", { autofocus: true }, "Close"),
+      " ",
+      h("button.quiet", { type: "button", onclick: again }, "Usual keys"),
+    ),
   );
+  function again() {
+    forgetChanges();
+    dialog.close();
+    help();
+  }
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

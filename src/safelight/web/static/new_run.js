@@ -382,6 +382,7 @@ async function plan() {
     if (empty || !draws) {
       showFaults([]);
       put($("#plan"), h(empty ? "p.fault" : "p.quiet-text", {}, empty || "Fill in a prompt."));
+      start.textContent = "Start"; // how many was said of an earlier plan
       mayStart(empty ? "It needs an engine." : "It needs a prompt.");
       return;
     }
@@ -398,6 +399,7 @@ async function plan() {
     const faults = error.body?.faults ?? [{ path: "", message: error.message }];
     showFaults(faults);
     put($("#plan"), faultList(faults));
+    start.textContent = "Start";
     mayStart("What is wrong comes first.");
   }
 }

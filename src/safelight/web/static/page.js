@@ -93,7 +93,10 @@ export const send = (path, body, method = "POST") =>
     body: JSON.stringify(body),
   });
 
+/** Tell *text* for a while; what is told already without anything to press is not told twice. */
 export function notice(text, act = null) {
+  const told = act ? [] : [...$("#notices").children];
+  for (const same of told.filter((one) => one.textContent === text)) same.remove();
   const line = h(
     "p",
     {},

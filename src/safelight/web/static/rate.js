@@ -107,7 +107,11 @@ function trouble(error) {
     load();
   };
   stage.removeAttribute("aria-busy");
-  say(error.message, h("button", { type: "button", onclick: retry }, "Try again"));
+  const text = error.message.replace(/^./, (letter) => letter.toUpperCase());
+  // What was asked stays wrong however often it is asked again.
+  if (error.status === 400)
+    say(`${text}.`, h("a", { href: `/?${new URLSearchParams({ q })}` }, "Change the filter"));
+  else say(text, h("button", { type: "button", onclick: retry }, "Try again"));
 }
 
 const preload = () =>
@@ -384,11 +388,12 @@ const starButtons =
       )
     : [];
 const favouriteButton = button("Favourite", "F", mark(favourite));
+const rejectButton = button("Reject", "X", rate(reject));
 put(
   choices,
   mode === "one" && [
     h("div.star-row", { role: "group", "aria-label": "Stars" }, starButtons),
-    button("Reject", "X", rate(reject)),
+    rejectButton,
     favouriteButton,
     button("Tags", "T", mark(tagIt)),
   ],
@@ -403,6 +408,7 @@ function press() {
   for (const [place, star] of starButtons.entries())
     star.setAttribute("aria-pressed", String((row?.stars ?? 0) > place));
   favouriteButton.setAttribute("aria-pressed", String(Boolean(row?.favourite)));
+  rejectButton.setAttribute("aria-pressed", String(Boolean(row?.rejected)));
 }
 
 if (mode === "one") {

@@ -35,7 +35,10 @@ export class Selection {
   }
   /** Those that were ticked one by one stay; of all of a filter these become that. */
   apart() {
-    if (this.all) for (const row of this.host.rows()) this.ticked.set(row.sha256, row);
+    if (!this.all) return;
+    for (const row of this.host.rows()) this.ticked.set(row.sha256, row);
+    if (this.all.count > this.ticked.size)
+      notice(`Of all ${count(this.all.count)}, only those stay selected that are loaded.`);
     this.all = null;
   }
   toggle(index) {
