@@ -141,6 +141,7 @@ class HeldArchive(Archive):
         self._made_now: Signature = ()
         self._look_at_runs = 0.0
         self._taken_running: Signature = ()
+        self._so_far: tuple[str, int | None, LearningRecord] | None = None
         self._rest_factor = rest
         self._lock = threading.Lock()
         self._held: duckdb.DuckDBPyConnection | None = None
@@ -298,8 +299,19 @@ class HeldArchive(Archive):
         except ArchiveError:
             if self._follows and run_id in running_names(self.path):
                 with suppress(SafelightError, OSError, ValueError):
-                    return record_so_far(self.path, run_id)
+                    return self._record_so_far(run_id)
             raise
+
+    def _record_so_far(self, run_id: str) -> LearningRecord:
+        """Return what the record of a run that goes on would be, read anew when it has made more.
+
+        Whoever looks through its pictures asks for it with each of them.
+        """
+        size = dict(cast("tuple[tuple[str, int], ...]", self.running())).get(run_id)
+        kept = self._so_far
+        if kept is None or kept[:2] != (run_id, size):
+            kept = self._so_far = (run_id, size, record_so_far(self.path, run_id))
+        return kept[2]
 
     def left_out(self) -> tuple[Fault, ...]:
         """Return what cannot be asked, and why."""
