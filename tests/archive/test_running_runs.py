@@ -114,6 +114,35 @@ def test_pictures_of_a_run_that_goes_on_count_at_once_and_once(
             assert count(q) == len(disk) > 0
 
 
+def test_the_record_so_far_is_read_once_for_all_pictures_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_archive, "_LOOK_AT_RUNS", 0.0)
+    again = Again(tmp_path, drawn(tmp_path, SWEEP))
+    run_id = again.record.run_id
+    with closing(HeldArchive(tmp_path, running=True)) as held:
+        for made in again.variants():
+            so_far = held.record(run_id)
+            assert len(so_far.outputs) == made
+            assert held.record(run_id) is so_far
+
+
+def test_acts_on_all_of_a_filter_know_what_was_said_while_a_run_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that was just taken back from the rejected ones must not be among them."""
+    monkeypatch.setattr(held_archive, "_LOOK_AT_RUNS", 0.0)
+    again = Again(tmp_path, drawn(tmp_path, SWEEP))
+    with closing(HeldArchive(tmp_path, running=True)) as held, Archive(tmp_path).ratings() as store:
+        held.hold()
+        for made, value in zip(again.variants(), (True, False), strict=False):
+            assert held.chosen("rejected = true").count == made - 1
+            picture = Identity(sha256=again.record.outputs[0].sha256)
+            store.add(RatingEvent.now("reject", picture, value=value))
+        next(again.variants())  # the journal has grown, too
+        assert held.chosen("rejected = true").count == 0
+
+
 def test_a_run_is_told_by_its_growing_journal(tmp_path: Path) -> None:
     """How far, how fast, what failed and why; and that nobody draws any more, with its record."""
     config = {**SWEEP, "txt2img": {**SWEEP["txt2img"], "prompt": "a {blue|red} fox"}}

@@ -192,6 +192,30 @@ def test_all_of_a_filter_is_told_before_it_is_tagged(
         page.wait_for_selector("dialog", state="detached")
 
 
+def test_what_a_key_says_of_all_is_not_said_of_what_is_chosen_meanwhile(
+    page: Page, address: str
+) -> None:
+    """The server is asked what all of a filter have; that takes a moment in a large archive."""
+    opened(page, address, SWEEP_Q)
+    order = shown(page)
+    page.keyboard.press("Control+a")
+    page.wait_for_selector(".selection .selected:has-text('6 selected')")
+    held: list[Any] = []
+    page.route("**/api/chosen?*", lambda route: held.append(route))
+    page.keyboard.press("x")
+    wait(page, lambda: bool(held))
+    page.keyboard.press("Escape")
+    tick(page, order[0], "Control")
+    with page.expect_response("**/api/chosen?*") as answered:
+        held[0].continue_()
+    answered.value.finished()
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    assert selected(page) == "1 selected"
+    waiting = "Object.keys(localStorage).filter((key) => key.startsWith('safelight.rating.'))"
+    assert page.evaluate(waiting) == []
+    page.unroute_all()
+
+
 def test_the_page_says_that_the_filter_finds_others(
     page: Page, address: str, archive: Path
 ) -> None:

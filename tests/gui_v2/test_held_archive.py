@@ -22,6 +22,7 @@ from safelight.errors import FilterError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
 from safelight.learning.ratings import Identity, RatingEvent
+from safelight.web import held_archive
 from safelight.web.held_archive import HeldArchive
 
 OLD = Path(__file__).parents[1] / "data" / "archive_first_layout"
@@ -346,4 +347,46 @@ def test_one_that_is_asked_seldom_leaves_nothing_out_that_was_said(tmp_path: Pat
         for number in range(1, 6):
             store.add(RatingEvent.now("stars", Identity(sha256=digest), value=number, rater="ann"))
             assert len(held.query(f"stars = {number} and sha256 = '{digest}'").rows) == 1
+    held.close()
+
+
+def test_an_answer_that_lacks_what_was_just_said_is_not_kept_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While raters are spared, an answer may be late; it must not stay so when nobody rates."""
+    monkeypatch.setattr(held_archive, "_TICK", 0)  # records were not written this moment
+    with Archive(tmp_path).writer() as writer:
+        writer.write(record(0))
+    held = HeldArchive(tmp_path)
+    held.hold()
+    assert held._memory is not None
+    with Archive(tmp_path).ratings() as store:
+        store.add(RatingEvent.now("stars", Identity(sha256=record(0).outputs[0].sha256), value=5))
+    held.signature_now()
+    held._rest_until = float("inf")  # just after ratings were read
+    assert (held.query("stars = 5").rows, held.facets("stars = 5")[0]) == ((), 0)
+    held._rest_until = 0.0
+    kept = {key: replace(one, rests_until=0.0) for key, one in held._answers.items()}
+    held._answers.update(kept)
+    assert (len(held.query("stars = 5").rows), held.facets("stars = 5")[0]) == (1, 1)
+    held.close()
+
+
+def test_counts_of_all_pictures_are_those_of_the_pictures_that_are_held_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody still counts what was held before when it is read anew."""
+    monkeypatch.setattr(held_archive, "_TICK", 0)
+    monkeypatch.setattr(pictures_in_memory, "_NEWEST", 1)
+    files = [write_loose(tmp_path, record(number)) for number in range(8)]
+    held = HeldArchive(tmp_path)
+    held.hold()
+    before = held._memory
+    assert before is not None
+    files[0].unlink()
+    held._load(0)
+    now, held._memory = held._memory, before
+    held._facets("", 40)
+    held._memory = now
+    assert held._facets("", 40)[0] == held._facets("steps > 0", 40)[0] == 14
     held.close()

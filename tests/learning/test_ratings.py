@@ -292,6 +292,22 @@ def test_a_picture_is_one_by_whatever_hash_it_was_rated(tmp_path: Path) -> None:
         assert store.highest_after(C) == 0
 
 
+def test_what_an_import_joins_by_two_hashes_is_one_picture_for_who_rates_next(
+    tmp_path: Path,
+) -> None:
+    """The last word counts, also when the same process wrote the import."""
+    by_file, by_pixels = Identity(sha256="a" * 64), Identity(pixel_sha256="b" * 64)
+    both = Identity(sha256="a" * 64, pixel_sha256="b" * 64)
+    with RatingStore(tmp_path) as store:
+        for stars in (1, 2, 3):
+            store.add(RatingEvent.now("stars", by_file, value=stars))
+        long_ago = {"source": "imported:xmp", "timestamp": "2020-01-01T00:00:00Z"}
+        store.add(RatingEvent.now("stars", both, value=4, **long_ago))
+        store.add(RatingEvent.now("stars", by_pixels, value=5))
+    (rating,) = current_ratings(RatingStore(tmp_path).events()).values()
+    assert rating.stars == 5
+
+
 def test_what_a_writer_says_that_it_had_read_is_believed_and_no_more(tmp_path: Path) -> None:
     """A browser that was away knew less than the server; nobody knows more than there is."""
     with RatingStore(tmp_path) as store:

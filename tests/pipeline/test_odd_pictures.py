@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from safelight.pipeline import (
     ImageRequest,
     PipelineRunner,
     StepCallback,
+    odd_pictures,
 )
-from safelight.pipeline.backend import requested_knobs
-from safelight.pipeline.images import encode_png, identify_pixels
+from safelight.pipeline.backend import Txt2ImgRequest, requested_knobs
+from safelight.pipeline.images import PixelIdentity, encode_png, identify_pixels
 
 Answer = Callable[[Mapping[str, Any]], tuple[tuple[int, int, int] | int, Mapping[str, Any]]]
 
@@ -97,6 +99,21 @@ def test_what_the_texts_say_hangs_on_what_was_asked() -> None:
     )
     assert len(by_seed) == 1
     assert "txt2img.extra.ENSD" in by_seed[0]
+
+
+def test_what_is_kept_of_a_long_run_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts are long, and each of very many comes once."""
+    monkeypatch.setattr(odd_pictures, "_MOST_KEPT", 100)
+    odd, pictures = odd_pictures.OddPictures(), 500
+    tracemalloc.start()
+    try:
+        for place in range(pictures):
+            request = Txt2ImgRequest(prompt=f"{place} " + 4000 * "a", seed=1, width=64, height=64)
+            pixels = PixelIdentity(pixel_sha256=f"{place:064x}", width=64, height=64)
+            odd.saw(place, request, {"extra": {"ENSD": str(place)}}, pixels)
+        assert tracemalloc.get_traced_memory()[0] < 1000 * pictures
+    finally:
+        tracemalloc.stop()
 
 
 def test_one_colour_is_seen_in_tall_pictures_and_with_transparency() -> None:

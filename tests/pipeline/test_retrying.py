@@ -116,6 +116,34 @@ def test_the_last_server_is_waited_for_while_nobody_listens_there(tmp_path: Path
     )
 
 
+class Killed(FakeBackend):
+    """Dies of pictures of something blue, and needs a while to start again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.killed = self._away = 0
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        if self._away:
+            self._away -= 1
+            raise BackendUnreachable("nobody listens")
+        if "blue" in str(getattr(request, "prompt", "")):
+            self.killed, self._away = self.killed + 1, 5
+            raise BackendUnavailable("it broke off")
+        return super().generate(request, on_step)
+
+
+def test_a_picture_that_kills_the_last_server_fails_and_the_others_are_drawn(
+    tmp_path: Path,
+) -> None:
+    backend = Killed()
+    fox = {"prompt": "a {blue|red|green} fox", "seed": 1, "width": 64, "height": 64}
+    config = {"txt2img": fox, "randomizer": {"mode": "fanout"}}
+    result = PipelineRunner(backend, archive_dir=tmp_path, retry=QUICK).run(config)
+    assert (len(result.images), len(result.failures), result.error) == (2, 1, None)
+    assert backend.killed == QUICK.retries + 1
+
+
 def test_patience_has_an_end(tmp_path: Path) -> None:
     """Then the run ends, with what it had; nothing was tried in vain."""
     backend = Flaky(lambda stage, number: number > 1, BackendUnreachable)

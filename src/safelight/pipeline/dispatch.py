@@ -111,6 +111,7 @@ class WorkerShare:
     silences: int = 0
     left_out: str = ""
     _in_a_row: int = field(default=0, repr=False)
+    _waited_for: int = field(default=0, repr=False)
     _silent_since: float = field(default=0.0, repr=False)
     _rests_until: float = field(default=0.0, repr=False)
 
@@ -236,12 +237,17 @@ def _judge(
     share._in_a_row += 1
     now = time.monotonic()
     if share._in_a_row == 1:
+        share._waited_for = 0
+    if share._in_a_row == 1 or drawn.begun:  # a moment ago somebody listened
         share._silent_since = now
     left = share._silent_since + retry.patience - now
     waited_for = retry.retries > 0 and last and not drawn.begun and left > 0
     if retry.retries and not drawn.begun:
         drawn.tries -= 1  # it is not what the engine is gone for
-    if retry.retries and share._in_a_row > retry.retries + _MORE_PATIENCE and not waited_for:
+    share._waited_for += waited_for
+    # Waits for it to start again are not held against it when it falls silent while it draws.
+    silences = share._in_a_row - share._waited_for * drawn.begun
+    if retry.retries and silences > retry.retries + _MORE_PATIENCE and not waited_for:
         share.left_out = message
     if drawn.tries > retry.retries:
         tries = f"; tried {drawn.tries} times" if drawn.tries > 1 else ""

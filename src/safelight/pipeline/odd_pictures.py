@@ -7,6 +7,7 @@ from one picture to the next, was changed at the server meanwhile. Each is told 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ __all__ = ["OddPictures"]
 _CHANGED_THERE = ("model", "vae", "clip_skip", "eta")
 """What a server uses when it is not asked for; other knobs hang on those that are."""
 
+_MOST_KEPT = 10_000
+"""What was used first is kept of so many settings: of very many prompts each comes once."""
+
 
 class OddPictures:
     """Looks at every picture of a run as it is saved."""
@@ -25,7 +29,7 @@ class OddPictures:
     def __init__(self) -> None:
         self._plain: list[tuple[int, tuple[int, ...]]] = []
         self._pixels: dict[str, dict[int, None]] = {}  # pixels -> the variants that show them
-        self._used: dict[tuple[str, str], tuple[int, Any]] = {}
+        self._used: dict[tuple[str, bytes], tuple[int, Any]] = {}
         self._changed: dict[str, str] = {}
 
     def saw(
@@ -55,10 +59,12 @@ class OddPictures:
         told = {knob: used[knob] for knob in _CHANGED_THERE if knob in used and knob not in asked}
         extras = {f"extra.{k}": v for k, v in (used.get("extra") or {}).items()
                   if k not in (asked.get("extra") or {})}  # fmt: skip
-        others = repr(sorted({**asked, "seed": None}.items())) if extras else ""
+        others = _digest(repr(sorted({**asked, "seed": None}.items()))) if extras else b""
         for name, value in (*told.items(), *extras.items()):
             # What the texts beside pictures say hangs on what was asked, prompts included.
-            about = others if name in extras else request.stage
+            about = others if name in extras else request.stage.encode()
+            if (name, about) not in self._used and len(self._used) >= _MOST_KEPT:
+                continue
             before, known = self._used.setdefault((name, about), (place, value))
             if known != value and name not in self._changed:
                 self._changed[name] = (
@@ -84,6 +90,10 @@ class OddPictures:
                 f" variants {one + 1} and {other + 1}): what differs between them had no effect"
             )
         return [*told, *self._changed.values()]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _counted(number: int) -> str:

@@ -278,8 +278,8 @@ class WholeCounts:
     """
 
     def __init__(self) -> None:
-        self._of: tuple[object, ...] = ()
-        self._groups: Sequence[tuple[Any, ...]] = ()
+        # One value: several ask at a time, and must not take one's moment for another's counts.
+        self._last: tuple[tuple[object, ...], Sequence[tuple[Any, ...]]] = ((), ())
         self._missed: tuple[object, ...] = ()
 
     def groups(
@@ -304,11 +304,11 @@ class WholeCounts:
             connection, "SELECT n, (SELECT count(*) FROM held) FROM changes", ()
         )
         now = (version, *how)
-        known, whole = self._of, self._groups
+        known, whole = self._last
         if of_most and known != now and self._missed == now:
             # It pays where nothing changes between two questions, and not while people rate.
             known, whole = now, counted(f"({where} OR TRUE)")
-            self._of, self._groups = known, whole
+            self._last = (known, whole)
         if of_most and known == now:
             rest = {
                 (group, *values): count
@@ -319,7 +319,7 @@ class WholeCounts:
         self._missed = now
         groups = counted(where)
         if max((row[1] for row in groups), default=0) == every:
-            self._of, self._groups = now, groups
+            self._last = (now, groups)
         return groups
 
 

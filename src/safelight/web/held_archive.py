@@ -141,6 +141,7 @@ class HeldArchive(Archive):
         self._made_now: Signature = ()
         self._look_at_runs = 0.0
         self._taken_running: Signature = ()
+        self._so_far: tuple[str, int | None, LearningRecord] | None = None
         self._rest_factor = rest
         self._lock = threading.Lock()
         self._held: duckdb.DuckDBPyConnection | None = None
@@ -150,7 +151,8 @@ class HeldArchive(Archive):
         self._keeping = threading.Lock()
         self._askers = ThreadPoolExecutor(_AT_ONCE, "asker", initializer=step_back)
         self._memory: PicturesInMemory | None = None
-        self._whole = WholeCounts()
+        self._whole: tuple[PicturesInMemory | None, WholeCounts] = (None, WholeCounts())
+        self._asking = threading.local()
         self._taken: Signature = ()
         self._loader: threading.Thread | None = None
         self._load_from = 0.0
@@ -297,8 +299,19 @@ class HeldArchive(Archive):
         except ArchiveError:
             if self._follows and run_id in running_names(self.path):
                 with suppress(SafelightError, OSError, ValueError):
-                    return record_so_far(self.path, run_id)
+                    return self._record_so_far(run_id)
             raise
+
+    def _record_so_far(self, run_id: str) -> LearningRecord:
+        """Return what the record of a run that goes on would be, read anew when it has made more.
+
+        Whoever looks through its pictures asks for it with each of them.
+        """
+        size = dict(cast("tuple[tuple[str, int], ...]", self.running())).get(run_id)
+        kept = self._so_far
+        if kept is None or kept[:2] != (run_id, size):
+            kept = self._so_far = (run_id, size, record_so_far(self.path, run_id))
+        return kept[2]
 
     def left_out(self) -> tuple[Fault, ...]:
         """Return what cannot be asked, and why."""
@@ -321,6 +334,7 @@ class HeldArchive(Archive):
                 self._held = super().connect()
                 self._signature = signature
                 self._rest(begun)
+            self._note((self._made_now, *self._signature))
             return self._held.cursor()
 
     # -- held in memory ------------------------------------------------------------------
@@ -382,7 +396,6 @@ class HeldArchive(Archive):
                     _log.warning("the pictures stay on the disk: %s", error)
                     return
         self._taken, self._taken_running, self._memory = signature, running, memory
-        self._whole = WholeCounts()
         give_back_memory()
         with self._keeping:
             self._held = None
@@ -397,25 +410,25 @@ class HeldArchive(Archive):
 
         memory = self._memory
         if memory is None or (self.signature(), self.running()) == self._taken_and_running():
-            return memory
+            return self._knowing(memory)
         with self._lock:
             memory, signature, running = self._memory, self.signature(), self.running()
             if memory is None or (signature, running) == self._taken_and_running():
-                return memory
+                return self._knowing(memory)
             begun = time.monotonic()
             try:
                 if signature[:_OF_RECORDS] != self._taken[:_OF_RECORDS]:
                     memory.catch_up()
                     self._taken_running = () if memory.lags else running
-                elif running != self._taken_running:
-                    memory.catch_up_running()
-                    self._taken_running = () if memory.lags else running
-                    return memory  # what people said comes with the next question
-                elif rated and begun >= self._rest_until:
+                else:
+                    if running != self._taken_running:
+                        memory.catch_up_running()
+                        self._taken_running = () if memory.lags else running
+                        begun = time.monotonic()
+                    if signature == self._taken or not rated or begun < self._rest_until:
+                        return self._knowing(memory)
                     if memory.catch_up_ratings():
                         give_back_memory()
-                else:
-                    return memory
             except (SafelightError, OSError, UnicodeDecodeError, duckdb.Error) as error:
                 if self.find_unreadable(memory.listed):
                     self._load_from = 0.0  # without it, at once
@@ -425,7 +438,18 @@ class HeldArchive(Archive):
                 return None
             self._taken = signature
             self._rest(begun)
-            return memory
+            return self._knowing(memory)
+
+    def _knowing(self, memory: PicturesInMemory | None) -> PicturesInMemory | None:
+        """Return *memory*, and note in this thread what it has at least."""
+        if memory is not None:
+            self._note((self._taken_running, *self._taken))
+        return memory
+
+    def _note(self, known: Signature) -> None:
+        """Note in this thread what the answer that it works out is made of, the first time."""
+        if getattr(self._asking, "known", None) is None:
+            self._asking.known = known
 
     def _taken_and_running(self) -> tuple[Signature, Signature]:
         return self._taken, self._taken_running
@@ -494,8 +518,12 @@ class HeldArchive(Archive):
         if kept is not None and kept is not before and kept.records == records:
             return kept.answer  # somebody asked the same meanwhile
         begun = time.monotonic()
+        self._asking.known = None
         answer = ask()
         cost = time.monotonic() - begun
+        # What was said a moment ago may be on the disk and not in the answer: it is asked again.
+        known = self._asking.known or signature
+        records, ratings = known[:_OF_ANSWERS], known[_OF_ANSWERS:]
         if keep:
             rest = max(_LEAST_REST, min(self._rest_factor * cost, 2.0))
             rests_until = begun + cost + rest if self._rest_factor else begun
@@ -555,10 +583,18 @@ class HeldArchive(Archive):
                 of_most = memory.likely_holds(connection, condition)
                 plain = asked.source.isidentifier()  # it is made of the condition otherwise
                 return count_facets(
-                    connection, asked, most, IN_MEMORY, self._whole if plain else None,
+                    connection, asked, most, IN_MEMORY, self._whole_of(memory) if plain else None,
                     of_most=of_most,
                 )  # fmt: skip
         return facets_on_disk(self, condition, most)
+
+    def _whole_of(self, memory: PicturesInMemory) -> WholeCounts:
+        """Return what was counted of *memory*: changes of another one have the same numbers."""
+        counted, whole = self._whole
+        if counted is not memory:
+            whole = WholeCounts()
+            self._whole = (memory, whole)
+        return whole
 
 
 def _characters(answer: object) -> int:

@@ -18,7 +18,12 @@ from safelight.backends.comfyui import ComfyuiBackend
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
-from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
+from safelight.errors import (
+    BackendError,
+    BackendUnavailable,
+    BackendUnreachable,
+    GenerationCancelled,
+)
 from safelight.pipeline.backend import GeneratedImage, Txt2ImgRequest, UpscaleRequest
 
 FIELDS: dict[str, Any] = {"prompt": "a", "seed": 3, "steps": 2, "width": 64, "height": 64}
@@ -58,9 +63,12 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 def test_a_server_that_dies_while_it_draws_is_unavailable(
     server: FakeComfyUI, backend: ComfyuiBackend
 ) -> None:
-    """Trying again may help."""
+    """Trying again may help, and the picture is one that was begun: it may be what kills it."""
     server.mid_step = lambda server, step: threading.Thread(target=server.kill).start()
-    with pytest.raises(BackendUnavailable):
+    with pytest.raises(BackendUnavailable) as caught:
+        draw(backend)
+    assert not isinstance(caught.value, BackendUnreachable)
+    with pytest.raises(BackendUnreachable):
         draw(backend)
 
 

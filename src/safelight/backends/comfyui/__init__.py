@@ -27,7 +27,7 @@ from safelight.backends.comfyui.server_arguments import shaping_arguments
 from safelight.backends.comfyui.workflows import Loaders, StageWorkflows
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
-from safelight.errors import BackendError, BackendUnavailable
+from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
 from safelight.pipeline.backend import (
     BackendDescription,
     EngineSetup,
@@ -216,6 +216,9 @@ class ComfyuiBackend:
                 # What is only out of reach is left to be found by the next attempt.
                 if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):
                     self._jobs.stop(prompt_ids)
+                if isinstance(error, BackendUnreachable) and prompt_ids:
+                    # It was there when it took the job, which may be what it is gone for.
+                    raise BackendUnavailable(str(error)) from error
                 raise
         return Generation(images=tuple(images), warnings=graph.warnings)
 

@@ -24,7 +24,7 @@ import httpx
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.webui.dialects import Abilities
 from safelight.backends.webui.refusals import refusal
-from safelight.errors import BackendError, BackendUnavailable
+from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
 from safelight.pipeline.backend import StepCallback
 
 __all__ = ["Job", "NotBegun"]
@@ -36,7 +36,7 @@ _PATIENCE = 30.0
 _QUICK = 5.0
 
 
-class NotBegun(BackendUnavailable):
+class NotBegun(BackendUnreachable):
     """The job certainly does not run on that server: another one may draw it."""
 
 

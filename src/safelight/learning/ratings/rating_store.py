@@ -340,7 +340,10 @@ class RatingStore:
         if event.kind == "undo":
             return event
         if event.source.startswith(_IMPORTED):
-            return msgspec.structs.replace(event, after=self._highest_before(event))
+            written = msgspec.structs.replace(event, after=self._highest_before(event))
+            if not is_large(written):
+                self._highest.take(written)  # it may join what was said of a picture by two hashes
+            return written
         # Of many pictures it would take long to look at each; what follows everything follows that.
         highest = self._highest.of_any if is_large(event) else self._highest.of(event.pictures)
         following = min(highest + 1, MOST_AFTER)

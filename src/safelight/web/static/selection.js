@@ -123,8 +123,10 @@ export class Selection {
     return (await chosenBy(those)).count === number;
   }
   async stars(value) {
+    const asked = this.all;
     try {
       const same = await this.allHave(`stars = ${value}`, (row) => row.stars === value);
+      if (this.all?.q !== asked?.q) return; // others are chosen by now
       const given = same ? 0 : value;
       const stars = `${given} star${given === 1 ? "" : "s"}`;
       await this.say({ says: "stars", value: given }, given ? stars : "stars taken away");
@@ -134,8 +136,10 @@ export class Selection {
   }
   /** Say it of all that is chosen, or take it back where all have it. */
   async flag(says, name) {
+    const asked = this.all;
     try {
       const have = await this.allHave(`${name} = true`, (row) => row[name]);
+      if (this.all?.q !== asked?.q) return;
       const word = says === "reject" ? "rejected" : "favourites";
       await this.say({ says, value: !have }, have ? `not ${word} any more` : word);
     } catch (error) {
