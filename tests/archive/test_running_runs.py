@@ -121,10 +121,15 @@ def test_the_record_so_far_is_read_once_for_all_pictures_of_a_run(
     again = Again(tmp_path, drawn(tmp_path, SWEEP))
     run_id = again.record.run_id
     with closing(HeldArchive(tmp_path, running=True)) as held:
+        held.hold()
         for made in again.variants():
             so_far = held.record(run_id)
             assert len(so_far.outputs) == made
             assert held.record(run_id) is so_far
+        again.end()
+        held.query(limit=1)
+        assert held._so_far is None, "nobody needs it when the run has ended"
+        assert held.record(run_id) == again.record
 
 
 def test_acts_on_all_of_a_filter_know_what_was_said_while_a_run_draws(

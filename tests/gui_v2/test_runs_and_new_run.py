@@ -136,7 +136,7 @@ def test_a_sweep_from_an_imported_picture_takes_four_clicks(
         tab.click(selector)
 
     click(".tile:visible")
-    click("text=Run again with changes")
+    click(".info a:text('Run again')")
     tab.wait_for_selector("[name=backend]")
     until(tab, lambda: tab.input_value("[name=backend]") == "rig")
     assert tab.input_value("[name='txt2img.seed']") == str(LARGE)

@@ -138,7 +138,7 @@ class HeldArchive(Archive):
     def __init__(self, path: Path | str, *, rest: float = _REST, running: bool = False) -> None:
         super().__init__(path)
         self._follows = running
-        self._made_now: Signature = ()
+        self._made_now: tuple[tuple[str, int], ...] = ()
         self._look_at_runs = 0.0
         self._taken_running: Signature = ()
         self._so_far: tuple[str, int | None, LearningRecord] | None = None
@@ -307,7 +307,7 @@ class HeldArchive(Archive):
 
         Whoever looks through its pictures asks for it with each of them.
         """
-        size = dict(cast("tuple[tuple[str, int], ...]", self.running())).get(run_id)
+        size = dict(self.running()).get(run_id)
         kept = self._so_far
         if kept is None or kept[:2] != (run_id, size):
             kept = self._so_far = (run_id, size, record_so_far(self.path, run_id))
@@ -415,6 +415,8 @@ class HeldArchive(Archive):
             memory, signature, running = self._memory, self.signature(), self.running()
             if memory is None or (signature, running) == self._taken_and_running():
                 return self._knowing(memory)
+            if self._so_far is not None and self._so_far[0] not in (name for name, _ in running):
+                self._so_far = None
             begun = time.monotonic()
             try:
                 if signature[:_OF_RECORDS] != self._taken[:_OF_RECORDS]:
@@ -555,7 +557,7 @@ class HeldArchive(Archive):
         self._look_again = 0.0
         return self.signature()
 
-    def running(self) -> Signature:
+    def running(self) -> tuple[tuple[str, int], ...]:
         """Return what changes, a second later at most, when a run that goes on has made more."""
         if self._follows and time.monotonic() >= self._look_at_runs:
             self._made_now = tuple(self._journal_sizes())
