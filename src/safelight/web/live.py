@@ -18,11 +18,12 @@ from starlette.types import Receive, Scope, Send
 from safelight.web.answering_process import resident_megabytes
 from safelight.web.guard import is_still_in
 from safelight.web.heavy_questions import Listening
+from safelight.web.held_archive import HeldArchive
 from safelight.web.roles import GuestRoute, is_owner
 from safelight.web.run_queue import live_state
 from safelight.web.table import LightTable, json_answer
 
-__all__ = ["routes"]
+__all__ = ["archive_seen", "routes"]
 
 _EVERY = 0.5
 _BREATH = 15.0
@@ -68,12 +69,17 @@ class _News:
     def _look(self) -> dict[str, Any]:
         archive, going = self._table.archive, self._table.live.look()
         return {
-            "archive": str(hash(archive.signature()[:2])),
+            "archive": archive_seen(archive),
             "being-made": str(hash(tuple((run.run_id, run.pictures) for run in going))),
             "live": live_state(going),
             "runs": self._table.runs.state(),
             "imports": self._table.imports.state(),
         }
+
+
+def archive_seen(archive: HeldArchive) -> str:
+    """Return what is another text when records or packs of *archive* are others."""
+    return str(hash(archive.signature()[:2]))
 
 
 class _AtTheDoor(Response):

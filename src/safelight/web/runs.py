@@ -28,6 +28,7 @@ from safelight.pipeline.engine_choices import unknown_choices, unknown_in_draft
 from safelight.randomizer import plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
 from safelight.web.exact_numbers import exact
+from safelight.web.live import archive_seen
 from safelight.web.look import known_picture
 from safelight.web.places import engine_states, has_engine
 from safelight.web.run_queue import live_state
@@ -298,6 +299,7 @@ def routes(table: LightTable) -> list[Route]:
         after = request.query_params.get("after") or None
         # An import has a record for each picture: it is one entry of another list.
         drawn = f"({q}) and status != 'imported'" if q.strip() else "status != 'imported'"
+        seen = archive_seen(table.archive)  # before what is shown: what comes meanwhile is news
         answer = table.archive.query(
             q if "imported" in q else drawn, view="runs", limit=50, after=after
         )
@@ -305,7 +307,9 @@ def routes(table: LightTable) -> list[Route]:
         varied = table.archive.varied([run["run_id"] for run in runs])
         return table.page(
             request, "runs", days=_by_days(runs, varied), after=answer.after, q=q,
-            queue={"runs": table.runs.state(), "live": live_state(table.live.look())},
+            queue={
+                "runs": table.runs.state(), "live": live_state(table.live.look()), "archive": seen,
+            },
         )  # fmt: skip
 
     def new(request: Request) -> Response:

@@ -19,7 +19,7 @@ const WORDS = {
 };
 const MOST_ENDED = 3;
 let number = 0;
-let { runs: queue, live } = first();
+let { runs: queue, live, archive: seen } = first();
 
 const pictures = (size) => `${count(size)} picture${size === 1 ? "" : "s"}`;
 const time = (seconds) =>
@@ -202,7 +202,6 @@ async function renew() {
 }
 
 show();
-let seen = null;
 listen({
   runs: (state) => {
     queue = state;
@@ -213,7 +212,7 @@ listen({
     show();
   },
   archive: (now) => {
-    if (seen !== null && seen !== now) renew().catch(() => {});
+    if (seen !== now) renew().catch(() => {});
     seen = now;
   },
 });
