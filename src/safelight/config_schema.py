@@ -30,6 +30,7 @@ TEXTS: Mapping[str, TextMeaning] = {
     "backend": "name",
     "backend.name": "name",
     "output.name": "words",
+    "randomizer.part": "words",
     "randomizer.wildcards_dir": "file",
     "randomizer.prompts.file": "file",
     "randomizer.prompt_sr.rules": "words",
