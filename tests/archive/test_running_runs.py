@@ -190,3 +190,17 @@ def test_a_marker_that_leads_out_of_the_archive_is_not_followed(tmp_path: Path) 
     with pytest.raises(FileRefused):
         GrowingJournal(archive, "x").new_lines()
     assert LiveRuns(archive).look() == ()
+
+
+def test_of_very_many_markers_the_newest_runs_are_followed(tmp_path: Path) -> None:
+    """Runs that were killed long ago may have left theirs."""
+    folder = running_folder(tmp_path)
+    folder.mkdir(parents=True)
+    for number in range(203):
+        mark = folder / f"{'z' if number < 202 else 'a'}{number:04d}"
+        mark.write_text("")
+        os.utime(mark, (number, number))
+    names = running_runs.running_names(tmp_path)
+    assert len(names) == 200
+    assert names[0] == "a0202"
+    assert "z0002" not in names

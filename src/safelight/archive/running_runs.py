@@ -33,13 +33,22 @@ _NO_VARIANT = (b'{"error":', b'{"status":')
 
 
 def running_names(archive: Path) -> tuple[str, ...]:
-    """Return the ids of the runs that have a marker, the first two hundred of them."""
+    """Return the ids of the runs that have a marker, of very many the newest two hundred."""
     try:
         with os.scandir(running_folder(archive)) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+            marks = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError:
         return ()
-    return tuple(names[:_MOST_RUNS])
+    if len(marks) > _MOST_RUNS:  # what was killed long ago may never have been cleared away
+        marks = sorted(marks, key=_changed, reverse=True)[:_MOST_RUNS]
+    return tuple(sorted(entry.name for entry in marks))
+
+
+def _changed(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except OSError:  # it has ended meanwhile
+        return 0.0
 
 
 class GrowingJournal:

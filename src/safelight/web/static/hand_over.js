@@ -6,6 +6,8 @@ import { filesWords, sizeWords } from "./trash.js";
 
 const KINDS = { jpg: "jpeg", jpeg: "jpeg", jfif: "jpeg", webp: "webp", avif: "avif", gif: "gif" };
 
+const MOST_LOOKS = 30; // a second apart, for a download that nothing is heard of
+
 /** Let a picture be dragged out as its file. */
 export function dragFile(event, digest, name) {
   const url = new URL(`/pictures/${digest}`, location.href).href;
@@ -18,13 +20,16 @@ export function dragFile(event, digest, name) {
 /** Tell how far the download *name* is, with a way to break it off. */
 function showProgress(name) {
   const path = `/api/hand-over/progress?${new URLSearchParams({ name })}`;
-  let seen = false;
+  let seen = false,
+    looks = 0;
   const ended = new Promise((resolve) => {
     const look = async () => {
       const { of } = await ask(path).catch(() => ({ of: null }));
-      if (of === null && seen) resolve();
+      looks += 1;
+      // One that is large takes a while to begin; a small one may be over before the first look.
+      if (of === null && (seen || looks === MOST_LOOKS)) resolve();
       else setTimeout(look, 1000);
-      seen = true;
+      seen = seen || of !== null;
     };
     setTimeout(look, 1000);
   });
