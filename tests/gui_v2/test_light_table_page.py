@@ -316,12 +316,12 @@ def test_tags_and_notes_are_given(page: Page, address: str, archive: Path) -> No
     opened(page, address, SWEEP_Q)
     page.keyboard.press("Home")
     page.keyboard.press("t")
-    page.fill("dialog input", "keep sharp")
+    page.fill("dialog input", "keep, golden hour")
     page.fill("dialog textarea", "the best <i>one</i>")
     page.click("dialog button:has-text('Save')")
     wait(page, lambda: any(r.notes for r in ratings(archive).values()))
     (rating,) = ratings(archive).values()
-    assert rating.tags == ("keep", "sharp")
+    assert rating.tags == ("golden hour", "keep")
     assert list(rating.notes.values()) == ["the best <i>one</i>"]
 
 
