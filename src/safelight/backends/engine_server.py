@@ -270,7 +270,8 @@ def _authorities(path: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """Return why, in words: the number of an error of the system says nothing more."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 
 def _excerpt(answer: Answer) -> str:
