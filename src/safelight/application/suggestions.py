@@ -78,6 +78,7 @@ class Evidence:
         rated_by: Who rated, in words.
         seconds: What pictures took, of that stage, by knob and value: of one model and one
             engine, or of several models by model only.
+        paths: SHA-256 of a rated picture -> its file, as the archive has it.
     """
 
     trials: Trials
@@ -93,6 +94,7 @@ class Evidence:
     timings: Sequence[Sequence[Any]]
     rated_by: str
     seconds: Seconds = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def title(self) -> str:
@@ -194,6 +196,7 @@ def find_evidence(
     seconds = seconds_taken(same, at)
     return Evidence(
         trials=join_trials(table, scores, settings, kinds),
+        paths={str(row[at["sha256"]]): str(row[at["path"]] or "") for row in rated},
         model=next(iter(first_of), "") if len(first_of) == 1 and not model else model,
         models=tuple(first_of),
         lora=lora,

@@ -120,7 +120,7 @@ def _show(
     if written is not None:
         write_config(written, config, comments_of(evidence, found, cost))
     nearest = {
-        id(result): nearest_files(archive, own, result.suggestions)
+        id(result): nearest_files(own, result.suggestions)
         for own, result in [(evidence, found.suggestions), *found.by_evidence(evidence)]
     }
     if as_json:
