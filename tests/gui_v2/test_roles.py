@@ -38,8 +38,12 @@ FOR_GUESTS = {
         "/api/facets", "/api/complete", "/api/changes", "/api/being-made", "/api/searches",
         "/api/next-to-rate",
         "/api/session", "/api/openapi.json", "/api/chosen", "/api/albums", "/api/tags",
+        "/api/hand-over/progress",
     },
-    "POST": {"/api/ratings", "/api/ratings/many", "/logout", "/api/hand-over", "/hand-over"},
+    "POST": {
+        "/api/ratings", "/api/ratings/many", "/logout", "/api/hand-over", "/hand-over",
+        "/api/hand-over/cancel",  # of a download that one knows the name of
+    },
 }  # fmt: skip
 """All that guests may ask. A route that is not here answers owners only."""
 
