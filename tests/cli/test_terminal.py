@@ -302,7 +302,10 @@ def test_nothing_that_is_printed_steers_or_forges(
         (["find", "--columns", "prompt"], r"\x1b(2J\x1b]0;owned\x07\u009b31m\u202e"),
         (["find"], r"\x1b[2J\x1b]0;owned\x07\u009b31m\u202e"),
         (["plan", "c.toml"], r"\x1b(2J"),
-        (["find", "--archive", EVIL + "nowhere"], r"no archive at \x1b[2J\x1b]0;owned\x07\u009b31m\u202e\r"),
+        (
+            ["find", "--archive", EVIL + "nowhere"],
+            r"no archive at \x1b[2J\x1b]0;owned\x07\u009b31m\u202e\r",
+        ),
     ],
 )
 def test_what_would_steer_is_shown_escaped(
