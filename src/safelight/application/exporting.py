@@ -20,6 +20,7 @@ from safelight.durable_file import (
     replace_file,
 )
 from safelight.errors import RequestError
+from safelight.escaped_output import escaped_line
 from safelight.formats.csv_table import write_csv
 from safelight.learning.ratings import Identity
 from safelight.learning.ratings.preference_export import (
@@ -108,7 +109,7 @@ def copy_pairs(archive: Archive, condition: str, target: Path) -> tuple[int, int
         OSError: It cannot be written.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise RequestError(f"TARGET must be a new or empty folder, got {target}")
+        raise RequestError(f"TARGET must be a new or empty folder, got {escaped_line(str(target))}")
     made = list(preference_pairs(archive.ratings().events(), _pictures(archive, condition)))
     missing = files = 0
     for copy in kohya_layout(made):

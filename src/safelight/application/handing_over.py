@@ -24,6 +24,7 @@ from safelight.archive import Archive, Fault
 from safelight.archive_layout import CONTACT_SHEET, picture_file
 from safelight.durable_file import copy_new_file, make_folder, read_regular_file
 from safelight.errors import ArchiveError, ImageError, RequestError
+from safelight.escaped_output import escaped_line
 from safelight.formats.infotext import parameters_text
 from safelight.formats.picture_kinds import media_type
 from safelight.formats.shrunk_pictures import shrunk
@@ -147,11 +148,15 @@ def hand_over(archive: Archive, chosen: ToHandOver, target: Path, how: HandOver)
     carried = handed_over(archive, chosen, how)
     if target.suffix.lower() == ".zip":
         if os.path.lexists(target):
-            raise RequestError(f"{target} is there already; name another, or take it away")
+            raise RequestError(
+                f"{escaped_line(str(target))} is there already; name another, or take it away"
+            )
         copy_new_file(zipped(carried, chosen, how), target)
         return
     if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
-        raise RequestError(f"TARGET must be a .zip or a new or empty folder, got {target}")
+        raise RequestError(
+            f"TARGET must be a .zip or a new or empty folder, got {escaped_line(str(target))}"
+        )
     make_folder(target)
     for name, data in carried:
         copy_new_file(data, target / name, flush=False)
