@@ -136,8 +136,10 @@ def test_what_is_passed_over_is_kept_and_comes_last(
     command = ["rate", "--next", "--json", "--n", "200", "--archive", str(imported)]
     listed = json.loads(CliRunner().invoke(main, command).stdout)["pictures"]
     order = [picture["sha256"] for picture in listed]
-    assert len(order) == min(200, PICTURES - len(stars(imported)))
-    assert set(order[-3:]) == set(passed)
+    unrated = PICTURES - len(stars(imported))
+    assert len(order) == min(200, unrated)
+    last = set(order[-3:]) if unrated <= 200 else set(passed) - set(order)
+    assert last == set(passed)
     table.keyboard.press("ArrowLeft")
     assert table.evaluate(SHOWN) == passed[-1]
     table.keyboard.press("s")  # not said twice
