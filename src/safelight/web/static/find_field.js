@@ -155,9 +155,15 @@ export function showChips(root, chips, go) {
   else $("#q").focus();
 }
 
+// What the facet of stars puts into a filter, as it stands in the facet.
+const OF_STARS = /^\(stars >= (\d)( and stars < \d)? and not rejected = true\)$/;
+
 /** The clause with its long names shortened, and then itself. */
-const briefly = (clause) =>
-  shortened(
+function briefly(clause) {
+  const stars = OF_STARS.exec(clause);
+  if (stars) return `${"★".repeat(Number(stars[1]))}${stars[2] ? "" : " and more"}`;
+  return shortened(
     clause.replace(/'((?:[^']|'')*)'/g, (_, name) => `'${shortened(name, 26)}'`),
     60,
   );
+}
