@@ -99,6 +99,11 @@ def test_what_the_texts_say_hangs_on_what_was_asked() -> None:
     )
     assert len(by_seed) == 1
     assert "txt2img.extra.ENSD" in by_seed[0]
+    of_each = {"Variation seed": 0, "Time taken": 0}
+    for_each = warnings_of(
+        lambda r: (r["seed"], {"extra": dict.fromkeys(of_each, str(r["seed"]))}), seed=range(1, 4)
+    )
+    assert for_each == []
 
 
 def test_what_is_kept_of_a_long_run_is_little(monkeypatch: pytest.MonkeyPatch) -> None:

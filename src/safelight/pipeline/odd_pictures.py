@@ -13,6 +13,7 @@ from typing import Any
 
 from safelight.pipeline.backend import ImageRequest, requested_knobs
 from safelight.pipeline.images import PixelIdentity
+from safelight.recorded_settings import EXTRA, changes_no_pixels
 
 __all__ = ["OddPictures"]
 
@@ -57,8 +58,8 @@ class OddPictures:
         self, place: int, request: ImageRequest, asked: Mapping[str, Any], used: Mapping[str, Any]
     ) -> None:
         told = {knob: used[knob] for knob in _CHANGED_THERE if knob in used and knob not in asked}
-        extras = {f"extra.{k}": v for k, v in (used.get("extra") or {}).items()
-                  if k not in (asked.get("extra") or {})}  # fmt: skip
+        extras = {f"{EXTRA}{k}": v for k, v in (used.get("extra") or {}).items()
+                  if k not in (asked.get("extra") or {}) and _may_change_pixels(k)}  # fmt: skip
         others = _digest(repr(sorted({**asked, "seed": None}.items()))) if extras else b""
         for name, value in (*told.items(), *extras.items()):
             # What the texts beside pictures say hangs on what was asked, prompts included.
@@ -90,6 +91,11 @@ class OddPictures:
                 f" variants {one + 1} and {other + 1}): what differs between them had no effect"
             )
         return [*told, *self._changed.values()]
+
+
+def _may_change_pixels(name: str) -> bool:
+    """Whether it is neither a time, a user or an address, nor a seed, which each picture has."""
+    return not (changes_no_pixels(f"{EXTRA}{name}") or name.lower().endswith("seed"))
 
 
 def _digest(text: str) -> bytes:
