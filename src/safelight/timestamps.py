@@ -1,4 +1,4 @@
-"""timestamps: moments as records write them, and what to make of those that come from outside.
+"""timestamps: moments as records write them, those from outside, and spans of time in words.
 
 A time that somebody else wrote is data: it may be wrong, or no time at all. It never becomes a
 name or an order without having been read as one.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-__all__ = ["as_utc", "compact", "read_compact", "utc_timestamp"]
+__all__ = ["as_utc", "compact", "duration", "read_compact", "utc_timestamp"]
 
 _FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -56,3 +56,10 @@ def read_compact(name: str) -> str | None:
 def _written(moment: datetime) -> str:
     # Not %Y: on Linux it writes the year 800 with three digits.
     return f"{moment.year:04d}{moment.strftime(_FORM[2:])}"
+
+
+def duration(seconds: float) -> str:
+    """Return *seconds* as people say it: ``4.2 s``, ``45 s``, ``12 min``, ``1.8 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

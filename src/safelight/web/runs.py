@@ -27,6 +27,7 @@ from safelight.pipeline.continuation import stated_config
 from safelight.pipeline.engine_choices import unknown_choices, unknown_in_draft
 from safelight.randomizer import plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
+from safelight.timestamps import duration
 from safelight.web.exact_numbers import exact
 from safelight.web.live import archive_seen
 from safelight.web.look import known_picture
@@ -280,15 +281,6 @@ def _day(day: str) -> str:
     except ValueError:
         return day
     return f"{told.day} {told:%B %Y}"
-
-
-def duration(seconds: float) -> str:
-    """Return *seconds* as people say it."""
-    if seconds < 0.95:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def routes(table: LightTable) -> list[Route]:

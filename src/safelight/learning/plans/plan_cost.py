@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safelight.timestamps import duration
+
 __all__ = ["TIMING_COLUMNS", "PlanCost", "Timing", "plan_cost", "timings_of"]
 
 TIMING_COLUMNS = ("backend", "model", "sampler", "steps", "width", "height", "seconds")
@@ -80,8 +82,8 @@ class PlanCost:
         if self.seconds is None or self.low is None or self.high is None:
             return f"{pictures}; how long they take is not known: none like them was timed yet"
         return (
-            f"{pictures}, about {_duration(self.seconds)} ({_duration(self.low)} to"
-            f" {_duration(self.high)}), from {self.timings:,} timed pictures of the same"
+            f"{pictures}, about {duration(self.seconds)} ({duration(self.low)} to"
+            f" {duration(self.high)}), from {self.timings:,} timed pictures of the same"
             f" {self.alike}"
         )
 
@@ -208,11 +210,3 @@ def _line(work: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[floa
 def _most_common(values: Sequence[int | None]) -> int | None:
     known = Counter(value for value in values if value)
     return known.most_common(1)[0][0] if known else None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

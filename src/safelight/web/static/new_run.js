@@ -1,7 +1,7 @@
 // The form of a run: what is filled in becomes a config, whose plan is shown before it starts.
 import { BROUGHT } from "./dropped.js";
 import "./keys.js";
-import { $, ask, count, first, h, notice, put, send } from "./page.js";
+import { $, ask, count, duration, first, h, notice, put, send } from "./page.js";
 import "./ratings.js";
 import { exactJson, FormConfig, revived } from "./run_config.js";
 
@@ -234,12 +234,6 @@ $("#address").addEventListener("keydown", (event) => {
 
 // -- what it amounts to -------------------------------------------------------------------
 
-const time = (seconds) =>
-  seconds < 90
-    ? `${Math.max(1, Math.round(seconds))} s`
-    : seconds < 5400
-      ? `${Math.round(seconds / 60)} min`
-      : `${(seconds / 3600).toFixed(1)} h`;
 let asked = 0,
   size = 0,
   latest = null;
@@ -320,7 +314,7 @@ function tellPlan(answer) {
       {},
       answer.cost.seconds === null
         ? "How long it takes is not known: this engine has not drawn such pictures here yet."
-        : `About ${time(answer.cost.seconds)}, by the last ${count(answer.cost.told_by)} pictures of this kind.`,
+        : `About ${duration(answer.cost.seconds)}, by the last ${count(answer.cost.told_by)} pictures of this kind.`,
     ),
     h(
       "p",

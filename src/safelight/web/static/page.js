@@ -125,6 +125,14 @@ export const keep = (name, value) => {
     /* private window */
   }
 };
+/** Seconds as people say them. */
+export const duration = (seconds) =>
+  seconds < 90
+    ? `${Math.max(1, Math.round(seconds))} s`
+    : seconds < 5400
+      ? `${Math.round(seconds / 60)} min`
+      : `${(seconds / 3600).toFixed(1)} h`;
+
 export const kept = (name, otherwise = "") => {
   try {
     return localStorage.getItem(name) ?? otherwise;

@@ -1,5 +1,5 @@
 // Runs: what goes on now, whoever started it, how it is doing, and why something failed.
-import { $, count, first, h, listen, notice, put, send } from "./page.js";
+import { $, count, duration, first, h, listen, notice, put, send } from "./page.js";
 import "./keys.js";
 import "./ratings.js";
 
@@ -22,12 +22,6 @@ let number = 0;
 let { runs: queue, live, archive: seen } = first();
 
 const pictures = (size) => `${count(size)} picture${size === 1 ? "" : "s"}`;
-const time = (seconds) =>
-  seconds < 90
-    ? `${Math.max(1, Math.round(seconds))} s`
-    : seconds < 5400
-      ? `${Math.round(seconds / 60)} min`
-      : `${(seconds / 3600).toFixed(1)} h`;
 const mark = (status) =>
   h(
     "span",
@@ -38,7 +32,7 @@ const mark = (status) =>
 /** How a run does, as short facts: speed, time left, failures, where. */
 const facts = (one) => [
   one.per_minute !== null && `${one.per_minute.toLocaleString("en")} a minute`,
-  one.seconds_left !== null && `${time(one.seconds_left)} left`,
+  one.seconds_left !== null && `${duration(one.seconds_left)} left`,
   one.failed > 0 && `${count(one.failed)} failed`,
   one.host && `on ${one.host}${one.process ? `, process ${one.process}` : ""}`,
 ];
