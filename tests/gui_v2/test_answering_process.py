@@ -18,7 +18,7 @@ from gui_v2.test_light_table_page import eventually
 from safelight.application.effects_answer import EffectsAnswer, effects_answer
 from safelight.archive import Archive
 from safelight.errors import ArchiveError, FilterError
-from safelight.web import create_app
+from safelight.web import answering, create_app
 from safelight.web.answering_process import AnsweringProcess
 from safelight.web.held_archive import HeldArchive
 from safelight.web.questions import (
@@ -285,3 +285,16 @@ def test_the_stream_tells_when_an_answer_is_there(archive: Archive) -> None:
                 told += line == "event: answer"
                 if told == 2:
                     break
+
+
+@pytest.mark.parametrize(
+    ("message", "is_want"),
+    [
+        ("_multiarray_umath.so: cannot map zero-fill pages", True),
+        ("libscipy.so: failed to map segment from shared object", True),
+        ("No module named 'scipy'", False),
+    ],
+)
+def test_a_library_that_finds_no_room_is_want_of_memory(message: str, is_want: bool) -> None:
+    """What cannot be loaded for another reason is told as it is."""
+    assert answering._has_no_room(ImportError(message)) is is_want

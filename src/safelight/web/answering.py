@@ -8,6 +8,7 @@ ends when the other end of its input is closed, whatever it is busy with, and kn
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -45,6 +46,10 @@ _DISPENSABLE = b"800"
 """Of 1,000: how gladly Linux ends this process when memory runs out, before it ends the server."""
 
 
+_NO_ROOM = re.compile("map (segment|zero-fill)|allocat|memory", re.IGNORECASE)
+"""What the system says of a library that it cannot load for want of memory."""
+
+
 def replied(
     archive: HeldArchive, message: bytes, doing: Callable[[str], None] = lambda _: None
 ) -> Reply:
@@ -56,8 +61,13 @@ def replied(
     except Exception as error:  # noqa: BLE001 - told to whoever asked
         kind = type(error).__name__ if isinstance(error, SafelightError) else ""
         # SystemError is what an extension says that forgot to say it lacks memory.
-        spent = lacks_memory(error) or isinstance(error, SystemError)
+        spent = lacks_memory(error) or isinstance(error, SystemError) or _has_no_room(error)
         return Reply(error=sentence_of(error), kind=kind, spent=spent)
+
+
+def _has_no_room(error: Exception) -> bool:
+    """Whether a library could not be loaded because there is no memory left for it."""
+    return isinstance(error, ImportError) and bool(_NO_ROOM.search(str(error)))
 
 
 def _answer(archive: HeldArchive, question: Question, doing: Callable[[str], None]) -> Answer:
