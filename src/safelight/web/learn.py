@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ from safelight.web.questions import EffectsQuestion
 from safelight.web.roles import GuestRoute, is_owner, may_ask
 from safelight.web.table import LightTable, checked_filter
 
-__all__ = ["routes"]
+__all__ = ["reach_of", "routes"]
 
 _MOST_ROWS = 16
 _LONGEST_NAME = 80
@@ -156,15 +156,18 @@ def _plots(effects: Effects, spans: Mapping[str, Spans], q: str) -> list[dict[st
 
 
 def _reach(knobs: Sequence[KnobEffect]) -> float:
-    """Return how far the scale goes, so that nearly everything that is known lies on it."""
-    ends = [
-        abs(end)
+    return reach_of(
+        end
         for effect in knobs
         for c in effect.comparisons
         for end in ((c.difference, c.low, c.high) if c.told else (c.difference,))
-        if end is not None and math.isfinite(end)
-    ]
-    return min(max([0.5, *ends]), 4.0) * 1.05
+    )
+
+
+def reach_of(ends: Iterable[float | None]) -> float:
+    """Return how far a scale goes, so that nearly everything that is known lies on it."""
+    known = (abs(end) for end in ends if end is not None and math.isfinite(end))
+    return min(max([0.5, *known]), 4.0) * 1.05
 
 
 def _marks(reach: float) -> list[tuple[str, str]]:

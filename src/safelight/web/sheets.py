@@ -29,6 +29,7 @@ from safelight.knobs import COMPARED
 from safelight.learning.evidence.findings import Comparison, level_of_text
 from safelight.web.browse import ROW_COLUMNS, picture_row
 from safelight.web.heavy_questions import Asked, asked
+from safelight.web.learn import reach_of
 from safelight.web.pictures import is_digest
 from safelight.web.questions import EffectsQuestion
 from safelight.web.roles import GuestRoute, has_place, is_owner, may_ask, without_places
@@ -369,14 +370,12 @@ def _evidence(sheet: Mapping[str, Any], state: Asked | None) -> dict[str, Any]:
         side: [_comparison(known, sheet[axis], value) for value in sheet[side]]
         for side, axis in sides
     }
-    ends = [
-        abs(end)
+    reach = reach_of(
+        end
         for one in itertools.chain(*found.values())
         if one is not None
         for end in (one.difference, one.low, one.high)
-        if end is not None and math.isfinite(end)
-    ]
-    reach = min(max([0.5, *ends]), 4.0) * 1.05
+    )
     return {
         side: [
             _line(one, reach) or _against(known, sheet[axis], value)
