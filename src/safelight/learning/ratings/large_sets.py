@@ -66,13 +66,11 @@ class Taken:
     odd: Set[Identity] = frozenset()
 
 
-class _Set:
-    """One event about very many pictures; None when another one of its id counts."""
+class _Pictures:
+    """Very many pictures, with tables that find them by each hash."""
 
-    def __init__(
-        self, event: RatingEvent | None, pictures: PictureSet, tables: dict[str, HashTable]
-    ) -> None:
-        self.event, self.pictures, self.tables = event, pictures, tables
+    def __init__(self, pictures: PictureSet, tables: dict[str, HashTable]) -> None:
+        self.pictures, self.tables = pictures, tables
 
     def places(self, columns: Mapping[str, bytes]) -> NDArray[np.intp]:
         """Return for each picture of *columns* its place here by any hash, -1 if it is not here."""
@@ -84,7 +82,7 @@ class _Set:
                 found = np.maximum(found, self.tables[kind].places(column))
         return found
 
-    def known_otherwise(self, other: _Set) -> set[Identity]:
+    def known_otherwise(self, other: _Pictures) -> set[Identity]:
         """Return the pictures here and in *other* that share a hash, and not all they have."""
         import numpy as np
 
@@ -107,10 +105,17 @@ class _Set:
                 odd.update(other.pictures.only(theirs[differ]).identities())
         return odd
 
-    def about(self, places: NDArray[np.intp]) -> Iterator[RatingEvent]:
-        """Yield what is said, of the pictures at *places* only."""
-        if self.event is not None:
-            yield msgspec.structs.replace(self.event, many=self.pictures.only(places), parts=())
+
+class _Set(_Pictures):
+    """One event about very many pictures."""
+
+    def __init__(self, event: RatingEvent, shared: _Pictures) -> None:
+        super().__init__(shared.pictures, shared.tables)
+        self.event = event
+
+    def about(self, places: NDArray[np.intp]) -> RatingEvent:
+        """Return what is said, of the pictures at *places* only."""
+        return msgspec.structs.replace(self.event, many=self.pictures.only(places), parts=())
 
 
 class LargeSets:
@@ -121,10 +126,10 @@ class LargeSets:
         self._sets: dict[str, _Set] = {}
         self._whole_of: dict[str, str] = {}
         self._seen: dict[str, bytes] = {}
-        self._shared: dict[bytes, _Set] = {}
+        self._shared: dict[bytes, _Pictures] = {}
 
     def __contains__(self, event: RatingEvent) -> bool:
-        """Whether an event of that id was taken, and none is in its place."""
+        """Whether an event of that id was taken."""
         return event.event_id in self._seen
 
     def is_known(self, event: RatingEvent) -> bool:
@@ -142,7 +147,7 @@ class LargeSets:
             return Taken(event=few, changed=event.event_id, odd=odd)
         name = self._whole_of.get(event.event_id, "")
         whole = self._sets.get(name)
-        if whole is None or whole.event is None or event.many is None:
+        if whole is None or event.many is None:
             self._parts[event.event_id] = event
             return Taken(event=few)
         # A part may come after what it belongs to, where archives were merged.
@@ -155,13 +160,13 @@ class LargeSets:
         odd: set[Identity] = set()
         if name not in self._shared:
             tables = {kind: HashTable(column) for kind, column in columns.items()}
-            new = _Set(None, pictures, tables)
+            new = _Pictures(pictures, tables)
             self._shared[name] = new
             for other in self._shared.values():
                 odd |= new.known_otherwise(other)
         shared = self._shared[name]
         few = without_pictures(event)
-        self._sets[event.event_id] = _Set(few, shared.pictures, shared.tables)
+        self._sets[event.event_id] = _Set(few, shared)
         return odd
 
     def about(self, keys: Iterable[Key]) -> list[RatingEvent]:
@@ -174,7 +179,7 @@ class LargeSets:
             places = {place for kind, column in columns.items()
                       for place in each.places({kind: column}).tolist() if place >= 0}  # fmt: skip
             if places:
-                said += each.about(_array(sorted(places)))
+                said.append(each.about(_array(sorted(places))))
         return said
 
     def known_by_themselves(self, names: Iterable[str] | None, keys: Iterable[Key]) -> set[Key]:
