@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from safelight.errors import FilterError
 
-__all__ = ["Token", "TokenReader", "plain_text", "quoted"]
+__all__ = ["Token", "TokenReader", "album_condition", "plain_text", "quoted"]
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -101,6 +101,11 @@ def plain_text(token: Token) -> str:
         return token.text
     quote = token.text[0]
     return token.text[1:-1].replace(quote * 2, quote)
+
+
+def album_condition(name: str) -> str:
+    """Return the condition for the pictures of album *name*."""
+    return f"album = {quoted(name)}"
 
 
 def quoted(value: object) -> str:

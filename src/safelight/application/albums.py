@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from safelight.application.rating import rate_chosen
 from safelight.archive import Archive
 from safelight.errors import RequestError
-from safelight.filter_tokens import quoted
+from safelight.filter_tokens import album_condition
 from safelight.filters import TAGS_BETWEEN
 from safelight.knobs import did_you_mean
 from safelight.learning.ratings import MANY, Identity, PictureSet, RatingEvent
@@ -65,11 +65,6 @@ def tags_in_use(archive: Archive) -> list[str]:
 
 def _by_name(item: tuple[str, int]) -> tuple[str, str]:
     return item[0].casefold(), item[0]
-
-
-def album_condition(name: str) -> str:
-    """Return the condition for the pictures of album *name*."""
-    return f"album = {quoted(name)}"
 
 
 def add_to_album(

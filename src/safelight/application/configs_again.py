@@ -11,7 +11,6 @@ from typing import Any
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.archive import Archive
 from safelight.backends import has_backend
-from safelight.config_schema import FILE_SETTINGS
 from safelight.errors import ArchiveError, FileRefused, RecordError
 from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning import LearningRecord
@@ -91,6 +90,8 @@ def with_whole_paths(
     So that it draws the same from any folder. What is not there stays as it is written, and so
     does what *files* refuses.
     """
+    # Only here: whoever asks what drew a picture checks no config, and it takes 15 ms to import.
+    from safelight.config_schema import FILE_SETTINGS
 
     def whole(value: Any) -> Any:
         if isinstance(value, str) and value:

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.application.albums import album_condition
 from safelight.application.saved_searches import saved_searches
 from safelight.archive import Archive
 from safelight.archive.archive import columns_of_view
 from safelight.archive.columns import RATINGS
 from safelight.errors import FilterError
-from safelight.filter_tokens import quoted
+from safelight.filter_tokens import album_condition, quoted
 from safelight.filters import TAGS_BETWEEN, Filter, compile_filter
 from safelight.learning.evidence.picture_kinds import ALBUM, SEARCH, TAG, PictureKind
 from safelight.learning.evidence.scores import ImageScores

@@ -67,7 +67,6 @@ def command(
     Nothing is drawn: --write makes a config that you may look at and run. With too little
     evidence it says so, and the plan explores instead.
     """
-    from safelight.application.presets import keep_preset
     from safelight.application.suggested_kinds import suggested
     from safelight.application.suggestions import find_evidence, knob_to_vary
     from safelight.archive import Archive
@@ -81,6 +80,8 @@ def command(
 
     evidence = evidence_for(condition)
     if preset is not None:
+        from safelight.application.presets import keep_preset
+
         _print_preset(keep_preset(opened, evidence, preset, prompts), as_json)
         return
     vary = [knob_to_vary(text) for text in knobs]

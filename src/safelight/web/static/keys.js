@@ -114,7 +114,7 @@ function help() {
   );
   function again() {
     forgetChanges();
-    dialog.close();
+    dialog.remove(); // the close event would leave two of them for a moment
     help();
   }
   dialog.addEventListener("close", () => dialog.remove());
