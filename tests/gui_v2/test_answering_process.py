@@ -136,7 +136,7 @@ def test_a_server_that_is_killed_leaves_no_orphan(archive: Archive, state: str) 
         number = int(parent.stdout.readline())
         assert is_running(number)
         parent.kill()
-        eventually(lambda: not is_running(number), 60)
+        eventually(lambda: not is_running(number), 300)
 
 
 def test_the_end_of_its_input_is_its_own(archive: Archive) -> None:
@@ -221,7 +221,7 @@ def test_the_process_comes_with_the_first_question_and_goes_with_the_server(
         client.get("/learn", headers=WAIT)
         number = client.app.state.table.answering.process_id  # type: ignore[attr-defined]
         assert is_running(number)
-    eventually(lambda: not is_running(number), 60)
+    eventually(lambda: not is_running(number), 300)
 
 
 def test_programs_are_told_that_it_takes_a_while(archive: Archive) -> None:

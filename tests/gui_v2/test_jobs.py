@@ -127,7 +127,7 @@ def phone(browser: Browser) -> Iterator[Page]:
 def _page(browser: Browser, **options: Any) -> Iterator[Page]:
     context = browser.new_context(reduced_motion="reduce", accept_downloads=True, **options)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     yield page

@@ -184,7 +184,7 @@ def shown(judged: Path, browser: Browser) -> Iterator[Page]:
     with served(judged) as address:
         context = browser.new_context(base_url=address, reduced_motion="reduce")
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         yield page

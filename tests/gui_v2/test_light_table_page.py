@@ -24,7 +24,7 @@ AXE = Path(__file__).with_name("axe.min.js").read_text("utf-8")
 SWEEP_Q = "name = 'sweep'"
 
 
-def eventually(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(holds: Callable[[], Any], seconds: float = 120.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (outcome := holds()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -32,7 +32,7 @@ def eventually(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
     return outcome
 
 
-def wait(page: Page, holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+def wait(page: Page, holds: Callable[[], Any], seconds: float = 120.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (outcome := holds()) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
@@ -479,9 +479,9 @@ seeds_per_variant = 50
     page.click("#start")
     page.wait_for_url("**/runs")
     wait(page, lambda: "of 50" in page.inner_text("#queue"))
-    page.wait_for_selector("#queue .now-strip img", timeout=60_000)
+    page.wait_for_selector("#queue .now-strip img", timeout=180_000)
     page.goto(address)
-    page.wait_for_selector("#now img", timeout=60_000)  # made now, before the record is written
+    page.wait_for_selector("#now img", timeout=180_000)  # made now, before the record is written
     page.goto(f"{address}/runs")
     page.click("#queue button:has-text('Cancel')")
     wait(page, lambda: page.locator("#queue .mark-cancelled").count() == 1)

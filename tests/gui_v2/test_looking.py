@@ -294,7 +294,7 @@ def test_evidence_stands_beside_the_values_when_it_is_there(
             store.add(RatingEvent.now("stars", Identity(sha256=sha256), value=value, rater="ann"))
     page.goto(f"{address}/sheet?q={SWEEP_Q}")
     page.locator(".cell img").nth(0).wait_for()
-    page.wait_for_selector("thead .evidence svg", timeout=60_000)
+    page.wait_for_selector("thead .evidence svg", timeout=180_000)
     told = page.locator("thead .evidence svg").evaluate_all(
         "all => all.map((one) => one.getAttribute('aria-label'))"
     )

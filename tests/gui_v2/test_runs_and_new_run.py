@@ -97,7 +97,7 @@ def tab(browser: Browser) -> Iterator[Page]:
         viewport={"width": 1280, "height": 800}, reduced_motion="reduce", bypass_csp=True
     )
     opened = context.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(180_000)
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     yield opened
@@ -105,7 +105,7 @@ def tab(browser: Browser) -> Iterator[Page]:
     assert faults == []
 
 
-def until(page: Page, holds: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(page: Page, holds: Callable[[], Any], seconds: float = 120.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (outcome := holds()) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
