@@ -10,6 +10,7 @@
 # make test-ray set up Ray in a place of its own, and test runs on a cluster of several nodes
 # make test-s3  set up an S3-speaking server in a place of its own, and share an archive on it
 # make test-sdcpp  build stable-diffusion.cpp's server and test the web UI engine on it (MODEL=…)
+# make docs   build the documentation as a site, strictly, into build/site
 # make clean  remove what make made, never pictures or records
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ TOGETHER ?= -n auto --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run chromium test check ci lint scripts types contracts wheel-test bench mutants test-training \
-	test-diffusers test-comfyui test-ray test-s3 test-sdcpp clean
+	test-diffusers test-comfyui test-ray test-s3 test-sdcpp docs clean
 
 run: $(READY)
 	$(BIN)/safelight demo
@@ -45,7 +46,7 @@ test: $(READY) chromium
 check: lint types contracts wheel-test
 
 ci:
-	for part in check test-diffusers test-comfyui test-ray test-s3; do \
+	for part in check docs test-diffusers test-comfyui test-ray test-s3; do \
 	    began=$$(date +%s); $(MAKE) $$part ARGS="--hypothesis-profile=same-examples $(ARGS)" || exit 1; \
 	    echo "== $$part: $$(( ($$(date +%s) - began + 59) / 60 )) min"; done
 
@@ -118,6 +119,13 @@ test-s3:
 
 test-sdcpp: $(READY)
 	PYTHON=$(BIN)/python tests/backends/webui/real_sdcpp.sh
+
+# In a place of its own: who only works on the code needs no builder of pages.
+docs:
+	$(PYTHON) -m venv build/site-venv
+	build/site-venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/site-venv/bin/python -m pip install --quiet --editable . --group docs
+	NO_MKDOCS_2_WARNING=1 build/site-venv/bin/mkdocs build --quiet --clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

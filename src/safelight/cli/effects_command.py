@@ -181,12 +181,14 @@ def _print_agreement(console: Any, scores: ImageScores) -> None:
     agreement = scores.agreement
     if agreement.alpha is not None:
         console.print(
-            f"raters agree: alpha {agreement.alpha:.2f} of 1 (Krippendorff, ordinal;"
+            f"agreement of raters: alpha {agreement.alpha:.2f}; 1 is perfect, 0 is chance"
+            f" (Krippendorff, ordinal;"
             f" n = {agreement.alpha_pictures:,} pictures that several gave stars)"
         )
     if agreement.tau is not None:
         console.print(
-            f"two raters order pictures alike: tau {agreement.tau:.2f} of 1 (Kendall;"
+            f"agreement of two raters in order: tau {agreement.tau:.2f}; 1 is the same order"
+            f" (Kendall;"
             f" n = {agreement.tau_pairs:,} pairs of raters,"
             f" {agreement.tau_pictures:,} shared pictures)"
         )
