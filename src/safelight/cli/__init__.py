@@ -44,6 +44,7 @@ _COMMANDS = {
     "plan": "Show what a config would draw, without drawing it.",
     "rate": "Say what a picture is worth.",
     "replay": "Draw a run again, and compare the pixels.",
+    "report": "Write what ratings say as one page in one file.",
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
     "score": "Let a program give pictures numbers, kept apart from ratings.",
