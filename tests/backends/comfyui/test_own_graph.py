@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FakeComfyUI
 from safelight.application.examples import EXAMPLES
 from safelight.backends.comfyui import ComfyuiBackend
 from safelight.errors import BackendError
+from safelight.formats.bounded_json import MAX_JSON
 from safelight.pipeline.backend import (
     Generation,
     Img2ImgRequest,
@@ -275,6 +280,60 @@ def test_a_file_that_is_no_such_workflow_is_refused(make: Make, graph: Any, mess
     """With the next step."""
     with pytest.raises(BackendError, match=message):
         make(MAP, graph)
+
+
+def _picture(kind: str, **texts: Any) -> bytes:
+    """Return a picture with *texts* where ComfyUI and the nodes for that kind put them."""
+    exif = Image.Exif()
+    for tag, (key, value) in zip((0x0110, 0x010F), texts.items(), strict=False):
+        exif[tag] = f"{key}:{value if isinstance(value, str) else json.dumps(value)}"
+    chunks = PngInfo()
+    for key, value in texts.items():
+        chunks.add_text(key, value if isinstance(value, str) else json.dumps(value))
+    options: dict[str, Any] = {"pnginfo": chunks} if kind == "PNG" else {"exif": exif}
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_a_picture_is_the_workflow_that_drew_it(
+    server: FakeComfyUI, make: Make, tmp_path: Path, kind: str
+) -> None:
+    """It is what people have; and it is the same workflow as its file, whatever it notes beside."""
+    ran = {node: {**about, "is_changed": [math.nan]} for node, about in GRAPH.items()}
+    path = tmp_path / "of a friend.xyz"
+    path.write_bytes(_picture(kind, prompt=ran, workflow={"nodes": [], "links": []}))
+    backend = ComfyuiBackend(url=server.url, workflow=str(path), map=MAP)
+    draw(backend)
+    assert server.posted[0]["prompt"]["4"] == GRAPH["4"]
+    of_json, of_picture = (b.setup({}).facts["workflow"] for b in (make(MAP), backend))
+    assert of_json == of_picture
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (_picture("PNG"), "picture without a ComfyUI graph.*as ComfyUI saved it"),
+        (_picture("PNG", prompt="a lighthouse"), "picture without a ComfyUI graph"),
+        (_picture("JPEG", workflow={"nodes": [{"id": 1}]}), "is in the editor's format"),
+        (b"\x89PNG\r\n\x1a\n", "is a damaged picture"),
+        (b"PK\x03\x04\xff\xfe", "is neither JSON nor a picture"),
+        (b"{]", "is not JSON"),
+        (b"[" * 200_000, "nests too deep"),
+        (b" " * (MAX_JSON + 1), "is larger than"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_without_a_workflow_says_what_it_is(
+    tmp_path: Path, file: bytes, message: str
+) -> None:
+    """With the next step; and no file is read without end."""
+    path = tmp_path / "wf"
+    path.write_bytes(file)
+    with pytest.raises(BackendError, match=message):
+        ComfyuiBackend(workflow=str(path), map=MAP)
 
 
 def test_a_workflow_without_a_map_is_refused(make: Make) -> None:

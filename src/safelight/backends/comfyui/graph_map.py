@@ -20,8 +20,9 @@ from safelight.backends.comfyui.native_names import (
     resolved_scheduler,
 )
 from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
+from safelight.backends.comfyui.workflow_files import read_workflow
 from safelight.backends.input_picture import input_picture
-from safelight.errors import BackendError, FileRefused
+from safelight.errors import BackendError
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
 
@@ -55,7 +56,7 @@ class GraphMap:
         files: AllowedFiles = ANY_FILE,
     ) -> None:
         self._path = path
-        self._nodes = _read(path, files)
+        self._nodes = read_workflow(path, files).graph
         if not mapping:
             raise BackendError(
                 f"workflow {path} needs a map of knobs, such as"
@@ -307,39 +308,6 @@ def _apart(
             f" got {value[0]!r}"
         )
     return [(name, name) for name in names]
-
-
-def _read(path: str, files: AllowedFiles) -> dict[str, Any]:
-    try:
-        with files.open(path) as file:
-            loaded = json.loads(file.read().decode("utf-8"))
-    except FileRefused as error:
-        raise BackendError(f"workflow {path!r} {error}") from error
-    except OSError as error:
-        raise BackendError(f"workflow {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BackendError(f"workflow {path} is not JSON: {error}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("nodes"), list):
-        raise BackendError(
-            f"workflow {path} is in the editor's format; export it from ComfyUI with"
-            " Save (API Format), called Export (API) in newer versions"
-        )
-    if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
-        loaded = loaded["prompt"]
-    if not isinstance(loaded, dict) or not loaded or not all(map(_is_node, loaded.values())):
-        raise BackendError(
-            f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
-            " Save (API Format) writes them"
-        )
-    return loaded
-
-
-def _is_node(node: object) -> bool:
-    return (
-        isinstance(node, dict)
-        and isinstance(node.get("class_type"), str)
-        and isinstance(node.get("inputs"), dict)
-    )
 
 
 def _title(node: Mapping[str, Any]) -> str:
