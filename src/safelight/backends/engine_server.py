@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -143,6 +143,7 @@ class EngineServer:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         explain: Callable[[Answer], str | None] | None = None,
+        accept: Container[int] = (),
     ) -> Answer:
         """Send one request, once, and return its answer.
 
@@ -155,10 +156,11 @@ class EngineServer:
             params: The query.
             timeout: Seconds that the answer may take, instead of the server's own.
             explain: Turns an answer that is not 2xx into what to say of it.
+            accept: Statuses beside 2xx that are an answer.
 
         Raises:
             BackendUnavailable: The server did not answer, or says that it cannot yet (503).
-            BackendError: It answered anything but 2xx.
+            BackendError: It answered anything else.
         """
         options: dict[str, Any] = {"json": json, "files": files, "data": data, "params": params}
         if timeout is not None:
@@ -176,7 +178,7 @@ class EngineServer:
             raise BackendUnavailable(
                 f"{self} broke off while answering {path} ({_reason(error)})"
             ) from error
-        if not 200 <= answer.status < 300:
+        if not 200 <= answer.status < 300 and answer.status not in accept:
             self._refuse(answer, explain)
         return answer
 

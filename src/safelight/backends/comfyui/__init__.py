@@ -22,9 +22,10 @@ from safelight.backends.comfyui.native_names import (
     PIXEL_METHODS,
     canonical_names,
 )
+from safelight.backends.comfyui.node_classes import NodeClasses
 from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSocket
 from safelight.backends.comfyui.server_arguments import shaping_arguments
-from safelight.backends.comfyui.workflows import Loaders, StageWorkflows
+from safelight.backends.comfyui.workflows import MOST_TEXT_ENCODERS, Loaders, StageWorkflows
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
@@ -55,12 +56,14 @@ class ComfyuiBackend:
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
         headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that one picture may take, waiting in the queue included.
-        workflow: File of a workflow of the user's own, in the API format.
+        workflow: File of a workflow of the user's own, in the API format, or a picture that
+            ComfyUI saved.
         map: Where knobs stand in it: ``"txt2img.steps"`` -> ``"3.inputs.steps"``.
         output: Node whose pictures are taken, by id or title.
         unet: Diffusion model to load apart from its text encoders and VAE.
-        clip: Its text encoder, or two of them.
-        clip_type: What ComfyUI's CLIPLoader calls their kind.
+        clip: Its text encoder, or two to four of them.
+        clip_type: What ComfyUI's CLIPLoader calls their kind; three or four are told by their
+            files.
         vae: VAE, where a request names none.
         files: How the workflow is opened.
 
@@ -105,11 +108,12 @@ class ComfyuiBackend:
             timeout=min(30.0, timeout),
             next_step="start ComfyUI, or set url in the backend's table",
         )
+        self._nodes = NodeClasses(self._server)
         self._client_id = str(uuid.uuid4())
         self._login = _login(url, user, password, verify, headers)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
         self._own = (workflow, map, output, files)
-        self._map = _graph_map(*self._own)
+        self._map = self._graph_map()
         loaders = _loaders(unet, clip, clip_type, vae)
         self._loaders = loaders
         self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
@@ -123,7 +127,7 @@ class ComfyuiBackend:
 
     def describe(self) -> BackendDescription:
         """Return the server's versions and its device; a workflow of one's own is read again."""
-        self._map = _graph_map(*self._own)
+        self._map = self._graph_map()
         stats, system = self._stats()
         environment = {
             "python": str(system.get("python_version", "")).partition(" ")[0],
@@ -224,6 +228,18 @@ class ComfyuiBackend:
 
     # -- parts of a request --------------------------------------------------------------
 
+    def _graph_map(self) -> GraphMap | None:
+        workflow, mapping, output, files = self._own
+        if workflow is None:
+            if mapping or output:
+                raise BackendError("map and output belong to a workflow of your own; set workflow")
+            return None
+        if not isinstance(workflow, str) or not isinstance(mapping, Mapping):
+            raise BackendError("workflow must be a file name and map a table")
+        if not isinstance(output, str):
+            raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
+        return GraphMap(workflow, mapping, output, files, self._gives_pictures)
+
     def _graph(self, request: ImageRequest) -> BoundGraph:
         if self._map is not None and self._map.covers(request.stage):
             return self._map.graph(request, self._upload)
@@ -280,13 +296,14 @@ class ComfyuiBackend:
 
     def _values_of(self, kind: str, name: str) -> Sequence[str]:
         """Return the values that input *name* of the node class *kind* takes, none if any."""
-        body = self._server.json(self._server.get(f"/object_info/{kind}"))
-        inputs = (body.get(kind) or {}).get("input") or {} if isinstance(body, dict) else {}
-        for group in ("required", "optional"):
-            spec = (inputs.get(group) or {}).get(name)
-            if isinstance(spec, list) and spec:
-                return _combo(spec)
-        return ()
+        spec = self._nodes.inputs(kind).get(name)
+        return _combo(spec) if isinstance(spec, list) and spec else ()
+
+    def _gives_pictures(self, kind: str) -> bool:
+        """Return whether the server says that nodes of *kind* end a graph, with a picture."""
+        specs = self._nodes.inputs(kind).values()
+        takes = any(isinstance(spec, list) and spec[:1] == ["IMAGE"] for spec in specs)
+        return takes and self._nodes.about(kind).get("output_node") is True
 
 
 class _StepReport:
@@ -368,20 +385,6 @@ def _real_sides(used: Mapping[str, Any], width: int, height: int) -> dict[str, A
     return {**sides, "hires_scale": scale}
 
 
-def _graph_map(
-    workflow: str | None, mapping: Mapping[str, Any], output: str, files: AllowedFiles
-) -> GraphMap | None:
-    if workflow is None:
-        if mapping or output:
-            raise BackendError("map and output belong to a workflow of your own; set workflow")
-        return None
-    if not isinstance(workflow, str) or not isinstance(mapping, Mapping):
-        raise BackendError("workflow must be a file name and map a table")
-    if not isinstance(output, str):
-        raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
-    return GraphMap(workflow, mapping, output, files)
-
-
 def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> Loaders:
     clips = (clip,) if isinstance(clip, str) and clip else tuple(clip)
     if bool(unet) != bool(clips) or (unet and not vae):
@@ -389,8 +392,8 @@ def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> 
             "a diffusion model loaded apart needs all of unet, clip and vae,"
             f" got unet = {unet!r}, clip = {list(clips)!r}, vae = {vae!r}"
         )
-    if len(clips) > 2:
-        raise BackendError(f"clip takes one or two text encoders, got {len(clips)}")
+    if len(clips) > MOST_TEXT_ENCODERS:
+        raise BackendError(f"clip takes 1 to {MOST_TEXT_ENCODERS} text encoders, got {len(clips)}")
     return Loaders(unet=unet, clip=clips, clip_type=clip_type, vae=vae)
 
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
-from safelight.backends.comfyui.bound_graph import BoundGraph, Place, is_link
+from safelight.backends.comfyui.bound_graph import BoundGraph, Nodes, Place, is_link
 from safelight.backends.comfyui.native_names import (
     named_by_us,
     native_name,
     resolved_scheduler,
 )
+from safelight.backends.comfyui.saving_nodes import other_format, saving_nodes
 from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
 from safelight.backends.comfyui.workflow_files import read_workflow
 from safelight.backends.input_picture import input_picture
@@ -28,7 +29,6 @@ from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_k
 
 __all__ = ["GraphMap"]
 
-_SAVING = ("SaveImage", "PreviewImage")
 _NAMES = ("sampler", "scheduler")
 _ALWAYS_STATED = ("prompt", "negative_prompt", "seed", "init_image", "mask")
 Spot = tuple[str, str]
@@ -38,11 +38,14 @@ class GraphMap:
     """One workflow file, and where each knob stands in it.
 
     Args:
-        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*.
+        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*, or a
+            picture that it saved.
         mapping: ``"txt2img.steps"`` -> ``"3.inputs.steps"``, ``"KSampler.steps"``,
             ``"@My sampler.steps"``, or a list of such.
         output: Id or title of the node whose pictures are taken; empty: the only one there is.
         files: How the file is opened.
+        is_output: Whether nodes of a class give pictures, which the server knows; asked only
+            where no node's name tells.
 
     Raises:
         BackendError: The file is no such workflow, or the map does not fit it.
@@ -54,6 +57,7 @@ class GraphMap:
         mapping: Mapping[str, Any],
         output: str = "",
         files: AllowedFiles = ANY_FILE,
+        is_output: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._path = path
         self._nodes = read_workflow(path, files).graph
@@ -68,7 +72,14 @@ class GraphMap:
             targets = target if isinstance(target, list) else [target]
             spots = tuple(self._spot(entry, named) for named in targets)
             self._spots.setdefault(stage, {})[knob] = spots
-        self._output = self._output_node(output)
+        self._output = self._output_node(output, is_output)
+        formats = {name for node, name in self._mapped() if node == self._output}
+        kept = {
+            name: v
+            for name, v in self._nodes[self._output]["inputs"].items()
+            if name not in formats
+        }
+        self._refuse_format({self._output: {**self._nodes[self._output], "inputs": kept}})
 
     def covers(self, stage: str) -> bool:
         """Return whether any knob of *stage* is mapped."""
@@ -137,6 +148,7 @@ class GraphMap:
             ]
             if knob not in ("init_image", "mask"):
                 places[knob] = tuple(put)
+        self._refuse_format(nodes)
         return BoundGraph(
             stage=request.stage,
             nodes=nodes,
@@ -232,7 +244,7 @@ class GraphMap:
             raise BackendError(f"{where} must look like '3.inputs.steps', got {address!r}")
         named, inputs, name = address.rpartition(".inputs.")
         if not inputs:
-            named, _, name = address.rpartition(".")
+            named, name = self._parted(address)
         node = self._node(where, named)
         inputs_of = self._nodes[node]["inputs"]
         if name not in inputs_of:
@@ -245,6 +257,16 @@ class GraphMap:
                 " map an input of that node instead"
             )
         return node, name
+
+    def _parted(self, address: str) -> tuple[str, str]:
+        """Return what names the node and what the input; both may have dots in them."""
+        parts = address.split(".")
+        for at in range(1, len(parts)):
+            node = self._nodes.get(".".join(parts[:at]))
+            if node and ".".join(parts[at:]) in node["inputs"]:
+                return ".".join(parts[:at]), ".".join(parts[at:])
+        named, _, name = address.rpartition(".")
+        return named, name
 
     def _node(self, where: str, named: str) -> str:
         """Return the id of the node that *named* means: an id, a title, or a class."""
@@ -280,19 +302,28 @@ class GraphMap:
         kind = _class(known)
         return f"node {node} ({kind if title in ('', kind) else f'{title}, {kind}'})"
 
-    def _output_node(self, output: str) -> str:
+    def _output_node(self, output: str, is_output: Callable[[str], bool]) -> str:
         if output:
             return self._node("output", output)
-        saving = [node for node, known in self._nodes.items() if _class(known) in _SAVING]
+        saving = saving_nodes(self._nodes, is_output)
         if len(saving) == 1:
             return saving[0]
         if not saving:
             raise BackendError(
-                f"{self._path} has no SaveImage or PreviewImage node; add one, or name in output"
-                " the node whose pictures are taken"
+                f"{self._path} has no node that saves a picture; add a SaveImage node, or name in"
+                " output the node whose pictures are taken"
             )
         several = ", ".join(self._called(node) for node in saving)
         raise BackendError(f"{self._path} gives pictures at {several}; name one in output")
+
+    def _refuse_format(self, nodes: Nodes) -> None:
+        """Refuse an output whose files are not taken, before anything is drawn for it."""
+        if kind := other_format(nodes, self._output):
+            raise BackendError(
+                f"{self._called(self._output)} of {self._path} writes {kind} files, and only PNG"
+                " files are taken; set it to PNG (8 or 16 bit), or add a SaveImage node beside it"
+                " and name that one in output"
+            )
 
 
 def _apart(
