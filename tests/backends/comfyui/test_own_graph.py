@@ -272,7 +272,7 @@ def test_a_text_does_not_replace_a_number(make: Make) -> None:
         ([1, 2], "must hold nodes"),
         ({}, "must hold nodes"),
         ({"3": {"inputs": {}}}, "must hold nodes"),
-        (changed(n9=None), "has no SaveImage or PreviewImage"),
+        (changed(n9=None), "has no node that saves a picture; add a SaveImage node"),
         (changed(n19=GRAPH["9"]), r"gives pictures at node 9 .*node 19 .*name one in output"),
     ],
 )
@@ -351,6 +351,78 @@ def test_an_output_can_be_named(server: FakeComfyUI, make: Make) -> None:
     }
     backend = make(MAP, changed(n19=preview), output="Look")
     assert len(draw(backend).images) == 1
+
+
+def _saving(kind: str, **inputs: Any) -> dict[str, Any]:
+    """Return the graph with another node that saves the picture."""
+    return changed(n9={"class_type": kind, "inputs": {"images": ["8", 0], **inputs}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs"),
+    [
+        ("SaveImageAdvanced", {"format": "png", "format.bit_depth": "16-bit"}),
+        ("SaveImageWithMetaData", {"extension": ".PNG"}),
+        ("PreviewImage", {}),
+        ("Image Save", {"file_type": "png"}),
+    ],
+)
+def test_any_node_that_saves_pictures_is_the_output(
+    server: FakeComfyUI, make: Make, kind: str, inputs: dict[str, Any]
+) -> None:
+    """By its name, else by what the server says of it."""
+    specs = {"images": ["IMAGE"]}
+    server.object_info[kind] = {"input": {"required": specs}, "output_node": True}
+    assert len(draw(make(MAP, _saving(kind, **inputs))).images) == 1
+
+
+def test_saved_pictures_go_before_shown_ones(server: FakeComfyUI, make: Make) -> None:
+    """A preview on the way is in many workflows."""
+    shown = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    draw(make(MAP, changed(n19=shown)))
+    assert [path for _, path in server.asked if path == "/view"] == ["/view"]
+    websocket = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["8", 0]}}
+    assert make(MAP, changed(n19=websocket))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "named"),
+    [
+        ("SaveImageAdvanced", {"format": "exr", "format.bit_depth": "32-bit float"}, "EXR"),
+        ("SaveImageExtended", {"output_ext": ".webp"}, "WEBP"),
+        ("SaveImageWithMetaData", {"extension": "jpg"}, "JPG"),
+        ("SaveAnimatedWEBP", {"lossless": True}, "WEBP"),
+    ],
+)
+def test_another_format_is_refused_before_anything_is_drawn(
+    server: FakeComfyUI, make: Make, kind: str, inputs: dict[str, Any], named: str
+) -> None:
+    """Not after a night of drawing, one by one."""
+    server.object_info[kind] = {"input": {"required": {"images": ["IMAGE"]}}, "output_node": True}
+    graph = _saving(kind, **inputs)
+    with pytest.raises(BackendError, match=f"writes {named} files.*set it to PNG.*SaveImage node"):
+        make(MAP, graph)
+    beside = {**graph, "19": GRAPH["9"]}
+    assert len(draw(make(MAP, beside, output="19")).images) == 1
+
+
+def test_a_format_can_be_set_where_it_is_mapped(server: FakeComfyUI, make: Make) -> None:
+    """Names of inputs may have dots in them, and so may those of nodes."""
+    server.object_info["SaveImageAdvanced"] = {
+        "input": {"required": {"images": ["IMAGE"]}}, "output_node": True,
+    }  # fmt: skip
+    graph = _saving("SaveImageAdvanced", format="exr", **{"format.bit_depth": "8-bit"})
+    mapping = {
+        **MAP,
+        "txt2img.extra.format": "9.format",
+        "txt2img.extra.bits": "9.format.bit_depth",
+    }
+    backend = make(mapping, graph)
+    draw(backend, extra={"format": "png", "bits": "16-bit"})
+    assert server.posted[0]["prompt"]["9"]["inputs"]["format.bit_depth"] == "16-bit"
+    with pytest.raises(BackendError, match="writes EXR files"):
+        draw(backend)
+    assert len(server.posted) == 1
 
 
 def test_choices_are_those_of_the_mapped_inputs(make: Make) -> None:

@@ -16,7 +16,8 @@ from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends import OptionKind
 from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.graph_map import GraphMap
-from safelight.backends.comfyui.jobs import ComfyJobs, Job, JobTookTooLong, ran_graph
+from safelight.backends.comfyui.job_list import Job, ran_graph
+from safelight.backends.comfyui.jobs import ComfyJobs, JobTookTooLong
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
     PIXEL_METHODS,
@@ -113,8 +114,12 @@ class ComfyuiBackend:
         self._login = _login(url, user, password, verify, headers)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
         self._own = (workflow, map, output, files)
-        self._map = self._graph_map()
-        loaders = _loaders(unet, clip, clip_type, vae)
+        try:
+            self._map = self._graph_map()
+            loaders = _loaders(unet, clip, clip_type, vae)
+        except BaseException:
+            self._server.close()
+            raise
         self._loaders = loaders
         self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
 
