@@ -112,7 +112,7 @@ class ComfyuiBackend:
         self._nodes = NodeClasses(self._server)
         self._client_id = str(uuid.uuid4())
         self._login = _login(url, user, password, verify, headers)
-        self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
+        self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._nodes.values)
         self._own = (workflow, map, output, files)
         try:
             self._map = self._graph_map()
@@ -121,7 +121,7 @@ class ComfyuiBackend:
             self._server.close()
             raise
         self._loaders = loaders
-        self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
+        self._workflows = StageWorkflows(loaders, self._nodes.values, self._upload)
 
     def __repr__(self) -> str:
         return f"ComfyuiBackend(url={self._server.url!r})"
@@ -171,7 +171,7 @@ class ComfyuiBackend:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
         if self._map is not None:
             choices = {
-                knob: _canonical(knob, self._values_of(*where))
+                knob: _canonical(knob, self._nodes.values(*where))
                 for knob, where in self._map.combos().items()
                 if knob in _LISTED_KNOBS
             }
@@ -185,10 +185,10 @@ class ComfyuiBackend:
         )
         upscalers = self._upscalers()
         choices = {
-            "model": tuple(self._values_of(*model)),
-            "vae": tuple(self._values_of("VAELoader", "vae_name")),
-            "sampler": _canonical("sampler", self._values_of("KSampler", "sampler_name")),
-            "scheduler": _canonical("scheduler", self._values_of("KSampler", "scheduler")),
+            "model": tuple(self._nodes.values(*model)),
+            "vae": tuple(self._nodes.values("VAELoader", "vae_name")),
+            "sampler": _canonical("sampler", self._nodes.values("KSampler", "sampler_name")),
+            "scheduler": _canonical("scheduler", self._nodes.values("KSampler", "scheduler")),
         }
         listed = {knob: values for knob, values in choices.items() if values}
         return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
@@ -201,7 +201,7 @@ class ComfyuiBackend:
         """
         if self._map is not None:  # there a tag in the prompt is only text
             return ()
-        return tuple(self._values_of("LoraLoader", "lora_name"))
+        return tuple(self._nodes.values("LoraLoader", "lora_name"))
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request*, several pictures as several jobs, each with its seed."""
@@ -243,7 +243,7 @@ class ComfyuiBackend:
             raise BackendError("workflow must be a file name and map a table")
         if not isinstance(output, str):
             raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
-        return GraphMap(workflow, mapping, output, files, self._gives_pictures)
+        return GraphMap(workflow, mapping, output, files, self._nodes.gives_pictures)
 
     def _graph(self, request: ImageRequest) -> BoundGraph:
         if self._map is not None and self._map.covers(request.stage):
@@ -280,7 +280,7 @@ class ComfyuiBackend:
         return stats, system
 
     def _upscalers(self) -> tuple[str, ...]:
-        return (*PIXEL_METHODS, *self._values_of("UpscaleModelLoader", "model_name"))
+        return (*PIXEL_METHODS, *self._nodes.values("UpscaleModelLoader", "model_name"))
 
     def _upload(self, png: bytes) -> str:
         """Put a picture on the server, under a name that says what it holds."""
@@ -298,17 +298,6 @@ class ComfyuiBackend:
             raise BackendError(f"{self._server} answered /upload/image without a name")
         folder = body.get("subfolder") or ""
         return f"{folder}/{body['name']}" if folder else str(body["name"])
-
-    def _values_of(self, kind: str, name: str) -> Sequence[str]:
-        """Return the values that input *name* of the node class *kind* takes, none if any."""
-        spec = self._nodes.inputs(kind).get(name)
-        return _combo(spec) if isinstance(spec, list) and spec else ()
-
-    def _gives_pictures(self, kind: str) -> bool:
-        """Return whether the server says that nodes of *kind* end a graph, with a picture."""
-        specs = self._nodes.inputs(kind).values()
-        takes = any(isinstance(spec, list) and spec[:1] == ["IMAGE"] for spec in specs)
-        return takes and self._nodes.about(kind).get("output_node") is True
 
 
 class _StepReport:
@@ -338,15 +327,6 @@ class _StepReport:
         self._done.clear()
         self._last = max(self._last, self._before)
         self._on_step(self._last, self._total)
-
-
-def _combo(spec: list[Any]) -> Sequence[str]:
-    """Return the values of a combo in either of the shapes that servers send."""
-    if isinstance(spec[0], list):
-        return tuple(str(value) for value in spec[0])
-    if spec[0] == "COMBO" and len(spec) > 1 and isinstance(spec[1], dict):
-        return tuple(str(value) for value in spec[1].get("options") or ())
-    return ()
 
 
 def _canonical(knob: str, values: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
-from safelight.backends.comfyui.bound_graph import BoundGraph, Nodes, Place, is_link
+from safelight.backends.comfyui.bound_graph import (
+    BoundGraph,
+    Nodes,
+    Place,
+    called,
+    is_link,
+    title_of,
+)
 from safelight.backends.comfyui.native_names import (
     named_by_us,
     native_name,
@@ -227,6 +234,8 @@ class GraphMap:
             ours = named_by_us(entry.partition(".")[2], literal)
             return Place(node=node, input=name, native=literal, value=ours)
         native, ours = value
+        if entry.endswith(".clip_skip") and isinstance(literal, int) and literal < 0:
+            native = -native  # ComfyUI counts layers from the end
         if isinstance(literal, str) != isinstance(native, str):
             raise BackendError(
                 f'map."{entry}": {self._called(node)} has {literal!r} at {name},'
@@ -272,7 +281,7 @@ class GraphMap:
         """Return the id of the node that *named* means: an id, a title, or a class."""
         if named in self._nodes and not named.startswith("@"):
             return named
-        ways: list[dict[str, list[str]]] = [self._by(_title)]
+        ways: list[dict[str, list[str]]] = [self._by(title_of)]
         if not named.startswith("@"):
             ways.append(self._by(_class))
         for way in ways:
@@ -297,10 +306,7 @@ class GraphMap:
         return names
 
     def _called(self, node: str) -> str:
-        known = self._nodes.get(node, {})
-        title = _title(known)
-        kind = _class(known)
-        return f"node {node} ({kind if title in ('', kind) else f'{title}, {kind}'})"
+        return called(self._nodes, node)
 
     def _output_node(self, output: str, is_output: Callable[[str], bool]) -> str:
         if output:
@@ -339,11 +345,6 @@ def _apart(
             f" got {value[0]!r}"
         )
     return [(name, name) for name in names]
-
-
-def _title(node: Mapping[str, Any]) -> str:
-    meta = node.get("_meta")
-    return str(meta.get("title", "")) if isinstance(meta, dict) else ""
 
 
 def _class(node: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -43,9 +43,29 @@ class NodeClasses:
         groups = _mapping(self.about(kind).get("input"))
         return {**_mapping(groups.get("required")), **_mapping(groups.get("optional"))}
 
+    def values(self, kind: str, name: str) -> Sequence[str]:
+        """Return the values that input *name* of the class *kind* takes, none if any."""
+        spec = self.inputs(kind).get(name)
+        return _combo(spec) if isinstance(spec, list) and spec else ()
+
+    def gives_pictures(self, kind: str) -> bool:
+        """Return whether nodes of *kind* end a graph, with a picture."""
+        specs = self.inputs(kind).values()
+        takes = any(isinstance(spec, list) and spec[:1] == ["IMAGE"] for spec in specs)
+        return takes and self.about(kind).get("output_node") is True
+
     def _read(self, answer: Answer) -> Mapping[str, Any]:
         return _mapping(self._server.json(answer))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _combo(spec: list[Any]) -> Sequence[str]:
+    """Return the values of a combo in either of the shapes that servers send."""
+    if isinstance(spec[0], list):
+        return tuple(str(value) for value in spec[0])
+    if spec[0] == "COMBO" and len(spec) > 1 and isinstance(spec[1], dict):
+        return tuple(str(value) for value in spec[1].get("options") or ())
+    return ()
