@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from safelight.backends.comfyui.workflow_files import WorkflowFile, read_workflo
 from safelight.backends.engine_server import EngineServer
 from safelight.errors import BackendError
 from safelight.imports.comfyui_places import PlacedKnob, placed_reading
-from safelight.knobs import KNOBS, did_you_mean, knob_fault
+from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
 
 __all__ = ["USUAL_URL", "WorkflowKnob", "WorkflowKnobs", "workflow_knobs"]
 
@@ -81,7 +81,7 @@ class WorkflowKnobs:
     """
 
     file: WorkflowFile
-    stage: str
+    stage: Stage
     output: str
     knobs: tuple[WorkflowKnob, ...]
     notes: tuple[str, ...]
@@ -107,11 +107,14 @@ class WorkflowKnobs:
             into, name = (extra, knob.name[6:]) if ".extra." in knob.entry else (stage, knob.name)
             if name not in _UPLOADED and (into is extra or _is_sound(name, knob.value)):
                 into[name] = knob.value
-        config = {"name": Path(self.file.path).stem, "backend": backend, self.stage: stage}
+        config: dict[str, Any] = {
+            "name": Path(self.file.path).stem, "backend": backend, self.stage: stage,
+        }  # fmt: skip
         if extra:
             stage["extra"] = extra
+        config["randomizer"] = {"mode": "fanout"}
         if any(_SIGNS.search(str(stage.get(name, ""))) for name in ("prompt", "negative_prompt")):
-            config["randomizer"] = {"templates": False}
+            config["randomizer"]["templates"] = False
         return config
 
     def toml(self, folder: Path) -> str:
@@ -157,7 +160,8 @@ def workflow_knobs(
     classes = None if server is None else NodeClasses(server)
     output, notes = _output(file, classes)
     reading = placed_reading(file.graph, output)
-    knobs = _Sorted(file, reading.stage)
+    placed = frozenset(knob.name for knob in reading.knobs if knob.of == 1 and knob.places)
+    knobs = _Sorted(file, reading.stage, placed)
     for knob in reading.knobs:
         knobs.add(knob)
     notes += [*reading.warnings, *knobs.notes(), *_first_steps(reading.stage, knobs)]
@@ -165,7 +169,7 @@ def workflow_knobs(
         notes += _lacking(file, output, classes)
     return WorkflowKnobs(
         file=file,
-        stage=reading.stage,
+        stage=next(stage for stage in STAGES if stage == reading.stage),
         output=output,
         knobs=(*knobs.mapped, *knobs.offered, *knobs.others(output)),
         notes=tuple(dict.fromkeys(map(_sentence, notes))),
@@ -198,11 +202,18 @@ def _output(file: WorkflowFile, classes: NodeClasses | None) -> tuple[str, list[
 
 
 class _Sorted:
-    """The knobs of one workflow, as they are mapped and offered."""
+    """The knobs of one workflow, as they are mapped and offered.
 
-    def __init__(self, file: WorkflowFile, stage: str) -> None:
+    Args:
+        file: The workflow.
+        stage: What it does.
+        placed: The knobs that stand somewhere: what a knob needs, a map must have, too.
+    """
+
+    def __init__(self, file: WorkflowFile, stage: str, placed: Collection[str]) -> None:
         self._file = file
         self._stage = stage
+        self._placed = placed
         self._taken: dict[tuple[str, str], str] = {}
         self._later: dict[int, list[tuple[str, str]]] = {}
         self._notes: list[str] = []
@@ -220,8 +231,8 @@ class _Sorted:
             self._map(f"extra.lora_{_slug(stem)}", knob.value, knob.places)
         elif knob.name == "batch_size":
             self._offer_batch(knob)
-        elif knob.name not in KNOBS or self._stage not in KNOBS[knob.name].stages:
-            self._offer(f"extra.{_slug(knob.name)}", knob.value, knob.places)
+        elif not self._has(knob.name):
+            self._map(f"extra.{_slug(knob.name)}", knob.value, knob.places)
         else:
             self._map(knob.name, named_by_us(knob.name, knob.value), knob.places)
 
@@ -245,6 +256,12 @@ class _Sorted:
             for node, name, value in found:
                 entry = slug if len(found) == 1 else f"{slug}_{_slug(node)}"
                 yield self._made(f"extra.{entry}", value, ((node, name),), mapped=False)
+
+    def _has(self, name: str) -> bool:
+        known = KNOBS.get(name)
+        if known is None or self._stage not in known.stages:
+            return False
+        return known.needs is None or known.needs in self._placed
 
     def _map(self, name: str, value: Any, places: Sequence[tuple[str, str]]) -> None:
         if said := next((self._taken[place] for place in places if place in self._taken), None):
@@ -326,7 +343,7 @@ def _lacking(file: WorkflowFile, output: str, classes: NodeClasses) -> Iterator[
             known = classes.values(kind, name)
             if isinstance(value, str) and known and value not in known and name != "image":
                 where = f"{name} of {called(file.graph, node)}"
-                yield f"{where}: the server has no {value!r}{did_you_mean(value, known)}"
+                yield f"the server has no {value!r} for {where}{did_you_mean(value, known)}"
 
 
 def _behind(file: WorkflowFile, output: str) -> list[str]:

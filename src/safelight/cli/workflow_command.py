@@ -49,6 +49,8 @@ def command(file: Path, url: str | None, written: Path | None, as_json: bool) ->
         tell(f"nothing was written: safelight workflow {file} --write my.toml makes it a file")
     else:
         tell(f"written: {written}; draw with it: safelight run {written}")
+        sweep = 'randomizer.sweep."txt2img.steps"=[10, 20]'.replace("txt2img", found.stage)
+        tell(f"and with several steps: safelight run {written} --set '{sweep}'")
 
 
 def _found(file: Path, url: str | None) -> WorkflowKnobs:

@@ -77,24 +77,35 @@ def placed_reading(nodes: Nodes, end: str) -> PlacedReading:
     """
     behind = set(Graph.of(nodes).upstream(end))
     own: Nodes = {name: node for name, node in nodes.items() if name in behind}
+    batches = {place: many for place in _batches(own) if (many := _at(own, place)) > 1}
+    own = _with(own, [(place, 1) for place in batches])  # a picture of several tells no seed
     draft, told = _read(own)
     found: dict[_Key, list[tuple[Place, bool]]] = {}
     for place, literal in _candidates(own, told):
         other = _other(literal)
         _, changed = _read(_with(own, [(place, other)]))
-        for key, value in told.items():
+        for key, value in list(told.items()):
             new = changed.get(key)
             if new not in (None, value) and _holds(key, value, literal):
                 found.setdefault(key, []).append((place, bool(new == _said(key, other))))
-        is_batch = place[1] in _BATCH and changed.get((1, "batch_size")) == other
-        if is_batch and (1, "batch_size") not in told:  # one picture is no batch, and is not told
-            found[1, "batch_size"] = [(place, True)]
-    if (1, "batch_size") in found:
-        ((node, name), _), *_ = found[1, "batch_size"]
-        told.setdefault((1, "batch_size"), own[node]["inputs"][name])
+        if place[1] in _BATCH and changed.get((1, "batch_size")) == other:
+            found[1, "batch_size"] = [(place, True)]  # one picture is no batch, and is not told
+            told[1, "batch_size"] = batches.get(place, literal)
     knobs = [_placed(own, key, told[key], found.get(key, [])) for key in told]
     knobs.sort(key=lambda knob: (knob.of > 1, knob.of == 0, knob.of, _ORDER.get(knob.name, 99)))
     return PlacedReading(stage=draft.stage, knobs=_apart(knobs), warnings=tuple(draft.warnings))
+
+
+def _batches(nodes: Nodes) -> Iterator[Place]:
+    """Yield the inputs that may say how many pictures are drawn together."""
+    for node, known in nodes.items():
+        for name in _BATCH:
+            if type(known["inputs"].get(name)) is int:
+                yield node, name
+
+
+def _at(nodes: Nodes, place: Place) -> Any:
+    return nodes[place[0]]["inputs"][place[1]]
 
 
 def _read(nodes: Nodes) -> tuple[Draft, dict[_Key, Any]]:
@@ -172,7 +183,7 @@ def _placed(nodes: Nodes, key: _Key, value: Any, found: Sequence[tuple[Place, bo
     if not places or (len(found) == 1 and found[0][1]):
         return PlacedKnob(name=key[1], value=value, places=places, of=key[0])
     # Several inputs may hold the same value, such as both texts of a model with two encoders.
-    literals = [nodes[node]["inputs"][name] for node, name in places]
+    literals = [_at(nodes, place) for place in places]
     others = [_other(literal) for literal in literals]
     _, changed = _read(_with(nodes, list(zip(places, others, strict=True))))
     same = all(literal == value for literal in literals) and changed.get(key) == others[0]
