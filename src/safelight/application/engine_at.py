@@ -39,5 +39,5 @@ def engine_at(url: str, options: Mapping[str, Any]) -> str:
             return name
     finally:
         server.close()
-    asked = " and ".join(_TELLTALES.values())
-    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")
+    paths = " and ".join(_TELLTALES.values())
+    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {paths} fail")

@@ -24,6 +24,7 @@ from safelight.backends.comfyui.saving_nodes import other_format, saving_nodes
 from safelight.backends.comfyui.workflow_files import WorkflowFile, read_workflow
 from safelight.backends.engine_server import EngineServer
 from safelight.errors import BackendError
+from safelight.escaped_output import escaped_line
 from safelight.imports.comfyui_places import PlacedKnob, placed_reading
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean, knob_fault
 
@@ -183,7 +184,7 @@ def _output(file: WorkflowFile, classes: NodeClasses | None) -> tuple[str, list[
     saving = saving_nodes(file.graph, classes.gives_pictures if classes else lambda _: False)
     if not saving:
         ask = "" if classes else "; --url lets a server tell which of its nodes gives pictures"
-        raise BackendError(f"{file.path} has no node that saves a picture{ask}")
+        raise BackendError(f"{escaped_line(file.path)} has no node that saves a picture{ask}")
     usable = [node for node in saving if not other_format(file.graph, node)]
     output, *others = usable or saving
     notes = []

@@ -31,6 +31,7 @@ from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_p
 from safelight.backends.comfyui.workflow_files import read_workflow
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
+from safelight.escaped_output import escaped_line
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
 
@@ -66,11 +67,11 @@ class GraphMap:
         files: AllowedFiles = ANY_FILE,
         is_output: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._path = path
+        self._path = escaped_line(path)
         self._nodes = read_workflow(path, files).graph
         if not mapping:
             raise BackendError(
-                f"workflow {path} needs a map of knobs, such as"
+                f"workflow {self._path} needs a map of knobs, such as"
                 ' map = { "txt2img.prompt" = "6.inputs.text" }'
             )
         self._spots: dict[str, dict[str, tuple[Spot, ...]]] = {}

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.comfyui.bound_graph import Nodes
 from safelight.errors import BackendError, FileRefused, ImageError
+from safelight.escaped_output import escaped_line
 from safelight.formats.bounded_json import MAX_JSON, json_value
 from safelight.formats.containers import file_texts
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
@@ -59,22 +60,23 @@ def read_workflow(
     Raises:
         BackendError: It cannot be read, or holds no workflow.
     """
+    told = escaped_line(path)
     try:
         with files.open(path) as file:
             is_picture = media_type(file.read(LONGEST_BEGINNING)) is not None
             file.seek(0)
-            api, editor = _of_picture(path, file) if is_picture else _of_json(path, file)
+            api, editor = _of_picture(told, file) if is_picture else _of_json(told, file)
     except FileRefused as error:
         raise BackendError(f"workflow {path!r} {error}") from error
     except OSError as error:
-        raise BackendError(f"workflow {path} cannot be read: {error.strerror}") from error
+        raise BackendError(f"workflow {told} cannot be read: {error.strerror}") from error
     if converted := api is None and editor is not None:
         if convert is None:
-            raise BackendError(f"workflow {path} is in the editor's format; {_EXPORT}")
+            raise BackendError(f"workflow {told} is in the editor's format; {_EXPORT}")
         api = convert(editor)
     return WorkflowFile(
         path=path,
-        graph=_nodes(path, api),
+        graph=_nodes(told, api),
         kind="picture" if is_picture else "json",
         converted=converted,
     )
