@@ -30,10 +30,10 @@ import atheris
 
 with atheris.instrument_imports(include=["safelight.imports", "safelight.formats"]):
     from safelight.errors import ImageError
+    from safelight.formats.containers import file_texts
     from safelight.formats.content_credentials import credentials_told
     from safelight.formats.file_texts import FileTexts
     from safelight.formats.hidden_text import hidden_text
-    from safelight.imports.containers import file_texts
     from safelight.imports.picture_reader import read_texts
     from safelight.imports.reading import Reading
 

@@ -24,10 +24,10 @@ from safelight.application.open_archive import run
 from safelight.archive import Archive
 from safelight.archive_layout import pictures_folder
 from safelight.errors import ImageError, RequestError
+from safelight.formats.containers import file_texts
 from safelight.formats.image_data import hash_picture
 from safelight.formats.infotext import parse_infotext
 from safelight.formats.told_settings import with_settings, without_texts
-from safelight.imports.containers import file_texts
 from safelight.imports.folder_import import import_folders
 
 DRAWN = {

@@ -28,6 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import safelight.cli
 from command_line import Safelight
+from safelight.application.examples import EXAMPLES
 from safelight.archive import Archive
 from safelight.cli import main
 from safelight.cli.rich_console import Console, Progress
@@ -115,6 +116,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             made.add_text("Software", EVIL)
             Image.new("RGB", (8, 8), (len(name), 1, 2)).save(pictures / f"{name}.png", pnginfo=made)
         (pictures / f"{MOST_EVIL_NAME[:200]}.jpg").write_bytes(b"none")
+        graph = json.loads((EXAMPLES / "workflows" / "own_graph.json").read_text("utf-8"))
+        for node in graph.values():
+            node["_meta"] = {"title": EVIL}
+            node["inputs"][EVIL] = EVIL
+            node["inputs"] |= {"text": EVIL} if "text" in node["inputs"] else {}
+        (folder / "evil.json").write_text(json.dumps(graph))
         assert told("import", "pictures", "--jobs", "1").exit_code == 0
         opened = Archive(archive)
         rows = list(opened.query(columns=["sha256", "pixel_sha256"], limit=None).dicts())
@@ -233,6 +240,9 @@ CASES: dict[str, list[list[str]]] = {
     "suggest": [[], ["--json"], ["--model", EVIL], ["--prompt", EVIL, "--write", "next.toml"],
                 ["--rater", EVIL], ["--knob", EVIL], ["--preset", EVIL], ["--lora", EVIL]],
     "sync": [[EVIL], [f"s3://{EVIL}"], ["file:///nowhere"]],
+    "workflow": [[EVIL], ["evil.json"], ["evil.json", "--json"], ["pictures/plain.png"],
+                 ["evil.json", "--write", "evil.toml"], ["evil.json", "--url", "{server}"],
+                 ["evil.json", "--url", EVIL]],
 }  # fmt: skip
 """Every command -> what it is given; a new command needs a line here."""
 

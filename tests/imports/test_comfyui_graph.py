@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from safelight.formats.containers import file_texts
 from safelight.imports.comfyui_graph import read_graph
-from safelight.imports.containers import file_texts
 from safelight.imports.reading import Draft
 
 _DATA = Path(__file__).parents[1] / "data" / "imports"

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image, PngImagePlugin, features
 
 from safelight.errors import ImageError
+from safelight.formats.containers import file_texts, sidecar_texts
 from safelight.formats.file_texts import MAX_TEXT_BYTES, MOST_WARNINGS, FileTexts
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
-from safelight.imports.containers import file_texts, sidecar_texts
 from safelight.imports.imported_picture import LEFT_OUT, import_picture
 from safelight.imports.picture_reader import read_picture, read_texts
 from safelight.learning.learning_record import LearningRecord

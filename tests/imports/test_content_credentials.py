@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from safelight.formats.containers import file_texts
 from safelight.formats.content_credentials import credentials_told, jumbf_of_segments
-from safelight.imports.containers import file_texts
 from safelight.imports.picture_reader import read_picture
 
 _BARE = "content credentials (C2PA) are there; nothing of them was verified"

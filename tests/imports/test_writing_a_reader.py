@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
+from safelight.formats.containers import file_texts
 from safelight.formats.file_texts import FileTexts
 from safelight.imports import picture_reader
-from safelight.imports.containers import file_texts
 from safelight.imports.reading import Draft, Given, Reader
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-reader.md"

@@ -11,7 +11,7 @@ from typing import Any
 from safelight.durable_file import replace_file
 from safelight.errors import StorageError
 
-__all__ = ["comments_of", "toml_text", "write_config"]
+__all__ = ["comments_of", "toml_text", "write_config", "write_text"]
 
 _SHORT_LIST = re.compile(r"\[\n((?: +[^\n]+,\n)+) *\]")
 """A list whose items stand one on each line; a text has no line break of its own there."""
@@ -30,12 +30,21 @@ def write_config(path: Path, config: Mapping[str, Any], comments: Sequence[str] 
     Raises:
         StorageError: There is such a file, or it cannot be written.
     """
-    if path.exists():
-        raise StorageError(f"{path} is there already and is not replaced; choose another name")
     if path.suffix.lower() == ".json":
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
     else:
         text = toml_text(config, comments)
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write the text of a config; a file that is there already stays.
+
+    Raises:
+        StorageError: There is such a file, or it cannot be written.
+    """
+    if path.exists():
+        raise StorageError(f"{path} is there already and is not replaced; choose another name")
     try:
         replace_file(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:

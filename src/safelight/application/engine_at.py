@@ -19,12 +19,14 @@ def engine_at(url: str, options: Mapping[str, Any]) -> str:
 
     Args:
         url: An address, a login in it or not.
-        options: ``user``, ``password`` and ``verify``, where they are needed.
+        options: ``user``, ``password``, ``verify`` and ``headers``, where they are needed.
 
     Raises:
         BackendError: Nobody answers, or none of ours does.
     """
-    known = {key: options[key] for key in ("user", "password", "verify") if key in options}
+    known = {
+        key: options[key] for key in ("user", "password", "verify", "headers") if key in options
+    }
     server = EngineServer("the engine", url, **known)
     try:
         for name, path in _TELLTALES.items():
@@ -37,5 +39,5 @@ def engine_at(url: str, options: Mapping[str, Any]) -> str:
             return name
     finally:
         server.close()
-    asked = " and ".join(_TELLTALES.values())
-    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")
+    paths = " and ".join(_TELLTALES.values())
+    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {paths} fail")

@@ -25,11 +25,11 @@ from safelight.archive_layout import CONTACT_SHEET, picture_file
 from safelight.durable_file import copy_new_file, make_folder, read_regular_file
 from safelight.errors import ArchiveError, ImageError, RequestError
 from safelight.escaped_output import escaped_line
+from safelight.formats.containers import file_texts
 from safelight.formats.infotext import parameters_text
 from safelight.formats.picture_kinds import media_type
 from safelight.formats.shrunk_pictures import shrunk
 from safelight.formats.told_settings import with_settings, without_texts
-from safelight.imports.containers import file_texts
 from safelight.knobs import KNOBS, STAGES
 from safelight.learning.learning_record import LearningRecord
 from safelight.picture_names import MOST_CELLS, PictureNames, pattern_faults

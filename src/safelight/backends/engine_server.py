@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = ["Answer", "EngineServer"]
 
 _LARGEST_ANSWER = 512 * 2**20
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_MOST_REDIRECTS = 3
 _PAUSES = (0.2, 0.8)
 """Seconds before a question is asked the second and the third time."""
 
@@ -98,11 +100,12 @@ class EngineServer:
         password = password if password is not None else parts.password
         auth = httpx.BasicAuth(user, password or "") if user else None
         try:
+            self._elsewhere = _trusted(verify, others=True)
             self._client = httpx.Client(
                 base_url=self.url,
                 auth=auth,
                 headers=dict(headers),
-                verify=verify if isinstance(verify, bool) else _authorities(verify),
+                verify=_trusted(verify),
                 timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
                 trust_env=False,
                 follow_redirects=False,
@@ -143,6 +146,8 @@ class EngineServer:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         explain: Callable[[Answer], str | None] | None = None,
+        accept: Container[int] = (),
+        follow: bool = False,
     ) -> Answer:
         """Send one request, once, and return its answer.
 
@@ -155,30 +160,96 @@ class EngineServer:
             params: The query.
             timeout: Seconds that the answer may take, instead of the server's own.
             explain: Turns an answer that is not 2xx into what to say of it.
+            accept: Statuses beside 2xx that are an answer.
+            follow: Whether to go where the answer says that the file is, as storage does. What is
+                elsewhere is asked for without login and headers, and never from https by http.
 
         Raises:
             BackendUnavailable: The server did not answer, or says that it cannot yet (503).
-            BackendError: It answered anything but 2xx.
+            BackendError: It answered anything else.
         """
         options: dict[str, Any] = {"json": json, "files": files, "data": data, "params": params}
         if timeout is not None:
             options["timeout"] = httpx.Timeout(timeout, connect=5.0)
-        try:
-            with self._client.stream(method, path, **options) as response:
+        with self._told(path), self._client.stream(method, path, **options) as response:
+            answer = self._read(path, response)
+        elsewhere = False
+        for _ in range(_MOST_REDIRECTS):
+            if not (follow and response.has_redirect_location):
+                break
+            target = self._target(response)
+            elsewhere = elsewhere or _origin(target) != _origin(self._client.base_url)
+            with (
+                self._told(path, elsewhere=elsewhere),
+                self._stream(target, own=not elsewhere) as response,
+            ):
                 answer = self._read(path, response)
-        except httpx.TimeoutException as error:
-            raise BackendUnavailable(f"{self} did not answer {path} in time") from error
-        except httpx.ConnectError as error:
-            raise BackendUnreachable(
-                f"{self} does not answer ({_reason(error)}); {self._next_step}"
-            ) from error
-        except httpx.HTTPError as error:
-            raise BackendUnavailable(
-                f"{self} broke off while answering {path} ({_reason(error)})"
-            ) from error
-        if not 200 <= answer.status < 300:
+        if not 200 <= answer.status < 300 and answer.status not in accept:
+            if elsewhere:
+                raise BackendError(f"{self._storage} refused {path} ({answer.status})")
             self._refuse(answer, explain)
         return answer
+
+    @contextmanager
+    def _told(self, path: str, *, elsewhere: bool = False) -> Iterator[None]:
+        """Turn trouble on the way into a sentence."""
+        try:
+            yield
+        except httpx.HTTPError as error:
+            if elsewhere:
+                raise BackendUnavailable(
+                    f"{self._storage} does not answer {path} ({_reason(error)})"
+                ) from error
+            raise self._trouble(path, error) from error
+
+    def _trouble(self, path: str, error: httpx.HTTPError) -> BackendError:
+        if isinstance(error, httpx.TimeoutException):
+            return BackendUnavailable(f"{self} did not answer {path} in time")
+        if isinstance(error, httpx.ConnectError):
+            return BackendUnreachable(
+                f"{self} does not answer ({_reason(error)}); {self._next_step}"
+            )
+        return BackendUnavailable(f"{self} broke off while answering {path} ({_reason(error)})")
+
+    @property
+    def _storage(self) -> str:
+        return f"where {self} keeps its files"
+
+    def _target(self, response: httpx.Response) -> httpx.URL:
+        """Return where *response* says that the file is.
+
+        Raises:
+            BackendError: It is nowhere that is gone to. The address may be signed, and is not told.
+        """
+        at = response.url
+        try:
+            target = at.join(response.headers["location"])
+            fits = target.scheme in ("https", at.scheme) and target.host != ""
+        except (httpx.InvalidURL, UnicodeError):
+            fits = False
+        if not fits:
+            raise BackendError(
+                f"{self} sent {at.path} on to an address that is not followed: it must be https,"
+                " or http from http"
+            )
+        return target
+
+    @contextmanager
+    def _stream(self, target: httpx.URL, *, own: bool) -> Iterator[httpx.Response]:
+        if own:
+            with self._client.stream("GET", target) as response:
+                yield response
+            return
+        # A client would log the address, which may be signed for whoever holds it.
+        timeout = {"timeout": self._client.timeout.as_dict()}
+        request = httpx.Request("GET", target, extensions=timeout)
+        with httpx.HTTPTransport(verify=self._elsewhere, trust_env=False) as transport:
+            response = transport.handle_request(request)
+            response.request = request
+            try:
+                yield response
+            finally:
+                response.close()
 
     def json(self, answer: Answer) -> Any:
         """Return the JSON that *answer* holds.
@@ -263,10 +334,21 @@ def _without_login(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
-def _authorities(path: str) -> Any:
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return url.scheme, url.host, port
+
+
+def _trusted(verify: bool | str, *, others: bool = False) -> Any:
+    """Return whom to trust; with *others* whoever the system does beside those of a file."""
     import ssl
 
-    return ssl.create_default_context(cafile=path)
+    if isinstance(verify, bool):
+        return verify
+    context = ssl.create_default_context(cafile=verify)
+    if others:
+        context.load_default_certs()
+    return context
 
 
 def _reason(error: Exception) -> str:

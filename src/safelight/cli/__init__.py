@@ -53,6 +53,7 @@ _COMMANDS = {
     "stats": "Count runs and pictures, by engine, model and sampler.",
     "suggest": "Suggest settings worth drawing, from what was rated.",
     "sync": "Make an archive and one on an object store equal.",
+    "workflow": "Show the knobs of a ComfyUI workflow or picture, and make a config of it.",
 }
 
 

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 from safelight.durable_file import open_regular_file
 from safelight.errors import SafelightError
 from safelight.formats.bounded_json import json_object
+from safelight.formats.containers import file_texts, sidecar_texts
 from safelight.formats.file_texts import FileTexts, decoded
 from safelight.formats.hidden_text import hidden_text
 from safelight.formats.image_data import PictureHashes, hash_picture
-from safelight.imports.containers import file_texts, sidecar_texts
 from safelight.imports.picture_reader import read_texts
 from safelight.imports.reading import Outcome, Reading
 from safelight.knobs import STAGES, primary_knobs

@@ -17,13 +17,13 @@ from pathlib import Path
 from safelight.durable_file import open_regular_file
 from safelight.errors import ImageError
 from safelight.formats.bounded_json import json_object, json_value
+from safelight.formats.containers import file_texts, sidecar_texts
 from safelight.formats.file_texts import FileTexts
 from safelight.formats.hidden_text import hidden_text
 from safelight.imports.a1111_text import read_infotext
 from safelight.imports.comfyui_graph import read_graph
 from safelight.imports.comfyui_savers import by_saver_node, compare_with_text, differing
 from safelight.imports.contact_grids import tell_grid
-from safelight.imports.containers import file_texts, sidecar_texts
 from safelight.imports.control_nets import tell_controls
 from safelight.imports.fooocus import read_fooocus, read_ruined_fooocus
 from safelight.imports.invokeai import read_invokeai

@@ -22,7 +22,7 @@ from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from PIL import Image
@@ -69,6 +69,12 @@ class FakeComfyUI:
         png: Changes a file on its way through ``/view``.
         login: ``user:password`` that every request must bring; empty for none.
         cache_outputs: Whether an unchanged graph repeats the old files.
+        jobs: Whether there is ``/api/jobs``, as in ComfyUI of 2026.
+        cancels: Whether jobs can be cancelled there.
+        hosted: Whether it is there as Comfy Cloud documents: below ``/api`` only, with ids of its
+            own, an interrupt that stops whatever runs, and files that are elsewhere.
+        key: What ``X-API-Key`` must say; empty for nothing.
+        storage: Where a hosted server says that a file is: its name is put behind.
     """
 
     websocket: bool = True
@@ -78,6 +84,11 @@ class FakeComfyUI:
     png: Callable[[bytes], bytes] = lambda png: png
     login: str = ""
     cache_outputs: bool = True
+    jobs: bool = False
+    cancels: bool = True
+    hosted: bool = False
+    key: str = ""
+    storage: str = ""
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -187,7 +198,7 @@ class FakeComfyUI:
         with self._work:
             self._number += 1
             job = _Job(
-                prompt_id=str(body.get("prompt_id") or uuid.uuid4()),
+                prompt_id=str((not self.hosted and body.get("prompt_id")) or uuid.uuid4()),
                 client_id=str(body.get("client_id", "")),
                 graph=graph,
                 outputs=tuple(good),
@@ -331,8 +342,39 @@ class FakeComfyUI:
     def interrupt(self, prompt_id: str | None) -> None:
         """Stop the running job, if it is the one that is meant."""
         with self._lock:
-            if self.running and prompt_id in (None, self.running.prompt_id):
+            if self.running and (self.hosted or prompt_id in (None, self.running.prompt_id)):
                 self.running.interrupted = True
+
+    def job(self, prompt_id: str) -> dict[str, Any] | None:
+        """Return ``/api/jobs/ID``."""
+        with self._lock:
+            entry = self.history.get(prompt_id)
+            waiting = [(job, "pending") for job in self.pending]
+            waiting += [(self.running, "in_progress")] if self.running else []
+        if entry is None:
+            found = [(job, status) for job, status in waiting if job.prompt_id == prompt_id]
+            return {"id": prompt_id, "status": found[0][1]} if found else None
+        messages = entry["status"]["messages"]
+        interrupted = any(kind == "execution_interrupted" for kind, _ in messages)
+        bad = "cancelled" if interrupted else "failed"
+        return {
+            "id": prompt_id,
+            "status": "completed" if entry["status"]["completed"] else bad,
+            "outputs": entry["outputs"],
+            "execution_status": entry["status"],
+            "workflow": {"prompt": entry["prompt"][2], "extra_data": {}},
+        }
+
+    def cancel(self, prompt_ids: list[str]) -> bool:
+        """Carry out ``/api/jobs/cancel``."""
+        with self._lock:
+            stops = self.running is not None and self.running.prompt_id in prompt_ids
+            if self.running and stops:
+                self.running.interrupted = True
+            left = [job for job in self.pending if job.prompt_id not in prompt_ids]
+            done = stops or len(left) < len(self.pending)
+            self.pending = left
+        return done
 
 
 class _InterruptedJob(Exception):
@@ -471,20 +513,30 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if not self._admitted("GET", parts.path):
             return
-        root, _, rest = parts.path[1:].partition("/")
         comfy = self.comfy
-        if root == "ws":
+        root, _, rest = self._inside(parts.path)[1:].partition("/")
+        if root == "ws" and not (comfy.hosted and parts.path.startswith("/api")):
             self._websocket(parse_qs(parts.query).get("clientId", [""])[0])
+        elif root == "api" and rest.startswith("jobs") and comfy.jobs:
+            job = comfy.job(rest[5:]) if rest != "jobs" else {"jobs": [], "pagination": {}}
+            self._json(200 if job else 404, job or {"error": "Job not found"})
+        elif comfy.hosted and (root == "history" or (root == "object_info" and rest)):
+            self._json(404, {"code": "NOT_FOUND", "message": "no such route"})
+        elif root == "object_info" and not rest:
+            self._json(200, comfy.object_info)
+        elif root == "view" and comfy.hosted:
+            self._moved(comfy.storage + parse_qs(parts.query)["filename"][0] + "?signed=secret")
         elif root == "history":
             known = comfy.history.get(rest)
-            self._json(200, {rest: known} if known else {})
+            self._json(200, {unquote(rest): known} if known else {})
         elif root == "queue":
             self._json(200, comfy.queue())
         elif root == "object_info":
-            known = comfy.object_info.get(rest)
-            self._json(200, {rest: known} if known else {})
+            known = comfy.object_info.get(unquote(rest))
+            self._json(200, {unquote(rest): known} if known else {})
         elif root == "system_stats":
-            self._json(200, _STATS)
+            own = {"cloud_version": "1"} if comfy.hosted else {}
+            self._json(200, {**_STATS, "system": {**_STATS["system"], **own}})
         elif root == "view":
             data = comfy.files.get(parse_qs(parts.query)["filename"][0])
             self._answer(200 if data else 404, "image/png", comfy.png(data) if data else b"")
@@ -496,24 +548,44 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._admitted("POST", self.path):
             return
         comfy = self.comfy
-        if self.path == "/upload/image":
+        path = self._inside(self.path)
+        if path == "/upload/image":
             name, data = _uploaded(self.headers, body)
             comfy.inputs[name] = data
             self._json(200, {"name": name, "subfolder": "", "type": "input"})
             return
         sent = json.loads(body)
         status, answer = 200, None
-        if self.path == "/prompt":
+        if path == "/prompt":
             status, answer = comfy.submit(sent)
-        elif self.path == "/interrupt":
+        elif path == "/interrupt":
             comfy.interrupt(sent.get("prompt_id"))
-        elif self.path == "/queue":
+        elif path == "/queue":
             comfy.delete(sent["delete"])
+        elif path == "/api/jobs/cancel" and comfy.jobs and comfy.cancels:
+            answer = {"cancelled": comfy.cancel(sent["job_ids"])}
+        else:
+            status = 405
         if self.path in comfy.drop_answer_to:
             comfy.drop_answer_to.discard(self.path)
             self.close_connection = True
             return
-        self._json(status, answer) if answer is not None else self._answer(200, "", b"")
+        self._json(status, answer) if answer is not None else self._answer(status, "", b"")
+
+    def _inside(self, path: str) -> str:
+        """Return *path* as ComfyUI has it without ``/api``, before which all routes are, too."""
+        if path.startswith("/api/") and not (
+            path.startswith("/api/jobs") and not self.comfy.hosted
+        ):
+            inside = path.removeprefix("/api")
+            return f"/api{inside}" if inside.startswith("/jobs") else inside
+        return path if not self.comfy.hosted or path == "/ws" else f"/nothing{path}"
+
+    def _moved(self, place: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", place)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _admitted(self, method: str, path: str) -> bool:
         comfy = self.comfy
@@ -526,6 +598,13 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("authorization") != f"Basic {wanted}":
                 self._answer(401, "text/plain", b"who are you?")
                 return False
+        said = (
+            self.headers.get("x-api-key")
+            or parse_qs(urlsplit(self.path).query).get("token", [""])[0]
+        )
+        if comfy.key and said != comfy.key:
+            self._answer(401, "application/json", b'{"code": "UNAUTHORIZED"}')
+            return False
         canned = comfy.canned.get(path)
         if canned is not None:
             self._answer(*canned)
@@ -579,7 +658,7 @@ def _uploaded(headers: Message, body: bytes) -> tuple[str, bytes]:
     raise AssertionError("a form without a file")
 
 
-_STATS = {
+_STATS: dict[str, Any] = {
     "system": {
         "os": "posix",
         "comfyui_version": "0.3.75",

@@ -299,6 +299,29 @@ def test_separate_loaders_replace_the_checkpoint(server: FakeComfyUI) -> None:
     backend.close()
 
 
+@pytest.mark.parametrize(("count", "kind"), [(3, "TripleCLIPLoader"), (4, "QuadrupleCLIPLoader")])
+def test_up_to_four_text_encoders_are_loaded(server: FakeComfyUI, count: int, kind: str) -> None:
+    """SD3 wants three, HiDream four."""
+    server.object_info["UNETLoader"]["input"]["required"]["unet_name"][0] = ["big.safetensors"]
+    files = [f"{number}.safetensors" for number in range(1, count + 1)]
+    inputs = {f"clip_name{number}": [files] for number in range(1, count + 1)}
+    server.object_info[kind] = {"input": {"required": inputs}, "output_node": False}
+    backend = ComfyuiBackend(
+        url=server.url, unet="big.safetensors", clip=files, clip_type="sd3",
+        vae="sharp.safetensors",
+    )  # fmt: skip
+    (image,) = txt2img(backend).images
+    assert nodes(server, kind) == [dict(zip(inputs, files, strict=True))]
+    assert image.effective["text_encoders"] == ", ".join(files)
+    backend.close()
+
+
+def test_a_sampler_with_its_schedule_in_its_name_is_told_apart(backend: ComfyuiBackend) -> None:
+    """It is how web UIs once called it."""
+    with pytest.raises(BackendError, match=r"sampler 'DPM\+\+ 2M' and scheduler 'Karras'"):
+        txt2img(backend, sampler="DPM++ 2M Karras")
+
+
 def _with_files(server: FakeComfyUI) -> None:
     """Give the server a diffusion model and two text encoders."""
     lists = {
@@ -409,6 +432,7 @@ def test_both_shapes_of_lists_are_read(server: FakeComfyUI, backend: ComfyuiBack
         ({"timeout": 0}, "timeout"),
         ({"timeout": "60"}, "timeout"),
         ({"unet": "flux.safetensors"}, "all of unet, clip and vae"),
+        ({"unet": "u", "vae": "v", "clip": ["a"] * 5}, "1 to 4 text encoders, got 5"),
         ({"map": {"txt2img.steps": "3.steps"}}, "set workflow"),
         ({"workflow": "nowhere.json"}, "nowhere.json cannot be read"),
         ({"verify": "nowhere.pem"}, "nowhere.pem"),

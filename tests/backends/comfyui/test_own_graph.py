@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FakeComfyUI
 from safelight.application.examples import EXAMPLES
 from safelight.backends.comfyui import ComfyuiBackend
 from safelight.errors import BackendError
+from safelight.formats.bounded_json import MAX_JSON
 from safelight.pipeline.backend import (
     Generation,
     Img2ImgRequest,
@@ -267,7 +272,7 @@ def test_a_text_does_not_replace_a_number(make: Make) -> None:
         ([1, 2], "must hold nodes"),
         ({}, "must hold nodes"),
         ({"3": {"inputs": {}}}, "must hold nodes"),
-        (changed(n9=None), "has no SaveImage or PreviewImage"),
+        (changed(n9=None), "has no node that saves a picture; add a SaveImage node"),
         (changed(n19=GRAPH["9"]), r"gives pictures at node 9 .*node 19 .*name one in output"),
     ],
 )
@@ -275,6 +280,60 @@ def test_a_file_that_is_no_such_workflow_is_refused(make: Make, graph: Any, mess
     """With the next step."""
     with pytest.raises(BackendError, match=message):
         make(MAP, graph)
+
+
+def _picture(kind: str, **texts: Any) -> bytes:
+    """Return a picture with *texts* where ComfyUI and the nodes for that kind put them."""
+    exif = Image.Exif()
+    for tag, (key, value) in zip((0x0110, 0x010F), texts.items(), strict=False):
+        exif[tag] = f"{key}:{value if isinstance(value, str) else json.dumps(value)}"
+    chunks = PngInfo()
+    for key, value in texts.items():
+        chunks.add_text(key, value if isinstance(value, str) else json.dumps(value))
+    options: dict[str, Any] = {"pnginfo": chunks} if kind == "PNG" else {"exif": exif}
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_a_picture_is_the_workflow_that_drew_it(
+    server: FakeComfyUI, make: Make, tmp_path: Path, kind: str
+) -> None:
+    """It is what people have; and it is the same workflow as its file, whatever it notes beside."""
+    ran = {node: {**about, "is_changed": [math.nan]} for node, about in GRAPH.items()}
+    path = tmp_path / "of a friend.xyz"
+    path.write_bytes(_picture(kind, prompt=ran, workflow={"nodes": [], "links": []}))
+    backend = ComfyuiBackend(url=server.url, workflow=str(path), map=MAP)
+    draw(backend)
+    assert server.posted[0]["prompt"]["4"] == GRAPH["4"]
+    of_json, of_picture = (b.setup({}).facts["workflow"] for b in (make(MAP), backend))
+    assert of_json == of_picture
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (_picture("PNG"), "picture without a ComfyUI graph.*as ComfyUI saved it"),
+        (_picture("PNG", prompt="a lighthouse"), "picture without a ComfyUI graph"),
+        (_picture("JPEG", workflow={"nodes": [{"id": 1}]}), "is in the editor's format"),
+        (b"\x89PNG\r\n\x1a\n", "is a damaged picture"),
+        (b"PK\x03\x04\xff\xfe", "is neither JSON nor a picture"),
+        (b"{]", "is not JSON"),
+        (b"[" * 200_000, "nests too deep"),
+        (b" " * (MAX_JSON + 1), "is larger than"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_without_a_workflow_says_what_it_is(
+    tmp_path: Path, file: bytes, message: str
+) -> None:
+    """With the next step; and no file is read without end."""
+    path = tmp_path / "wf"
+    path.write_bytes(file)
+    with pytest.raises(BackendError, match=message):
+        ComfyuiBackend(workflow=str(path), map=MAP)
 
 
 def test_a_workflow_without_a_map_is_refused(make: Make) -> None:
@@ -292,6 +351,78 @@ def test_an_output_can_be_named(server: FakeComfyUI, make: Make) -> None:
     }
     backend = make(MAP, changed(n19=preview), output="Look")
     assert len(draw(backend).images) == 1
+
+
+def _saving(kind: str, **inputs: Any) -> dict[str, Any]:
+    """Return the graph with another node that saves the picture."""
+    return changed(n9={"class_type": kind, "inputs": {"images": ["8", 0], **inputs}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs"),
+    [
+        ("SaveImageAdvanced", {"format": "png", "format.bit_depth": "16-bit"}),
+        ("SaveImageWithMetaData", {"extension": ".PNG"}),
+        ("PreviewImage", {}),
+        ("Image Save", {"file_type": "png"}),
+    ],
+)
+def test_any_node_that_saves_pictures_is_the_output(
+    server: FakeComfyUI, make: Make, kind: str, inputs: dict[str, Any]
+) -> None:
+    """By its name, else by what the server says of it."""
+    specs = {"images": ["IMAGE"]}
+    server.object_info[kind] = {"input": {"required": specs}, "output_node": True}
+    assert len(draw(make(MAP, _saving(kind, **inputs))).images) == 1
+
+
+def test_saved_pictures_go_before_shown_ones(server: FakeComfyUI, make: Make) -> None:
+    """A preview on the way is in many workflows."""
+    shown = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    draw(make(MAP, changed(n19=shown)))
+    assert [path for _, path in server.asked if path == "/view"] == ["/view"]
+    websocket = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["8", 0]}}
+    assert make(MAP, changed(n19=websocket))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "named"),
+    [
+        ("SaveImageAdvanced", {"format": "exr", "format.bit_depth": "32-bit float"}, "EXR"),
+        ("SaveImageExtended", {"output_ext": ".webp"}, "WEBP"),
+        ("SaveImageWithMetaData", {"extension": "jpg"}, "JPG"),
+        ("SaveAnimatedWEBP", {"lossless": True}, "WEBP"),
+    ],
+)
+def test_another_format_is_refused_before_anything_is_drawn(
+    server: FakeComfyUI, make: Make, kind: str, inputs: dict[str, Any], named: str
+) -> None:
+    """Not after a night of drawing, one by one."""
+    server.object_info[kind] = {"input": {"required": {"images": ["IMAGE"]}}, "output_node": True}
+    graph = _saving(kind, **inputs)
+    with pytest.raises(BackendError, match=f"writes {named} files.*set it to PNG.*SaveImage node"):
+        make(MAP, graph)
+    beside = {**graph, "19": GRAPH["9"]}
+    assert len(draw(make(MAP, beside, output="19")).images) == 1
+
+
+def test_a_format_can_be_set_where_it_is_mapped(server: FakeComfyUI, make: Make) -> None:
+    """Names of inputs may have dots in them, and so may those of nodes."""
+    server.object_info["SaveImageAdvanced"] = {
+        "input": {"required": {"images": ["IMAGE"]}}, "output_node": True,
+    }  # fmt: skip
+    graph = _saving("SaveImageAdvanced", format="exr", **{"format.bit_depth": "8-bit"})
+    mapping = {
+        **MAP,
+        "txt2img.extra.format": "9.format",
+        "txt2img.extra.bits": "9.format.bit_depth",
+    }
+    backend = make(mapping, graph)
+    draw(backend, extra={"format": "png", "bits": "16-bit"})
+    assert server.posted[0]["prompt"]["9"]["inputs"]["format.bit_depth"] == "16-bit"
+    with pytest.raises(BackendError, match="writes EXR files"):
+        draw(backend)
+    assert len(server.posted) == 1
 
 
 def test_choices_are_those_of_the_mapped_inputs(make: Make) -> None:

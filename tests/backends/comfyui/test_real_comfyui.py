@@ -23,7 +23,9 @@ from backends.backend_contract import Steps, pixels
 from backends.comfyui.comfyui_contract import ComfyuiContract
 from backends.comfyui.real_server import CHECKPOINT, UPSCALER, RealServer
 from safelight.application.examples import EXAMPLES
+from safelight.application.workflow_config import workflow_knobs
 from safelight.backends.comfyui import ComfyuiBackend
+from safelight.backends.engine_server import EngineServer
 from safelight.errors import BackendError, BackendUnavailable, GenerationCancelled
 from safelight.formats.png_chunks import png_texts
 from safelight.pipeline.backend import (
@@ -33,6 +35,7 @@ from safelight.pipeline.backend import (
     Txt2ImgRequest,
     UpscaleRequest,
 )
+from safelight.pipeline.stages import stage_request
 
 FOLDER = os.environ.get("SAFELIGHT_COMFYUI_DIR", "")
 URL = os.environ.get("SAFELIGHT_COMFYUI_URL", "")
@@ -231,6 +234,46 @@ def test_a_workflow_of_ones_own_runs_with_its_knobs_mapped(url: str) -> None:
     with pytest.raises(BackendError, match=r"txt2img\.cfg_scale: asked for"):
         txt2img(backend, model=CHECKPOINT, cfg_scale=3)
     backend.close()
+
+
+def test_a_picture_is_a_workflow_whose_knobs_can_be_swept(url: str, tmp_path: Path) -> None:
+    """What safelight workflow makes of a file of ComfyUI's draws just what our stages draw."""
+    server = EngineServer("ComfyUI", url)
+    own = ComfyuiBackend(url=url)
+    path = tmp_path / "wf.png"
+    path.write_bytes(txt2img(own, prompt="a barn <lora:bend:0.5>").images[0].png)
+    found = workflow_knobs(str(path), server=server)
+    server.close()
+    assert found.notes == ()
+    config = found.config(tmp_path)
+    options = {**config["backend"], "workflow": str(path)}
+    del options["name"]
+    theirs = ComfyuiBackend(**options)
+    assert config["txt2img"].pop("extra") == {"lora_bend": 0.5}
+    stated = stage_request("txt2img", {**config["txt2img"], "steps": 3}, None)
+    (image,) = theirs.generate(stated, Steps()).images
+    (wanted,) = txt2img(own, prompt="a barn <lora:bend:0.5>", steps=3).images
+    assert image.png == wanted.png, "the same graph, so that the server repeats the file"
+    assert image.effective["steps"] == 3
+    own.close()
+    theirs.close()
+
+
+def test_it_is_there_with_api_before_every_path_too(url: str) -> None:
+    """As a proxy or a host may have it, the websocket included."""
+    backend = ComfyuiBackend(url=f"{url}/api")
+    steps = Steps()
+    request = Txt2ImgRequest(**{**FIELDS, "seed": time.time_ns() % 2**32, "steps": 4})
+    assert backend.generate(request, steps).images
+    assert steps.previews
+    backend.close()
+
+
+def test_its_loaders_of_text_encoders_take_what_we_give_them(url: str) -> None:
+    """Three and four are loaded by nodes that are not told their kind."""
+    for count, kind in ((3, "TripleCLIPLoader"), (4, "QuadrupleCLIPLoader")):
+        about = httpx.get(f"{url}/object_info/{kind}").json()[kind]
+        assert list(about["input"]["required"]) == [f"clip_name{n}" for n in range(1, count + 1)]
 
 
 def test_a_stop_interrupts_the_job_and_nobody_elses(url: str, backend: ComfyuiBackend) -> None:

@@ -16,15 +16,17 @@ from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends import OptionKind
 from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.graph_map import GraphMap
-from safelight.backends.comfyui.jobs import ComfyJobs, Job, JobTookTooLong, ran_graph
+from safelight.backends.comfyui.job_list import Job, ran_graph
+from safelight.backends.comfyui.jobs import ComfyJobs, JobTookTooLong
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
     PIXEL_METHODS,
     canonical_names,
 )
+from safelight.backends.comfyui.node_classes import NodeClasses
 from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSocket
 from safelight.backends.comfyui.server_arguments import shaping_arguments
-from safelight.backends.comfyui.workflows import Loaders, StageWorkflows
+from safelight.backends.comfyui.workflows import MOST_TEXT_ENCODERS, Loaders, StageWorkflows
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
@@ -55,12 +57,14 @@ class ComfyuiBackend:
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
         headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that one picture may take, waiting in the queue included.
-        workflow: File of a workflow of the user's own, in the API format.
+        workflow: File of a workflow of the user's own, in the API format, or a picture that
+            ComfyUI saved.
         map: Where knobs stand in it: ``"txt2img.steps"`` -> ``"3.inputs.steps"``.
         output: Node whose pictures are taken, by id or title.
         unet: Diffusion model to load apart from its text encoders and VAE.
-        clip: Its text encoder, or two of them.
-        clip_type: What ComfyUI's CLIPLoader calls their kind.
+        clip: Its text encoder, or two to four of them.
+        clip_type: What ComfyUI's CLIPLoader calls their kind; three or four are told by their
+            files.
         vae: VAE, where a request names none.
         files: How the workflow is opened.
 
@@ -105,14 +109,19 @@ class ComfyuiBackend:
             timeout=min(30.0, timeout),
             next_step="start ComfyUI, or set url in the backend's table",
         )
+        self._nodes = NodeClasses(self._server)
         self._client_id = str(uuid.uuid4())
         self._login = _login(url, user, password, verify, headers)
-        self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
+        self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._nodes.values)
         self._own = (workflow, map, output, files)
-        self._map = _graph_map(*self._own)
-        loaders = _loaders(unet, clip, clip_type, vae)
+        try:
+            self._map = self._graph_map()
+            loaders = _loaders(unet, clip, clip_type, vae)
+        except BaseException:
+            self._server.close()
+            raise
         self._loaders = loaders
-        self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
+        self._workflows = StageWorkflows(loaders, self._nodes.values, self._upload)
 
     def __repr__(self) -> str:
         return f"ComfyuiBackend(url={self._server.url!r})"
@@ -123,7 +132,7 @@ class ComfyuiBackend:
 
     def describe(self) -> BackendDescription:
         """Return the server's versions and its device; a workflow of one's own is read again."""
-        self._map = _graph_map(*self._own)
+        self._map = self._graph_map()
         stats, system = self._stats()
         environment = {
             "python": str(system.get("python_version", "")).partition(" ")[0],
@@ -162,7 +171,7 @@ class ComfyuiBackend:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
         if self._map is not None:
             choices = {
-                knob: _canonical(knob, self._values_of(*where))
+                knob: _canonical(knob, self._nodes.values(*where))
                 for knob, where in self._map.combos().items()
                 if knob in _LISTED_KNOBS
             }
@@ -176,10 +185,10 @@ class ComfyuiBackend:
         )
         upscalers = self._upscalers()
         choices = {
-            "model": tuple(self._values_of(*model)),
-            "vae": tuple(self._values_of("VAELoader", "vae_name")),
-            "sampler": _canonical("sampler", self._values_of("KSampler", "sampler_name")),
-            "scheduler": _canonical("scheduler", self._values_of("KSampler", "scheduler")),
+            "model": tuple(self._nodes.values(*model)),
+            "vae": tuple(self._nodes.values("VAELoader", "vae_name")),
+            "sampler": _canonical("sampler", self._nodes.values("KSampler", "sampler_name")),
+            "scheduler": _canonical("scheduler", self._nodes.values("KSampler", "scheduler")),
         }
         listed = {knob: values for knob, values in choices.items() if values}
         return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
@@ -192,7 +201,7 @@ class ComfyuiBackend:
         """
         if self._map is not None:  # there a tag in the prompt is only text
             return ()
-        return tuple(self._values_of("LoraLoader", "lora_name"))
+        return tuple(self._nodes.values("LoraLoader", "lora_name"))
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request*, several pictures as several jobs, each with its seed."""
@@ -223,6 +232,18 @@ class ComfyuiBackend:
         return Generation(images=tuple(images), warnings=graph.warnings)
 
     # -- parts of a request --------------------------------------------------------------
+
+    def _graph_map(self) -> GraphMap | None:
+        workflow, mapping, output, files = self._own
+        if workflow is None:
+            if mapping or output:
+                raise BackendError("map and output belong to a workflow of your own; set workflow")
+            return None
+        if not isinstance(workflow, str) or not isinstance(mapping, Mapping):
+            raise BackendError("workflow must be a file name and map a table")
+        if not isinstance(output, str):
+            raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
+        return GraphMap(workflow, mapping, output, files, self._nodes.gives_pictures)
 
     def _graph(self, request: ImageRequest) -> BoundGraph:
         if self._map is not None and self._map.covers(request.stage):
@@ -259,7 +280,7 @@ class ComfyuiBackend:
         return stats, system
 
     def _upscalers(self) -> tuple[str, ...]:
-        return (*PIXEL_METHODS, *self._values_of("UpscaleModelLoader", "model_name"))
+        return (*PIXEL_METHODS, *self._nodes.values("UpscaleModelLoader", "model_name"))
 
     def _upload(self, png: bytes) -> str:
         """Put a picture on the server, under a name that says what it holds."""
@@ -277,16 +298,6 @@ class ComfyuiBackend:
             raise BackendError(f"{self._server} answered /upload/image without a name")
         folder = body.get("subfolder") or ""
         return f"{folder}/{body['name']}" if folder else str(body["name"])
-
-    def _values_of(self, kind: str, name: str) -> Sequence[str]:
-        """Return the values that input *name* of the node class *kind* takes, none if any."""
-        body = self._server.json(self._server.get(f"/object_info/{kind}"))
-        inputs = (body.get(kind) or {}).get("input") or {} if isinstance(body, dict) else {}
-        for group in ("required", "optional"):
-            spec = (inputs.get(group) or {}).get(name)
-            if isinstance(spec, list) and spec:
-                return _combo(spec)
-        return ()
 
 
 class _StepReport:
@@ -316,15 +327,6 @@ class _StepReport:
         self._done.clear()
         self._last = max(self._last, self._before)
         self._on_step(self._last, self._total)
-
-
-def _combo(spec: list[Any]) -> Sequence[str]:
-    """Return the values of a combo in either of the shapes that servers send."""
-    if isinstance(spec[0], list):
-        return tuple(str(value) for value in spec[0])
-    if spec[0] == "COMBO" and len(spec) > 1 and isinstance(spec[1], dict):
-        return tuple(str(value) for value in spec[1].get("options") or ())
-    return ()
 
 
 def _canonical(knob: str, values: Sequence[str]) -> tuple[str, ...]:
@@ -368,20 +370,6 @@ def _real_sides(used: Mapping[str, Any], width: int, height: int) -> dict[str, A
     return {**sides, "hires_scale": scale}
 
 
-def _graph_map(
-    workflow: str | None, mapping: Mapping[str, Any], output: str, files: AllowedFiles
-) -> GraphMap | None:
-    if workflow is None:
-        if mapping or output:
-            raise BackendError("map and output belong to a workflow of your own; set workflow")
-        return None
-    if not isinstance(workflow, str) or not isinstance(mapping, Mapping):
-        raise BackendError("workflow must be a file name and map a table")
-    if not isinstance(output, str):
-        raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
-    return GraphMap(workflow, mapping, output, files)
-
-
 def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> Loaders:
     clips = (clip,) if isinstance(clip, str) and clip else tuple(clip)
     if bool(unet) != bool(clips) or (unet and not vae):
@@ -389,8 +377,8 @@ def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> 
             "a diffusion model loaded apart needs all of unet, clip and vae,"
             f" got unet = {unet!r}, clip = {list(clips)!r}, vae = {vae!r}"
         )
-    if len(clips) > 2:
-        raise BackendError(f"clip takes one or two text encoders, got {len(clips)}")
+    if len(clips) > MOST_TEXT_ENCODERS:
+        raise BackendError(f"clip takes 1 to {MOST_TEXT_ENCODERS} text encoders, got {len(clips)}")
     return Loaders(unet=unet, clip=clips, clip_type=clip_type, vae=vae)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from safelight.backends.comfyui.native_names import named_by_us
 from safelight.formats.comfyui_nodes import node_knobs
 
-__all__ = ["BoundGraph", "Nodes", "Place", "is_link"]
+__all__ = ["BoundGraph", "Nodes", "Place", "called", "is_link", "title_of"]
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """A graph in ComfyUI's API format: node id -> ``class_type``, ``inputs`` and ``_meta``."""
@@ -151,3 +151,16 @@ def is_link(value: Any) -> bool:
         and isinstance(value[0], str)
         and isinstance(value[1], int)
     )
+
+
+def title_of(node: Mapping[str, Any]) -> str:
+    """Return what the user called *node*; empty when nothing."""
+    meta = node.get("_meta")
+    return str(meta.get("title", "")) if isinstance(meta, Mapping) else ""
+
+
+def called(nodes: Nodes, node: str) -> str:
+    """Return what to call a node in messages: ``node 3 (My sampler, KSampler)``."""
+    known = nodes.get(node, {})
+    title, kind = title_of(known), str(known.get("class_type", ""))
+    return f"node {node} ({kind if title in ('', kind) else f'{title}, {kind}'})"

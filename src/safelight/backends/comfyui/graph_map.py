@@ -13,21 +13,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
-from safelight.backends.comfyui.bound_graph import BoundGraph, Place, is_link
+from safelight.backends.comfyui.bound_graph import (
+    BoundGraph,
+    Nodes,
+    Place,
+    called,
+    is_link,
+    title_of,
+)
 from safelight.backends.comfyui.native_names import (
     named_by_us,
     native_name,
     resolved_scheduler,
 )
+from safelight.backends.comfyui.saving_nodes import other_format, saving_nodes
 from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
+from safelight.backends.comfyui.workflow_files import read_workflow
 from safelight.backends.input_picture import input_picture
-from safelight.errors import BackendError, FileRefused
+from safelight.errors import BackendError
+from safelight.escaped_output import escaped_line
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
 
 __all__ = ["GraphMap"]
 
-_SAVING = ("SaveImage", "PreviewImage")
 _NAMES = ("sampler", "scheduler")
 _ALWAYS_STATED = ("prompt", "negative_prompt", "seed", "init_image", "mask")
 Spot = tuple[str, str]
@@ -37,11 +46,14 @@ class GraphMap:
     """One workflow file, and where each knob stands in it.
 
     Args:
-        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*.
+        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*, or a
+            picture that it saved.
         mapping: ``"txt2img.steps"`` -> ``"3.inputs.steps"``, ``"KSampler.steps"``,
             ``"@My sampler.steps"``, or a list of such.
         output: Id or title of the node whose pictures are taken; empty: the only one there is.
         files: How the file is opened.
+        is_output: Whether nodes of a class give pictures, which the server knows; asked only
+            where no node's name tells.
 
     Raises:
         BackendError: The file is no such workflow, or the map does not fit it.
@@ -53,12 +65,13 @@ class GraphMap:
         mapping: Mapping[str, Any],
         output: str = "",
         files: AllowedFiles = ANY_FILE,
+        is_output: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._path = path
-        self._nodes = _read(path, files)
+        self._path = escaped_line(path)
+        self._nodes = read_workflow(path, files).graph
         if not mapping:
             raise BackendError(
-                f"workflow {path} needs a map of knobs, such as"
+                f"workflow {self._path} needs a map of knobs, such as"
                 ' map = { "txt2img.prompt" = "6.inputs.text" }'
             )
         self._spots: dict[str, dict[str, tuple[Spot, ...]]] = {}
@@ -67,7 +80,14 @@ class GraphMap:
             targets = target if isinstance(target, list) else [target]
             spots = tuple(self._spot(entry, named) for named in targets)
             self._spots.setdefault(stage, {})[knob] = spots
-        self._output = self._output_node(output)
+        self._output = self._output_node(output, is_output)
+        formats = {name for node, name in self._mapped() if node == self._output}
+        kept = {
+            name: v
+            for name, v in self._nodes[self._output]["inputs"].items()
+            if name not in formats
+        }
+        self._refuse_format({self._output: {**self._nodes[self._output], "inputs": kept}})
 
     def covers(self, stage: str) -> bool:
         """Return whether any knob of *stage* is mapped."""
@@ -136,6 +156,7 @@ class GraphMap:
             ]
             if knob not in ("init_image", "mask"):
                 places[knob] = tuple(put)
+        self._refuse_format(nodes)
         return BoundGraph(
             stage=request.stage,
             nodes=nodes,
@@ -214,6 +235,8 @@ class GraphMap:
             ours = named_by_us(entry.partition(".")[2], literal)
             return Place(node=node, input=name, native=literal, value=ours)
         native, ours = value
+        if entry.endswith(".clip_skip") and isinstance(literal, int) and literal < 0:
+            native = -native  # ComfyUI counts layers from the end
         if isinstance(literal, str) != isinstance(native, str):
             raise BackendError(
                 f'map."{entry}": {self._called(node)} has {literal!r} at {name},'
@@ -231,7 +254,7 @@ class GraphMap:
             raise BackendError(f"{where} must look like '3.inputs.steps', got {address!r}")
         named, inputs, name = address.rpartition(".inputs.")
         if not inputs:
-            named, _, name = address.rpartition(".")
+            named, name = self._parted(address)
         node = self._node(where, named)
         inputs_of = self._nodes[node]["inputs"]
         if name not in inputs_of:
@@ -245,11 +268,21 @@ class GraphMap:
             )
         return node, name
 
+    def _parted(self, address: str) -> tuple[str, str]:
+        """Return what names the node and what the input; both may have dots in them."""
+        parts = address.split(".")
+        for at in range(1, len(parts)):
+            node = self._nodes.get(".".join(parts[:at]))
+            if node and ".".join(parts[at:]) in node["inputs"]:
+                return ".".join(parts[:at]), ".".join(parts[at:])
+        named, _, name = address.rpartition(".")
+        return named, name
+
     def _node(self, where: str, named: str) -> str:
         """Return the id of the node that *named* means: an id, a title, or a class."""
         if named in self._nodes and not named.startswith("@"):
             return named
-        ways: list[dict[str, list[str]]] = [self._by(_title)]
+        ways: list[dict[str, list[str]]] = [self._by(title_of)]
         if not named.startswith("@"):
             ways.append(self._by(_class))
         for way in ways:
@@ -274,24 +307,30 @@ class GraphMap:
         return names
 
     def _called(self, node: str) -> str:
-        known = self._nodes.get(node, {})
-        title = _title(known)
-        kind = _class(known)
-        return f"node {node} ({kind if title in ('', kind) else f'{title}, {kind}'})"
+        return called(self._nodes, node)
 
-    def _output_node(self, output: str) -> str:
+    def _output_node(self, output: str, is_output: Callable[[str], bool]) -> str:
         if output:
             return self._node("output", output)
-        saving = [node for node, known in self._nodes.items() if _class(known) in _SAVING]
+        saving = saving_nodes(self._nodes, is_output)
         if len(saving) == 1:
             return saving[0]
         if not saving:
             raise BackendError(
-                f"{self._path} has no SaveImage or PreviewImage node; add one, or name in output"
-                " the node whose pictures are taken"
+                f"{self._path} has no node that saves a picture; add a SaveImage node, or name in"
+                " output the node whose pictures are taken"
             )
         several = ", ".join(self._called(node) for node in saving)
         raise BackendError(f"{self._path} gives pictures at {several}; name one in output")
+
+    def _refuse_format(self, nodes: Nodes) -> None:
+        """Refuse an output whose files are not taken, before anything is drawn for it."""
+        if kind := other_format(nodes, self._output):
+            raise BackendError(
+                f"{self._called(self._output)} of {self._path} writes {kind} files, and only PNG"
+                " files are taken; set it to PNG (8 or 16 bit), or add a SaveImage node beside it"
+                " and name that one in output"
+            )
 
 
 def _apart(
@@ -307,44 +346,6 @@ def _apart(
             f" got {value[0]!r}"
         )
     return [(name, name) for name in names]
-
-
-def _read(path: str, files: AllowedFiles) -> dict[str, Any]:
-    try:
-        with files.open(path) as file:
-            loaded = json.loads(file.read().decode("utf-8"))
-    except FileRefused as error:
-        raise BackendError(f"workflow {path!r} {error}") from error
-    except OSError as error:
-        raise BackendError(f"workflow {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BackendError(f"workflow {path} is not JSON: {error}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("nodes"), list):
-        raise BackendError(
-            f"workflow {path} is in the editor's format; export it from ComfyUI with"
-            " Save (API Format), called Export (API) in newer versions"
-        )
-    if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
-        loaded = loaded["prompt"]
-    if not isinstance(loaded, dict) or not loaded or not all(map(_is_node, loaded.values())):
-        raise BackendError(
-            f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
-            " Save (API Format) writes them"
-        )
-    return loaded
-
-
-def _is_node(node: object) -> bool:
-    return (
-        isinstance(node, dict)
-        and isinstance(node.get("class_type"), str)
-        and isinstance(node.get("inputs"), dict)
-    )
-
-
-def _title(node: Mapping[str, Any]) -> str:
-    meta = node.get("_meta")
-    return str(meta.get("title", "")) if isinstance(meta, dict) else ""
 
 
 def _class(node: Mapping[str, Any]) -> str:

@@ -11,23 +11,21 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from safelight.backends.comfyui.bound_graph import BoundGraph
+from safelight.backends.comfyui.job_list import Job, JobList, job_list
 from safelight.backends.comfyui.node_errors import execution_fault, node_faults, refusal
 from safelight.backends.comfyui.progress_socket import Event, ProgressSocket
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.errors import BackendError, BackendUnavailable
 
-__all__ = ["ComfyJobs", "Job", "JobTookTooLong", "ran_graph"]
+__all__ = ["ComfyJobs", "JobTookTooLong"]
 
 _NAMESPACE = uuid.UUID("6d1f3a52-6a0e-4f0b-9a5e-2f1c0f4a7c11")
 _POLLS = (0.05, 0.1, 0.2, 0.4)
 _SLOWEST_POLL = 0.5
-_STOP_TRIES = 5
-
-Job = Mapping[str, Any]
-"""An entry of ComfyUI's history: ``prompt``, ``outputs``, ``status``."""
 
 
 class JobTookTooLong(BackendUnavailable):
@@ -55,6 +53,7 @@ class ComfyJobs:
         self._client_id = client_id
         self._timeout = timeout
         self._listed = listed
+        self._found: JobList | None = None
 
     def submit(self, graph: BoundGraph, job_id: str, number: int) -> str:
         """Post *graph*, unless the server already has it, and return the job's id.
@@ -120,19 +119,8 @@ class ComfyJobs:
 
         A server that does not answer keeps them; nobody waits for that.
         """
-        try:
-            for _ in range(_STOP_TRIES):
-                running, pending = self._queue()
-                if mine := [job for job in prompt_ids if job in pending]:
-                    self._server.ask("POST", "/queue", json={"delete": mine})
-                for job in prompt_ids:
-                    if job in running:
-                        self._server.ask("POST", "/interrupt", json={"prompt_id": job})
-                if not any(job in running or job in pending for job in prompt_ids):
-                    return
-                time.sleep(_POLLS[1])
-        except BackendError:
-            return
+        with suppress(BackendError):
+            self._list().stop(prompt_ids)
 
     def fault(self, job: Job) -> str | None:
         """Return why *job* failed, None when it did not."""
@@ -169,7 +157,7 @@ class ComfyJobs:
                 )
             return f"{query['filename']} is gone"
 
-        return self._server.get("/view", params=query, explain=explain).content
+        return self._server.get("/view", params=query, explain=explain, follow=True).content
 
     # -- asking --------------------------------------------------------------------------
 
@@ -203,55 +191,25 @@ class ComfyJobs:
         return given
 
     def _find(self, prompt_id: str) -> tuple[str, Any]:
-        """Return how a job stands (``ended``, ``failed``, ``queued``, ``absent``), its graph."""
-        for look in range(2):
-            entry = self._history(prompt_id)
-            if entry is not None:
-                return "failed" if self.fault(entry) else "ended", ran_graph(entry)
-            if look == 0:
-                running, pending = self._queue()
-                if prompt_id in running or prompt_id in pending:
-                    return "queued", running.get(prompt_id, pending.get(prompt_id))
-        return "absent", None
+        """Return how a job stands (``ended``, ``failed``, ``waiting``, ``absent``), its graph."""
+        standing = self._list().standing(prompt_id)
+        failed = standing.entry is not None and self.fault(standing.entry)
+        return "failed" if failed else standing.state, standing.graph
 
     def _ended(self, prompt_id: str) -> Job | None:
         """Return the history's entry of a job, None while it waits or runs."""
-        entry = self._history(prompt_id)
-        if entry is not None:
-            return entry
-        running, pending = self._queue()
-        if prompt_id in running or prompt_id in pending:
-            return None
-        entry = self._history(prompt_id)  # it may have ended between the two questions
-        if entry is None:
+        standing = self._list().standing(prompt_id)
+        if standing.state == "absent":
             raise BackendUnavailable(
                 f"{self._server} has lost the job {prompt_id}: it is neither in the queue nor in"
                 " the history; was the server restarted, or its queue cleared? Draw it again"
             )
-        return entry
+        return standing.entry
 
-    def _history(self, prompt_id: str) -> Job | None:
-        body = self._server.json(self._server.get(f"/history/{prompt_id}"))
-        entry = body.get(prompt_id) if isinstance(body, dict) else None
-        return entry if isinstance(entry, dict) else None
-
-    def _queue(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the running and the pending jobs: id -> graph."""
-        body = self._server.json(self._server.get("/queue"))
-        if not isinstance(body, dict) or "queue_running" not in body:
-            raise BackendError(f"{self._server} answered /queue without a queue")
-        running, pending = (
-            {str(item[1]): item[2] for item in body.get(key) or () if len(item) > 2}
-            for key in ("queue_running", "queue_pending")
-        )
-        return running, pending
-
-
-def ran_graph(job: Job) -> Mapping[str, Any]:
-    """Return the graph that the server says it ran."""
-    prompt = job.get("prompt")
-    ran = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 else None
-    return ran if isinstance(ran, dict) else {}
+    def _list(self) -> JobList:
+        if self._found is None:
+            self._found = job_list(self._server)
+        return self._found
 
 
 def _essence(nodes: object) -> Any:

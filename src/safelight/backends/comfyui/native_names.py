@@ -53,7 +53,12 @@ def native_name(knob: str, name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def named_by_us(knob: str, value: Any) -> Any:
-    """Return our name for ComfyUI's *value* of a sampler or scheduler; others stay."""
+    """Return our name for ComfyUI's *value* of a sampler or scheduler; others stay.
+
+    But for ``clip_skip``, of which ComfyUI counts layers from the end, below zero.
+    """
+    if knob == "clip_skip" and isinstance(value, int):
+        return abs(value)
     for canonical, entry in _TABLES.get(knob, {}).items():
         if entry.comfyui == value:
             return canonical

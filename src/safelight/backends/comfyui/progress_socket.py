@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 __all__ = ["Event", "Login", "ProgressSocket"]
 
@@ -174,6 +174,22 @@ class ProgressSocket:
 
 
 def _connect(opened: ExitStack, url: str, client_id: str, login: Login) -> Any:
+    from websockets.exceptions import InvalidHandshake
+
+    path = urlsplit(url).path
+    if not path.endswith("/api"):
+        return _connect_at(opened, url, f"{path}/ws?clientId={client_id}", login)
+    try:
+        return _connect_at(opened, url, f"{path}/ws?clientId={client_id}", login)
+    except InvalidHandshake:
+        # Hosted servers have it beside their API, and take the key as browsers can send it.
+        keys = [value for name, value in login.more.items() if name.lower() == "x-api-key"]
+        token = "".join(f"&token={quote(key, safe='')}" for key in keys[:1])
+        beside = f"{path.removesuffix('/api')}/ws?clientId={client_id}{token}"
+        return _connect_at(opened, url, beside, login)
+
+
+def _connect_at(opened: ExitStack, url: str, place: str, login: Login) -> Any:
     from websockets.sync.client import connect
 
     parts = urlsplit(url)
@@ -185,7 +201,7 @@ def _connect(opened: ExitStack, url: str, client_id: str, login: Login) -> Any:
     )
     return opened.enter_context(
         connect(
-            f"{'wss' if secure else 'ws'}://{parts.netloc}{parts.path}/ws?clientId={client_id}",
+            f"{'wss' if secure else 'ws'}://{parts.netloc}{place}",
             sock=plain,
             ssl=login.trust() if secure else None,
             additional_headers=login.headers(),

@@ -31,13 +31,16 @@ from safelight.pipeline.backend import (
     UpscaleRequest,
 )
 
-__all__ = ["Loaders", "StageWorkflows"]
+__all__ = ["MOST_TEXT_ENCODERS", "Loaders", "StageWorkflows"]
 
 _Value = TypeVar("_Value")
 Upload = Callable[[bytes], str]
 
 _REVISION = 1
 """Of the graphs themselves: one more whenever they draw other pixels from the same request."""
+
+_CLIP_LOADERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader", "QuadrupleCLIPLoader")
+MOST_TEXT_ENCODERS = len(_CLIP_LOADERS)
 
 _CELL = 8
 """Pixels per latent cell along one side."""
@@ -49,7 +52,7 @@ class Loaders:
 
     Attributes:
         unet: A diffusion model loaded apart from its text encoders and VAE.
-        clip: Its text encoders, where a request names none, one or two.
+        clip: Its text encoders, where a request names none, one to four.
         clip_type: What ComfyUI calls their kind.
         vae: The VAE, where a request names none.
     """
@@ -412,15 +415,16 @@ def _add_clip_loader(draft: GraphDraft, loaders: Loaders, asked: str | None) -> 
     names = loaders.clip
     if asked is not None:
         names = tuple(name for part in asked.split(",") if (name := part.strip()))
-    kinds = {1: "CLIPLoader", 2: "DualCLIPLoader", 3: "TripleCLIPLoader", 4: "QuadrupleCLIPLoader"}
-    if len(names) not in kinds:
-        raise BackendError(f"text_encoders must name 1 to 4 files, got {asked!r}")
+    if not 1 <= len(names) <= MOST_TEXT_ENCODERS:
+        raise BackendError(
+            f"text_encoders must name 1 to {MOST_TEXT_ENCODERS} files, got {asked!r}"
+        )
     inputs = {f"clip_name{place}": name for place, name in enumerate(names, 1)}
     if len(names) == 1:
         inputs = {"clip_name": names[0]}
     if len(names) <= 2:  # the others are told by their files
         inputs["type"] = loaders.clip_type
-    loaded = draft.add("12", kinds[len(names)], **inputs)
+    loaded = draft.add("12", _CLIP_LOADERS[len(names) - 1], **inputs)
     for name in inputs:
         if name != "type":
             draft.place("text_encoders", "12", name, inputs[name])

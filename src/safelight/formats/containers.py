@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from safelight.durable_file import read_regular_file
 from safelight.errors import ImageError
+from safelight.formats.avif_boxes import read_avif
 from safelight.formats.content_credentials import (
     MOST_CREDENTIALS,
     credentials_told,
@@ -20,7 +21,6 @@ from safelight.formats.content_credentials import (
 from safelight.formats.exif import exif_texts
 from safelight.formats.file_texts import MAX_TEXT_BYTES, FileTexts, decoded
 from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
-from safelight.imports.avif_boxes import read_avif
 
 __all__ = ["file_texts", "sidecar_texts"]
 

@@ -1,0 +1,143 @@
+"""WorkflowFile: a workflow of the user's own, read from whatever file it stands in.
+
+A file in the API format, or a picture that ComfyUI saved, which holds the graph that drew it in
+its ``prompt`` text. What the file is, its first bytes tell. Only what a node does is taken
+(``class_type``, ``inputs``) and what it is called (``_meta``): ComfyUI notes more in pictures than
+in files, and the same graph must be the same workflow wherever it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.backends.comfyui.bound_graph import Nodes
+from safelight.errors import BackendError, FileRefused, ImageError
+from safelight.escaped_output import escaped_line
+from safelight.formats.bounded_json import MAX_JSON, json_value
+from safelight.formats.containers import file_texts
+from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
+
+__all__ = ["Convert", "WorkflowFile", "read_workflow"]
+
+Convert = Callable[[Mapping[str, Any]], Nodes]
+"""Turns a graph in the editor's format into the API format, or raises a BackendError."""
+
+_EXPORT = "export it from ComfyUI with Save (API Format), called Export (API) in newer versions"
+_PARTS = ("class_type", "inputs", "_meta")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFile:
+    """One workflow.
+
+    Attributes:
+        path: The file, as it was named.
+        graph: In the API format; never empty.
+        kind: ``json`` or ``picture``.
+        converted: Whether it was written in the editor's format.
+    """
+
+    path: str
+    graph: Nodes
+    kind: Literal["json", "picture"]
+    converted: bool = False
+
+
+def read_workflow(
+    path: str, files: AllowedFiles = ANY_FILE, convert: Convert | None = None
+) -> WorkflowFile:
+    """Read the workflow that *path* holds.
+
+    Args:
+        path: A JSON file, or a picture that ComfyUI saved.
+        files: How it is opened.
+        convert: Used where only the editor's format is there; without it that is refused.
+
+    Raises:
+        BackendError: It cannot be read, or holds no workflow.
+    """
+    told = escaped_line(path)
+    try:
+        with files.open(path) as file:
+            is_picture = media_type(file.read(LONGEST_BEGINNING)) is not None
+            file.seek(0)
+            api, editor = _of_picture(told, file) if is_picture else _of_json(told, file)
+    except FileRefused as error:
+        raise BackendError(f"workflow {path!r} {error}") from error
+    except OSError as error:
+        raise BackendError(f"workflow {told} cannot be read: {error.strerror}") from error
+    if converted := api is None and editor is not None:
+        if convert is None:
+            raise BackendError(f"workflow {told} is in the editor's format; {_EXPORT}")
+        api = convert(editor)
+    return WorkflowFile(
+        path=path,
+        graph=_nodes(told, api),
+        kind="picture" if is_picture else "json",
+        converted=converted,
+    )
+
+
+def _of_json(path: str, file: BinaryIO) -> tuple[object, Mapping[str, Any] | None]:
+    """Return the API graph of a JSON file, or None and the editor's."""
+    data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise BackendError(f"workflow {path} is larger than {MAX_JSON // 2**20} MiB")
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise BackendError(
+            f"workflow {path} is neither JSON nor a picture (it begins {data[:8]!r}); {_EXPORT},"
+            " or name a picture that ComfyUI saved"
+        ) from error
+    except RecursionError as error:
+        raise BackendError(f"workflow {path} nests too deep to be read") from error
+    except ValueError as error:
+        raise BackendError(f"workflow {path} is not JSON: {error}") from error
+    if isinstance(value, dict) and isinstance(value.get("nodes"), list):
+        return None, value
+    if isinstance(value, dict) and isinstance(value.get("prompt"), dict):
+        return value["prompt"], None
+    return value, None
+
+
+def _of_picture(path: str, file: BinaryIO) -> tuple[object, Mapping[str, Any] | None]:
+    """Return the API graph in a picture, or None and the editor's."""
+    try:
+        texts = file_texts(file).texts
+    except ImageError as error:
+        raise BackendError(f"workflow {path} is a damaged picture: {error}") from error
+    api, editor = (json_value(texts.get(key, "")) for key in ("prompt", "workflow"))
+    if isinstance(api, dict) and api:
+        return api, None
+    if isinstance(editor, dict) and isinstance(editor.get("nodes"), list):
+        return None, editor
+    raise BackendError(
+        f"workflow {path} is a picture without a ComfyUI graph: another tool made it, or a program"
+        " or site that it went through took the graph out; take the file as ComfyUI saved it, or"
+        " export the workflow with Save (API Format)"
+    )
+
+
+def _nodes(path: str, graph: object) -> Nodes:
+    if not isinstance(graph, Mapping) or not graph or not all(map(_is_node, graph.values())):
+        raise BackendError(
+            f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
+            " Save (API Format) writes them"
+        )
+    return {
+        str(name): {part: node[part] for part in _PARTS if part in node}
+        for name, node in graph.items()
+    }
+
+
+def _is_node(node: object) -> bool:
+    return (
+        isinstance(node, Mapping)
+        and isinstance(node.get("class_type"), str)
+        and isinstance(node.get("inputs"), dict)
+    )
