@@ -138,9 +138,7 @@ class Drawing:
         hires = Hires.of(self._request, steps, flow=self._flow())
         second = None if hires is None else self._second_pipe()
         self._plan(groups, steps, hires)
-        for name in ("width", "height"):
-            if (value := getattr(self._request, name)) is not None:
-                arguments[name] = value
+        arguments |= self._size(self._request.width, self._request.height)
         for group in groups:
             pictures = self._pass(self._pipe, arguments, group)
             for seed, drawn in zip(group, pictures, strict=True):
@@ -163,12 +161,9 @@ class Drawing:
             input_picture(request.init_image), request.width, request.height, multiple=multiple
         )
         strength, effective, kept = request.denoising_strength, dict[str, Any](), False
-        arguments |= {"image": given}
-        arguments |= {k: v for k, v in _sides(given).items() if k in has}
+        arguments |= {"image": given, **self._size(given.width, given.height)}
         if "strength" not in has:
             self._refuse_strength(strength)
-            if "max_area" in has:  # it would draw that many pixels, whatever the sides
-                arguments.setdefault("max_area", given.width * given.height)
         else:
             strength = has["strength"] if strength is None else strength
             arguments["strength"] = effective["denoising_strength"] = strength
@@ -197,6 +192,17 @@ class Drawing:
                     picture = composite(drawn, given, mask)
                 used = self._effective(arguments, seed, picture, steps) | effective
                 yield GeneratedImage(png=png(picture), effective=used)
+
+    def _size(self, width: int | None, height: int | None) -> dict[str, int]:
+        """Return the arguments for a size, as far as the pipeline takes any."""
+        has = self._call.defaults
+        size = {"width": width, "height": height}
+        arguments = {name: side for name, side in size.items() if side is not None and name in has}
+        if arguments and "max_area" in has and "max_area" not in self._request.extra:
+            # It would draw that many pixels, whatever the sides.
+            own = self._pipe.default_sample_size * self._pipe.vae_scale_factor
+            arguments["max_area"] = (width or own) * (height or own)
+        return arguments
 
     def _refuse_strength(self, strength: float | None) -> None:
         """Refuse a strength to a pipeline that edits: it looks at the input, and redraws none."""
@@ -243,9 +249,9 @@ class Drawing:
         second |= {"image": enlarged, "strength": hires.strength}
         # Left out, they would be the second pipeline's own: FLUX.1 has 3.5 here and 7 there.
         first = self._call.guidance
-        for name in (first.argument, first.distilled):
-            if name is not None and name in names:
-                second.setdefault(name, self._call.defaults[name])
+        for guided in (first.argument, first.distilled):
+            if guided is not None and guided in names:
+                second.setdefault(guided, self._call.defaults[guided])
         second["num_inference_steps"] = hires.schedule_steps
         (picture,) = self._pass(pipe, second, [seed])
         return picture
