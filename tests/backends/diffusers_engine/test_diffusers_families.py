@@ -22,7 +22,7 @@ import torch
 from backends.backend_contract import Steps, pixels
 from backends.diffusers_engine.tiny_families import FAMILIES as TINY
 from backends.diffusers_engine.tiny_families import save_tiny_family
-from backends.diffusers_engine.tiny_pipeline import save_tiny_flux, save_tiny_pipeline
+from backends.diffusers_engine.tiny_pipeline import save_tiny_flux
 from safelight.backends.diffusers_engine import DiffusersBackend
 from safelight.backends.diffusers_engine.drawing import Drawing
 from safelight.backends.diffusers_engine.families import FAMILIES, Family
@@ -163,15 +163,16 @@ def test_a_negative_prompt_that_a_model_lacks_was_empty(draws: Callable[[str], D
     assert warned(answer, "negative_prompt had no effect")
 
 
-def test_a_class_that_no_table_knows_says_what_is_assumed(folder: Folder, tmp_path: Path) -> None:
-    """It draws as it was loaded; its guidance may be another."""
-
-    class SomebodysPipeline(diffusers.StableDiffusionPipeline):  # type: ignore[misc]
-        pass
-
+@pytest.mark.parametrize(
+    ("name", "known", "scale"), [("chroma", "Chroma", 5), ("kontext", "FluxKontext", 1)]
+)
+def test_a_class_that_no_table_knows_says_what_is_assumed(
+    folder: Folder, name: str, known: str, scale: float
+) -> None:
+    """It draws as it was loaded, also if it may be given a picture; guidance may be another."""
+    unknown: Any = type("SomebodysPipeline", (getattr(diffusers, f"{known}Pipeline"),), {})
     with quiet():
-        where = save_tiny_pipeline(tmp_path)
-        pipe = SomebodysPipeline.from_pretrained(str(where), local_files_only=True)
+        pipe = unknown.from_pretrained(str(folder(name)), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     model = LoadedModel(
         name="m", content=None, pipe=pipe, own=pipe.scheduler, model_hash=None, notes=("a note",)
@@ -180,9 +181,9 @@ def test_a_class_that_no_table_knows_says_what_is_assumed(folder: Folder, tmp_pa
     answer = Drawing(
         model, request, Steps(), lora_dir=None, networks_dir=None, together=False
     ).carry_out()
-    assert warned(answer, "guidance_scale of 1 is none was assumed")
+    assert warned(answer, "of 1 is none was assumed")
     assert "a note" in answer.warnings
-    assert effective(answer)["cfg_scale"] == 7.5
+    assert effective(answer)["cfg_scale"] == scale
 
 
 _COMBINED = re.compile(
@@ -343,6 +344,24 @@ def test_a_model_that_edits_takes_the_picture_and_no_strength(
     with pytest.raises(BackendError, match="which edits the picture"):
         draw.from_picture(denoising_strength=0.5)
     assert draw.steps.seen == []
+
+
+@pytest.mark.parametrize("name", ["z-image", "qwen-image", "sd3", "sdxl", "klein", "kontext"])
+def test_a_mask_keeps_what_is_black(draws: Callable[[str], Draws], name: str) -> None:
+    """Editing models have a strength here; a path beside the picture is opened by nobody."""
+    mask, file = Image.new("L", (64, 64), 0), io.BytesIO()
+    mask.paste(255, (0, 0, 32, 64))
+    mask.save(file, "PNG")
+    extra: dict[str, Any] = {"image_reference": "/etc/hostname"} if name == "klein" else {}
+    extra |= {"_auto_resize": False} if name == "kontext" else {}
+    changes: dict[str, Any] = {"mask": file.getvalue(), "mask_blur": 0, "extra": extra}
+    draw = draws(name)
+    one, other = (draw.from_picture(prompt=p, denoising_strength=1, **changes) for p in "ab")
+    assert effective(one)["denoising_strength"] == 1
+    change = np.abs(pixels(one.images[0].png) - pixels(other.images[0].png))
+    assert change[:, 32:].max() == 0
+    assert change[:, :32].max() > 0
+    assert name != "klein" or warned(one, "'image_reference' had no effect: no config can write")
 
 
 def test_the_second_pass_is_guided_like_the_first(engine: DiffusersBackend, tmp_path: Path) -> None:

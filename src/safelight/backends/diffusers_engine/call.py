@@ -48,8 +48,10 @@ _ELSEWHERE = {
     "cache": "the engine turns none on",
 }
 """Knobs of the table that the engine has no use for, and why."""
-_TENSORS = re.compile(r"_embeds(_|$)|_latents$|^ip_adapter_|_attention_mask(_|$)")
-"""Arguments that no config can write down."""
+_UNWRITTEN = re.compile(
+    r"_embeds(_|$)|_latents$|^ip_adapter_|_attention_mask(_|$)|(^|_)(images?|mask)$|_reference$|^fonts$"
+)
+"""Arguments that no config can write down; some pipelines would open a path that stands there."""
 _WEIGHTED = re.compile(r"\([^()]+:\s*\d*\.?\d+\s*\)")
 
 
@@ -182,7 +184,7 @@ class PipelineCall:
     def _free(self) -> list[str]:
         """Return the arguments that ``extra`` may state."""
         ours = {*_DECIDED_BY, *_ENGINES, self.guidance.argument, *self.guidance.cleared}
-        return [n for n in self.defaults if n not in ours and not _TENSORS.search(n)]
+        return [n for n in self.defaults if n not in ours and not _UNWRITTEN.search(n)]
 
     def _extra(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         free, taken = self._free(), dict[str, Any]()
@@ -192,7 +194,8 @@ class PipelineCall:
                 raise BackendError(f"{self._kind} takes no extra argument {name!r}{hint}")
             if name not in free or name in arguments:
                 knob = self._knob_for(name)
-                why = f"the knob {knob} decides it" if knob else "the engine decides it"
+                why = "the engine decides it" if name in _ENGINES else "no config can write it down"
+                why = f"the knob {knob} decides it" if knob else why
                 self.warnings.append(f"the extra knob {name!r} had no effect: {why}")
                 continue
             taken[name] = value

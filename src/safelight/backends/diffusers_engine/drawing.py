@@ -78,6 +78,7 @@ class Drawing:
         self._progress = _Progress(on_step=on_step, planned=[])
         self._pipe = model.pipe_for(_task(request))
         match = type(model.own).__name__.startswith("FlowMatch")
+        self._rounds_up = getattr(self._pipe, "unet", None) is None
         self._call = PipelineCall(self._pipe, request, match=match)
 
     def carry_out(self) -> Generation:
@@ -135,7 +136,7 @@ class Drawing:
         if isinstance(self._request, Img2ImgRequest):
             yield from self._redrawn(self._request, groups, arguments, steps)
             return
-        hires = Hires.of(self._request, steps, flow=self._flow())
+        hires = Hires.of(self._request, steps, rounds_up=self._rounds_up)
         second = None if hires is None else self._second_pipe()
         self._plan(groups, steps, hires)
         arguments |= self._size(self._request.width, self._request.height)
@@ -167,7 +168,7 @@ class Drawing:
         else:
             strength = has["strength"] if strength is None else strength
             arguments["strength"] = effective["denoising_strength"] = strength
-            kept = steps_run(steps, strength, self._flow()) < 1
+            kept = steps_run(steps, strength, self._rounds_up) < 1
         if request.mask is not None:
             arguments["mask_image"] = grey(request.mask, given.size)
             effective["mask_blur"] = _MASK_BLUR if request.mask_blur is None else request.mask_blur
@@ -307,7 +308,7 @@ class Drawing:
     def _count(self, steps: int, strength: float) -> int:
         """Return how many calls a pass will take; the pass itself corrects it."""
         scheduler = self._schedule().scheduler
-        left_out = steps - steps_run(steps, strength, self._flow())
+        left_out = steps - steps_run(steps, strength, self._rounds_up)
         skipped: int = max(left_out, 0) * scheduler.order
         try:
             scheduler.set_timesteps(steps)

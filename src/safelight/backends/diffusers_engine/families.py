@@ -31,7 +31,8 @@ Convention = Literal["off at 1", "off at 0", "always", "taught", "guider", "none
 
 ``off at 1``: neg + g * (pos - neg) above 1, else pos. ``off at 0``: pos + g * (pos - neg) above 0,
 else pos. ``always``: neg + g * (pos - neg). ``taught``: g goes into the model, which imitates
-guidance by it. ``guider``: an object beside the pipeline holds it. ``none``: there is only pos.
+guidance by it. ``guider``: as ``always``, with a g that an object beside the pipeline holds.
+``none``: there is only pos.
 """
 
 Sides = int | Literal["vae", "vae x 2", "vae x patch"] | None
@@ -137,6 +138,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(name="NucleusMoE-Image", draws="NucleusMoEImagePipeline"),
     Family(name="Bria", draws="BriaPipeline"),
     Family(name="Bria FIBO", draws="BriaFiboPipeline", sides=16),
+    Family(name="Bria FIBO 2", draws="BriaFibo2Pipeline", edits="BriaFibo2Pipeline"),
 )  # fmt: skip
 
 _BY_CLASS = {

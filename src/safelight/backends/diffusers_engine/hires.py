@@ -22,17 +22,17 @@ class Hires:
         upscaler: What enlarges.
         strength: How much is redrawn.
         schedule_steps: Steps of a schedule of which *strength* leaves as many as were asked.
-        flow: The model is a flow-matching one.
+        rounds_up: As in :func:`steps_run`.
     """
 
     scale: float
     upscaler: str
     strength: float
     schedule_steps: int
-    flow: bool
+    rounds_up: bool
 
     @classmethod
-    def of(cls, request: Txt2ImgRequest, steps: int, *, flow: bool) -> Hires | None:
+    def of(cls, request: Txt2ImgRequest, steps: int, *, rounds_up: bool) -> Hires | None:
         """Return the second pass that *request* asks for; None where it asks for none."""
         if request.hires_scale is None:
             return None
@@ -40,19 +40,19 @@ class Hires:
         strength = _STRENGTH if strength is None else strength
         wanted = request.hires_steps or steps
         counts = range(wanted, 1001)  # 1000 is all that a model was trained on
-        enough = (count for count in counts if steps_run(count, strength, flow) >= wanted)
+        enough = (count for count in counts if steps_run(count, strength, rounds_up) >= wanted)
         return cls(
             scale=request.hires_scale,
             upscaler=request.hires_upscaler or DEFAULT_UPSCALER,
             strength=strength,
             schedule_steps=next(enough, max(1000, wanted)),
-            flow=flow,
+            rounds_up=rounds_up,
         )
 
     @property
     def steps_done(self) -> int:
         """How many steps it takes."""
-        return steps_run(self.schedule_steps, self.strength, self.flow)
+        return steps_run(self.schedule_steps, self.strength, self.rounds_up)
 
     def effective(self) -> dict[str, Any]:
         """Return its knobs as they were used."""
@@ -61,6 +61,12 @@ class Hires:
         return {**used, **done, "hires_denoising_strength": self.strength}
 
 
-def steps_run(steps: int, strength: float, flow: bool) -> int:
-    """Return how many of *steps* diffusers runs; pipelines of flows round up, others down."""
-    return steps - int(steps - steps * strength) if flow else int(steps * strength)
+def steps_run(steps: int, strength: float, rounds_up: bool) -> int:
+    """Return how many of *steps* diffusers runs.
+
+    Args:
+        steps: Of the whole schedule.
+        strength: How much is redrawn.
+        rounds_up: Whether its pipeline rounds up; those of UNets round down.
+    """
+    return steps - int(steps - steps * strength) if rounds_up else int(steps * strength)

@@ -418,6 +418,8 @@ class LoadedModel:
             with quiet():
                 return getattr(diffusers, f"AutoPipelineFor{task}").from_pipe(self.pipe)
         except (ValueError, AttributeError, TypeError) as error:
+            if task == "Text2Image" and _may_draw(self.pipe):
+                return self.pipe
             raise BackendError(f"diffusers has no {_SAID[task]} for a {kind}: {error}") from error
 
     def facts(self) -> dict[str, Any]:
@@ -432,15 +434,21 @@ _SAID: Mapping[Task, str] = {
 
 def _does(pipe: Any, task: Task) -> bool:
     """Whether the signature of a pipeline that no table knows says that it does *task*."""
+    taken = inspect.signature(pipe.__call__).parameters.keys()
+    if task == "Inpainting":
+        return {"image", "mask_image", "strength"} <= taken
+    if task == "Image2Image":
+        return "image" in taken and not {"mask_image", "control_image"} & taken
+    return _may_draw(pipe) and not {"image", "images", "input_images"} & taken
+
+
+def _may_draw(pipe: Any) -> bool:
+    """Whether a pipeline takes a prompt, and anything else only if it is given."""
     taken = dict(inspect.signature(pipe.__call__).parameters)
     stated = [p for p in taken.values() if p.kind is not p.VAR_KEYWORD]
     needed = {p.name for p in stated if p.default is p.empty}
-    if task == "Inpainting":
-        return {"image", "mask_image", "strength"} <= taken.keys()
-    if task == "Image2Image":
-        return "image" in taken and not {"mask_image", "control_image"} & taken.keys()
-    pictures = {"image", "images", "mask_image", "control_image", "video", "num_frames", "audio"}
-    return "prompt" in taken and needed <= {"prompt"} and not pictures & taken.keys()
+    others = {"strength", "mask_image", "control_image", "video", "num_frames", "audio_length_in_s"}
+    return "prompt" in taken and needed <= {"prompt"} and not others & taken.keys()
 
 
 def _rebuilt(cls: Any, pipe: Any) -> Any:
