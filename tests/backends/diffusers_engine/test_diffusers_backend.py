@@ -182,13 +182,20 @@ def test_clip_skip_counts_as_the_field_counts(engine: DiffusersBackend) -> None:
 def test_knobs_without_effect_are_named(engine: DiffusersBackend) -> None:
     """Nothing that was asked for disappears in silence."""
     answer = generate(
-        engine, prompt="a (red:1.3) fox", vae="x", eta=0.5, extra={"no_such": 1, "eta": 1}
+        engine, prompt="a (red:1.3) fox", vae="x", eta=0.5, extra={"latents": 1, "eta": 1}
     )
     text = "\n".join(answer.warnings)
-    for words in ("does not weigh", "vae had no effect", "eta had no effect", "'no_such'", "'eta'"):
+    for words in (
+        "does not weigh",
+        "vae had no effect",
+        "eta had no effect",
+        "'latents'",
+        "knob eta decides",
+    ):
         assert words in text
     assert "eta" not in answer.images[0].effective
     assert generate(engine, sampler="DDIM", eta=0.5).images[0].effective["eta"] == 0.5
+    assert "extra" not in answer.images[0].effective
 
 
 def test_guidance_below_one_is_none(engine: DiffusersBackend) -> None:

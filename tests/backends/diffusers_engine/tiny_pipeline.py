@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def _byte_characters() -> list[str]:
+def byte_characters() -> list[str]:
     """Return CLIP's printable stand-ins for the 256 bytes (the rule of byte-level BPE)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     shifted = [byte for byte in range(256) if byte not in printable]
@@ -20,7 +20,7 @@ def tiny_tokenizer(folder: Path) -> Any:
     from transformers import CLIPTokenizer
 
     folder.mkdir(parents=True)
-    signs = _byte_characters()
+    signs = byte_characters()
     words = [*signs, *(sign + "</w>" for sign in signs), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: number for number, word in enumerate(words)}
     (folder / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")

@@ -39,15 +39,17 @@ __all__ = ["DiffusersBackend"]
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 _BATCHES = ("auto", "together", "apart")
+_READING = 2
+"""Which meaning of knobs pictures were drawn by: with 1, ``cfg_scale`` was each pipeline's own."""
 
 
 class DiffusersBackend:
-    """Stable Diffusion 1, 2, XL and 3, Flux, and what else diffusers draws from a text.
+    """Stable Diffusion, FLUX, Qwen-Image, Z-Image, and what else diffusers draws from a text.
 
     Args:
         model: Folder, single file or hub id to use when a request states none.
-        dtype: ``auto`` (float32 on a processor, half precision elsewhere), ``float32``,
-            ``float16`` or ``bfloat16``.
+        dtype: ``auto`` (float32 on a processor; elsewhere float16 for UNets and bfloat16 for
+            others), ``float32``, ``float16`` or ``bfloat16``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         local_files_only: Never download; hub ids then mean what is already in the cache.
         variant: Of a model's files, such as ``fp16``.
@@ -146,6 +148,7 @@ class DiffusersBackend:
             "device_type": device,
             "variant": self._source.variant,
             "batches": self._batches,
+            "reading": _READING,
         }
         if self._source.single_file_config is not None:
             facts["single_file_config"] = content_of(Path(self._source.single_file_config))

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
+from safelight.backends.diffusers_engine.call import PipelineCall
+from safelight.backends.diffusers_engine.families import Task, refuse_size, side_multiple
+from safelight.backends.diffusers_engine.hires import Hires, steps_run
 from safelight.backends.diffusers_engine.loaded_model import LoadedModel, libraries, quiet
 from safelight.backends.diffusers_engine.loras import is_path, use_loras
-from safelight.backends.diffusers_engine.schedules import Schedule, make_schedule
+from safelight.backends.diffusers_engine.pictures import composite, fitted, grey, png, softened
+from safelight.backends.diffusers_engine.schedules import (
+    Schedule,
+    is_flow,
+    make_schedule,
+    refuse_unfit,
+)
 from safelight.backends.input_picture import input_picture
-from safelight.backends.noise_levels import noise_levels
-from safelight.backends.upscalers import DEFAULT_UPSCALER, upscale
+from safelight.backends.upscalers import upscale
 from safelight.errors import BackendError, SafelightError
 from safelight.lora_tags import split_loras
 from safelight.pipeline.backend import (
@@ -26,43 +33,13 @@ from safelight.pipeline.backend import (
     StepCallback,
     Txt2ImgRequest,
 )
-from safelight.pipeline.images import encode_png
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Drawing"]
 
-_HIRES_STRENGTH, _MASK_BLUR = 0.7, 4
-_OURS = frozenset(
-    [
-        "prompt",
-        "negative_prompt",
-        "image",
-        "mask_image",
-        "width",
-        "height",
-        "strength",
-        "num_inference_steps",
-        "generator",
-        "num_images_per_prompt",
-        "clip_skip",
-        "eta",
-        "output_type",
-        "return_dict",
-        "latents",
-        "callback_on_step_end",
-        "callback_on_step_end_tensor_inputs",
-    ]
-)
-"""Arguments of a pipeline that knobs decide; ``extra`` may not."""
-_ELSEWHERE = {
-    "text_encoders": "diffusers draws with the model's own",
-    "weight_dtype": "set the engine's option dtype",
-    "cache": "the engine turns none on",
-}
-"""Knobs of the table that the engine has no use for, and why."""
-_WEIGHTED = re.compile(r"\([^()]+:\s*\d*\.?\d+\s*\)")
+_MASK_BLUR = 4
 
 
 class Drawing:
@@ -76,6 +53,9 @@ class Drawing:
         networks_dir: Where the user's upscalers are.
         files: Which files may be used.
         together: Draw the pictures of a batch in one call.
+
+    Raises:
+        BackendError: diffusers has no pipeline for it.
     """
 
     def __init__(
@@ -94,16 +74,12 @@ class Drawing:
         self._lora_dir = lora_dir
         self._networks_dir, self._files = networks_dir, files
         self._together = together
-        self._warnings: list[str] = []
+        self._warnings: list[str] = list(model.notes)
         self._progress = _Progress(on_step=on_step, planned=[])
         self._pipe = model.pipe_for(_task(request))
-        signature = inspect.signature(self._pipe.__call__).parameters.values()
-        self._defaults = {p.name: p.default for p in signature if p.kind is not p.VAR_KEYWORD}
-        self._cfg_name = (
-            "true_cfg_scale" if "true_cfg_scale" in self._defaults else "guidance_scale"
-        )
-        self._prompt = request.prompt
-        self._takes_levels = False
+        match = type(model.own).__name__.startswith("FlowMatch")
+        self._rounds_up = getattr(self._pipe, "unet", None) is None
+        self._call = PipelineCall(self._pipe, request, match=match)
 
     def carry_out(self) -> Generation:
         """Draw every picture.
@@ -115,10 +91,8 @@ class Drawing:
         torch, _ = libraries()
         _check(self._request)
         try:
-            with quiet():
-                self._prompt = self._take_loras()
-                self._warn_of_prompts()
-                images = tuple(self._images())
+            with quiet(), self._call.guidance.held(self._request.cfg_scale):
+                images = tuple(self._images(self._take_loras()))
         except SafelightError:
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -127,7 +101,8 @@ class Drawing:
             if "allocate memory" in str(error):
                 raise self._out_of_memory(torch, error) from error
             raise BackendError(f"diffusers refuses: {error}") from error
-        return Generation(images=images, warnings=tuple(dict.fromkeys(self._warnings)))
+        warnings = (*self._warnings, *self._call.warnings)
+        return Generation(images=images, warnings=tuple(dict.fromkeys(warnings)))
 
     # -- what is asked -------------------------------------------------------------------
 
@@ -144,164 +119,36 @@ class Drawing:
         use_loras(self._model, loras, self._lora_dir, self._files)
         return prompt
 
-    def _warn_of_prompts(self) -> None:
-        prompts = (("prompt", self._prompt), ("negative prompt", self._request.negative_prompt))
-        tokenizer = getattr(self._pipe, "tokenizer", None)
-        for what, text in prompts:
-            if _WEIGHTED.search(text):
-                self._warnings.append(
-                    f"{what}: diffusers does not weigh words; (word:1.2) was read as plain text"
-                )
-            if tokenizer is None or "max_sequence_length" in self._defaults or not text:
-                continue
-            most = tokenizer.model_max_length
-            count = len(tokenizer(text, truncation=False).input_ids)
-            if count > most:
-                self._warnings.append(
-                    f"{what}: too long for the model: the last {count - most:,} of"
-                    f" {count - 2:,} tokens had no effect"
-                )
-
-    def _arguments(self) -> dict[str, Any]:
-        """Return what every pass is called with, and warn of knobs that have no effect."""
-        request, has = self._request, self._defaults
-        wanted: dict[str, Any] = {
-            "prompt": self._prompt,
-            "num_inference_steps": request.steps,
-            self._cfg_name: request.cfg_scale,
-        }
-        arguments = {name: value for name, value in wanted.items() if value is not None}
-        arguments |= self._guidance() | self._levels()
-        if "negative_prompt" in has and (request.negative_prompt or self._guided(request)):
-            arguments["negative_prompt"] = request.negative_prompt
-        for name, value in request.extra.items():
-            if (
-                name in has
-                and name not in _OURS
-                and name != self._cfg_name
-                and name not in arguments
-            ):
-                arguments[name] = value
-            else:
-                self._warnings.append(
-                    f"{type(self._pipe).__name__} takes no extra knob {name!r}; it had no effect"
-                )
-        if request.vae is not None:
-            self._warnings.append("vae had no effect: diffusers draws with the model's own")
-        if request.clip_skip is not None:
-            arguments |= self._clip_skip(request.clip_skip)
-        if request.negative_prompt and "negative_prompt" not in has:
-            self._warnings.append("negative_prompt had no effect: this model has none")
-        if "shift" in request.others and not self._flow():
-            self._warnings.append("shift had no effect: the model is none of flow matching")
-        for knob, why in _ELSEWHERE.items():
-            if knob in request.others:
-                self._warnings.append(f"{knob} had no effect: {why}")
-        return arguments
-
-    def _guidance(self) -> dict[str, Any]:
-        """Return distilled guidance and rescale, and warn where the model has none."""
-        others, arguments = self._request.others, dict[str, Any]()
-        if "guidance" in others:
-            if self._is_distilled():
-                arguments["guidance_scale"] = others["guidance"]
-            else:
-                self._warnings.append("guidance had no effect: this model takes cfg_scale only")
-        if "cfg_rescale" in others:
-            if "guidance_rescale" not in self._defaults:
-                self._warnings.append(
-                    f"cfg_rescale had no effect: {type(self._pipe).__name__} has none"
-                )
-            else:
-                arguments["guidance_rescale"] = others["cfg_rescale"]
-                if not self._guided(self._request):
-                    self._warnings.append("cfg_rescale has no effect at cfg_scale 1")
-        return arguments
-
-    def _is_distilled(self) -> bool:
-        """Whether the pipeline's ``guidance_scale`` is put into the model, beside a true one."""
-        transformer = getattr(self._pipe, "transformer", None)
-        embeds = transformer is not None and getattr(transformer.config, "guidance_embeds", False)
-        return bool(embeds) and {"guidance_scale", "true_cfg_scale"} <= set(self._defaults)
-
-    def _levels(self) -> dict[str, Any]:
-        """Return the noise levels that were asked for, as the scheduler takes them."""
-        request = self._request
-        if "sigmas" not in request.others:
-            return {}
-        levels = list(noise_levels(request.others["sigmas"]))
-        for knob, value in (
-            ("scheduler", request.scheduler),
-            ("shift", request.others.get("shift")),
-        ):
-            if value not in (None, "Automatic"):
-                raise BackendError(
-                    f"sigmas are the noise levels that {knob} would make; leave one of them out"
-                )
-        whole = isinstance(request, Txt2ImgRequest) and request.hires_scale is None
-        if not whole or "sigmas" not in self._defaults:
-            where = type(self._pipe).__name__ if whole else "img2img and hires fix"
-            self._warnings.append(f"sigmas had no effect: {where} can not be given any")
-            return {}
-        self._takes_levels = True
-        if self._flow():  # it adds the 0 by itself, others want it
-            levels = levels[:-1] if levels[-1] == 0 else levels
-        elif levels[-1] != 0:
-            levels.append(0.0)
-        return {"sigmas": levels, "num_inference_steps": len(levels) - (not self._flow())}
-
-    def _guided(self, request: DrawingRequest) -> bool:
-        scale = request.cfg_scale
-        return (self._defaults.get(self._cfg_name, 1) if scale is None else scale) > 1
-
-    def _clip_skip(self, layers: int) -> dict[str, int]:
-        """Return diffusers' ``clip_skip``, which counts from what the model does by itself.
-
-        AUTOMATIC1111's 1 is all layers; Stable Diffusion XL and 3 always leave out the last.
-        """
-        if "clip_skip" not in self._defaults:
-            self._warnings.append("clip_skip had no effect: this model has none")
-            return {}
-        most = self._pipe.text_encoder.config.num_hidden_layers
-        if layers > most:
-            raise BackendError(f"clip_skip must be at most {most} for this model, got {layers}")
-        skipped = layers - self._least_clip_skip()
-        encoder = self._pipe.text_encoder
-        if not hasattr(encoder, "text_model") and hasattr(encoder, "final_layer_norm"):
-            # diffusers 0.42 still looks one level deeper than transformers 5 has it.
-            object.__setattr__(encoder, "text_model", encoder)
-        return {"clip_skip": skipped} if skipped > 0 else {}
-
-    def _least_clip_skip(self) -> int:
-        return 2 if getattr(self._pipe, "text_encoder_2", None) is not None else 1
-
     # -- drawing -------------------------------------------------------------------------
 
-    def _images(self) -> Iterator[GeneratedImage]:
-        arguments = self._arguments()
+    def _images(self, prompt: str) -> Iterator[GeneratedImage]:
+        if "shift" in self._request.others and not self._flow():
+            self._warnings.append("shift had no effect: the model is none of flow matching")
+        arguments = self._call.arguments(prompt)
         schedule = self._schedule()
-        arguments |= self._eta(schedule)
+        refuse_unfit(type(self._pipe).__name__, self._call.defaults, schedule)
+        arguments |= self._call.eta(schedule.scheduler, schedule.effective["sampler"])
         seeds = [self._request.seed + place for place in range(self._request.batch_size or 1)]
         groups = [seeds] if self._together else [[seed] for seed in seeds]
-        steps = arguments.get("num_inference_steps", self._defaults["num_inference_steps"])
+        own_steps = self._call.defaults["num_inference_steps"]
+        steps: int = arguments.get("num_inference_steps", own_steps)
+        refuse_size(self._pipe, self._request.width, self._request.height)
         if isinstance(self._request, Img2ImgRequest):
             yield from self._redrawn(self._request, groups, arguments, steps)
             return
-        assert isinstance(self._request, Txt2ImgRequest)
-        hires = _Hires.of(self._request, steps, flow=self._flow())
+        hires = Hires.of(self._request, steps, rounds_up=self._rounds_up)
+        second = None if hires is None else self._second_pipe()
         self._plan(groups, steps, hires)
-        for name in ("width", "height"):
-            if (value := getattr(self._request, name)) is not None:
-                arguments[name] = value
+        arguments |= self._size(self._request.width, self._request.height)
         for group in groups:
             pictures = self._pass(self._pipe, arguments, group)
             for seed, drawn in zip(group, pictures, strict=True):
                 effective = self._effective(arguments, seed, drawn, steps)
                 picture = drawn
                 if hires is not None:
-                    picture = self._second_pass(hires, arguments, seed, drawn)
+                    picture = self._second_pass(second, hires, arguments, seed, drawn)
                     effective |= hires.effective()
-                yield GeneratedImage(png=_png(picture), effective=effective)
+                yield GeneratedImage(png=png(picture), effective=effective)
 
     def _redrawn(
         self,
@@ -310,23 +157,29 @@ class Drawing:
         arguments: dict[str, Any],
         steps: int,
     ) -> Iterator[GeneratedImage]:
-        given = _fitted(input_picture(request.init_image), request.width, request.height)
-        strength = request.denoising_strength
-        strength = self._defaults["strength"] if strength is None else strength
-        effective: dict[str, Any] = {"denoising_strength": strength}
-        arguments |= {"image": given, "strength": strength}
-        arguments |= {k: v for k, v in _sides(given).items() if k in self._defaults}
+        has, multiple = self._call.defaults, side_multiple(self._pipe)
+        given = fitted(
+            input_picture(request.init_image), request.width, request.height, multiple=multiple
+        )
+        strength, effective, kept = request.denoising_strength, dict[str, Any](), False
+        arguments |= {"image": given, **self._size(given.width, given.height)}
+        if "strength" not in has:
+            self._refuse_strength(strength)
+        else:
+            strength = has["strength"] if strength is None else strength
+            arguments["strength"] = effective["denoising_strength"] = strength
+            kept = steps_run(steps, strength, self._rounds_up) < 1
         if request.mask is not None:
-            arguments["mask_image"] = _grey(request.mask, given.size)
+            arguments["mask_image"] = grey(request.mask, given.size)
             effective["mask_blur"] = _MASK_BLUR if request.mask_blur is None else request.mask_blur
-        kept = _steps_run(steps, strength, self._flow()) < 1
         if kept:
             effective["denoising_strength"] = 0
             self._warnings.append(
                 f"denoising_strength {strength:g} of {steps} steps is less than one step:"
                 " the input was kept"
             )
-        self._progress.planned = [self._count(steps, strength)] * len(groups)
+        whole = 1.0 if strength is None else strength
+        self._progress.planned = [self._count(steps, whole)] * len(groups)
         for group in groups:
             if kept:
                 pictures = [given] * len(group)
@@ -336,30 +189,70 @@ class Drawing:
             for seed, drawn in zip(group, pictures, strict=True):
                 picture = drawn
                 if "mask_image" in arguments:
-                    mask = _softened(arguments["mask_image"], effective["mask_blur"])
-                    picture = _composite(drawn, given, mask)
+                    mask = softened(arguments["mask_image"], effective["mask_blur"])
+                    picture = composite(drawn, given, mask)
                 used = self._effective(arguments, seed, picture, steps) | effective
-                yield GeneratedImage(png=_png(picture), effective=used)
+                yield GeneratedImage(png=png(picture), effective=used)
+
+    def _size(self, width: int | None, height: int | None) -> dict[str, int]:
+        """Return the arguments for a size, as far as the pipeline takes any."""
+        has = self._call.defaults
+        size = {"width": width, "height": height}
+        arguments = {name: side for name, side in size.items() if side is not None and name in has}
+        if arguments and "max_area" in has and "max_area" not in self._request.extra:
+            # It would draw that many pixels, whatever the sides.
+            own = self._pipe.default_sample_size * self._pipe.vae_scale_factor
+            arguments["max_area"] = (width or own) * (height or own)
+        return arguments
+
+    def _refuse_strength(self, strength: float | None) -> None:
+        """Refuse a strength to a pipeline that edits: it looks at the input, and redraws none."""
+        if strength is not None:
+            raise BackendError(
+                f"denoising_strength {strength:g} means nothing to a {type(self._pipe).__name__},"
+                " which edits the picture as the prompt says; leave it out"
+            )
+
+    def _second_pipe(self) -> Any:
+        """Return the pipeline of hires fix's second pass, before the first begins."""
+        kind = type(self._pipe).__name__
+        try:
+            pipe = self._model.pipe_for("Image2Image")
+        except BackendError as error:
+            raise BackendError(
+                f"hires_scale needs img2img: {error}; leave it out, or enlarge in a stage upscale"
+            ) from error
+        if "strength" not in inspect.signature(pipe.__call__).parameters:
+            raise BackendError(
+                f"hires_scale needs img2img by a strength, and a {kind} only edits;"
+                " leave it out, or enlarge in a stage upscale"
+            )
+        return pipe
 
     def _second_pass(
-        self, hires: _Hires, arguments: Mapping[str, Any], seed: int, drawn: Image.Image
+        self, pipe: Any, hires: Hires, arguments: Mapping[str, Any], seed: int, drawn: Image.Image
     ) -> Image.Image:
         enlarged = upscale(
             drawn, hires.upscaler, hires.scale, networks_dir=self._networks_dir, files=self._files
         )
-        enlarged = _fitted(enlarged, None, None)
+        enlarged = fitted(enlarged, None, None, multiple=side_multiple(pipe))
         if hires.steps_done < 1:
             self._progress.whole_pass()
             return enlarged
-        pipe = self._model.pipe_for("Image2Image")
         names = inspect.signature(pipe.__call__).parameters
         second = {name: value for name, value in arguments.items() if name in names}
-        if "guidance_rescale" in arguments and "guidance_rescale" not in names:
+        for name in arguments.keys() - names.keys() - {"width", "height"}:
+            knob = "cfg_rescale" if name == "guidance_rescale" else f"extra.{name}"
             self._warnings.append(
-                f"cfg_rescale had no effect on the second pass: {type(pipe).__name__} has none"
+                f"{knob} had no effect on the second pass: {type(pipe).__name__} has none"
             )
         second |= {k: v for k, v in _sides(enlarged).items() if k in names}
         second |= {"image": enlarged, "strength": hires.strength}
+        # Left out, they would be the second pipeline's own: FLUX.1 has 3.5 here and 7 there.
+        first = self._call.guidance
+        for guided in (first.argument, first.distilled):
+            if guided is not None and guided in names:
+                second.setdefault(guided, self._call.defaults[guided])
         second["num_inference_steps"] = hires.schedule_steps
         (picture,) = self._pass(pipe, second, [seed])
         return picture
@@ -375,44 +268,36 @@ class Drawing:
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         answer = pipe(
             **arguments,
+            **self._progress.hook(pipe),
             num_images_per_prompt=len(seeds),
             generator=generators if len(seeds) > 1 else generators[0],
-            callback_on_step_end=self._progress.step,
             output_type="pil",
         )
         self._progress.next_pass()
+        pictures: list[Image.Image] = list(answer[0])  # some call it image, others images
         if any(getattr(answer, "nsfw_content_detected", None) or ()):
             self._warnings.append("the model's safety checker blackened a picture")
-        elif any(picture.getbbox() is None for picture in answer.images):
-            self._warnings.append("a picture is all black; dtype float32 may help")
-        return list(answer.images)
+        elif any(picture.getbbox() is None for picture in pictures):
+            half = "" if pipe.dtype == torch.float32 else "; dtype float32 may help"
+            self._warnings.append(f"a picture is all black{half}")
+        return pictures
 
     def _schedule(self) -> Schedule:
-        request = self._request
+        request, levels = self._request, self._call.takes_levels
         made = make_schedule(
             self._model.own,
             request.sampler,
-            None if self._takes_levels else request.scheduler,
+            None if levels else request.scheduler,
             shift=request.others.get("shift"),
-            levels=self._takes_levels,
+            levels=levels,
         )
         self._warnings.extend(made.warnings)
         return made
 
-    def _eta(self, schedule: Schedule) -> dict[str, float]:
-        if self._request.eta is None:
-            return {}
-        step = inspect.signature(schedule.scheduler.step).parameters
-        if "eta" in step and "eta" in self._defaults:
-            return {"eta": self._request.eta}
-        name = schedule.effective["sampler"]
-        self._warnings.append(f"eta had no effect: {name} has none in diffusers")
-        return {}
-
     def _flow(self) -> bool:
-        return type(self._model.own).__name__.startswith("FlowMatch")
+        return is_flow(type(self._model.own).__name__, self._model.own.config)
 
-    def _plan(self, groups: Sequence[Sequence[int]], steps: int, hires: _Hires | None) -> None:
+    def _plan(self, groups: Sequence[Sequence[int]], steps: int, hires: Hires | None) -> None:
         planned: list[int] = []
         for group in groups:
             planned.append(self._count(steps, 1.0))
@@ -423,7 +308,7 @@ class Drawing:
     def _count(self, steps: int, strength: float) -> int:
         """Return how many calls a pass will take; the pass itself corrects it."""
         scheduler = self._schedule().scheduler
-        left_out = steps - _steps_run(steps, strength, self._flow())
+        left_out = steps - steps_run(steps, strength, self._rounds_up)
         skipped: int = max(left_out, 0) * scheduler.order
         try:
             scheduler.set_timesteps(steps)
@@ -445,51 +330,15 @@ class Drawing:
             **schedule.effective,
             "steps": steps,
             "seed": seed,
-            "width": picture.width,
-            "height": picture.height,
+            **_sides(picture),
         }
+        if self._call.takes_levels:
+            used.pop("scheduler", None)
         if request.batch_size is not None:
             used["batch_size"] = request.batch_size
         if self._model.model_hash is not None:
             used["model_hash"] = self._model.model_hash
-        if self._is_distilled():
-            used["guidance"] = arguments.get("guidance_scale", self._defaults["guidance_scale"])
-        if "guidance_rescale" in arguments:
-            used["cfg_rescale"] = arguments["guidance_rescale"]
-        if self._takes_levels:
-            used.pop("scheduler", None)
-            used["sigmas"] = self._used_levels()
-        if (scale := self._real_cfg_scale(arguments)) is not None:
-            used["cfg_scale"] = scale
-            if "negative_prompt" in self._defaults:
-                used["negative_prompt"] = request.negative_prompt
-            if request.negative_prompt and scale <= 1:
-                self._warnings.append("the negative prompt has no effect at cfg_scale 1")
-        if "clip_skip" in self._defaults:
-            used["clip_skip"] = arguments.get("clip_skip", 0) + self._least_clip_skip()
-        if "eta" in inspect.signature(schedule.scheduler.step).parameters:
-            used["eta"] = arguments.get("eta", self._defaults.get("eta", 0.0))
-        return used
-
-    def _used_levels(self) -> str:
-        """Return the noise levels of the last pass, in the words of the request if they are its."""
-        asked: str = self._request.others["sigmas"]
-        used = [float(level) for level in self._pipe.scheduler.sigmas]
-        wanted = [*noise_levels(asked), *([] if noise_levels(asked)[-1] == 0 else [0.0])]
-        near = len(used) == len(wanted) and all(
-            abs(level - other) <= 1e-4 * max(1.0, other)
-            for level, other in zip(used, wanted, strict=True)
-        )
-        return asked if near else ", ".join(f"{level:g}" for level in used)
-
-    def _real_cfg_scale(self, arguments: Mapping[str, Any]) -> float | None:
-        """Return the weight that acts: below 1 diffusers does what it does at 1."""
-        if self._cfg_name not in self._defaults:
-            return None
-        scale = float(arguments.get(self._cfg_name, self._defaults[self._cfg_name]))
-        unet = getattr(self._pipe, "unet", None)
-        distilled = unet is not None and getattr(unet.config, "time_cond_proj_dim", None)
-        return scale if distilled else max(1.0, scale)
+        return used | self._call.effective(arguments, self._pipe.scheduler)
 
     def _out_of_memory(self, torch: Any, error: BaseException) -> BackendError:
         if torch.cuda.is_available():
@@ -508,19 +357,39 @@ class _Progress:
         on_step: Who is told.
         planned: Steps of each pass; a pass that runs puts in its real number.
         now: Which pass runs.
+        told: Steps of this pass that were told.
     """
 
     on_step: StepCallback
     planned: list[int]
     now: int = 0
+    told: int = 0
 
-    def step(self, pipe: Any, place: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
-        self.planned[self.now] = pipe.num_timesteps
-        self.on_step(sum(self.planned[: self.now]) + place + 1, sum(self.planned))
+    def hook(self, pipe: Any) -> dict[str, Any]:
+        """Return what *pipe* is called with so that it tells its steps, as far as it can."""
+        names = inspect.signature(pipe.__call__).parameters
+        if "callback_on_step_end" in names:
+            return {"callback_on_step_end": self._step}
+        if "callback" in names:
+            return {"callback": lambda place, *_: self._tell(place), "callback_steps": 1}
         return {}
 
+    def _step(self, pipe: Any, place: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
+        self.planned[self.now] = pipe.num_timesteps
+        self._tell(place)
+        return {}
+
+    def _tell(self, place: int) -> None:
+        self.told = place + 1
+        self.on_step(sum(self.planned[: self.now]) + place + 1, sum(self.planned))
+
     def next_pass(self) -> None:
+        """Go on to the next pass, when the last one has told all its steps, or none."""
+        if not self.told:
+            self.whole_pass()
+            return
         self.now += 1
+        self.told = 0
 
     def whole_pass(self) -> None:
         """Report a pass in which nothing had to be drawn."""
@@ -529,57 +398,7 @@ class _Progress:
         self.now += 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Hires:
-    """The second pass of hires fix.
-
-    Attributes:
-        scale: Factor of both sides.
-        upscaler: What enlarges.
-        strength: How much is redrawn.
-        schedule_steps: Steps of a schedule of which *strength* leaves as many as were asked.
-        flow: The model is a flow-matching one.
-    """
-
-    scale: float
-    upscaler: str
-    strength: float
-    schedule_steps: int
-    flow: bool
-
-    @classmethod
-    def of(cls, request: Txt2ImgRequest, steps: int, *, flow: bool) -> _Hires | None:
-        if request.hires_scale is None:
-            return None
-        strength = request.hires_denoising_strength
-        strength = _HIRES_STRENGTH if strength is None else strength
-        wanted = request.hires_steps or steps
-        counts = range(wanted, 1001)  # 1000 is all that a model was trained on
-        enough = (count for count in counts if _steps_run(count, strength, flow) >= wanted)
-        return cls(
-            scale=request.hires_scale,
-            upscaler=request.hires_upscaler or DEFAULT_UPSCALER,
-            strength=strength,
-            schedule_steps=next(enough, max(1000, wanted)),
-            flow=flow,
-        )
-
-    @property
-    def steps_done(self) -> int:
-        return _steps_run(self.schedule_steps, self.strength, self.flow)
-
-    def effective(self) -> dict[str, Any]:
-        used = {"hires_scale": self.scale, "hires_upscaler": self.upscaler}
-        done = {"hires_steps": self.steps_done} if self.steps_done else {}
-        return {**used, **done, "hires_denoising_strength": self.strength}
-
-
-def _steps_run(steps: int, strength: float, flow: bool) -> int:
-    """Return how many of *steps* diffusers runs; pipelines of flows round up, others down."""
-    return steps - int(steps - steps * strength) if flow else int(steps * strength)
-
-
-def _task(request: Txt2ImgRequest | Img2ImgRequest) -> str:
+def _task(request: Txt2ImgRequest | Img2ImgRequest) -> Task:
     if isinstance(request, Txt2ImgRequest):
         return "Text2Image"
     return "Image2Image" if request.mask is None else "Inpainting"
@@ -595,36 +414,5 @@ def _check(request: DrawingRequest) -> None:
         )
 
 
-def _fitted(picture: Image.Image, width: int | None, height: int | None) -> Image.Image:
-    """Return *picture* in the size that was asked for, or in its own cut to multiples of 8."""
-    from PIL import Image
-
-    size = (width or max(8, picture.width // 8 * 8), height or max(8, picture.height // 8 * 8))
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
-
-
 def _sides(picture: Image.Image) -> dict[str, int]:
     return {"width": picture.width, "height": picture.height}
-
-
-def _grey(mask: bytes, size: tuple[int, int]) -> Image.Image:
-    return input_picture(mask).convert("L").resize(size)
-
-
-def _softened(mask: Image.Image, blur: int) -> Image.Image:
-    from PIL import ImageFilter
-
-    return mask.filter(ImageFilter.GaussianBlur(blur)) if blur else mask
-
-
-def _composite(drawn: Image.Image, given: Image.Image, mask: Image.Image) -> Image.Image:
-    """Return *drawn* where *mask* is white, *given* where it is black: to the very pixel."""
-    from PIL import Image
-
-    return Image.composite(drawn.resize(given.size), given, mask)
-
-
-def _png(picture: Image.Image) -> bytes:
-    import numpy as np
-
-    return encode_png(np.asarray(picture.convert("RGB")))

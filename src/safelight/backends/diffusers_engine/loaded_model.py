@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +16,23 @@ from safelight.allowed_files import (
     is_hub_name,
     is_pickled,
 )
+from safelight.backends.diffusers_engine.families import Task, family_of
+from safelight.backends.diffusers_engine.schedules import is_flow
 from safelight.backends.file_contents import content_of
 from safelight.errors import BackendError, BackendNotInstalled, FileRefused
 
-__all__ = ["INSTALL", "LoadedModel", "ModelSource", "libraries", "pick_device", "quiet"]
+__all__ = [
+    "INSTALL",
+    "LoadedModel",
+    "ModelSource",
+    "auto_dtype",
+    "libraries",
+    "pick_device",
+    "quiet",
+]
 
 INSTALL = 'pip install "safelight[diffusers]"'
 _FILES = (".safetensors", ".ckpt")
-_FLOW = ("Flux", "StableDiffusion3")
 _FILE_CLASSES = {
     "v1": "StableDiffusionPipeline",
     "v2": "StableDiffusionPipeline",
@@ -96,6 +106,33 @@ def pick_device(torch: Any, wanted: str) -> str:
     if gone or (device.type == "mps" and not torch.backends.mps.is_available()):
         raise BackendError(f"there is no device {wanted!r} here; set device to auto or cpu")
     return wanted
+
+
+def auto_dtype(torch: Any, device: str, *, flow: bool, unet: bool) -> tuple[str, str]:
+    """Return the name of the dtype to draw with, and why, where that must be said.
+
+    Flows overflow in float16, and their pictures are black; UNets were published in it.
+
+    Args:
+        torch: The module.
+        device: As torch names it.
+        flow: Whether the model's own scheduler moves along a flow.
+        unet: Whether its network is a UNet.
+    """
+    if device == "cpu":
+        return "float32", ""
+    if unet and not flow:
+        return "float16", ""
+    if device.startswith("cuda"):
+        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_it = device != "mps" or torch.backends.mps.is_macos_or_newer(14, 0)
+    if has_it:
+        return "bfloat16", ""
+    return "float32", (
+        "this device has no bfloat16, and float16 makes this kind of model's pictures black:"
+        " drawn in float32, which takes twice the memory"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +222,9 @@ class ModelSource:
             with quiet():
                 single = path is not None and path.suffix in _FILES and path.is_file()
                 if path is not None and single:
-                    pipe = self._from_file(path)
+                    pipe, note = self._from_file(path)
                 else:
-                    pipe = self._from_folder(name, path)
+                    pipe, note = self._from_folder(name, path)
                 pipe.to(pick_device(torch, self.device))
         except BackendError:
             raise
@@ -197,7 +234,7 @@ class ModelSource:
         model_hash = f"autov2:{str(content_of(path))[:10]}" if path and single else None
         return LoadedModel(
             name=name, content=content or self.content(name), pipe=pipe, own=pipe.scheduler,
-            model_hash=model_hash,
+            model_hash=model_hash, notes=(note,) if note else (),
         )  # fmt: skip
 
     def _refuse_absent(self, name: str, path: Path) -> None:
@@ -213,21 +250,21 @@ class ModelSource:
     def _hint(self) -> str:
         return "; set local_files_only = false to download" if self.local_files_only else ""
 
-    def _from_folder(self, name: str, path: Path | None) -> Any:
-        torch, diffusers = libraries()
+    def _from_folder(self, name: str, path: Path | None) -> tuple[Any, str]:
+        _, diffusers = libraries()
         if path is None:
             path = self._from_hub(name)
         where = str(path) if path.is_dir() else name
         shared = {"local_files_only": self.local_files_only, "revision": self.revision}
-        facts = diffusers.DiffusionPipeline.load_config(where, **shared)
-        cls = str(facts.get("_class_name", ""))
-        return diffusers.DiffusionPipeline.from_pretrained(
+        dtype, note = self.dtype_of(where)
+        pipe = diffusers.DiffusionPipeline.from_pretrained(
             where,
-            torch_dtype=self._dtype(torch, flow=cls.startswith(_FLOW)),
+            torch_dtype=dtype,
             variant=self.variant,
             use_safetensors=True if self.files.is_confined else None,
             **shared,
         )
+        return pipe, note
 
     def _from_hub(self, name: str) -> Path:
         """Return the folder of a repository that a page names, in which nothing can run code.
@@ -249,8 +286,8 @@ class ModelSource:
             raise BackendError(f"model {name!r} {PICKLED_RULE}")
         return folder
 
-    def _from_file(self, path: Path) -> Any:
-        torch, diffusers = libraries()
+    def _from_file(self, path: Path) -> tuple[Any, str]:
+        _, diffusers = libraries()
         from diffusers.loaders import single_file_utils
 
         checkpoint = single_file_utils.load_single_file_checkpoint(str(path))
@@ -265,20 +302,40 @@ class ModelSource:
                 f"model {path.name!r} is of the kind {kind}, which is not drawn from a single file;"
                 " convert it to a diffusers folder"
             )
-        cls = _FILE_CLASSES[kind]
-        return getattr(diffusers, cls).from_single_file(
+        dtype, note = self.dtype_of(config)
+        pipe = getattr(diffusers, _FILE_CLASSES[kind]).from_single_file(
             str(path),
             config=config,
-            torch_dtype=self._dtype(torch, flow=cls.startswith(_FLOW)),
+            torch_dtype=dtype,
             local_files_only=self.local_files_only,
         )
+        return pipe, note
 
-    def _dtype(self, torch: Any, *, flow: bool) -> Any:
+    def dtype_of(self, where: str) -> tuple[Any, str]:
+        """Return the torch dtype for a model, and a sentence where the device lacks the right one.
+
+        What kind of model it is, is read from its own files.
+
+        Args:
+            where: Folder or repository in diffusers' layout.
+        """
+        torch, diffusers = libraries()
         if self.dtype != "auto":
-            return getattr(torch, self.dtype)
-        if pick_device(torch, self.device) == "cpu":
-            return torch.float32
-        return torch.bfloat16 if flow else torch.float16
+            return getattr(torch, self.dtype), ""
+        shared = {"local_files_only": self.local_files_only, "revision": self.revision}
+        parts = diffusers.DiffusionPipeline.load_config(where, **shared)
+        _, scheduler = parts.get("scheduler") or (None, None)
+        config: Any = {}
+        if scheduler is not None:
+            config = diffusers.DDIMScheduler.load_config(where, subfolder="scheduler", **shared)
+        _, unet = parts.get("unet") or (None, None)
+        name, note = auto_dtype(
+            torch,
+            pick_device(torch, self.device),
+            flow=is_flow(str(scheduler), config),
+            unet=unet is not None,
+        )
+        return getattr(torch, name), note
 
 
 def _cached_config(repository: str, local_files_only: bool) -> str:
@@ -314,6 +371,7 @@ class LoadedModel:
         pipe: The pipeline that it was loaded as.
         own: The scheduler that it came with.
         model_hash: ``autov2:...`` of a single file, None of a folder.
+        notes: What whoever draws with it should know.
         loras: What is loaded on top of it.
         lora_files: Their files.
         lora_contents: Hashes of these.
@@ -324,32 +382,82 @@ class LoadedModel:
     pipe: Any
     own: Any
     model_hash: str | None
+    notes: tuple[str, ...] = ()
     loras: tuple[Any, ...] = ()
     lora_files: tuple[Path, ...] = ()
     lora_contents: tuple[str | None, ...] = ()
-    _pipes: dict[str, Any] = field(default_factory=dict)
+    _pipes: dict[Task, Any] = field(default_factory=dict)
 
-    def pipe_for(self, task: str) -> Any:
+    def pipe_for(self, task: Task) -> Any:
         """Return the pipeline for *task*, which shares this model's weights.
 
-        Args:
-            task: ``Text2Image``, ``Image2Image`` or ``Inpainting``.
+        For ``Image2Image`` it may be one that edits: it takes ``image`` and no ``strength``.
 
         Raises:
             BackendError: diffusers has none for this kind of model.
         """
         if task not in self._pipes:
-            _, diffusers = libraries()
-            try:
-                with quiet():
-                    made = getattr(diffusers, f"AutoPipelineFor{task}").from_pipe(self.pipe)
-            except (ValueError, AttributeError, TypeError) as error:
-                kind = type(self.pipe).__name__
-                raise BackendError(f"diffusers has no {task} for a {kind}: {error}") from error
+            made = self._made(task)
             made.set_progress_bar_config(disable=True)
             self._pipes[task] = made
         return self._pipes[task]
 
+    def _made(self, task: Task) -> Any:
+        _, diffusers = libraries()
+        kind, family = type(self.pipe).__name__, family_of(self.pipe)
+        if family is not None:
+            wanted = family.class_for(task)
+            if wanted is None:
+                raise BackendError(f"diffusers has no {_SAID[task]} for a {kind}")
+            if wanted == kind.replace("PAG", ""):
+                return self.pipe
+            return _rebuilt(getattr(diffusers, wanted), self.pipe)
+        if _does(self.pipe, task):
+            return self.pipe
+        try:
+            with quiet():
+                return getattr(diffusers, f"AutoPipelineFor{task}").from_pipe(self.pipe)
+        except (ValueError, AttributeError, TypeError) as error:
+            if task == "Text2Image" and _may_draw(self.pipe):
+                return self.pipe
+            raise BackendError(f"diffusers has no {_SAID[task]} for a {kind}: {error}") from error
+
     def facts(self) -> dict[str, Any]:
         """Return kind and precision, as plain values."""
         return {"pipeline": type(self.pipe).__name__, "dtype": str(self.pipe.dtype)[6:]}
+
+
+_SAID: Mapping[Task, str] = {
+    "Text2Image": "txt2img", "Image2Image": "img2img", "Inpainting": "img2img with a mask",
+}  # fmt: skip
+
+
+def _does(pipe: Any, task: Task) -> bool:
+    """Whether the signature of a pipeline that no table knows says that it does *task*."""
+    taken = inspect.signature(pipe.__call__).parameters.keys()
+    if task == "Inpainting":
+        return {"image", "mask_image", "strength"} <= taken
+    if task == "Image2Image":
+        return "image" in taken and not {"mask_image", "control_image"} & taken
+    return _may_draw(pipe) and not {"image", "images", "input_images"} & taken
+
+
+def _may_draw(pipe: Any) -> bool:
+    """Whether a pipeline takes a prompt, and anything else only if it is given."""
+    taken = dict(inspect.signature(pipe.__call__).parameters)
+    stated = [p for p in taken.values() if p.kind is not p.VAR_KEYWORD]
+    needed = {p.name for p in stated if p.default is p.empty}
+    others = {"strength", "mask_image", "control_image", "video", "num_frames", "audio_length_in_s"}
+    return "prompt" in taken and needed <= {"prompt"} and not others & taken.keys()
+
+
+def _rebuilt(cls: Any, pipe: Any) -> Any:
+    """Return a pipeline of *cls* around the parts of *pipe*.
+
+    ``from_pipe`` of diffusers would convert them, which both share, to one dtype.
+    """
+    names = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+    own = {name: pipe.config[name] for name in names if name in pipe.config}
+    parts = {name: pipe.components[name] for name in names if name in pipe.components}
+    with quiet():
+        return cls(**{**own, **parts})

@@ -7,14 +7,21 @@ every option is compared with the class's own signature before it is used.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from safelight.errors import BackendError
 from safelight.sampler_names import SAMPLERS, SCHEDULERS, name_hint
 
-__all__ = ["SAMPLER_NAMES", "SCHEDULE_NAMES", "Schedule", "make_schedule"]
+__all__ = [
+    "SAMPLER_NAMES",
+    "SCHEDULE_NAMES",
+    "Schedule",
+    "is_flow",
+    "make_schedule",
+    "refuse_unfit",
+]
 
 SAMPLER_NAMES = tuple(name for name, names in SAMPLERS.items() if names.diffusers is not None)
 SCHEDULE_NAMES = (
@@ -72,16 +79,17 @@ def make_schedule(
     """
     _refuse_unknown("sampler", sampler, SAMPLER_NAMES)
     _refuse_unknown("scheduler", schedule, SCHEDULE_NAMES)
-    own_class = type(own).__name__
-    if own_class.startswith("FlowMatch"):
+    if type(own).__name__.startswith("FlowMatch"):
         return _flow_schedule(own, sampler, schedule, 1.0 if levels else shift, levels=levels)
+    if is_flow(type(own).__name__, own.config):
+        return _flow_sigmas(own, sampler, schedule, shift)
+    if "beta_start" not in own.config:
+        return _only_its_own(own, sampler, schedule)
     cls, options = type(own), dict[str, Any]()
     if levels:
         options |= {name: False for name in _SIGMA_FLAGS if name in _parameters(cls)}
     if sampler is not None:
-        wanted = SAMPLERS[sampler].diffusers
-        assert wanted is not None
-        cls, options = _scheduler_class(wanted.cls), dict(wanted.options)
+        cls, options = _class_of(sampler), _options_of(sampler)
     if schedule == "Automatic":
         automatic = SAMPLERS[sampler].scheduler if sampler is not None else None
         schedule = automatic if automatic in _possible(cls) else None
@@ -104,6 +112,46 @@ def make_schedule(
     return Schedule(scheduler=scheduler, effective=effective, warnings=warnings)
 
 
+def is_flow(cls: str, config: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler moves along a flow; others take away noise.
+
+    Args:
+        cls: Name of its class.
+        config: Of the scheduler, as it is saved.
+    """
+    return (
+        cls.startswith("FlowMatch")
+        or bool(config.get("use_flow_sigmas"))
+        or config.get("prediction_type") == "flow_prediction"
+    )
+
+
+def refuse_unfit(kind: str, taken: Collection[str], schedule: Schedule) -> None:
+    """Refuse a scheduler that cannot take what the pipeline *kind* will hand it.
+
+    Args:
+        kind: The pipeline's class.
+        taken: Arguments of its call.
+        schedule: What it would be given.
+
+    Raises:
+        BackendError: The message names the samplers that fit.
+    """
+    wanted = "original_inference_steps"  # pipelines of latent consistency hand it on
+    if wanted not in taken or wanted in _taken(type(schedule.scheduler)):
+        return
+    able = [name for name in SAMPLER_NAMES if wanted in _taken(_class_of(name))]
+    raise BackendError(
+        f"sampler {schedule.effective['sampler']!r} does not fit a {kind}, whose model was"
+        f" distilled for its own; it can do: {', '.join(able)}"
+    )
+
+
+def _taken(cls: Any) -> Collection[str]:
+    # Of a class whose own package is missing there is only the name.
+    return inspect.signature(getattr(cls, "set_timesteps", cls.__init__)).parameters
+
+
 def _flow_schedule(
     own: Any, sampler: str | None, schedule: str | None, shift: float | None, *, levels: bool
 ) -> Schedule:
@@ -113,31 +161,84 @@ def _flow_schedule(
     if sampler not in (None, name):
         raise BackendError(f"sampler {sampler!r} does not fit a flow-matching model; it has {name}")
     flags = [n for n in ("Karras", "Exponential", "Beta") if _flag(n) in _parameters(cls)]
-    if schedule not in (None, "Automatic", *flags):
-        raise BackendError(
-            f"scheduler {schedule!r} does not fit a flow-matching model; leave it out"
-            f" or use one of: {', '.join(['Automatic', *flags])}"
-        )
-    options: dict[str, Any] = {}
-    effective: dict[str, Any] = {"sampler": name}
-    if shift is not None:
-        if shift <= 0:
-            raise BackendError(f"shift must be above 0 in diffusers, got {shift:g}")
-        # A dynamic shift comes from the picture's size, and the stated one would not be used.
-        wanted = {"shift": shift, "use_dynamic_shifting": False}
-        options |= {n: value for n, value in wanted.items() if n in _parameters(cls)}
+    _refuse_flow_schedule(schedule, flags)
+    options = _shift_options(cls, "shift", shift)
     if levels:
         options |= {_flag(n): False for n in flags} | {"shift_terminal": None}
     if schedule in flags:
-        assert schedule is not None
         options |= {_flag(n): n == schedule for n in flags}
-        effective["scheduler"] = schedule
     options = {n: value for n, value in options.items() if n in _parameters(cls)}
     scheduler = cls.from_config(own.config, **options)
-    is_fixed = not scheduler.config.get("use_dynamic_shifting")
-    if not levels and is_fixed and scheduler.config.get("shift") is not None:
-        effective["shift"] = scheduler.config["shift"]
+    effective: dict[str, Any] = {"sampler": name}
+    for flag in flags:
+        if scheduler.config.get(_flag(flag)):
+            effective["scheduler"] = flag
+    if not levels:
+        effective |= _fixed_shift(scheduler, "shift")
     return Schedule(scheduler=scheduler, effective=effective)
+
+
+def _flow_sigmas(
+    own: Any, sampler: str | None, schedule: str | None, shift: float | None
+) -> Schedule:
+    """Return a scheduler that was made for noise and can do a flow (Sana's DPM++).
+
+    Karras and the like are asked before the flow in its code, and the picture is black.
+    """
+    cls, options = type(own), dict[str, Any]()
+    able = [name for name in SAMPLER_NAMES if "use_flow_sigmas" in _parameters(_class_of(name))]
+    if sampler is not None:
+        if sampler not in able:
+            raise BackendError(
+                f"sampler {sampler!r} does not fit a flow-matching model of {cls.__name__};"
+                f" it can do: {', '.join(able)}"
+            )
+        cls, options = _class_of(sampler), _options_of(sampler)
+        options |= {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+        options |= {name: False for name in _SIGMA_FLAGS if name in _parameters(cls)}
+    _refuse_flow_schedule(schedule, [])
+    options |= _shift_options(cls, "flow_shift", shift)
+    scheduler = cls.from_config(own.config, **options)
+    effective = {
+        "sampler": _sampler_of(scheduler, sampler),
+        **_fixed_shift(scheduler, "flow_shift"),
+    }
+    warnings = tuple(_warnings(cls.__name__, sampler, None))
+    return Schedule(scheduler=scheduler, effective=effective, warnings=warnings)
+
+
+def _only_its_own(own: Any, sampler: str | None, schedule: str | None) -> Schedule:
+    """Return the model's own scheduler, whose kind no other one shares (EDM, TrigFlow)."""
+    name = type(own).__name__
+    if sampler is not None:
+        raise BackendError(f"sampler {sampler!r} does not fit this model, which needs its {name}")
+    if schedule not in (None, "Automatic"):
+        raise BackendError(f"scheduler {schedule!r} does not fit this model's {name}; leave it out")
+    return Schedule(scheduler=type(own).from_config(own.config), effective={"sampler": name})
+
+
+def _refuse_flow_schedule(schedule: str | None, able: Sequence[str]) -> None:
+    if schedule not in (None, "Automatic", *able):
+        raise BackendError(
+            f"scheduler {schedule!r} does not fit a flow-matching model; leave it out"
+            f" or use one of: {', '.join(['Automatic', *able])}"
+        )
+
+
+def _shift_options(cls: Any, name: str, shift: float | None) -> dict[str, Any]:
+    if shift is None:
+        return {}
+    if shift <= 0:
+        raise BackendError(f"shift must be above 0 in diffusers, got {shift:g}")
+    # A dynamic shift comes from the picture's size, and the stated one would not be used.
+    wanted = {name: shift, "use_dynamic_shifting": False}
+    return {option: value for option, value in wanted.items() if option in _parameters(cls)}
+
+
+def _fixed_shift(scheduler: Any, name: str) -> dict[str, Any]:
+    config = scheduler.config
+    moves = config.get("use_dynamic_shifting") or config.get(name) is None
+    return {} if moves else {"shift": config[name]}
 
 
 def _flag(schedule: str) -> str:
@@ -153,6 +254,18 @@ def _scheduler_class(name: str) -> Any:
     import diffusers
 
     return getattr(diffusers, name)
+
+
+def _class_of(sampler: str) -> Any:
+    wanted = SAMPLERS[sampler].diffusers
+    assert wanted is not None
+    return _scheduler_class(wanted.cls)
+
+
+def _options_of(sampler: str) -> dict[str, Any]:
+    wanted = SAMPLERS[sampler].diffusers
+    assert wanted is not None
+    return dict(wanted.options)
 
 
 def _parameters(cls: Any) -> Mapping[str, inspect.Parameter]:
