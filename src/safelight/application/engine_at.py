@@ -10,7 +10,7 @@ from safelight.errors import BackendError, BackendLoginRefused, BackendUnavailab
 
 __all__ = ["engine_at"]
 
-_TELLTALES = {
+_TELLTALES: Mapping[str, tuple[str, type]] = {
     "comfyui": ("/system_stats", dict),
     "webui": ("/sdapi/v1/samplers", list),
     "openai-images": ("/v1/models", dict),

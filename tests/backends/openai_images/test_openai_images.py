@@ -101,7 +101,7 @@ def test_each_server_is_sent_its_own_fields(
 ) -> None:
     """And no other: OpenAI's refuses what it does not know."""
     server = serve(kind)
-    model = {"model": "gpt-image-1"} if kind == "openai" else {}
+    model: dict[str, Any] = {"model": "gpt-image-1"} if kind == "openai" else {}
     draw(connect(server), negative_prompt="blue", **model)
     assert server.posts[0][0] == "/v1/images/generations"
     assert server.sent == [{"prompt": "a red fox", "n": 1, "size": "64x64", **expected}]
@@ -162,7 +162,7 @@ def test_a_picture_and_its_mask_are_sent_as_a_form(
     shown.paste(255, (0, 0, 32, 64))
     buffer = io.BytesIO()
     shown.save(buffer, "PNG")
-    model = {"model": "gpt-image-1"} if kind == "openai" else {}
+    model: dict[str, Any] = {"model": "gpt-image-1"} if kind == "openai" else {}
     request = Img2ImgRequest(**FOX, **model, init_image=png(), mask=buffer.getvalue())
     generation = connect(server).generate(request, Steps())
     ((path, body, files),) = server.posts
