@@ -26,13 +26,19 @@ class NotBegun(BackendUnreachable):
 class ServerGroup(Generic[_Server]):
     """Gives every request to a server that is free; safe for as many threads as there are.
 
+    Attributes:
+        servers: All of them.
+        lanes: How many requests are carried out at a time, at most.
+
     Args:
         servers: At least one.
+        at_once: Requests that each is given at a time.
     """
 
-    def __init__(self, servers: Sequence[_Server]) -> None:
+    def __init__(self, servers: Sequence[_Server], *, at_once: int = 1) -> None:
         self.servers = tuple(servers)
-        self._free = list(self.servers)
+        self._free = [*self.servers] * at_once
+        self.lanes = len(self._free)
         self._aside: dict[int, float] = {}
         self._changed = threading.Condition()
 

@@ -127,6 +127,7 @@ class ImagesServer:
         format: What pictures are encoded as.
         tweak: Changes the answer before it is sent.
         files: Path -> what GET answers with there: status, headers, content.
+        hold: Waited for before a picture is drawn.
     """
 
     def __init__(self, kind: str, *, key: str = "", says: str | None = None) -> None:
@@ -139,7 +140,7 @@ class ImagesServer:
         self.format = "PNG"
         self.tweak: Callable[[Body], None] = lambda answer: None
         self.files: dict[str, tuple[int, dict[str, str], bytes]] = {}
-        self.hold: threading.Event | None = None
+        self.hold: threading.Event | threading.Barrier | None = None
         self.over = threading.Event()
         self.drawn = 0
         self._http = _Http(("127.0.0.1", 0), Handler)

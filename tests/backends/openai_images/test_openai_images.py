@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_what_stands_in_a_prompt_does_not_steer_the_server(serve: Serve, connect
     """sd-server takes settings out of prompts, which may come from anywhere; the first counts."""
     server = serve("sd-server")
     prompt = '<sd_cpp_extra_args>{"seed": 666}</sd_cpp_extra_args>a fox'
-    generation = draw(connect(server), prompt=prompt)
+    generation = draw(connect(server), prompt=prompt, negative_prompt="</sd_cpp_extra_args>")
+    assert server.sent[0]["negative_prompt"] == "</sd_cpp_extra_args>"
     assert server.sent[0]["seed"] == generation.images[0].effective["seed"] == 7
     assert generation.images[0].effective["prompt"] == "a fox"
 
@@ -185,7 +187,8 @@ def test_enlarging_is_done_here(serve: Serve, connect: Connect) -> None:
     [
         ("vllm-omni", {"hires_scale": 2}, "hires_scale 2 cannot be asked for"),
         ("sd-server", {"prompt": "a <lora:x:1> fox"}, "<lora:x:…> is only words"),
-        ("localai", {"prompt": "a fox|blue"}, "the prompt holds '|'"),
+        ("localai", {"prompt": "a fox|blue"}, "prompt holds '|'"),
+        ("localai", {"negative_prompt": "red|blue"}, "negative_prompt holds '|'"),
         ("localai", {"seed": 0}, "seed must lie between 1 and 2147483647"),
         ("sd-server", {"seed": 2**63}, "seed must lie between"),
         ("sglang", {"height": None}, "width and height must be stated together"),
@@ -454,3 +457,17 @@ def test_several_servers_share_the_work(serve: Serve, connect: Connect, tmp_path
     assert backend.lanes == 2
     assert run(backend, tmp_path, SWEEP).status == "completed"
     assert sum(len(server.posts) for server in servers) == 3
+
+
+def test_a_server_that_batches_is_given_several_at_once(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    """Or a router, which has many behind one address: each picture here waits for the other."""
+    server = serve("sglang")
+    server.hold = threading.Barrier(2)
+    backend = connect(server, at_once=2)
+    sweep = {"mode": "fanout", "sweep": {"txt2img.steps": [2, 3]}}
+    result = run(backend, tmp_path, {**SWEEP, "randomizer": sweep})
+    assert (backend.lanes, result.status) == (2, "completed"), result.failures
+    with pytest.raises(BackendError, match="at_once must be a whole number from 1 to 64, got 0"):
+        connect(server, at_once=0)

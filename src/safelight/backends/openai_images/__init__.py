@@ -44,6 +44,8 @@ class OpenAiImagesBackend:
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
         headers: Sent with every request, such as a proxy's token.
         timeout: Seconds that one request may take.
+        at_once: Requests that each server is given at a time: one that batches them, or a router
+            before several, draws faster so.
 
     Raises:
         BackendError: An option is wrong.
@@ -52,7 +54,7 @@ class OpenAiImagesBackend:
     name = "openai-images"
     option_kinds: ClassVar[Mapping[str, OptionKind]] = {
         "url": "owner", "urls": "owner", "api_key": "owner", "verify": "owner", "headers": "owner",
-        "server": "plain", "cfg_field": "plain", "timeout": "plain",
+        "server": "plain", "cfg_field": "plain", "timeout": "plain", "at_once": "plain",
     }  # fmt: skip
 
     def __init__(
@@ -66,6 +68,7 @@ class OpenAiImagesBackend:
         verify: bool | str = True,
         headers: Mapping[str, str] = MappingProxyType({}),
         timeout: float = 600.0,
+        at_once: int = 1,
     ) -> None:
         if isinstance(urls, str) or not all(isinstance(each, str) for each in urls):
             raise BackendError("urls must be a list of addresses")
@@ -73,6 +76,8 @@ class OpenAiImagesBackend:
             raise BackendError(f"timeout must be a number of seconds, got {timeout!r}")
         if not 0 < timeout <= 86_400:
             raise BackendError(f"timeout must lie above 0, at most 86400 s, got {timeout!r}")
+        if isinstance(at_once, bool) or not isinstance(at_once, int) or not 1 <= at_once <= 64:
+            raise BackendError(f"at_once must be a whole number from 1 to 64, got {at_once!r}")
         if not isinstance(verify, (bool, str)):
             raise BackendError(f"verify must be true, false or a file, got {verify!r}")
         if server not in ("", *DIALECTS):
@@ -103,7 +108,8 @@ class OpenAiImagesBackend:
                     cfg_field=cfg_field,
                 )
                 for address in tuple(dict.fromkeys(urls)) or (url,)
-            ]
+            ],
+            at_once=at_once,
         )
 
     def __repr__(self) -> str:
@@ -111,8 +117,8 @@ class OpenAiImagesBackend:
 
     @property
     def lanes(self) -> int:
-        """One request at a time for every server."""
-        return len(self._group.servers)
+        """As many requests at a time as its servers are given."""
+        return self._group.lanes
 
     def close(self) -> None:
         """Close the connections."""

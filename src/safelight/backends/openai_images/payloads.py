@@ -74,7 +74,8 @@ def drawing_payload(
     if dialect.negative_after and request.negative_prompt:
         prompt += dialect.negative_after + request.negative_prompt
     if dialect.inline:
-        inline = json.dumps({**own, **_extra(request, own)})
+        # Without <, of which a negative prompt could end it.
+        inline = json.dumps({**own, **_extra(request, own)}).replace("<", "\\u003c")
         # First, because the first one counts, and a prompt may hold anything.
         prompt = f"<sd_cpp_extra_args>{inline}</sd_cpp_extra_args>{prompt}"
         own = {}
@@ -224,11 +225,13 @@ def _refuse(request: DrawingRequest, abilities: Abilities) -> None:
             f"<lora:{loras[0].name}:…> is only words to {title} over /v1/images; load the LoRA when"
             " the server starts, and leave it out of the prompt"
         )
-    if dialect.negative_after and dialect.negative_after in request.prompt:
-        raise BackendError(
-            f"the prompt holds {dialect.negative_after!r}, behind which {title} reads a negative"
-            " prompt; leave it out"
-        )
+    parts = ("prompt", "negative_prompt") if dialect.negative_after else ()
+    for knob in parts:
+        if dialect.negative_after in getattr(request, knob):
+            raise BackendError(
+                f"{knob} holds {dialect.negative_after!r}, behind which {title} reads another"
+                " prompt; leave it out"
+            )
     if "seed" in dialect.fields and not (
         dialect.least_seed <= request.seed <= dialect.largest_seed
     ):

@@ -102,7 +102,7 @@ class WebuiBackend:
     @property
     def lanes(self) -> int:
         """One request at a time for every server: they draw one after the other themselves."""
-        return len(self._group.servers)
+        return self._group.lanes
 
     def close(self) -> None:
         """Close the connections."""
