@@ -549,3 +549,12 @@ def test_a_bar_inside_braces_or_brackets_separates_no_values() -> None:
     assert config.prompt_sr.rules[0].replacements == ("[black|gray]", "{red|{blond|brown}}")
     assert config.wildcards.tokens[0].values == (r"x\|y", "z")
     assert config.matrix.slots[0].values == ("[ | :]",)
+
+
+def test_what_is_tried_again_is_checked() -> None:
+    """Of the table [retry]; what may cost money twice is no number."""
+    stated = PipelineConfig.from_mapping({"txt2img": {}, "retry": {"unknown": True, "retries": 2}})
+    assert (stated.retry.unknown, stated.retry.retries, stated.retry.patience) == (True, 2, None)
+    for key, value in (("unknown", 1), ("retries", True), ("again", 1)):
+        with pytest.raises(ConfigError, match=f"retry.{key}"):
+            PipelineConfig.from_mapping({"txt2img": {}, "retry": {key: value}})

@@ -58,10 +58,12 @@ class RetryConfig:
     Attributes:
         retries: How often a variant is tried again.
         patience: Seconds that the last engine of a run is waited for while it is not there.
+        unknown: Whether that is tried again, too, which may have been drawn already.
     """
 
     retries: int | None = None
     patience: int | None = None
+    unknown: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +298,7 @@ class _Reader(TableReader):
         return RetryConfig(
             retries=self._value(table, "retries", None, between(*RETRIES), "retry"),
             patience=self._value(table, "patience", None, between(*PATIENCE), "retry"),
+            unknown=self._value(table, "unknown", None, a_flag, "retry"),
         )
 
     # -- output ------------------------------------------------------------------------

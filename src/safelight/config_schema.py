@@ -347,6 +347,10 @@ def _retry_schema() -> dict[str, Any]:
                 **patience,
                 "description": "Seconds that the last engine is waited for while it is not there.",
             },
+            "unknown": {
+                "type": "boolean",
+                "description": "true tries again what may have been drawn already.",
+            },
         },
         "additionalProperties": False,
     }

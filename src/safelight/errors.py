@@ -17,6 +17,8 @@
     ├── ControllerError        a run was asked for in a state that does not allow it
     ├── BackendError           the engine answered and refused, or answered nonsense
     │   ├── BackendUnavailable the engine did not answer; trying again may help
+    │   │   ├── BackendUnreachable nothing of what was asked has begun
+    │   │   └── BackendOutcomeUnknown it may have been carried out all the same
     │   ├── BackendLoginRefused the engine wants another user name or password
     │   └── BackendNotInstalled the engine's package is missing
     └── GenerationCancelled    somebody asked to stop; not a fault
@@ -35,6 +37,7 @@ __all__ = [
     "BackendError",
     "BackendLoginRefused",
     "BackendNotInstalled",
+    "BackendOutcomeUnknown",
     "BackendUnavailable",
     "ConfigError",
     "ConfigFault",
@@ -190,6 +193,13 @@ class BackendUnavailable(BackendError):
 
 class BackendUnreachable(BackendUnavailable):
     """Nobody listens there, or it says that it is starting: nothing of what was asked has begun."""
+
+
+class BackendOutcomeUnknown(BackendUnavailable):
+    """What was asked may have been carried out, and cannot be fetched or told from here.
+
+    To ask again may draw, and where drawing costs money may cost, twice: nobody does it unasked.
+    """
 
 
 class BackendLoginRefused(BackendError):

@@ -265,7 +265,7 @@ def test_secrets_of_the_list_reach_the_engine(engines: EngineList) -> None:
     environ = {"GPU_PASSWORD": "pass", "TEAM": "red"}
     job = ready_config(config, "it", 1, environ, ask=False, engines=engines)
     try:
-        server: Any = job.backend._servers[0].server  # type: ignore[attr-defined]
+        server: Any = job.backend._group.servers[0].server  # type: ignore[attr-defined]
         headers = server._client.headers
         assert (headers["X-Team"], headers["X-Plain"]) == ("red", "7")
         assert server.url == "https://GPU-box:7860"

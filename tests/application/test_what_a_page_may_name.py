@@ -321,12 +321,14 @@ def test_a_picture_that_is_swapped_after_the_plan_is_not_read(place: Place) -> N
 # -- engines -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["webui", "comfyui"])
+@pytest.mark.parametrize("name", ["webui", "comfyui", "openai-images"])
 def test_a_page_sends_requests_nowhere(
     place: Place, listener: tuple[str, list[str]], name: str
 ) -> None:
     url, asked = listener
-    for option in ({"url": url}, {"url": url, "password": "env:SECRET", "user": "u"}):
+    is_keyed = name == "openai-images"
+    secrets = {"api_key": "plain"} if is_keyed else {"password": "env:SECRET", "user": "u"}
+    for option in ({"url": url}, {"url": url, **secrets}):
         told = place.refusal(backend={"name": name, **option}, txt2img=DRAWN)
         assert told.count("never comes from a page: name the engine in your list") == len(option)
     assert asked == []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backends.comfyui.fake_server import FakeComfyUI
+from backends.openai_images.openai_server import ImagesServer
 from backends.webui.replay_server import ReplayServer
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
@@ -41,7 +42,7 @@ upscaler = "Lanczos"
 scale = 2
 """
 
-ENGINES = ("bundled", "fake", "webui", "comfyui", "diffusers")
+ENGINES = ("bundled", "fake", "webui", "comfyui", "openai-images", "diffusers")
 
 
 @contextmanager
@@ -53,6 +54,9 @@ def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     elif engine == "comfyui":
         with FakeComfyUI() as comfyui:
             yield {"url": comfyui.url}
+    elif engine == "openai-images":
+        with ImagesServer("sd-server") as images:
+            yield {"url": images.url}
     elif engine == "diffusers":
         if importlib.util.find_spec("diffusers") is None:
             pytest.skip("the extra safelight[diffusers] is not installed")
@@ -98,7 +102,7 @@ def test_one_word_changes_the_engine(engine: str, tmp_path: Path) -> None:
     assert (record.primary_sampler, record.primary_scheduler) == ("Euler", "Karras")
 
 
-@pytest.mark.parametrize("engine", ["webui", "comfyui"])
+@pytest.mark.parametrize("engine", ["webui", "comfyui", "openai-images"])
 def test_a_password_is_nowhere_in_what_a_run_leaves(
     engine: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

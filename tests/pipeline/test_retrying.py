@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.backends.fake import FakeBackend
-from safelight.errors import BackendUnavailable, BackendUnreachable
+from safelight.errors import BackendOutcomeUnknown, BackendUnavailable, BackendUnreachable
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
 from safelight.pipeline.backend import Generation, ImageRequest, StepCallback
@@ -99,6 +100,30 @@ def test_a_server_that_stays_away_ends_the_run_and_leaves_what_it_had(tmp_path: 
     ]
     assert records[0].error == result.error
     assert len(records[0].variant_configs) == 2
+
+
+@pytest.mark.parametrize(("unknown", "asked", "failed"), [(False, 4, 1), (True, 5, 0)])
+def test_what_may_have_been_drawn_is_drawn_again_only_when_asked(
+    tmp_path: Path, unknown: bool, asked: int, failed: int
+) -> None:
+    """It may cost money twice; the others go on after a rest."""
+    backend = Flaky(lambda stage, number: stage == "txt2img" and number == 2, BackendOutcomeUnknown)
+    retry = dataclasses.replace(QUICK, unknown=unknown)
+    result = PipelineRunner(backend, archive_dir=tmp_path, retry=retry).run(CONFIG)
+    assert (backend.asked["txt2img"], len(result.failures)) == (asked, failed)
+    assert [failure.error for failure in result.failures] == [
+        "the server is away; it was not sent again (--retry-unknown sends it again)"
+    ] * failed
+
+
+def test_a_server_that_swallows_everything_is_left_out_in_the_end(tmp_path: Path) -> None:
+    """Each costs a time-out, and a thousand of them a week."""
+    backend = Flaky(lambda stage, number: True, BackendOutcomeUnknown)
+    config = {**CONFIG, "randomizer": {"mode": "fanout", "sweep": {
+        "txt2img.cfg_scale": list(range(1, 20))}}}  # fmt: skip
+    result = PipelineRunner(backend, archive_dir=tmp_path, retry=QUICK).run(config)
+    assert (result.status, len(result.failures)) == ("failed", QUICK.retries + 3)
+    assert "13 variants are not drawn" in str(result.error)
 
 
 def test_the_last_server_is_waited_for_while_nobody_listens_there(tmp_path: Path) -> None:

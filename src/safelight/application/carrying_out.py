@@ -58,6 +58,8 @@ class RunSettings:
         retries: How often a variant is tried again when an engine does not answer; None is what
             the config says.
         patience: Seconds that the last engine is waited for while nobody listens there; None alike.
+        retry_unknown: Whether that is tried again, too, which may have been drawn already; None
+            alike.
     """
 
     record: bool = True
@@ -65,6 +67,7 @@ class RunSettings:
     again: bool = False
     retries: int | None = None
     patience: int | None = None
+    retry_unknown: bool | None = None
 
 
 def recover(archive: Archive, on_message: Callable[[str], object] = _log.info) -> None:
@@ -230,8 +233,10 @@ class EngineRunner:
 def _retry_policy(settings: RunSettings, stated: RetryConfig) -> RetryPolicy:
     retries = stated.retries if settings.retries is None else settings.retries
     patience = stated.patience if settings.patience is None else settings.patience
+    unknown = stated.unknown if settings.retry_unknown is None else settings.retry_unknown
     usual = RetryPolicy()
     return RetryPolicy(
         retries=usual.retries if retries is None else retries,
         patience=usual.patience if patience is None else patience,
+        unknown=usual.unknown if unknown is None else unknown,
     )

@@ -10,8 +10,13 @@ from safelight.errors import BackendError, BackendLoginRefused, BackendUnavailab
 
 __all__ = ["engine_at"]
 
-_TELLTALES = {"comfyui": "/system_stats", "webui": "/sdapi/v1/samplers"}
-"""Engine -> a question that only its servers answer with JSON."""
+_TELLTALES: Mapping[str, tuple[str, type]] = {
+    "comfyui": ("/system_stats", dict),
+    "webui": ("/sdapi/v1/samplers", list),
+    "openai-images": ("/v1/models", dict),
+}
+"""Engine -> a question that only its servers answer, and with what. sd-server is a web UI, too, and
+that way in can ask for more, so it comes first."""
 
 
 def engine_at(url: str, options: Mapping[str, Any]) -> str:
@@ -19,25 +24,32 @@ def engine_at(url: str, options: Mapping[str, Any]) -> str:
 
     Args:
         url: An address, a login in it or not.
-        options: ``user``, ``password``, ``verify`` and ``headers``, where they are needed.
+        options: ``user``, ``password``, ``api_key``, ``headers`` and ``verify``, where they are
+            needed.
 
     Raises:
         BackendError: Nobody answers, or none of ours does.
     """
-    known = {
-        key: options[key] for key in ("user", "password", "verify", "headers") if key in options
-    }
-    server = EngineServer("the engine", url, **known)
+    known = {key: options[key] for key in ("user", "password", "verify") if key in options}
+    key = options.get("api_key")
+    bearer = {"Authorization": f"Bearer {key}"} if key else {}
+    server = EngineServer(
+        "the engine",
+        url.rstrip("/").removesuffix("/v1"),
+        headers={**options.get("headers", {}), **bearer},
+        **known,
+    )
     try:
-        for name, path in _TELLTALES.items():
+        for name, (path, kind) in _TELLTALES.items():
             try:
-                server.json(server.ask("GET", path))
+                answer = server.json(server.ask("GET", path))
             except (BackendUnavailable, BackendLoginRefused):
                 raise
             except BackendError:
                 continue
-            return name
+            if isinstance(answer, kind):
+                return name
     finally:
         server.close()
-    paths = " and ".join(_TELLTALES.values())
-    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {paths} fail")
+    asked = ", ".join(path for path, _ in _TELLTALES.values())
+    raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")

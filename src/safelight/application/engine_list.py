@@ -314,7 +314,7 @@ class _Reader:
             self._fault(where, f"must look like http://127.0.0.1:7860; {_WRITTEN}")
         elif option == "urls" and not (isinstance(value, list) and all(map(_is_address, value))):
             self._fault(where, "must be a list of addresses like http://127.0.0.1:7860")
-        elif option in ("user", "password") and not isinstance(value, str):
+        elif option in ("user", "password", "api_key") and not isinstance(value, str):
             self._fault(where, "must be text")
         elif option == "headers" and not (
             isinstance(value, dict) and all(isinstance(each, str) for each in value.values())

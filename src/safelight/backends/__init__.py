@@ -43,6 +43,7 @@ _BUILT_IN = {
     "comfyui": "safelight.backends.comfyui:ComfyuiBackend",
     "diffusers": "safelight.backends.diffusers_engine:DiffusersBackend",
     "fake": "safelight.backends.fake:FakeBackend",
+    "openai-images": "safelight.backends.openai_images:OpenAiImagesBackend",
     "webui": "safelight.backends.webui:WebuiBackend",
 }
 

@@ -69,6 +69,8 @@ class EngineServer:
         headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that a quick question may take.
         next_step: What to try when nobody answers, a whole clause.
+        keeps_connections: Whether one connection is used for several questions. An idle one may be
+            closed by the server in the moment in which the next question is sent on it.
 
     Raises:
         BackendError: *url* is not an http or https URL.
@@ -85,6 +87,7 @@ class EngineServer:
         headers: Mapping[str, str] = MappingProxyType({}),
         timeout: float = 10.0,
         next_step: str = "start it, or check the address",
+        keeps_connections: bool = True,
     ) -> None:
         parts = _parts(url) if isinstance(url, str) else None
         if parts is None:
@@ -107,6 +110,9 @@ class EngineServer:
                 headers=dict(headers),
                 verify=_trusted(verify),
                 timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+                limits=httpx.Limits(
+                    max_connections=100, max_keepalive_connections=20 if keeps_connections else 0
+                ),
                 trust_env=False,
                 follow_redirects=False,
             )

@@ -40,7 +40,7 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command("add")
 @click.argument("name")
 @click.argument("url")
-@click.option("--backend", type=click.Choice(["webui", "comfyui"]),
+@click.option("--backend", type=click.Choice(["webui", "comfyui", "openai-images"]),
               help="What listens there; it is asked when this is not given.")  # fmt: skip
 @click.option("--no-test", is_flag=True, help="Do not ask whether an engine listens there.")
 def add(name: str, url: str, backend: str | None, no_test: bool) -> None:

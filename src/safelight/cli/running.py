@@ -69,6 +69,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         again: bool,
         retries: int | None,
         patience: int | None,
+        retry_unknown: bool,
         on: str,
         servers: tuple[str, ...],
         ray_actors: int | None,
@@ -84,7 +85,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             archive=Archive(archive), as_json=as_json, log_json=log_json, push_to=push_to,
             settings=RunSettings(
                 record=not no_record, strict=strict, again=again,
-                retries=retries, patience=patience,
+                retries=retries, patience=patience, retry_unknown=retry_unknown or None,
             ),
             traces=RunTraces() if traces else None,
             choice=EngineChoice(
@@ -110,6 +111,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--patience", metavar="SECONDS", type=click.IntRange(*PATIENCE),
             help="How long the last engine is waited for while nobody listens there; else what"
             " the config says, or 300.",
+        ),
+        click.option(
+            "--retry-unknown", is_flag=True,
+            help="Try again also what may have been drawn already: a connection that broke off"
+            " after it was sent, a time-out.",
         ),
         engine_choice_options,
         click.option(

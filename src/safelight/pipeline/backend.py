@@ -181,10 +181,13 @@ class GeneratedImage:
         effective: Knob -> the value that the engine says it used. Every knob that shaped the
             picture and that the engine knows belongs here, the defaulted ones above all;
             a knob that the engine does not report is left out, never guessed.
+        unused: Knobs that the request states and that certainly had no effect, such as a seed
+            that the engine cannot be sent: the record leaves them out. A warning tells of each.
     """
 
     png: bytes = field(repr=False)
     effective: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -253,10 +253,14 @@ def _judge(
         tries = f"; tried {drawn.tries} times" if drawn.tries > 1 else ""
         drawn.fail(stage, f"{message}{tries}")
         return False
+    wait = retry.wait(share._in_a_row)
+    if drawn.outcome_unknown and not retry.unknown:
+        share._rests_until = now + wait
+        drawn.fail(stage, f"{message}; it was not sent again (--retry-unknown sends it again)")
+        return False
     if share.left_out:
         on_retry(drawn, f"{message}; {ended.worker} is left out from now on")
         return True
-    wait = retry.wait(share._in_a_row)
     until = ""
     if waited_for:
         wait = min(wait, max(left, 0.0))

@@ -66,6 +66,7 @@ class Picture:
         seconds: How long the whole request took.
         number: Its place in the engine's answer, from 0.
         parent: Place, among the variant's pictures, of the one that this was made from.
+        unused: Knobs of the request that had no effect, as the engine says.
     """
 
     request: ImageRequest
@@ -75,6 +76,7 @@ class Picture:
     seconds: float
     number: int = 0
     parent: int | None = None
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +88,7 @@ class DrawnVariant:
         position: Its place in the run, from 0.
         identity: What makes it the same as another variant.
         begun: Whether the engine that did not answer may have begun.
+        outcome_unknown: Whether it may even have finished, and nobody can tell.
         unavailable: Stage and message, when the engine did not answer and the variant is
             nowhere near its end.
         tries: How often it was begun.
@@ -103,6 +106,7 @@ class DrawnVariant:
     identity: str = ""
     unavailable: tuple[str, str] | None = None
     begun: bool = True
+    outcome_unknown: bool = False
     tries: int = 0
     worker: str = ""
     lost_seconds: float = 0.0
@@ -212,7 +216,8 @@ class PictureSaver:
         }
         text = parameters_text(config, identity.width, identity.height)
         png = embed_metadata(picture.png, text, plain_snapshot(about))
-        seed = effective.get("seed", getattr(request, "seed", None))
+        asked = None if "seed" in picture.unused else getattr(request, "seed", None)
+        seed = effective.get("seed", asked)
         path = None
         if self._folder is not None:
             stem = self._names.name(drawn.variant.index, stage, seed, config)

@@ -21,12 +21,15 @@ class RetryPolicy:
         longest_wait: Seconds that no wait exceeds.
         patience: Seconds that the last engine of a run is waited for while nobody listens at its
             address: one that starts again loads its models for minutes.
+        unknown: Whether that counts, too, of which nobody knows whether it was drawn
+            (:class:`~safelight.errors.BackendOutcomeUnknown`): it may be drawn twice.
     """
 
     retries: int = 4
     first_wait: float = 1.0
     longest_wait: float = 30.0
     patience: float = 300.0
+    unknown: bool = False
 
     def wait(self, failures: int) -> float:
         """Return the seconds to wait after *failures* in a row, at least 1."""

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from safelight.errors import (
     BackendError,
+    BackendOutcomeUnknown,
     BackendUnavailable,
     BackendUnreachable,
     GenerationCancelled,
@@ -83,6 +84,7 @@ class VariantDrawer:
             except BackendUnavailable as error:
                 drawn.unavailable = (stage, sentence_of(error))
                 drawn.begun = not isinstance(error, BackendUnreachable)
+                drawn.outcome_unknown = isinstance(error, BackendOutcomeUnknown)
                 drawn.pictures = [p for p in drawn.pictures if p.request.stage != stage]
                 drawn.seconds[stage] = before
                 drawn.lost_seconds += time.perf_counter() - began
@@ -143,7 +145,8 @@ class VariantDrawer:
             raise BackendError(f"{self._backend.name} answered with {kind} instead of a PNG file")
         effective = plain_values(dict(image.effective))
         knobs = dict(drawn.variant.config[request.stage])
-        for name in request.others:  # what the engine did not say that it used had no effect
+        # What the engine did not say that it used, or says it was not sent, had no effect.
+        for name in (*request.others, *image.unused):
             knobs.pop(name, None)
         if parent is not None:
             knobs.pop("init_image", None)  # stated, but an earlier stage made the input
@@ -156,6 +159,7 @@ class VariantDrawer:
             seconds=spent,
             number=number,
             parent=parent,
+            unused=tuple(image.unused),
         )
 
     def _inputs(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the sd-server of stable-diffusion.cpp from its Python package's source, start it on a free
-# port, and run test_real_sdcpp.py against it. Needs g++, cmake, 1 GB of disk and about five
-# minutes of two cores for the build, which is kept.
+# port, and run test_real_sdcpp.py and openai_images/test_real_sd_server.py against it. Needs g++,
+# cmake, 1 GB of disk and about five minutes of two cores for the build, which is kept.
 #
 #   MODEL=sdxs.safetensors TAESD=taesd.safetensors tests/backends/webui/real_sdcpp.sh [FOLDER]
 #
@@ -35,7 +35,8 @@ trap 'kill $!' EXIT
 
 for _ in $(seq 120); do
   if "$PYTHON" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/sdapi/v1/options', timeout=2)" 2>/dev/null; then
-    SAFELIGHT_SDCPP_URL="http://127.0.0.1:$port" "$PYTHON" -m pytest "$here/test_real_sdcpp.py"
+    SAFELIGHT_SDCPP_URL="http://127.0.0.1:$port" "$PYTHON" -m pytest "$here/test_real_sdcpp.py" \
+      "$here/../openai_images/test_real_sd_server.py"
     exit
   fi
   sleep 0.5

@@ -6,19 +6,17 @@ words and mean slightly different things; :mod:`.dialects` knows the differences
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from safelight.backends import OptionKind
 from safelight.backends.engine_server import EngineServer
+from safelight.backends.server_group import ServerGroup
 from safelight.backends.webui.dialects import Abilities, listed_loras
-from safelight.backends.webui.jobs import NotBegun
 from safelight.backends.webui.server_settings import joined
 from safelight.backends.webui.webui_server import WebuiServer
-from safelight.errors import BackendError, BackendUnavailable
+from safelight.errors import BackendError
 from safelight.pipeline.backend import (
     BackendDescription,
     EngineSetup,
@@ -29,9 +27,6 @@ from safelight.pipeline.backend import (
 )
 
 __all__ = ["WebuiBackend"]
-
-_SET_ASIDE = 60.0
-"""Seconds for which a server that did not answer is passed over while others do."""
 
 
 class WebuiBackend:
@@ -82,37 +77,36 @@ class WebuiBackend:
         if not all(value is None or isinstance(value, str) for value in (user, password)):
             raise BackendError("user and password must be text")
         addresses = tuple(dict.fromkeys(urls)) or (url,)
-        self._servers = tuple(
-            WebuiServer(
-                EngineServer(
-                    "the web UI",
-                    address,
-                    user=user,
-                    password=password,
-                    verify=verify,
-                    headers=headers,
-                    next_step="start it with --api, or check url in the backend's table",
-                ),
-                timeout=timeout,
-                previews=previews,
-            )
-            for address in addresses
+        self._group = ServerGroup(
+            [
+                WebuiServer(
+                    EngineServer(
+                        "the web UI",
+                        address,
+                        user=user,
+                        password=password,
+                        verify=verify,
+                        headers=headers,
+                        next_step="start it with --api, or check url in the backend's table",
+                    ),
+                    timeout=timeout,
+                    previews=previews,
+                )
+                for address in addresses
+            ]
         )
-        self._free = list(self._servers)
-        self._aside: dict[WebuiServer, float] = {}
-        self._changed = threading.Condition()
 
     def __repr__(self) -> str:
-        return f"WebuiBackend({', '.join(webui.server.url for webui in self._servers)})"
+        return f"WebuiBackend({', '.join(webui.server.url for webui in self._group.servers)})"
 
     @property
     def lanes(self) -> int:
         """One request at a time for every server: they draw one after the other themselves."""
-        return len(self._servers)
+        return self._group.lanes
 
     def close(self) -> None:
         """Close the connections."""
-        for webui in self._servers:
+        for webui in self._group.servers:
             webui.server.close()
 
     def describe(self) -> BackendDescription:
@@ -175,47 +169,10 @@ class WebuiBackend:
         A server that does not answer is set aside for a minute, and the request goes to
         another one, but only if it certainly was not begun.
         """
-        tried: list[WebuiServer] = []
-        while True:
-            webui = self._take(tried)
-            try:
-                return webui.generate(request, on_step)
-            except NotBegun:
-                tried.append(webui)
-                self._aside[webui] = time.monotonic() + _SET_ASIDE
-                if len(tried) == len(self._servers):
-                    raise
-            finally:
-                self._give_back(webui)
-
-    def _take(self, tried: Sequence[WebuiServer]) -> WebuiServer:
-        """Wait for a free server, one in service before one that was set aside."""
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                open_to = [webui for webui in self._servers if webui not in tried]
-                well = [webui for webui in open_to if self._aside.get(webui, 0.0) <= now]
-                chosen = next((webui for webui in well or open_to if webui in self._free), None)
-                if chosen is not None:
-                    self._free.remove(chosen)
-                    return chosen
-                self._changed.wait(1.0)
-
-    def _give_back(self, webui: WebuiServer) -> None:
-        with self._changed:
-            self._free.append(webui)
-            self._changed.notify_all()
+        return self._group.draw(lambda webui: webui.generate(request, on_step))
 
     def _answering(self) -> list[tuple[WebuiServer, Abilities]]:
-        answering, silent = [], None
-        for webui in self._servers:
-            try:
-                answering.append((webui, webui.abilities()))
-            except BackendUnavailable as error:
-                silent = error
-        if not answering and silent is not None:
-            raise silent
-        return answering
+        return self._group.answers(lambda webui: webui.abilities())
 
 
 def _choices(abilities: Abilities) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 import json
 import re
 import struct
@@ -14,11 +13,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from safelight.backends.answered_picture import png_file
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.noise_levels import noise_levels
+from safelight.backends.server_group import NotBegun
 from safelight.backends.webui.dialects import SDCPP, SDNEXT, Abilities, Model
 from safelight.backends.webui.infotext import infotext_knobs, unread_pairs
-from safelight.backends.webui.jobs import NotBegun
 from safelight.errors import BackendError, ImageError
 from safelight.formats.infotext import Infotext, parse_infotext
 from safelight.formats.png_chunks import png_texts
@@ -66,34 +66,19 @@ def decoded_png(server: EngineServer, encoded: Any) -> Png:
         data = base64.b64decode(str(encoded).rpartition(",")[2], validate=True)
     except (binascii.Error, ValueError) as error:
         raise BackendError(f"{server} sent a picture that is no base64 ({error})") from error
+    data, kind = png_file(server, data)
     warning = ""
-    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-        data, kind = _as_png(server, data)
+    if kind:
         warning = (
             f"{server} sent {kind}, which was converted; set its option samples_format to png to"
             " keep what it writes into its pictures."
         )
-    if len(data) < 45 or not data.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
-        raise BackendError(f"{server} sent a PNG file that breaks off after {len(data)} bytes")
     width, height = struct.unpack(">II", data[16:24])
     try:
         text = png_texts(data).get("parameters", "")
     except ImageError:
         text = ""
     return Png(data=data, width=width, height=height, text=text, warning=warning)
-
-
-def _as_png(server: EngineServer, data: bytes) -> tuple[bytes, str]:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            kind = picture.format or "an unknown format"
-            picture.save(buffer, "PNG")
-    except (OSError, ValueError) as error:
-        raise BackendError(f"{server} sent {len(data)} bytes that are no picture") from error
-    return buffer.getvalue(), kind
 
 
 def read_drawing(

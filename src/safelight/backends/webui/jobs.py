@@ -22,22 +22,19 @@ from typing import Any
 import httpx
 
 from safelight.backends.engine_server import Answer, EngineServer
+from safelight.backends.server_group import NotBegun
 from safelight.backends.webui.dialects import Abilities
 from safelight.backends.webui.refusals import refusal
-from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
+from safelight.errors import BackendError, BackendUnavailable
 from safelight.pipeline.backend import StepCallback
 
-__all__ = ["Job", "NotBegun"]
+__all__ = ["Job"]
 
 _FIRST_LOOK = 0.25
 """Seconds until the server is first asked how far it is; doubled once."""
 _PATIENCE = 30.0
 """Seconds that an interrupted job may take to come back."""
 _QUICK = 5.0
-
-
-class NotBegun(BackendUnreachable):
-    """The job certainly does not run on that server: another one may draw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
+from safelight.backends.server_group import NotBegun
 from safelight.backends.webui.answers import decoded_png, read_drawing
 from safelight.backends.webui.dialects import (
     Abilities,
@@ -19,7 +20,7 @@ from safelight.backends.webui.dialects import (
     look_around,
     settings_of,
 )
-from safelight.backends.webui.jobs import Job, NotBegun
+from safelight.backends.webui.jobs import Job
 from safelight.backends.webui.payloads import (
     Payload,
     drawing_payload,

@@ -3,6 +3,11 @@ import { chooseFile } from "./dropped.js";
 import { chooseFolder } from "./importing.js";
 import { h, put, send } from "./page.js";
 
+const TITLES = {
+  comfyui: "ComfyUI",
+  webui: "A web UI",
+  "openai-images": "An images server",
+};
 const canRun = document.documentElement.dataset.canRun !== undefined;
 
 function card(title, sentence, ...acts) {
@@ -32,7 +37,7 @@ function engineDoor() {
       const engine = await send("/api/engines/connect", { url: field.value.trim() });
       put(
         told,
-        `${engine.backend === "comfyui" ? "ComfyUI" : "A web UI"} answers. It is ${engine.name} from now on.`,
+        `${TITLES[engine.backend] ?? "An engine"} answers. It is ${engine.name} from now on.`,
       );
       location.href = `/runs/new?${new URLSearchParams({ engine: engine.name })}`;
     } catch (error) {
