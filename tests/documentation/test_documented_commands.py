@@ -33,6 +33,12 @@ def test_every_command_of_a_page_is_one_that_the_command_line_takes(page: Path) 
     assert not faults
 
 
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    contents = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert f" {page.relative_to(ROOT / 'docs').as_posix()}\n" in contents
+
+
 def test_there_are_many_of_them() -> None:
     assert sum(1 for page in PAGES for _ in commands(page)) > 100
 
