@@ -62,7 +62,7 @@ def test_it_is_recognised_and_lists_its_names_in_ours(backend: WebuiBackend) -> 
     """Its own names are euler_a and discrete."""
     assert backend.describe().environment["dialect"] == "sdcpp"
     choices = backend.choices()
-    assert {"Euler a", "DPM++ 2M", "LCM", "er_sde"} <= set(choices["sampler"])
+    assert {"Euler a", "DPM++ 2M", "LCM", "ER SDE"} <= set(choices["sampler"])
     assert {"Karras", "Normal", "Automatic", "Align Your Steps"} <= set(choices["scheduler"])
 
 
