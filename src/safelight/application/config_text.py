@@ -11,7 +11,7 @@ from typing import Any
 from safelight.durable_file import replace_file
 from safelight.errors import StorageError
 
-__all__ = ["comments_of", "toml_text", "write_config", "write_text"]
+__all__ = ["comments_of", "toml_text", "write_config", "write_config_text"]
 
 _SHORT_LIST = re.compile(r"\[\n((?: +[^\n]+,\n)+) *\]")
 """A list whose items stand one on each line; a text has no line break of its own there."""
@@ -34,10 +34,10 @@ def write_config(path: Path, config: Mapping[str, Any], comments: Sequence[str] 
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
     else:
         text = toml_text(config, comments)
-    write_text(path, text)
+    write_config_text(path, text)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_config_text(path: Path, text: str) -> None:
     """Write the text of a config; a file that is there already stays.
 
     Raises:

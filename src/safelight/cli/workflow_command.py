@@ -32,14 +32,14 @@ def command(file: Path, url: str | None, written: Path | None, as_json: bool) ->
     what it draws now, and its knobs can be swept like those of any other; what could be several
     things is told, and stands in it as a comment.
     """
-    from safelight.application.config_text import write_config, write_text
+    from safelight.application.config_text import write_config, write_config_text
 
     found = _found(file, url)
     folder = written.parent if written else Path()
     if written and written.suffix.lower() == ".json":
         write_config(written, found.config(folder))
     elif written:
-        write_text(written, found.toml(folder))
+        write_config_text(written, found.toml(folder))
     if as_json:
         say_text(json.dumps(_as_json(found, folder), ensure_ascii=False, indent=2))
         return

@@ -72,9 +72,23 @@ def test_a_job_is_asked_for_in_one_question(server: FakeComfyUI, backend: Comfyu
 def test_a_waiting_job_is_found_by_its_name_though_the_list_leaves_out_its_graph(
     server: FakeComfyUI, backend: ComfyuiBackend
 ) -> None:
-    """A post whose answer was lost is not posted twice."""
+    """A request that is repeated while its job runs is not posted twice, nor is a lost answer's."""
     server.drop_answer_to.add("/prompt")
-    assert len(draw(backend, job_id="run/0").images) == 1
+    go, running = threading.Event(), threading.Event()
+
+    def hold(server: FakeComfyUI, step: int) -> None:
+        running.set()
+        go.wait(10)
+
+    server.mid_step = hold
+    request = Txt2ImgRequest(**FIELDS, job_id="run/0")
+    thread = threading.Thread(target=lambda: backend.generate(request, Steps()))
+    thread.start()
+    assert running.wait(10)
+    again = ComfyuiBackend(url=server.url)
+    assert again.generate(request, lambda *_: go.set()).images
+    thread.join(10)
+    again.close()
     assert len(server.posted) == 1
 
 
