@@ -31,7 +31,7 @@ _COMMANDS = {
     "archive": "Pack, verify, recover, merge and count an archive.",
     "backends": "Show the installed engines, and what each can do.",
     "contents": "Show what is in an archive, and what varied, before anybody rates.",
-    "demo": "Draw an example with the model in the box.",
+    "demo": "See in a minute what this is: draws, rates and tells, offline.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
     "effects": "Show what each knob does to ratings, and how sure that is.",
