@@ -205,6 +205,7 @@ CASES: dict[str, list[list[str]]] = {
     "import": [["pictures", "--again"], ["pictures", "--again", "--json", "--jobs", "2"], [EVIL],
                ["--summary"], ["--summary", "--json"], ["--history"], ["--history", "--json"],
                ["pictures", "--archive", f"new{MOST_EVIL_NAME[:150]}"]],
+    "init": [["--no-import"], ["--json"], ["--yes", "--archive", f"new{MOST_EVIL_NAME[:150]}"]],
     "learn": [["c.toml", "--knob", "steps=1,2", "--dry-run"], ["c.toml", "--knob", EVIL],
               ["c.toml", "--knob", "steps=1,2", "--dry-run", "--json"],
               ["c.toml", "--knob", "steps=1,2", "--yes"], [EVIL, "--knob", "steps=1,2"]],

@@ -14,28 +14,37 @@ _TELLTALES = {"comfyui": "/system_stats", "webui": "/sdapi/v1/samplers"}
 """Engine -> a question that only its servers answer with JSON."""
 
 
-def engine_at(url: str, options: Mapping[str, Any]) -> str:
+def engine_at(url: str, options: Mapping[str, Any], *, patience: float = 10.0) -> str:
     """Return which engine's server listens at *url*.
 
     Args:
         url: An address, a login in it or not.
         options: ``user``, ``password`` and ``verify``, where they are needed.
+        patience: Seconds that one question may take.
 
     Raises:
         BackendError: Nobody answers, or none of ours does.
     """
     known = {key: options[key] for key in ("user", "password", "verify") if key in options}
-    server = EngineServer("the engine", url, **known)
+    server = EngineServer("the engine", url, timeout=patience, **known)
     try:
         for name, path in _TELLTALES.items():
             try:
-                server.json(server.ask("GET", path))
+                answer = server.json(server.ask("GET", path))
             except (BackendUnavailable, BackendLoginRefused):
                 raise
             except BackendError:
                 continue
-            return name
+            if _fits(name, answer):
+                return name
     finally:
         server.close()
     asked = " and ".join(_TELLTALES.values())
     raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")
+
+
+def _fits(name: str, answer: object) -> bool:
+    """Return whether it is *name* that answers so: there are servers that answer anything."""
+    if name == "comfyui":
+        return isinstance(answer, dict) and isinstance(answer.get("system"), dict)
+    return isinstance(answer, list)

@@ -40,6 +40,7 @@ _COMMANDS = {
     "find": "Find pictures by what they were made with.",
     "folders": "List, add and remove folders below which the page may name files.",
     "import": "Take in the pictures of other tools, with what they say about themselves.",
+    "init": "Set up: find engines and pictures here, and write a first config.",
     "learn": "Draw what it takes to find out what knobs do.",
     "plan": "Show what a config would draw, without drawing it.",
     "rate": "Say what a picture is worth.",

@@ -88,7 +88,7 @@ def command(
         queue = import_queue(invokeai, kept)
     summary = None
     try:
-        with _progress(hidden=as_json) as show_summary:
+        with import_progress(hidden=as_json) as show_summary:
             if folders:
                 summary = import_folders(
                     folders, kept, jobs=jobs or min(8, os.cpu_count() or 1), again=again,
@@ -165,7 +165,7 @@ def _show_history(archive: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
+def import_progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
     """Show how far an import is; how many files there are is not known before the end."""
     if hidden or not is_terminal(err=True):
         yield lambda _summary: None
