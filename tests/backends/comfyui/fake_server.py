@@ -69,6 +69,7 @@ class FakeComfyUI:
         png: Changes a file on its way through ``/view``.
         login: ``user:password`` that every request must bring; empty for none.
         cache_outputs: Whether an unchanged graph repeats the old files.
+        port: Where it listens; any that is free when 0.
     """
 
     websocket: bool = True
@@ -78,6 +79,7 @@ class FakeComfyUI:
     png: Callable[[bytes], bytes] = lambda png: png
     login: str = ""
     cache_outputs: bool = True
+    port: int = 0
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -108,7 +110,7 @@ class FakeComfyUI:
 
     def __enter__(self) -> FakeComfyUI:
         handler = type("Handler", (_Handler,), {"comfy": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._http.daemon_threads = True
         self.port = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
