@@ -180,6 +180,7 @@ CASES: dict[str, list[list[str]]] = {
     "archive verify": [[], ["--pictures"], ["--json"], [*SECOND]],
     "backends": [[], ["--json"], [EVIL], ["fake", "--option", EVIL],
                  ["webui", "--option", "url={server}"], ["comfyui", "--option", "url={server}"]],
+    "completion": [["bash"], ["fish"], [EVIL], ["zsh", "--install"]],
     "contents": [[], ["--json"], ["prompt", "has", f"'{EVIL}'"], [EVIL]],
     "demo": [["--list"], ["--list", "--json"], [EVIL], ["hires", "--copy", f"to{EVIL}"],
              ["--into", "second"], ["--archive", f"new{EVIL}"]],

@@ -19,6 +19,7 @@ from safelight.application.albums import (
 )
 from safelight.application.rating import identity_of_file
 from safelight.archive import Archive
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import archive_option, archive_words, json_option
 from safelight.cli.rate_command import of_how_many
 from safelight.cli.terminal import say, say_text, tell
@@ -31,7 +32,7 @@ _images = click.argument(
 )
 
 
-@click.group("albums", invoke_without_command=True)
+@click.group("albums", cls=NamedCommands, invoke_without_command=True)
 @archive_option
 @json_option
 @click.pass_context

@@ -9,11 +9,12 @@ import click
 
 from safelight.application.engine_at import engine_at
 from safelight.application.engine_list import ListedEngine
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import engine_list, json_option
 from safelight.cli.terminal import say, say_text, tell
 
 
-@click.group("engines", invoke_without_command=True)
+@click.group("engines", cls=NamedCommands, invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from safelight.application.allowed_folders import AllowedFolders
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import json_option
 from safelight.cli.terminal import say, say_text, tell
 from safelight.machine_folders import configuration_folder
 
 
-@click.group("folders", invoke_without_command=True)
+@click.group("folders", cls=NamedCommands, invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
