@@ -59,10 +59,10 @@ _COMMANDS = {
 
 _GROUPS = {
     "Begin": ("demo", "init", "completion"),
-    "Look at pictures": ("import", "serve", "find", "contents", "show", "diff", "stats"),
+    "Look at pictures": ("import", "watch", "serve", "find", "contents", "show", "diff", "stats"),
     "Rate and learn": ("rate", "effects", "suggest", "learn", "score"),
     "Draw": ("plan", "run", "replay", "schema"),
-    "Engines": ("engines", "doctor", "backends", "folders"),
+    "Engines": ("engines", "doctor", "backends", "workflow", "folders"),
     "Keep and hand on": ("albums", "export", "archive", "sync"),
 }
 """What a person does -> commands."""

@@ -95,9 +95,7 @@ def command(
     ctx.invoke(run_command, configs=(config,), archive=archive, seed=seed, as_json=as_json)
     if as_json:
         return
-    say()
-    say(f"look      safelight serve --open{archive_words(archive)}")
-    say(f"change    safelight demo {config.stem} --copy .")
+    tell(f"to change it: safelight demo {config.stem} --copy .")
 
 
 def _tell_story(ctx: click.Context, folder: Path, *, opens: bool, as_json: bool) -> None:

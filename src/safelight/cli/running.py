@@ -27,7 +27,7 @@ from safelight.cli.options import archive_words, config_words, engine_choice_opt
 from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.cli.run_traces import RunTraces
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, tell, tell_next
 from safelight.config_check import PATIENCE, RETRIES
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord
@@ -201,6 +201,8 @@ def _run_on(
     for line in beside:
         tell(line)
     _print(reports)
+    if reports and statuses and statuses[-1] == "completed":
+        tell_next(f"serve --open{archive_words(archive)}")
     return statuses
 
 
