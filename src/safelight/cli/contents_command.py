@@ -24,7 +24,7 @@ from safelight.errors import shortened
 if TYPE_CHECKING:
     from safelight.archive.contents import Contents, Counts
 
-_LONGEST, _LONGEST_NAME = 24, 100
+_LONGEST, _LONGEST_NAME = 60, 100
 _MOST_QUESTIONS = 8
 
 

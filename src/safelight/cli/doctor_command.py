@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -68,7 +69,8 @@ def _tell_next(engine: str, backend: str) -> None:
             tell_next(f"engines add NAME {engine.rpartition('@')[2]}")
             return
         engine = listed.name
-    tell_next(f"run safelight.toml --set backend={engine}; safelight init writes that config")
+    config = Path("safelight.toml")
+    tell_next(f"run {config} --set backend={engine}" if config.exists() else "init")
 
 
 def _line(finding: Finding) -> str:

@@ -182,8 +182,12 @@ def _print_undecided(console: Any, lines: Sequence[str], *, whole: bool) -> None
         return
     shown = lines if whole else lines[:_MOST_UNDECIDED]
     console.print("undecided:")
+    from rich.padding import Padding
+
+    from safelight.cli.rich_console import cell
+
     for line in shown:
-        console.print(f"  {line}", style="dim")
+        console.print(Padding(cell(line, "dim"), (0, 0, 0, 2)))
     if len(lines) > len(shown):
         console.print(f"  and {len(lines) - len(shown)} more settings: --all", style="dim")
 
@@ -217,7 +221,7 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
     from safelight.cli.rich_console import cell
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("setting and value", overflow="fold", max_width=36)
+    table.add_column("setting", overflow="fold", max_width=36)
     table.add_column("difference, 95 %", justify="right", no_wrap=True)
     table.add_column("expect", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)

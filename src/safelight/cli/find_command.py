@@ -93,6 +93,8 @@ def command(
         _print_csv(answer, raw=csv_raw)
     elif view == "images" and not chosen and not sql:
         _print_pictures(answer, archive)
+    elif view == "runs" and not chosen and not sql:
+        _print_runs(answer, archive)
     else:
         _print_table(answer)
 
@@ -114,6 +116,24 @@ def _print_pictures(answer: Answer, archive: Path) -> None:
     _end(answer)
     if answer.rows:
         tell_next(f"serve --open{archive_words(archive)}")
+
+
+def _print_runs(answer: Answer, archive: Path) -> None:
+    """Print of each run when it was and how it ended, and below it what drew."""
+    for row in answer.dicts():
+        moment = str(row["timestamp"])[:16].replace("T", " ")
+        count = "1 picture" if row["pictures"] == 1 else f"{row['pictures']:,} pictures"
+        head = (row["run_id"], moment, row["status"], count, row["name"])
+        say_wrapped("  ".join(str(one) for one in head if one not in (None, "")), hanging=4)
+        knobs = [
+            row["backend"], row["model"], row["sampler"],
+            None if row["steps"] is None else f"{row['steps']} steps",
+            None if row["cfg_scale"] is None else f"cfg {row['cfg_scale']:g}",
+        ]  # fmt: skip
+        say_wrapped("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
+    _end(answer)
+    if answer.rows:
+        tell_next(f"show {next(answer.dicts())['run_id']}{archive_words(archive)}")
 
 
 def _print_csv(answer: Answer, *, raw: bool) -> None:

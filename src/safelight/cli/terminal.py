@@ -40,7 +40,7 @@ def tell(line: str = "") -> None:
 
 
 def say_wrapped(line: str, *, hanging: int = 0, err: bool = False) -> None:
-    """Print one line, where somebody looks at it in as many as it takes there.
+    """Print one line, where somebody looks at it in as many as it takes there; no word is broken.
 
     Args:
         line: What to print.
@@ -50,15 +50,17 @@ def say_wrapped(line: str, *, hanging: int = 0, err: bool = False) -> None:
     if not is_terminal(err=err):
         say(line, err=err)
         return
-    from safelight.cli.headed_table import terminal_width, wrapped
+    import textwrap
 
-    width = terminal_width()
+    from safelight.cli.headed_table import terminal_width
+
     text = escaped_line(line)
     begin = len(text) - len(text.lstrip())
-    first, *rest = wrapped(text[begin:], max(width - max(begin, hanging), 20)) or [""]
-    say(f"{' ' * begin}{first.rstrip()}", err=err)
-    for more in rest:
-        say(f"{' ' * max(begin, hanging)}{more.rstrip()}", err=err)
+    for part in textwrap.wrap(
+        text.strip(), terminal_width(), initial_indent=" " * begin,
+        subsequent_indent=" " * max(begin, hanging), break_long_words=False, break_on_hyphens=False,
+    ):  # fmt: skip
+        say(part, err=err)
 
 
 def tell_next(words: str) -> None:
