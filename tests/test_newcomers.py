@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import html
 import io
+import json
 import os
 import random
 import re
@@ -29,6 +30,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from backends.comfyui.fake_server import FakeComfyUI
+from command_line import call
+from safelight.archive import Archive
 from safelight.timestamps import utc_timestamp
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -36,7 +39,7 @@ MOST_COMMANDS, MOST_WORDS_BEFORE, MOST_WORDS = 3, 330, 900
 DOOR = re.compile(r"^\*\*(I have [^*]+)\*\*.*?^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOORS = {found[1]: found for found in DOOR.finditer(README)}
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its browser is Linux's")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="its browser is Linux's")
 
 
 @dataclass
@@ -157,6 +160,7 @@ def test_the_readme_has_three_ways_in() -> None:
     assert "make" not in "".join(found[2] for found in DOORS.values())
 
 
+@on_linux
 def test_who_has_pictures_learns_which_settings_made_the_good_ones(newcomer: Newcomer) -> None:
     """Two pictures of each prompt that differ in steps alone; more steps are liked better."""
     folder = newcomer.home / "stable-diffusion" / "outputs"
@@ -191,6 +195,7 @@ def test_who_has_pictures_learns_which_settings_made_the_good_ones(newcomer: New
     newcomer.check_effort()
 
 
+@on_linux
 def test_who_has_an_engine_draws_and_sees_a_first_sweep(newcomer: Newcomer) -> None:
     """It is found where it listens by itself, and the config that is written runs there."""
     with contextlib.ExitStack() as stack:
@@ -209,12 +214,63 @@ def test_who_has_an_engine_draws_and_sees_a_first_sweep(newcomer: Newcomer) -> N
     newcomer.check_effort()
 
 
-def test_who_has_nothing_sees_what_it_is(newcomer: Newcomer) -> None:
-    """The story ends in an answer, and the page shows what it rests on."""
-    seen: list[int] = []
-    told = newcomer.goes_in(
-        "I have nothing yet.", lambda client: seen.append(len(pictures_at(client, "stars >= 1")))
-    )
-    assert "is better than" in " ".join(told.split())
-    assert seen == [48]
-    newcomer.check_effort()
+@dataclass
+class Story:
+    """What the first command of the help came to: what it told, and what the page shows."""
+
+    folder: Path
+    told: str
+    at_the_page: int
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    newcomer = Newcomer(tmp_path_factory.mktemp("nothing") / "home")
+    folder, seen = newcomer.folder, [48]
+    if sys.platform == "linux":
+        seen.clear()
+        told = newcomer.goes_in(
+            "I have nothing yet.",
+            lambda client: seen.append(len(pictures_at(client, "stars >= 1"))),
+        )
+        newcomer.check_effort()
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            told = call("demo").stdout
+    return Story(folder=folder, told=told, at_the_page=seen[0])
+
+
+def test_who_has_nothing_sees_a_finished_story(story: Story) -> None:
+    """Drawn, taken in, rated, answered; the page shows what the answer rests on."""
+    assert "Start with: safelight demo" in call("--help").stdout
+    assert [path.name for path in story.folder.iterdir()] == ["safelight-demo"]
+    archive = Archive(story.folder / "safelight-demo" / "safelight")
+    imported = archive.query("status = 'imported'", columns=["backend"], limit=None).rows
+    assert {row[0] for row in imported} >= {"a1111-like", "comfyui", "imaginairy", "sdnext"}
+    assert "sampler Euler a is better than DPM++ 2M" in " ".join(story.told.split())
+    assert re.search(r"Steps 12 is better than 3: \+\d", story.told)
+    (best,) = re.findall(r"^safelight-demo\S+\.png$", story.told, re.MULTILINE)
+    assert (story.folder / best).is_file()
+    assert "safelight serve --open --archive safelight-demo/safelight" in story.told
+    assert story.at_the_page == 48
+
+
+def test_a_story_is_told_again_and_never_put_into_what_is_somebodys(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second time nothing is drawn anew; other folders and archives stay as they are."""
+    monkeypatch.chdir(story.folder)
+    monkeypatch.setenv("SAFELIGHT_ARCHIVE", str(story.folder / "mine"))
+    archive = story.folder / "safelight-demo" / "safelight"
+    pictures = sorted(archive.rglob("*-txt2img-*.png"))
+    again = call("demo", "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["rated"] == 48
+    assert sorted(archive.rglob("*-txt2img-*.png")) == pictures
+    for there in (archive, story.folder):
+        before = sorted(there.rglob("*"))
+        refused = call("demo", "--into", str(there))
+        assert (refused.exit_code, "did not make it" in refused.output) == (2, True)
+        assert sorted(there.rglob("*")) == before
+    assert call("demo", "--archive", "mine").exit_code == 2

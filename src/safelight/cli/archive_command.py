@@ -289,8 +289,8 @@ def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("backend", "model", "sampler", "pictures", "seconds"):
-        side = "right" if name in ("pictures", "seconds") else "left"
-        table.add_column(name, justify=side, overflow="fold")
+        is_number = name in ("pictures", "seconds")
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for group in groups:
         table.add_row(*("" if value is None else str(value) for value in group.values()))
     Console().print(table)
