@@ -97,7 +97,7 @@ def check_archive(path: Path) -> Path:
 
     if not path.is_dir():
         raise click.ClickException(
-            f"there is no archive at {path}; safelight demo, import and run make one,"
+            f"there is no archive at {path}; safelight import and run make one,"
             " --archive names another"
         )
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
