@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,6 +75,27 @@ def test_init_takes_in_what_tools_made_and_keeps_a_config_that_is_there(home: Pa
     for command in told["next"]:
         assert call(*command.split()[1:2], "--help").exit_code == 0
     assert call("init", "--yes", "--no-import").exit_code == 2
+
+
+@pytest.mark.parametrize(("typed", "read"), [("n\nn\n", []), ("y\nn\n", ["tile_upscale.png"])])
+def test_in_a_terminal_init_asks_before_it_reads(home: Path, typed: str, read: list[str]) -> None:
+    """For each folder by itself; what somebody says no to is not read."""
+    pty = pytest.importorskip("pty")
+    root = Path(__file__).parents[2]
+    path = ":".join(str(root / one) for one in os.environ.get("PYTHONPATH", "").split(":") if one)
+    terminal, inside = pty.openpty()
+    os.write(terminal, typed.encode())
+    done = subprocess.run(
+        [sys.executable, "-m", "safelight", "init"], stdin=inside, stderr=inside, timeout=120,
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    os.close(terminal)
+    os.close(inside)
+    assert done.returncode == 0
+    assert Path("safelight").exists() == bool(read)
+    if read:
+        rows = Archive("safelight").query(columns=["path"], limit=None).rows
+        assert [Path(str(place)).name for (place,) in rows] == read
 
 
 class _SaysYes(BaseHTTPRequestHandler):
