@@ -58,8 +58,9 @@ class _EscapedStream(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self.behind = stream
 
-    def write(self, text: str) -> int:
-        self.behind.write(escaped_text(text))
+    def write(self, text: str | bytes) -> int:  # bytes are what click completes
+        told = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
+        self.behind.write(escaped_text(told))
         return len(text)
 
     def flush(self) -> None:

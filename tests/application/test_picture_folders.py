@@ -26,6 +26,19 @@ def test_folders_of_known_tools_are_offered_first(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_folders_that_the_environment_names_are_offered(tmp_path: Path) -> None:
+    """InvokeAI's root may lie anywhere; programs of macOS and Windows have places of their own."""
+    for place in ("disk/outputs/images", "Roaming/StabilityMatrix/Images", "Pictures/Draw Things",
+                  "OneDrive/Pictures"):  # fmt: skip
+        (tmp_path / place).mkdir(parents=True)
+    environ = {"INVOKEAI_ROOT": str(tmp_path / "disk"), "APPDATA": str(tmp_path / "Roaming")}
+    offered = usual_folders(tmp_path, environ)
+    names = [each.name for each in offered if each.path.is_relative_to(tmp_path)]
+    assert names == [
+        "Draw Things", "InvokeAI", "Stability Matrix", "Pictures", "Pictures in OneDrive",
+    ]  # fmt: skip
+
+
 def test_a_folder_lists_the_folders_in_it(tmp_path: Path) -> None:
     for name in ("b", "A", ".hidden"):
         (tmp_path / name).mkdir()

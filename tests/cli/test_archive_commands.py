@@ -334,7 +334,7 @@ def test_a_rating_of_what_no_record_knows_is_kept_and_said(
     assert done.exit_code == 0
     assert "in no record here" in done.stderr
     known = safelight("find", "--limit", "1").stdout.splitlines()[0]
-    assert safelight("rate", known, "--stars", "4").stderr == ""
+    assert safelight("rate", known, "--stars", "4").stderr == "next: safelight effects\n"
     none = safelight("rate", "--where", "steps > 1000", "--stars", "4")
     assert "no picture meets steps > 1000" in none.stderr
 

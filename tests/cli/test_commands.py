@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
 
 from command_line import Safelight
 from safelight import __version__
+from safelight.cli import main
 from safelight.learning import read_records
 
 CONFIG = """
@@ -232,16 +234,12 @@ def test_the_schema_is_printed(safelight: Safelight) -> None:
     assert json.loads(safelight("schema").stdout)["title"] == "safelight config"
 
 
-def test_the_first_command_of_the_help_works_in_any_folder(safelight: Safelight) -> None:
-    """It is what everybody types first."""
-    (first,) = re.findall(r"Start with: safelight (.+)", safelight("--help").stdout)
-    result = safelight(*first.split())
-    assert result.exit_code == 0
-    assert "completed: 12 pictures" in result.stdout
-    assert "safelight serve --open\n" in result.stdout
-    other = safelight("demo", "samplers", "--archive", "another one")
+def test_an_example_says_how_to_go_on_in_its_archive(safelight: Safelight) -> None:
+    """What it says to type works as it stands."""
+    told = safelight("demo", "first_sheet", "--archive", "another one").output
+    assert "completed: 12 pictures" in told
     for hint in ("safelight serve --open", r"safelight show [0-9a-f]{16}"):
-        assert re.search(f"{hint} --archive 'another one'\n", other.stdout), other.stdout
+        assert re.search(f"{hint} --archive 'another one'\n", told), told
 
 
 def test_every_example_is_listed_and_can_be_copied(safelight: Safelight, tmp_path: Path) -> None:
@@ -267,6 +265,47 @@ def test_every_command_has_help_and_is_in_the_list(safelight: Safelight, name: s
     text = safelight(name, "--help").stdout
     assert text.startswith(f"Usage: main {name}")
     assert "--help" in text
+
+
+def test_the_help_groups_every_command_by_what_one_does(safelight: Safelight) -> None:
+    """On a usual terminal, one line each; none is left over, and no sentence is cut."""
+    told = safelight("--help").stdout
+    for group in ("Begin", "Look at pictures", "Rate and learn", "Draw", "Engines"):
+        assert f"\n{group}:\n" in told
+    listed = re.findall(r"^  ([a-z]+)  .*[.]$", told, re.MULTILINE)
+    assert sorted(listed) == sorted(main.list_commands(click.Context(main)))
+    for words in ([], ["archive"], ["albums", "--help"], ["engines", "--help"]):
+        told = safelight(*words, *([] if words else ["--help"])).output
+        assert "..." not in told.partition("Commands:")[2]
+        assert "\\n" not in told
+        assert max(map(len, told.splitlines())) <= 80
+
+
+@pytest.mark.skipif(os.name == "nt", reason="bash")
+def test_completion_is_installed_by_one_command(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the shell of the person looks for it; a shell that is none is told."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("SHELL", "/usr/bin/bash")
+    done = safelight("completion", "--install")
+    assert done.exit_code == 0, done.output
+    (installed,) = (tmp_path / "data").rglob("safelight")
+    assert str(installed) in done.stdout
+    program = tmp_path / "bin" / "safelight"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m safelight "$@"\n', "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    script = (
+        f"source {installed}; COMP_WORDS=(safelight eff); COMP_CWORD=1;"
+        ' _safelight_completion safelight; echo "${COMPREPLY[@]}"'
+    )
+    done_by_bash = subprocess.run(
+        ["bash", "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done_by_bash.stdout.split() == ["effects"], done_by_bash
+    assert "did you mean 'bash'?" in safelight("completion", "bahs").output
 
 
 def test_a_command_that_does_not_exist_gets_a_hint(safelight: Safelight) -> None:

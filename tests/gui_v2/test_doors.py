@@ -148,7 +148,7 @@ def comfyui() -> Iterator[str]:
             there = self.path == "/system_stats"
             self.send_response(200 if there else 404)
             self.end_headers()
-            self.wfile.write(b"{}" if there else b"")
+            self.wfile.write(b'{"system": {}}' if there else b"")
 
         def log_message(self, *_: object) -> None:
             pass

@@ -19,13 +19,14 @@ _TELLTALES: Mapping[str, tuple[str, type]] = {
 that way in can ask for more, so it comes first."""
 
 
-def engine_at(url: str, options: Mapping[str, Any]) -> str:
+def engine_at(url: str, options: Mapping[str, Any], *, patience: float = 10.0) -> str:
     """Return which engine's server listens at *url*.
 
     Args:
         url: An address, a login in it or not.
         options: ``user``, ``password``, ``api_key``, ``headers`` and ``verify``, where they are
             needed.
+        patience: Seconds that one question may take.
 
     Raises:
         BackendError: Nobody answers, or none of ours does.
@@ -37,19 +38,28 @@ def engine_at(url: str, options: Mapping[str, Any]) -> str:
         "the engine",
         url.rstrip("/").removesuffix("/v1"),
         headers={**options.get("headers", {}), **bearer},
+        timeout=patience,
         **known,
     )
     try:
-        for name, (path, kind) in _TELLTALES.items():
+        for name, (path, _) in _TELLTALES.items():
             try:
                 answer = server.json(server.ask("GET", path))
             except (BackendUnavailable, BackendLoginRefused):
                 raise
             except BackendError:
                 continue
-            if isinstance(answer, kind):
+            if _fits(name, answer):
                 return name
     finally:
         server.close()
     asked = ", ".join(path for path, _ in _TELLTALES.values())
     raise BackendError(f"{url.rpartition('@')[2]} is no engine that safelight knows: {asked} fail")
+
+
+def _fits(name: str, answer: object) -> bool:
+    """Return whether it is *name* that answers so: there are servers that answer anything."""
+    _, kind = _TELLTALES[name]
+    if name == "comfyui":
+        return isinstance(answer, dict) and isinstance(answer.get("system"), dict)
+    return isinstance(answer, kind)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from safelight.durable_file import read_regular_file
 from safelight.errors import RequestError
@@ -20,17 +21,29 @@ __all__ = ["FolderCount", "FolderListing", "UsualFolder", "count_pictures", "lis
            "usual_folders"]  # fmt: skip
 
 _TOOLS = (
-    ("A1111", ("stable-diffusion-webui", "automatic1111"), ("outputs",)),
-    ("Forge", ("stable-diffusion-webui-forge", "sd-webui-forge-neo", "webui_forge/webui",
-               "stable-diffusion-webui-reforge"), ("outputs", "output")),
+    ("A1111", ("stable-diffusion-webui", "automatic1111", "sd.webui/webui"), ("outputs", "output")),
+    ("Forge", ("stable-diffusion-webui-forge", "sd-webui-forge-neo", "sd-webui-forge-classic",
+               "webui_forge/webui", "forge/webui", "stable-diffusion-webui-reforge"),
+     ("outputs", "output")),
     ("SD.Next", ("sdnext", "automatic"), ("outputs",)),
-    ("ComfyUI", ("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"), ("output",)),
+    ("ComfyUI", ("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI",
+                 "ComfyUI-Easy-Install/ComfyUI", "pinokio/api/comfy.git/app"), ("output",)),
     ("SwarmUI", ("SwarmUI", "StableSwarmUI"), ("Output",)),
-    ("Fooocus", ("Fooocus", "Fooocus/Fooocus"), ("outputs",)),
+    ("Fooocus", ("Fooocus", "Fooocus/Fooocus", "Fooocus_win64_2-5-0/Fooocus"), ("outputs",)),
     ("InvokeAI", ("invokeai", "InvokeAI"), ("outputs/images",)),
-    ("Stability Matrix", ("StabilityMatrix", "StabilityMatrix/Data"), ("Images",)),
+    ("Stability Matrix", ("StabilityMatrix", "StabilityMatrix/Data",
+                          ".local/share/StabilityMatrix"), ("Images",)),
+    ("Draw Things", ("Pictures/Draw Things", "Pictures/DrawThings", "Draw Things"), ("",)),
+    ("Mochi Diffusion", ("MochiDiffusion",), ("images",)),
+    ("DiffusionBee", (".diffusionbee",), ("images",)),
 )  # fmt: skip
 """What a tool is called, where people put it, and its folders of pictures."""
+
+_TOLD_BY = (
+    ("InvokeAI", "INVOKEAI_ROOT", "outputs/images"),
+    ("Stability Matrix", "APPDATA", "StabilityMatrix/Images"),
+)
+"""Tool, variable of the environment, and its folder of pictures below what that says."""
 
 _BELOW_HOME = (
     "",
@@ -44,8 +57,10 @@ _BELOW_HOME = (
     "Projects",
     "projects",
 )
-_BESIDE_HOME = ("/workspace", "/opt", "C:/", "D:/", "C:/AI", "D:/AI")
-_OWN = (("Pictures", "XDG_PICTURES_DIR"), ("Downloads", "XDG_DOWNLOAD_DIR"))
+_BESIDE_HOME = ("/workspace", "/opt", "C:/", "D:/", "C:/AI", "D:/AI", "E:/", "E:/AI")
+_OWN = (("Pictures", "XDG_PICTURES_DIR"), ("Pictures in OneDrive", ""),
+        ("Downloads", "XDG_DOWNLOAD_DIR"))  # fmt: skip
+_USUAL = {"Pictures in OneDrive": "OneDrive/Pictures"}
 _XDG = re.compile(r'^(XDG_[A-Z]+_DIR)="\$HOME/([^"]*)"$', re.MULTILINE)
 _MOST_COUNTED, _LONGEST = 200_000, 4.0
 _MOST_LISTED = 2000
@@ -95,13 +110,16 @@ class FolderCount:
     is_whole: bool
 
 
-def usual_folders(home: Path) -> list[UsualFolder]:
+def usual_folders(
+    home: Path, environ: Mapping[str, str] = MappingProxyType({})
+) -> list[UsualFolder]:
     """Return the folders of known tools that are on this machine, then Pictures and Downloads.
 
     Args:
         home: The user's.
+        environ: The environment, where tools and systems say where their folders are.
     """
-    found = [*_of_tools(home), *_of_user(home)]
+    found = [*_of_tools(home), *_told(environ), *_of_user(home)]
     return list({os.path.realpath(each.path): each for each in reversed(found)}.values())[::-1]
 
 
@@ -113,6 +131,14 @@ def _of_tools(home: Path) -> Iterator[UsualFolder]:
                 yield UsualFolder(name, folder)
 
 
+def _told(environ: Mapping[str, str]) -> Iterator[UsualFolder]:
+    for name, variable, below in _TOLD_BY:
+        if root := environ.get(variable):
+            folder = Path(root) / below
+            if folder.is_absolute() and _is_folder(folder):
+                yield UsualFolder(name, folder)
+
+
 def _of_user(home: Path) -> Iterator[UsualFolder]:
     try:
         text = read_regular_file(home / ".config" / "user-dirs.dirs").decode()
@@ -120,7 +146,7 @@ def _of_user(home: Path) -> Iterator[UsualFolder]:
         text = ""
     named = dict(_XDG.findall(text))
     for name, key in _OWN:
-        folder = home / named.get(key, name)
+        folder = home / named.get(key, _USUAL.get(name, name))
         if folder != home and _is_folder(folder):
             yield UsualFolder(name, folder)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from safelight.cli.grouped_help import write_groups
 from safelight.errors import ConfigError, RequestError, SafelightError, sentence_of
 from safelight.escaped_output import escape_standard_streams, escaped_line
 from safelight.version import __version__
@@ -28,19 +29,21 @@ _UNFORESEEN = "That was not foreseen; what was written before it is safe. safeli
 
 _COMMANDS = {
     "albums": "List albums, fill, rename and empty them.",
-    "archive": "Pack, verify, recover, merge and count an archive.",
+    "archive": "Pack, verify, recover, merge and clean up an archive.",
     "backends": "Show the installed engines, and what each can do.",
-    "contents": "Show what is in an archive, and what varied, before anybody rates.",
-    "demo": "Draw an example with the model in the box.",
+    "completion": "Let Tab complete commands, options and filters.",
+    "contents": "Show what is in an archive, and what varied.",
+    "demo": "See in a minute what this is: draws, rates and tells, offline.",
     "diff": "Show what differs between two runs.",
     "doctor": "Find out what works on an engine, by asking it.",
-    "effects": "Show what each knob does to ratings, and how sure that is.",
+    "effects": "Say which settings made the good pictures, and how surely.",
     "engines": "List, add and remove the engines that you have named.",
-    "export": "Write pictures' data or preference pairs to a file.",
-    "find": "Find pictures by what they were made with.",
-    "folders": "List, add and remove folders below which the page may name files.",
-    "import": "Take in the pictures of other tools, with what they say about themselves.",
-    "learn": "Draw what it takes to find out what knobs do.",
+    "export": "Write pictures, their data or preference pairs to a file.",
+    "find": "Find pictures by words and by what they were made with.",
+    "folders": "List and change the folders in which the page may name files.",
+    "import": "Read the pictures of other tools, with their settings.",
+    "init": "Set up: find engines and pictures here, write a first config.",
+    "learn": "Draw what it takes to find out what settings do.",
     "plan": "Show what a config would draw, without drawing it.",
     "rate": "Say what a picture is worth.",
     "replay": "Draw a run again, and compare the pixels.",
@@ -48,13 +51,23 @@ _COMMANDS = {
     "run": "Draw what a config asks for, and record what ran.",
     "schema": "Print the JSON Schema of a config, for editors.",
     "score": "Let a program give pictures numbers, kept apart from ratings.",
-    "serve": "Open the light table: browse, compare, rate and run in a local page.",
-    "show": "Show the learning record of a run.",
+    "serve": "Open the page: browse, compare, rate and run.",
+    "show": "Show the record of a run, or what a picture says of itself.",
     "stats": "Count runs and pictures, by engine, model and sampler.",
     "suggest": "Suggest settings worth drawing, from what was rated.",
     "sync": "Make an archive and one on an object store equal.",
-    "workflow": "Show the knobs of a ComfyUI workflow or picture, and make a config of it.",
+    "workflow": "Find the knobs of a ComfyUI workflow, and write a config of it.",
 }
+
+_GROUPS = {
+    "Begin": ("demo", "init", "completion"),
+    "Look at pictures": ("import", "watch", "serve", "find", "contents", "show", "diff", "stats"),
+    "Rate and learn": ("rate", "effects", "report", "suggest", "learn", "score"),
+    "Draw": ("plan", "run", "replay", "schema"),
+    "Engines": ("engines", "doctor", "backends", "workflow", "folders"),
+    "Keep and hand on": ("albums", "export", "archive", "sync"),
+}
+"""What a person does -> commands."""
 
 
 class _LazyGroup(click.Group):
@@ -82,8 +95,7 @@ class _LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        write_groups(formatter, _GROUPS, _COMMANDS)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -104,8 +116,8 @@ class _LazyGroup(click.Group):
         try:
             with _stops_quietly():
                 return super().invoke(ctx)
-        except (click.Abort, click.exceptions.Exit):
-            raise
+        except (click.Abort, click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+            raise  # the last is a help of several lines
         except click.ClickException as error:
             vars(error)["message"] = escaped_line(error.message)  # final for who only reads it
             raise
@@ -194,7 +206,7 @@ def _dead_threads_logged() -> Iterator[None]:
 @click.option("-v", "--verbose", is_flag=True, help="Log what goes on behind the scenes.")
 @click.pass_context
 def main(ctx: click.Context, verbose: bool) -> None:
-    """Run text-to-image pipelines headlessly, and keep a record of what actually ran.
+    """Find out which settings made your good pictures, and draw more of them.
 
     Start with: safelight demo
     """

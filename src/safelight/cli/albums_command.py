@@ -19,8 +19,9 @@ from safelight.application.albums import (
 )
 from safelight.application.rating import identity_of_file
 from safelight.archive import Archive
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import archive_option, archive_words, json_option
-from safelight.cli.rate_command import of_how_many
+from safelight.cli.rate_command import events_as_json, of_how_many
 from safelight.cli.terminal import say, say_text, tell
 from safelight.learning.ratings import RatingEvent
 
@@ -31,7 +32,7 @@ _images = click.argument(
 )
 
 
-@click.group("albums", invoke_without_command=True)
+@click.group("albums", cls=NamedCommands, invoke_without_command=True)
 @archive_option
 @json_option
 @click.pass_context
@@ -59,12 +60,19 @@ def command(context: click.Context, archive: Path, as_json: bool) -> None:
 @_images
 @_where
 @_rater
+@json_option
 @click.pass_obj
 def add(
-    archive: Path, name: str, images: tuple[Path, ...], condition: str | None, rater: str
+    archive: Path,
+    name: str,
+    images: tuple[Path, ...],
+    condition: str | None,
+    rater: str,
+    as_json: bool,
 ) -> None:
     """Put IMAGES, or every picture that meets a filter, into album NAME."""
-    _change(add_to_album, archive, name, images, condition, rater, f"into {name!r}")
+    where = f"into {name!r}"
+    _change(add_to_album, archive, name, images, condition, rater, where, as_json=as_json)
 
 
 @command.command("remove")
@@ -72,31 +80,42 @@ def add(
 @_images
 @_where
 @_rater
+@json_option
 @click.pass_obj
 def remove(
-    archive: Path, name: str, images: tuple[Path, ...], condition: str | None, rater: str
+    archive: Path,
+    name: str,
+    images: tuple[Path, ...],
+    condition: str | None,
+    rater: str,
+    as_json: bool,
 ) -> None:
     """Take IMAGES, or every picture that meets a filter, out of album NAME."""
-    _change(remove_from_album, archive, name, images, condition, rater, f"out of {name!r}")
+    where = f"out of {name!r}"
+    _change(remove_from_album, archive, name, images, condition, rater, where, as_json=as_json)
 
 
 @command.command("rename")
 @click.argument("name")
 @click.argument("new")
 @_rater
+@json_option
 @click.pass_obj
-def rename(archive: Path, name: str, new: str, rater: str) -> None:
+def rename(archive: Path, name: str, new: str, rater: str, as_json: bool) -> None:
     """Give album NAME the name NEW."""
-    _told(archive, rename_album(Archive(archive), name, new, rater=rater), f"now in {new!r}")
+    events = rename_album(Archive(archive), name, new, rater=rater)
+    _tell(archive, events, f"now in {new!r}", as_json=as_json)
 
 
 @command.command("delete")
 @click.argument("name")
 @_rater
+@json_option
 @click.pass_obj
-def delete(archive: Path, name: str, rater: str) -> None:
+def delete(archive: Path, name: str, rater: str, as_json: bool) -> None:
     """Empty album NAME, which is gone then. Its pictures stay where they are."""
-    _told(archive, delete_album(Archive(archive), name, rater=rater), f"out of {name!r}")
+    events = delete_album(Archive(archive), name, rater=rater)
+    _tell(archive, events, f"out of {name!r}", as_json=as_json)
 
 
 @command.command("show")
@@ -124,14 +143,20 @@ def _change(
     condition: str | None,
     rater: str,
     where: str,
+    *,
+    as_json: bool,
 ) -> None:
     if not images and condition is None:
         raise click.UsageError("name pictures, or choose them with --where")
     named = [identity_of_file(image) for image in images]
-    _told(archive, change(Archive(archive), name, condition, named, rater=rater), where)
+    events = change(Archive(archive), name, condition, named, rater=rater)
+    _tell(archive, events, where, as_json=as_json)
 
 
-def _told(archive: Path, events: tuple[RatingEvent, ...], where: str) -> None:
+def _tell(archive: Path, events: tuple[RatingEvent, ...], where: str, *, as_json: bool) -> None:
+    if as_json:
+        say_text(json.dumps(events_as_json(events), ensure_ascii=False, indent=2))
+        return
     for event in events:
         say(f"{event.event_id}  {where}{of_how_many(event)}")
     if not events:

@@ -13,6 +13,7 @@ from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
 from safelight.cli.carried import carried_as_json, print_carried, print_differing
 from safelight.cli.changed_readings import print_changes
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import (
     archive_option,
     archive_words,
@@ -31,7 +32,7 @@ _MOST = 20
 """Links that are named."""
 
 
-@click.group("archive")
+@click.group("archive", cls=NamedCommands)
 def command() -> None:
     """Pack, verify, recover, merge, read again, count and clean up an archive."""
 
@@ -288,7 +289,8 @@ def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("backend", "model", "sampler", "pictures", "seconds"):
-        table.add_column(name, justify="right" if name in ("pictures", "seconds") else "left")
+        is_number = name in ("pictures", "seconds")
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for group in groups:
         table.add_row(*("" if value is None else str(value) for value in group.values()))
     Console().print(table)

@@ -11,7 +11,7 @@ import click
 from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
 from safelight.cli.options import engine_list, engine_option, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped, tell_next
 from safelight.config import BackendChoice
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Backend, KnowsWords, ListsChoices
@@ -49,7 +49,8 @@ def _show_all(as_json: bool) -> None:
     width = max(map(len, states), default=0)
     for name, state in states.items():
         summary = state.get("error") or f"{state['version']}  ready"
-        say(f"{name:{width}}  {summary}")
+        say_wrapped(f"{name:{width}}  {summary}", hanging=width + 2)
+    tell_next("backends NAME")
 
 
 def _state(name: str) -> dict[str, Any]:

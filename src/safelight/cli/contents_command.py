@@ -18,13 +18,13 @@ from safelight.cli.options import (
     existing_archive_option,
     json_option,
 )
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped
 from safelight.errors import shortened
 
 if TYPE_CHECKING:
     from safelight.archive.contents import Contents, Counts
 
-_LONGEST = 24
+_LONGEST, _LONGEST_NAME = 60, 100
 _MOST_QUESTIONS = 8
 
 
@@ -64,6 +64,8 @@ def print_contents(contents: Contents, archive: Path) -> None:
     say(f"{pictures}, {contents.first[:10]} to {contents.last[:10]}; {contents.rated:,} rated")
     _tell_discarded(contents, archive)
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    head.add_column(no_wrap=True)
+    head.add_column(overflow="fold")
     for name, counts in (
         ("made by", contents.made_by), ("families", contents.families),
         ("models", contents.models), ("LoRAs", contents.loras),
@@ -71,10 +73,10 @@ def print_contents(contents: Contents, archive: Path) -> None:
         ("in doubt", contents.doubts),
     ):  # fmt: skip
         if counts.listed and (name != "families" or any(one.name for one in counts.listed)):
-            head.add_row(cell(name, "bold"), cell(_told(counts, most=12)))
+            head.add_row(cell(name, "bold"), cell(_told(counts, most=12, whole=True)))
     console.print(head)
     table = Table(box=box.SIMPLE_HEAD, title="What varied", title_justify="left")
-    table.add_column("knob", overflow="fold")
+    table.add_column("setting", no_wrap=True)
     for heading in ("values", "groups", "pictures"):
         table.add_column(heading, justify="right")
     table.add_column("used most", overflow="fold")
@@ -88,13 +90,16 @@ def print_contents(contents: Contents, archive: Path) -> None:
         print_next_step(contents, archive)
         return
     console.print(table)
-    say("A group is of pictures that are alike in all but this knob: what ratings teach most from.")
+    say_wrapped(
+        "A group is of pictures that are alike in all but this setting: what ratings teach most"
+        " from."
+    )
     if contents.questions:
         say("What ratings could tell:")
     for knob, question in contents.questions[:_MOST_QUESTIONS]:
         done = f", {question.rated:,} rated" if question.rated else ""
         wanted = f"; about {question.ratings} ratings" if question.ratings else "; rated enough"
-        say(f"  {question_text(knob, question)[:-1]}{done}{wanted}")
+        say_wrapped(f"  {question_text(knob, question)[:-1]}{done}{wanted}", hanging=4)
     print_next_step(contents, archive)
 
 
@@ -116,7 +121,7 @@ def print_what_came(kept: Archive, archive: Path) -> None:
     varied = [f"{one.knob} ({one.values.different:,})" for one in contents.varied[:8]]
     if varied:
         more = f"; all: safelight contents{archive_words(archive)}"
-        say(f"  what varied: {', '.join(varied)}{more}")
+        say_wrapped(f"  what varied: {', '.join(varied)}{more}", hanging=4)
     print_next_step(contents, archive)
 
 
@@ -124,16 +129,17 @@ def print_next_step(contents: Contents, archive: Path) -> None:
     """Print what to do next, as a command."""
     step, where = next_step(contents), archive_words(archive)
     command = {"import": "import FOLDER", "rate": "rate --next", "learn": "effects"}[step.act]
-    say(step.sentence)
+    say_wrapped(step.sentence)
     say(f"next: safelight {command}{where}")
 
 
-def _told(counts: Counts, most: int) -> str:
-    """Return ``comfyui ×59, sdnext ×21 and 9 more``."""
-    shown = [f"{_short(one.name)} ×{one.pictures:,}" for one in counts.listed[:most]]
+def _told(counts: Counts, most: int, *, whole: bool = False) -> str:
+    """Return ``comfyui ×59, sdnext ×21 and 9 more``; names that are *whole* are not cut."""
+    longest = _LONGEST_NAME if whole else _LONGEST
+    shown = [f"{_short(one.name, longest)} ×{one.pictures:,}" for one in counts.listed[:most]]
     more = counts.different - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
-def _short(name: str) -> str:
-    return shortened(" ".join(name.split()), _LONGEST) or "(none)"
+def _short(name: str, longest: int) -> str:
+    return shortened(" ".join(name.split()), longest) or "(none)"

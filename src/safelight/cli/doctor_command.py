@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -15,7 +16,7 @@ from safelight.application.engine_at import engine_at
 from safelight.application.jobs import engine_options, secret_options
 from safelight.backends import backend_names, create_backend
 from safelight.cli.options import engine_list, engine_option, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped, tell_next
 from safelight.config import BackendChoice
 from safelight.pipeline import Backend
 from safelight.pipeline.engine_check import Finding, check_engine
@@ -23,6 +24,7 @@ from safelight.pipeline.engine_check import Finding, check_engine
 _PATIENCE = 120
 """Seconds that one tiny picture of a server may take; ``--option timeout=600`` for slow ones."""
 
+_HANGING = 18
 _SIGNS = {"works": "ok", "differs": "~", "fails": "x"}
 
 
@@ -43,7 +45,7 @@ def command(engine: str, options: Sequence[str], prompt: str, report: bool, as_j
     for finding in check_engine(backend, prompt):
         findings.append(finding)
         if not as_json:
-            say(_line(finding))
+            say_wrapped(_line(finding), hanging=_HANGING)
     if as_json:
         shown = [
             {"question": f.question, "verdict": f.verdict, "told": f.message, "seconds": f.seconds}
@@ -51,10 +53,24 @@ def command(engine: str, options: Sequence[str], prompt: str, report: bool, as_j
         ]
         told = {"engine": backend.name, "findings": shown}
         say_text(json.dumps(told, ensure_ascii=False, indent=2))
-    elif report:
-        say_text(_report(backend.name, findings))
+    else:
+        if report:
+            say_text(_report(backend.name, findings))
+        _tell_next(engine, backend.name)
     if any(finding.verdict == "fails" for finding in findings):
         raise SystemExit(1)
+
+
+def _tell_next(engine: str, backend: str) -> None:
+    """Say how to use *engine*, which was asked, in a config."""
+    if "://" in engine:
+        listed = engine_list().at(engine, backend)
+        if listed is None:
+            tell_next(f"engines add NAME {engine.rpartition('@')[2]}")
+            return
+        engine = listed.name
+    config = Path("safelight.toml")
+    tell_next(f"run {config} --set backend={engine}" if config.exists() else "init")
 
 
 def _line(finding: Finding) -> str:

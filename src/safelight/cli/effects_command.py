@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive import Archive
-from safelight.cli.options import condition_argument, existing_archive_option, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.options import (
+    archive_words,
+    condition_argument,
+    existing_archive_option,
+    json_option,
+)
+from safelight.cli.terminal import say, say_text, tell_next
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,6 +107,12 @@ def command(
             say("This is about the pictures of the filter; each filter is a question of its own.")
         if plot is not None:
             say(f"plot: {plot}")
+        is_open = bool(effects.reason or effects.undecided) or not any(
+            effect.settled for effect in effects.knobs
+        )
+        rates = effects.reason or (effects.unrated and is_open)
+        step = "rate --next" if rates else "suggest --write next.toml"
+        tell_next(f"{step}{archive_words(archive)}")
 
 
 def _draw(effects: Effects, plot: Path, condition: str, rated_by: str) -> None:
@@ -171,8 +182,12 @@ def _print_undecided(console: Any, lines: Sequence[str], *, whole: bool) -> None
         return
     shown = lines if whole else lines[:_MOST_UNDECIDED]
     console.print("undecided:")
+    from rich.padding import Padding
+
+    from safelight.cli.rich_console import cell
+
     for line in shown:
-        console.print(f"  {line}", style="dim")
+        console.print(Padding(cell(line, "dim"), (0, 0, 0, 2)))
     if len(lines) > len(shown):
         console.print(f"  and {len(lines) - len(shown)} more settings: --all", style="dim")
 
@@ -208,7 +223,7 @@ def _table(knobs: Sequence[KnobEffect], *, every_level: bool) -> Table:
     from safelight.cli.rich_console import cell
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("knob and level", overflow="fold", max_width=36)
+    table.add_column("setting", overflow="fold", max_width=36)
     table.add_column("difference, 95 %", justify="right", no_wrap=True)
     table.add_column("expect", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
@@ -307,6 +322,6 @@ def _print_rest(console: Any, effects: Effects) -> None:
         console.print(f"never varied: {', '.join(shown)}{more}", style="dim")
     console.print(
         "1 is the spread of the rated pictures' scores. n in pairs: alike in all else; n in"
-        " pictures: the other knobs held in mind.",
+        " pictures: the other settings taken into account.",
         style="dim",
     )

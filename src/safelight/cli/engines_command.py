@@ -9,11 +9,12 @@ import click
 
 from safelight.application.engine_at import engine_at
 from safelight.application.engine_list import ListedEngine
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import engine_list, json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, tell, tell_next
 
 
-@click.group("engines", invoke_without_command=True)
+@click.group("engines", cls=NamedCommands, invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
@@ -43,7 +44,8 @@ def command(context: click.Context, as_json: bool) -> None:
 @click.option("--backend", type=click.Choice(["webui", "comfyui", "openai-images"]),
               help="What listens there; it is asked when this is not given.")  # fmt: skip
 @click.option("--no-test", is_flag=True, help="Do not ask whether an engine listens there.")
-def add(name: str, url: str, backend: str | None, no_test: bool) -> None:
+@json_option
+def add(name: str, url: str, backend: str | None, no_test: bool, as_json: bool) -> None:
     """Add the engine at URL under NAME."""
     if no_test and backend is None:
         raise click.UsageError("--no-test needs --backend: nobody is asked what listens there")
@@ -55,15 +57,23 @@ def add(name: str, url: str, backend: str | None, no_test: bool) -> None:
     assert backend is not None
     engines = engine_list()
     engine = engines.add(name, url, backend)
+    if as_json:
+        say_text(json.dumps(_shown(engine), ensure_ascii=False, indent=2))
+        return
     addresses = " ".join(sorted(engine.addresses))
     say(f'{name} is {backend} at {addresses}; use it with: backend = "{name}"')
+    tell_next(f"doctor {name}")
 
 
 @command.command("remove")
 @click.argument("name")
-def remove(name: str) -> None:
+@json_option
+def remove(name: str, as_json: bool) -> None:
     """Take NAME out of the list."""
     engine_list().remove(name)
+    if as_json:
+        say_text(json.dumps({"removed": name}, ensure_ascii=False))
+        return
     say(f"{name} is no engine of the list any more")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,8 +17,8 @@ from safelight.application.exporting import (
 )
 from safelight.application.handing_over import HandOver, hand_over, to_hand_over
 from safelight.archive import Archive
-from safelight.cli.options import condition_argument, existing_archive_option
-from safelight.cli.terminal import say
+from safelight.cli.options import condition_argument, existing_archive_option, json_option
+from safelight.cli.terminal import say, say_text
 
 _MOST = 20
 """Files that are named."""
@@ -36,6 +38,7 @@ _MOST = 20
 @click.option("--names", default="", metavar="PATTERN", help="Names, as {prompt:40}-{seed}.")
 @click.option("--sheet", is_flag=True, help="Add a contact sheet.")
 @click.option("--page", is_flag=True, help="Add a page of all pictures in one file.")
+@json_option
 def command(
     target: Path,
     condition: str,
@@ -47,6 +50,7 @@ def command(
     names: str,
     sheet: bool,
     page: bool,
+    as_json: bool,
 ) -> None:
     """Write the pictures that meet CONDITION to TARGET.
 
@@ -63,38 +67,62 @@ def command(
     With --xmp, photo programs see the ratings too: a sidecar beside each rated picture. One that
     another program wrote is left alone.
     """
+    done: dict[str, Any] = {"target": str(target)}
+    told: list[str] = []
     try:
         opened = Archive(archive)
         if pairs is None and target.suffix.lower() in ("", ".zip"):
             how = HandOver(strip=strip, names=names, sheet=sheet, page=page)
-            _hand_over(opened, condition, target, how)
+            _hand_over(opened, condition, target, how, as_json=as_json)
             return
         if strip or names or sheet or page:
             raise click.UsageError("--strip, --names, --sheet and --page need a folder or a .zip")
         if xmp:
             written, left = mirror_ratings(opened, condition)
-            say(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
+            done |= {"sidecars": written, "sidecars_left_alone": left}
+            told.append(f"{written:,} XMP sidecars written, {left:,} of other programs left alone")
         if pairs == "kohya":
             files, made, missing = copy_pairs(opened, condition, target)
-            say(f"{files:,} pictures of {made:,} pairs copied to {target}")
+            done |= {"pictures": files, "pairs": made, "missing": missing}
+            told.append(f"{files:,} pictures of {made:,} pairs copied to {target}")
             if missing:
-                say(f"{missing:,} pictures are no longer where the archive knows them")
+                told.append(f"{missing:,} pictures are no longer where the archive knows them")
         elif pairs is None:
             count = write_table(opened, condition, target, raw=csv_raw)
-            say(f"{count:,} pictures written to {target}")
+            done["pictures"] = count
+            told.append(f"{count:,} pictures written to {target}")
         else:
             count, made = write_pairs(opened, condition, target, pairs)
-            say(f"{count:,} rows from {made:,} pairs written to {target}")
+            done |= {"rows": count, "pairs": made}
+            told.append(f"{count:,} rows from {made:,} pairs written to {target}")
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error
+    if as_json:
+        told = [json.dumps(done, ensure_ascii=False)]
+    for line in told:
+        say_text(line) if as_json else say(line)
 
 
-def _hand_over(archive: Archive, condition: str, target: Path, how: HandOver) -> None:
+def _hand_over(
+    archive: Archive, condition: str, target: Path, how: HandOver, *, as_json: bool
+) -> None:
     chosen = to_hand_over(archive, condition)
+    if chosen.rows:
+        hand_over(archive, chosen, target, how)
+    if as_json:
+        left = [{"path": str(fault.path), "told": fault.reason} for fault in chosen.left]
+        done = {
+            "target": str(target), "pictures": chosen.files, "as_they_were": chosen.as_they_were,
+            "without_settings": dict(chosen.without_settings), "on_page": chosen.on_page,
+            "left": left,
+        }  # fmt: skip
+        say_text(json.dumps(done, ensure_ascii=False))
+        if chosen.left:
+            raise SystemExit(1)
+        return
     if not chosen.rows:
         say("nothing found")
         return
-    hand_over(archive, chosen, target, how)
     say(f"{chosen.files:,} pictures written to {target}")
     if chosen.as_they_were:
         say(

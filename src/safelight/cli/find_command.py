@@ -11,8 +11,20 @@ import click
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Answer, Archive
 from safelight.archive.views import VIEWS
-from safelight.cli.options import condition_argument, existing_archive_option, json_option
-from safelight.cli.terminal import is_terminal, say, say_text, unescaped
+from safelight.cli.options import (
+    archive_words,
+    condition_argument,
+    existing_archive_option,
+    json_option,
+)
+from safelight.cli.terminal import (
+    is_terminal,
+    say,
+    say_text,
+    say_wrapped,
+    tell_next,
+    unescaped,
+)
 from safelight.escaped_output import escaped_line
 
 _WIDEST = 100_000
@@ -81,6 +93,8 @@ def command(
         _print_csv(answer, raw=csv_raw)
     elif view == "images" and not chosen and not sql:
         _print_pictures(answer, archive)
+    elif view == "runs" and not chosen and not sql:
+        _print_runs(answer, archive)
     else:
         _print_table(answer)
 
@@ -98,8 +112,28 @@ def _print_pictures(answer: Answer, archive: Path) -> None:
             None if row["cfg_scale"] is None else f"cfg {row['cfg_scale']:g}",
             None if row["seed"] is None else f"seed {row['seed']}", row["stage"], moment,
         ]  # fmt: skip
-        say("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
+        say_wrapped("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
     _end(answer)
+    if answer.rows:
+        tell_next(f"serve --open{archive_words(archive)}")
+
+
+def _print_runs(answer: Answer, archive: Path) -> None:
+    """Print of each run when it was and how it ended, and below it what drew."""
+    for row in answer.dicts():
+        moment = str(row["timestamp"])[:16].replace("T", " ")
+        count = "1 picture" if row["pictures"] == 1 else f"{row['pictures']:,} pictures"
+        head = (row["run_id"], moment, row["status"], count, row["name"])
+        say_wrapped("  ".join(str(one) for one in head if one not in (None, "")), hanging=4)
+        knobs = [
+            row["backend"], row["model"], row["sampler"],
+            None if row["steps"] is None else f"{row['steps']} steps",
+            None if row["cfg_scale"] is None else f"cfg {row['cfg_scale']:g}",
+        ]  # fmt: skip
+        say_wrapped("    " + " · ".join(str(knob) for knob in knobs if knob not in (None, "")))
+    _end(answer)
+    if answer.rows:
+        tell_next(f"show {next(answer.dicts())['run_id']}{archive_words(archive)}")
 
 
 def _print_csv(answer: Answer, *, raw: bool) -> None:
@@ -128,6 +162,7 @@ def _print_table(answer: Answer) -> None:
 
     from safelight.cli.rich_console import Console
 
+    console = Console()
     table = Table(box=box.SIMPLE_HEAD)
     for place, column in enumerate(answer.columns):
         values = [row[place] for row in answer.rows if row[place] is not None]
@@ -135,13 +170,25 @@ def _print_table(answer: Answer) -> None:
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in answer.rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    if answer.rows:
-        console = Console()
-        if not console.is_terminal:  # whoever reads it there can do with long lines
-            wide = console.options.update_width(_WIDEST)
-            console.width = max(console.width, console.measure(table, options=wide).maximum)
+    wanted = console.measure(table, options=console.options.update_width(_WIDEST)).maximum
+    if not console.is_terminal:  # whoever reads it there can do with long lines
+        console.width = max(console.width, wanted)
+    if answer.rows and wanted > console.width:
+        _print_blocks(answer)
+    elif answer.rows:
         console.print(table)
     _end(answer)
+
+
+def _print_blocks(answer: Answer) -> None:
+    """Print rows that are too long for a line of the terminal, each as a few lines, whole."""
+    for row in answer.rows:
+        told = [
+            f"{column} {value}"
+            for column, value in zip(answer.columns, row, strict=True)
+            if value not in (None, "")
+        ]
+        say_wrapped(" · ".join(told), hanging=4)
 
 
 def _end(answer: Answer) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from safelight.application.allowed_folders import AllowedFolders
+from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import json_option
 from safelight.cli.terminal import say, say_text, tell
 from safelight.machine_folders import configuration_folder
 
 
-@click.group("folders", invoke_without_command=True)
+@click.group("folders", cls=NamedCommands, invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
@@ -35,16 +36,25 @@ def command(context: click.Context, as_json: bool) -> None:
 
 @command.command("add")
 @click.argument("folder", type=click.Path(path_type=Path))
-def add(folder: Path) -> None:
+@json_option
+def add(folder: Path, as_json: bool) -> None:
     """Let configs from the page name files below FOLDER."""
-    say(f"the page may name files below {_folders().add(folder)}")
+    added = _folders().add(folder)
+    if as_json:
+        say_text(json.dumps({"added": str(added)}, ensure_ascii=False))
+        return
+    say(f"the page may name files below {added}")
 
 
 @command.command("remove")
 @click.argument("folder", type=click.Path(path_type=Path))
-def remove(folder: Path) -> None:
+@json_option
+def remove(folder: Path, as_json: bool) -> None:
     """Take FOLDER out of the list."""
     _folders().remove(folder)
+    if as_json:
+        say_text(json.dumps({"removed": str(folder)}, ensure_ascii=False))
+        return
     say(f"{folder} is not in the list any more")
 
 

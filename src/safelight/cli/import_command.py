@@ -17,8 +17,8 @@ from safelight.archive import Archive
 from safelight.archive_layout import TRASH
 from safelight.cli.changed_readings import print_changes
 from safelight.cli.contents_command import print_what_came
-from safelight.cli.options import archive_option, check_archive, json_option
-from safelight.cli.terminal import is_terminal, say, say_text, tell
+from safelight.cli.options import archive_option, archive_words, check_archive, json_option
+from safelight.cli.terminal import is_terminal, say, say_text, tell, tell_next
 
 if TYPE_CHECKING:
     from safelight.imports.folder_import import ImportSummary
@@ -88,7 +88,7 @@ def command(
         queue = import_queue(invokeai, kept)
     summary = None
     try:
-        with _progress(hidden=as_json) as show_summary:
+        with import_progress(hidden=as_json) as show_summary:
             if folders:
                 summary = import_folders(
                     folders, kept, jobs=jobs or min(8, os.cpu_count() or 1), again=again,
@@ -111,6 +111,10 @@ def command(
         _print(summary, archive)
         if summary.imported:
             print_what_came(kept, archive)
+        elif summary.files:
+            tell_next(f"contents{archive_words(archive)}")
+        else:
+            tell("no picture is there; safelight init looks at the usual places")
     if queue is not None:
         _print_queue(queue, archive)
 
@@ -165,7 +169,7 @@ def _show_history(archive: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
+def import_progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]]:
     """Show how far an import is; how many files there are is not known before the end."""
     if hidden or not is_terminal(err=True):
         yield lambda _summary: None
@@ -234,10 +238,10 @@ def _print_readers(summary: ImportSummary) -> None:
     from safelight.cli.rich_console import Console
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("made by")
+    table.add_column("made by", overflow="fold")
     for heading in ("fully", "partly", "not at all"):
         table.add_column(heading, justify="right")
-    table.add_column("what is missing")
+    table.add_column("what is missing", overflow="fold")
     for name, counts in sorted(summary.read.items(), key=lambda item: (not item[0], item[0])):
         missing = summary.missing.get(name, Counter[str]())
         lacking = ", ".join(f"{what} in {n:,}" for what, n in sorted(missing.items()))
@@ -246,4 +250,4 @@ def _print_readers(summary: ImportSummary) -> None:
     totals = [sum(c[o] for c in summary.read.values()) for o in _OUTCOMES]
     table.add_section()
     table.add_row("all", *(f"{total:,}" for total in totals), "")
-    Console(highlight=False, width=max(100, Console().width)).print(table)
+    Console(highlight=False).print(table)

@@ -17,7 +17,8 @@ import click
 from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
 from safelight.archive_layout import picture_file
-from safelight.cli.terminal import say, say_text
+from safelight.cli.options import archive_words
+from safelight.cli.terminal import say, say_text, tell_next
 from safelight.durable_file import read_regular_file, replace_file
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -71,10 +72,12 @@ def rate_next(
         groups = [tuple(picture for group in groups for picture in group)]
     if as_json:
         say_text(json.dumps(_as_json(groups, pairs), indent=2))
-    elif pairs:
+        return
+    if pairs:
         _ask_pairs(archive, groups, rater)
     else:
         _ask_stars(archive, groups[0], rater)
+    tell_next(f"effects{archive_words(archive.path)}; or rate on with the same command")
 
 
 def _as_json(groups: Sequence[Sequence[_Picture]], pairs: bool) -> dict[str, Any]:

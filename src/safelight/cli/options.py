@@ -31,6 +31,7 @@ __all__ = [
     "json_option",
     "override_option",
     "part_option",
+    "quoted",
     "seed_option",
     "with_part",
     "yes_option",
@@ -62,7 +63,7 @@ def archive_words(path: Path) -> str:
     usual = Path(os.environ.get(_VARIABLE) or _USUAL)
     if path == usual:
         return ""
-    return f" --archive {_quoted(str(path))}"
+    return f" --archive {quoted(str(path))}"
 
 
 def config_text(path: Path) -> bytes | None:
@@ -72,10 +73,11 @@ def config_text(path: Path) -> bytes | None:
 
 def config_words(source: str) -> str:
     """Return what a command needs to be told to find the config of a job, a blank after it."""
-    return f"{_STANDARD_INPUT if source == STANDARD_INPUT else _quoted(source)} "
+    return f"{_STANDARD_INPUT if source == STANDARD_INPUT else quoted(source)} "
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """Return *word* as it is typed in a shell."""
     if os.name == "nt":
         import subprocess
 
@@ -95,7 +97,7 @@ def check_archive(path: Path) -> Path:
 
     if not path.is_dir():
         raise click.ClickException(
-            f"there is no archive at {path}; safelight demo, import and run make one,"
+            f"there is no archive at {path}; safelight import and run make one,"
             " --archive names another"
         )
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}

@@ -25,10 +25,11 @@ from safelight.cli.options import (
     json_option,
     override_option,
     part_option,
+    quoted,
     seed_option,
     with_part,
 )
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, tell_next
 from safelight.config import PipelineConfig, plain
 from safelight.escaped_output import escaped_line
 from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
@@ -83,6 +84,10 @@ def command(
         say_text(json.dumps(plan_as_json(job.plan, variants), indent=2, ensure_ascii=False))
     else:
         print_plan(job.config, job.plan, variants)
+        given = [f"--set {quoted(one)}" for one in overrides]
+        given += [f"--part {quoted(part)}"] if part is not None else []
+        given += [f"--seed {seed}"] if seed is not None else []
+        tell_next(" ".join(["run", quoted(str(config)), *given]))
 
 
 def _explain(job: Job, index: int, as_json: bool) -> None:

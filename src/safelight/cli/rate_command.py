@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from safelight.application.rating import identity_of_file, rate, rate_chosen, without_record
 from safelight.archive import Archive
-from safelight.cli.options import archive_option
-from safelight.cli.terminal import progress_of, say
+from safelight.cli.options import archive_option, archive_words
+from safelight.cli.terminal import progress_of, say, say_text, tell_next
 from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -22,8 +24,8 @@ _log = logging.getLogger(__name__)
 @click.argument("images", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @archive_option
 @click.option("--stars", type=click.IntRange(0, 5), help="1 to 5; 0 clears.")
-@click.option("--favourite/--no-favourite", default=None)
-@click.option("--reject/--no-reject", default=None)
+@click.option("--favourite/--no-favourite", default=None, help="Whether it is a favourite.")
+@click.option("--reject/--no-reject", default=None, help="Whether it is rejected.")
 @click.option("--tag", "tags", multiple=True, help="Add a tag; may be repeated.")
 @click.option("--note", help="A remark; an empty one clears it.")
 @click.option("--rater", default="", help="Who says so.")
@@ -49,9 +51,8 @@ _log = logging.getLogger(__name__)
 @click.option("--pairs", is_flag=True, help="With --next: choose between two, again and again.")
 @click.option("--n", "count", type=click.IntRange(1, 200), default=10, show_default=True,
               help="With --next: how many pictures or pairs.")  # fmt: skip
-@click.option(
-    "--json", "as_json", is_flag=True, help="With --next: print what to ask, and ask nothing."
-)
+@click.option("--json", "as_json", is_flag=True,
+              help="Print JSON; with --next: what to ask, and ask nothing.")  # fmt: skip
 def command(
     images: tuple[Path, ...],
     archive: Path,
@@ -89,24 +90,28 @@ def command(
         rate_next(Archive(archive), count=count, pairs=pairs, rater=rater,
                   condition=condition or "", as_json=as_json)  # fmt: skip
         return
-    if pairs or as_json:
-        raise click.UsageError("--pairs and --json belong to --next")
+    if pairs:
+        raise click.UsageError("--pairs belongs to --next")
     if losers or tie or skip:
         if not silent or condition is not None:
             raise click.UsageError("--over, --tie and --skip are a rating of their own: say"
                                    " nothing else with them")  # fmt: skip
-        _pick(Archive(archive), images, losers, rater, tie=tie, skip=skip)
+        _pick(Archive(archive), images, losers, rater, tie=tie, skip=skip, as_json=as_json)
         return
     if by is not None:
         from safelight.application.fidelity_rating import RATER, SOURCE, rate_by_fidelity
 
         if images or rater or undo or tags or (stars, favourite, reject, note) != (None,) * 4:
             raise click.UsageError("--by rates by itself: give it --where, and nothing else")
-        with progress_of("rating", hidden=False) as show_progress:
+        with progress_of("rating", hidden=as_json) as show_progress:
             outcomes = rate_by_fidelity(Archive(archive), condition or "", show_progress)
+        if as_json:
+            say_text(json.dumps({"rater": RATER, "source": SOURCE, **outcomes}, indent=2))
+            return
         say(f"{outcomes['rated']:,} pictures rated by a program, as {RATER!r} ({SOURCE})")
         for reason in sorted(set(outcomes) - {"rated"}):
             say(f"{outcomes[reason]:,} passed over: {reason}")
+        tell_next(f"effects{archive_words(archive)}")
         return
     values = (stars, favourite, reject, note)
     if values == (None,) * 4 and not tags and not undo:
@@ -126,6 +131,10 @@ def command(
             opened, condition, stars=stars, favourite=favourite, reject=reject, note=note,
             tags=tags, rater=rater,
         )  # fmt: skip
+    if as_json:
+        say_text(json.dumps(events_as_json(events), ensure_ascii=False, indent=2))
+        _print_unknown(opened, images, named)
+        return
     for event in events[:10]:
         say(f"{event.event_id}  {_words_of(event)}")
     if len(events) > 10:
@@ -133,6 +142,19 @@ def command(
     if not events:
         say(f"no picture meets {condition}: nothing was rated", err=True)
     _print_unknown(opened, images, named)
+    if events:
+        tell_next(f"effects{archive_words(archive)}")
+
+
+def events_as_json(events: Sequence[RatingEvent]) -> list[dict[str, Any]]:
+    """Return *events* as their files have them; of those about many pictures, how many."""
+    told = []
+    for event in events:
+        fields: dict[str, Any] = json.loads(event.to_json())
+        if event.many is not None:
+            fields["many"] = len(event.many)
+        told.append(fields)
+    return told
 
 
 def of_how_many(event: RatingEvent) -> str:
@@ -177,6 +199,7 @@ def _pick(
     *,
     tie: bool,
     skip: bool,
+    as_json: bool,
 ) -> None:
     if tie + skip + bool(losers) > 1:
         raise click.UsageError("choose one of --over, --tie and --skip")
@@ -190,5 +213,8 @@ def _pick(
     event = RatingEvent.now("pick", shown=tuple(shown), won=won, rater=rater)
     with archive.ratings() as store:
         store.add(event)
+    if as_json:
+        say_text(json.dumps(events_as_json([event]), ensure_ascii=False, indent=2))
+        return
     what = "tie" if tie else "skip" if skip else f"{len(images)} over {len(losers)}"
     say(f"{event.event_id}  pick {what}")

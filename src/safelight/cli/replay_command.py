@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,8 +17,8 @@ from safelight.application.replaying import replays
 from safelight.archive import Archive
 from safelight.archive.differences import environment_changes
 from safelight.backends import create_backend
-from safelight.cli.options import archive_option, engine_option
-from safelight.cli.terminal import say, tell
+from safelight.cli.options import archive_option, engine_option, json_option
+from safelight.cli.terminal import say, say_text, tell
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError
 from safelight.learning.learning_record import ImageOutput
@@ -25,7 +28,8 @@ from safelight.learning.learning_record import ImageOutput
 @click.argument("run")
 @archive_option
 @engine_option
-def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
+@json_option
+def command(run: str, archive: Path, options: tuple[str, ...], as_json: bool) -> None:
     """Draw RUN again, with what was really used, and compare the pixels.
 
     What has changed since in engine and environment is told first. Options of the engine, such
@@ -36,10 +40,13 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
     backend = create_backend(str(record.backend.get("name", "")), given)
     description = backend.describe()
     now = {"name": description.name, "version": description.version}
-    for change in environment_changes(record, now, description.environment):
+    changes = environment_changes(record, now, description.environment)
+    for change in () if as_json else changes:
         say(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
     before = _pixels((o.variant, o) for o in record.outputs)
     same = 0
+    pictures: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
     for config, places in replays(record):
         try:
             checked = PipelineConfig.as_stated(config)
@@ -52,12 +59,24 @@ def command(run: str, archive: Path, options: tuple[str, ...]) -> None:
                 key = places[image.variant], image.output.stage
                 equal = again[key].pop(0) in before.get(key, ())
                 same += equal
+                pictures.append({"variant": key[0], "stage": key[1], "path": str(image.path),
+                                 "same_pixels": equal})  # fmt: skip
                 word = "same pixels" if equal else "OTHER PIXELS"
-                say(f"{word}: variant {key[0]}, {key[1]}: {image.path}")
+                if not as_json:
+                    say(f"{word}: variant {key[0]}, {key[1]}: {image.path}")
             for failure in result.failures:
-                told = f"variant {places[failure.variant]} in {failure.stage}: {failure.error}"
-                say(f"failed: {told}")
-    say(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
+                place = places[failure.variant]
+                failures.append({"variant": place, "stage": failure.stage, "told": failure.error})
+                if not as_json:
+                    say(f"failed: variant {place} in {failure.stage}: {failure.error}")
+    if as_json:
+        told = {
+            "run": record.run_id, "changed": [asdict(change) for change in changes],
+            "pictures": pictures, "failures": failures, "same": same, "of": len(record.outputs),
+        }  # fmt: skip
+        say_text(json.dumps(told, ensure_ascii=False, indent=2, default=str))
+    else:
+        say(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
     if same != len(record.outputs):
         raise SystemExit(1)
 

@@ -27,7 +27,7 @@ from safelight.cli.options import archive_words, config_words, engine_choice_opt
 from safelight.cli.run_log import RunLog, worker_shares
 from safelight.cli.run_progress import progress_view
 from safelight.cli.run_traces import RunTraces
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell, tell_next
 from safelight.config_check import PATIENCE, RETRIES
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord
@@ -176,7 +176,8 @@ def _run_on(
     log = RunLog() if request.log_json else None
     if not request.as_json and log is None:
         noun = "variant" if size == 1 else f"variants, {job.plan.mode}"
-        tell(f"{job.title}: {size:,} {noun}, on {job.backend.name}{_where(request.choice)}")
+        where = _where(request.choice)
+        say_wrapped(f"{job.title}: {size:,} {noun}, on {job.backend.name}{where}", err=True)
     resume = resume_note(job.config)
     again = "safelight run " if resume is not None else f"safelight run {config_words(job.source)}"
     statuses: list[str] = []
@@ -206,7 +207,9 @@ def _run_on(
     # Only now: a line printed while the bar stands would land in the middle of it.
     for line in beside:
         tell(line)
-    _print(reports)
+    _print(reports, functools.partial(say_wrapped, hanging=12))
+    if reports and statuses and statuses[-1] == "completed":
+        tell_next(f"serve --open{archive_words(archive)}")
     return statuses
 
 

@@ -13,7 +13,7 @@ import click
 from safelight.application.scorers import create_scorer, scorer_names
 from safelight.archive import Archive
 from safelight.cli.options import archive_option, check_archive, condition_argument, json_option
-from safelight.cli.terminal import progress_of, say, say_text, tell
+from safelight.cli.terminal import progress_of, say, say_text, say_wrapped, tell
 from safelight.errors import ScorerError
 
 if TYPE_CHECKING:
@@ -145,13 +145,15 @@ def _print_comparison(found: ScorerComparison, as_json: bool) -> None:
         ]
         say_text(json.dumps(document, ensure_ascii=False, indent=2))
         return
-    say(f"{found.scorer} {found.version}, in {found.unit}: {found.scored:,} pictures have a number,"
-        f" {found.rated:,} of them people's ratings, too")  # fmt: skip
-    say("the same order within prompts? Kendall's tau-b: 1 the same, 0 as by chance, -1 opposite")
+    say_wrapped(f"{found.scorer} {found.version}, in {found.unit}: {found.scored:,} pictures have a"
+                f" number, {found.rated:,} of them people's ratings, too")  # fmt: skip
+    say_wrapped(
+        "the same order within prompts? Kendall's tau-b: 1 the same, 0 as by chance, -1 opposite"
+    )
     lines = [("all", found.agreement.overall), *found.agreement.by_model[:_MOST_MODELS]]
     width = max(len(name) for name, _ in lines)
     for name, one in lines:
-        say(f"  {name:{width}}  {_tau_words(one)}")
+        say_wrapped(f"  {name:{width}}  {_tau_words(one)}", hanging=width + 4)
     if (more := len(found.agreement.by_model) - _MOST_MODELS) > 0:
         say(f"  and {more:,} more models (--json shows all)")
 

@@ -13,7 +13,7 @@ import click
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
 from safelight.cli.options import archive_option, check_archive, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped
 from safelight.escaped_output import escaped_line
 from safelight.learning import LearningRecord
 from safelight.learning.ratings import PictureScores
@@ -119,7 +119,7 @@ def print_scores(record: LearningRecord, scores: PictureScores) -> None:
     if lines:
         say("scores by programs:")
     for line in lines[:_MOST_SCORES]:
-        say(f"  {line}")
+        say_wrapped(f"  {line}", hanging=4)
     if len(lines) > _MOST_SCORES:
         say(f"  and {len(lines) - _MOST_SCORES:,} more: safelight find --columns path,score.NAME")
 
@@ -133,6 +133,8 @@ def print_record(record: LearningRecord, archive: Path) -> None:
 
     console = Console()
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    head.add_column(no_wrap=True)
+    head.add_column(overflow="fold")
     ran, ran_any = len(record.variant_configs), bool(record.outputs)
     engine = " ".join(str(record.backend.get(key, "")) for key in ("name", "version")).strip()
     count = record.randomizer_plan_size

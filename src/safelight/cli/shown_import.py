@@ -52,6 +52,8 @@ def print_import(record: LearningRecord, archive: Path) -> None:
         if known is not None and known.record is not None:
             told, run = known, known.record.run_id
     head = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    head.add_column(no_wrap=True)
+    head.add_column(overflow="fold")
     rows = {
         "picture": next((output.path or "" for output in record.outputs), ""),
         "run": run,

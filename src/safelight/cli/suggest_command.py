@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.cli.options import archive_words, existing_archive_option, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped
 
 if TYPE_CHECKING:
     from safelight.application.nearest_files import NearFile
@@ -144,7 +144,7 @@ def _print(
     from safelight.application.suggested_texts import left_out_text
 
     for sentence in found.depends:
-        say(sentence)
+        say_wrapped(sentence)
     if found.depends and not kinds:
         say("What follows is for all prompts together; --kinds suggests for each kind.")
     elif kinds and not found.kinds:
@@ -157,7 +157,7 @@ def _print(
         _print_suggestions(kind.evidence, kind.suggestions, nearest[id(kind.suggestions)])
     if not found.kinds:
         _print_suggestions(evidence, found.suggestions, nearest[id(found.suggestions)])
-    say(cost.sentence())
+    say_wrapped(cost.sentence())
     for line in left_out_text(evidence, found):
         say(line)
     if written is not None:
@@ -171,12 +171,13 @@ def _print_suggestions(evidence: Evidence, result: Suggestions, nearest: _Neares
     from safelight.application.contenders_text import contenders_text
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
-    say(
+    say_wrapped(
         f"{evidence.title}: {result.pictures:,} rated pictures of {result.settings:,} settings,"
-        f" rated by {evidence.rated_by}"
+        f" rated by {evidence.rated_by}",
+        hanging=2,
     )
     for note in result.notes:
-        say(f"  {note}")
+        say_wrapped(f"  {note}", hanging=4)
     if result.best is not None:
         say(f"{result.best.title:11} {setting_text(result.best.setting)}")
         say(f"            {score_text(result.best)}")
@@ -187,9 +188,9 @@ def _print_suggestions(evidence: Evidence, result: Suggestions, nearest: _Neares
         zip(result.suggestions, nearest, strict=True), start=1
     ):
         say(f"{number:3}. {setting_text(suggestion.setting)}")
-        say(f"     {suggestion.why}{gain_text(suggestion, result.best)}")
+        say_wrapped(f"     {suggestion.why}{gain_text(suggestion, result.best)}")
         if near:
-            say(f"     nearest: {near[0].name} ({near[0].differs})")
+            say_wrapped(f"     nearest: {near[0].name} ({near[0].differs})")
     if not result.suggestions:
         say("  nothing new: every setting between these values was tried")
 

@@ -16,7 +16,10 @@ import click
 
 from safelight.escaped_output import behind, escaped_line, escaped_text
 
-__all__ = ["is_terminal", "progress_of", "say", "say_text", "tell", "unescaped"]
+__all__ = [
+    "is_terminal", "progress_of", "say", "say_text", "say_wrapped", "tell", "tell_next",
+    "unescaped",
+]  # fmt: skip
 
 
 def say(line: str = "", *, err: bool = False, styled: Callable[[str], str] | None = None) -> None:
@@ -34,6 +37,35 @@ def say(line: str = "", *, err: bool = False, styled: Callable[[str], str] | Non
 def tell(line: str = "") -> None:
     """Print one line to standard error."""
     say(line, err=True)
+
+
+def say_wrapped(line: str, *, hanging: int = 0, err: bool = False) -> None:
+    """Print one line, where somebody looks at it in as many as it takes there; no word is broken.
+
+    Args:
+        line: What to print.
+        hanging: Blanks before all lines but the first.
+        err: To standard error.
+    """
+    if not is_terminal(err=err):
+        say(line, err=err)
+        return
+    import textwrap
+
+    from safelight.cli.headed_table import terminal_width
+
+    text = escaped_line(line)
+    begin = len(text) - len(text.lstrip())
+    for part in textwrap.wrap(
+        text.strip(), terminal_width(), initial_indent=" " * begin,
+        subsequent_indent=" " * max(begin, hanging), break_long_words=False, break_on_hyphens=False,
+    ):  # fmt: skip
+        say(part, err=err)
+
+
+def tell_next(words: str) -> None:
+    """Print to standard error what somebody may type next, without the program's name."""
+    tell(f"next: safelight {words}")
 
 
 def say_text(text: str, *, err: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from starlette.routing import Route
 
 from safelight.application.engine_at import engine_at
 from safelight.application.examples import FIRST_EXAMPLE
+from safelight.application.first_steps import keep_engine
 from safelight.config import read_toml
 from safelight.durable_file import read_regular_file
 from safelight.errors import BackendError, BackendLoginRefused, BackendUnavailable
@@ -44,11 +44,7 @@ def routes(table: LightTable) -> list[Route]:
             raise BackendError(
                 f"{error}; A1111 and Forge answer when they are started with --api"
             ) from error
-        there = engines.at(url, backend)
-        if there is None:
-            names = (f"my-{backend}{'' if n == 1 else f'-{n}'}" for n in itertools.count(1))
-            taken = engines.read()
-            there = engines.add(next(name for name in names if name not in taken), url, backend)
+        there = keep_engine(engines, url, backend)
         return {"name": there.name, "backend": backend}
 
     async def connect(request: Request) -> Response:

@@ -75,6 +75,7 @@ class FakeComfyUI:
             own, an interrupt that stops whatever runs, and files that are elsewhere.
         key: What ``X-API-Key`` must say; empty for nothing.
         storage: Where a hosted server says that a file is: its name is put behind.
+        port: Where it listens; any that is free when 0.
     """
 
     websocket: bool = True
@@ -89,6 +90,7 @@ class FakeComfyUI:
     hosted: bool = False
     key: str = ""
     storage: str = ""
+    port: int = 0
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -119,7 +121,7 @@ class FakeComfyUI:
 
     def __enter__(self) -> FakeComfyUI:
         handler = type("Handler", (_Handler,), {"comfy": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._http.daemon_threads = True
         self.port = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
