@@ -408,6 +408,8 @@ def test_a_family_with_a_few_sizes_names_them(draws: Callable[[str], Draws]) -> 
     """It would draw the one of the nearest shape instead."""
     with pytest.raises(BackendError, match="got 512 x 512; the nearest first: 1024 x 1024, "):
         draws("kandinsky5")(width=512, height=512)
+    with pytest.raises(BackendError, match="got 640 x 1024; the nearest first: 768 x 1280, "):
+        draws("kandinsky5")(width=640, height=None)
 
 
 # -- further arguments ---------------------------------------------------------------------
