@@ -23,6 +23,7 @@ __all__ = [
     "Generation",
     "ImageRequest",
     "Img2ImgRequest",
+    "KnowsSides",
     "KnowsWords",
     "ListsChoices",
     "ListsLoras",
@@ -299,6 +300,21 @@ class ListsChoices(Protocol):
 
         Raises:
             BackendUnavailable: The engine did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsSides(Protocol):
+    """A backend whose models take some sizes only, which it knows before it loads them."""
+
+    def side_multiple(self, model: str | None) -> int | None:
+        """Return what width and height in pixels must be multiples of.
+
+        None where only loading the model tells.
+
+        Args:
+            model: As a config names it; None is the engine's own default.
         """
         ...
 

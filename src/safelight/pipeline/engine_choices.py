@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError, ConfigFault
 from safelight.knobs import STAGES
-from safelight.pipeline.backend import Backend, ListsChoices
+from safelight.pipeline.backend import Backend, KnowsSides, ListsChoices
 
 if TYPE_CHECKING:
     from safelight.pipeline.engine_pool import EnginePool
@@ -16,18 +17,24 @@ if TYPE_CHECKING:
 
 __all__ = ["refuse_unknown_choices", "unknown_choices", "unknown_in_draft"]
 
+_MOST = 1000
+"""Values of one swept side that are looked at."""
+
 
 def refuse_unknown_choices(
     backend: Backend | EnginePool, config: PipelineConfig, plan: RandomizerPlanResult
 ) -> None:
-    """Refuse names that the engine does not list, before anything is drawn.
+    """Refuse names that the engine does not list, and sizes that no model takes, before drawing.
 
     Raises:
         ConfigError: A stated or swept value is not among the engine's choices; all are told.
     """
-    if not isinstance(backend, ListsChoices):
-        return
-    if faults := unknown_choices(backend.name, backend.choices(), config, plan):
+    faults: list[ConfigFault] = []
+    if isinstance(backend, ListsChoices):
+        faults += unknown_choices(backend.name, backend.choices(), config, plan)
+    if isinstance(backend, KnowsSides):
+        faults += _uneven_sides(backend, config, plan)
+    if faults:
         raise ConfigError(faults)
 
 
@@ -85,21 +92,59 @@ def _unknown(
                 yield ConfigFault(path=path, message=message)
 
 
+def _uneven_sides(
+    backend: KnowsSides, config: PipelineConfig, plan: RandomizerPlanResult
+) -> Iterator[ConfigFault]:
+    """Yield a fault for each side that none of the models takes which the config may draw with."""
+    models: set[str | None] = {
+        model
+        for path, names in _stated_values(config, plan)
+        if path.endswith(".model")
+        for model in islice(names, _MOST)
+    }
+    if not _states_model_always(config, plan):
+        models.add(None)
+    multiples = {backend.side_multiple(model) for model in models}
+    steps = sorted(step for step in multiples if step is not None)
+    if None in multiples or not steps or len(models) >= _MOST:
+        return
+    rule = f"must be a multiple of {' or '.join(map(str, steps))} px for this model"
+    for path, sides in _stated_values(config, plan, of=int):
+        if not path.endswith((".width", ".height")):
+            continue
+        for side in islice(sides, _MOST):
+            if all(side % step for step in steps):
+                near = {n for step in steps for n in (side // step * step, -(-side // step) * step)}
+                listed = " or ".join(map(str, sorted(near - {0})))
+                yield ConfigFault(path=path, message=f"{rule}, got {side}; the nearest: {listed}")
+
+
+def _states_model_always(config: PipelineConfig, plan: RandomizerPlanResult) -> bool:
+    """Whether the first stage that draws has a model in every variant; the next inherits it."""
+    drawing = [stage for stage in config.stages if stage != "upscale"]
+    if not drawing or "model" in config.stages[drawing[0]]:
+        return bool(drawing)
+    path = f"{drawing[0]}.model"
+    at_times = any(path in table for table in config.randomizer.sub_sweeps)
+    return not at_times and any(axis.name == path for axis in plan.axes)
+
+
 def _stated_values(
-    config: PipelineConfig, plan: RandomizerPlanResult
+    config: PipelineConfig, plan: RandomizerPlanResult, *, of: type = str
 ) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yield ``stage.knob`` -> the texts that the config may ask for."""
+    """Yield ``stage.knob`` -> the texts, or other values, that the config may ask for."""
     swept = {axis.name: axis.values for axis in plan.axes if axis.values is not None}
     at_times = {path for table in config.randomizer.sub_sweeps for path in table}
     for stage, knobs in config.stages.items():
         for name, value in knobs.items():
             path = f"{stage}.{name}"
-            if (path not in swept or path in at_times) and isinstance(value, str):
+            if (path not in swept or path in at_times) and isinstance(value, of):
                 yield path, (value,)
     for path, values in swept.items():
-        if isinstance(next(iter(values), None), str):  # they may be more than can be counted
+        if isinstance(next(iter(values), None), of):  # they may be more than can be counted
             yield path, values
     if plan.prompt_file is not None:
-        yield from plan.prompt_file.knobs.items()
+        for path, values in plan.prompt_file.knobs.items():
+            yield path, [value for value in values if isinstance(value, of)]
     for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
-        yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, str))
+        yield from ((path, (value,)) for path, value in setting.items() if isinstance(value, of))

@@ -25,7 +25,7 @@ from backends.diffusers_engine.tiny_families import save_tiny_family
 from backends.diffusers_engine.tiny_pipeline import save_tiny_flux
 from safelight.backends.diffusers_engine import DiffusersBackend
 from safelight.backends.diffusers_engine.drawing import Drawing
-from safelight.backends.diffusers_engine.families import FAMILIES, Family
+from safelight.backends.diffusers_engine.families import FAMILIES, Family, side_multiple
 from safelight.backends.diffusers_engine.loaded_model import LoadedModel, ModelSource, quiet
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Generation, Img2ImgRequest, Txt2ImgRequest
@@ -408,6 +408,19 @@ def test_a_family_with_a_few_sizes_names_them(draws: Callable[[str], Draws]) -> 
     """It would draw the one of the nearest shape instead."""
     with pytest.raises(BackendError, match="got 512 x 512; the nearest first: 1024 x 1024, "):
         draws("kandinsky5")(width=512, height=512)
+    with pytest.raises(BackendError, match="got 640 x 1024; the nearest first: 768 x 1280, "):
+        draws("kandinsky5")(width=640, height=None)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_files_of_a_model_tell_its_sides_before_it_is_loaded(
+    engine: DiffusersBackend, folder: Folder, name: str
+) -> None:
+    """As the loaded one does, so that a plan is refused for what its pictures would be."""
+    with quiet():
+        pipe = diffusers.DiffusionPipeline.from_pretrained(str(folder(name)), local_files_only=True)
+    told = engine.side_multiple(str(folder(name)))
+    assert told == (None if name == "kandinsky5" else side_multiple(pipe))
 
 
 # -- further arguments ---------------------------------------------------------------------

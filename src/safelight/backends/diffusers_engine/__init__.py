@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends import OptionKind
 from safelight.backends.diffusers_engine.drawing import Drawing
+from safelight.backends.diffusers_engine.families import side_multiple_of_folder
 from safelight.backends.diffusers_engine.loaded_model import (
     LoadedModel,
     ModelSource,
@@ -184,6 +185,12 @@ class DiffusersBackend:
             "upscaler": upscalers,
             "hires_upscaler": upscalers,
         }
+
+    def side_multiple(self, model: str | None) -> int | None:
+        """Return what sides are multiples of, from the files of a model that is not loaded."""
+        name = model or self._default
+        folder = self._source.folder(name) if name else None
+        return None if folder is None else side_multiple_of_folder(folder)
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Draw, redraw or enlarge."""

@@ -132,14 +132,17 @@ class Drawing:
         groups = [seeds] if self._together else [[seed] for seed in seeds]
         own_steps = self._call.defaults["num_inference_steps"]
         steps: int = arguments.get("num_inference_steps", own_steps)
-        refuse_size(self._pipe, self._request.width, self._request.height)
+        width, height = self._request.width, self._request.height
+        if width or height:
+            has = self._call.defaults
+            refuse_size(self._pipe, width or has.get("width"), height or has.get("height"))
         if isinstance(self._request, Img2ImgRequest):
             yield from self._redrawn(self._request, groups, arguments, steps)
             return
         hires = Hires.of(self._request, steps, rounds_up=self._rounds_up)
         second = None if hires is None else self._second_pipe()
         self._plan(groups, steps, hires)
-        arguments |= self._size(self._request.width, self._request.height)
+        arguments |= self._size(width, height)
         for group in groups:
             pictures = self._pass(self._pipe, arguments, group)
             for seed, drawn in zip(group, pictures, strict=True):

@@ -7,8 +7,10 @@ table. Conventions, classes and sides were read in diffusers 0.42.1; a test read
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from safelight.errors import BackendError
@@ -21,6 +23,7 @@ __all__ = [
     "family_of",
     "refuse_size",
     "side_multiple",
+    "side_multiple_of_folder",
 ]
 
 Task = Literal["Text2Image", "Image2Image", "Inpainting"]
@@ -169,6 +172,42 @@ def side_multiple(pipe: Any) -> int:
     _, _, times = family.sides.partition(" x ")
     count = pipe.transformer.config.patch_size if times == "patch" else int(times or 1)
     return max(8, int(pipe.vae_scale_factor) * int(count))
+
+
+def side_multiple_of_folder(folder: Path) -> int | None:
+    """Return the same for a model on disk; None where only loading it tells.
+
+    Args:
+        folder: In diffusers' layout.
+    """
+    family = _BY_CLASS.get(str(_saved(folder / "model_index.json").get("_class_name")))
+    if family is None or family.sides is None:
+        return None
+    if isinstance(family.sides, int):
+        return family.sides
+    vae = _saved(folder / "vae" / "config.json")
+    _, _, times = family.sides.partition(" x ")
+    if times == "patch":
+        count = _saved(folder / "transformer" / "config.json").get("patch_size")
+    else:
+        count = int(times) if times else None
+    if "spatial_compression_ratio" in vae:
+        factor = vae["spatial_compression_ratio"]
+    elif isinstance(halvings := vae.get("temperal_downsample"), list):
+        factor = 2 ** len(halvings)
+    elif isinstance(blocks := vae.get("block_out_channels"), list):
+        factor = 2 ** (len(blocks) - 1)
+    else:
+        return None
+    return max(8, factor * count) if isinstance(factor, int) and isinstance(count, int) else None
+
+
+def _saved(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # loading the model will say so
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def refuse_size(pipe: Any, width: int | None, height: int | None) -> None:

@@ -174,6 +174,14 @@ class ModelSource:
         cached = self._cached(name)
         return None if cached is None else f"commit {cached.name}"
 
+    def folder(self, name: str) -> Path | None:
+        """Return the folder of the model *name* on this machine; None where it is none."""
+        try:
+            path = self._path(name)
+        except BackendError:  # loading it will say so
+            return None
+        return path if path is not None and path.is_dir() else None
+
     def _cached(self, name: str) -> Path | None:
         """Return the folder of a repository of the hub, when it is on this machine."""
         import huggingface_hub
