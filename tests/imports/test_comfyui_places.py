@@ -156,3 +156,10 @@ def test_a_graph_without_a_sampler_has_no_knobs(graph: Nodes) -> None:
     """It is still a graph."""
     assert placed_reading(graph, "9").warnings
     assert not places(graph)
+
+
+def test_a_graph_that_is_too_large_is_not_read_for_ever() -> None:
+    """And it is told that knobs may be missing."""
+    reading = placed_reading(plain(), "9", most=3)
+    assert len([knob for knob in reading.knobs if knob.places]) == 3
+    assert "inputs of the workflow could be knobs and 3 were tried" in reading.warnings[-1]

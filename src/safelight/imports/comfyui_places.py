@@ -68,12 +68,13 @@ _Key = tuple[int, str]
 """Pass and knob; 0 for LoRAs."""
 
 
-def placed_reading(nodes: Nodes, end: str) -> PlacedReading:
+def placed_reading(nodes: Nodes, end: str, *, most: int = _MOST_TRIED) -> PlacedReading:
     """Read what stands behind the node *end* of an API graph, and find where it stands.
 
     Args:
         nodes: The graph: node id -> ``class_type`` and ``inputs``.
         end: The node that saves the picture.
+        most: Inputs that are tried; each costs a reading of the graph.
     """
     behind = set(Graph.of(nodes).upstream(end))
     own: Nodes = {name: node for name, node in nodes.items() if name in behind}
@@ -81,7 +82,8 @@ def placed_reading(nodes: Nodes, end: str) -> PlacedReading:
     own = _with(own, [(place, 1) for place in batches])  # a picture of several tells no seed
     draft, told = _read(own)
     found: dict[_Key, list[tuple[Place, bool]]] = {}
-    for place, literal in _candidates(own, told):
+    candidates = list(_candidates(own, told))
+    for place, literal in candidates[:most]:
         other = _other(literal)
         _, changed = _read(_with(own, [(place, other)]))
         for key, value in list(told.items()):
@@ -93,7 +95,13 @@ def placed_reading(nodes: Nodes, end: str) -> PlacedReading:
             told[1, "batch_size"] = batches.get(place, literal)
     knobs = [_placed(own, key, told[key], found.get(key, [])) for key in told]
     knobs.sort(key=lambda knob: (knob.of > 1, knob.of == 0, knob.of, _ORDER.get(knob.name, 99)))
-    return PlacedReading(stage=draft.stage, knobs=_apart(knobs), warnings=tuple(draft.warnings))
+    warnings = list(draft.warnings)
+    if len(candidates) > most:
+        warnings.append(
+            f"{len(candidates)} inputs of the workflow could be knobs and {most} were tried;"
+            " what is missing can be mapped by hand"
+        )
+    return PlacedReading(stage=draft.stage, knobs=_apart(knobs), warnings=tuple(warnings))
 
 
 def _batches(nodes: Nodes) -> Iterator[Place]:
@@ -126,14 +134,12 @@ def _read(nodes: Nodes) -> tuple[Draft, dict[_Key, Any]]:
 
 def _candidates(nodes: Nodes, told: Mapping[_Key, Any]) -> Iterator[tuple[Place, Any]]:
     """Yield the inputs that may hold something that was read, each with its value."""
-    tried = 0
     for node, known in nodes.items():
         for name, literal in known["inputs"].items():
             if isinstance(literal, bool) or not isinstance(literal, str | int | float):
                 continue
             held = any(_holds(key, value, literal) for key, value in told.items())
-            if (held or name in _BATCH) and tried < _MOST_TRIED:
-                tried += 1
+            if held or name in _BATCH:
                 yield (node, name), literal
 
 

@@ -32,7 +32,7 @@ class Standing:
 
     Attributes:
         state: ``absent`` when the server knows no such job.
-        graph: What it was posted with, as far as the server tells.
+        graph: What it was posted with, as far as this answer tells.
         entry: Its entry of the history, once it has ended.
     """
 
@@ -46,6 +46,14 @@ class JobList(Protocol):
 
     def standing(self, prompt_id: str) -> Standing:
         """Return how a job stands.
+
+        Raises:
+            BackendUnavailable: The server does not answer.
+        """
+        ...
+
+    def waiting_graph(self, prompt_id: str) -> Any:
+        """Return the graph of a job that waits or runs, None where there is none.
 
         Raises:
             BackendUnavailable: The server does not answer.
@@ -156,8 +164,11 @@ class JobRoutes:
         if job.get("status") in ("completed", "failed", "cancelled"):
             entry = _entry(prompt_id, job)
             return Standing(state="ended", graph=ran_graph(entry), entry=entry)
-        graph = _graph(job) or self._old.waiting_graph(prompt_id)
-        return Standing(state="waiting", graph=graph)
+        return Standing(state="waiting", graph=_graph(job))
+
+    def waiting_graph(self, prompt_id: str) -> Any:
+        """Look into the queue: the first such lists have no graphs of what waits."""
+        return self._old.waiting_graph(prompt_id)
 
     def stop(self, prompt_ids: Sequence[str]) -> None:
         """Cancel jobs at once where the server can, else as older ones do."""

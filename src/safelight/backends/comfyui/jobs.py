@@ -194,7 +194,10 @@ class ComfyJobs:
         """Return how a job stands (``ended``, ``failed``, ``waiting``, ``absent``), its graph."""
         standing = self._list().standing(prompt_id)
         failed = standing.entry is not None and self.fault(standing.entry)
-        return "failed" if failed else standing.state, standing.graph
+        graph = standing.graph
+        if standing.state == "waiting" and not graph:
+            graph = self._list().waiting_graph(prompt_id)
+        return "failed" if failed else standing.state, graph
 
     def _ended(self, prompt_id: str) -> Job | None:
         """Return the history's entry of a job, None while it waits or runs."""
