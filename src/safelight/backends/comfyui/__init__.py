@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends import OptionKind
 from safelight.backends.comfyui.bound_graph import BoundGraph
-from safelight.backends.comfyui.graph_map import GraphMap
+from safelight.backends.comfyui.editor_workflow import ApiWorkflow, api_workflow
+from safelight.backends.comfyui.graph_map import Convert, GraphMap, is_edited
 from safelight.backends.comfyui.jobs import ComfyJobs, Job, JobTookTooLong, ran_graph
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
@@ -55,7 +56,8 @@ class ComfyuiBackend:
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
         headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that one picture may take, waiting in the queue included.
-        workflow: File of a workflow of the user's own, in the API format.
+        workflow: File of a workflow of the user's own, in the API format or the editor's; the
+            editor's is converted when the server is first asked for something.
         map: Where knobs stand in it: ``"txt2img.steps"`` -> ``"3.inputs.steps"``.
         output: Node whose pictures are taken, by id or title.
         unet: Diffusion model to load apart from its text encoders and VAE.
@@ -109,7 +111,9 @@ class ComfyuiBackend:
         self._login = _login(url, user, password, verify, headers)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
         self._own = (workflow, map, output, files)
-        self._map = _graph_map(*self._own)
+        edited = isinstance(workflow, str) and is_edited(workflow, files)
+        self._read_map = None if edited else _graph_map(*self._own)
+        self._unsaid: tuple[str, ...] = ()
         loaders = _loaders(unet, clip, clip_type, vae)
         self._loaders = loaders
         self._workflows = StageWorkflows(loaders, self._values_of, self._upload)
@@ -123,8 +127,9 @@ class ComfyuiBackend:
 
     def describe(self) -> BackendDescription:
         """Return the server's versions and its device; a workflow of one's own is read again."""
-        self._map = _graph_map(*self._own)
         stats, system = self._stats()
+        self._read_map = None
+        _ = self._map  # faults of the file are told here, before a plan is drawn
         environment = {
             "python": str(system.get("python_version", "")).partition(" ")[0],
             "pytorch": system.get("pytorch_version"),
@@ -220,9 +225,24 @@ class ComfyuiBackend:
                     # It was there when it took the job, which may be what it is gone for.
                     raise BackendUnavailable(str(error)) from error
                 raise
-        return Generation(images=tuple(images), warnings=graph.warnings)
+        said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
+        return Generation(images=tuple(images), warnings=(*said, *graph.warnings))
 
     # -- parts of a request --------------------------------------------------------------
+
+    @property
+    def _map(self) -> GraphMap | None:
+        """Where knobs stand in the workflow; one in the editor's format is converted first."""
+        if self._read_map is None:
+            self._read_map = _graph_map(*self._own, convert=self._converted)
+            self._unsaid = () if self._read_map is None else self._read_map.notes
+        return self._read_map
+
+    def _converted(self, workflow: Mapping[str, Any], called: str) -> ApiWorkflow:
+        info = self._server.json(self._server.get("/object_info"))
+        if not isinstance(info, dict) or not info:
+            raise BackendError(f"{self._server} answered /object_info without a node class")
+        return api_workflow(workflow, info, called)
 
     def _graph(self, request: ImageRequest) -> BoundGraph:
         if self._map is not None and self._map.covers(request.stage):
@@ -369,7 +389,11 @@ def _real_sides(used: Mapping[str, Any], width: int, height: int) -> dict[str, A
 
 
 def _graph_map(
-    workflow: str | None, mapping: Mapping[str, Any], output: str, files: AllowedFiles
+    workflow: str | None,
+    mapping: Mapping[str, Any],
+    output: str,
+    files: AllowedFiles,
+    convert: Convert | None = None,
 ) -> GraphMap | None:
     if workflow is None:
         if mapping or output:
@@ -379,7 +403,7 @@ def _graph_map(
         raise BackendError("workflow must be a file name and map a table")
     if not isinstance(output, str):
         raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
-    return GraphMap(workflow, mapping, output, files)
+    return GraphMap(workflow, mapping, output, files, convert)
 
 
 def _loaders(unet: str, clip: str | Sequence[str], clip_type: str, vae: str) -> Loaders:

@@ -14,6 +14,7 @@ from typing import Any
 
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place, is_link
+from safelight.backends.comfyui.editor_workflow import ApiWorkflow, is_editor_workflow
 from safelight.backends.comfyui.native_names import (
     named_by_us,
     native_name,
@@ -25,23 +26,29 @@ from safelight.errors import BackendError, FileRefused
 from safelight.knobs import KNOBS, STAGES, did_you_mean
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
 
-__all__ = ["GraphMap"]
+__all__ = ["Convert", "GraphMap", "is_edited"]
 
 _SAVING = ("SaveImage", "PreviewImage")
 _NAMES = ("sampler", "scheduler")
 _ALWAYS_STATED = ("prompt", "negative_prompt", "seed", "init_image", "mask")
 Spot = tuple[str, str]
+Convert = Callable[[Mapping[str, Any], str], ApiWorkflow]
+"""(what the editor saved, what messages call it) -> the same in the API format."""
 
 
 class GraphMap:
     """One workflow file, and where each knob stands in it.
 
     Args:
-        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*.
+        path: The file, as ComfyUI writes it: *Export (API)*, or the editor's own *Save*.
         mapping: ``"txt2img.steps"`` -> ``"3.inputs.steps"``, ``"KSampler.steps"``,
             ``"@My sampler.steps"``, or a list of such.
         output: Id or title of the node whose pictures are taken; empty: the only one there is.
         files: How the file is opened.
+        convert: Makes of the editor's format what a server runs; needed for such a file only.
+
+    Attributes:
+        notes: What the user should know of the conversion, whole sentences.
 
     Raises:
         BackendError: The file is no such workflow, or the map does not fit it.
@@ -53,9 +60,10 @@ class GraphMap:
         mapping: Mapping[str, Any],
         output: str = "",
         files: AllowedFiles = ANY_FILE,
+        convert: Convert | None = None,
     ) -> None:
         self._path = path
-        self._nodes = _read(path, files)
+        self._nodes, self.notes = _read(path, files, convert)
         if not mapping:
             raise BackendError(
                 f"workflow {path} needs a map of knobs, such as"
@@ -309,7 +317,37 @@ def _apart(
     return [(name, name) for name in names]
 
 
-def _read(path: str, files: AllowedFiles) -> dict[str, Any]:
+def is_edited(path: str, files: AllowedFiles = ANY_FILE) -> bool:
+    """Return whether a workflow is in the editor's format, so that a server must be asked first.
+
+    Raises:
+        BackendError: The file cannot be read, or is not JSON.
+    """
+    return is_editor_workflow(_loaded(path, files))
+
+
+def _read(
+    path: str, files: AllowedFiles, convert: Convert | None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the workflow in the API format, and what is to be said of its conversion."""
+    loaded = _loaded(path, files)
+    if is_editor_workflow(loaded):
+        if convert is None:
+            raise BackendError(f"workflow {path} is in the editor's format; only a server reads it")
+        converted = convert(loaded, f"workflow {path}")
+        said = f"workflow {path} was converted from the editor's format, as this server has it."
+        return dict(converted.nodes), (said, *converted.notes)
+    if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
+        loaded = loaded["prompt"]
+    if not isinstance(loaded, dict) or not loaded or not all(map(_is_node, loaded.values())):
+        raise BackendError(
+            f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
+            " Export (API) writes them, or be what the editor saves"
+        )
+    return loaded, ()
+
+
+def _loaded(path: str, files: AllowedFiles) -> Any:
     try:
         with files.open(path) as file:
             loaded = json.loads(file.read().decode("utf-8"))
@@ -317,20 +355,8 @@ def _read(path: str, files: AllowedFiles) -> dict[str, Any]:
         raise BackendError(f"workflow {path!r} {error}") from error
     except OSError as error:
         raise BackendError(f"workflow {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackendError(f"workflow {path} is not JSON: {error}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("nodes"), list):
-        raise BackendError(
-            f"workflow {path} is in the editor's format; export it from ComfyUI with"
-            " Save (API Format), called Export (API) in newer versions"
-        )
-    if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
-        loaded = loaded["prompt"]
-    if not isinstance(loaded, dict) or not loaded or not all(map(_is_node, loaded.values())):
-        raise BackendError(
-            f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
-            " Save (API Format) writes them"
-        )
     return loaded
 
 
