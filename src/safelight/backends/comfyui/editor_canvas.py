@@ -12,7 +12,11 @@ from typing import Any
 
 from safelight.errors import BackendError
 
-__all__ = ["Canvas", "Node", "Port"]
+__all__ = ["INSIDE", "Canvas", "Node", "Port"]
+
+INSIDE = "-10"
+"""On a subgraph's canvas, the id of where its inputs come from."""
+_OUTSIDE = "-20"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Node:
     @property
     def called_in_texts(self) -> str:
         """What ``%name.widget%`` in the name of a file calls it."""
-        return str(self.properties.get("Node name for S&R", ""))
+        return str(self.properties.get("Node name for S&R", self.kind))
 
     @property
     def pack(self) -> str:
@@ -97,7 +101,7 @@ class Canvas:
     Attributes:
         nodes: By id.
         links: Number -> (id of the node that it comes from, number of its output). What comes
-            into a subgraph from outside has the id ``-10``.
+            into a subgraph from outside comes from :data:`INSIDE`.
         inputs: Of a subgraph, name -> type, in order.
         outputs: Of a subgraph, the number of each output's link.
     """
@@ -123,14 +127,14 @@ class Canvas:
             nodes[str(node["id"])] = _node(node)
         rows = dict(_links(_listed(canvas.get("links"))))
         links = {number: (row[0], row[1]) for number, row in rows.items()}
-        leaving = {row[3]: number for number, row in rows.items() if row[2] == "-20"}
+        leaving = {row[3]: number for number, row in rows.items() if row[2] == _OUTSIDE}
         inputs = {
             str(port.get("name", "")): _type(port.get("type"))
             for port in _listed(canvas.get("inputs"))
             if isinstance(port, Mapping)
         }
         outputs = tuple(
-            next((n for n in _listed(port.get("linkIds")) if n in links), leaving.get(slot))
+            next((n for n in _numbers(port.get("linkIds")) if n in links), leaving.get(slot))
             for slot, port in enumerate(_listed(canvas.get("outputs")))
             if isinstance(port, Mapping)
         )
@@ -170,7 +174,7 @@ class Canvas:
     def reached_from(self, name: str) -> Iterator[tuple[Node, str]]:
         """Yield (node, its input) for all that a subgraph's input *name* is linked to."""
         slot = list(self.inputs).index(name)
-        for node, port in self.targets("-10", slot):
+        for node, port in self.targets(INSIDE, slot):
             yield node, port.name
 
 
@@ -201,7 +205,7 @@ def _node(node: Mapping[str, Any]) -> Node:
     )
 
 
-def _links(listed: list[Any]) -> Iterator[tuple[int, tuple[str, int, str, object]]]:
+def _links(listed: list[Any]) -> Iterator[tuple[int, tuple[str, int, str, int]]]:
     """Yield (number, (origin, its output, target, its input)), whichever shape a link has."""
     names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
     for link in listed:
@@ -209,8 +213,15 @@ def _links(listed: list[Any]) -> Iterator[tuple[int, tuple[str, int, str, object
         if len(row) < len(names):
             continue
         number, origin, slot, target, target_slot = row[: len(names)]
-        if isinstance(number, int) and _is_id(origin) and isinstance(slot, int):
-            yield number, (str(origin), slot, str(target), target_slot)
+        numbers = [*_numbers([number, slot, target_slot])]
+        if _is_id(origin) and len(numbers) == 3:
+            yield numbers[0], (str(origin), numbers[1], str(target), numbers[2])
+
+
+def _numbers(listed: object) -> Iterator[int]:
+    for number in _listed(listed):
+        if isinstance(number, int):
+            yield number
 
 
 def _type(kind: object) -> str:

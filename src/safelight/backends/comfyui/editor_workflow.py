@@ -9,20 +9,20 @@ all as the editor does it. Where its versions differ, the file is read as its ne
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
-from safelight.backends.comfyui.editor_canvas import Canvas, Node, Port
+from safelight.backends.comfyui.editor_canvas import INSIDE, Canvas, Node, Port
 from safelight.backends.comfyui.node_widgets import NodeForm, Widget, is_typed
 from safelight.errors import BackendError
 
 __all__ = ["ApiWorkflow", "api_workflow", "is_editor_workflow"]
 
 _MUTED, _BYPASSED = 2, 4
-_INSIDE = "-10"
 _MOST_NODES = 20_000
 _DEEPEST = 20
 _LONGEST_WAY = 200
@@ -338,13 +338,16 @@ class _Conversion:
             if node.kind != "PrimitiveNode" or not isinstance(node.values, list) or not node.values:
                 continue
             value = level.given.get((node.id, "value"), node.values[0])
+            widgets = {}
             for target, port in level.canvas.targets(node.id, 0):
                 form = self._form(target)
-                widget = form.widget(port.name) if form else None
                 if target.id in level.inner:
                     level.inner[target.id].shown[port.name] = value
-                elif widget is not None:
-                    level.given[target.id, port.name] = _rounded(value, widget)
+                elif form is not None and (widget := form.widget(port.name)) is not None:
+                    widgets[target.id, port.name] = widget
+            shared = _fitting(value, list(widgets.values()))
+            for place, widget in widgets.items():
+                level.given[place] = _fitting(shared, [widget])
         for inner in level.inner.values():
             self._apply_primitives(inner)
 
@@ -386,7 +389,7 @@ class _Conversion:
             return
         for port in inside.ports:
             origin = level.canvas.links.get(port.link) if port.link is not None else None
-            if port.name == widget and origin is not None and origin[0] == _INSIDE:
+            if port.name == widget and origin is not None and origin[0] == INSIDE:
                 level.shown[level.canvas.input_name(origin[1])] = value
                 return
         deeper = level.inner.get(node)
@@ -440,7 +443,7 @@ class _Conversion:
             )
         way = self._further(level, node, (level.path, node.id, slot), way)
         name, output = origin
-        if name == _INSIDE and level.host is not None:
+        if name == INSIDE and level.host is not None:
             return self._from_outside(level, output, way)
         source = level.canvas.nodes.get(name)
         if source is None:
@@ -479,7 +482,7 @@ class _Conversion:
             origin = inner.canvas.output(slot)
             if origin is None:
                 return None
-            if origin[0] == _INSIDE:
+            if origin[0] == INSIDE:
                 return self._from_outside(inner, origin[1], self._further(level, node, (), way))
             source = inner.canvas.nodes.get(origin[0])
             if source is None:
@@ -562,15 +565,23 @@ def _wrapped(value: Any, widget: Widget | None) -> Any:
     return {"__value__": value} if isinstance(value, list) else value
 
 
-def _rounded(value: Any, widget: Widget) -> Any:
-    """Return what a number's widget makes of a value that a primitive node gives it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _fitting(value: Any, widgets: Sequence[Widget]) -> Any:
+    """Return what a primitive node's number becomes in whole-number widgets that share it."""
+    if not isinstance(value, (int, float)) or any(widget.type != "INT" for widget in widgets):
         return value
-    if widget.type == "INT":
-        step = widget.spec.get("step") or 1
-        offset = (widget.spec.get("min") or 0) % step
-        return round((value - offset) / step) * step + offset
-    return value
+    specs = [widget.spec for widget in widgets]
+    least = max((spec["min"] for spec in specs if _whole(spec.get("min"))), default=0)
+    most = min((spec["max"] for spec in specs if _whole(spec.get("max"))), default=2**64)
+    if len(widgets) > 1 and least <= most:
+        value = min(max(value, least), most)
+    step = math.lcm(*(spec["step"] for spec in specs if _whole(spec.get("step")))) or 1
+    if step == 1 and isinstance(value, int):
+        return value  # a seed is more than a fraction can hold
+    return math.floor((value - least % step) / step + 0.5) * step + least % step
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _without_choices(text: str) -> tuple[str, bool]:
