@@ -66,9 +66,9 @@ class TemplateCounts:
         return "\n".join(lines)
 
 
-def editor_templates(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def editor_templates(folder: Path, name: str = "*") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, workflow) of the official templates in a prepared folder."""
-    for path in sorted(templates(folder).glob("*.json")):
+    for path in sorted(templates(folder).glob(f"{name}.json")):
         workflow = json.loads(path.read_text("utf-8"))
         if is_editor_workflow(workflow):
             yield path.stem, workflow
