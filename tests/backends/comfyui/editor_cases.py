@@ -88,6 +88,21 @@ def _nested() -> dict[str, Any]:
     return canvas.file(_one_picture(), outer)
 
 
+def _controlled(canvas: Canvas) -> None:
+    """Add a bypassed node with two ways through, of one type."""
+    canvas.add(20, "CheckpointLoaderSimple", [CHECKPOINT], {}, "MODEL CLIP VAE",
+               widgets="ckpt_name")  # fmt: skip
+    for number, text in ((21, "a barn"), (22, "blurry")):
+        canvas.add(number, "CLIPTextEncode", [text], {"clip": (20, 1, "CLIP")}, "CONDITIONING",
+                   widgets="text")  # fmt: skip
+    canvas.add(23, "ControlNetApplyAdvanced", [1, 0, 1],
+               {"positive": (21, 0, "CONDITIONING"), "negative": (22, 0, "CONDITIONING")},
+               "CONDITIONING CONDITIONING", widgets="strength start_percent end_percent",
+               mode=_BYPASSED)  # fmt: skip
+    canvas.add(24, "ConditioningZeroOut", [], {"conditioning": (23, 1, "CONDITIONING")},
+               "CONDITIONING")  # fmt: skip
+
+
 def _bypassed() -> dict[str, Any]:
     """Nodes that are passed through by type, one of them a subgraph; one that nothing fits."""
     canvas = Canvas()
@@ -102,7 +117,49 @@ def _bypassed() -> dict[str, Any]:
                "IMAGE", widgets="x y resize_source")  # fmt: skip
     canvas.add(6, _PICTURE, [64, 3], {}, "IMAGE", widgets="side color", mode=_BYPASSED)
     canvas.add(7, "PreviewImage", [], {"images": (6, 0, "IMAGE")})
+    _controlled(canvas)
     _save(canvas, 5)
+    return canvas.file(_one_picture())
+
+
+def _numbered() -> dict[str, Any]:
+    """Return a subgraph with a primitive node, and a widget that only its host shows."""
+    canvas = Canvas(rows=False)
+    canvas.add(1, "PrimitiveNode", [72, "fixed"], {}, "INT")
+    _picture(canvas, 2, width=(1, 0, "INT"), height=(1, 0, "INT"), color=(-10, 0, "INT"))
+    canvas.link(2, 0, -20, 0, "IMAGE")
+    return canvas.subgraph(_PICTURE, "Numbered", {"color": "INT"}, {"IMAGE": "IMAGE"})
+
+
+def _shown(values: list[Any], *proxied: list[str]) -> dict[str, Any]:
+    """The subgraph's node shows its input, and whatever inside of it is *proxied*."""
+    canvas = Canvas()
+    canvas.add(5, _PICTURE, values, {}, "IMAGE", widgets="color",
+               proxyWidgets=[["-1", "color"], *proxied])  # fmt: skip
+    _save(canvas, 5)
+    return canvas.file(_numbered())
+
+
+def _shown_through_two() -> dict[str, Any]:
+    """The outer node shows what the inner one shows, its input and a widget inside of it."""
+    inside = Canvas(rows=False)
+    inside.add(5, _PICTURE, [None], {}, "IMAGE", widgets="color",
+               proxyWidgets=[["2", "batch_size"]])  # fmt: skip
+    inside.link(5, 0, -20, 0, "IMAGE")
+    canvas = Canvas()
+    canvas.add(7, _OUTER, [6, 11], {}, "IMAGE",
+               proxyWidgets=[["5", "2: batch_size"], ["5", "color"]])  # fmt: skip
+    _save(canvas, 7)
+    return canvas.file(_numbered(), inside.subgraph(_OUTER, "Outer", {}, {"IMAGE": "IMAGE"}))
+
+
+def _primitive_outside() -> dict[str, Any]:
+    """A primitive node's value goes through the subgraph's node that it is linked to."""
+    canvas = Canvas()
+    canvas.add(2, "PrimitiveNode", [96, "fixed"], {}, "INT")
+    canvas.add(3, _PICTURE, [80, 9], {"side": (2, 0, "INT")}, "IMAGE", widgets="side color",
+               proxyWidgets=[["-1", "side"], ["-1", "color"]])  # fmt: skip
+    _save(canvas, 3)
     return canvas.file(_one_picture())
 
 
@@ -172,7 +229,23 @@ EDITOR_CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "1": _plain(), "2": _plain(), "7": node("PreviewImage"),
         "5": node("ImageCompositeMasked", x=0, y=0, resize_source=False, destination="1/0",
                   source="2/0"),
+        "20": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "21": node("CLIPTextEncode", text="a barn", clip="20/1"),
+        "22": node("CLIPTextEncode", text="blurry", clip="20/1"),
+        "24": node("ConditioningZeroOut", conditioning="22/0"),
         "9": _saved("5/0"),
+    }),
+    "primitive_outside": (_primitive_outside(), {
+        "3:1": _plain(96, 96, 9), "3:2": node("ImageInvert", image="3:1/0"), "9": _saved("3:2/0"),
+    }),
+    "primitive_inside": (_shown([4]), {"5:2": _plain(72, 72, 4), "9": _saved("5:2/0")}),
+    "shown_primitive": (_shown([4, 120, 3], ["1", "value"], ["2", "batch_size"]), {
+        "5:2": node("EmptyImage", width=120, height=120, batch_size=3, color=4),
+        "9": _saved("5:2/0"),
+    }),
+    "shown_through_two": (_shown_through_two(), {
+        "7:5:2": node("EmptyImage", width=72, height=72, batch_size=6, color=11),
+        "9": _saved("7:5:2/0"),
     }),
     "muted": (_muted(), {
         "2": _plain(), "4": node("ImageBatch", image1="2/0"), "9": _saved("4/0"),

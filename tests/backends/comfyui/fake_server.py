@@ -482,7 +482,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, comfy.queue())
         elif root == "object_info":
             known = comfy.object_info.get(rest)
-            self._json(200, {rest: known} if known else {})
+            self._json(200, {rest: known} if known else {} if rest else comfy.object_info)
         elif root == "system_stats":
             self._json(200, _STATS)
         elif root == "view":

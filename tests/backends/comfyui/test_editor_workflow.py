@@ -59,6 +59,14 @@ def test_a_file_that_was_moved_about_is_the_same() -> None:
     assert api_workflow(workflow, KNOWN, "it").nodes == wanted
 
 
+def test_a_subgraph_may_be_defined_in_the_one_that_holds_it() -> None:
+    """Or beside it, which is the same."""
+    workflow, wanted = copy.deepcopy(EDITOR_CASES["nested"])
+    inner, outer = workflow["definitions"]["subgraphs"]
+    workflow["definitions"] = {"subgraphs": [outer | {"definitions": {"subgraphs": [inner]}}]}
+    assert nodes(workflow) == wanted
+
+
 # -- what the server says of its nodes ------------------------------------------------------------
 
 _SIZES = [
@@ -81,22 +89,23 @@ DYNAMIC = {"Dynamic": {"input": {
         "name": ["STRING", {"default": "n"}], "images": ["COMFY_AUTOGROW_V3", _GROWS],
     },
     "optional": {"note": ["STRING", {"multiline": True}],
-                 "pick": [["x", "y"], {"control_after_generate": True}]},
-}, "output": ["IMAGE"]}}  # fmt: skip
+                 "pick": [["x", "y"], {"control_after_generate": True, "default": "y"}]},
+}, "input_order": {"optional": ["pick", "note"]}, "output": ["IMAGE"]}}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        (["by size", 640, 480, False, "nm", "a note", "y", "fixed", ""],
+        (["by size", 640, 480, False, "nm", "x", "fixed", "", "a note"],
          {"mode": "by size", "mode.width": 640, "mode.height": 480, "mode.crop": False,
-          "name": "nm", "note": "a note", "pick": "y"}),
+          "name": "nm", "note": "a note", "pick": "x"}),
         (["by factor", 2.5, "fine", 7, 99, "fixed", "nm"],
          {"mode": "by factor", "mode.factor": 2.5, "mode.how": "fine", "mode.how.taps": 7,
-          "mode.how.seed": 99, "name": "nm", "note": "", "pick": "x"}),
-        (["match", "nm"], {"mode": "match", "name": "nm", "note": "", "pick": "x"}),
+          "mode.how.seed": 99, "name": "nm", "note": "", "pick": "y"}),
+        (["match", "nm", "y", "fixed", "", None],
+         {"mode": "match", "name": "nm", "note": "", "pick": "y"}),
         ([], {"mode": "by size", "mode.width": 512, "mode.height": 300, "mode.crop": True,
-              "name": "n", "note": "", "pick": "x"}),
+              "name": "n", "note": "", "pick": "y"}),
     ],
 )  # fmt: skip
 def test_widgets_that_come_and_go_are_read_as_the_chosen_option_has_them(
@@ -110,6 +119,48 @@ def test_widgets_that_come_and_go_are_read_as_the_chosen_option_has_them(
     posted = nodes(canvas.file(), DYNAMIC)["2"]["inputs"]
     assert posted == {**wanted, "image": ["1", 0], "images.img0": ["1", 0],
                       "images.img1": ["1", 0]}  # fmt: skip
+
+
+def test_groups_of_inputs_that_grew_have_values_before_the_others() -> None:
+    """As the page makes their widgets; a value that is linked is not posted."""
+    spec = {"template": {"input": {"required": {"num": ["FLOAT", {"default": 0.5}]}}}}
+    known = {"Grow": {"input": {"required": {
+        "first": ["INT", {"default": 1}], "nums": ["COMFY_AUTOGROW_V3", spec],
+        "last": ["STRING", {"default": "z"}]}}, "output": []}}  # fmt: skip
+    canvas = Canvas()
+    canvas.add(1, "PrimitiveInt", [4, "fixed"], {}, "INT")
+    canvas.add(2, "Grow", [0.1, 0.2, 3, "zz"], {"nums.num0": (1, 0, "INT")}, "IMAGE",
+               widgets="nums.num0 nums.num1")  # fmt: skip
+    assert nodes(canvas.file(), known)["2"]["inputs"] == {
+        "nums.num0": ["1", 0], "nums.num1": 0.2, "first": 3, "last": "zz",
+    }  # fmt: skip
+
+
+def _one(kind: str, values: list[Any], spec: list[Any]) -> Any:
+    canvas = Canvas()
+    canvas.add(1, kind, values, {}, "X")
+    known = {kind: {"input": {"required": {"it": spec}}, "output": []}}
+    return nodes(canvas.file(), known)["1"]["inputs"].get("it")
+
+
+def test_values_that_a_server_might_take_for_links_are_wrapped() -> None:
+    assert _one("Curved", [[[0, 0], [1, 1]]], ["CURVE"]) == {
+        "__type__": "CURVE", "__value__": [[0, 0], [1, 1]],
+    }  # fmt: skip
+    assert _one("Many", [["a", 0]], ["COMBO", {"multi_select": True}]) == {"__value__": ["a", 0]}
+
+
+def test_what_nobody_chose_is_not_posted() -> None:
+    """A list without a choice, such as of models where there are none."""
+    assert _one("Empty", [], [[]]) is None
+    assert _one("Text", [None], ["STRING", {"multiline": True}]) == ""
+
+
+def test_classes_that_were_renamed_are_called_by_their_new_names() -> None:
+    canvas = Canvas()
+    canvas.add(1, "T2IAdapterLoader", ["a.pth"], {}, "CONTROL_NET")
+    known = {"ControlNetLoader": {"input": {"required": {"name": [["a.pth"]]}}, "output": []}}
+    assert nodes(canvas.file(), known) == {"1": node("ControlNetLoader", name="a.pth")}
 
 
 FORCED = {"Forced": {"input": {"required": {
@@ -149,12 +200,80 @@ def test_names_of_values_are_believed_before_their_order() -> None:
     }
 
 
+def test_widgets_that_the_server_lacks_do_not_shift_what_a_subgraph_shows() -> None:
+    """ComfyUI 0.3.75 has no such input of ModelSamplingAuraFlow; the values after it stay right."""
+    workflow, wanted = pair("3d_hunyuan3d_image_to_model")
+    (host,) = (each for each in workflow["nodes"] if each["id"] == 91)
+    del host["widgets_values_named"]
+    assert api_workflow(workflow, KNOWN, "it").nodes == wanted
+
+
+def test_a_value_that_an_editor_could_not_place_is_still_shown() -> None:
+    """It keeps such values beside the others; where it has none, the one inside counts."""
+    workflow = copy.deepcopy(EDITOR_CASES["primitive_inside"][0])
+    host = workflow["nodes"][0]
+    host["widgets_values"] = [None]
+    assert nodes(workflow)["5:2"]["inputs"]["color"] == 255
+    host["properties"]["proxyWidgetErrorQuarantine"] = [
+        {"originalEntry": ["-1", "color"], "reason": "missingSourceNode", "hostValue": 17}
+    ]
+    assert nodes(workflow)["5:2"]["inputs"]["color"] == 17
+
+
 def test_values_without_a_place_are_told() -> None:
     """They may have mattered."""
     canvas = Canvas()
     canvas.add(1, "EmptyImage", [64, 48, 1, 7, "bicubic"], {}, "IMAGE")
     (note,) = api_workflow(canvas.file(), KNOWN, "workflow x.json").notes
     assert note.startswith("workflow x.json: values of EmptyImage have no place")
+
+
+# -- what is passed through -----------------------------------------------------------------------
+
+PASSING = {
+    "Apart": {"input": {"required": {"a": ["IMAGE,MASK"], "b": ["LATENT"], "c": ["IMAGE"]}},
+              "output": ["MASK", "IMAGE"]},
+    "Switch": {"input": {"required": {"no": ["COMFY_MATCHTYPE_V3"], "yes": ["COMFY_MATCHTYPE_V3"]}},
+               "output": ["COMFY_MATCHTYPE_V3"]},
+    "Any": {"input": {"required": {"any": ["*"]}}, "output": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("through", "inputs", "slot", "to", "came"),
+    [
+        ("Apart", "a c", 1, "ImageInvert", "c"),  # the very type comes before one of several
+        ("Apart", "a c", 0, "Any", "a"),
+        ("Apart", "a c", 1, "Any", None),  # what takes anything takes what stands beside it
+        ("Switch", "no yes", 0, "ImageInvert", "no"),  # types that follow what is connected
+    ],
+)
+def test_a_bypassed_node_gives_on_what_fits(
+    through: str, inputs: str, slot: int, to: str, came: str | None
+) -> None:
+    """By the rules of the editor."""
+    canvas = Canvas()
+    names = {name: (number, 0, "IMAGE") for number, name in enumerate(inputs.split(), 1)}
+    for number in (1, 2):
+        canvas.add(number, "EmptyImage", [64, 48, 1, 7], {}, "IMAGE")
+    outputs = "MASK IMAGE" if through == "Apart" else "IMAGE"
+    canvas.add(3, through, [], names, outputs, mode=4)
+    entry = "image" if to == "ImageInvert" else "any"
+    canvas.add(4, to, [], {entry: (3, slot, "IMAGE")}, "IMAGE")
+    wanted = {} if came is None else {entry: [str(names[came][0]), 0]}
+    assert nodes(canvas.file(), PASSING)["4"]["inputs"] == wanted
+
+
+def test_a_subgraph_may_give_on_what_it_gets() -> None:
+    """Without a node on the way."""
+    inner = Canvas(rows=False)
+    inner.link(-10, 0, -20, 0, "IMAGE")
+    canvas = Canvas()
+    canvas.add(1, "EmptyImage", [64, 48, 1, 7], {}, "IMAGE")
+    canvas.add(2, "straight", [], {"i": (1, 0, "IMAGE")}, "IMAGE")
+    canvas.add(3, "ImageInvert", [], {"image": (2, 0, "IMAGE")}, "IMAGE")
+    file = canvas.file(inner.subgraph("straight", "S", {"i": "IMAGE"}, {"o": "IMAGE"}))
+    assert nodes(file)["3"]["inputs"]["image"] == ["1", 0]
 
 
 # -- nodes of other packs -------------------------------------------------------------------------

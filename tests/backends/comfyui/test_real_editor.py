@@ -40,9 +40,10 @@ ASKED = (
 )  # fmt: skip
 """Subgraphs, also nested and several times; bypassed nodes, reroutes, primitive nodes, notes; files
 of editors from 1.18 to 1.49 and of before they had numbers."""
-ODD = {"bypassed", "muted"}
-"""Cases in which newer pages do otherwise than 1.32.9, which still posts what is inside of a bypassed
-subgraph, and drops a widget whose link comes from a muted node."""
+ODD = {"bypassed", "muted", "primitive_inside", "shown_primitive", "shown_through_two"}
+"""Cases in which page 1.32.9 is overtaken by newer ones. It posts what is inside of a bypassed
+subgraph, drops a widget whose link comes from a muted node, and breaks off at a primitive node
+inside of a subgraph."""
 
 Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 

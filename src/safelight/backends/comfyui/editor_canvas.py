@@ -16,7 +16,6 @@ __all__ = ["INSIDE", "Canvas", "Node", "Port"]
 
 INSIDE = "-10"
 """On a subgraph's canvas, the id of where its inputs come from."""
-_OUTSIDE = "-20"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +124,15 @@ class Canvas:
             if not isinstance(node.get("type"), str):
                 raise BackendError(f"{called} is damaged: its node {node['id']} has no class")
             nodes[str(node["id"])] = _node(node)
-        rows = dict(_links(_listed(canvas.get("links"))))
-        links = {number: (row[0], row[1]) for number, row in rows.items()}
-        leaving = {row[3]: number for number, row in rows.items() if row[2] == _OUTSIDE}
+        links = dict(_links(_listed(canvas.get("links"))))
         inputs = {
             str(port.get("name", "")): _type(port.get("type"))
             for port in _listed(canvas.get("inputs"))
             if isinstance(port, Mapping)
         }
         outputs = tuple(
-            next((n for n in _numbers(port.get("linkIds")) if n in links), leaving.get(slot))
-            for slot, port in enumerate(_listed(canvas.get("outputs")))
+            next((n for n in _numbers(port.get("linkIds")) if n in links), None)
+            for port in _listed(canvas.get("outputs"))
             if isinstance(port, Mapping)
         )
         return cls(nodes=nodes, links=links, inputs=inputs, outputs=outputs)
@@ -205,17 +202,15 @@ def _node(node: Mapping[str, Any]) -> Node:
     )
 
 
-def _links(listed: list[Any]) -> Iterator[tuple[int, tuple[str, int, str, int]]]:
-    """Yield (number, (origin, its output, target, its input)), whichever shape a link has."""
-    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+def _links(listed: list[Any]) -> Iterator[tuple[int, tuple[str, int]]]:
+    """Yield (number, (origin, its output)), whichever shape a link has."""
     for link in listed:
+        names = ("id", "origin_id", "origin_slot")
         row = [link.get(name) for name in names] if isinstance(link, Mapping) else _listed(link)
-        if len(row) < len(names):
-            continue
-        number, origin, slot, target, target_slot = row[: len(names)]
-        numbers = [*_numbers([number, slot, target_slot])]
-        if _is_id(origin) and len(numbers) == 3:
-            yield numbers[0], (str(origin), numbers[1], str(target), numbers[2])
+        if len(row) >= len(names) and _is_id(row[1]):
+            numbers = [*_numbers([row[0], row[2]])]
+            if len(numbers) == 2:
+                yield numbers[0], (str(row[1]), numbers[1])
 
 
 def _numbers(listed: object) -> Iterator[int]:

@@ -145,12 +145,6 @@ class _Conversion:
                 f"{self._called} has no node that is run: all are muted, bypassed or notes"
             )
         nodes = {level.id_of(node): self._posted(level, node) for level, node in drawn}
-        for node in nodes.values():
-            node["inputs"] = {
-                name: value
-                for name, value in node["inputs"].items()
-                if not isinstance(value, list) or value[0] in nodes
-            }
         if self._surplus:
             self._note(
                 f"values of {', '.join(self._surplus)} have no place in the server's nodes and"
@@ -381,8 +375,7 @@ class _Conversion:
         if value is None:
             return
         if node == "-1":
-            if widget in level.canvas.inputs:
-                level.shown[widget] = value
+            level.shown[widget] = value
             return
         inside = level.canvas.nodes.get(node)
         if inside is None:
@@ -516,7 +509,9 @@ class _Conversion:
         ports = self._ports(node)
         if kind in ("*", ""):
             return slot if slot < len(ports) else 0
-        output = self._output_type(node, slot)
+        form = self._form(node)
+        outputs = form.outputs if form is not None else node.outputs
+        output = outputs[slot] if slot < len(outputs) else "*"
 
         def fits(port: Port) -> bool:
             return _connects(port.type, output) and _connects(port.type, kind)
@@ -526,12 +521,6 @@ class _Conversion:
         same = [number for number, port in enumerate(ports) if port.type == kind]
         near = [number for number, port in enumerate(ports) if fits(port)]
         return next(iter((*same, *near)), None)
-
-    def _output_type(self, node: Node, slot: int) -> str:
-        form = self._form(node)
-        told = form.outputs[slot] if form is not None and slot < len(form.outputs) else ""
-        saved = node.outputs[slot] if slot < len(node.outputs) else "*"
-        return saved if not told or told.startswith("COMFY_") else told
 
     def _further(
         self, level: _Level, node: Node, place: object, way: tuple[object, ...]
