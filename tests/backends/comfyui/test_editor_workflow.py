@@ -325,8 +325,15 @@ def test_of_choices_the_first_is_taken_and_that_is_told(text: str, posted: str) 
     assert "the first is taken" in notes[0]
 
 
-def test_a_text_without_choices_is_left_as_it_is() -> None:
-    assert _text("a barn, (red:1.2) \\(big\\)") == ("a barn, (red:1.2) \\(big\\)", ())
+@pytest.mark.parametrize(
+    ("text", "posted"),
+    [
+        ("a barn, (red:1.2) \\(big\\)", "a barn, (red:1.2) \\(big\\)"),
+        ("a {red} barn", "a red barn"),
+    ],
+)
+def test_nothing_is_told_of_a_text_without_choices(text: str, posted: str) -> None:
+    assert _text(text) == (posted, ())
 
 
 def test_dates_in_the_name_of_a_file_are_left_to_the_server() -> None:
@@ -378,6 +385,13 @@ def _hanging(**changes: Any) -> dict[str, Any]:
     return canvas.file() | changes
 
 
+def _everywhere() -> dict[str, Any]:
+    KNOWN.setdefault("Anything Everywhere", {"input": {}, "output": []})
+    canvas = Canvas()
+    canvas.add(1, "Anything Everywhere", [], {}, "IMAGE")
+    return canvas.file()
+
+
 def _group_node() -> Canvas:
     canvas = Canvas()
     canvas.add(1, "workflow>Mine", [], {}, "IMAGE")
@@ -394,6 +408,7 @@ def _group_node() -> Canvas:
         (_hanging(nodes=[{"type": "EmptyImage"}]), "its node number 1 has no id"),
         (_hanging(nodes=[{"id": 4}]), "its node 4 has no class"),
         (_hanging(nodes=[]), "has no node that is run"),
+        (_everywhere(), r"node 1 \(Anything Everywhere\) adds links while the editor posts"),
         (_group_node().file(), r"has group nodes \(workflow>Mine\).*take them apart"),
     ],
 )

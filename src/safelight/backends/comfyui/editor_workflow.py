@@ -25,7 +25,7 @@ __all__ = ["ApiWorkflow", "api_workflow", "is_editor_workflow"]
 _MUTED, _BYPASSED = 2, 4
 _MOST_NODES = 20_000
 _DEEPEST = 20
-_LONGEST_WAY = 200
+_LONGEST_WAY = 150
 _RENAMED = {
     "T2IAdapterLoader": "ControlNetLoader", "ConditioningAverage ": "ConditioningAverage",
     "SDV_img2vid_Conditioning": "SVD_img2vid_Conditioning", "Load3DAnimation": "Load3D",
@@ -40,6 +40,7 @@ _UNPOSTED = frozenset({
 })  # fmt: skip
 """Classes that are nodes in the editor only."""
 _PASSING = ("Reroute", "Reroute (rgthree)", "SetNode")
+_EVERYWHERE = re.compile(r"(Anything|Prompts|Seed) Everywhere")
 _PROXIED = re.compile(r"\s*(\d+)\s*:\s*(.+)", re.DOTALL)
 _NOT_IN_NAMES = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
 _DATES = re.compile(r"yyyy|MM|dd|hh|mm|ss")
@@ -140,6 +141,12 @@ class _Conversion:
     def result(self) -> ApiWorkflow:
         drawn = [pair for pair in self._all if self._is_posted(pair[1])]
         self._refuse_unknown([node for _, node in drawn])
+        for level, node in drawn:
+            if _EVERYWHERE.match(node.kind):
+                raise BackendError(
+                    f"{self._called}: {self._named(level, node)} adds links while the editor posts,"
+                    " which only its page knows; turn them into real links, and save it again"
+                )
         if not drawn:
             raise BackendError(
                 f"{self._called} has no node that is run: all are muted, bypassed or notes"
@@ -320,9 +327,7 @@ class _Conversion:
                 if dot and getattr(node, attribute) == name
             ]
             value = self._values_of(*named[0]).get(widget) if named else None
-            return (
-                found[0] if value is None else re.sub(r'[/?<>\\:*|"\x00-\x1f\x7f]', "_", f"{value}")
-            )
+            return found[0] if value is None else _NOT_IN_NAMES.sub("_", str(value))
 
         return re.sub(r"%([^%]+)%", filled, text)
 
@@ -583,6 +588,7 @@ def _without_choices(text: str) -> tuple[str, bool]:
     inner = re.compile(r"(?<!\\)\{((?:\\.|[^{}\\])*)\}")
     while found := inner.search(text):
         first = re.match(r"(?:\\.|[^|\\])*", found[1])
-        chosen = True
-        text = text[: found.start()] + (first[0] if first else "") + text[found.end() :]
+        kept = first[0] if first else ""
+        chosen = chosen or kept != found[1]
+        text = text[: found.start()] + kept + text[found.end() :]
     return re.sub(r"\\([{}|])", r"\1", text), chosen
