@@ -105,3 +105,41 @@ def test_a_picture_without_a_graph_says_what_to_do(safelight: Safelight, tmp_pat
     assert result.exit_code == 1
     assert "picture without a ComfyUI graph" in result.output
     assert "take the file as ComfyUI saved it" in result.output
+
+
+@pytest.mark.parametrize("kind", ["json", "png"])
+def test_what_the_editor_saved_is_drawn_and_swept_as_its_page_posts_it(
+    command: Safelight, server: FakeComfyUI, tmp_path: Path, kind: str
+) -> None:
+    """A file, or a picture in which only the editor's format is left; a server says what is what."""
+    data = Path(__file__).parents[1] / "data" / "comfyui_editor"
+    text = (data / "image_sdxl_simple.json").read_text("utf-8")
+    for name, there in (
+        ("sd_xl_base_1.0.safetensors", "tiny.safetensors"), ("dpmpp_2m", "euler"),
+        ("karras", "simple"),
+    ):  # fmt: skip
+        text = text.replace(name, there)
+    pair = json.loads(text)
+    server.object_info = {
+        **json.loads((data / "object_info.json").read_text("utf-8")), **server.object_info,
+    }  # fmt: skip
+    saved = json.dumps(pair["workflow"])
+    (tmp_path / "saved.json").write_text(saved, "utf-8")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    (tmp_path / "saved.png").write_bytes(with_texts(buffer.getvalue(), {"workflow": saved}))
+    alone = command("workflow", f"saved.{kind}")
+    assert alone.exit_code != 0
+    assert "only a server can read: name one with --url" in " ".join(alone.output.split())
+    made = command("workflow", f"saved.{kind}", "--url", server.url, "--write", "my.toml")
+    assert made.exit_code == 0, made.output
+    assert "converted from the editor's format" in " ".join(made.output.split())
+    ran = command("run", "my.toml")
+    assert ran.exit_code == 0, ran.output
+    (posted,) = (body["prompt"] for body in server.posted)
+    for node, about in pair["api"].items():
+        assert posted[node]["class_type"] == about["class_type"]
+        assert posted[node]["inputs"] == about["inputs"]
+    swept = command("run", "my.toml", "--set", 'randomizer.sweep."txt2img.steps"=[2, 3]')
+    assert swept.exit_code == 0, swept.output
+    assert len(server.posted) == 3

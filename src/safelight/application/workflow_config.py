@@ -21,7 +21,7 @@ from safelight.backends.comfyui.bound_graph import called
 from safelight.backends.comfyui.native_names import named_by_us
 from safelight.backends.comfyui.node_classes import NodeClasses
 from safelight.backends.comfyui.saving_nodes import other_format, saving_nodes
-from safelight.backends.comfyui.workflow_files import WorkflowFile, read_workflow
+from safelight.backends.comfyui.workflow_files import WorkflowFile, is_edited, read_workflow
 from safelight.backends.engine_server import EngineServer
 from safelight.errors import BackendError
 from safelight.escaped_output import escaped_line
@@ -157,9 +157,15 @@ def workflow_knobs(
     Raises:
         BackendError: It holds no workflow that gives pictures, or *server* does not answer.
     """
-    file = read_workflow(path, files)
+    if server is None and is_edited(path, files):
+        raise BackendError(
+            f"workflow {escaped_line(path)} is in the editor's format, which only a server can"
+            " read: name one with --url"
+        )
     classes = None if server is None else NodeClasses(server)
+    file = read_workflow(path, files, None if classes is None else classes.converted)
     output, notes = _output(file, classes)
+    notes = [*file.notes, *notes]
     reading = placed_reading(file.graph, output)
     placed = frozenset(knob.name for knob in reading.knobs if knob.of == 1 and knob.places)
     knobs = _Sorted(file, reading.stage, placed)

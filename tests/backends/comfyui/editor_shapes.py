@@ -5,18 +5,19 @@ Each has the workflow and the graph that the editor posts for it, side by side.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from backends.comfyui.core_shapes import Shape, node
 from backends.comfyui.real_server import CHECKPOINT, LORA
 
-__all__ = ["EDITOR_SHAPES"]
+__all__ = ["EDITOR_SHAPES", "Canvas"]
 
 _SUBGRAPH = "5c0f1d3e-0b8e-4c07-9f44-2f5a5a6d3f10"
 _MUTED, _BYPASSED = 2, 4
 
 
-class _Canvas:
+class Canvas:
     """Nodes and links as the editor's file has them.
 
     Args:
@@ -57,8 +58,44 @@ class _Canvas:
         self.links.append(row if self._rows else dict(zip(names, row, strict=True)))
         return number
 
+    def leaving(self, node: int, slot: int) -> list[int]:
+        """Return the numbers of the links that leave a node's output."""
+        rows = [row if self._rows else list(row.values()) for row in self.links]
+        return [row[0] for row in rows if row[1:3] == [node, slot]]
+
+    def _finished(self) -> list[dict[str, Any]]:
+        for each in self.nodes:
+            for slot, output in enumerate(each["outputs"]):
+                output["links"] = self.leaving(each["id"], slot)
+        return self.nodes
+
+    def subgraph(
+        self, uuid: str, name: str, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return the canvas as a subgraph's; *inputs* and *outputs* are name -> type."""
+        arriving = {link["target_slot"]: link["id"] for link in self.links
+                    if link["target_id"] == -20}  # fmt: skip
+        return {
+            "id": uuid, "version": 1, "revision": 0, "name": name, "config": {}, "widgets": [],
+            "state": {"lastGroupId": 0, "lastNodeId": 99, "lastLinkId": 99, "lastRerouteId": 0},
+            "inputNode": {"id": -10, "bounding": [0, 0, 1, 1]},
+            "outputNode": {"id": -20, "bounding": [0, 0, 1, 1]},
+            "inputs": [
+                {"id": f"{uuid}-in-{slot}", "name": port, "type": kind,
+                 "linkIds": self.leaving(-10, slot), "pos": [0, 0]}
+                for slot, (port, kind) in enumerate(inputs.items())
+            ],
+            "outputs": [
+                {"id": f"{uuid}-out-{slot}", "name": port, "type": kind,
+                 "linkIds": [arriving[slot]], "pos": [0, 0]}
+                for slot, (port, kind) in enumerate(outputs.items())
+            ],
+            "nodes": self._finished(), "links": self.links, "groups": [], "extra": {},
+        }  # fmt: skip
+
     def file(self, *subgraphs: dict[str, Any]) -> dict[str, Any]:
         """Return the workflow."""
+        self._finished()
         return {"id": "0", "revision": 0, "last_node_id": 99, "last_link_id": 99,
                 "nodes": self.nodes, "links": self.links, "groups": [],
                 "definitions": {"subgraphs": list(subgraphs)}, "config": {}, "extra": {},
@@ -69,7 +106,7 @@ _KNOBS = [42, "fixed", 2, 6.5, "euler", "normal", 1]
 _SAMPLER_WIDGETS = "seed steps cfg sampler_name scheduler denoise"
 
 
-def _sampler(canvas: _Canvas, model: tuple[Any, int, str], **others: tuple[Any, int, str]) -> None:
+def _sampler(canvas: Canvas, model: tuple[Any, int, str], **others: tuple[Any, int, str]) -> None:
     inputs = {
         "model": model, "positive": (6, 0, "CONDITIONING"), "negative": (7, 0, "CONDITIONING"),
         "latent_image": (4, 0, "LATENT"), **others,
@@ -98,7 +135,7 @@ def _api(prefix: str, *, text: str = "a red barn", seed: int = 42, **model: Any)
 
 def _bypassed() -> dict[str, Any]:
     """Return a workflow with a bypassed LoRA, a muted preview and sampler, and a reroute."""
-    canvas = _Canvas()
+    canvas = Canvas()
     canvas.add(1, "CheckpointLoaderSimple", [CHECKPOINT], {}, "MODEL CLIP VAE",
                widgets="ckpt_name")  # fmt: skip
     canvas.add(11, "LoraLoader", [LORA, 1, 1], {"model": (1, 0, "MODEL"), "clip": (1, 1, "CLIP")},
@@ -123,7 +160,7 @@ def _bypassed() -> dict[str, Any]:
 
 def _inner() -> dict[str, Any]:
     """Return a subgraph that draws: its inputs are model, clip, vae, a text and a seed."""
-    canvas = _Canvas(rows=False)
+    canvas = Canvas(rows=False)
     canvas.add(4, "EmptyLatentImage", [32, 48, 1], {}, "LATENT", widgets="width height batch_size")
     canvas.add(6, "CLIPTextEncode", ["inside"], {"clip": (-10, 1, "CLIP"),
                                                  "text": (-10, 3, "STRING")}, "CONDITIONING",
@@ -133,21 +170,13 @@ def _inner() -> dict[str, Any]:
     _sampler(canvas, (-10, 0, "MODEL"), seed=(-10, 4, "INT"))
     canvas.add(8, "VAEDecode", [], {"samples": (3, 0, "LATENT"), "vae": (-10, 2, "VAE")}, "IMAGE")
     canvas.link(8, 0, -20, 0, "IMAGE")
-    ports = (("model", "MODEL"), ("clip", "CLIP"), ("vae", "VAE"), ("text", "STRING"),
-             ("seed", "INT"))  # fmt: skip
-    return {
-        "id": _SUBGRAPH, "version": 1, "revision": 0, "name": "Draw", "config": {}, "widgets": [],
-        "inputNode": {"id": -10, "bounding": [0, 0, 1, 1]},
-        "outputNode": {"id": -20, "bounding": [0, 0, 1, 1]},
-        "inputs": [{"id": name, "name": name, "type": kind} for name, kind in ports],
-        "outputs": [{"id": "IMAGE", "name": "IMAGE", "type": "IMAGE"}],
-        "nodes": canvas.nodes, "links": canvas.links,
-    }  # fmt: skip
+    ports = {"model": "MODEL", "clip": "CLIP", "vae": "VAE", "text": "STRING", "seed": "INT"}
+    return canvas.subgraph(_SUBGRAPH, "Draw", ports, {"IMAGE": "IMAGE"})
 
 
 def _folded() -> dict[str, Any]:
     """Return a workflow with a subgraph, whose node shows two of its widgets."""
-    canvas = _Canvas()
+    canvas = Canvas()
     canvas.add(1, "CheckpointLoaderSimple", [CHECKPOINT], {}, "MODEL CLIP VAE",
                widgets="ckpt_name")  # fmt: skip
     canvas.add(5, _SUBGRAPH, ["a fox", 77],

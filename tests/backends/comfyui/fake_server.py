@@ -535,7 +535,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, comfy.queue())
         elif root == "object_info":
             known = comfy.object_info.get(unquote(rest))
-            self._json(200, {unquote(rest): known} if known else {})
+            self._json(200, {unquote(rest): known} if known else {} if rest else comfy.object_info)
         elif root == "system_stats":
             own = {"cloud_version": "1"} if comfy.hosted else {}
             self._json(200, {**_STATS, "system": {**_STATS["system"], **own}})

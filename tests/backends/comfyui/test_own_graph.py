@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from backends.backend_contract import Steps
+from backends.comfyui.editor_cases import EDITOR_CASES
 from backends.comfyui.fake_server import FakeComfyUI
 from safelight.application.examples import EXAMPLES
 from safelight.backends.comfyui import ComfyuiBackend
@@ -268,7 +269,6 @@ def test_a_text_does_not_replace_a_number(make: Make) -> None:
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        ({"nodes": [], "links": [], "version": 0.4}, r"editor's format.*Save \(API Format\)"),
         ([1, 2], "must hold nodes"),
         ({}, "must hold nodes"),
         ({"3": {"inputs": {}}}, "must hold nodes"),
@@ -317,7 +317,6 @@ def test_a_picture_is_the_workflow_that_drew_it(
     [
         (_picture("PNG"), "picture without a ComfyUI graph.*as ComfyUI saved it"),
         (_picture("PNG", prompt="a lighthouse"), "picture without a ComfyUI graph"),
-        (_picture("JPEG", workflow={"nodes": [{"id": 1}]}), "is in the editor's format"),
         (b"\x89PNG\r\n\x1a\n", "is a damaged picture"),
         (b"PK\x03\x04\xff\xfe", "is neither JSON nor a picture"),
         (b"{]", "is not JSON"),
@@ -431,3 +430,72 @@ def test_choices_are_those_of_the_mapped_inputs(make: Make) -> None:
     assert choices["model"] == ("tiny.safetensors",)
     assert "DPM++ 2M" in choices["sampler"]
     assert "vae" not in choices
+
+
+# -- as the editor saves it -----------------------------------------------------------------------
+
+EDITED, EDITED_NODES = EDITOR_CASES["subgraph"]
+EDITED_MAP = {
+    "txt2img.prompt": "5:6.inputs.text",
+    "txt2img.seed": "KSampler.seed",
+    "txt2img.steps": "5:3.steps",
+}
+
+
+def test_a_workflow_as_the_editor_saves_it_draws(server: FakeComfyUI, make: Make) -> None:
+    """Inside of subgraphs, too; that it was converted is said once."""
+    backend = make(EDITED_MAP, EDITED)
+    assert not server.asked, "making an engine asks nobody"
+    drawn = draw(backend, steps=3)
+    wanted = copy.deepcopy(EDITED_NODES)
+    wanted["5:6"]["inputs"]["text"] = "a tower"
+    wanted["5:3"]["inputs"].update(seed=5, steps=3)
+    posted = {
+        name: {key: node[key] for key in ("class_type", "inputs")}
+        for name, node in server.posted[0]["prompt"].items()
+    }
+    assert posted == wanted
+    assert drawn.images[0].effective["steps"] == 3
+    (said,) = drawn.warnings
+    assert "graph.json was converted from the editor's format" in said
+    assert not draw(backend).warnings
+
+
+def test_what_was_drawn_before_is_known_by_what_the_editor_would_post(make: Make) -> None:
+    """Nodes that were only moved are no other workflow; a value that nobody maps is."""
+
+    def revision(workflow: Any) -> Any:
+        return make(EDITED_MAP, workflow).setup({}).facts["workflow"]
+
+    moved, changed_value = copy.deepcopy(EDITED), copy.deepcopy(EDITED)
+    moved["nodes"][0]["pos"] = [500, 500]
+    changed_value["definitions"]["subgraphs"][0]["nodes"][2]["widgets_values"] = ["sharp"]
+    assert revision(moved) == revision(EDITED) == revision({**EDITED, "extra": {"ds": 2}})
+    assert revision(changed_value) != revision(EDITED)
+
+
+def test_a_workflow_that_the_server_cannot_run_is_told_before_anything_is_drawn(
+    server: FakeComfyUI, make: Make
+) -> None:
+    """When the run asks who draws, as a wrong map of the same file is."""
+    wrong = make({"txt2img.prompt": "5:6.txt", "txt2img.seed": "5:3.seed"}, EDITED)
+    with pytest.raises(BackendError, match=r"node 5:6 \(CLIPTextEncode\) has no input 'txt'"):
+        wrong.describe()
+    del server.object_info["VAEDecode"], server.object_info["KSampler"]
+    with pytest.raises(BackendError, match=r"graph.json needs 2 node classes .*KSampler, VAE"):
+        make(EDITED_MAP, EDITED).describe()
+    assert not server.posted
+
+
+def test_a_workflow_that_was_edited_meanwhile_is_converted_again(
+    server: FakeComfyUI, make: Make, tmp_path: Path
+) -> None:
+    """The next run takes the file as it is then."""
+    backend = make(EDITED_MAP, EDITED)
+    draw(backend)
+    edited = copy.deepcopy(EDITED)
+    edited["definitions"]["subgraphs"][0]["nodes"][2]["widgets_values"] = ["sharp"]
+    (tmp_path / "graph.json").write_text(json.dumps(edited))
+    backend.describe()
+    draw(backend)
+    assert server.posted[-1]["prompt"]["5:7"]["inputs"]["text"] == "sharp"

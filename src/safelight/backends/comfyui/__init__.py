@@ -26,6 +26,7 @@ from safelight.backends.comfyui.native_names import (
 from safelight.backends.comfyui.node_classes import NodeClasses
 from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSocket
 from safelight.backends.comfyui.server_arguments import shaping_arguments
+from safelight.backends.comfyui.workflow_files import is_edited
 from safelight.backends.comfyui.workflows import MOST_TEXT_ENCODERS, Loaders, StageWorkflows
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
@@ -57,8 +58,9 @@ class ComfyuiBackend:
         verify: Whether a TLS certificate must be valid, or a file of authorities to trust.
         headers: Sent with every question, such as a proxy's token.
         timeout: Seconds that one picture may take, waiting in the queue included.
-        workflow: File of a workflow of the user's own, in the API format, or a picture that
-            ComfyUI saved.
+        workflow: File of a workflow of the user's own, in the API format or the editor's, or a
+            picture that ComfyUI saved; the editor's is converted when the server is first asked
+            for something.
         map: Where knobs stand in it: ``"txt2img.steps"`` -> ``"3.inputs.steps"``.
         output: Node whose pictures are taken, by id or title.
         unet: Diffusion model to load apart from its text encoders and VAE.
@@ -114,8 +116,10 @@ class ComfyuiBackend:
         self._login = _login(url, user, password, verify, headers)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._nodes.values)
         self._own = (workflow, map, output, files)
+        self._unsaid: tuple[str, ...] = ()
         try:
-            self._map = self._graph_map()
+            edited = isinstance(workflow, str) and is_edited(workflow, files)
+            self._read_map = None if edited else self._graph_map()
             loaders = _loaders(unet, clip, clip_type, vae)
         except BaseException:
             self._server.close()
@@ -132,8 +136,9 @@ class ComfyuiBackend:
 
     def describe(self) -> BackendDescription:
         """Return the server's versions and its device; a workflow of one's own is read again."""
-        self._map = self._graph_map()
         stats, system = self._stats()
+        self._read_map = None
+        _ = self._map  # faults of the file are told here, before a plan is drawn
         environment = {
             "python": str(system.get("python_version", "")).partition(" ")[0],
             "pytorch": system.get("pytorch_version"),
@@ -229,7 +234,8 @@ class ComfyuiBackend:
                     # It was there when it took the job, which may be what it is gone for.
                     raise BackendUnavailable(str(error)) from error
                 raise
-        return Generation(images=tuple(images), warnings=graph.warnings)
+        said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
+        return Generation(images=tuple(images), warnings=(*said, *graph.warnings))
 
     # -- parts of a request --------------------------------------------------------------
 
@@ -243,7 +249,17 @@ class ComfyuiBackend:
             raise BackendError("workflow must be a file name and map a table")
         if not isinstance(output, str):
             raise BackendError(f"output must be a node's id or title in quotes, got {output!r}")
-        return GraphMap(workflow, mapping, output, files, self._nodes.gives_pictures)
+        return GraphMap(
+            workflow, mapping, output, files, self._nodes.gives_pictures, self._nodes.converted
+        )
+
+    @property
+    def _map(self) -> GraphMap | None:
+        """Where knobs stand in the workflow; one in the editor's format is converted first."""
+        if self._read_map is None:
+            self._read_map = self._graph_map()
+            self._unsaid = () if self._read_map is None else self._read_map.notes
+        return self._read_map
 
     def _graph(self, request: ImageRequest) -> BoundGraph:
         if self._map is not None and self._map.covers(request.stage):

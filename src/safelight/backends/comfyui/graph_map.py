@@ -28,7 +28,7 @@ from safelight.backends.comfyui.native_names import (
 )
 from safelight.backends.comfyui.saving_nodes import other_format, saving_nodes
 from safelight.backends.comfyui.uploaded_pictures import encoded_picture, mask_picture
-from safelight.backends.comfyui.workflow_files import read_workflow
+from safelight.backends.comfyui.workflow_files import Convert, read_workflow
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
 from safelight.escaped_output import escaped_line
@@ -46,7 +46,7 @@ class GraphMap:
     """One workflow file, and where each knob stands in it.
 
     Args:
-        path: The file, as ComfyUI exports it with *Save (API Format)* / *Export (API)*, or a
+        path: The file, as ComfyUI writes it (*Export (API)*, or the editor's own *Save*), or a
             picture that it saved.
         mapping: ``"txt2img.steps"`` -> ``"3.inputs.steps"``, ``"KSampler.steps"``,
             ``"@My sampler.steps"``, or a list of such.
@@ -54,6 +54,10 @@ class GraphMap:
         files: How the file is opened.
         is_output: Whether nodes of a class give pictures, which the server knows; asked only
             where no node's name tells.
+        convert: Makes of the editor's format what a server runs; needed for such a file only.
+
+    Attributes:
+        notes: What the user should know of the conversion, whole sentences.
 
     Raises:
         BackendError: The file is no such workflow, or the map does not fit it.
@@ -66,9 +70,11 @@ class GraphMap:
         output: str = "",
         files: AllowedFiles = ANY_FILE,
         is_output: Callable[[str], bool] = lambda _: False,
+        convert: Convert | None = None,
     ) -> None:
         self._path = escaped_line(path)
-        self._nodes = read_workflow(path, files).graph
+        file = read_workflow(path, files, convert)
+        self._nodes, self.notes = file.graph, file.notes
         if not mapping:
             raise BackendError(
                 f"workflow {self._path} needs a map of knobs, such as"

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from safelight.backends.comfyui.editor_workflow import ApiWorkflow, api_workflow
 from safelight.backends.engine_server import Answer, EngineServer
+from safelight.errors import BackendError
 
 __all__ = ["NodeClasses"]
 
@@ -53,6 +55,22 @@ class NodeClasses:
         specs = self.inputs(kind).values()
         takes = any(isinstance(spec, list) and spec[:1] == ["IMAGE"] for spec in specs)
         return takes and self.about(kind).get("output_node") is True
+
+    def converted(self, workflow: Mapping[str, Any], called: str) -> ApiWorkflow:
+        """Return what the editor saved as this server runs it.
+
+        Args:
+            workflow: What the editor's *Save* wrote.
+            called: What messages call it.
+
+        Raises:
+            BackendUnavailable: The server does not answer.
+            BackendError: The workflow is faulty, or the server lacks classes of it.
+        """
+        info = self._read(self._server.get("/object_info"))
+        if not info:
+            raise BackendError(f"{self._server} answered /object_info without a node class")
+        return api_workflow(workflow, info, called)
 
     def _read(self, answer: Answer) -> Mapping[str, Any]:
         return _mapping(self._server.json(answer))
