@@ -156,6 +156,7 @@ def test_a_senseless_answer_is_an_error(
     """Never a picture."""
     server.canned[path] = canned
     if path == "/queue":
+        server.websocket = False
         server.mid_step = lambda server, step: threading.Event().wait(0.2)
     with pytest.raises(BackendError, match=message):
         draw(backend)
@@ -232,11 +233,26 @@ def test_a_websocket_that_breaks_costs_only_progress(
     assert draw(backend)
 
 
+def test_a_picture_costs_five_questions_and_no_connection(
+    server: FakeComfyUI, backend: ComfyuiBackend
+) -> None:
+    """Of a tiny picture they are most of the time; a socket that breaks is opened again."""
+    draw(backend, job_id="run-1")
+    before = len(server.asked)
+    draw(backend, job_id="run-2", seed=9)
+    asked = [f"{method} /{path.split('/')[1]}" for method, path in server.asked[before:]]
+    drawing = [question for question in asked if "object_info" not in question]
+    assert drawing == ["GET /queue", "GET /history", "POST /prompt", "GET /history", "GET /view"]
+    server.close_sockets()
+    draw(backend, job_id="run-3", seed=10)
+    assert [path for _, path in server.asked].count("/ws") == 2
+
+
 def test_a_second_client_with_our_id_costs_only_progress(server: FakeComfyUI) -> None:
     """It gets our messages; the picture is ours all the same."""
     backend = ComfyuiBackend(url=server.url)
     other = ComfyuiBackend(url=server.url)
-    other._client_id = backend._client_id
+    other._client_id = other._socket._client_id = backend._client_id
 
     def take_over(server: FakeComfyUI, step: int) -> None:
         server.mid_step = lambda server, step: None

@@ -107,6 +107,7 @@ class ComfyuiBackend:
         )
         self._client_id = str(uuid.uuid4())
         self._login = _login(url, user, password, verify, headers)
+        self._socket = ProgressSocket(self._server.url, self._client_id, self._login)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._values_of)
         self._own = (workflow, map, output, files)
         self._map = _graph_map(*self._own)
@@ -119,6 +120,7 @@ class ComfyuiBackend:
 
     def close(self) -> None:
         """Close the connections; nothing can be drawn afterwards."""
+        self._socket.close()
         self._server.close()
 
     def describe(self) -> BackendDescription:
@@ -204,7 +206,7 @@ class ComfyuiBackend:
         report = _StepReport(on_step, graph, count)
         prompt_ids: list[str] = []
         images: list[GeneratedImage] = []
-        with ProgressSocket(self._server.url, self._client_id, self._login) as socket:
+        with self._socket as socket:
             try:
                 for number, bound in enumerate(graphs):
                     prompt_ids.append(self._jobs.submit(bound, request.job_id, number))

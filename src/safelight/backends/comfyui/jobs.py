@@ -24,6 +24,8 @@ __all__ = ["ComfyJobs", "Job", "JobTookTooLong", "ran_graph"]
 _NAMESPACE = uuid.UUID("6d1f3a52-6a0e-4f0b-9a5e-2f1c0f4a7c11")
 _POLLS = (0.05, 0.1, 0.2, 0.4)
 _SLOWEST_POLL = 0.5
+_UNASKED = 2.0
+"""Seconds for which a job is not asked after while messages come, one of which tells its end."""
 _STOP_TRIES = 5
 
 Job = Mapping[str, Any]
@@ -55,6 +57,7 @@ class ComfyJobs:
         self._client_id = client_id
         self._timeout = timeout
         self._listed = listed
+        self._found: set[str] = set()  # whose messages are over, or go to somebody else
 
     def submit(self, graph: BoundGraph, job_id: str, number: int) -> str:
         """Post *graph*, unless the server already has it, and return the job's id.
@@ -77,6 +80,7 @@ class ComfyJobs:
             if state == "absent":
                 return self._post(graph, prompt_id)
             if state != "failed" and _essence(ran) == _essence(graph.nodes):
+                self._found.add(prompt_id)
                 return prompt_id
             attempt += 1
 
@@ -95,8 +99,13 @@ class ComfyJobs:
             JobTookTooLong: It has not ended in time; it may still be stopped.
             BackendUnavailable: The server lost the job, or does not answer.
         """
-        began, polls = time.monotonic(), 0
-        while (entry := self._ended(prompt_id)) is None:
+        began = asked = time.monotonic()
+        polls, ended = 0, prompt_id in self._found
+        while True:
+            if ended or not socket.listens or time.monotonic() - asked > _UNASKED:
+                if (entry := self._ended(prompt_id)) is not None:
+                    return entry
+                asked = time.monotonic()
             pause = _POLLS[polls] if polls < len(_POLLS) else _SLOWEST_POLL
             polls += 1
             until = time.monotonic() + pause
@@ -105,6 +114,7 @@ class ComfyJobs:
                 if event is None or event.prompt_id != prompt_id:
                     continue
                 if event.ended:
+                    polls, ended = 0, True
                     break
                 report(event)
             report(None)
@@ -113,7 +123,6 @@ class ComfyJobs:
                     f"{self._server} did not finish a job within {self._timeout:g} s;"
                     " it is taken back; raise the option timeout if it needs longer"
                 )
-        return entry
 
     def stop(self, prompt_ids: Sequence[str]) -> None:
         """Take jobs out of the queue, or interrupt them; never anybody else's.
@@ -189,6 +198,7 @@ class ComfyJobs:
         except BackendUnavailable:
             # It may have been received: look before posting it again.
             if self._find(prompt_id)[0] != "absent":
+                self._found.add(prompt_id)
                 return prompt_id
             answer = post()
         accepted = self._server.json(answer)
@@ -203,16 +213,17 @@ class ComfyJobs:
         return given
 
     def _find(self, prompt_id: str) -> tuple[str, Any]:
-        """Return how a job stands (``ended``, ``failed``, ``queued``, ``absent``), its graph."""
-        for look in range(2):
-            entry = self._history(prompt_id)
-            if entry is not None:
-                return "failed" if self.fault(entry) else "ended", ran_graph(entry)
-            if look == 0:
-                running, pending = self._queue()
-                if prompt_id in running or prompt_id in pending:
-                    return "queued", running.get(prompt_id, pending.get(prompt_id))
-        return "absent", None
+        """Return how a job stands (``ended``, ``failed``, ``queued``, ``absent``), its graph.
+
+        The queue first: a job goes from there into the history, never back.
+        """
+        running, pending = self._queue()
+        if prompt_id in running or prompt_id in pending:
+            return "queued", running.get(prompt_id, pending.get(prompt_id))
+        entry = self._history(prompt_id)
+        if entry is None:
+            return "absent", None
+        return "failed" if self.fault(entry) else "ended", ran_graph(entry)
 
     def _ended(self, prompt_id: str) -> Job | None:
         """Return the history's entry of a job, None while it waits or runs."""
