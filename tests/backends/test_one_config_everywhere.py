@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import json
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -12,9 +16,10 @@ import pytest
 
 from backends.comfyui.fake_server import FakeComfyUI
 from backends.webui.replay_server import ReplayServer
+from safelight.application.examples import EXAMPLES
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
-from safelight.errors import BackendError
+from safelight.errors import BackendError, SafelightError
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.pipeline import PipelineRunner
 
@@ -42,6 +47,9 @@ scale = 2
 """
 
 ENGINES = ("bundled", "fake", "webui", "comfyui", "diffusers")
+LORA = "bend"
+POSTED: dict[str, int] = {}
+"""Engine -> the jobs that its server was given last."""
 
 
 @contextmanager
@@ -49,10 +57,13 @@ def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Yield what the engine needs besides its name: the address of a server, or a model."""
     if engine == "webui":
         with ReplayServer("forge") as server:
+            server.recorded["get_loras"]["json"] = [{"name": LORA, "alias": LORA}]
             yield {"url": server.url}
+            POSTED[engine] = len(server.posts)
     elif engine == "comfyui":
         with FakeComfyUI() as comfyui:
             yield {"url": comfyui.url}
+            POSTED[engine] = len(comfyui.posted)
     elif engine == "diffusers":
         if importlib.util.find_spec("diffusers") is None:
             pytest.skip("the extra safelight[diffusers] is not installed")
@@ -126,3 +137,94 @@ def test_a_password_is_nowhere_in_what_a_run_leaves(
     assert any(path.suffix == ".json" for path in left)
     assert not [path for path in left if canary.encode() in path.read_bytes()]
     assert canary not in caplog.text
+
+
+TXT2IMG: dict[str, Any] = {
+    "prompt": "red apple", "sampler": "Euler", "scheduler": "Karras", "steps": 3, "cfg_scale": 3,
+    "seed": 7, "width": 64, "height": 64,
+}  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "sweep": {
+        "txt2img": TXT2IMG,
+        "randomizer": {"mode": "fanout", "sweep": {"txt2img.cfg_scale": [2, 5]}},
+    },
+    "hires fix": {"txt2img": {**TXT2IMG, "hires_scale": 1.5}},
+    "weights of a LoRA": {
+        "txt2img": {**TXT2IMG, "prompt": f"red apple <lora:{LORA}:{{0.3|0.9}}>"},
+        "randomizer": {"mode": "fanout"},
+    },
+    "edit of a picture": {"img2img": {
+        **{k: v for k, v in TXT2IMG.items() if k not in ("width", "height")},
+        "init_image": "given.png", "denoising_strength": 0.4,
+    }},
+    "workflow of the editor": {"backend": {"workflow": "editor.json"}, "txt2img": TXT2IMG},
+    "picture as workflow": {"backend": {"workflow": "drawn.png"}, "txt2img": TXT2IMG},
+}  # fmt: skip
+"""One config of each kind. EXTENSION POINT: an engine that learns to take an editor's workflow, a
+picture for one, or to edit by instruction, gets its entry below taken out."""
+
+DRAWS = "draws"
+NO_WORKFLOW = dict.fromkeys(ENGINES, "has no option 'workflow'")
+EXPECTED: dict[str, dict[str, str]] = {
+    "sweep": {},
+    "hires fix": {},
+    "weights of a LoRA": {"bundled": "takes no LoRA", "diffusers": "lora_dir"},
+    "edit of a picture": {},
+    "workflow of the editor": {**NO_WORKFLOW, "comfyui": "is in the editor's format; export it"},
+    "picture as workflow": {**NO_WORKFLOW, "comfyui": "is not JSON"},
+}
+"""Kind -> engine that says in one sentence why it does not, and what that is about."""
+
+
+def put_files(folder: Path) -> None:
+    """Write what the configs name: a picture, a workflow of the editor, one in a picture."""
+    from PIL import Image, PngImagePlugin
+
+    picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    picture.save(folder / "given.png")
+    graph = json.loads((EXAMPLES / "workflows" / "own_graph.json").read_text("utf-8"))
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", json.dumps(graph))
+    picture.save(folder / "drawn.png", pnginfo=info)
+    editor = {"nodes": [{"id": 1, "type": "KSampler", "inputs": [], "outputs": []}], "links": []}
+    (folder / "editor.json").write_text(json.dumps(editor), "utf-8")
+
+
+def outcome(engine: str, kind: str, folder: Path) -> str:
+    """Return ``draws``, or the one sentence with which it is refused before anything is drawn."""
+    put_files(folder)
+    config = copy.deepcopy(KINDS[kind])
+    own = {k: str(folder / v) for k, v in config.pop("backend", {}).items()}
+    if "init_image" in config.get("img2img", {}):
+        config["img2img"]["init_image"] = str(folder / "given.png")
+    said = DRAWS
+    with options(engine, folder) as given:
+        try:
+            backend: Any = create_backend(engine, {**given, **own})
+            with closing(backend) if hasattr(backend, "close") else nullcontext():
+                result = PipelineRunner(backend, archive_dir=folder / "archive").run(config)
+        except SafelightError as error:
+            said = str(error)
+        else:
+            if result.status != "completed":
+                (said,) = {failure.error for failure in result.failures}
+                assert result.images == ()
+    if said != DRAWS:
+        assert POSTED.get(engine, 0) == 0, "refused before drawing"
+    POSTED.clear()
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore" if importlib.util.find_spec("torch") else "error")
+def test_a_config_of_each_kind_draws_or_says_why_not(
+    engine: str, kind: str, tmp_path: Path
+) -> None:
+    """Whoever moves a config to another engine is told at once, in one sentence; run with -rP."""
+    said = outcome(engine, kind, tmp_path)
+    sys.stdout.write(f"{kind:24} {engine:10} {said}\n")
+    expected = EXPECTED[kind].get(engine, DRAWS)
+    assert re.search(expected, said), said
+    assert "\n" not in said
+    assert "Traceback" not in said
