@@ -14,7 +14,7 @@ from PIL import Image
 
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FakeComfyUI, load_exchange
-from safelight.backends.comfyui import ComfyuiBackend
+from safelight.backends.comfyui import ComfyuiBackend, jobs
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
@@ -101,9 +101,13 @@ def test_a_post_whose_answer_is_lost_is_not_posted_twice(
 
 
 def test_a_request_that_is_repeated_finds_its_finished_job(
-    server: FakeComfyUI, backend: ComfyuiBackend
+    server: FakeComfyUI, backend: ComfyuiBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that broke after the server was done costs no second drawing."""
+    """A connection that broke after the server was done costs no second drawing.
+
+    Nor does it wait for messages: those about the job were sent long ago.
+    """
+    monkeypatch.setattr(jobs, "_UNASKED", 3600)
     (first,) = draw(backend, job_id="run-2")
     (second,) = draw(backend, job_id="run-2")
     assert second.png == first.png
