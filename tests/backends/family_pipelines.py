@@ -25,7 +25,7 @@ from safelight.backends import create_backend
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
 
-__all__ = ["FAMILIES", "save_family", "what_diffusers_does"]
+__all__ = ["FAMILIES", "save_family", "save_lora", "what_diffusers_does"]
 
 _MADE_OF: dict[str, Any] = json.loads((DRAWN.parent / "tiny_pipelines.json").read_text("utf-8"))
 FAMILIES: tuple[str, ...] = tuple(_MADE_OF["families"])
@@ -50,6 +50,22 @@ def save_family(name: str, folder: Path) -> Path:
         made["requires_safety_checker"] = False
     getattr(diffusers, cls)(**made).save_pretrained(str(folder / "model"))
     return folder / "model"
+
+
+def save_lora(model: Path, file: Path) -> None:
+    """Write a random LoRA for the Stable Diffusion in the folder *model* to *file*."""
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipeline = StableDiffusionPipeline.from_pretrained(str(model), local_files_only=True)
+    pipeline.unet.add_adapter(
+        LoraConfig(r=4, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    )
+    layers = get_peft_model_state_dict(pipeline.unet)
+    StableDiffusionPipeline.save_lora_weights(
+        str(file.parent), unet_lora_layers=layers, weight_name=file.name
+    )
 
 
 def _part(spec: Any, folder: Path) -> Any:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backends.comfyui.fake_server import FakeComfyUI
+from backends.comfyui.real_server import RealServer
+from backends.family_pipelines import save_lora
 from backends.webui.replay_server import ReplayServer
 from safelight.application.examples import EXAMPLES
 from safelight.backends import create_backend
@@ -52,6 +57,17 @@ POSTED: dict[str, int] = {}
 """Engine -> the jobs that its server was given last."""
 
 
+@cache
+def real_comfyui() -> str:
+    """Return the address of a ComfyUI itself, where ``make test-comfyui`` has set one up."""
+    if folder := os.environ.get("SAFELIGHT_COMFYUI_DIR"):
+        server = RealServer(Path(folder))
+        server.start()
+        atexit.register(server.kill)
+        return server.url
+    return os.environ.get("SAFELIGHT_COMFYUI_URL", "")
+
+
 @contextmanager
 def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Yield what the engine needs besides its name: the address of a server, or a model."""
@@ -60,6 +76,8 @@ def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
             server.recorded["get_loras"]["json"] = [{"name": LORA, "alias": LORA}]
             yield {"url": server.url}
             POSTED[engine] = len(server.posts)
+    elif engine == "comfyui" and (url := real_comfyui()):
+        yield {"url": url}
     elif engine == "comfyui":
         with FakeComfyUI() as comfyui:
             yield {"url": comfyui.url}
@@ -69,7 +87,9 @@ def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
             pytest.skip("the extra safelight[diffusers] is not installed")
         from backends.diffusers_engine.tiny_pipeline import save_tiny_pipeline
 
-        yield {"model": str(save_tiny_pipeline(tmp_path / "tiny")), "device": "cpu"}
+        model = save_tiny_pipeline(tmp_path / "tiny")
+        save_lora(model, tmp_path / "loras" / f"{LORA}.safetensors")
+        yield {"model": str(model), "device": "cpu", "lora_dir": str(tmp_path / "loras")}
     else:
         yield {}
 
@@ -168,7 +188,7 @@ NO_WORKFLOW = dict.fromkeys(ENGINES, "has no option 'workflow'")
 EXPECTED: dict[str, dict[str, str]] = {
     "sweep": {},
     "hires fix": {},
-    "weights of a LoRA": {"bundled": "takes no LoRA", "diffusers": "lora_dir"},
+    "weights of a LoRA": {"bundled": "takes no LoRA"},
     "edit of a picture": {},
     "workflow of the editor": {**NO_WORKFLOW, "comfyui": "is in the editor's format; export it"},
     "picture as workflow": {**NO_WORKFLOW, "comfyui": "is not JSON"},
@@ -209,6 +229,9 @@ def outcome(engine: str, kind: str, folder: Path) -> str:
             if result.status != "completed":
                 (said,) = {failure.error for failure in result.failures}
                 assert result.images == ()
+            assert [
+                image.output.mismatches for image in result.images if image.output.mismatches
+            ] == []
     if said != DRAWS:
         assert POSTED.get(engine, 0) == 0, "refused before drawing"
     POSTED.clear()

@@ -30,7 +30,7 @@ _SERVERS_OWN = frozenset({
 })  # fmt: skip
 """What texts beside pictures say of the server's settings, whatever the prompt; where one is at
 its default, the text leaves it out."""
-_THEY_HANG_ON = ("sampler", "scheduler", "eta")
+_THEY_HANG_ON = ("sampler", "scheduler")
 """Knobs with which a text leaves out a setting that has no effect."""
 
 _MOST_KEPT = 10_000
@@ -70,18 +70,18 @@ class OddPictures:
     def _look_for_changes(
         self, place: int, request: ImageRequest, asked: Mapping[str, Any], used: Mapping[str, Any]
     ) -> None:
-        for knob in _CHANGED_THERE:
-            if knob in used and knob not in asked:
-                about = f"{request.stage}.{knob}"
-                self._compare(place, request.stage, about, {knob: used[knob]})
         extras = {f"{EXTRA}{k}": v for k, v in (used.get("extra") or {}).items()
                   if k not in (asked.get("extra") or {}) and _may_change_pixels(k)}  # fmt: skip
+        told = {k: v for k, v in extras.items() if k.removeprefix(EXTRA) in _SERVERS_OWN}
+        others = {k: v for k, v in extras.items() if k not in told}
+        told |= {knob: used[knob] for knob in _CHANGED_THERE if knob in used and knob not in asked}
+        where = (request.stage, asked.get("model"), asked.get("extra"))
+        for name, value in told.items():
+            self._compare(place, request.stage, f"{where} {name}", {name: value})
         alike = [asked.get(knob, used.get(knob)) for knob in _THEY_HANG_ON]
-        server = {k: v for k, v in extras.items() if k.removeprefix(EXTRA) in _SERVERS_OWN}
-        about = repr((request.stage, alike, asked.get("hires_scale") is None))
-        self._compare(place, request.stage, about, server)
+        stated = [knob for knob in (*_CHANGED_THERE, "hires_scale") if asked.get(knob) is not None]
+        self._compare(place, request.stage, f"{where} {alike} {stated}", told)
         # What else the texts say hangs on what was asked, prompts included.
-        others = {k: v for k, v in extras.items() if k not in server}
         about = repr(sorted({**asked, "seed": None}.items()))
         self._compare(place, request.stage, about, others)
 

@@ -250,6 +250,8 @@ class ReplayServer:
         if self.dialect == "forge":
             info["sd_model_name"] = used["model"]
             info["extra_generation_params"] = {"Schedule type": used["scheduler"]}
+            vae = used["options"].get("sd_vae", "Automatic")
+            info["sd_vae_name"] = None if vae in ("Automatic", "None") else vae
         answer["info"] = json.dumps(info)
         return answer
 
@@ -577,7 +579,7 @@ def silence(handler: Handler) -> None:
 _ANCESTRAL = ("Euler a", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 3M SDE")
 """Samplers whose noise the seed's delta moves."""
 
-_SHAPING = ("eta_noise_seed_delta", "token_merging_ratio", "randn_source")
+_SHAPING = ("eta_noise_seed_delta", "token_merging_ratio", "randn_source", "sd_vae")
 
 _A1111_FIELDS = {
     "guidance_scale": "cfg_scale", "sampler": "sampler_name", "strength": "denoising_strength",

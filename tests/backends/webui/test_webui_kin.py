@@ -157,6 +157,7 @@ def sheet(**sweep: Any) -> dict[str, Any]:
         ("randn_source", "CPU", "extra.RNG was not asked for"),
         ("token_merging_ratio", 0.5, "extra.Token merging ratio was not asked for"),
         ("CLIP_stop_at_last_layers", 2, "clip_skip was not asked for"),
+        ("sd_vae", "soft.safetensors", "vae was not asked for"),
     ],
 )
 @pytest.mark.parametrize("over", ["prompt", "cfg_scale"])
