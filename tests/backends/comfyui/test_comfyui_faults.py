@@ -7,6 +7,7 @@ import logging
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -101,15 +102,16 @@ def test_a_post_whose_answer_is_lost_is_not_posted_twice(
 
 
 def test_a_request_that_is_repeated_finds_its_finished_job(
-    server: FakeComfyUI, backend: ComfyuiBackend, monkeypatch: pytest.MonkeyPatch
+    server: FakeComfyUI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that broke after the server was done costs no second drawing.
 
     Nor does it wait for messages: those about the job were sent long ago.
     """
     monkeypatch.setattr(jobs, "_UNASKED", 3600)
-    (first,) = draw(backend, job_id="run-2")
-    (second,) = draw(backend, job_id="run-2")
+    with closing(ComfyuiBackend(url=server.url, timeout=5)) as backend:
+        (first,) = draw(backend, job_id="run-2")
+        (second,) = draw(backend, job_id="run-2")
     assert second.png == first.png
     assert posts(server) == 1
 
