@@ -7,6 +7,7 @@
 # make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
 # make test-training  set up torch in a place of its own, and test the training code
 # make test-diffusers  set up torch and diffusers in a place of their own, and test that engine
+# make family-table  after test-diffusers: write the table of families in docs/backends.md
 # make test-ray set up Ray in a place of its own, and test runs on a cluster of several nodes
 # make test-s3  set up an S3-speaking server in a place of its own, and share an archive on it
 # make test-sdcpp  build stable-diffusion.cpp's server and test the web UI engine on it (MODEL=…)
@@ -25,7 +26,7 @@ TOGETHER ?= -n auto --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run chromium test check ci lint scripts types contracts wheel-test bench mutants test-training \
-	test-diffusers test-comfyui test-ray test-s3 test-sdcpp docs clean
+	test-diffusers family-table test-comfyui test-ray test-s3 test-sdcpp docs clean
 
 run: $(READY)
 	$(BIN)/safelight demo
@@ -88,6 +89,8 @@ COMFYUI_DIR ?= build/comfyui
 test-comfyui: $(READY)
 	$(BIN)/python tests/backends/comfyui/real_server.py $(COMFYUI_DIR) --prepare
 	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest tests/backends/comfyui $(ARGS)
+	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest \
+		tests/backends/test_one_config_everywhere.py -k "comfyui and not password" $(ARGS)
 
 test-training:
 	$(PYTHON) -m venv build/training-venv
@@ -101,9 +104,14 @@ test-diffusers:
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0 --editable ".[diffusers,ncnn]" --group dev
 	build/diffusers-venv/bin/python -m pytest $(ARGS) \
-		tests/backends/diffusers_engine tests/backends/test_one_config_everywhere.py
+		tests/backends/diffusers_engine tests/backends/test_one_config_everywhere.py \
+		tests/backends/test_family_table.py
 	build/diffusers-venv/bin/python -m pip install --quiet --no-deps torchvision==0.28.0 spandrel==0.4.2 einops
 	build/diffusers-venv/bin/python -m pytest $(ARGS) tests/backends/test_upscalers.py
+
+# Draws with a tiny pipeline of every family of models, and writes the table in docs/backends.md.
+family-table:
+	PYTHONPATH=src:tests build/diffusers-venv/bin/python tests/backends/family_pipelines.py
 
 test-ray:
 	$(PYTHON) -m venv build/ray-venv

@@ -15,6 +15,7 @@ SHORT = {
     "breaking_archives": ("kill", "1", "0", "writer"),
     "breaking_runs": ("1", "1", "disk"),
     "bundled_model": (),
+    "comfyui_overhead": ("3", "32", "1"),
     "culling": ("120", "8"),
     "effects_speed": ("2000",),
     "effects_truth": ("3", "null"),

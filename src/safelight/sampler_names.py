@@ -11,7 +11,7 @@ another matter, too. Records keep the tool's own spelling beside ours.
 
 Names were compared with the live lists of Forge 2.0.1, SD.Next 2026-07, ComfyUI 0.3.75 and
 stable-diffusion.cpp (stable-diffusion-cpp-python 0.4.7), and with the sources of ComfyUI 0.36,
-Forge Neo and RES4LYF of 2026; sigma sequences of ComfyUI and
+Forge Neo, RES4LYF and stable-diffusion.cpp of 2026; sigma sequences of ComfyUI and
 diffusers 0.42.1 with each other, for 4, 10 and 20 steps of Stable Diffusion 1.5's betas.
 """
 
@@ -120,7 +120,8 @@ SAMPLERS: Mapping[str, SamplerName] = {
     ),
     "HeunPP2": SamplerName(comfyui="heunpp2"),
     "LMS": SamplerName(
-        comfyui="lms", diffusers=_scheduler("LMSDiscreteScheduler"), aliases=("k_lms", "lmsd")
+        comfyui="lms", diffusers=_scheduler("LMSDiscreteScheduler"), sdcpp="lms",
+        aliases=("k_lms", "lmsd"),
     ),
     "DPM2": SamplerName(
         comfyui="dpm_2", diffusers=_scheduler("KDPM2DiscreteScheduler"), sdcpp="dpm2",
@@ -145,8 +146,9 @@ SAMPLERS: Mapping[str, SamplerName] = {
     ),
     "DPM++ 2M SDE": SamplerName(
         comfyui="dpmpp_2m_sde", diffusers=_multistep("sde-dpmsolver++", 2),
-        scheduler="Exponential", aliases=("k_dpmpp_2m_sde", "dpm2++ 2m sde flowmatch"),
-        approximate={"diffusers": _OTHER_NOISE},
+        sdcpp="dpm++2m_sde", scheduler="Exponential",
+        aliases=("k_dpmpp_2m_sde", "dpm2++ 2m sde flowmatch"),
+        approximate={"diffusers": _OTHER_NOISE, "sdcpp": _OTHER_NOISE},
     ),
     "DPM++ 2M SDE Heun": SamplerName(
         comfyui="dpmpp_2m_sde_heun",
@@ -184,8 +186,8 @@ SAMPLERS: Mapping[str, SamplerName] = {
     "IPNDM": SamplerName(comfyui="ipndm", sdcpp="ipndm"),
     "IPNDM_V": SamplerName(comfyui="ipndm_v", sdcpp="ipndm_v"),
     "Restart": SamplerName(scheduler="Karras"),
-    "Euler CFG++": SamplerName(comfyui="euler_cfg_pp"),
-    "Euler a CFG++": SamplerName(comfyui="euler_ancestral_cfg_pp"),
+    "Euler CFG++": SamplerName(comfyui="euler_cfg_pp", sdcpp="euler_cfg_pp"),
+    "Euler a CFG++": SamplerName(comfyui="euler_ancestral_cfg_pp", sdcpp="euler_a_cfg_pp"),
     "DPM++ 2S a CFG++": SamplerName(comfyui="dpmpp_2s_ancestral_cfg_pp"),
     "DPM++ 2M CFG++": SamplerName(comfyui="dpmpp_2m_cfg_pp"),
     "DPM++ 2s a RF": SamplerName(aliases=("flux realistic",)),
@@ -197,7 +199,7 @@ SAMPLERS: Mapping[str, SamplerName] = {
     "Res Multistep CFG++": SamplerName(comfyui="res_multistep_cfg_pp"),
     "Res Multistep Ancestral": SamplerName(comfyui="res_multistep_ancestral"),
     "Res Multistep Ancestral CFG++": SamplerName(comfyui="res_multistep_ancestral_cfg_pp"),
-    "Gradient Estimation": SamplerName(comfyui="gradient_estimation"),
+    "Gradient Estimation": SamplerName(comfyui="gradient_estimation", sdcpp="euler_ge"),
     "Gradient Estimation CFG++": SamplerName(comfyui="gradient_estimation_cfg_pp"),
     "ER SDE": SamplerName(
         comfyui="er_sde", sdcpp="er_sde",
@@ -253,9 +255,10 @@ SCHEDULERS: Mapping[str, SchedulerName] = {
         aliases=("ddim_uniform",),
     ),
     "Beta": SchedulerName(
-        comfyui="beta", diffusers={"use_beta_sigmas": True, **_LINSPACE},
+        comfyui="beta", diffusers={"use_beta_sigmas": True, **_LINSPACE}, sdcpp="beta",
         approximate={
-            "comfyui": "ComfyUI's beta spaces timesteps, AUTOMATIC1111's spaces sigmas"
+            "comfyui": "ComfyUI's beta spaces timesteps, AUTOMATIC1111's spaces sigmas",
+            "sdcpp": "its beta spaces timesteps, AUTOMATIC1111's spaces sigmas",
         },
     ),
     "Turbo": SchedulerName(aliases=("sd turbo", "sdturbo")),
@@ -267,11 +270,11 @@ SCHEDULERS: Mapping[str, SchedulerName] = {
     "Bong Tangent": SchedulerName(comfyui="bong_tangent", sdcpp="bong_tangent"),
     "Beta 57": SchedulerName(comfyui="beta57"),
     "Phi": SchedulerName(),
-    "Flux2": SchedulerName(),
+    "Flux2": SchedulerName(sdcpp="flux2"),
     "FlowMatchEulerDiscrete": SchedulerName(),
     "Variance Preserving": SchedulerName(aliases=("vp",)),
-    "smoothstep": SchedulerName(sdcpp="smoothstep"),
-    "ltx2": SchedulerName(sdcpp="ltx2"),
+    **{name: SchedulerName(sdcpp=name) for name in
+       ("smoothstep", "ltx2", "lcm", "flux", "logit_normal")},
 }  # fmt: skip
 """Canonical schedule types (AUTOMATIC1111 1.10 and Forge) and what other engines call them."""
 

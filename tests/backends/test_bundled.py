@@ -23,7 +23,10 @@ from safelight.backends.bundled.names import SAMPLER_NAMES, SCHEDULE_NAMES
 from safelight.backends.bundled.samplers import SAMPLERS
 from safelight.backends.bundled.schedules import SCHEDULES
 from safelight.errors import BackendError
+from safelight.learning import LearningRecord
+from safelight.pipeline import PipelineRunner
 from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
+from safelight.pipeline.images import identify_pixels
 from safelight.pipeline.stages import mismatches
 
 MODEL = Path(safelight.backends.bundled.__file__).parent / "model"
@@ -324,3 +327,26 @@ def test_the_names_that_are_told_are_those_that_are_there() -> None:
     """They stand apart so that telling them loads no arithmetic."""
     assert tuple(SAMPLERS) == SAMPLER_NAMES
     assert tuple(SCHEDULES) == SCHEDULE_NAMES
+
+
+@pytest.mark.parametrize("knob", ["sampler", "scheduler"])
+def test_what_the_record_says_draws_the_same_pixels_again(
+    bundled: BundledBackend, tmp_path: Path, knob: str
+) -> None:
+    """Over all samplers with one schedule, and all schedules with one sampler."""
+    names = bundled.choices()[knob]
+    config = {
+        "txt2img": {"prompt": "red apple", "seed": 5, "steps": 3, "sampler": "Euler",
+                    "scheduler": "Karras"},
+        "randomizer": {"mode": "fanout", "sweep": {f"txt2img.{knob}": list(names)}},
+    }  # fmt: skip
+    records: list[LearningRecord] = []
+    runner = PipelineRunner(bundled, archive_dir=tmp_path, on_learning_record=records.append)
+    assert runner.run(config).status == "completed"
+    (record,) = records
+    for output, name in zip(record.outputs, names, strict=True):
+        knobs = record.variant_configs[output.variant]["txt2img"]
+        assert knobs[knob] == name or name == "Automatic"
+        (again,) = bundled.generate(Txt2ImgRequest(**knobs), Steps()).images
+        assert identify_pixels(again.png).pixel_sha256 == output.pixel_sha256
+    assert len({output.pixel_sha256 for output in record.outputs}) > len(names) // 2

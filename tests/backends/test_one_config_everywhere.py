@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import copy
 import importlib.util
+import json
+import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backends.comfyui.fake_server import FakeComfyUI
+from backends.comfyui.real_server import RealServer
+from backends.family_pipelines import save_lora
 from backends.openai_images.openai_server import ImagesServer
 from backends.webui.replay_server import ReplayServer
+from safelight.application.examples import EXAMPLES
 from safelight.backends import create_backend
 from safelight.config import PipelineConfig
-from safelight.errors import BackendError
+from safelight.errors import BackendError, SafelightError
 from safelight.learning import LearningRecord, LearningRecordWriter
 from safelight.pipeline import PipelineRunner
 
@@ -43,6 +53,20 @@ scale = 2
 """
 
 ENGINES = ("bundled", "fake", "webui", "comfyui", "openai-images", "diffusers")
+LORA = "bend"
+POSTED: dict[str, int] = {}
+"""Engine -> the jobs that its server was given last."""
+
+
+@cache
+def real_comfyui() -> str:
+    """Return the address of a ComfyUI itself, where ``make test-comfyui`` has set one up."""
+    if folder := os.environ.get("SAFELIGHT_COMFYUI_DIR"):
+        server = RealServer(Path(folder))
+        server.start()
+        atexit.register(server.kill)
+        return server.url
+    return os.environ.get("SAFELIGHT_COMFYUI_URL", "")
 
 
 @contextmanager
@@ -50,10 +74,15 @@ def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Yield what the engine needs besides its name: the address of a server, or a model."""
     if engine == "webui":
         with ReplayServer("forge") as server:
+            server.recorded["get_loras"]["json"] = [{"name": LORA, "alias": LORA}]
             yield {"url": server.url}
+            POSTED[engine] = len(server.posts)
+    elif engine == "comfyui" and (url := real_comfyui()):
+        yield {"url": url}
     elif engine == "comfyui":
         with FakeComfyUI() as comfyui:
             yield {"url": comfyui.url}
+            POSTED[engine] = len(comfyui.posted)
     elif engine == "openai-images":
         with ImagesServer("sd-server") as images:
             yield {"url": images.url}
@@ -62,7 +91,9 @@ def options(engine: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
             pytest.skip("the extra safelight[diffusers] is not installed")
         from backends.diffusers_engine.tiny_pipeline import save_tiny_pipeline
 
-        yield {"model": str(save_tiny_pipeline(tmp_path / "tiny")), "device": "cpu"}
+        model = save_tiny_pipeline(tmp_path / "tiny")
+        save_lora(model, tmp_path / "loras" / f"{LORA}.safetensors")
+        yield {"model": str(model), "device": "cpu", "lora_dir": str(tmp_path / "loras")}
     else:
         yield {}
 
@@ -130,3 +161,131 @@ def test_a_password_is_nowhere_in_what_a_run_leaves(
     assert any(path.suffix == ".json" for path in left)
     assert not [path for path in left if canary.encode() in path.read_bytes()]
     assert canary not in caplog.text
+
+
+TXT2IMG: dict[str, Any] = {
+    "prompt": "red apple", "sampler": "Euler", "scheduler": "Karras", "steps": 3, "cfg_scale": 3,
+    "seed": 7, "width": 64, "height": 64,
+}  # fmt: skip
+WHERE = {
+    f"txt2img.{knob}": place
+    for knob, place in (
+        ("prompt", "6.text"), ("sampler", "3.sampler_name"), ("scheduler", "3.scheduler"),
+        ("steps", "3.steps"), ("cfg_scale", "3.cfg"), ("seed", "3.seed"), ("width", "5.width"),
+        ("height", "5.height"),
+    )
+}  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "sweep": {
+        "txt2img": TXT2IMG,
+        "randomizer": {"mode": "fanout", "sweep": {"txt2img.cfg_scale": [2, 5]}},
+    },
+    "hires fix": {"txt2img": {**TXT2IMG, "hires_scale": 1.5}},
+    "weights of a LoRA": {
+        "txt2img": {**TXT2IMG, "prompt": f"red apple <lora:{LORA}:{{0.3|0.9}}>"},
+        "randomizer": {"mode": "fanout"},
+    },
+    "edit of a picture": {"img2img": {
+        **{k: v for k, v in TXT2IMG.items() if k not in ("width", "height")},
+        "init_image": "given.png", "denoising_strength": 0.4,
+    }},
+    "workflow of the editor": {
+        "backend": {"workflow": "editor.json", "map": WHERE}, "txt2img": TXT2IMG,
+    },
+    "picture as workflow": {"backend": {"workflow": "drawn.png", "map": WHERE}, "txt2img": TXT2IMG},
+}  # fmt: skip
+"""One config of each kind."""
+
+DRAWS = "draws"
+NO_WORKFLOW = {name: "has no option 'workflow'" for name in ENGINES if name != "comfyui"}
+EXPECTED: dict[str, dict[str, str]] = {
+    "sweep": {},
+    "hires fix": {"openai-images": "draws in one pass; leave it out"},
+    "weights of a LoRA": {"bundled": "takes no LoRA", "openai-images": "load the LoRA when"},
+    "edit of a picture": {},
+    "workflow of the editor": NO_WORKFLOW,
+    "picture as workflow": NO_WORKFLOW,
+}
+"""Kind -> engine that says in one sentence why it does not, and what that is about."""
+
+
+def put_files(folder: Path) -> None:
+    """Write what the configs name: a picture, a workflow of the editor, one in a picture."""
+    from PIL import Image, PngImagePlugin
+
+    picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    picture.save(folder / "given.png")
+    graph = json.loads((EXAMPLES / "workflows" / "own_graph.json").read_text("utf-8"))
+    graph["4"]["inputs"]["ckpt_name"] = "tiny.safetensors"
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", json.dumps(graph))
+    picture.save(folder / "drawn.png", pnginfo=info)
+    (folder / "editor.json").write_text(json.dumps(as_the_editor_saves(graph)), "utf-8")
+
+
+def as_the_editor_saves(graph: dict[str, Any]) -> dict[str, Any]:
+    """Return a graph of the API as a canvas: links with numbers, values of widgets by name."""
+    nodes: dict[str, dict[str, Any]] = {
+        name: {"id": int(name), "type": node["class_type"], "mode": 0, "inputs": [], "outputs": [],
+               "widgets_values": {}}
+        for name, node in graph.items()
+    }  # fmt: skip
+    links: list[list[Any]] = []
+    for name, node in graph.items():
+        for key, value in node["inputs"].items():
+            if not isinstance(value, list):
+                nodes[name]["widgets_values"][key] = value
+                continue
+            source, slot = value
+            outputs = nodes[source]["outputs"]
+            outputs += [{"type": "*", "links": []} for _ in range(slot + 1 - len(outputs))]
+            outputs[slot]["links"].append(len(links) + 1)
+            into = nodes[name]["inputs"]
+            links.append([len(links) + 1, int(source), slot, int(name), len(into), "*"])
+            into.append({"name": key, "type": "*", "link": len(links)})
+    return {"nodes": list(nodes.values()), "links": links, "version": 0.4}
+
+
+def outcome(engine: str, kind: str, folder: Path) -> str:
+    """Return ``draws``, or the one sentence with which it is refused before anything is drawn."""
+    put_files(folder)
+    config = copy.deepcopy(KINDS[kind])
+    own = config.pop("backend", {})
+    if "workflow" in own:
+        own["workflow"] = str(folder / own["workflow"])
+    if "init_image" in config.get("img2img", {}):
+        config["img2img"]["init_image"] = str(folder / "given.png")
+    said = DRAWS
+    with options(engine, folder) as given:
+        try:
+            backend: Any = create_backend(engine, {**given, **own})
+            with closing(backend) if hasattr(backend, "close") else nullcontext():
+                result = PipelineRunner(backend, archive_dir=folder / "archive").run(config)
+        except SafelightError as error:
+            said = str(error)
+        else:
+            if result.status != "completed":
+                (said,) = {failure.error for failure in result.failures}
+                assert result.images == ()
+            assert [
+                image.output.mismatches for image in result.images if image.output.mismatches
+            ] == []
+    if said != DRAWS:
+        assert POSTED.get(engine, 0) == 0, "refused before drawing"
+    POSTED.clear()
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore" if importlib.util.find_spec("torch") else "error")
+def test_a_config_of_each_kind_draws_or_says_why_not(
+    engine: str, kind: str, tmp_path: Path
+) -> None:
+    """Whoever moves a config to another engine is told at once, in one sentence; run with -rP."""
+    said = outcome(engine, kind, tmp_path)
+    sys.stdout.write(f"{kind:24} {engine:10} {said}\n")
+    expected = EXPECTED[kind].get(engine, DRAWS)
+    assert re.search(expected, said), said
+    assert "\n" not in said
+    assert "Traceback" not in said

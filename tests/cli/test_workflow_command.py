@@ -111,7 +111,7 @@ def test_a_picture_without_a_graph_says_what_to_do(safelight: Safelight, tmp_pat
 def test_what_the_editor_saved_is_drawn_and_swept_as_its_page_posts_it(
     command: Safelight, server: FakeComfyUI, tmp_path: Path, kind: str
 ) -> None:
-    """A file, or a picture in which only the editor's format is left; a server says what is what."""
+    """A file, or a picture in which only that is left; a server says what is what."""
     data = Path(__file__).parents[1] / "data" / "comfyui_editor"
     text = (data / "image_sdxl_simple.json").read_text("utf-8")
     for name, there in (

@@ -106,6 +106,37 @@ def test_what_the_texts_say_hangs_on_what_was_asked() -> None:
     assert for_each == []
 
 
+def saw(*pictures: tuple[Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
+    """Return what is told of pictures that were asked for so, and drawn so."""
+    odd = odd_pictures.OddPictures()
+    for place, (asked, used) in enumerate(pictures):
+        request = Txt2ImgRequest(seed=1, width=64, height=64, **asked)
+        pixels = PixelIdentity(pixel_sha256=f"{place:064x}", width=64, height=64)
+        odd.saw(place, request, used, pixels)
+    return odd.sentences()
+
+
+def test_a_setting_that_is_switched_on_or_off_has_changed() -> None:
+    """A text leaves out what is at its default, and what a sampler has no use for."""
+    ancestral, plain = {"sampler": "Euler a"}, {"sampler": "Euler"}
+    ensd, other = {"extra": {"ENSD": "31337"}}, {"extra": {"ENSD": "5"}}
+    assert len(saw((ancestral, {}), ({**ancestral, "prompt": "b"}, ensd))) == 1
+    assert len(saw((ancestral, ensd), (ancestral, {}))) == 1
+    assert len(saw((ancestral, {}), (ancestral, {"vae": "soft"}))) == 1
+    assert saw((ancestral, ensd), (plain, {}), (ancestral, ensd)) == []
+    dpm = {"sampler": "DPM2 a"}
+    assert len(saw((ancestral, ensd), (dpm, other))) == 1
+
+
+def test_what_hangs_on_what_was_asked_has_not_changed() -> None:
+    """A server may have a VAE for each model, and is told settings by ``extra``."""
+    assert saw(({"model": "a"}, {"vae": "x"}), ({"model": "b"}, {"vae": "y"})) == []
+    assert saw(({"vae": "x"}, {}), ({}, {"vae": "y"})) == []
+    moved = {"extra": {"override_settings": {"eta_noise_seed_delta": 5}}}
+    ensd = {"extra": {**moved["extra"], "ENSD": "5"}}
+    assert saw(({}, {}), (moved, ensd), ({}, {})) == []
+
+
 def test_what_is_kept_of_a_long_run_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts are long, and each of very many comes once."""
     monkeypatch.setattr(odd_pictures, "_MOST_KEPT", 100)

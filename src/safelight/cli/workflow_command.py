@@ -29,8 +29,9 @@ def command(file: Path, url: str | None, written: Path | None, as_json: bool) ->
     """Show the knobs of a ComfyUI workflow, and make a config that maps them.
 
     FILE is a workflow as ComfyUI exports it (API format) or saves it (then with --url), or a
-    picture that ComfyUI saved. The config draws with it what it draws now, and its knobs can be swept like those of any other; what could be several
-    things is told, and stands in it as a comment.
+    picture that ComfyUI saved. The config draws with it what it draws now, and its knobs can be
+    swept like those of any other; what could be several things is told, and stands in it as a
+    comment.
     """
     from safelight.application.config_text import write_config, write_config_text
 

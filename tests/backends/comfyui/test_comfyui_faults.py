@@ -7,6 +7,7 @@ import logging
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FakeComfyUI, load_exchange
-from safelight.backends.comfyui import ComfyuiBackend
+from safelight.backends.comfyui import ComfyuiBackend, jobs
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
@@ -101,11 +102,16 @@ def test_a_post_whose_answer_is_lost_is_not_posted_twice(
 
 
 def test_a_request_that_is_repeated_finds_its_finished_job(
-    server: FakeComfyUI, backend: ComfyuiBackend
+    server: FakeComfyUI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that broke after the server was done costs no second drawing."""
-    (first,) = draw(backend, job_id="run-2")
-    (second,) = draw(backend, job_id="run-2")
+    """A connection that broke after the server was done costs no second drawing.
+
+    Nor does it wait for messages: those about the job were sent long ago.
+    """
+    monkeypatch.setattr(jobs, "_UNASKED", 3600)
+    with closing(ComfyuiBackend(url=server.url, timeout=5)) as backend:
+        (first,) = draw(backend, job_id="run-2")
+        (second,) = draw(backend, job_id="run-2")
     assert second.png == first.png
     assert posts(server) == 1
 
@@ -156,6 +162,7 @@ def test_a_senseless_answer_is_an_error(
     """Never a picture."""
     server.canned[path] = canned
     if path == "/queue":
+        server.websocket = False
         server.mid_step = lambda server, step: threading.Event().wait(0.2)
     with pytest.raises(BackendError, match=message):
         draw(backend)
@@ -232,11 +239,26 @@ def test_a_websocket_that_breaks_costs_only_progress(
     assert draw(backend)
 
 
+def test_a_picture_costs_five_questions_and_no_connection(
+    server: FakeComfyUI, backend: ComfyuiBackend
+) -> None:
+    """Of a tiny picture they are most of the time; a socket that breaks is opened again."""
+    draw(backend, job_id="run-1")
+    before = len(server.asked)
+    draw(backend, job_id="run-2", seed=9)
+    asked = [f"{method} /{path.split('/')[1]}" for method, path in server.asked[before:]]
+    drawing = [question for question in asked if "object_info" not in question]
+    assert drawing == ["GET /queue", "GET /history", "POST /prompt", "GET /history", "GET /view"]
+    server.close_sockets()
+    draw(backend, job_id="run-3", seed=10)
+    assert [path for _, path in server.asked].count("/ws") == 2
+
+
 def test_a_second_client_with_our_id_costs_only_progress(server: FakeComfyUI) -> None:
     """It gets our messages; the picture is ours all the same."""
     backend = ComfyuiBackend(url=server.url)
     other = ComfyuiBackend(url=server.url)
-    other._client_id = backend._client_id
+    other._client_id = other._socket._client_id = backend._client_id
 
     def take_over(server: FakeComfyUI, step: int) -> None:
         server.mid_step = lambda server, step: None

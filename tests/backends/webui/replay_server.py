@@ -1,4 +1,4 @@
-"""ReplayServer: Forge, SD.Next or sd-server as they were recorded, over real HTTP.
+"""ReplayServer: Forge, SD.Next or sd-server as they were recorded, and kin, over real HTTP.
 
 Lists, refusals and the shape of every answer are the recordings; pictures are drawn here, from
 seed and knobs, with the server's own silent substitutions, and carry its own infotext.
@@ -26,7 +26,7 @@ from PIL import Image, PngImagePlugin
 __all__ = ["Handler", "ReplayServer", "drop", "html", "refuse", "reply", "silence", "truncated"]
 
 _DATA = Path(__file__).parents[2] / "data" / "engines" / "a1111"
-DialectName = Literal["forge", "sdnext", "sdcpp"]
+DialectName = Literal["forge", "sdnext", "sdcpp", "forge_neo", "reforge", "koboldcpp", "drawthings"]
 Body = dict[str, Any]
 
 
@@ -45,13 +45,16 @@ class ReplayServer:
         flow_key: What Forge's text calls ``distilled_cfg_scale`` with the model that is loaded;
             empty when the model has none, as Stable Diffusion.
         put_there: LoRAs that it finds when it is asked to look again.
+        kind: Who it is; *dialect* is whose answers it shares where it has none of its own.
+        texts: Whether pictures come with a text about them.
     """
 
     def __init__(
         self, dialect: DialectName, *, login: tuple[str, str] | None = None, port: int = 0
     ) -> None:
-        self.dialect = dialect
-        self.recorded: dict[str, Any] = json.loads((_DATA / f"{dialect}.json").read_text("utf-8"))
+        self.kind = dialect
+        self.recorded: dict[str, Any] = _answers(dialect)
+        self.dialect: str = self.recorded.get("like", dialect)
         self.login = login
         self.posts: list[tuple[str, Body]] = []
         self.asked: list[str] = []
@@ -63,6 +66,7 @@ class ReplayServer:
         self.previews = False
         self.flow_key = ""
         self.put_there: list[Body] = []
+        self.texts = self.kind not in ("koboldcpp", "drawthings")
         self.tweak: Callable[[Body], None] = lambda answer: None
         self.state = self._idle()
         self.polled = threading.Semaphore(0)
@@ -185,6 +189,8 @@ class ReplayServer:
         wrong = {k for k in ("steps", "width", "cfg_scale") if isinstance(body.get(k), str)}
         if wrong:
             return here["txt2img_width_str"] if "width" in wrong else here["txt2img_cfg_str"]
+        if self.kind in ("koboldcpp", "drawthings"):
+            return None
         if self.dialect == "sdcpp":
             if not body.get("prompt"):
                 return here["txt2img_empty_prompt"]
@@ -204,6 +210,7 @@ class ReplayServer:
             )
         if (
             self.dialect == "forge"
+            and self.kind != "reforge"
             and body.get("enable_hr")
             and "hr_additional_modules" not in body
         ):
@@ -211,14 +218,19 @@ class ReplayServer:
         return None
 
     def _answer(self, path: str, body: Body, stamp: str) -> Body:
+        if self.kind == "drawthings":
+            body = {_A1111_FIELDS.get(name, name): value for name, value in body.items()}
         used = self._used(path, body)
         pictures, texts = [], []
         count = body.get("batch_size") or 1
         for number in range(count):
             own = {**used, "seed": (used["seed"] + number) % 2**64}
             texts.append(self._infotext(own))
-            pictures.append(_base64(self._picture(path, body, own), texts[-1]))
+            drawn = self._picture(path, body, own)
+            pictures.append(_base64(drawn, texts[-1] if self.texts else ""))
         answer: Body = {"images": pictures, "parameters": body, "info": ""}
+        if not self.texts:
+            return {"images": pictures, "parameters": {}, "info": ""}
         if self.dialect == "sdcpp":
             return answer
         # As recorded: a field that these servers do not know is missing from their echo.
@@ -238,6 +250,8 @@ class ReplayServer:
         if self.dialect == "forge":
             info["sd_model_name"] = used["model"]
             info["extra_generation_params"] = {"Schedule type": used["scheduler"]}
+            vae = used["options"].get("sd_vae", "Automatic")
+            info["sd_vae_name"] = None if vae in ("Automatic", "None") else vae
         answer["info"] = json.dumps(info)
         return answer
 
@@ -250,6 +264,7 @@ class ReplayServer:
             inline = json.loads(match[1]) if match else {}
             prompt = prompt.replace(match[0], "") if match else prompt
         options = body.get("override_settings", {})
+        own = {**(self.listed("options").get("json") or {}), **options}
         seed: int = inline["seed"] if "seed" in inline else body.get("seed", 1234)
         if self.dialect == "sdcpp" and "seed" not in inline and seed > 2**31 - 1:
             seed = 424242
@@ -264,7 +279,8 @@ class ReplayServer:
             "sampler": self._sampler(body.get("sampler_name")),
             "scheduler": self._scheduler(body.get("scheduler")),
             "model": self._model(options.get("sd_model_checkpoint")),
-            "clip_skip": options.get("CLIP_stop_at_last_layers", 1)
+            "options": {name: own[name] for name in _SHAPING if name in own},
+            "clip_skip": int(own.get("CLIP_stop_at_last_layers", 1))
             if self.dialect == "forge"
             else body.get("clip_skip", 1),
             "eta": inline.get("sample_params", {}).get("eta") or body.get("eta"),
@@ -292,12 +308,26 @@ class ReplayServer:
             return {}
         return {self.flow_key: body.get("distilled_cfg_scale", 3.5), **modules}
 
+    def _settings(self, used: Body) -> Body:
+        """Infotext key -> value of the server's own settings, as AUTOMATIC1111 1.10 writes them."""
+        options = used["options"]
+        ensd = options.get("eta_noise_seed_delta", 0)
+        merged, source = options.get("token_merging_ratio", 0), options.get("randn_source", "GPU")
+        said = {
+            "ENSD": int(ensd) if used["sampler"] in _ANCESTRAL else 0,
+            "Token merging ratio": merged, "RNG": source if source != "GPU" else "",
+        }  # fmt: skip
+        return {key: value for key, value in said.items() if value}
+
     def _side(self, pixels: int) -> int:
+        if self.kind in ("koboldcpp", "drawthings"):
+            return max(64, pixels // 64 * 64)
         return -(-pixels // 64) * 64 if self.dialect == "sdcpp" else max(8, pixels // 8 * 8)
 
     def _sampler(self, name: str | None) -> str:
         name = name or ""
-        known = {e["name"].lower(): str(e["name"]) for e in self.listed("samplers")["json"]}
+        listed = self.listed("samplers").get("json") or []
+        known = {e["name"].lower(): str(e["name"]) for e in listed}
         if self.dialect == "forge":
             return name if name in known.values() else "DPM++ 2M" if name else "Euler"
         return known.get(name.lower(), "")
@@ -305,12 +335,12 @@ class ReplayServer:
     def _scheduler(self, name: str | None) -> str:
         if self.dialect == "sdnext":
             return ""
-        known = [e["label"] for e in self.listed("schedulers")["json"]]
+        known = [e["label"] for e in self.listed("schedulers").get("json") or []]
         return name if name and name in known else {"forge": "Automatic", "sdcpp": ""}[self.dialect]
 
     def _model(self, asked: str | None) -> str:
         """An unknown model is the one that is loaded."""
-        models = self.listed("sd-models")["json"]
+        models = self.listed("sd-models").get("json") or [{"model_name": ""}]
         for model in models if asked and self.dialect != "sdcpp" else ():
             if asked in (model["title"], model["model_name"]):
                 return str(model["model_name"]).rpartition("/")[2]
@@ -323,7 +353,8 @@ class ReplayServer:
             last = (
                 f"Steps: {used['steps']}, Sampler: {used['sampler']}, Schedule type:"
                 f" {used['scheduler']}, CFG scale: {used['cfg_scale']}, {_pairs(used['flow'])}Seed:"
-                f" {used['seed']}, Size: {size}, Model: {used['model']}, Version: f2.0.1v1.10.1"
+                f" {used['seed']}, Size: {size}, Model: {used['model']},"
+                f" {_pairs(self._settings(used))}Version: f2.0.1v1.10.1"
             )
         elif self.dialect == "sdnext":
             sampler = f"Sampler: {used['sampler']}, " if used["sampler"] else ""
@@ -543,6 +574,22 @@ def silence(handler: Handler) -> None:
     """Say nothing until the server ends."""
     handler.server.replay.over.wait(60)
     handler.close_connection = True
+
+
+_ANCESTRAL = ("Euler a", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 3M SDE")
+"""Samplers whose noise the seed's delta moves."""
+
+_SHAPING = ("eta_noise_seed_delta", "token_merging_ratio", "randn_source", "sd_vae")
+
+_A1111_FIELDS = {
+    "guidance_scale": "cfg_scale", "sampler": "sampler_name", "strength": "denoising_strength",
+}  # fmt: skip
+
+
+def _answers(name: str) -> dict[str, Any]:
+    """Return what is known of a server, over what it shares with the one that it is like."""
+    own: dict[str, Any] = json.loads((_DATA / f"{name}.json").read_text("utf-8"))
+    return {**(_answers(own["like"]) if "like" in own else {}), **own}
 
 
 def _pairs(infotext: Body) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.backends import OptionKind
 from safelight.errors import BackendError, FileRefused
+from safelight.lora_tags import split_loras
 from safelight.pipeline.backend import (
     BackendDescription,
     DrawingRequest,
@@ -120,6 +121,11 @@ class BundledBackend:
     def _draw(self, request: DrawingRequest, on_step: StepCallback) -> Generation:
         from safelight.backends.bundled.drawing import Drawing
 
+        if loras := split_loras(request.prompt)[1]:
+            raise BackendError(
+                f"the bundled model takes no LoRA; leave <lora:{loras[0].name}:…> out of the"
+                " prompt, or draw with another engine"
+            )
         model = self._model()
         drawing = Drawing(model, request)
         images = tuple(drawing.pictures(on_step))

@@ -114,6 +114,7 @@ class ComfyuiBackend:
         self._nodes = NodeClasses(self._server)
         self._client_id = str(uuid.uuid4())
         self._login = _login(url, user, password, verify, headers)
+        self._socket = ProgressSocket(self._server.url, self._client_id, self._login)
         self._jobs = ComfyJobs(self._server, self._client_id, timeout, self._nodes.values)
         self._own = (workflow, map, output, files)
         self._unsaid: tuple[str, ...] = ()
@@ -132,6 +133,7 @@ class ComfyuiBackend:
 
     def close(self) -> None:
         """Close the connections; nothing can be drawn afterwards."""
+        self._socket.close()
         self._server.close()
 
     def describe(self) -> BackendDescription:
@@ -218,7 +220,7 @@ class ComfyuiBackend:
         report = _StepReport(on_step, graph, count)
         prompt_ids: list[str] = []
         images: list[GeneratedImage] = []
-        with ProgressSocket(self._server.url, self._client_id, self._login) as socket:
+        with self._socket as socket:
             try:
                 for number, bound in enumerate(graphs):
                     prompt_ids.append(self._jobs.submit(bound, request.job_id, number))

@@ -44,8 +44,12 @@ class Standing:
 class JobList(Protocol):
     """The jobs of one server."""
 
-    def standing(self, prompt_id: str) -> Standing:
+    def standing(self, prompt_id: str, *, over: bool = False) -> Standing:
         """Return how a job stands.
+
+        Args:
+            prompt_id: Which.
+            over: Whether it is likely to have ended.
 
         Raises:
             BackendUnavailable: The server does not answer.
@@ -92,15 +96,15 @@ class QueueAndHistory:
     def __init__(self, server: EngineServer) -> None:
         self._server = server
 
-    def standing(self, prompt_id: str) -> Standing:
-        """Look into the history and the queue, and again: it may have ended in between."""
-        for look in range(2):
-            entry = self._history(prompt_id)
-            if entry is not None:
-                return Standing(state="ended", graph=ran_graph(entry), entry=entry)
-            if look == 0 and (graph := self.waiting_graph(prompt_id)) is not None:
-                return Standing(state="waiting", graph=graph)
-        return Standing(state="absent")
+    def standing(self, prompt_id: str, *, over: bool = False) -> Standing:
+        """Look into the queue and then the history: a job goes from there to here, never back."""
+        entry = self._history(prompt_id) if over else None
+        if entry is None and (graph := self.waiting_graph(prompt_id)) is not None:
+            return Standing(state="waiting", graph=graph)
+        entry = entry or self._history(prompt_id)
+        if entry is None:
+            return Standing(state="absent")
+        return Standing(state="ended", graph=ran_graph(entry), entry=entry)
 
     def waiting_graph(self, prompt_id: str) -> Any:
         """Return the graph of a job that waits or runs, None where there is none."""
@@ -155,8 +159,9 @@ class JobRoutes:
         self._routes = routes
         self._old = old
 
-    def standing(self, prompt_id: str) -> Standing:
+    def standing(self, prompt_id: str, *, over: bool = False) -> Standing:
         """Ask for the one job."""
+        del over  # one question tells
         answer = self._server.get(f"{self._routes}/{prompt_id}", accept=(404,))
         job = self._server.json(answer) if answer.status != 404 else None
         if not isinstance(job, Mapping):

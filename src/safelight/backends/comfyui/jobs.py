@@ -26,6 +26,8 @@ __all__ = ["ComfyJobs", "JobTookTooLong"]
 _NAMESPACE = uuid.UUID("6d1f3a52-6a0e-4f0b-9a5e-2f1c0f4a7c11")
 _POLLS = (0.05, 0.1, 0.2, 0.4)
 _SLOWEST_POLL = 0.5
+_UNASKED = 2.0
+"""Seconds for which a job is not asked after while messages come, one of which tells its end."""
 
 
 class JobTookTooLong(BackendUnavailable):
@@ -53,7 +55,8 @@ class ComfyJobs:
         self._client_id = client_id
         self._timeout = timeout
         self._listed = listed
-        self._found: JobList | None = None
+        self._jobs: JobList | None = None
+        self._found: set[str] = set()  # whose messages are over, or go to somebody else
 
     def submit(self, graph: BoundGraph, job_id: str, number: int) -> str:
         """Post *graph*, unless the server already has it, and return the job's id.
@@ -76,6 +79,7 @@ class ComfyJobs:
             if state == "absent":
                 return self._post(graph, prompt_id)
             if state != "failed" and _essence(ran) == _essence(graph.nodes):
+                self._found.add(prompt_id)
                 return prompt_id
             attempt += 1
 
@@ -94,8 +98,13 @@ class ComfyJobs:
             JobTookTooLong: It has not ended in time; it may still be stopped.
             BackendUnavailable: The server lost the job, or does not answer.
         """
-        began, polls = time.monotonic(), 0
-        while (entry := self._ended(prompt_id)) is None:
+        began = asked = time.monotonic()
+        polls, ended = 0, prompt_id in self._found
+        while True:
+            if ended or not socket.listens or time.monotonic() - asked > _UNASKED:
+                if (entry := self._ended(prompt_id, told=ended)) is not None:
+                    return entry
+                asked = time.monotonic()
             pause = _POLLS[polls] if polls < len(_POLLS) else _SLOWEST_POLL
             polls += 1
             until = time.monotonic() + pause
@@ -104,6 +113,7 @@ class ComfyJobs:
                 if event is None or event.prompt_id != prompt_id:
                     continue
                 if event.ended:
+                    polls, ended = 0, True
                     break
                 report(event)
             report(None)
@@ -112,7 +122,6 @@ class ComfyJobs:
                     f"{self._server} did not finish a job within {self._timeout:g} s;"
                     " it is taken back; raise the option timeout if it needs longer"
                 )
-        return entry
 
     def stop(self, prompt_ids: Sequence[str]) -> None:
         """Take jobs out of the queue, or interrupt them; never anybody else's.
@@ -177,6 +186,7 @@ class ComfyJobs:
         except BackendUnavailable:
             # It may have been received: look before posting it again.
             if self._find(prompt_id)[0] != "absent":
+                self._found.add(prompt_id)
                 return prompt_id
             answer = post()
         accepted = self._server.json(answer)
@@ -199,9 +209,14 @@ class ComfyJobs:
             graph = self._list().waiting_graph(prompt_id)
         return "failed" if failed else standing.state, graph
 
-    def _ended(self, prompt_id: str) -> Job | None:
-        """Return the history's entry of a job, None while it waits or runs."""
-        standing = self._list().standing(prompt_id)
+    def _ended(self, prompt_id: str, *, told: bool) -> Job | None:
+        """Return the history's entry of a job, None while it waits or runs.
+
+        Args:
+            prompt_id: Which.
+            told: Whether a message said that it has ended.
+        """
+        standing = self._list().standing(prompt_id, over=told)
         if standing.state == "absent":
             raise BackendUnavailable(
                 f"{self._server} has lost the job {prompt_id}: it is neither in the queue nor in"
@@ -210,9 +225,9 @@ class ComfyJobs:
         return standing.entry
 
     def _list(self) -> JobList:
-        if self._found is None:
-            self._found = job_list(self._server)
-        return self._found
+        if self._jobs is None:
+            self._jobs = job_list(self._server)
+        return self._jobs
 
 
 def _essence(nodes: object) -> Any:

@@ -87,7 +87,10 @@ class Event:
 
 
 class ProgressSocket:
-    """A connection for the time of one request; a context manager that closes it.
+    """A connection that outlasts requests: to open one costs more than all messages of a job.
+
+    As a context manager it is there for one request: opened where there is none, and what came
+    since the last one is passed over.
 
     Args:
         url: The server's address, ``http://127.0.0.1:8188``.
@@ -96,14 +99,22 @@ class ProgressSocket:
     """
 
     def __init__(self, url: str, client_id: str, login: Login) -> None:
+        self._url, self._client_id, self._login = url, client_id, login
         self._open = ExitStack()
         self._connection: Any = None
         self._prompt_id = ""
         self._node = ""
-        try:
-            self._connection = _connect(self._open, url, client_id, login)
-        except Exception:  # noqa: BLE001 - without it there is only no progress
-            self._drop()
+
+    @property
+    def listens(self) -> bool:
+        """Whether messages come; what comes is no promise that all do."""
+        return self._connection is not None
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another one."""
+        self._connection = None
+        with suppress(Exception):  # it is closed one way or the other
+            self._open.close()
 
     def next(self, seconds: float) -> Event | None:
         """Return the next message about a job, or None after *seconds*."""
@@ -117,7 +128,7 @@ class ProgressSocket:
             except TimeoutError:
                 return None
             except Exception:  # noqa: BLE001 - closed, or broken
-                self._drop()
+                self.close()
                 continue
             event = self._picture(message) if isinstance(message, bytes) else self._read(message)
             if event is not None:
@@ -156,12 +167,19 @@ class ProgressSocket:
             return None
         return Event(prompt_id=self._prompt_id, node=self._node, preview=png)
 
-    def _drop(self) -> None:
-        self._connection = None
-        with suppress(Exception):  # it is closed one way or the other
-            self._open.close()
-
     def __enter__(self) -> ProgressSocket:
+        self._prompt_id = self._node = ""
+        try:
+            while self._connection is not None:
+                self._connection.recv(timeout=0)
+        except TimeoutError:
+            return self
+        except Exception:  # noqa: BLE001 - closed meanwhile
+            self.close()
+        try:
+            self._connection = _connect(self._open, self._url, self._client_id, self._login)
+        except Exception:  # noqa: BLE001 - without it there is only no progress
+            self.close()
         return self
 
     def __exit__(
@@ -170,7 +188,8 @@ class ProgressSocket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._drop()
+        if error is not None:  # what it still has to say is about a job that nobody follows
+            self.close()
 
 
 def _connect(opened: ExitStack, url: str, client_id: str, login: Login) -> Any:

@@ -19,6 +19,7 @@ from safelight.backends.noise_levels import noise_levels
 from safelight.backends.server_group import NotBegun
 from safelight.backends.webui.dialects import SDCPP, SDNEXT, Abilities, Model
 from safelight.backends.webui.infotext import infotext_knobs, unread_pairs
+from safelight.backends.webui.server_settings import shaping_settings, untold_knobs
 from safelight.errors import BackendError, ImageError
 from safelight.formats.infotext import Infotext, parse_infotext
 from safelight.formats.png_chunks import png_texts
@@ -87,8 +88,17 @@ def read_drawing(
     request: DrawingRequest,
     sent: Mapping[str, Any],
     answer: Answer,
+    settings: Mapping[str, Any],
 ) -> Generation:
     """Return the pictures of a txt2img or img2img answer.
+
+    Args:
+        server: Who answered.
+        abilities: What it has.
+        request: What was asked.
+        sent: How it was asked.
+        answer: What came back.
+        settings: The server's, as they were before the run; they tell what its texts do not.
 
     Raises:
         NotBegun: There are none because no model is loaded yet.
@@ -108,7 +118,7 @@ def read_drawing(
     warnings = [p.warning for p in pictures[:1] if p.warning]
     if len(images) - first > wanted:
         warnings.append(f"{server} sent {len(images) - first} pictures, {wanted} were asked for.")
-    reading = _Reading(abilities, request, sent, info, first)
+    reading = _Reading(abilities, request, sent, info, first, settings)
     effective = [reading.knobs(picture, number) for number, picture in enumerate(pictures)]
     warnings += reading.warnings(effective[0], pictures[0])
     warnings += _extra_warnings(abilities, request, body.get("parameters"))
@@ -153,9 +163,10 @@ class _Reading:
         sent: Mapping[str, Any],
         info: Mapping[str, Any],
         first: int,
+        settings: Mapping[str, Any],
     ) -> None:
         self._abilities, self._request, self._sent = abilities, request, sent
-        self._info, self._first = info, first
+        self._info, self._first, self._settings = info, first, settings
 
     def knobs(self, picture: Png, number: int) -> dict[str, Any]:
         """Return knob -> value of picture *number* of the batch."""
@@ -163,12 +174,16 @@ class _Reading:
         text = parse_infotext(str(infotext or ""))
         knobs = infotext_knobs(text)
         self._take_info(knobs, number)
+        if not infotext:
+            knobs = {**untold_knobs(self._settings, self._abilities.dialect), **knobs}
         self._name_the_prompts(knobs)
         self._name_the_model(knobs)
         self._sort_out_strength(knobs)
         self._measure(knobs, picture)
         self._name_the_others(knobs, text)
-        if others := unread_pairs(text):
+        overridden = (*self._request.extra, *self._request.extra.get("override_settings", ()))
+        others = shaping_settings(self._settings, overridden, has_text=bool(infotext))
+        if others := {**others, **unread_pairs(text)}:
             knobs["extra"] = {**self._request.extra, **others}
         if not self._abilities.dialect.has_schedulers:
             knobs.pop("scheduler", None)
@@ -314,6 +329,7 @@ class _Reading:
             knob
             for knob in _MAYBE_IGNORED
             if getattr(request, knob) is not None and knob not in knobs
+            if not dialect.tells_nothing
         ]
         others = [knob for knob in request.others if knob not in knobs]
         silent = [k for k in silent if not (k == "scheduler" and not dialect.has_schedulers)]
@@ -329,6 +345,11 @@ class _Reading:
             f" {request.others[knob]!r} had no effect."
             for knob in others
         ]
+        if dialect.tells_nothing:
+            warnings.append(
+                f"{dialect.title} does not say what it used: all but the size is recorded as it was"
+                " asked for."
+            )
         sides = (self._sent.get("width"), self._sent.get("height"))
         if (
             isinstance(request, Img2ImgRequest)

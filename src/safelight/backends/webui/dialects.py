@@ -8,7 +8,7 @@ request, and what is known to be wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,8 +19,11 @@ from safelight.sampler_names import SAMPLERS, SCHEDULERS, canonical_name
 
 __all__ = [
     "A1111",
+    "DRAW_THINGS",
     "FORGE",
     "FORGE_NEO",
+    "KOBOLDCPP",
+    "REFORGE",
     "SDCPP",
     "SDNEXT",
     "Abilities",
@@ -61,6 +64,13 @@ class Dialect:
         largest_seed: Largest seed at all.
         invented_hash: The model hash that it makes up.
         empty_prompt: What stands for no prompt.
+        samplers: Its samplers, where it does not list them.
+        fields: Field of the API -> what it calls it.
+        refused: Knobs without which it would draw something else, and ``lora``: a request that
+            states one is refused.
+        ignored: Knobs that a request cannot set; one that states them is told so.
+        tells_nothing: Whether it never says what it used.
+        has_extras: Whether ``extra-single-image`` exists.
         two_step_schedules: Native schedules that a single step breaks.
     """
 
@@ -81,6 +91,12 @@ class Dialect:
     largest_seed: int = 2**64 - 1
     invented_hash: str = ""
     empty_prompt: str = ""
+    samplers: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    refused: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    tells_nothing: bool = False
+    has_extras: bool = True
     two_step_schedules: tuple[str, ...] = ()
 
 
@@ -94,6 +110,7 @@ _HIRES: Mapping[str, str] = MappingProxyType(
 )
 
 A1111 = Dialect(name="a1111", title="AUTOMATIC1111")
+REFORGE = replace(A1111, name="reforge", title="reForge")
 FORGE = Dialect(
     name="forge",
     title="Forge",
@@ -145,7 +162,47 @@ SDCPP = Dialect(
     invented_hash="8888888888",
     empty_prompt=" ",  # an empty one is refused
     two_step_schedules=("karras", "exponential"),  # division by steps - 1: the server aborts
+    has_extras=False,
 )
+KOBOLDCPP = Dialect(
+    # It carries stable-diffusion.cpp and answers like its server, but reads far fewer fields.
+    name="koboldcpp",
+    title="KoboldCpp",
+    names="sdcpp",
+    approximations="sdcpp",
+    clip_skip=("field", "clip_skip"),
+    vae="",
+    switches_models=False,
+    field_seed=2**31 - 1,
+    largest_seed=2**31 - 1,  # a C int: what is above comes out negative, which is "any"
+    invented_hash="8888888888",
+    refused=("hires_scale", "mask", "batch_size", "lora"),
+    ignored=("eta",),
+    tells_nothing=True,
+    has_extras=False,
+)
+DRAW_THINGS = Dialect(
+    name="drawthings",
+    title="Draw Things",
+    clip_skip=("field", "clip_skip"),
+    vae="",
+    switches_models=False,
+    has_schedulers=False,
+    field_seed=2**32 - 1,
+    largest_seed=2**32 - 1,
+    samplers=(
+        "DPM++ 2M Karras", "Euler a", "DDIM", "PLMS", "DPM++ SDE Karras", "UniPC", "LCM",
+        "Euler A Substep", "DPM++ SDE Substep", "TCD", "Euler A Trailing", "DPM++ SDE Trailing",
+        "DPM++ 2M AYS", "Euler A AYS", "DPM++ SDE AYS", "DPM++ 2M Trailing", "DDIM Trailing",
+    ),
+    fields={
+        "cfg_scale": "guidance_scale", "sampler_name": "sampler", "denoising_strength": "strength",
+    },
+    refused=("hires_scale", "mask", "batch_size", "lora"),
+    ignored=("eta",),
+    tells_nothing=True,
+    has_extras=False,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +270,10 @@ def look_around(server: EngineServer) -> Abilities:
     """
     samplers = _ask(server, "samplers")
     if not isinstance(samplers, list):
-        raise BackendError(
-            f"{server} answers, but has no /sdapi/v1 interface; start AUTOMATIC1111 or Forge"
-            " with --api, or check the address"
-        )
+        return _without_lists(server)
     options = settings_of(server) or {}
     progress = _ask(server, "progress")
-    dialect = _recognised(options, progress)
+    dialect = _recognised(options, progress, lambda: _ask(server, "/api/extra/version"))
     forge = dialect.vae == "forge_additional_modules"
     modules = _ask(server, "sd-modules" if forge else "sd-vae")
     schedulers = _ask(server, "schedulers") if dialect.has_schedulers else None
@@ -235,12 +289,32 @@ def look_around(server: EngineServer) -> Abilities:
         hires_upscalers=None if upscalers is None else (*latent, *upscalers),
         has_progress=isinstance(progress, dict),
         has_tasks=isinstance(progress, dict) and _has_tasks(server),
-        enlarges=dialect is not SDCPP,
+        enlarges=dialect.has_extras,
+    )
+
+
+def _without_lists(server: EngineServer) -> Abilities:
+    """Return what Draw Things has, which answers no question of the API but tells its settings.
+
+    Raises:
+        BackendError: It is something else.
+    """
+    settings = _ask(server, "/")
+    if not (isinstance(settings, dict) and {"sampler", "guidance_scale"} <= settings.keys()):
+        raise BackendError(
+            f"{server} answers, but has no /sdapi/v1 interface; start AUTOMATIC1111 or Forge"
+            " with --api, or check the address"
+        )
+    loaded = str(settings.get("model") or "")
+    return Abilities(
+        dialect=DRAW_THINGS,
+        models=_models([{"title": loaded, "model_name": loaded}] if loaded else []),
+        samplers={name: name for name in DRAW_THINGS.samplers},
     )
 
 
 def settings_of(server: EngineServer) -> Mapping[str, Any] | None:
-    """Return the settings of *server*; None when it does not tell them.
+    """Return the settings of *server* as its API tells them; None when it does not.
 
     Raises:
         BackendUnavailable: It does not answer.
@@ -267,21 +341,37 @@ def listed_loras(server: EngineServer) -> tuple[str, ...]:
     return _names(_ask(server, "loras")) or ()
 
 
-_NEO_OPTION = re.compile(r"(lumina|qwen|wan)_[ti]2i_")
+_NEO_OPTION = re.compile(r"(lumina|qwen|wan|anima|zit|klein)_[ti]2i_")
 """Presets that Forge itself, whose last are those of FLUX.1, never had."""
 
 
-def _recognised(options: Mapping[str, Any], progress: Any) -> Dialect:
+def _recognised(options: Mapping[str, Any], progress: Any, version: Callable[[], Any]) -> Dialect:
+    """Return who answers so.
+
+    Args:
+        options: Its settings.
+        progress: What it says of its progress; no mapping when it cannot.
+        version: Asks for KoboldCpp's version; nothing else tells it from stable-diffusion.cpp.
+    """
     if not isinstance(progress, dict):
-        return SDCPP
+        about = version()
+        kobold = isinstance(about, dict) and about.get("result") == "KoboldCpp"
+        return KOBOLDCPP if kobold else SDCPP
     if "forge_additional_modules" in options:
         return FORGE_NEO if any(_NEO_OPTION.match(name) for name in options) else FORGE
-    return SDNEXT if "id" in progress and "CLIP_stop_at_last_layers" not in options else A1111
+    if "id" in progress and "CLIP_stop_at_last_layers" not in options:
+        return SDNEXT
+    return REFORGE if "reforge_karras_rho" in options else A1111
 
 
 def _ask(server: EngineServer, name: str) -> Any:
-    """Return a list or table of the API; None when the server lacks it or fails over it."""
-    path = f"/sdapi/v1/{name}"
+    """Return a list or table of the API; None when the server lacks it or fails over it.
+
+    Args:
+        server: Who is asked.
+        name: What for; a path from the server's root begins with a slash.
+    """
+    path = name if name.startswith("/") else f"/sdapi/v1/{name}"
     refusals: list[Answer] = []
 
     def keep(answer: Answer) -> None:
@@ -295,7 +385,12 @@ def _ask(server: EngineServer, name: str) -> Any:
         if not refusals:  # a wrong password, which no other question gets past
             raise
         return None
-    return server.json(answer)
+    try:
+        return server.json(answer)
+    except BackendError:
+        if name.startswith("/"):  # a page, where no API was promised
+            return None
+        raise
 
 
 def _has_tasks(server: EngineServer) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from safelight.backends.input_picture import input_picture
 from safelight.backends.noise_levels import noise_levels
-from safelight.backends.webui.dialects import SDCPP, Abilities, Model
+from safelight.backends.webui.dialects import SDCPP, Abilities, Dialect, Model
 from safelight.errors import BackendError
 from safelight.knobs import did_you_mean
 from safelight.lora_tags import Lora, split_loras
@@ -54,6 +54,11 @@ KNOB_OF_FIELD: Mapping[str, str] = {
     "forge_additional_modules": "vae",
     "CLIP_stop_at_last_layers": "clip_skip",
     "scheduler_eta": "eta",
+    "guidance_scale": "cfg_scale",
+    "sampler": "sampler",
+    "strength": "denoising_strength",
+    "batch_count": "batch_size",
+    "loras": "prompt",
 }
 """Field or option of the API -> the knob of ours that it is."""
 
@@ -96,6 +101,7 @@ def drawing_payload(
     """
     payload = Payload()
     body, dialect = payload.body, abilities.dialect
+    _refuse_what_it_lacks(request, dialect)
     body["prompt"], body["negative_prompt"] = request.prompt, request.negative_prompt
     for knob in ("steps", "cfg_scale", "width", "height", "batch_size"):
         if getattr(request, knob) is not None:
@@ -105,8 +111,14 @@ def drawing_payload(
     _put_model(payload, request, abilities)
     _put_others(payload, request, abilities)
     for knob, (place, name) in (("clip_skip", dialect.clip_skip), ("eta", dialect.eta)):
-        if (value := getattr(request, knob)) is not None:
-            {"option": payload.options, "field": body, "sdcpp": payload.inline}[place][name] = value
+        if (value := getattr(request, knob)) is None:
+            continue
+        if knob in dialect.ignored:
+            payload.warnings.append(
+                f"{dialect.title} has no {knob} that a request can set; {value!r} has no effect."
+            )
+            continue
+        {"option": payload.options, "field": body, "sdcpp": payload.inline}[place][name] = value
     if isinstance(request, Txt2ImgRequest) and request.hires_scale is not None:
         _put_hires(payload, request, abilities)
     if isinstance(request, Img2ImgRequest):
@@ -115,6 +127,7 @@ def drawing_payload(
     _put_loras(payload, request.prompt, abilities, loras)
     _finish(payload)
     body["prompt"] = body["prompt"] or dialect.empty_prompt
+    payload.body = body = {dialect.fields.get(name, name): value for name, value in body.items()}
     stated = {name: knob for knob, (_, name) in dialect.others.items() if knob in request.others}
     with_extra(body, request.extra, stated)
     return payload
@@ -173,6 +186,25 @@ def _put_seed(payload: Payload, seed: int, abilities: Abilities) -> None:
         payload.inline["seed"] = seed
     else:
         payload.body["seed"] = seed
+
+
+def _refuse_what_it_lacks(request: DrawingRequest, dialect: Dialect) -> None:
+    """Refuse what would be another picture without it.
+
+    Raises:
+        BackendError: The request asks for it.
+    """
+    loras = ("lora",) if split_loras(request.prompt)[1] else ()
+    stated = (knob for knob in dialect.refused if getattr(request, knob, None) is not None)
+    for knob in (*stated, *(name for name in loras if name in dialect.refused)):
+        value = "a <lora:…> tag" if knob == "lora" else repr(getattr(request, knob))
+        value = "a picture" if knob == "mask" else value
+        if value == "1":  # a batch of one
+            continue
+        raise BackendError(
+            f"{knob} must be left out on {dialect.title}, whose requests cannot state it, got"
+            f" {value}"
+        )
 
 
 def _put_names(payload: Payload, request: DrawingRequest, abilities: Abilities) -> None:

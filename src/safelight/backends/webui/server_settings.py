@@ -11,15 +11,49 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from safelight.backends.webui.dialects import SDCPP, Dialect, Model
 from safelight.pipeline.backend import EngineSetup, Named
 
-__all__ = ["joined", "server_setup"]
+__all__ = ["joined", "server_setup", "shaping_settings", "untold_knobs"]
 
 _KNOWN = {"eta_noise_seed_delta": "ENSD", "randn_source": "RNG"}
 """Settings that records tell by their infotext name, beside the hash of all."""
+
+_IN_TEXTS: Mapping[str, tuple[str, Any]] = MappingProxyType({
+    "eta_noise_seed_delta": ("ENSD", 0), "randn_source": ("RNG", "GPU"),
+    "token_merging_ratio": ("Token merging ratio", 0),
+    "token_merging_ratio_hr": ("Token merging ratio hr", 0),
+    "s_min_uncond": ("NGMS", 0), "s_min_uncond_all": ("NGMS all steps", False),
+    "skip_early_cond": ("Skip Early CFG", 0), "s_churn": ("Sigma churn", 0),
+    "s_tmin": ("Sigma tmin", 0), "s_tmax": ("Sigma tmax", 0), "s_noise": ("Sigma noise", 1),
+    "sigma_min": ("Schedule min sigma", 0), "sigma_max": ("Schedule max sigma", 0),
+    "rho": ("Schedule rho", 0), "sd_noise_schedule": ("Noise Schedule", "Default"),
+    "always_discard_next_to_last_sigma": ("Discard penultimate sigma", False),
+    "sgm_noise_multiplier": ("SGM noise multiplier", False),
+    "uni_pc_variant": ("UniPC variant", "bh1"), "uni_pc_order": ("UniPC order", 3),
+    "uni_pc_skip_type": ("UniPC skip type", "time_uniform"),
+    "uni_pc_lower_order_final": ("UniPC lower order final", True),
+    "pad_cond_uncond": ("Pad conds", False), "pad_cond_uncond_v0": ("Pad conds v0", False),
+    "emphasis": ("Emphasis", "Original"), "tiling": ("Tiling", False),
+    "use_old_scheduling": ("Old prompt editing timelines", False),
+    "use_downcasted_alpha_bar": ("Downcast alphas_cumprod", False),
+    "fp8_storage": ("FP8 weight", "Disable"), "sd_vae_decode_method": ("VAE Decoder", "Full"),
+    "sd_vae_encode_method": ("VAE Encoder", "Full"),
+    "initial_noise_multiplier": ("Noise multiplier", 1), "img2img_extra_noise": ("Extra noise", 0),
+})  # fmt: skip
+"""Option -> what a text calls it, and the value with which AUTOMATIC1111 1.10 leaves it out."""
+
+_IN_NO_TEXT: Mapping[str, Any] = MappingProxyType({
+    "upcast_attn": False, "comma_padding_backtrack": 20, "enable_batch_seeds": False,
+    "use_old_emphasis_implementation": False, "use_old_karras_scheduler_sigmas": False,
+    "no_dpmpp_sde_batch_determinism": False, "use_old_hires_fix_width_height": False,
+    "hires_fix_use_firstpass_conds": False, "face_restoration": False,
+    "img2img_color_correction": False, "img2img_fix_steps": False,
+})  # fmt: skip
+"""Option that changes pixels and that no text tells -> its value where nobody touched it."""
 
 _MODEL = ("sd_model_checkpoint", "sd_checkpoint_hash")
 _HARMLESS = re.compile(
@@ -38,6 +72,43 @@ _HARMLESS = re.compile(
     r"target_side)|(_dir|_explanation|_accordion|_[ti]2i_(\w*)(width|height|cfg))$"
 )
 _SECRET = re.compile(r"token|password|secret|api_?key", re.IGNORECASE)
+
+
+def shaping_settings(
+    options: Mapping[str, Any], overridden: Collection[str], *, has_text: bool
+) -> dict[str, Any]:
+    """Return the settings that shape a picture and that its text does not tell.
+
+    Args:
+        options: All of the server's, as they were before the run.
+        overridden: Those that the request sets itself.
+        has_text: Whether the picture came with a text; what it can tell, it has told then.
+
+    Returns:
+        Name, as a text has it where one can -> value; those that nobody touched are left out.
+    """
+    spelled = {name: (name, usual) for name, usual in _IN_NO_TEXT.items()}
+    if not has_text:
+        spelled |= _IN_TEXTS
+    return {
+        name_there: _spelled(options[name])
+        for name, (name_there, usual) in spelled.items()
+        if name not in overridden and options.get(name, usual) not in (usual, None)
+    }
+
+
+def _spelled(value: Any) -> str:
+    """Return *value* as a text has it: options hold whole numbers as fractions."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def untold_knobs(options: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """Return the knobs that *options* tell of a picture that came without a text."""
+    names = {"model": _MODEL[0]} if dialect.tells_nothing or dialect.vae != "sd_vae" else {
+        "model": _MODEL[0], "vae": dialect.vae}  # fmt: skip
+    knobs = {knob: str(options[name]) for knob, name in names.items() if options.get(name)}
+    skipped = options.get("CLIP_stop_at_last_layers")
+    return {**knobs, "clip_skip": int(skipped)} if isinstance(skipped, (int, float)) else knobs
 
 
 def server_setup(
@@ -59,6 +130,8 @@ def server_setup(
         named: The files that the run's variants name.
     """
     facts: dict[str, Any] = {"address": address, "dialect": dialect.name}
+    if dialect.tells_nothing:
+        return EngineSetup(facts=facts, untold=("its settings",))
     if dialect is SDCPP:
         # It is started with a model, a VAE and a source of noise, and answers with the model.
         return EngineSetup(facts=facts, untold=("its VAE", "its random numbers", "its clip skip"))

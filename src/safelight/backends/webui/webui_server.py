@@ -68,6 +68,7 @@ class WebuiServer:
         self.version = ""
         self._timeout, self._previews = timeout, previews
         self._abilities: Abilities | None = None
+        self._settings: Mapping[str, Any] | None = None
         self._asking = threading.Lock()
 
     def abilities(self, *, fresh: bool = False) -> Abilities:
@@ -98,8 +99,9 @@ class WebuiServer:
         abilities = self.abilities()
         loras = (self._loras() or ()) if named.get("lora") else ()
         models = listed_models(self.server)
+        self._settings = self.options()
         return server_setup(
-            self.server.url, abilities.dialect, self.options(), models, loras, named
+            self.server.url, abilities.dialect, self._settings, models, loras, named
         )
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
@@ -126,8 +128,12 @@ class WebuiServer:
         self, request: DrawingRequest, abilities: Abilities, on_step: StepCallback
     ) -> Generation:
         payload = self._payload(request, abilities)
+        if self._settings is None:  # nobody asked for the setup
+            self._settings = self.options() or {}
         task_id = f"task(safelight-{request.job_id or uuid.uuid4().hex})"
-        body = {**payload.body, "force_task_id": task_id}
+        body = dict(payload.body)
+        if not abilities.dialect.tells_nothing:
+            body["force_task_id"] = task_id
         hires_steps = request.hires_steps if isinstance(request, Txt2ImgRequest) else None
         job = self._job(
             abilities,
@@ -139,7 +145,9 @@ class WebuiServer:
         answer = job.carry_out(on_step)
         version = re.search(rb'"version\\": \\"([^"\\]+)', answer.content[-65536:])
         self.version = version[1].decode("utf-8", "replace") if version else self.version
-        generation = read_drawing(self.server, abilities, request, payload.body, answer)
+        generation = read_drawing(
+            self.server, abilities, request, payload.body, answer, self._settings
+        )
         _, steps = job.last_step
         if job.last_step[0] < steps or steps == 1:
             used = generation.images[0].effective.get("steps", steps)
