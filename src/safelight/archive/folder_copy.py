@@ -47,6 +47,7 @@ from safelight.durable_file import (
     is_held,
     make_folder,
     read_regular_file,
+    rename,
     replace_file,
     sync_folder,
     write_new_file,
@@ -219,7 +220,7 @@ class FolderCopy:
                     raise ItsOwnFault("; ".join(faults))
                 added = True
                 try:
-                    hidden.rename(folder / name)
+                    rename(hidden, folder / name)
                 except OSError:
                     if not (folder / name).exists():
                         raise

@@ -36,8 +36,9 @@ from safelight.errors import FileRefused, ImageError, RecordError
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.formats.shrunk_pictures import shrunk
 from safelight.learning.learning_record import ImageOutput
+from safelight.operating_system import step_back
 from safelight.pipeline.journal import VariantEntry, read_journal
-from safelight.web.held_archive import HeldArchive, step_back
+from safelight.web.held_archive import HeldArchive
 
 __all__ = ["THUMBNAIL_SIDES", "OpenPicture", "Pictures", "is_digest"]
 
