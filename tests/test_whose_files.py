@@ -289,7 +289,7 @@ def made_by_hand(file: Path) -> Iterator[str]:
 
 
 def test_only_one_module_makes_files_and_folders() -> None:
-    """Whoever else did would have to know whose they are. (What it asks is in file_system.)"""
+    """Whoever else did would have to know whose they are. What it asks is in file_system."""
     faults = [
         fault
         for file in sorted(PACKAGE.rglob("*.py"))

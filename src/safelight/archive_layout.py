@@ -31,7 +31,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from safelight.durable_file import read_regular_file
 
@@ -279,9 +279,13 @@ def marked_folder(marker: Path) -> PurePosixPath:
 
     Raises:
         OSError: It cannot be read, or is no marker.
-        ValueError: It is no text.
+        ValueError: It is no text, or leads out of the archive on this system or another.
     """
-    return PurePosixPath(read_regular_file(marker, most=_LONGEST_MARKER).decode())
+    place = PurePosixPath(read_regular_file(marker, most=_LONGEST_MARKER).decode())
+    elsewhere = PureWindowsPath(place)
+    if elsewhere.drive or elsewhere.root or ".." in elsewhere.parts:
+        raise ValueError(f"its marker leads out of the archive: {place}")
+    return place
 
 
 _NO_TEXT = re.compile(rb"\\x([89a-f][0-9a-f])")

@@ -23,6 +23,7 @@ __all__ = [
     "machine_megabytes",
     "most_open_files",
     "path_of_open",
+    "quoted",
     "resident_megabytes",
     "step_back",
     "step_far_behind",
@@ -154,6 +155,19 @@ def account() -> int | None:
     if sys.platform != "win32":
         own = os.geteuid()
     return own
+
+
+def quoted(word: str) -> str:
+    """Return *word* as this system's command line needs it."""
+    if sys.platform == "win32":
+        import subprocess
+
+        text = subprocess.list2cmdline([word])
+    else:
+        import shlex
+
+        text = shlex.quote(word)
+    return text
 
 
 def path_of_open(handle: int) -> str | None:

@@ -144,8 +144,6 @@ class FolderCopy:
         for marker in markers:
             try:
                 place = marked_folder(marker)
-                if place.is_absolute() or ".." in place.parts:
-                    continue
                 if is_held(self.path / place / JOURNAL_NAME):
                     folders.add(str(place))
             except (OSError, ValueError):

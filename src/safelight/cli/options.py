@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safelight.config_source import STANDARD_INPUT
+from safelight.operating_system import quoted
 from safelight.randomizer_config import LARGE_PLAN
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def archive_words(path: Path) -> str:
     usual = Path(os.environ.get(_VARIABLE) or _USUAL)
     if path == usual:
         return ""
-    return f" --archive {_quoted(str(path))}"
+    return f" --archive {quoted(str(path))}"
 
 
 def config_text(path: Path) -> bytes | None:
@@ -72,17 +73,7 @@ def config_text(path: Path) -> bytes | None:
 
 def config_words(source: str) -> str:
     """Return what a command needs to be told to find the config of a job, a blank after it."""
-    return f"{_STANDARD_INPUT if source == STANDARD_INPUT else _quoted(source)} "
-
-
-def _quoted(word: str) -> str:
-    if os.name == "nt":
-        import subprocess
-
-        return subprocess.list2cmdline([word])
-    import shlex
-
-    return shlex.quote(word)
+    return f"{_STANDARD_INPUT if source == STANDARD_INPUT else quoted(source)} "
 
 
 def check_archive(path: Path) -> Path:

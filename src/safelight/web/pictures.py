@@ -176,7 +176,7 @@ class Pictures:
                 files.open(journal.as_posix(), self._archive.path).close()
                 place = files.place(journal.as_posix(), self._archive.path)
                 entries = read_journal(place)[1]
-            except (OSError, FileRefused, RecordError, UnicodeDecodeError):
+            except (OSError, FileRefused, RecordError, ValueError):
                 continue
             pictures += [(name, entry, output) for entry in entries for output in entry.outputs]
         self.remember((output.sha256, output.path) for _, _, output in pictures)
