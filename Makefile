@@ -2,6 +2,8 @@
 # make test   set up, and run every test
 # make check  style, types, import contracts, the tests on the built wheel
 # make ci     everything CI does: check, and the engines and places that need an environment of their own
+# make distributions  build wheel and sdist into dist/, and check what an index would refuse
+# make fresh-user  install the wheel with pipx and with uv into an empty home, use it, remove it
 # make bench  print what things cost, each beside a floor or a peer
 # make mutants  see how many small changes of the code the tests find, in a quarter of an hour
 # make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
@@ -23,7 +25,7 @@ TOGETHER ?= -n auto --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run chromium test check ci lint scripts types contracts wheel-test bench mutants test-training \
+.PHONY: run chromium test check ci lint scripts types contracts distributions wheel-test fresh-user bench mutants test-training \
 	test-diffusers test-comfyui test-ray test-s3 test-sdcpp clean
 
 run: $(READY)
@@ -69,14 +71,24 @@ types: $(READY)
 contracts: $(READY)
 	$(BIN)/lint-imports
 
+# A wheel that is built from the sdist, as an index gets them.
+distributions: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 # The tests run on the wheel as a user would install it, not on the source folder.
-wheel-test: $(READY) chromium
-	rm -rf build/wheel
-	$(BIN)/python -m build --wheel --outdir build/wheel .
+wheel-test: distributions chromium
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(WHEEL_VENV)/bin/python -m pip install --quiet build/wheel/*.whl --group dev
-	$(WHEEL_VENV)/bin/python -m pytest $(TOGETHER) $(ARGS)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet dist/*.whl --group dev
+	SAFELIGHT_DISTRIBUTIONS=dist $(WHEEL_VENV)/bin/python -m pytest $(TOGETHER) $(ARGS)
+
+# pipx and uv install the wheel into an empty home, carry out first commands without a network, and take it away.
+fresh-user: distributions
+	$(PYTHON) -m venv build/installers-venv
+	build/installers-venv/bin/python -m pip install --quiet "pipx>=1.7,<2" "uv>=0.5,<1"
+	tests/packaging/fresh_user.sh build/installers-venv/bin dist/*.whl
 
 bench: $(READY)
 	for file in $(filter-out bench/mutants.py,$(wildcard bench/*.py)); do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
@@ -122,7 +134,8 @@ test-s3:
 test-sdcpp: $(READY)
 	PYTHON=$(BIN)/python tests/backends/webui/real_sdcpp.sh
 
-$(READY): pyproject.toml
+# The version too: an editable installation remembers the one that it was made with.
+$(READY): pyproject.toml src/safelight/version.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev

@@ -57,5 +57,5 @@ def damaged(path: Path, error: object) -> str:
     """Return what to say of a model file that cannot be used."""
     return (
         f"the bundled model's file {path.name} is missing or damaged ({error}); install safelight"
-        " again: pip install --force-reinstall --no-deps safelight"
+        " again: pip install --force-reinstall --no-deps WHEEL"
     )
