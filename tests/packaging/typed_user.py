@@ -1,4 +1,4 @@
-"""What somebody writes who checks types strictly; ``make wheel-test`` checks it, nothing runs it."""
+"""What somebody writes who checks types strictly; ``make wheel-test`` checks it."""
 
 from __future__ import annotations
 
