@@ -59,6 +59,7 @@ __all__ = [
     "running_folder",
     "searches_file",
     "thumbnails_folder",
+    "version_file",
     "without_part",
 ]
 
@@ -263,6 +264,11 @@ def presets_folder(archive: Path) -> Path:
 def searches_file(archive: Path) -> Path:
     """Return the file of searches that were given a name."""
     return archive / "searches.json"
+
+
+def version_file(archive: Path) -> Path:
+    """Return the file that says which version opened the archive last, on this machine."""
+    return archive / ".version"
 
 
 def running_folder(archive: Path) -> Path:

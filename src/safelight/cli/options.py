@@ -46,6 +46,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def _archive_option(
     callback: Callable[[click.Context, click.Parameter, Path], Path] | None = None,
 ) -> Callable[[_Command], _Command]:
+    def opened(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+        if callback is not None:
+            path = callback(context, parameter, path)
+        if not context.resilient_parsing:
+            _tell_of_versions(path)
+        return path
+
     return click.option(
         "--archive",
         type=click.Path(file_okay=False, path_type=Path),
@@ -53,9 +60,18 @@ def _archive_option(
         default=_USUAL,
         show_default="./safelight",
         show_envvar=True,
-        callback=callback,
+        callback=opened,
         help="Folder that holds records and images.",
     )
+
+
+def _tell_of_versions(archive: Path) -> None:
+    from safelight.application.version_note import version_note
+    from safelight.cli.terminal import tell
+
+    note = version_note(archive)
+    if note is not None:
+        tell(f"note: {note}")
 
 
 def archive_words(path: Path) -> str:
