@@ -26,10 +26,7 @@ from safelight.version import __version__
 __all__ = ["NEWS", "version_note"]
 
 NEWS = {
-    (
-        0,
-        2,
-    ): "a trash with undo, albums, engines by name, guests at the page, runs in parts",
+    (0, 2): "a trash with undo, albums, engines by name, guests at the page, runs in parts",
 }
 """First two numbers of a version -> what it brought, in a line."""
 
