@@ -98,7 +98,7 @@ lowest-test: $(READY)
 		| grep -v "^safelight " > build/lowest.txt
 	build/installers-venv/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --constraint build/lowest.txt \
 		"pytest>=8.2,<10" "pytest-xdist>=3.6,<4" hypothesis jsonschema pandas polars pyarrow
-	$(LOWEST_VENV)/bin/python -m pytest $(TOGETHER) $(ARGS) $(LOWEST_TESTS)
+	$(LOWEST_VENV)/bin/python -m pytest -W ignore::DeprecationWarning $(TOGETHER) $(ARGS) $(LOWEST_TESTS)
 
 # What only others run: workflows, forms, the Dockerfile, the citation.
 PUBLIC := build/public-venv/bin
