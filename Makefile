@@ -97,7 +97,7 @@ lowest-test: $(READY)
 	build/installers-venv/bin/uv pip freeze --quiet --python $(LOWEST_VENV)/bin/python \
 		| grep -v "^safelight " > build/lowest.txt
 	build/installers-venv/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --constraint build/lowest.txt \
-		"pytest>=8.2,<10" "pytest-xdist>=3.6,<4" hypothesis jsonschema pandas polars pyarrow
+		"pytest>=8.2,<10" "pytest-xdist>=3.6,<4" hypothesis jsonschema pandas polars "pyarrow<19"
 	$(LOWEST_VENV)/bin/python -m pytest -W ignore::DeprecationWarning $(TOGETHER) $(ARGS) $(LOWEST_TESTS)
 
 # What only others run: workflows, forms, the Dockerfile, the citation.
