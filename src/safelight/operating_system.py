@@ -12,11 +12,16 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = [
     "STOP_SIGNALS",
     "account",
     "bound_memory",
+    "claim_address",
     "end_with_parent",
     "give_back_memory",
     "ignore_interrupts",
@@ -117,6 +122,21 @@ def give_back_memory() -> None:
 
         with contextlib.suppress(AttributeError, OSError):  # not every C library is glibc
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def claim_address(listening: socket.socket) -> None:
+    """Let *listening* have an address at once that a server which ended had, and nobody beside it.
+
+    What lets one have it at once on other systems lets every program listen beside it on Windows,
+    which gives it at once anyway.
+    """
+    import socket
+
+    if sys.platform == "win32":
+        option = socket.SO_EXCLUSIVEADDRUSE
+    else:
+        option = socket.SO_REUSEADDR
+    listening.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 def machine_megabytes() -> int | None:

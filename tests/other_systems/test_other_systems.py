@@ -85,7 +85,7 @@ ASKING = frozenset(
      "os.sysconf", "os.rename", "os.replace", "os.unlink", "os.remove", "os.O_NOFOLLOW",
      "os.O_DIRECTORY", "os.O_NONBLOCK", "os.getpriority", "os.setpriority", "os.sched_getaffinity",
      "os.sched_setscheduler", "signal.SIGKILL", "signal.SIGHUP", "signal.SIGBREAK", "signal.alarm",
-     "signal.setitimer", "signal.pause")
+     "signal.setitimer", "signal.pause", "socket.SO_REUSEADDR", "socket.AF_UNIX")
 )  # fmt: skip
 KNOWING = ("durable_file.py", "file_system.py", "operating_system.py")
 RENAMING = frozenset(("rename", "unlink"))
