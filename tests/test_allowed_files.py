@@ -119,10 +119,10 @@ def test_what_is_open_is_looked_at_and_not_its_name(
 def test_where_the_system_does_not_tell_names_the_file_is_found_again(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(allowed_files, "_TELLS_NAMES", False)
+    monkeypatch.setattr(allowed_files, "path_of_open", lambda _: None)
     test_what_is_open_is_looked_at_and_not_its_name(root, monkeypatch)
     monkeypatch.undo()
-    monkeypatch.setattr(allowed_files, "_TELLS_NAMES", False)
+    monkeypatch.setattr(allowed_files, "path_of_open", lambda _: None)
     (root.parent / "outside" / "deep").mkdir()
     assert content(FilesUnder((root,)), "moved/a.txt", root) == b"allowed"
 

@@ -549,7 +549,7 @@ def test_a_file_is_moved_under_a_free_name_only(
 ) -> None:
     """Also where the system has no rename that replaces nothing."""
     if not in_one_step:
-        monkeypatch.setattr(durable_file, "_renamed_if_free", lambda *_: False)
+        monkeypatch.setattr(durable_file._system, "rename_if_free", lambda *_: False)
     source, taken, link = tmp_path / "a", tmp_path / "taken", tmp_path / "link"
     source.write_bytes(b"mine")
     taken.write_bytes(b"theirs")

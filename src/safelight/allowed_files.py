@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Protocol
 
 from safelight.durable_file import open_regular_file
 from safelight.errors import FileRefused
+from safelight.operating_system import path_of_open
 
 __all__ = [
     "ANY_FILE",
@@ -54,10 +54,6 @@ PICKLED_RULE = (
 
 _LONGEST = 4096
 """Characters of a name; to follow the links in one of a megabyte takes for ever."""
-
-_TELLS_NAMES = sys.platform == "linux"
-"""Whether the system tells where a file lies that is open."""
-
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _MODEL_ENDINGS = frozenset((*PICKLED, ".safetensors", ".gguf", ".onnx", ".json"))
@@ -321,10 +317,9 @@ def _path_of(handle: int, place: str, status: os.stat_result) -> str:
     Raises:
         OSError: That cannot be told.
     """
-    if _TELLS_NAMES:
-        with_links = f"/proc/self/fd/{handle}"
-        if os.path.lexists(with_links):
-            return os.readlink(with_links)  # noqa: PTH115 - no file of ours
+    told = path_of_open(handle)
+    if told is not None:
+        return told
     # Elsewhere the name is followed once more, and must still mean the file that is open.
     again = os.path.realpath(place)
     if not os.path.samestat(os.stat(again), status):  # noqa: PTH116 - as above

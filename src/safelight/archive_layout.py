@@ -31,7 +31,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from safelight.durable_file import read_regular_file
 
@@ -59,6 +59,7 @@ __all__ = [
     "running_folder",
     "searches_file",
     "thumbnails_folder",
+    "version_file",
     "without_part",
 ]
 
@@ -265,6 +266,11 @@ def searches_file(archive: Path) -> Path:
     return archive / "searches.json"
 
 
+def version_file(archive: Path) -> Path:
+    """Return the file that says which version opened the archive last, on this machine."""
+    return archive / ".version"
+
+
 def running_folder(archive: Path) -> Path:
     """Return the folder with one marker per run whose record is not safe yet."""
     return archive / "running"
@@ -279,9 +285,13 @@ def marked_folder(marker: Path) -> PurePosixPath:
 
     Raises:
         OSError: It cannot be read, or is no marker.
-        ValueError: It is no text.
+        ValueError: It is no text, or leads out of the archive on this system or another.
     """
-    return PurePosixPath(read_regular_file(marker, most=_LONGEST_MARKER).decode())
+    place = PurePosixPath(read_regular_file(marker, most=_LONGEST_MARKER).decode())
+    elsewhere = PureWindowsPath(place)
+    if elsewhere.drive or elsewhere.root or ".." in elsewhere.parts:
+        raise ValueError(f"its marker leads out of the archive: {place}")
+    return place
 
 
 _NO_TEXT = re.compile(rb"\\x([89a-f][0-9a-f])")

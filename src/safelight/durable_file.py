@@ -20,7 +20,6 @@ for their owner, and opened up afterwards.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import io
@@ -29,11 +28,12 @@ import os
 import secrets
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
+
+from safelight.file_system import OWN_FILE, file_system
 
 __all__ = [
     "TEMPORARY_SUFFIX",
@@ -53,6 +53,8 @@ __all__ = [
     "read_regular_file",
     "refuse_irregular",
     "remove_abandoned",
+    "remove_file",
+    "rename",
     "replace_file",
     "settle_file",
     "sync_folder",
@@ -63,18 +65,10 @@ TEMPORARY_SUFFIX = ".tmp"
 """Files and folders that begin with a dot and end so are unfinished; readers pass over them."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
-_OWN_FILE, _OWN_FOLDER = 0o600, 0o700
-_EVERYBODYS = stat.S_ISVTX | stat.S_IWOTH
-"""What is set for a folder where everybody may write, and nobody touches what is another's."""
+_system = file_system()
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
-_WAIT_FOR_NOBODY = (
-    getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
-)
-"""To open a pipe must not wait for whoever writes into it; Windows has none in a folder."""
-
-_READ = os.O_RDONLY | _BINARY | _WAIT_FOR_NOBODY
+_READ = os.O_RDONLY | _BINARY | _system.wait_for_nobody
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _WAIT_FOR_NOBODY
 _BUFFER = 1 << 17
 _CHUNK = 1 << 20
 _A_DAY = 86_400
@@ -145,8 +139,7 @@ def _opened(path: Path | str, flags: int = _READ, mode: int = 0) -> tuple[int, i
     try:
         status = os.fstat(handle)
         _check_regular(status, path)
-        if _WAIT_FOR_NOBODY:
-            os.set_blocking(handle, True)
+        _system.let_wait(handle)
     except BaseException:
         os.close(handle)
         raise
@@ -216,7 +209,7 @@ def write_new_file(
         try:
             if os.access(final, os.F_OK):
                 os.close(handle)
-                os.unlink(temporary)  # noqa: PTH108 - paths are texts here: Path costs a tenth
+                _system.remove(temporary)
                 if not _holds(final, data):
                     continue
             else:
@@ -266,13 +259,13 @@ def copy_new_file(
         try:
             handle, guard = _claimed(temporary)
         except FileExistsError:
-            _outlast(temporary)
+            _system.outlast(temporary)
             continue
         digest = hashlib.sha256()
         try:
             if os.access(target, os.F_OK):
                 os.close(handle)
-                os.unlink(temporary)  # noqa: PTH108
+                _system.remove(temporary)
                 return None
             if isinstance(source, bytes):
                 digest.update(source)
@@ -318,7 +311,7 @@ def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
         handle, guard = _claimed(temporary, private=private)
         try:
             _fill(handle, data)
-            done = _named(temporary, path, os.replace)
+            done = _named(temporary, path, _system.replace)
         except BaseException:
             _remove(temporary)
             raise
@@ -352,13 +345,14 @@ def make_folder(
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
     for folder in reversed(missing):
         try:
-            os.mkdir(folder, _OWN_FOLDER)  # noqa: PTH102 - as above
+            inherits = root is not None and root in folder.parents
+            _system.make_folder(os.fspath(folder), inherits=inherits)
         except FileExistsError:
             if not folder.is_dir() or (new and folder == path):
                 raise
         else:
-            if root is not None and root in folder.parents:
-                _take_after(os.fspath(folder.parent), os.fspath(folder))
+            if inherits:
+                _system.take_after(os.fspath(folder.parent), os.fspath(folder))
         if flush:
             sync_folder(folder.parent)
 
@@ -373,38 +367,38 @@ def move_file(source: Path, target: Path) -> None:
         FileExistsError: Something has that name.
         OSError: It cannot be moved, or *target* is on another file system; it is where it was.
     """
-    if _renamed_if_free(os.fsencode(source), os.fsencode(target)):
+    if _system.rename_if_free(os.fspath(source), os.fspath(target)):
         return
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
-    os.rename(source, target)  # noqa: PTH104 - as above
+    rename(source, target)
 
 
-_NOT_THAT_WAY = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder another name on its own file system, over a file that has it.
+
+    Where what is open cannot be renamed, whoever has it open is waited for, for a second.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    _system.rename(os.fspath(source), os.fspath(target))
 
 
-def _renamed_if_free(source: bytes, target: bytes) -> bool:
-    """Rename in one step that replaces nothing; False where that cannot be done."""
-    if sys.platform == "linux":
-        name, before, replace_nothing = "renameat2", (-100,), 1  # from the current folder on
-    elif sys.platform == "darwin":
-        name, before, replace_nothing = "renamex_np", (), 4
-    else:
-        return False
-    rename = getattr(ctypes.CDLL(None, use_errno=True), name, None)
-    if rename is None:
-        return False
-    if rename(*before, source, *before, target, ctypes.c_uint(replace_nothing)) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NOT_THAT_WAY:
-        return False
-    raise OSError(number, os.strerror(number), os.fsdecode(source), None, os.fsdecode(target))
+def remove_file(path: Path | str, *, missing_ok: bool = False) -> None:
+    """Remove a file, which is waited for like in :func:`rename`.
+
+    Raises:
+        FileNotFoundError: It is not there, and *missing_ok* is False.
+        OSError: It cannot be removed.
+    """
+    with contextlib.suppress(*([FileNotFoundError] if missing_ok else [])):
+        _system.remove(os.fspath(path))
 
 
 def settle_file(path: Path) -> None:
     """Give what another library has written to *path* the group and mode that its folder has."""
-    _take_after(os.fspath(path.parent), os.fspath(path))
+    _system.take_after(os.fspath(path.parent), os.fspath(path))
 
 
 @contextlib.contextmanager
@@ -413,7 +407,7 @@ def held_folder(folder: Path) -> Iterator[None]:
 
     It keeps nobody from reading or writing there, and does nothing where folders cannot be locked.
     """
-    guard = _guard_of_folder(folder)
+    guard = _system.guard_of_folder(os.fspath(folder))
     try:
         yield
     finally:
@@ -433,10 +427,11 @@ def held_file(path: Path, about: bytes) -> Iterator[None]:
         OSError: It cannot be made.
     """
     while True:
-        handle = _opened(path, os.O_RDWR | os.O_CREAT | _BINARY | _WAIT_FOR_NOBODY, _OWN_FILE)[0]
+        flags = os.O_RDWR | os.O_CREAT | _BINARY | _system.wait_for_nobody
+        handle = _opened(path, flags, OWN_FILE)[0]
         try:
-            _take_after(os.fspath(path.parent), handle)
-            _lock(handle)
+            _system.take_after(os.fspath(path.parent), handle)
+            _system.lock(handle)
             if _is_still(handle, path):
                 break
         except BlockingIOError:
@@ -452,10 +447,10 @@ def held_file(path: Path, about: bytes) -> Iterator[None]:
         _write_all(handle, about)
         yield
     finally:
-        if sys.platform == "win32":  # what is open cannot be removed there
+        if not _system.removes_open:
             os.close(handle)
         _remove(os.fspath(path))
-        if sys.platform != "win32":
+        if _system.removes_open:
             os.close(handle)
 
 
@@ -472,9 +467,9 @@ def hidden_folder(parent: Path) -> Iterator[Path]:
     make_folder(parent, root=parent.parent)
     while True:
         folder = parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-        os.mkdir(folder, _OWN_FOLDER)  # noqa: PTH102 - as above
-        guard = _guard_of_folder(folder)
-        _take_after(os.fspath(parent), os.fspath(folder))
+        _system.make_folder(os.fspath(folder), inherits=True)
+        guard = _system.guard_of_folder(os.fspath(folder))
+        _system.take_after(os.fspath(parent), os.fspath(folder))
         if folder.is_dir():  # nobody took it for abandoned before it was locked
             break
         _let_go(guard)
@@ -507,7 +502,7 @@ def remove_abandoned(folder: Path) -> int:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                _system.remove(os.fspath(path))
             removed += 1
     return removed
 
@@ -520,7 +515,7 @@ def is_held(path: Path) -> bool:
     """
     handle = _opened(path)[0]
     try:
-        _lock(handle)
+        _system.lock(handle)
     except BlockingIOError:
         return True
     finally:
@@ -547,9 +542,8 @@ class OpenFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle: int | None = None
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                self._handle = os.open(path, _FOLDER)
+        with contextlib.suppress(OSError):
+            self._handle = _system.open_folder(os.fspath(path))
 
     def flush(self) -> None:
         """Flush the names in it to the disk.
@@ -575,18 +569,18 @@ def flush_file(path: Path) -> None:
     Raises:
         OSError: The disk reported trouble.
     """
-    handle = os.open(path, _READ)
+    handle = os.open(path, _system.to_flush)
     try:
-        _take_after(os.fspath(path.parent), handle)
+        _system.take_after(os.fspath(path.parent), handle)
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
 def _sync(folder: str) -> None:
-    if sys.platform == "win32":  # Windows cannot open a folder to flush it
+    handle = _system.open_folder(folder)
+    if handle is None:
         return
-    handle = os.open(folder, _FOLDER)
     try:
         os.fsync(handle)
     finally:
@@ -620,54 +614,22 @@ def _claimed(temporary: str, *, private: bool = False) -> tuple[int, int]:
     Raises:
         FileExistsError: There is one; perhaps its writer is dead.
     """
-    handle = os.open(temporary, _NEW_FILE, _OWN_FILE)
-    guard = _guard(handle)
+    handle = os.open(temporary, _NEW_FILE, OWN_FILE)
+    guard = _system.guard(handle)
     if not private:
-        _take_after(os.path.dirname(temporary), handle)  # noqa: PTH120 - as above
+        _system.take_after(os.path.dirname(temporary), handle)  # noqa: PTH120 - as above
     return handle, guard
 
 
-def _take_after(folder: str, made: int | str) -> None:
-    """Give what was *made* in *folder* its group, and let group and others do what they may there.
-
-    Where the group cannot be given, the one that it has gets no more than everybody. That nothing
-    can be given, on file systems that keep neither, harms nothing.
-
-    Args:
-        folder: Its path; empty for the current one.
-        made: A handle of a file, or a path.
-    """
-    if sys.platform == "win32":
-        return
-    try:
-        above, status = os.stat(folder or "."), os.stat(made)  # noqa: PTH116 - as above
-        own, had = above.st_mode & 0o7777, status.st_mode & 0o7777
-        if own & _EVERYBODYS == _EVERYBODYS:
-            return
-        if status.st_gid != above.st_gid:
-            try:
-                os.chown(made, -1, above.st_gid)
-            except OSError:
-                own &= ~0o070 | (own & 0o007) << 3
-        if stat.S_ISDIR(status.st_mode):
-            mode = _OWN_FOLDER | own & (stat.S_ISGID | stat.S_ISVTX | 0o077)
-        else:
-            mode = _OWN_FILE | own & 0o066
-        if mode != had:
-            os.chmod(made, mode)  # noqa: PTH101 - as above
-    except OSError:
-        return
-
-
 def _named(
-    temporary: str, final: Path | str, rename: Callable[[str, Path | str], None] | None = None
+    temporary: str, final: Path | str, rename: Callable[[str, str], None] = _system.rename
 ) -> bool:
     """Give *temporary* its name; False when somebody took it for abandoned.
 
     That is possible in the moment before it is locked, and then everything begins anew.
     """
     try:
-        (rename or os.rename)(temporary, final)
+        rename(temporary, os.fspath(final))
     except FileNotFoundError:
         if os.path.exists(os.path.dirname(temporary)):  # noqa: PTH110, PTH120 - as above
             return False
@@ -704,7 +666,7 @@ def _write_all(handle: int, data: bytes) -> None:
 
 def _remove(temporary: str) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(temporary)  # noqa: PTH108
+        _system.remove(temporary)
 
 
 class AppendOnlyFile:
@@ -726,11 +688,11 @@ class AppendOnlyFile:
         self.path = path
         is_new = create and not os.access(path, os.F_OK)
         flags = os.O_RDWR | os.O_APPEND | _BINARY | (os.O_CREAT if create else 0)
-        self._handle = _opened(path, flags | _WAIT_FOR_NOBODY, _OWN_FILE)[0]
+        self._handle = _opened(path, flags | _system.wait_for_nobody, OWN_FILE)[0]
         try:
-            _lock(self._handle)
+            _system.lock(self._handle)
             if is_new:
-                _take_after(os.fspath(path.parent), self._handle)
+                _system.take_after(os.fspath(path.parent), self._handle)
                 sync_folder(path.parent)
         except BaseException:
             os.close(self._handle)
@@ -752,6 +714,19 @@ class AppendOnlyFile:
         if handle >= 0:
             os.close(handle)
 
+    def remove(self) -> None:
+        """Remove it, before anybody else can lock it where what is open can be removed; close it.
+
+        Raises:
+            OSError: It is there still; it is closed all the same.
+        """
+        if not _system.removes_open:
+            self.close()
+        try:
+            remove_file(self.path, missing_ok=True)
+        finally:
+            self.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -762,13 +737,13 @@ class AppendOnlyFile:
 @contextlib.contextmanager
 def _locked_if_free(path: Path) -> Iterator[bool]:
     """Give whether nobody holds *path*, and hold it meanwhile."""
-    if sys.platform == "win32":  # a file that is open cannot be removed there
+    if not _system.removes_open:  # to open it, for its lock, would keep it there
         yield time.time() - path.stat().st_mtime > _A_DAY
         return
     handle = os.open(path, _READ)
     try:
         try:
-            _lock(handle)
+            _system.lock(handle)
         except BlockingIOError:
             yield False
         except OSError:  # a file system without locks
@@ -785,57 +760,3 @@ def _is_still(handle: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(handle), os.stat(path))  # noqa: PTH116 - as above
     except FileNotFoundError:
         return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int) -> None:
-        # Locks one byte far behind any content: Windows locks forbid reading what they cover.
-        os.lseek(handle, 2**40, os.SEEK_SET)
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(str(error)) from error
-
-    def _guard(_handle: int) -> int:
-        return -1  # a file that is open could not be renamed
-
-    def _guard_of_folder(_folder: Path) -> int:
-        return -1
-
-    def _outlast(temporary: str) -> None:
-        raise BlockingIOError(f"{temporary} is being written by another process")
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _guard(handle: int) -> int:
-        """Return a second handle that holds the lock until the file has its name."""
-        guard = -1
-        try:
-            guard = os.dup(handle)
-            fcntl.flock(guard, fcntl.LOCK_EX)
-        except OSError:  # no more handles, or a file system without locks
-            pass
-        return guard
-
-    def _guard_of_folder(folder: Path) -> int:
-        guard = -1
-        with contextlib.suppress(OSError):
-            guard = os.open(folder, _FOLDER)
-            fcntl.flock(guard, fcntl.LOCK_EX)
-        return guard
-
-    def _outlast(temporary: str) -> None:
-        """Wait until whoever writes *temporary* is done or dead, and remove what is left of it."""
-        with contextlib.suppress(FileNotFoundError):
-            handle = os.open(temporary, _READ)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                if os.fstat(handle).st_ino == os.stat(temporary).st_ino:  # noqa: PTH116
-                    os.unlink(temporary)  # noqa: PTH108
-            finally:
-                os.close(handle)

@@ -179,15 +179,22 @@ def test_a_run_is_told_by_its_growing_journal(tmp_path: Path) -> None:
     assert Archive(tmp_path).record(again.record.run_id).status == "interrupted"
 
 
-def test_a_marker_that_leads_out_of_the_archive_is_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "fault"), [("../outside", ValueError), ("images/link", FileRefused)]
+)
+def test_a_marker_that_leads_out_of_the_archive_is_not_followed(
+    tmp_path: Path, place: str, fault: type[Exception]
+) -> None:
     """Archives come from anywhere."""
     archive = tmp_path / "archive"
     running_folder(archive).mkdir(parents=True)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / JOURNAL_NAME).write_text('{"run_id": "x"}\n')
-    (running_folder(archive) / "x").write_text("../outside")
-    with pytest.raises(FileRefused):
+    (archive / "images").mkdir()
+    (archive / "images" / "link").symlink_to(outside)
+    (running_folder(archive) / "x").write_text(place)
+    with pytest.raises(fault):
         GrowingJournal(archive, "x").new_lines()
     assert LiveRuns(archive).look() == ()
 

@@ -275,7 +275,7 @@ def record_so_far(archive: Path, run_id: str) -> LearningRecord:
     Raises:
         RecordError: Its journal cannot be read.
         OSError: Its marker cannot.
-        ValueError: Its marker is no text.
+        ValueError: Its marker is no text, or leads out of the archive.
     """
     header, entries, _ = read_journal(journal_of(archive, running_folder(archive) / run_id))
     if header.get("run_id") != run_id:

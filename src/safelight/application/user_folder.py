@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safelight.errors import ConfigError, StorageError
+from safelight.operating_system import account
 
 __all__ = ["change_settings", "read_settings"]
 
@@ -72,7 +72,8 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 def _refuse_foreign(path: Path, status: os.stat_result) -> None:
     """Refuse a file that others may have written: it decides where secrets go."""
-    if sys.platform == "win32":  # who may write there is told by no mode
+    own = account()
+    if own is None:  # who may write there is told by no mode
         return
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISREG(status.st_mode):
@@ -83,5 +84,5 @@ def _refuse_foreign(path: Path, status: os.stat_result) -> None:
             f" chmod 600 {path}",
             source=str(path),
         )
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, own):
         raise ConfigError("belongs to somebody else; make one of your own", source=str(path))

@@ -47,6 +47,7 @@ from safelight.durable_file import (
     is_held,
     make_folder,
     read_regular_file,
+    rename,
     replace_file,
     sync_folder,
     write_new_file,
@@ -143,8 +144,6 @@ class FolderCopy:
         for marker in markers:
             try:
                 place = marked_folder(marker)
-                if place.is_absolute() or ".." in place.parts:
-                    continue
                 if is_held(self.path / place / JOURNAL_NAME):
                     folders.add(str(place))
             except (OSError, ValueError):
@@ -219,7 +218,7 @@ class FolderCopy:
                     raise ItsOwnFault("; ".join(faults))
                 added = True
                 try:
-                    hidden.rename(folder / name)
+                    rename(hidden, folder / name)
                 except OSError:
                     if not (folder / name).exists():
                         raise

@@ -27,7 +27,12 @@ from safelight.archive.packs import (
     write_manifest,
 )
 from safelight.archive_layout import SET_ASIDE
-from safelight.durable_file import make_folder, read_regular_file, sync_folder
+from safelight.durable_file import (
+    make_folder,
+    read_regular_file,
+    rename,
+    sync_folder,
+)
 from safelight.errors import ArchiveError, RecordError, sentence_of
 
 __all__ = [
@@ -188,7 +193,7 @@ def set_aside(damaged: Path, target: Path) -> None:
         aside = next(folder for folder in target.parents if folder.name == SET_ASIDE)
         make_folder(target.parent, root=aside.parent)
         with contextlib.suppress(FileNotFoundError):  # somebody else recovers, too
-            damaged.rename(target.with_name(f"{target.name}-{secrets.token_hex(4)}"))
+            rename(damaged, target.with_name(f"{target.name}-{secrets.token_hex(4)}"))
         sync_folder(target.parent)
         sync_folder(damaged.parent)
     except OSError as error:

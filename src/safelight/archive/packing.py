@@ -25,7 +25,10 @@ from typing import Any, Self
 
 from safelight.archive.loose_records import written_at
 from safelight.archive.packs import UnwrittenPack
-from safelight.durable_file import read_regular_file
+from safelight.durable_file import (
+    read_regular_file,
+    remove_file,
+)
 from safelight.errors import ArchiveError, RecordError
 from safelight.paused_collector import paused_collector
 
@@ -170,7 +173,7 @@ def delete_files(folder: Path, names: Sequence[str]) -> list[tuple[Path, str]]:
     def delete(some: Sequence[str]) -> None:
         for name in some:
             try:
-                os.unlink(here + name)  # noqa: PTH108 - as above
+                remove_file(here + name)
             except FileNotFoundError:
                 continue
             except OSError as error:

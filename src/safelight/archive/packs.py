@@ -44,6 +44,7 @@ from safelight.durable_file import (
     open_regular_file,
     read_regular_file,
     refuse_irregular,
+    rename,
     replace_file,
     sync_folder,
 )
@@ -337,7 +338,7 @@ def _forget(tables: Path) -> None:
     """Delete a folder of tables, which is gone at once for whoever looks."""
     hidden = tables.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     with contextlib.suppress(OSError):
-        tables.rename(hidden)
+        rename(tables, hidden)
         tables = hidden
     shutil.rmtree(tables, ignore_errors=True)
 
@@ -409,7 +410,7 @@ def _write_folder(
                 "sha256": {f"{t}.parquet": file_sha256(hidden / f"{t}.parquet") for t in sizes},
             })  # fmt: skip
             make_room()
-            hidden.rename(path)
+            rename(hidden, path)
             sync_folder(path.parent)
     except (OSError, duckdb.Error) as error:
         raise ArchiveError(f"the pack could not be written: {error}") from error

@@ -35,7 +35,12 @@ from safelight.archive_layout import (
     pictures_folder,
     records_folder,
 )
-from safelight.durable_file import TEMPORARY_SUFFIX, read_regular_file, remove_abandoned
+from safelight.durable_file import (
+    TEMPORARY_SUFFIX,
+    read_regular_file,
+    remove_abandoned,
+    remove_file,
+)
 from safelight.errors import ArchiveError, RecordError
 from safelight.learning.learning_record import read_document
 
@@ -204,7 +209,7 @@ def _remove_doubled(archive: Path, done: Recovery) -> None:
             for run_id, document in read_documents(pack.path):
                 for path in loose.get(run_id, ()):
                     if path.exists() and read_regular_file(path) == document:
-                        path.unlink(missing_ok=True)
+                        remove_file(path, missing_ok=True)
                         done.doubled += 1
         except ArchiveError as error:
             done.left.append(Fault(path=pack.path, reason=str(error)))

@@ -81,7 +81,7 @@ class GrowingJournal:
         Raises:
             OSError: It cannot be read.
             FileRefused: The marker leads out of the archive's pictures.
-            ValueError: The marker is no text.
+            ValueError: The marker is no text, or leads out of the archive.
         """
         if not self._place:
             marker = running_folder(self._archive) / self._run_id

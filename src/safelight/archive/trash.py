@@ -34,6 +34,7 @@ from safelight.durable_file import (
     move_file,
     open_regular_file,
     read_regular_file,
+    remove_file,
     sync_folder,
 )
 from safelight.errors import RequestError, StorageError
@@ -419,7 +420,7 @@ def _delete(entry: _Entry) -> str:
         with open_regular_file(file.now, follow=False) as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
                 raise OSError("is another file than was put here")
-    file.now.unlink()
+    remove_file(file.now)
     return "deleted"
 
 
@@ -524,7 +525,7 @@ def _tidy(archive: Path, account: Path) -> None:
                 break
             folder = folder.parent
     if entries and not any(e.is_in_trash or e.is_unsettled for e in entries):
-        account.unlink(missing_ok=True)
+        remove_file(account, missing_ok=True)
         with contextlib.suppress(OSError):
             (archive / TRASH / name).parent.rmdir()
 

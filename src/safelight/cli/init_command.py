@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.archive_layout import imports_folder
-from safelight.cli.options import archive_option, archive_words, engine_list, json_option, quoted
+from safelight.cli.options import archive_option, archive_words, engine_list, json_option
 from safelight.cli.terminal import say, say_text, tell
+from safelight.operating_system import quoted
 
 if TYPE_CHECKING:
     from safelight.application.engine_list import ListedEngine

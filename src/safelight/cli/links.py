@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from safelight.cli.terminal import tell
-from safelight.durable_file import make_folder, replace_file
+from safelight.durable_file import make_folder, remove_file, replace_file
 from safelight.web.admission import LINK_LIFE, Admission
 
 __all__ = ["Links"]
@@ -69,7 +69,7 @@ class Links:
         """Take away what browsers were given to open."""
         for file in self._files:
             with contextlib.suppress(OSError):
-                file.unlink()
+                remove_file(file)
 
     def _write(self) -> str:
         assert self._admission is not None

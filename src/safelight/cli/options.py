@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safelight.config_source import STANDARD_INPUT
+from safelight.operating_system import quoted
 from safelight.randomizer_config import LARGE_PLAN
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ __all__ = [
     "json_option",
     "override_option",
     "part_option",
-    "quoted",
     "seed_option",
     "with_part",
     "yes_option",
@@ -46,6 +46,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def _archive_option(
     callback: Callable[[click.Context, click.Parameter, Path], Path] | None = None,
 ) -> Callable[[_Command], _Command]:
+    def opened(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+        if callback is not None:
+            path = callback(context, parameter, path)
+        if not context.resilient_parsing:
+            _tell_of_versions(path)
+        return path
+
     return click.option(
         "--archive",
         type=click.Path(file_okay=False, path_type=Path),
@@ -53,9 +60,18 @@ def _archive_option(
         default=_USUAL,
         show_default="./safelight",
         show_envvar=True,
-        callback=callback,
+        callback=opened,
         help="Folder that holds records and images.",
     )
+
+
+def _tell_of_versions(archive: Path) -> None:
+    from safelight.application.version_note import version_note
+    from safelight.cli.terminal import tell
+
+    note = version_note(archive)
+    if note is not None:
+        tell(f"note: {note}")
 
 
 def archive_words(path: Path) -> str:
@@ -74,17 +90,6 @@ def config_text(path: Path) -> bytes | None:
 def config_words(source: str) -> str:
     """Return what a command needs to be told to find the config of a job, a blank after it."""
     return f"{_STANDARD_INPUT if source == STANDARD_INPUT else quoted(source)} "
-
-
-def quoted(word: str) -> str:
-    """Return *word* as it is typed in a shell."""
-    if os.name == "nt":
-        import subprocess
-
-        return subprocess.list2cmdline([word])
-    import shlex
-
-    return shlex.quote(word)
 
 
 def check_archive(path: Path) -> Path:

@@ -25,13 +25,13 @@ from safelight.cli.options import (
     json_option,
     override_option,
     part_option,
-    quoted,
     seed_option,
     with_part,
 )
 from safelight.cli.terminal import say, say_text, tell_next
 from safelight.config import PipelineConfig, plain
 from safelight.escaped_output import escaped_line
+from safelight.operating_system import quoted
 from safelight.randomizer import RandomizerPlanResult, Variant, repeated_variants
 
 

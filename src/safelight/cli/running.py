@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from safelight.config_check import PATIENCE, RETRIES
 from safelight.errors import SafelightError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import record_stem
+from safelight.operating_system import STOP_SIGNALS
 from safelight.pipeline import CancelToken, RunResult
 from safelight.pipeline.continuation import Continuation
 from safelight.pipeline.engine_pool import EnginePool
@@ -40,8 +40,6 @@ __all__ = ["EXIT_STATUS", "Request", "cancelled_by_interrupt", "run_job", "run_o
 
 EXIT_STATUS = {"completed": 0, "failed": 1, "partial": 3, "cancelled": 130}
 """Exit status by how the run ended; 2 means that a config is at fault."""
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +241,7 @@ def cancelled_by_interrupt(cancel: CancelToken) -> Iterator[None]:
             tell()
             tell("stopping after this step; the record will be written (again to stop at once)")
 
-    before = {number: signal.signal(number, on_signal) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -294,7 +292,7 @@ def _report(result: RunResult, archive: Path, sheet: Path | None, again: str) ->
     if len(result.images) == 1 and result.images[0].path:
         lines.append(f"  picture   {result.images[0].path}")
     elif result.folder is not None and result.images:
-        lines.append(f"  pictures  {result.folder}{_separator()}")
+        lines.append(f"  pictures  {result.folder}{os.sep}")
     lines += _workers(result)
     if sheet is not None:
         lines.append(f"  sheet     {sheet}")
@@ -323,10 +321,6 @@ def _workers(result: RunResult) -> list[str]:
             f"  worker    {name}: {_counted(share.pictures, 'picture')}, {speed}{lost}{out}"
         )
     return lines[:20]
-
-
-def _separator() -> str:
-    return "\\" if sys.platform == "win32" else "/"
 
 
 def _as_json(result: RunResult, archive: Path, sheet: Path | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import click
 from safelight.cli.options import archive_option
 from safelight.cli.terminal import tell
 from safelight.machine_folders import configuration_folder, state_folder
+from safelight.operating_system import claim_address
 
 if TYPE_CHECKING:
     from safelight.web.admission import Admission
@@ -134,7 +135,7 @@ def _listening(host: str, port: int) -> socket.socket:
     # Named a TCP socket, or asyncio leaves Nagle's algorithm on: every answer of a head and a
     # body could wait 40 ms for the browser's acknowledgement of the head.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    claim_address(listening)
     try:
         listening.bind((host, port))
     except (OSError, TypeError, ValueError) as error:  # also a name that can be none

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import socket
-import sys
 from dataclasses import replace
 from types import FrameType
 from typing import Any, cast
@@ -14,6 +13,7 @@ from typing import Any, cast
 import uvicorn
 
 from safelight.cli.connections import Connection, ConnectionLimits, Door
+from safelight.operating_system import most_open_files
 
 __all__ = ["TableServer"]
 
@@ -86,11 +86,7 @@ class TableServer(uvicorn.Server):
 
 def _within_files(limits: ConnectionLimits) -> ConnectionLimits:
     """Return *limits* with no more connections than the process may have files for."""
-    if sys.platform == "win32":
-        return limits
-    import resource
-
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
+    files = most_open_files()
+    if files is None:
         return limits
     return replace(limits, connections=min(limits.connections, max(files - _OTHER_FILES, _FEWEST)))

@@ -21,6 +21,7 @@ from typing import Any
 from safelight.archive import Archive
 from safelight.archive.places import read_places
 from safelight.archive_layout import imports_folder, picture_file
+from safelight.durable_file import remove_file
 from safelight.errors import RequestError, StorageError
 from safelight.imports.import_accounts import MOST_FAULTS_KEPT
 from safelight.imports.import_journal import ImportJournal, left_behind
@@ -305,7 +306,7 @@ class _Import:
                 self._take(picture)
             self.keep_all()
             self.summary.taken_in += len(pictures)
-            path.unlink(missing_ok=True)
+            remove_file(path, missing_ok=True)
 
     def _unread(
         self, notes: WalkNotes, met: MetFiles, on_progress: Callable[[ImportSummary], None]

@@ -66,8 +66,7 @@ class ImportJournal:
         for picture in waiting:
             self.add(picture)
         if old is not None:
-            old.path.unlink(missing_ok=True)
-            old.close()
+            old.remove()
 
     def close(self) -> None:
         """Let go of the file; what it holds is taken in by the next import."""

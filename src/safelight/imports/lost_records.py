@@ -16,7 +16,10 @@ from typing import Any
 
 from safelight.archive import Archive
 from safelight.archive_layout import JOURNAL_NAME, pictures_folder, running_folder
-from safelight.durable_file import is_held
+from safelight.durable_file import (
+    is_held,
+    remove_file,
+)
 from safelight.errors import RecordError, SafelightError, sentence_of
 from safelight.formats.bounded_json import json_object
 from safelight.imports.imported_picture import shown_path
@@ -73,7 +76,7 @@ def rebuild_lost_records(archive: Archive) -> list[LearningRecord]:
             writer.write(record)
             marker = _marker(archive.path, record.run_id)
             if marker is not None and record not in writer.pending:
-                marker.unlink(missing_ok=True)
+                remove_file(marker, missing_ok=True)
     return made
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import Generic, TypeVar
 
 from safelight.errors import RequestError
 from safelight.escaped_output import escape_standard_streams
+from safelight.operating_system import ignore_interrupts
 
 __all__ = ["DIED", "read_files"]
 
@@ -158,7 +158,7 @@ def _become_worker() -> None:
     A killed parent cannot tell its workers, which would wait for work for ever. Control-C is the
     parent's, who keeps what was read.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     escape_standard_streams()
     parent = multiprocessing.parent_process()
 

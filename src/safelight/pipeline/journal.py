@@ -18,7 +18,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from safelight.archive_layout import JOURNAL_NAME, marked_folder, records_folder, running_folder
-from safelight.durable_file import AppendOnlyFile, make_folder, read_regular_file, write_new_file
+from safelight.durable_file import (
+    AppendOnlyFile,
+    make_folder,
+    read_regular_file,
+    remove_file,
+    write_new_file,
+)
 from safelight.errors import RecordError, sentence_of
 from safelight.learning.learning_record import (
     ImageOutput,
@@ -158,7 +164,7 @@ class RunJournal:
         """Take the marker away: there is nothing left to recover."""
         if self._marker is not None:
             with contextlib.suppress(OSError):
-                self._marker.unlink()
+                remove_file(self._marker)
 
     def _append(self, line: bytes, *, flush: bool = True) -> None:
         if self._file is None or self.trouble:
@@ -337,14 +343,10 @@ def journal_of(archive: Path, marker: Path) -> Path:
     """Return the journal of the run that *marker* stands for.
 
     Raises:
-        RecordError: The marker leads out of the archive.
-        OSError: It cannot be read.
-        ValueError: It is no text.
+        OSError: The marker cannot be read.
+        ValueError: It is no text, or leads out of the archive.
     """
-    place = marked_folder(marker)
-    if place.is_absolute() or ".." in place.parts:
-        raise RecordError(f"its marker leads out of the archive: {place}")
-    return archive / place / JOURNAL_NAME
+    return archive / marked_folder(marker) / JOURNAL_NAME
 
 
 def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> LearningRecord | None:
@@ -357,7 +359,7 @@ def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> Learn
         _log.warning(
             "run %s was interrupted, and its folder is gone: nothing is left to record", marker.name
         )
-        marker.unlink(missing_ok=True)
+        remove_file(marker, missing_ok=True)
         return None
     with held:
         header, entries, ending = read_journal(journal)
@@ -365,10 +367,10 @@ def _recover(archive: Path, marker: Path, writer: LearningRecordWriter) -> Learn
         record = fold(header, entries, status, ending.get("error") if ending else None)
         stem = record_stem(record.timestamp, record.run_id)
         if (records_folder(archive) / f"{stem}.json").exists():
-            marker.unlink(missing_ok=True)
+            remove_file(marker, missing_ok=True)
             return None
         writer.write(record)
         if record in writer.pending:
             return None
-        marker.unlink(missing_ok=True)
+        remove_file(marker, missing_ok=True)
         return record

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from queue import SimpleQueue
 
 import msgspec
@@ -23,6 +21,12 @@ from safelight.archive.contents import contents_of
 from safelight.archive.pack_check import lacks_memory
 from safelight.errors import SafelightError, sentence_of
 from safelight.learning.ratings.rating_store import HighestAfter
+from safelight.operating_system import (
+    bound_memory,
+    end_with_parent,
+    ignore_interrupts,
+    step_far_behind,
+)
 from safelight.web.held_archive import HeldArchive
 from safelight.web.questions import (
     Answer,
@@ -38,13 +42,6 @@ from safelight.web.questions import (
 )
 
 __all__ = ["replied"]
-
-_AT_PARENTS_DEATH = 1
-"""Linux's number for it."""
-
-_DISPENSABLE = b"800"
-"""Of 1,000: how gladly Linux ends this process when memory runs out, before it ends the server."""
-
 
 _NO_ROOM = re.compile("map (segment|zero-fill)|allocat|memory", re.IGNORECASE)
 """What the system says of a library that it cannot load for want of memory."""
@@ -110,43 +107,12 @@ def _next_sets(archive: HeldArchive, question: NextQuestion) -> NextSets:
     )
 
 
-def _step_far_behind(niceness: int) -> None:
-    """Let every other process of the machine go first, as far as its system can do that."""
-    with suppress(AttributeError, OSError):
-        os.nice(niceness)
-    with suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with suppress(OSError):
-        setting = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        try:
-            os.write(setting, _DISPENSABLE)
-        finally:
-            os.close(setting)
-
-
-def _end_with_the_server() -> None:
-    """Let Linux end this process with the thread that started it, even one that is stuck."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(AttributeError, OSError):
-            ctypes.CDLL(None).prctl(_AT_PARENTS_DEATH, signal.SIGKILL)
-
-
-def _bound_memory(megabytes: int) -> None:
-    with suppress(ImportError, OSError, ValueError):  # other systems have no such bound
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, hard))
-
-
 def _main() -> None:
     folder, niceness, megabytes = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; this ends with it
-    _end_with_the_server()
-    _step_far_behind(int(niceness))
-    _bound_memory(int(megabytes))
+    ignore_interrupts()
+    end_with_parent()
+    step_far_behind(int(niceness), dispensable=True)
+    bound_memory(int(megabytes))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not come between
     questions: SimpleQueue[bytes] = SimpleQueue()

@@ -21,9 +21,10 @@ from typing import IO
 import msgspec
 
 from safelight.errors import ArchiveError
+from safelight.operating_system import machine_megabytes, resident_megabytes
 from safelight.web.questions import Question, Reply, packed, read_message, write_message
 
-__all__ = ["NICENESS", "AnsweringProcess", "most_memory", "resident_megabytes"]
+__all__ = ["NICENESS", "AnsweringProcess", "most_memory"]
 
 NICENESS = 19
 """The last: whatever else wants the processor has it first."""
@@ -198,17 +199,4 @@ class AnsweringProcess:
 
 def most_memory() -> int:
     """Return the megabytes that the process may have on this machine."""
-    try:
-        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    except (AttributeError, OSError, ValueError):
-        return _LEAST_MEMORY
-    return max(_LEAST_MEMORY, whole // 2)
-
-
-def resident_megabytes(process: int) -> float | None:
-    """Return the memory that a process has now; None where the system does not tell."""
-    try:
-        pages = Path(f"/proc/{process}/statm").read_text("ascii").split()[1]
-    except (OSError, IndexError):
-        return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return max(_LEAST_MEMORY, (machine_megabytes() or 0) // 2)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -42,9 +41,9 @@ from safelight.archive_layout import (
 )
 from safelight.errors import ArchiveError, RecordError, SafelightError
 from safelight.filters import Filter, compile_filter
-from safelight.freed_memory import give_back_memory
 from safelight.learning.learning_record import LearningRecord, read_document
 from safelight.learning.ratings.large_sets import LARGE
+from safelight.operating_system import give_back_memory, step_back
 from safelight.web.facets import (
     FACET_RATINGS,
     IN_MEMORY,
@@ -57,7 +56,7 @@ from safelight.web.facets import (
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["HeldArchive", "step_back"]
+__all__ = ["HeldArchive"]
 
 _REST = 4
 """Seconds of rest after reading for one second, so that raters do not wait for readers."""
@@ -71,9 +70,6 @@ _LOOK = 0.1
 _AT_ONCE = 4
 """Questions that are worked on at the same time, one more than guests may ask at a time; more would
 only take from each other."""
-
-_BEHIND = 5
-"""Niceness of threads that look for pictures: those that take ratings have 0."""
 
 _ANSWERS_KEPT, _LARGEST_KEPT = 64, 500
 _MOST_KEPT = 48 * 2**20
@@ -111,18 +107,6 @@ class _Kept:
     rests_until: float
     answer: object
     size: int
-
-
-def step_back() -> None:
-    """Let this process's other threads go before the one that calls, where systems can do that.
-
-    Threads and programs that it starts inherit that.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            thread = threading.get_native_id()
-            behind = max(_BEHIND, os.getpriority(os.PRIO_PROCESS, thread))
-            os.setpriority(os.PRIO_PROCESS, thread, behind)
 
 
 class HeldArchive(Archive):

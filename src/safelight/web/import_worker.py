@@ -9,7 +9,6 @@ next import would not find again (:mod:`safelight.imports.import_journal`).
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ import msgspec
 from safelight.archive import Archive
 from safelight.errors import SafelightError, sentence_of
 from safelight.imports.folder_import import ImportSummary, import_folders
+from safelight.operating_system import ignore_interrupts, step_far_behind
 
 __all__ = ["told_of"]
 
@@ -40,9 +40,8 @@ def told_of(summary: ImportSummary) -> dict[str, Any]:
 
 def _main() -> int:
     archive, jobs, *folders = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Control-C is the server's
-    with suppress(AttributeError, OSError):
-        os.nice(_NICENESS)
+    ignore_interrupts()
+    step_far_behind(_NICENESS)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not come between
     stop = threading.Event()

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from safelight.web.answering_process import resident_megabytes
+from safelight.operating_system import resident_megabytes
 from safelight.web.guard import is_still_in
 from safelight.web.heavy_questions import Listening
 from safelight.web.held_archive import HeldArchive

@@ -36,8 +36,9 @@ from safelight.errors import FileRefused, ImageError, RecordError
 from safelight.formats.picture_kinds import LONGEST_BEGINNING, media_type
 from safelight.formats.shrunk_pictures import shrunk
 from safelight.learning.learning_record import ImageOutput
+from safelight.operating_system import step_back
 from safelight.pipeline.journal import VariantEntry, read_journal
-from safelight.web.held_archive import HeldArchive, step_back
+from safelight.web.held_archive import HeldArchive
 
 __all__ = ["THUMBNAIL_SIDES", "OpenPicture", "Pictures", "is_digest"]
 
@@ -175,7 +176,7 @@ class Pictures:
                 files.open(journal.as_posix(), self._archive.path).close()
                 place = files.place(journal.as_posix(), self._archive.path)
                 entries = read_journal(place)[1]
-            except (OSError, FileRefused, RecordError, UnicodeDecodeError):
+            except (OSError, FileRefused, RecordError, ValueError):
                 continue
             pictures += [(name, entry, output) for entry in entries for output in entry.outputs]
         self.remember((output.sha256, output.path) for _, _, output in pictures)

@@ -55,7 +55,8 @@ def read_facts(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
 
 def damaged(path: Path, error: object) -> str:
     """Return what to say of a model file that cannot be used."""
+    told = " ".join(str(error).split())
     return (
-        f"the bundled model's file {path.name} is missing or damaged ({error}); install safelight"
-        " again: pip install --force-reinstall --no-deps safelight"
+        f"the bundled model's file {path.name} is missing or damaged ({told}); install safelight"
+        " again: pip install --force-reinstall --no-deps WHEEL"
     )
