@@ -320,8 +320,7 @@ def killed_at(step: int, work: Callable[[], Any]) -> bool:
             return stepping
 
         AppendOnlyFile.append = counted(AppendOnlyFile.append)  # type: ignore[method-assign]
-        Path.unlink = counted(Path.unlink)  # type: ignore[method-assign]
-        for name in ("move_file", "make_folder", "sync_folder"):
+        for name in ("move_file", "make_folder", "sync_folder", "remove_file"):
             setattr(trash, name, counted(getattr(trash, name)))
         trash._TOGETHER = 2
         try:
