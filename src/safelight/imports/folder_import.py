@@ -37,6 +37,8 @@ from safelight.imports.missing_pictures import (
 from safelight.imports.picture_walk import WalkNotes, walk_pictures
 from safelight.imports.rating_links import link_ratings, unrepeated
 from safelight.imports.remembered_walks import RememberedWalks
+from safelight.imports.spool_import import SpoolImport
+from safelight.imports.spools import SPOOL_FOLDER, is_spool
 from safelight.imports.worker_processes import read_files
 from safelight.learning.ratings import RatingEvent
 from safelight.timestamps import utc_timestamp
@@ -93,6 +95,10 @@ class ImportSummary:
             nothing says who made a picture.
         missing: Generator -> what was not read (``model unresolved``) -> pictures.
         ratings: Ratings of other programs that were found.
+        lines: Lines of spools that were read: executions that tools tell of.
+        failed: New records of executions that failed.
+        cancelled: New records of executions that were cancelled.
+        alone: New records of executions that left no picture of their own.
         faults: What could not be read, the first thousand.
         fault_count: How many there were.
         stopped: Whether it was asked to stop before it was through; importing again goes on.
@@ -115,6 +121,10 @@ class ImportSummary:
     read: dict[str, Counter[str]] = field(default_factory=dict)
     missing: dict[str, Counter[str]] = field(default_factory=dict)
     ratings: int = 0
+    lines: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    alone: int = 0
     faults: list[ImportFault] = field(default_factory=list)
     fault_count: int = 0
     stopped: bool = False
@@ -128,7 +138,8 @@ class ImportSummary:
             "changes": {knob: dict(counts) for knob, counts in sorted(self.changes.items())},
             "twins": self.twins, "twin_places": self.twin_places, "taken_in": self.taken_in,
             "gone": self.gone, "other_kinds": dict(sorted(self.other_kinds.items())),
-            "passed_over": self.passed_over, "ratings": self.ratings,
+            "passed_over": self.passed_over, "ratings": self.ratings, "lines": self.lines,
+            "failed": self.failed, "cancelled": self.cancelled, "alone": self.alone,
             "read": {name: dict(counts) for name, counts in sorted(self.read.items())},
             "missing": {name: dict(counts) for name, counts in sorted(self.missing.items())},
             "faults": [{"path": shown_path(f.path), "told": f.reason} for f in self.faults],
@@ -149,11 +160,12 @@ def import_folders(
 ) -> ImportSummary:
     """Import every picture below *folders* that the archive does not have yet, or not as it is now.
 
-    Nothing of the user's is written, moved or deleted. What cannot be read is told in the
-    summary and does not stop the rest.
+    So are the executions that tools tell of in spools there (:mod:`.spool_import`). Nothing of the
+    user's is written, moved or deleted; beside a spool stands how far it was read. What cannot be
+    read is told in the summary and does not stop the rest.
 
     Args:
-        folders: Folders, or picture files.
+        folders: Folders, picture files, or spools and files of some.
         archive: Where the records and ratings go.
         jobs: Processes that read; 1 reads in this one.
         again: Read files also when they are unchanged since the last import; what they say counts
@@ -201,6 +213,7 @@ class _Import:
         self._again, self._rater = again, rater
         self._walks = RememberedWalks(archive.path)  # before the archive is asked anything
         self._asked: list[str] = []
+        self._walked: list[str] = []
         self._met: str | None = None
         self._is_open = False
         self._written: list[Path] = []
@@ -214,17 +227,25 @@ class _Import:
         self._ratings = archive.ratings()
         self._began, self._folders = utc_timestamp(), list[str]()
         self._has_account = False
+        self._told: set[str] = set()
+        self._spools = SpoolImport(
+            archive, self._log, rater=rater, take=self._take, keep=self._keep_told,
+            before_writing=self._begin_account, fault=self._fault,
+        )  # fmt: skip
 
     def run(
         self, folders: Sequence[Path | str], jobs: int,
         on_progress: Callable[[ImportSummary], None],
     ) -> None:  # fmt: skip
-        self._asked = [os.path.abspath(each) for each in folders]
-        self._folders = [shown_path(each, self._folder) for each in self._asked]
-        if not self._again and self._is_as_it_was():
+        self._ask(folders)
+        spools = [
+            each if is_spool(each) else os.path.join(each, SPOOL_FOLDER) for each in self._asked
+        ]
+        if not (self._again or self._spools.has_news(spools)) and self._is_as_it_was():
             return
         self._known = KnownPictures(self._archive)
         self._take_in_what_was_left()
+        self._take_lines(spools)
         read = partial(import_picture, archive=self._folder, rater=self._rater)
         notes, met = WalkNotes(), MetFiles()
         files = self._unread(notes, met, on_progress)
@@ -238,6 +259,7 @@ class _Import:
                     self._keep()
                 on_progress(self.summary)
         self.keep_all()
+        self._take_lines(notes.spools)
         self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
         if self.summary.stopped:  # what was not met may be there
             return
@@ -251,6 +273,29 @@ class _Import:
             self.summary.gone = still_missing(self._archive, self._gone)
         if not (self._is_open or self.summary.fault_count):
             self._met = notes.met.hexdigest()
+
+    def _ask(self, folders: Sequence[Path | str]) -> None:
+        self._asked = [os.path.abspath(each) for each in folders]
+        self._walked = [each for each in self._asked if not is_spool(each)]
+        self._folders = [shown_path(each, self._folder) for each in self._asked]
+
+    def _take_lines(self, spools: Sequence[str]) -> None:
+        """Read what is new in some spools."""
+        reading, summary = self._spools, self.summary
+        before = reading.lines, reading.failed, reading.cancelled, reading.alone
+        reading.take_in(spools, self._walked, self._stop)
+        now = reading.lines, reading.failed, reading.cancelled, reading.alone
+        lines, failed, cancelled, alone = (n - b for n, b in zip(now, before, strict=True))
+        summary.lines += lines
+        summary.failed += failed
+        summary.cancelled += cancelled
+        summary.alone += alone
+
+    def _keep_told(self) -> set[str]:
+        """Put all that was read into the archive; return which executions its new records tell."""
+        self._told = set()
+        self.keep_all()
+        return self._told
 
     def _find_again(self, met: MetFiles) -> None:
         """Read what else the walk met of pictures that are gone."""
@@ -277,10 +322,10 @@ class _Import:
             return False
         notes, faults = WalkNotes(), list[str]()
         files = sum(1 for _ in walk_pictures(
-            self._asked, without=self._archive.path, notes=notes,
+            self._walked, without=self._archive.path, notes=notes,
             on_fault=lambda path, _: faults.append(path),
         ))  # fmt: skip
-        if faults or notes.met.hexdigest() != last:
+        if faults or notes.met.hexdigest() != last or self._spools.has_news(notes.spools):
             return False
         self.summary.files = self.summary.unchanged = files
         self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
@@ -312,7 +357,7 @@ class _Import:
     ) -> Iterator[str]:
         self._seen = self._log.seen()
         for path, size, written, changed in walk_pictures(
-            self._asked, without=self._archive.path, on_fault=self._fault, notes=notes
+            self._walked, without=self._archive.path, on_fault=self._fault, notes=notes
         ):
             if self._stop():
                 self.summary.stopped = True
@@ -390,8 +435,8 @@ class _Import:
 
     def _write(self) -> None:
         new = self._waiting
-        if new and not self._has_account:
-            self.account_for(ended=False)
+        if new:
+            self._begin_account()
         documents = [picture.document for picture in new]
         if len(new) < _LOOSE:
             self._written += self._archive.add_loose(documents)
@@ -402,7 +447,12 @@ class _Import:
             self._count(picture, decided.get(id(picture)))
         self._rate(new, decided)
         self._note_seen(new, [picture.sha256 for picture in new])
+        self._told |= {picture.told_by for picture in new}
         self._waiting, self._decided = [], []
+
+    def _begin_account(self) -> None:
+        if not self._has_account:
+            self.account_for(ended=False)
 
     def _count(self, picture: ImportedPicture, settled: Settled | None) -> None:
         summary = self.summary

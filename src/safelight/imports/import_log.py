@@ -1,8 +1,9 @@
 """import_log: which files were imported, and where known pictures lie now.
 
-Three kinds of append-only files in the archive's ``imports`` folder, a new one for each import,
+Four kinds of append-only files in the archive's ``imports`` folder, a new one for each import,
 a JSON object a line. ``seen-*`` spares the next import of the same tree the reading; ``places-*``
-tells where a picture that was already known was met again, or is gone from. Neither holds anything
+tells where a picture that was already known was met again, or is gone from; ``spools-*``, how far
+the lines of tools were read (:mod:`.spools`). None holds anything
 that a fresh import would not find again, so a lost or torn file costs time only. ``account-*`` says
 what the import did (:mod:`.import_accounts`).
 """
@@ -122,7 +123,7 @@ class ImportLog:
         return [file.path for file in self._open.values()]
 
     def lines(self, kind: str) -> Iterator[LogLine]:
-        """Yield the whole lines of all logs of a kind, ``seen`` or ``places``."""
+        """Yield the whole lines of all logs of a kind: ``seen``, ``places`` or ``spools``."""
         for path in sorted(self._folder.glob(f"{kind}-*.jsonl")):
             with contextlib.suppress(OSError), open_regular_file(path) as file:
                 for line in file:
@@ -152,6 +153,10 @@ class ImportLog:
         self._append("places", [
             {"path": path, "sha256": sha, "gone": True, "discarded": True} for sha, path in entries
         ])  # fmt: skip
+
+    def add_spools(self, entries: Iterable[tuple[str, int]]) -> None:
+        """Say until which byte spool files (name, byte) are in the archive."""
+        self._append("spools", [{"path": name, "size": until} for name, until in entries])
 
     def add_account(self, account: dict[str, Any]) -> None:
         """Say what this import did until now; see :mod:`.import_accounts`."""
