@@ -12,8 +12,8 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from safelight.imports.worker_processes import read_files
 from safelight.learning.ratings import RatingEvent
 from safelight.timestamps import utc_timestamp
 
-__all__ = ["ImportFault", "ImportSummary", "import_folders", "mend_places"]
+__all__ = ["ComingPictures", "ImportFault", "ImportSummary", "import_folders", "mend_places"]
 
 _RECORDS_HELD = 2000
 """Records that are held at once."""
@@ -59,6 +59,9 @@ _LOOSE = 64
 _SETTLED_TOGETHER = 2000
 _TOLD_EACH = 500
 """Pictures, also unchanged ones, that are met between two words of progress."""
+
+_MANY = 200
+"""Files that come at once for which it pays to start processes that read."""
 
 _MOST_FAULTS = 1000
 _MOST_TWINS = 100
@@ -129,6 +132,20 @@ class ImportSummary:
     fault_count: int = 0
     stopped: bool = False
     seconds: float = 0.0
+
+    def add(self, other: ImportSummary) -> None:
+        """Count what another one did as done by this one."""
+        for each in fields(self):
+            mine, more = getattr(self, each.name), getattr(other, each.name)
+            if each.name in ("read", "missing", "changes"):
+                for name, counts in more.items():
+                    mine.setdefault(name, Counter()).update(counts)
+            elif isinstance(mine, Counter):
+                mine.update(more)
+            elif isinstance(mine, list):
+                mine += more[: max(0, _MOST_FAULTS - len(mine))]
+            else:
+                setattr(self, each.name, mine + more)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -201,12 +218,109 @@ def import_folders(
     return work.summary
 
 
+class ComingPictures:
+    """What comes to some folders, taken into an archive a few files at a time: one import.
+
+    Args:
+        folders: Where it comes from, for the account of the import, and for what lines of spools
+            may name.
+        archive: Where the records and ratings go.
+        jobs: Processes that read where many come at once.
+        rater: Whose the ratings found in pictures are.
+        stop: Asked at every line of a spool whether to read no more.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path | str], archive: Archive, *, jobs: int = 1, rater: str = "",
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self._work = _Import(archive, again=False, rater=rater, stop=stop)
+        self._work.begin_as_they_come(folders)
+        self._jobs = jobs
+        self._total = ImportSummary()
+
+    def take(
+        self, paths: Sequence[str], spools: Sequence[str] = (), *, cut: Set[str] = frozenset()
+    ) -> tuple[ImportSummary, list[str]]:
+        """Take in some pictures, and what is new in some spools.
+
+        Args:
+            paths: Of files that have come, or are others now.
+            spools: Folders or files.
+            cut: Those of *paths* that are taken although they end before their picture does.
+
+        Returns:
+            What came of it, and the paths that were not taken because they are not whole yet.
+
+        Raises:
+            StorageError: The archive cannot be written; the next call goes on.
+            ArchiveError: The same, told by the archive.
+        """
+        work = self._work
+        work.summary = ImportSummary()
+        try:
+            unfinished = work.take_few(paths, spools, self._jobs, cut)
+        except OSError as error:
+            raise StorageError(f"the archive {work.archive.path} cannot be written: {error}") from (
+                error
+            )
+        finally:
+            self._total.add(work.summary)
+        return work.summary, unfinished
+
+    def has_news(self, spools: Sequence[str]) -> bool:
+        """Return whether some spools hold more than was read."""
+        return self._work.has_news(spools)
+
+    def close(self) -> None:
+        """Put what was read into the archive, and say what this import did.
+
+        Raises:
+            StorageError: The archive cannot be written; what was read is in a journal.
+            ArchiveError: The same, told by the archive.
+        """
+        work = self._work
+        work.summary = self._total
+        try:
+            work.keep_all()
+            work.account_for(ended=True)
+        except OSError as error:
+            raise StorageError(f"the archive {work.archive.path} cannot be written: {error}") from (
+                error
+            )
+        finally:
+            work.close()
+
+
+class _Any:
+    """Stands for the pictures of an archive that is asked about each file that comes.
+
+    To know all of them takes seconds where there are a million.
+    """
+
+    unsure: frozenset[int] = frozenset()
+    some_gone = False
+
+    @property
+    def places(self) -> _Any:
+        """Any place may be that of a picture."""
+        return self
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def add(self, _picture: ImportedPicture) -> bool:
+        """Any picture may be there."""
+        return False
+
+
 class _Import:
     def __init__(
         self, archive: Archive, *, again: bool, rater: str, stop: Callable[[], bool]
     ) -> None:
         self.summary = ImportSummary()
-        self._archive, self._stop = archive, stop
+        self.archive = self._archive = archive
+        self._stop = stop
         self._folder = os.path.abspath(archive.path)
         self._log = ImportLog(imports_folder(archive.path))
         self._journal = ImportJournal(imports_folder(archive.path), self._log.stem)
@@ -222,6 +336,7 @@ class _Import:
         self._decided: list[Settled] = []
         self._linked: dict[str, str] = {}
         self._seen: SeenFiles
+        self._known: KnownPictures | _Any
         self._gone = set[str]()
         self._bytes = 0
         self._ratings = archive.ratings()
@@ -264,6 +379,7 @@ class _Import:
         if self.summary.stopped:  # what was not met may be there
             return
         known = self._known  # places that were there; what came since was met
+        assert isinstance(known, KnownPictures)
         if not met.all_of(known.places):
             missing = note_missing(self._archive, self._log, notes.walked, met)
             self._gone |= missing.gone
@@ -273,6 +389,42 @@ class _Import:
             self.summary.gone = still_missing(self._archive, self._gone)
         if not (self._is_open or self.summary.fault_count):
             self._met = notes.met.hexdigest()
+
+    def begin_as_they_come(self, folders: Sequence[Path | str]) -> None:
+        """Begin an import of files that are named as they come."""
+        self._ask(folders)
+        self._known = _Any()
+
+    def has_news(self, spools: Sequence[str]) -> bool:
+        """Return whether some spools hold more than was read."""
+        return self._spools.has_news(spools)
+
+    def take_few(
+        self, paths: Sequence[str], spools: Sequence[str], jobs: int, cut: Set[str]
+    ) -> list[str]:
+        """Take in some files and lines; return which files are not whole yet, those of *cut* not.
+
+        Arguments as those of :meth:`ComingPictures.take`.
+        """
+        self._take_lines(spools)
+        read = partial(import_picture, archive=self._folder, rater=self._rater)
+        unfinished: list[str] = []
+        several = jobs if len(paths) >= _MANY else 1
+        with contextlib.closing(read_files(paths, read, several, _died)) as batches:
+            for batch in batches:
+                for picture in batch:
+                    if picture.fault or picture.image_sha256 or picture.path in cut:
+                        self._take(picture)
+                    else:
+                        unfinished.append(picture.path)
+                self.summary.files += len(batch)
+                self.summary.opened += len(batch)
+                if len(self._unsettled) >= _PER_PACK or self._bytes > _PACK_BYTES:
+                    self._keep()
+        self._keep_read()
+        if self._linked:
+            self.keep_all()
+        return unfinished
 
     def _ask(self, folders: Sequence[Path | str]) -> None:
         self._asked = [os.path.abspath(each) for each in folders]
@@ -294,7 +446,7 @@ class _Import:
     def _keep_told(self) -> set[str]:
         """Put all that was read into the archive; return which executions its new records tell."""
         self._told = set()
-        self.keep_all()
+        self._keep_read()
         return self._told
 
     def _find_again(self, met: MetFiles) -> None:
@@ -395,11 +547,14 @@ class _Import:
         self._bytes += len(picture.document)
 
     def keep_all(self) -> None:
-        """Put all that was read into the archive."""
-        while self._waiting or self._unsettled:
-            self._keep()
+        """Put all that was read into the archive, and join what was said before to it."""
+        self._keep_read()
         link_ratings(self._archive, self._ratings, self._linked)
         self._linked.clear()
+
+    def _keep_read(self) -> None:
+        while self._waiting or self._unsettled:
+            self._keep()
 
     def _keep(self) -> None:
         """Put what is waiting into the archive, say so in the log, and settle what may be known."""

@@ -16,7 +16,7 @@ from safelight.archive_layout import TRASH
 from safelight.imports.picture_reader import SUFFIXES
 from safelight.imports.spools import SPOOL_FOLDER, SPOOL_SUFFIX
 
-__all__ = ["WalkNotes", "WalkedFile", "walk_pictures"]
+__all__ = ["WalkNotes", "WalkedFile", "is_entered", "is_looked_at", "walk_pictures"]
 
 _PASSED_OVER = frozenset(
     {"thumbnails", ".thumbnails", ".thumbs", "@eaDir", "__MACOSX", ".Trash", TRASH}
@@ -30,6 +30,19 @@ _OTHER_KINDS = {
 
 
 WalkedFile = tuple[str, int, int, int]
+
+
+def is_entered(name: str) -> bool:
+    """Return whether a walk enters a folder of that name."""
+    return name not in _PASSED_OVER and name != SPOOL_FOLDER
+
+
+def is_looked_at(name: str) -> bool:
+    """Return whether a file of that name is called like a picture that is read."""
+    lower = name.lower()
+    suffix = lower[lower.rfind(".") :]
+    # a name of a suffix alone has none
+    return suffix in SUFFIXES and _PREVIEW not in lower and bool(lower[: -len(suffix)].strip("."))
 
 
 @dataclass(slots=True)
@@ -148,8 +161,8 @@ def _folder(
                 name = entry.name.lower()
                 suffix = name[name.rfind(".") :]
                 if suffix in SUFFIXES:
-                    if _PREVIEW in name or not name[: -len(suffix)].strip("."):
-                        continue  # a name of a suffix alone has none
+                    if not is_looked_at(name):
+                        continue
                     status = entry.stat()
                     if stat.S_ISREG(status.st_mode):
                         files.append((
