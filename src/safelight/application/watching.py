@@ -27,7 +27,7 @@ from safelight.archive import Archive
 from safelight.errors import SafelightError, sentence_of
 from safelight.imports.folder_import import ComingPictures, ImportSummary, import_folders
 from safelight.imports.picture_walk import is_entered, is_looked_at
-from safelight.imports.spools import SPOOL_SUFFIX
+from safelight.imports.spools import SPOOL_FOLDER, SPOOL_SUFFIX
 from safelight.imports.tree_looks import TreeLooks
 
 __all__ = ["WatchBeside", "WatchedBatch", "Watcher"]
@@ -209,8 +209,8 @@ class Watcher:
         """Note a path that something happened to."""
         if path == self._home or path.startswith(self._home + os.sep):
             return
-        if path.endswith(SPOOL_SUFFIX):
-            self._spools.add(path)
+        if path.endswith(SPOOL_SUFFIX) or os.path.basename(path) == SPOOL_FOLDER:
+            self._spools.add(path)  # of a folder that is new there may be no other notice
             return
         root = next((f for f in self._folders if path.startswith(f.rstrip(os.sep) + os.sep)), None)
         within = path[len(root) :] if root is not None else ""
@@ -220,6 +220,8 @@ class Watcher:
             self._notice(path)
         elif os.path.isdir(path):  # with what is in it, of which there may be no notice
             for folder, below, names in os.walk(path):
+                if SPOOL_FOLDER in below:
+                    self._spools.add(os.path.join(folder, SPOOL_FOLDER))
                 below[:] = [name for name in below if is_entered(name)]
                 for name in names:
                     if is_looked_at(name):
@@ -396,11 +398,12 @@ class WatchBeside:
         archive: Where the records go.
         environ: Its environment.
         poll: As that of :class:`Watcher`.
+        output: Where what it tells is written.
     """
 
     def __init__(
-        self, folders: Iterable[Path | str], archive: Path, environ: Mapping[str, str],
-        poll: float | None = None,
+        self, folders: Iterable[Path | str], archive: Path, environ: Mapping[str, str], *,
+        poll: float | None = None, output: int = 2,
     ) -> None:  # fmt: skip
         source = str(Path(__file__).parents[2])
         search = os.pathsep.join(filter(None, (source, environ.get("PYTHONPATH", ""))))
@@ -410,7 +413,7 @@ class WatchBeside:
             # -P: what lies in the folder that somebody serves from is no module of ours.
             [sys.executable, "-P", "-m", "safelight", "watch", *words, "--",
              *(os.path.abspath(folder) for folder in folders)],
-            stdin=subprocess.PIPE, stdout=sys.stderr.fileno(),
+            stdin=subprocess.PIPE, stdout=output, stderr=output,
             env={**environ, "PYTHONPATH": search},
         )  # fmt: skip
 

@@ -3,7 +3,8 @@
 A look asks each folder whether it has changed, and lists those that have, the newest first. A file
 that is written over where it lies changes no folder: a whole look, now and then, lists them all.
 What is new is told by when the file system itself last touched a file, compared with the newest
-such moment that was seen: by one clock, whichever machine it stands in. Of a file nothing is kept.
+such moment that was seen: by one clock, whichever machine it stands in. Only of the files of the
+last seconds before that is kept how they lay.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class TreeLooks:
         self._folders, self._without = list(folders), without
         self._known: dict[str, int] = {}
         self._newest = 0
+        self._recent: dict[str, WalkedFile] = {}
         self._is_first = True
 
     def look(
@@ -50,8 +52,7 @@ class TreeLooks:
     ) -> Iterator[WalkedFile]:
         """Yield the pictures that came, or were written over, since the last look.
 
-        The first look yields none. What was touched in the seconds before the last one is told once
-        more; what cannot be looked at is passed over until it can.
+        The first look yields none; what cannot be looked at is passed over until it can.
 
         Args:
             whole: List also folders that have not changed.
@@ -80,10 +81,17 @@ class TreeLooks:
                 if whole or path not in self._known:
                     pending.append(path)
             for file in _pictures(entries):
-                touched = file[3] if sys.platform != "win32" else max(file[2:])
+                touched = _touched(file)
                 self._newest = max(self._newest, touched)
-                if not first and (is_new or touched >= since):
+                if touched >= self._newest - _MARGIN:
+                    as_before = self._recent.get(file[0]) == file
+                    self._recent[file[0]] = file
+                else:
+                    as_before = touched < since and not is_new
+                if not (first or as_before):
                     yield file
+        oldest = self._newest - _MARGIN
+        self._recent = {p: f for p, f in self._recent.items() if _touched(f) >= oldest}
 
     def _changed(self) -> list[str]:
         """Return the folders with other entries than when they were listed, the newest last."""
@@ -119,6 +127,11 @@ class TreeLooks:
                     self.spools.add(entry.path)
             except OSError:
                 continue
+
+
+def _touched(file: WalkedFile) -> int:
+    """Return when a file system last touched a file; that of Windows says when it was made."""
+    return file[3] if sys.platform != "win32" else max(file[2:])
 
 
 def _pictures(entries: Sequence[os.DirEntry[str]]) -> Iterator[WalkedFile]:
