@@ -18,6 +18,7 @@ from safelight_spool import Spool
 
 from archives import verified
 from imports import killed_import
+from safelight.application.failed_settings import failed_settings
 from safelight.archive import Archive
 from safelight.archive.folder_copy import merge_archives
 from safelight.cli import main
@@ -337,6 +338,26 @@ def test_an_import_that_is_killed_loses_and_doubles_no_execution(
     assert sorted(executions(archive)) == sorted(filter(None, names))
     assert len(images(archive)) == 40
     assert verified(archive)[1] == []
+
+
+def test_what_fails_is_counted_among_what_was_told(
+    tmp_path: Path, output: Path, spool: Spool, archive: Archive
+) -> None:
+    """Pictures of before say nothing of what failed then, and a batch is one execution."""
+    for number in range(9):
+        picture(output / "old" / f"{number}.png", number)
+    batch = [picture(output / f"{number}.png", number) for number in range(10, 14)]
+    spool.append(graph=graph(1, steps=5), outputs=batch, seconds=4)
+    spool.append(graph=graph(1, steps=5), outputs=batch, seconds=1, cached=["3"])
+    for _ in range(3):
+        spool.append(graph=graph(2, steps=900), status="failed", error="out of memory", seconds=1)
+    spool.append(graph=graph(2, steps=900), status="cancelled", seconds=1)
+    import_folders([output], archive)
+    failed = failed_settings(archive)
+    assert (failed.begun, failed.failed) == (5, 3)
+    shares = {share.level: (share.failed, share.begun)
+              for share in failed.shares if share.knob == "steps"}  # fmt: skip
+    assert shares["900"] == (3, 3)
 
 
 def test_the_command_tells_of_lines(output: Path, spool: Spool, archive: Archive) -> None:

@@ -22,11 +22,14 @@ from safelight.imports.spools import Execution
 from safelight.learning.learning_record import LearningRecord, VariantFailure
 from safelight.timestamps import utc_timestamp
 
-__all__ = ["TOLD_PARAMETERS", "ToldPicture", "failed_or_alone", "read_parameters", "run_of_line",
-           "told_picture", "told_texts"]  # fmt: skip
+__all__ = ["OF_LINES", "TOLD_PARAMETERS", "ToldPicture", "failed_or_alone", "read_parameters",
+           "run_of_line", "told_picture", "told_texts"]  # fmt: skip
 
 TOLD_PARAMETERS = "safelight_parameters"
 """The one key of the text that parameters become."""
+
+OF_LINES = "spool-"
+"""How the names of runs begin that lines of spools tell of, and no picture."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -141,8 +144,8 @@ def told_picture(execution: Execution, place: int) -> ToldPicture:
 def run_of_line(name: str) -> str:
     """Return the run that an execution becomes: the same wherever and whenever it is read."""
     if _PLAIN_NAME.fullmatch(name):
-        return f"spool-{name}"
-    return f"spool-{hashlib.sha256(name.encode('utf-8', 'backslashreplace')).hexdigest()[:40]}"
+        return f"{OF_LINES}{name}"
+    return f"{OF_LINES}{hashlib.sha256(name.encode('utf-8', 'backslashreplace')).hexdigest()[:40]}"
 
 
 def failed_or_alone(execution: Execution, record: LearningRecord) -> LearningRecord:
