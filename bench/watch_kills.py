@@ -92,7 +92,7 @@ def main() -> None:
                 subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 for words in (write, watch)
             ]
-            time.sleep(chance.uniform(0.5, 5.0))
+            time.sleep(chance.uniform(1.0, 9.0))
             for process in chance.sample(processes, 2):
                 time.sleep(chance.uniform(0, 0.3))
                 process.send_signal(signal.SIGKILL)

@@ -6,6 +6,9 @@ added in one write; what safelight has read of it stands in a small file beside 
 :meth:`Spool.append` returned the name of survives the death of its process.
 
 The form of a line: ``docs/spool.schema.json`` of safelight.
+
+For diffusers there is more: :func:`observe` notes each call of a pipeline, :func:`record` those of
+all pipelines in a block, :func:`autolog` those of all from then on.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import enum
+import functools
 import hashlib
+import importlib
+import inspect
 import json
 import logging
 import math
@@ -23,11 +29,12 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Union
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Callable, Union
 
-__all__ = ["FOLDER", "SPOOL", "SUFFIX", "Spool"]
+__all__ = ["FOLDER", "SPOOL", "SUFFIX", "Spool", "autolog", "observe", "record"]
 
 SPOOL = 1
 """Number of the form of a line; a reader passes over lines of a higher one, and says so."""
@@ -487,3 +494,263 @@ def _pixel_sha256(image: Any) -> str:
     digest = hashlib.sha256(f"{image.size[0]}x{image.size[1]} {mode}\n".encode("ascii"))
     digest.update((image if image.mode == mode else image.convert(mode)).tobytes())
     return digest.hexdigest()
+
+
+# -- diffusers ---------------------------------------------------------------------------
+
+_patched: dict[type, Any] = {}
+"""Class -> its own ``__call__`` from before; None where it had none of its own."""
+
+_observed: weakref.WeakKeyDictionary[Any, Spool] = weakref.WeakKeyDictionary()
+_all: list[Spool] = []
+_calling = threading.local()
+_patching = threading.RLock()
+_BATCHED = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2", "prompt_3")
+_OF_PIPELINE = ("scheduler", "guider")
+
+
+def observe(pipeline: Any, folder: PathText = ".") -> Any:
+    """Note each call of one pipeline of diffusers, of any class; return the pipeline.
+
+    Args:
+        pipeline: Loaded.
+        folder: Where its pictures are saved: the spool lies there, and ``safelight watch`` or
+            ``safelight import`` of that folder finds both.
+    """
+    with contextlib.suppress(Exception):
+        _observed[pipeline] = _spool_in(folder)
+        _patch(type(pipeline))
+    return pipeline
+
+
+@contextlib.contextmanager
+def record(folder: PathText = ".") -> Iterator[None]:
+    """Note each call of any pipeline of diffusers in a ``with`` block."""
+    spool = _spool_in(folder)
+    _note_all(spool)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            _all.remove(spool)
+
+
+def autolog(folder: PathText = ".") -> None:
+    """Note each call of any pipeline of diffusers from now on, also of classes that come later."""
+    if not _all:
+        _note_all(_spool_in(folder))
+
+
+def _spool_in(folder: PathText) -> Spool:
+    version = str(getattr(sys.modules.get("diffusers"), "__version__", ""))
+    return Spool(os.path.join(os.fspath(folder), FOLDER), tool="diffusers", tool_version=version)
+
+
+def _note_all(spool: Spool) -> None:
+    try:
+        base = importlib.import_module("diffusers").DiffusionPipeline
+        pending = [base]
+        while pending:
+            cls = pending.pop()
+            pending += cls.__subclasses__()
+            if "__call__" in cls.__dict__:
+                _patch(cls)
+        _patch_as_they_load(base)
+    except Exception as problem:  # noqa: BLE001 - the script goes on without
+        _log.warning("pipelines of diffusers are not noted: %s: %s",
+                     type(problem).__name__, problem)  # fmt: skip
+    _all.append(spool)
+
+
+def _patch_as_they_load(base: Any) -> None:
+    """Patch classes that are imported later when a pipeline of theirs is made."""
+    original = getattr(base, "register_modules", None)
+    if original is None or hasattr(original, "_safelight"):
+        return
+
+    @functools.wraps(original)
+    def register_modules(self: Any, *args: Any, **options: Any) -> Any:
+        with contextlib.suppress(Exception):
+            _patch(type(self))
+        return original(self, *args, **options)
+
+    register_modules._safelight = True  # type: ignore[attr-defined]
+    base.register_modules = register_modules
+
+
+def _patch(cls: type) -> None:
+    with _patching:
+        if cls in _patched or not callable(getattr(cls, "__call__", None)):  # noqa: B004
+            return
+        original: Any = cls.__call__
+        if hasattr(original, "_safelight"):
+            return  # the class above is patched, which is called
+        _patched[cls] = cls.__dict__.get("__call__")
+
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **options: Any) -> Any:
+            return _called(original, self, args, options)
+
+        call._safelight = True  # type: ignore[attr-defined]
+        type.__setattr__(cls, "__call__", call)
+
+
+def _called(
+    original: Callable[..., Any], pipeline: Any, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """Call a pipeline and note it; its answer or its error is given on as it is."""
+    spool = None
+    with contextlib.suppress(Exception):
+        spool = _observed.get(pipeline) or (_all[-1] if _all else None)
+    if spool is None or getattr(_calling, "is_within", False):
+        return original(pipeline, *args, **options)
+    told: dict[str, Any] = {}
+    with contextlib.suppress(Exception):
+        told = _told_of(original, pipeline, args, options)
+    began, start = time.time(), time.perf_counter()
+    _calling.is_within = True
+    try:
+        answer = original(pipeline, *args, **options)
+    except BaseException as error:
+        stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
+        spool.append(
+            status="cancelled" if stopped else "failed", error=error, began=began,
+            seconds=time.perf_counter() - start, parameters=told.get("parameters"),
+            environment=told.get("environment"),
+        )  # fmt: skip
+        raise
+    finally:
+        _calling.is_within = False
+    seconds = time.perf_counter() - start
+    with contextlib.suppress(Exception):
+        if getattr(pipeline, "interrupt", False) is True:
+            told["status"] = "cancelled"
+        outputs = _with_own_parameters(_pictures_of(answer), told)
+        spool.append(
+            status=told.get("status", "completed"), began=began, seconds=seconds, outputs=outputs,
+            parameters=told.get("parameters"), environment=told.get("environment"),
+        )  # fmt: skip
+    return answer
+
+
+def _told_of(
+    original: Callable[..., Any], pipeline: Any, args: tuple[Any, ...], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a call is made of: its arguments, the defaults included, and the pipeline."""
+    bound = inspect.signature(original).bind(pipeline, *args, **options)
+    bound.apply_defaults()
+    parameters: dict[str, Any] = {}
+    for number, (name, value) in enumerate(bound.arguments.items()):
+        kind = bound.signature.parameters[name].kind
+        if number == 0 or value is None or (callable(value) and not hasattr(value, "shape")):
+            continue
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            parameters.update(value)
+        else:
+            parameters[name] = value
+    generators = parameters.pop("generator", None)
+    several = isinstance(generators, (list, tuple))
+    seeds = [_seed_of(each) for each in (generators if several else [generators])]
+    told: dict[str, Any] = {"parameters": parameters, "seeds": seeds if several else []}
+    if not several and generators is not None:
+        parameters["seed" if seeds[0][1] else "generator_seed_before"] = seeds[0][0]
+    for each in (generators if several else [generators])[:1]:
+        device = getattr(each, "device", None)
+        if device is not None:
+            parameters["generator_device"] = str(device)
+    parameters["pipeline"] = type(pipeline).__name__
+    config = getattr(pipeline, "config", None)
+    model = config.get("_name_or_path") if isinstance(config, Mapping) else None
+    model = model or getattr(pipeline, "name_or_path", None)
+    if isinstance(model, str) and model:
+        parameters["model"] = model
+    for part in _OF_PIPELINE:
+        _tell_part(parameters, part, getattr(pipeline, part, None))
+    for network in ("transformer", "unet"):
+        _tell_network(parameters, getattr(pipeline, network, None))
+    with contextlib.suppress(Exception):
+        adapters = pipeline.get_active_adapters()
+        if adapters:
+            parameters["loras"] = [{"name": str(adapter)} for adapter in adapters]
+    told["environment"] = _environment(pipeline)
+    return told
+
+
+def _seed_of(generator: Any) -> tuple[Any, bool]:
+    """Return a generator's seed, and whether nothing was drawn from it since."""
+    with contextlib.suppress(Exception):
+        seed = int(generator.initial_seed())
+        fresh = type(generator)(device=generator.device)
+        fresh.manual_seed(seed)
+        same = generator.get_state() == fresh.get_state()
+        return seed, bool(same.all() if hasattr(same, "all") else same)
+    with contextlib.suppress(Exception):
+        return int(generator.initial_seed()), False
+    return None, False
+
+
+def _tell_part(parameters: dict[str, Any], name: str, part: Any) -> None:
+    if part is None:
+        return
+    parameters[f"{name}_class"] = type(part).__name__
+    config = getattr(part, "config", None)
+    if isinstance(config, Mapping):
+        plain = {str(k): v for k, v in config.items() if not str(k).startswith("_")}
+        parameters[f"{name}_config"] = {
+            key: value for key, value in plain.items() if isinstance(value, (bool, int, float, str))
+        }
+
+
+def _tell_network(parameters: dict[str, Any], network: Any) -> None:
+    config = getattr(network, "config", None)
+    if isinstance(config, Mapping) and isinstance(config.get("guidance_embeds"), bool):
+        parameters["guidance_embeds"] = config["guidance_embeds"]
+    if getattr(network, "is_cache_enabled", False) is True:
+        parameters["cache"] = type(getattr(network, "_cache_config", None)).__name__
+
+
+def _environment(pipeline: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name in ("device", "dtype"):
+        with contextlib.suppress(Exception):
+            value = getattr(pipeline, name, None)
+            if value is not None:
+                told[name] = str(value)
+    for library in ("diffusers", "torch", "transformers"):
+        version = getattr(sys.modules.get(library), "__version__", None)
+        if version is not None:
+            told[library] = str(version)
+    return told
+
+
+def _pictures_of(answer: Any) -> list[Any]:
+    images = getattr(answer, "images", None)
+    if images is None and isinstance(answer, (list, tuple)) and answer:
+        images = answer[0]
+    if hasattr(images, "tobytes") and hasattr(images, "mode"):
+        images = [images]
+    if isinstance(images, (list, tuple)):
+        return list(images)
+    return [] if images is None else [images]
+
+
+def _with_own_parameters(pictures: list[Any], told: dict[str, Any]) -> list[Any]:
+    """Return what each picture of a batch is, with its own prompt and seed."""
+    outputs = [_output(picture) for picture in pictures]
+    parameters = told.get("parameters") or {}
+    own: list[dict[str, Any]] = [{} for _ in outputs]
+    for name in _BATCHED:
+        texts = parameters.get(name)
+        if isinstance(texts, (list, tuple)) and texts and not len(outputs) % len(texts):
+            parameters.pop(name)
+            for number, one in enumerate(own):
+                one[name] = texts[number * len(texts) // len(outputs)]
+    seeds = told.get("seeds") or []
+    if len(seeds) == len(outputs):
+        for one, (seed, is_fresh) in zip(own, seeds):
+            one["seed" if is_fresh else "generator_seed_before"] = seed
+    elif len(outputs) > 1 and "seed" in parameters:  # drawn from one generator, after one another
+        for number, one in enumerate(own):
+            one["batch_seed"], one["batch_size"] = parameters["seed"], len(outputs)
+            one["batch_place"], one["seed"] = number, None
+    return [{**o, "parameters": one} if one else o for o, one in zip(outputs, own)]

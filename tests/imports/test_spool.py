@@ -24,22 +24,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safelight_spool import Spool
 
-from safelight.line_checksums import line_state
+from imports.spool_lines import lines_of
 from safelight.pipeline.images import encode_png, identify
 
 _ROOT = Path(__file__).parents[2]
 _SCHEMA = json.loads((_ROOT / "docs" / "spool.schema.json").read_text("utf-8"))
-
-
-def lines_of(folder: Path) -> list[dict[str, Any]]:
-    lines = []
-    for path in sorted(folder.glob("*.spool.jsonl")):
-        data = path.read_bytes()
-        assert data.endswith(b"\n") or not data
-        for line in data.splitlines():
-            assert line_state(line) == "whole"
-            lines.append(json.loads(line))
-    return lines
 
 
 class _Hostile:

@@ -539,6 +539,11 @@ class _Import:
         if picture.fault:
             self._fault(picture.path, picture.fault)
             return
+        told = self._spools.pixels.told_of(picture)
+        if told is not None:
+            picture = import_picture(
+                picture.path, archive=self._folder, rater=self._rater, told=told
+            )
         picture = replace(picture, path=shown_path(picture.path, self._folder))
         self._is_open |= not picture.image_sha256
         self._journal.add(picture)

@@ -9,6 +9,7 @@ the archive is the line marked as read: who is killed in between reads it again,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from safelight.imports.told_pictures import (
     told_picture,
     told_texts,
 )
+from safelight.imports.told_pixels import ToldPixels
 from safelight.learning.learning_record import utc_timestamp
 
 __all__ = ["SpoolImport"]
@@ -40,6 +42,7 @@ _TOGETHER = 128
 """Executions that are put into the archive together."""
 
 _LOOSE = 64
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class SpoolImport:
@@ -50,6 +53,7 @@ class SpoolImport:
         failed: New records of executions that failed.
         cancelled: The same of those that were cancelled.
         alone: The same of those that have come through and left no picture of their own.
+        pixels: What lines told of pictures in memory.
 
     Args:
         archive: Where the records go.
@@ -77,6 +81,7 @@ class SpoolImport:
         self._folder = os.path.abspath(archive.path)
         self._take, self._keep, self._fault = take, keep, fault
         self._before_writing = before_writing
+        self.pixels = ToldPixels(log)
         self._read: dict[str, int] = {}
         for line in log.lines("spools"):
             self._read[line.path] = max(line.size, self._read.get(line.path, 0))
@@ -173,6 +178,7 @@ class SpoolImport:
         if not alone:
             return
         self._before_writing()
+        self._keep_pixels(alone.values())
         documents = [self._document(execution) for execution in alone.values()]
         if len(documents) < _LOOSE:
             self._archive.add_loose(documents)
@@ -201,6 +207,21 @@ class SpoolImport:
         told = told_picture(execution, place)
         picture = import_picture(path, archive=self._folder, rater=self._rater, told=told)
         return picture if picture.told_by else None
+
+    def _keep_pixels(self, executions: Iterable[Execution]) -> None:
+        """Keep what is told of pictures that were in memory, for when they are saved."""
+        pictures = []
+        for execution in executions:
+            for place, output in enumerate(execution.outputs):
+                sha256, size = (
+                    output.get("pixel_sha256"),
+                    (output.get("width"), output.get("height")),
+                )
+                if isinstance(sha256, str) and _SHA256.fullmatch(sha256):
+                    width, height = (side if type(side) is int else 0 for side in size)
+                    pictures.append((sha256, width, height, told_picture(execution, place)))
+        if pictures:
+            self.pixels.add(pictures)
 
     def _told_before(self, sha256s: Sequence[str]) -> set[str]:
         """Return which executions' lines the archive's records of some pictures tell of."""

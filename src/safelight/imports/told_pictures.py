@@ -20,6 +20,7 @@ import msgspec
 from safelight.imports.reading import Draft
 from safelight.imports.spools import Execution
 from safelight.learning.learning_record import LearningRecord, VariantFailure
+from safelight.sampler_names import SAMPLERS, SCHEDULERS
 from safelight.timestamps import utc_timestamp
 
 __all__ = ["OF_LINES", "TOLD_PARAMETERS", "ToldPicture", "failed_or_alone", "read_parameters",
@@ -45,6 +46,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 """Knob -> what tools call it, the first that is there counts."""
 
 _OF_IMG2IMG = ("denoising_strength", "strength")
+_SIGMA_FLAGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 _ROUNDING = 2 * 10**9
 """Nanoseconds by which file systems round when a file was written."""
 
@@ -212,6 +214,7 @@ def read_parameters(draft: Draft, data: Mapping[str, Any]) -> bool:
         draft.stage = "img2img"
     if "true_cfg_scale" in left or left.get("guidance_embeds") is True:  # distilled: no CFG
         left["guidance"] = left.pop("guidance_scale", left.get("guidance"))
+    _name_scheduler(draft, left)
     for knob, names in _NAMES.items():
         name = next((name for name in names if left.get(name) is not None), None)
         if name is not None and isinstance(left[name], str | int | float):
@@ -224,3 +227,29 @@ def read_parameters(draft: Draft, data: Mapping[str, Any]) -> bool:
     for name, value in left.items():
         draft.also(name, value)
     return True
+
+
+def _name_scheduler(draft: Draft, told: Mapping[str, Any]) -> None:
+    """Read sampler and schedule from a scheduler of diffusers, where one name alone fits it."""
+    cls, config = told.get("scheduler_class"), told.get("scheduler_config")
+    if not isinstance(cls, str) or not isinstance(config, dict):
+        return
+    fits: dict[int, list[str]] = {}
+    for name, names in SAMPLERS.items():
+        like = names.diffusers
+        if (
+            like is not None
+            and like.cls == cls
+            and all(config.get(option) == value for option, value in like.options.items())
+        ):
+            fits.setdefault(len(like.options), []).append(name)
+    best = fits[max(fits)] if fits else []
+    if len(best) == 1:
+        draft.read("sampler", best[0])
+    flags = [name for name in _SIGMA_FLAGS if config.get(name) is True]
+    schedules = [
+        name for name, names in SCHEDULERS.items()
+        if names.diffusers and any(names.diffusers.get(flag) is True for flag in flags)
+    ]  # fmt: skip
+    if len(flags) == len(schedules) == 1:
+        draft.read("scheduler", schedules[0])
