@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safelight_spool
 from PIL import Image
@@ -109,7 +110,7 @@ def test_a_call_is_noted_with_all_that_it_was_made_of(tmp_path: Path) -> None:
     (line,) = _noted(tmp_path)
     assert line["parameters"] == {
         "prompt": "a cat", "num_inference_steps": 30, "guidance_scale": 7.5, "seed": 7,
-        "num_images_per_prompt": 1, "output_type": "pil", "generator_device": "cuda",
+        "num_images_per_prompt": 1, "generator_device": "cuda",
         "pipeline": "StubPipeline", "model": "someone/model", "loras": [{"name": "ink"}],
         "scheduler_class": "EulerDiscreteScheduler",
         "scheduler_config": {"use_karras_sigmas": True, "num_train_timesteps": 1000},
@@ -158,6 +159,24 @@ def test_a_seed_is_told_only_of_a_generator_that_nothing_was_drawn_from(tmp_path
     assert second["generator_seed_before"] == 7
     assert batch["seed"] == 7
     assert [o["parameters"]["seed"] for o in _noted(tmp_path)[2]["outputs"]] == [None, None]
+
+
+def test_two_calls_seem_alike_only_where_all_is_known_that_they_were_given(
+    tmp_path: Path,
+) -> None:
+    """A picture to begin with is known by its pixels; latents are told to be unlike any other."""
+
+    class Img2Img(DiffusionPipeline):
+        def __call__(self, image: Any, latents: Any = None) -> Any:
+            return (None,)
+
+    pipeline = observe(Img2Img(), tmp_path)
+    red, blue = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
+    for image in (red, red.copy(), blue):
+        pipeline(image, latents=np.zeros(3))
+    first, again, other = (line["parameters"] for line in _noted(tmp_path))
+    assert first["image"] == again["image"] != other["image"]
+    assert len({each["latents"] for each in (first, again, other)}) == 3
 
 
 def test_what_fails_is_noted_and_raised_as_it_is(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def _print(summary: ImportSummary, archive: Path) -> None:
 def _ends(summary: ImportSummary) -> str:
     """Return how executions that left no picture of their own have ended."""
     counts = ((summary.failed, "failed"), (summary.cancelled, "cancelled"),
-              (summary.alone, "left no new picture"))  # fmt: skip
+              (summary.alone, "left no picture file of their own"))  # fmt: skip
     told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     return told or "all left pictures"
 

@@ -46,6 +46,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 """Knob -> what tools call it, the first that is there counts."""
 
 _OF_IMG2IMG = ("denoising_strength", "strength")
+_FLOW_SAMPLERS = {
+    "FlowMatchEulerDiscreteScheduler": "Euler", "FlowMatchHeunDiscreteScheduler": "Heun"
+}  # fmt: skip
 _SIGMA_FLAGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 _ROUNDING = 2 * 10**9
 """Nanoseconds by which file systems round when a file was written."""
@@ -243,7 +246,9 @@ def _name_scheduler(draft: Draft, told: Mapping[str, Any]) -> None:
             and all(config.get(option) == value for option, value in like.options.items())
         ):
             fits.setdefault(len(like.options), []).append(name)
-    best = fits[max(fits)] if fits else []
+    best = fits[max(fits)] if fits else [_FLOW_SAMPLERS[cls]] if cls in _FLOW_SAMPLERS else []
+    if cls in _FLOW_SAMPLERS and config.get("use_dynamic_shifting") is False:
+        draft.read("shift", config.get("shift"))
     if len(best) == 1:
         draft.read("sampler", best[0])
     flags = [name for name in _SIGMA_FLAGS if config.get(name) is True]
