@@ -539,7 +539,8 @@ class _Import:
         if picture.fault:
             self._fault(picture.path, picture.fault)
             return
-        told = self._spools.pixels.told_of(picture)
+        says_nothing = picture.outcome == "none" and not picture.told_by
+        told = self._spools.pixels.told_of(picture) if says_nothing else None
         if told is not None:
             picture = import_picture(
                 picture.path, archive=self._folder, rater=self._rater, told=told

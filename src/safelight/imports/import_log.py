@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ class ImportLog:
         """Say until which byte spool files (name, byte) are in the archive."""
         self._append("spools", [{"path": name, "size": until} for name, until in entries])
 
-    def add_pixels(self, entries: list[dict[str, Any]]) -> None:
+    def add_pixels(self, entries: Sequence[msgspec.Struct]) -> None:
         """Say what lines told of pictures in memory; see :mod:`.told_pixels`."""
         self._append("pixels", entries)
 
@@ -172,7 +172,7 @@ class ImportLog:
         """Say what this import did until now; see :mod:`.import_accounts`."""
         self._append("account", [account])
 
-    def _append(self, kind: str, entries: list[dict[str, Any]]) -> None:
+    def _append(self, kind: str, entries: Sequence[dict[str, Any] | msgspec.Struct]) -> None:
         if not entries:
             return
         file = self._open.get(kind)

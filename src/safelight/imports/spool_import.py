@@ -53,7 +53,6 @@ class SpoolImport:
         failed: New records of executions that failed.
         cancelled: The same of those that were cancelled.
         alone: The same of those that have come through and left no picture of their own.
-        pixels: What lines told of pictures in memory.
 
     Args:
         archive: Where the records go.
@@ -81,10 +80,17 @@ class SpoolImport:
         self._folder = os.path.abspath(archive.path)
         self._take, self._keep, self._fault = take, keep, fault
         self._before_writing = before_writing
-        self.pixels = ToldPixels(log)
+        self._pixels: ToldPixels | None = None  # not read where nothing is asked of them
         self._read: dict[str, int] = {}
         for line in log.lines("spools"):
             self._read[line.path] = max(line.size, self._read.get(line.path, 0))
+
+    @property
+    def pixels(self) -> ToldPixels:
+        """What lines told of pictures in memory."""
+        if self._pixels is None:
+            self._pixels = ToldPixels(self._log)
+        return self._pixels
 
     def has_news(self, spools: Iterable[str]) -> bool:
         """Return whether one of the *spools* holds more than was read."""

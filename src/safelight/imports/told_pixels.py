@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +29,18 @@ __all__ = ["ToldPixels"]
 _LOSSY = (".jpg", ".jpeg", ".jfif", ".gif", ".avif")
 _MOST_BYTES = 256 * 2**20
 _HELD = 1000
+_OF_HASH = 16
 
 
 class _Line(msgspec.Struct):
     sha256: str
-    told: ToldPicture | None = None
+    told: msgspec.Raw
     width: int = 0
     height: int = 0
 
 
-_keys = msgspec.json.Decoder(_Line)
+_lines = msgspec.json.Decoder(_Line)
+_told = msgspec.json.Decoder(ToldPicture)
 
 
 class ToldPixels:
@@ -50,20 +52,23 @@ class ToldPixels:
 
     def __init__(self, log: ImportLog) -> None:
         self._log = log
-        self._known: set[bytes] = set()
+        self._known: set[str] = set()
         self._sizes: set[tuple[int, int]] = set()
-        self._last: OrderedDict[str, ToldPicture] = OrderedDict()
-        for line in log.texts("pixels"):
+        self._last: OrderedDict[str, msgspec.Raw] = OrderedDict()
+        for line in self._all():
+            self._note(line)
+
+    def _all(self) -> Iterator[_Line]:
+        for text in self._log.texts("pixels"):
             with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
-                self._note(_keys.decode(line))
+                yield _lines.decode(text)
 
     def _note(self, line: _Line) -> None:
-        self._known.add(bytes.fromhex(line.sha256[:32]))
+        self._known.add(line.sha256[:_OF_HASH])
         self._sizes.add((line.width, line.height))
-        if line.told is not None:
-            self._last[line.sha256] = line.told
-            while len(self._last) > _HELD:
-                self._last.popitem(last=False)
+        self._last[line.sha256] = line.told
+        while len(self._last) > _HELD:
+            self._last.popitem(last=False)
 
     def add(self, pictures: Sequence[tuple[str, int, int, ToldPicture]]) -> None:
         """Keep what lines told of pictures: the hash of the pixels, width, height, what was told.
@@ -71,16 +76,22 @@ class ToldPixels:
         Raises:
             OSError: It cannot be kept.
         """
-        lines = [_Line(sha256, told, width, height) for sha256, width, height, told in pictures]
-        self._log.add_pixels([msgspec.to_builtins(line) for line in lines])
+        lines = [
+            _Line(sha256, msgspec.Raw(msgspec.json.encode(told)), width, height)
+            for sha256, width, height, told in pictures
+        ]
+        self._log.add_pixels(lines)
         for line in lines:
             self._note(line)
 
     def told_of(self, picture: ImportedPicture) -> ToldPicture | None:
         """Return what a line told of a picture that was read and says nothing; None without one."""
-        if not self._known or picture.outcome != "none" or picture.told_by:
-            return None
-        if picture.fault or not picture.image_sha256 or picture.path.lower().endswith(_LOSSY):
+        if (
+            not self._known
+            or picture.fault
+            or not picture.image_sha256
+            or picture.path.lower().endswith(_LOSSY)
+        ):
             return None
         (output,) = LearningRecord.from_json(picture.document).outputs
         if (output.width, output.height) not in self._sizes:
@@ -90,15 +101,13 @@ class ToldPixels:
             sha256 = identify_pixels(data).pixel_sha256
         except (OSError, ImageError):
             return None
-        if bytes.fromhex(sha256[:32]) not in self._known:
+        if sha256[:_OF_HASH] not in self._known:
             return None
-        told = self._last.get(sha256) or self._searched(sha256)
-        return told and replace(told, size=picture.size, written=picture.modified)
-
-    def _searched(self, sha256: str) -> ToldPicture | None:
-        for line in self._log.texts("pixels"):
-            with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
-                known = _keys.decode(line)
-                if known.sha256 == sha256:
-                    return known.told
+        told = self._last.get(sha256) or next(
+            (line.told for line in self._all() if line.sha256 == sha256), None
+        )
+        if told is None:
+            return None
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            return replace(_told.decode(told), size=picture.size, written=picture.modified)
         return None
