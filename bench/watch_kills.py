@@ -89,14 +89,17 @@ def main() -> None:
             write = [sys.executable, __file__, "--write", str(folder), str(noted),
                      str(number * 10_000)]  # fmt: skip
             processes = [
-                subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                 for words in (write, watch)
             ]
-            time.sleep(chance.uniform(1.0, 9.0))
+            told = processes[1].stdout
+            if number % 3 and told is not None:  # else it is killed while it begins
+                told.readline()
+            time.sleep(chance.uniform(0.3, 3.0))
             for process in chance.sample(processes, 2):
                 time.sleep(chance.uniform(0, 0.3))
                 process.send_signal(signal.SIGKILL)
-                process.wait()
+                process.communicate()
         kept = Archive(archive)
         watched = _names(kept) if archive.is_dir() else Counter[str]()
         import_folders([folder], kept)

@@ -38,8 +38,9 @@ from safelight.learning.learning_record import utc_timestamp
 
 __all__ = ["SpoolImport"]
 
-_TOGETHER = 128
-"""Executions that are put into the archive together."""
+_FEW, _TOGETHER = 16, 512
+"""Executions that are put into the archive together at first, and later on: who is killed again and
+again comes further each time."""
 
 _LOOSE = 64
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -129,7 +130,7 @@ class SpoolImport:
         self, path: str, start: int, below: Sequence[str], stop: Callable[[], bool]
     ) -> None:
         executions: list[Execution] = []
-        until = start
+        until, together = start, min(_FEW, _TOGETHER)
         lines = new_lines(path, start)
         while not stop():
             try:
@@ -144,10 +145,11 @@ class SpoolImport:
             else:
                 executions.append(told)
             self.lines += 1
-            if len(executions) >= _TOGETHER:
+            if len(executions) >= together:
                 self._put(executions, below)
                 self._note(path, until)
                 executions.clear()
+                together = min(2 * together, _TOGETHER)
         self._put(executions, below)
         if until != start:
             self._note(path, until)
