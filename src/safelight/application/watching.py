@@ -251,6 +251,9 @@ class Watcher:
                 one.is_cut = False
                 if now - one.still_since > _PATIENCE:  # and nothing in it
                     del self._coming[path]
+            elif self._taken.get(path) == (one.size, one.written):
+                del self._coming[path]  # there are several notices of each file
+                continue
             elif one.is_cut and now - one.still_since < _PATIENCE:
                 pass
             else:
@@ -289,7 +292,7 @@ class Watcher:
         self._pack(summary, on_batch)
 
     def _remember(self, path: str, file: tuple[int, int]) -> None:
-        """Remember the last files, which looks meet once more."""
+        """Remember the last files, which notices and looks name once more."""
         if path not in self._taken:
             self._order.append(path)
         self._taken[path] = file
