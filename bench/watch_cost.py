@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -28,7 +27,6 @@ from PIL import Image, PngImagePlugin
 from safelight.archive import Archive
 
 _TEXT = "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: {}, Size: 16x16, Model: m, Version: v1.10.1"  # noqa: E501
-_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 def _pictures(folder: Path, count: int) -> None:
@@ -57,14 +55,8 @@ def _watching(folder: Path, archive: Path, *options: str) -> Iterator[subprocess
         process.wait(60)
 
 
-def _processor_seconds(process: int) -> float:
-    """Return what a process has taken, its threads included; Linux alone tells it so."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
 def _schedule_seconds(process: int) -> float:
-    """Return the same in nanoseconds, as the scheduler counts it."""
+    """Return what a process has taken, its threads included; Linux alone tells it so."""
     total = 0
     for thread in Path(f"/proc/{process}/task").iterdir():
         total += int((thread / "schedstat").read_text().split()[0])
@@ -79,7 +71,7 @@ def _idle(work: Path, files: int, seconds: float, *options: str) -> None:
     folder, archive = work / "idle", work / f"idle-archive{len(options)}"
     if not folder.is_dir():
         _pictures(folder, files)
-    with _watching(folder, archive, *options) as process:
+    with _watching(folder, archive, *options, *_jobs(files)) as process:
         time.sleep(min(5.0, seconds))
         before, began = _schedule_seconds(process.pid), time.monotonic()
         time.sleep(seconds)
@@ -88,6 +80,11 @@ def _idle(work: Path, files: int, seconds: float, *options: str) -> None:
         how = " ".join(options) or "notices, where watchfiles is installed"
         print(f"idle, {files:,} pictures, {how}: {share:.3%} of a core,"
               f" {_resident(process.pid):.0f} MB")  # fmt: skip
+
+
+def _jobs(files: int) -> list[str]:
+    """Few files need no processes that read."""
+    return ["--jobs", "1"] if files < 1000 else []
 
 
 def _count(archive: Path) -> int:
@@ -102,12 +99,12 @@ def _flood(work: Path, files: int) -> None:
     began = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "safelight", "import", str(source), "--archive",
-         str(work / "imported")], check=True, stdout=subprocess.DEVNULL,
+         str(work / "imported"), *_jobs(files)], check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     imported = time.monotonic() - began
     archive = work / "watched"
     sizes: list[float] = []
-    with _watching(folder, archive) as process:
+    with _watching(folder, archive, *_jobs(files)) as process:
         began = time.monotonic()
         shutil.copytree(source, folder, dirs_exist_ok=True)
         copied = time.monotonic() - began

@@ -85,6 +85,8 @@ def main() -> None:
         folder.mkdir()
         watch = [sys.executable, "-m", "safelight", "watch", str(folder), "--archive",
                  str(archive), "--poll", "0.2"]  # fmt: skip
+        if asked.times < 10:  # without processes that read
+            watch += ["--jobs", "1"]
         for number in range(asked.times):
             write = [sys.executable, __file__, "--write", str(folder), str(noted),
                      str(number * 10_000)]  # fmt: skip

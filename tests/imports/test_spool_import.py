@@ -320,12 +320,12 @@ def test_an_import_that_is_killed_loses_and_doubles_no_execution(
     output: Path, spool: Spool, archive: Archive
 ) -> None:
     names = []
-    for number in range(60):
+    for number in range(45):
         outputs = [picture(output / f"{number}.png", number)] if number % 3 else []
         status = "completed" if number % 3 else "failed"
         names.append(spool.append(graph=graph(number), outputs=outputs, status=status))
     chance = random.Random(5)
-    for _ in range(4):
+    for _ in range(3):
         child = multiprocessing.get_context("fork").Process(
             target=killed_import.run, args=(str(output), str(archive.path))
         )
@@ -336,7 +336,7 @@ def test_an_import_that_is_killed_loses_and_doubles_no_execution(
         child.join()
     import_folders([output], archive)
     assert sorted(executions(archive)) == sorted(filter(None, names))
-    assert len(images(archive)) == 40
+    assert len(images(archive)) == 30
     assert verified(archive)[1] == []
 
 

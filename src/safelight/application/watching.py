@@ -44,7 +44,7 @@ _BEAT = 2.0
 _POLL = 1.0
 """Seconds between two looks at folders that the file system does not tell of."""
 
-_SWEEP, _SWEEP_SHARE, _POLL_SHARE = 60.0, 5000.0, 50.0
+_SWEEP, _SWEEP_SHARE, _POLL_SHARE = 60.0, 5000.0, 3000.0
 """Seconds between two whole looks, at least, and how many times as long as they take: in case a
 notice was lost, and where there are none."""
 
@@ -125,6 +125,7 @@ class Watcher:
         self._there: dict[str, object] = {}
         self._unpacked = 0
         self._not_before = 0.0
+        self._whole_due = 0.0
         self._trouble = ""
         self.how = self._begin_notices()
 
@@ -146,8 +147,10 @@ class Watcher:
         """
         try:
             self._there = {folder: _identity(folder) for folder in self._folders}
+            began = time.monotonic()
             for _ in self._looks.look(stop=self._stopping.is_set):
                 pass  # what is there now, the import meets
+            self._rest_until_whole(began)
             self._import([f for f in self._folders if self._there[f]], on_batch, is_first=True)
             coming = ComingPictures(
                 self._folders, self._archive, jobs=self._jobs, rater=self._rater,
@@ -166,10 +169,9 @@ class Watcher:
         now = time.monotonic()
         beat = now + _BEAT
         poll = now + (self._poll or _POLL)
-        whole = now + _SWEEP
         while not self._stopping.is_set():
             waits = [beat, *(one.due for one in self._coming.values())]
-            waits += [poll] if self._notices is None else [whole]
+            waits += [poll] if self._notices is None else [self._whole_due]
             due = min(waits)
             if self._spools:
                 due = 0.0
@@ -179,22 +181,27 @@ class Watcher:
                 for news in self._beat(on_batch):
                     on_batch(WatchedBatch(news=news))
                 beat = time.monotonic() + _BEAT
-            if now >= whole or (self._notices is None and now >= poll):
+            is_whole = now >= self._whole_due
+            if is_whole or (self._notices is None and now >= poll):
                 began = time.monotonic()
-                is_whole = now >= whole
                 for path, size, written, _ in self._looks.look(
                     whole=is_whole, stop=self._stopping.is_set
                 ):
                     if self._taken.get(path) != (size, written):
                         self._notice(path)
                 self._spools |= {s for s in self._looks.spools if coming.has_news([s])}
-                took = time.monotonic() - began
                 if is_whole:
-                    share = _POLL_SHARE if self._notices is None else _SWEEP_SHARE
-                    whole = time.monotonic() + max(_SWEEP, share * took)
-                poll = time.monotonic() + max(self._poll or _POLL, 10 * took)
+                    self._rest_until_whole(began)
+                took = time.monotonic() - began
+                poll = time.monotonic() + max(self._poll or _POLL, 0 if is_whole else 10 * took)
             if now >= self._not_before:
                 self._take(coming, on_batch)
+
+    def _rest_until_whole(self, began: float) -> None:
+        """Decide when the next whole look is due, by how long the one took that *began* then."""
+        now = time.monotonic()
+        share = _POLL_SHARE if self._notices is None else _SWEEP_SHARE
+        self._whole_due = now + max(_SWEEP, share * (now - began))
 
     def _receive(self, seconds: float) -> None:
         """Wait for notices, *seconds* at most, and note what they name."""
