@@ -57,7 +57,7 @@ def command(
     watcher = Watcher(
         folders, Archive(archive), poll=poll, jobs=jobs or min(8, os.cpu_count() or 1), rater=rater
     )
-    signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
+    before = signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     if beside:
         _end_with_standard_input(watcher)
     shown = ", ".join(map(str, folders))
@@ -66,6 +66,8 @@ def command(
         watcher.run(_say_json if as_json else _say)
     except KeyboardInterrupt:
         tell("stopped; the same command goes on from here")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end_with_standard_input(watcher: Watcher) -> None:
