@@ -55,7 +55,7 @@ def _write(folder: Path, noted: Path, first: int) -> None:
         name = spool.append(status=status, infotexts=[text], outputs=outputs, seconds=0.1)
         if name is not None:
             os.write(notes, f"{name}\n".encode())
-        time.sleep(chance.uniform(0, 0.02))
+        time.sleep(chance.uniform(0, 0.06))
 
 
 def _names(archive: Archive) -> Counter[str]:

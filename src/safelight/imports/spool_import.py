@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.archive import Archive
@@ -44,6 +45,19 @@ again comes further each time."""
 
 _LOOSE = 64
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What was read and is not in the archive yet.
+
+    Attributes:
+        executions: With the folders in which their pictures may lie.
+        until: File -> how far it was read.
+    """
+
+    executions: list[tuple[Execution, Sequence[str]]] = field(default_factory=list)
+    until: dict[str, int] = field(default_factory=dict)
 
 
 class SpoolImport:
@@ -118,55 +132,52 @@ class SpoolImport:
             ArchiveError: The archive cannot be asked or written.
             OSError: It cannot be written.
         """
+        waiting, together = _Waiting(), min(_FEW, _TOGETHER)
         for path in spool_files(spools):
             start = self._read.get(os.path.basename(path), 0)
-            try:
-                if os.stat(path).st_size != start:
-                    self._take_file(path, start, (*below, _home_of(path)), stop)
-            except FileNotFoundError:
-                continue  # its tool has removed it
+            within = (*below, _home_of(path))
+            for told, until in self._lines(path, start):
+                if stop():
+                    break
+                self.lines += 1
+                waiting.until[path] = until
+                if isinstance(told, LineFault):
+                    self._fault(path, told.reason)
+                else:
+                    waiting.executions.append((told, within))
+                if len(waiting.executions) >= together:
+                    self._finish(waiting)
+                    together = min(2 * together, _TOGETHER)
+        self._finish(waiting)
 
-    def _take_file(
-        self, path: str, start: int, below: Sequence[str], stop: Callable[[], bool]
-    ) -> None:
-        executions: list[Execution] = []
-        until, together = start, min(_FEW, _TOGETHER)
-        lines = new_lines(path, start)
-        while not stop():
-            try:
-                told, until = next(lines)
-            except StopIteration:
-                break
-            except OSError as error:
-                self._fault(path, error.strerror or str(error))
-                break
-            if isinstance(told, LineFault):
-                self._fault(path, told.reason)
-            else:
-                executions.append(told)
-            self.lines += 1
-            if len(executions) >= together:
-                self._put(executions, below)
-                self._note(path, until)
-                executions.clear()
-                together = min(2 * together, _TOGETHER)
-        self._put(executions, below)
-        if until != start:
-            self._note(path, until)
+    def _lines(self, path: str, start: int) -> Iterator[tuple[Execution | LineFault, int]]:
+        """Yield what is new in a file, as far as it can be read."""
+        try:
+            if os.stat(path).st_size != start:
+                yield from new_lines(path, start)
+        except FileNotFoundError:
+            return  # its tool has removed it
+        except OSError as error:
+            self._fault(path, error.strerror or str(error))
 
-    def _note(self, path: str, until: int) -> None:
-        name = os.path.basename(path)
-        if self._read.get(name) != until:
-            self._read[name] = until
-            self._log.add_spools([(name, until)])
-            mark_as_read(path, until)
+    def _finish(self, waiting: _Waiting) -> None:
+        """Have what waits in the archive, and note how far files were read."""
+        self._put(waiting.executions)
+        if waiting.until:
+            noted = [(os.path.basename(path), until) for path, until in waiting.until.items()]
+            self._log.add_spools(noted)
+            self._read.update(noted)
+            for path, until in waiting.until.items():
+                mark_as_read(path, until)
+        waiting.executions.clear()
+        waiting.until.clear()
 
-    def _put(self, executions: Sequence[Execution], below: Sequence[str]) -> None:
+    def _put(self, waiting: Sequence[tuple[Execution, Sequence[str]]]) -> None:
         """Have the records of some executions in the archive."""
-        if not executions:
+        if not waiting:
             return
         pictures: dict[str, list[str]] = {}
-        for execution in executions:
+        for execution, below in waiting:
             for place in range(len(execution.outputs)):
                 picture = self._picture(execution, place, below)
                 if picture is not None and not picture.fault:
@@ -176,7 +187,7 @@ class SpoolImport:
         told |= self._told_before(
             [sha256 for name, sha256s in pictures.items() if name not in told for sha256 in sha256s]
         )
-        alone = {run_of_line(e.name): e for e in executions
+        alone = {run_of_line(e.name): e for e, _ in waiting
                  if e.status != "completed" or e.name not in told}  # fmt: skip
         for (run_id,) in self._archive.rows(
             "SELECT run_id FROM runs WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",

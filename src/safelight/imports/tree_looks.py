@@ -61,7 +61,8 @@ class TreeLooks:
         first, self._is_first = self._is_first, False
         whole = whole or first
         pending = list(self._folders) if whole else self._changed()
-        since, visited = self._newest - _MARGIN, self._without_archive()
+        before = self._newest
+        since, visited = before - _MARGIN, self._without_archive()
         while pending and not stop():
             folder = pending.pop()
             is_new = folder not in self._known
@@ -90,8 +91,9 @@ class TreeLooks:
                     as_before = touched < since and not is_new
                 if not (first or as_before):
                     yield file
-        oldest = self._newest - _MARGIN
-        self._recent = {p: f for p, f in self._recent.items() if _touched(f) >= oldest}
+        if self._newest != before:
+            oldest = self._newest - _MARGIN
+            self._recent = {p: f for p, f in self._recent.items() if _touched(f) >= oldest}
 
     def _changed(self) -> list[str]:
         """Return the folders with other entries than when they were listed, the newest last."""
