@@ -358,7 +358,7 @@ class _Import:
         ]
         if not (self._again or self._spools.has_news(spools)) and self._is_as_it_was():
             return
-        self._known = KnownPictures(self._archive)
+        known = self._known = KnownPictures(self._archive)
         self._take_in_what_was_left()
         self._take_lines(spools)
         read = partial(import_picture, archive=self._folder, rater=self._rater)
@@ -378,8 +378,7 @@ class _Import:
         self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
         if self.summary.stopped:  # what was not met may be there
             return
-        known = self._known  # places that were there; what came since was met
-        assert isinstance(known, KnownPictures)
+        # Of the places that were there when this began; what came since was met.
         if not met.all_of(known.places):
             missing = note_missing(self._archive, self._log, notes.walked, met)
             self._gone |= missing.gone
