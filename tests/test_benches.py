@@ -46,6 +46,8 @@ SHORT = {
     "startup": ("5",),
     "suggest_peers": ("--repeats", "2", "--only", "random", "--landscape", "flat"),
     "suggest_truth": ("--repeats", "1", "--ratings", "20"),
+    "watch_cost": ("--files", "60", "--seconds", "0.5"),
+    "watch_kills": ("2",),
     "webui_overhead": ("1",),
 }
 ELSEWHERE = {

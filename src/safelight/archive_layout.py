@@ -9,7 +9,8 @@
                                             manifest.json
     ratings/*.jsonl                         what people said about pictures
     ratings/*.scores.jsonl                  numbers that scorers gave them
-    imports/*.jsonl                         which files were imported, and where pictures were met
+    imports/*.jsonl                         which files were imported, where pictures were met, and
+                                            how far the lines of tools were read
     presets/<name>.toml                     settings that are known to work
     searches.json                           searches that were given a name
     running/<run_id>                        present from a run's start until its record is safe

@@ -29,6 +29,7 @@ from PIL.PngImagePlugin import PngInfo
 import safelight.cli
 from command_line import Safelight
 from safelight.application.examples import EXAMPLES
+from safelight.application.watching import Watcher
 from safelight.archive import Archive
 from safelight.cli import main
 from safelight.cli.rich_console import Console, Progress
@@ -246,6 +247,8 @@ CASES: dict[str, list[list[str]]] = {
     "suggest": [[], ["--json"], ["--model", EVIL], ["--prompt", EVIL, "--write", "next.toml"],
                 ["--rater", EVIL], ["--knob", EVIL], ["--preset", EVIL], ["--lora", EVIL]],
     "sync": [[EVIL], [f"s3://{EVIL}"], ["file:///nowhere"]],
+    "watch": [["pictures", "--jobs", "1"], [EVIL, "--json"], ["pictures", "--poll", EVIL],
+              ["pictures", "--jobs", "1", "--archive", f"new{MOST_EVIL_NAME[:150]}"]],
     "workflow": [[EVIL], ["evil.json"], ["evil.json", "--json"], ["pictures/plain.png"],
                  ["evil.json", "--write", "evil.toml"], ["evil.json", "--url", "{server}"],
                  ["evil.json", "--url", EVIL]],
@@ -275,6 +278,7 @@ def carried_out(
 ) -> Result:  # fmt: skip
     monkeypatch.chdir(folder)
     monkeypatch.setattr(TableServer, "run", lambda _, sockets: sockets[0].close())
+    monkeypatch.setattr(Watcher, "_follow", lambda *_: None)  # or it would not end
     bad = folder / f"bad{MOST_EVIL_NAME[:150]}.toml"
     bad.write_text(f"{json.dumps('a' + EVIL).replace(chr(127), '')} = 1\nbackend = 3\n", "utf-8")
     rows = Archive("safelight").query(view="runs", columns=["run_id", "status"], limit=None).rows

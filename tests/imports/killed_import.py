@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from safelight.archive import Archive
-from safelight.imports import folder_import, import_journal, worker_processes
+from safelight.imports import folder_import, import_journal, spool_import, worker_processes
 
 
 def run(folder: str, archive: str) -> None:
@@ -15,6 +15,7 @@ def run(folder: str, archive: str) -> None:
     worker_processes._TOGETHER = 4
     import_journal._TOGETHER = 4
     folder_import._LOOSE = 8
+    spool_import._TOGETHER = 6
     folder_import.import_folders([Path(folder)], Archive(Path(archive)))
 
 

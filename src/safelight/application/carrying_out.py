@@ -19,11 +19,11 @@ from typing import Any
 from safelight.application.archived_pictures import ArchivedPictures
 from safelight.application.going_on import continuation_of, resume_note
 from safelight.application.jobs import Job, engine_for, ready_config
+from safelight.application.packing_up import PACK_FROM, pack_if_many
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends import option_kinds
 from safelight.config import PipelineConfig, RetryConfig
-from safelight.errors import SafelightError
 from safelight.learning import LearningRecordWriter
 from safelight.pipeline import (
     Backend,
@@ -41,8 +41,6 @@ from safelight.pipeline.run_sheet import write_contact_sheet
 
 __all__ = ["PACK_FROM", "EngineRunner", "RunSettings", "carry_out", "recover"]
 
-PACK_FROM = 1000
-"""Loose records from which packing is worth while."""
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +131,7 @@ def carry_out(
             resume=resume_note(job.config),
         ):
             yield result, write_contact_sheet(result, job.config, job.plan)
-    _pack_if_many(archive, on_message)
+    pack_if_many(archive, on_message)
 
 
 def _all_of(listeners: tuple[ProgressCallback, ...]) -> ProgressCallback | None:
@@ -142,20 +140,6 @@ def _all_of(listeners: tuple[ProgressCallback, ...]) -> ProgressCallback | None:
             listener(progress)
 
     return call_all if listeners else None
-
-
-def _pack_if_many(archive: Archive, on_message: Callable[[str], object]) -> None:
-    """Pack the loose records when they have become many; trouble is told and harms nothing."""
-    folder = records_folder(archive.path)
-    try:
-        if not folder.is_dir() or sum(1 for _ in folder.iterdir()) < PACK_FROM:
-            return
-        report = archive.pack(at_least=PACK_FROM)
-    except (SafelightError, OSError) as error:
-        on_message(f"the records were not packed: {error}")
-        return
-    if report.records:
-        on_message(f"{report.records:,} records packed")
 
 
 class EngineRunner:

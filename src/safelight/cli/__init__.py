@@ -56,6 +56,7 @@ _COMMANDS = {
     "stats": "Count runs and pictures, by engine, model and sampler.",
     "suggest": "Suggest settings worth drawing, from what was rated.",
     "sync": "Make an archive and one on an object store equal.",
+    "watch": "Take in pictures as they come, whoever makes them.",
     "workflow": "Find the knobs of a ComfyUI workflow, and write a config of it.",
 }
 

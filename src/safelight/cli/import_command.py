@@ -215,6 +215,8 @@ def _print(summary: ImportSummary, archive: Path) -> None:
         say(f"  {summary.taken_in:>8,} had been read by an import that was killed")
     if summary.gone:
         say(f"  {summary.gone:>8,} are not where they were; their records and ratings stay")
+    if summary.lines:
+        say(f"  {summary.lines:>8,} executions told by tools: {_ends(summary)}")
     if summary.ratings:
         say(f"  {summary.ratings:>8,} ratings found in them")
     if summary.other_kinds:
@@ -228,6 +230,14 @@ def _print(summary: ImportSummary, archive: Path) -> None:
             say(f"  {fault.path}: {fault.reason}")
         if summary.fault_count > _MOST_FAULTS:
             say(f"  ... and {summary.fault_count - _MOST_FAULTS:,} more (--json has them)")
+
+
+def _ends(summary: ImportSummary) -> str:
+    """Return how executions that left no picture of their own have ended."""
+    counts = ((summary.failed, "failed"), (summary.cancelled, "cancelled"),
+              (summary.alone, "left no picture file of their own"))  # fmt: skip
+    told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    return told or "all left pictures"
 
 
 def _print_readers(summary: ImportSummary) -> None:

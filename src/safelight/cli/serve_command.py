@@ -18,6 +18,7 @@ from safelight.machine_folders import configuration_folder, state_folder
 from safelight.operating_system import claim_address
 
 if TYPE_CHECKING:
+    from safelight.application.watching import WatchBeside
     from safelight.web.admission import Admission
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -52,6 +53,9 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be 
 @click.option("--env", "variables", multiple=True, metavar="NAME", hidden=True,
               help="Not needed any more: safelight engines says which variables are"
               " used.")  # fmt: skip
+@click.option("--watch", multiple=True, metavar="DIR", type=click.Path(path_type=Path),
+              help="Take in pictures of other tools as they come to this folder, as safelight watch"
+              " does; may be repeated.")  # fmt: skip
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def command(
     archive: Path,
@@ -64,6 +68,7 @@ def command(
     behind_proxy: bool,
     allow: tuple[Path, ...],
     variables: tuple[str, ...],
+    watch: tuple[Path, ...],
     opens: bool,
 ) -> None:
     """Open the light table: a local page to browse, compare, rate and run.
@@ -119,15 +124,26 @@ def command(
     tell(f"light table over {archive}: {address}  (Ctrl-C ends it)")
     links = Links(address, admission, state_folder())
     links.tell(opens=opens)
+    beside = _watching(watch, archive)
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         pass
     finally:
+        if beside is not None:
+            beside.close()
         links.close()
         controller.cancel()
         controller.wait(30)
         runner.close()
+
+
+def _watching(folders: tuple[Path, ...], archive: Path) -> WatchBeside | None:
+    if not folders:
+        return None
+    from safelight.application.watching import WatchBeside
+
+    return WatchBeside(folders, archive, os.environ)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -12,8 +12,8 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,13 @@ from safelight.imports.missing_pictures import (
 from safelight.imports.picture_walk import WalkNotes, walk_pictures
 from safelight.imports.rating_links import link_ratings, unrepeated
 from safelight.imports.remembered_walks import RememberedWalks
+from safelight.imports.spool_import import SpoolImport
+from safelight.imports.spools import SPOOL_FOLDER, is_spool
 from safelight.imports.worker_processes import read_files
 from safelight.learning.ratings import RatingEvent
 from safelight.timestamps import utc_timestamp
 
-__all__ = ["ImportFault", "ImportSummary", "import_folders", "mend_places"]
+__all__ = ["ComingPictures", "ImportFault", "ImportSummary", "import_folders", "mend_places"]
 
 _RECORDS_HELD = 2000
 """Records that are held at once."""
@@ -58,6 +60,9 @@ _LOOSE = 64
 _SETTLED_TOGETHER = 2000
 _TOLD_EACH = 500
 """Pictures, also unchanged ones, that are met between two words of progress."""
+
+_MANY = 200
+"""Files that come at once for which it pays to start processes that read."""
 
 _MOST_FAULTS = 1000
 _MOST_TWINS = 100
@@ -94,6 +99,10 @@ class ImportSummary:
             nothing says who made a picture.
         missing: Generator -> what was not read (``model unresolved``) -> pictures.
         ratings: Ratings of other programs that were found.
+        lines: Lines of spools that were read: executions that tools tell of.
+        failed: New records of executions that failed.
+        cancelled: New records of executions that were cancelled.
+        alone: New records of executions that left no picture of their own.
         faults: What could not be read, the first thousand.
         fault_count: How many there were.
         stopped: Whether it was asked to stop before it was through; importing again goes on.
@@ -116,10 +125,28 @@ class ImportSummary:
     read: dict[str, Counter[str]] = field(default_factory=dict)
     missing: dict[str, Counter[str]] = field(default_factory=dict)
     ratings: int = 0
+    lines: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    alone: int = 0
     faults: list[ImportFault] = field(default_factory=list)
     fault_count: int = 0
     stopped: bool = False
     seconds: float = 0.0
+
+    def add(self, other: ImportSummary) -> None:
+        """Count what another one did as done by this one."""
+        for each in fields(self):
+            mine, more = getattr(self, each.name), getattr(other, each.name)
+            if each.name in ("read", "missing", "changes"):
+                for name, counts in more.items():
+                    mine.setdefault(name, Counter()).update(counts)
+            elif isinstance(mine, Counter):
+                mine.update(more)
+            elif isinstance(mine, list):
+                mine += more[: max(0, _MOST_FAULTS - len(mine))]
+            else:
+                setattr(self, each.name, mine + more)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -129,7 +156,8 @@ class ImportSummary:
             "changes": {knob: dict(counts) for knob, counts in sorted(self.changes.items())},
             "twins": self.twins, "twin_places": self.twin_places, "taken_in": self.taken_in,
             "gone": self.gone, "other_kinds": dict(sorted(self.other_kinds.items())),
-            "passed_over": self.passed_over, "ratings": self.ratings,
+            "passed_over": self.passed_over, "ratings": self.ratings, "lines": self.lines,
+            "failed": self.failed, "cancelled": self.cancelled, "alone": self.alone,
             "read": {name: dict(counts) for name, counts in sorted(self.read.items())},
             "missing": {name: dict(counts) for name, counts in sorted(self.missing.items())},
             "faults": [{"path": shown_path(f.path), "told": f.reason} for f in self.faults],
@@ -150,11 +178,12 @@ def import_folders(
 ) -> ImportSummary:
     """Import every picture below *folders* that the archive does not have yet, or not as it is now.
 
-    Nothing of the user's is written, moved or deleted. What cannot be read is told in the
-    summary and does not stop the rest.
+    So are the executions that tools tell of in spools there (:mod:`.spool_import`). Nothing of the
+    user's is written, moved or deleted; beside a spool stands how far it was read. What cannot be
+    read is told in the summary and does not stop the rest.
 
     Args:
-        folders: Folders, or picture files.
+        folders: Folders, picture files, or spools and files of some.
         archive: Where the records and ratings go.
         jobs: Processes that read; 1 reads in this one.
         again: Read files also when they are unchanged since the last import; what they say counts
@@ -190,18 +219,116 @@ def import_folders(
     return work.summary
 
 
+class ComingPictures:
+    """What comes to some folders, taken into an archive a few files at a time: one import.
+
+    Args:
+        folders: Where it comes from, for the account of the import, and for what lines of spools
+            may name.
+        archive: Where the records and ratings go.
+        jobs: Processes that read where many come at once.
+        rater: Whose the ratings found in pictures are.
+        stop: Asked at every line of a spool whether to read no more.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path | str], archive: Archive, *, jobs: int = 1, rater: str = "",
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self._work = _Import(archive, again=False, rater=rater, stop=stop)
+        self._work.begin_as_they_come(folders)
+        self._jobs = jobs
+        self._total = ImportSummary()
+
+    def take(
+        self, paths: Sequence[str], spools: Sequence[str] = (), *, cut: Set[str] = frozenset()
+    ) -> tuple[ImportSummary, list[str]]:
+        """Take in some pictures, and what is new in some spools.
+
+        Args:
+            paths: Of files that have come, or are others now.
+            spools: Folders or files.
+            cut: Those of *paths* that are taken although they end before their picture does.
+
+        Returns:
+            What came of it, and the paths that were not taken because they are not whole yet.
+
+        Raises:
+            StorageError: The archive cannot be written; the next call goes on.
+            ArchiveError: The same, told by the archive.
+        """
+        work = self._work
+        work.summary = ImportSummary()
+        try:
+            unfinished = work.take_few(paths, spools, self._jobs, cut)
+        except OSError as error:
+            raise StorageError(f"the archive {work.archive.path} cannot be written: {error}") from (
+                error
+            )
+        finally:
+            self._total.add(work.summary)
+        return work.summary, unfinished
+
+    def has_news(self, spools: Sequence[str]) -> bool:
+        """Return whether some spools hold more than was read."""
+        return self._work.has_news(spools)
+
+    def close(self) -> None:
+        """Put what was read into the archive, and say what this import did.
+
+        Raises:
+            StorageError: The archive cannot be written; what was read is in a journal.
+            ArchiveError: The same, told by the archive.
+        """
+        work = self._work
+        work.summary = self._total
+        try:
+            work.keep_all()
+            work.account_for(ended=True)
+        except OSError as error:
+            raise StorageError(f"the archive {work.archive.path} cannot be written: {error}") from (
+                error
+            )
+        finally:
+            work.close()
+
+
+class _Any:
+    """Stands for the pictures of an archive that is asked about each file that comes.
+
+    To know all of them takes seconds where there are a million.
+    """
+
+    unsure: frozenset[int] = frozenset()
+    some_gone = False
+
+    @property
+    def places(self) -> _Any:
+        """Any place may be that of a picture."""
+        return self
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def add(self, _picture: ImportedPicture) -> bool:
+        """Any picture may be there."""
+        return False
+
+
 class _Import:
     def __init__(
         self, archive: Archive, *, again: bool, rater: str, stop: Callable[[], bool]
     ) -> None:
         self.summary = ImportSummary()
-        self._archive, self._stop = archive, stop
+        self.archive = self._archive = archive
+        self._stop = stop
         self._folder = os.path.abspath(archive.path)
         self._log = ImportLog(imports_folder(archive.path))
         self._journal = ImportJournal(imports_folder(archive.path), self._log.stem)
         self._again, self._rater = again, rater
         self._walks = RememberedWalks(archive.path)  # before the archive is asked anything
         self._asked: list[str] = []
+        self._walked: list[str] = []
         self._met: str | None = None
         self._is_open = False
         self._written: list[Path] = []
@@ -210,22 +337,31 @@ class _Import:
         self._decided: list[Settled] = []
         self._linked: dict[str, str] = {}
         self._seen: SeenFiles
+        self._known: KnownPictures | _Any
         self._gone = set[str]()
         self._bytes = 0
         self._ratings = archive.ratings()
         self._began, self._folders = utc_timestamp(), list[str]()
         self._has_account = False
+        self._told: set[str] = set()
+        self._spools = SpoolImport(
+            archive, self._log, rater=rater, take=self._take, keep=self._keep_told,
+            before_writing=self._begin_account, fault=self._fault,
+        )  # fmt: skip
 
     def run(
         self, folders: Sequence[Path | str], jobs: int,
         on_progress: Callable[[ImportSummary], None],
     ) -> None:  # fmt: skip
-        self._asked = [os.path.abspath(each) for each in folders]
-        self._folders = [shown_path(each, self._folder) for each in self._asked]
-        if not self._again and self._is_as_it_was():
+        self._ask(folders)
+        spools = [
+            each if is_spool(each) else os.path.join(each, SPOOL_FOLDER) for each in self._asked
+        ]
+        if not (self._again or self._spools.has_news(spools)) and self._is_as_it_was():
             return
-        self._known = KnownPictures(self._archive)
+        known = self._known = KnownPictures(self._archive)
         self._take_in_what_was_left()
+        self._take_lines(spools)
         read = partial(import_picture, archive=self._folder, rater=self._rater)
         notes, met = WalkNotes(), MetFiles()
         files = self._unread(notes, met, on_progress)
@@ -239,10 +375,11 @@ class _Import:
                     self._keep()
                 on_progress(self.summary)
         self.keep_all()
+        self._take_lines(notes.spools)
         self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
         if self.summary.stopped:  # what was not met may be there
             return
-        known = self._known  # places that were there; what came since was met
+        # Of the places that were there when this began; what came since was met.
         if not met.all_of(known.places):
             missing = note_missing(self._archive, self._log, notes.walked, met)
             self._gone |= missing.gone
@@ -252,6 +389,65 @@ class _Import:
             self.summary.gone = still_missing(self._archive, self._gone)
         if not (self._is_open or self.summary.fault_count):
             self._met = notes.met.hexdigest()
+
+    def begin_as_they_come(self, folders: Sequence[Path | str]) -> None:
+        """Begin an import of files that are named as they come."""
+        self._ask(folders)
+        self._known = _Any()
+
+    def has_news(self, spools: Sequence[str]) -> bool:
+        """Return whether some spools hold more than was read."""
+        return self._spools.has_news(spools)
+
+    def take_few(
+        self, paths: Sequence[str], spools: Sequence[str], jobs: int, cut: Set[str]
+    ) -> list[str]:
+        """Take in some files and lines; return which files are not whole yet, those of *cut* not.
+
+        Arguments as those of :meth:`ComingPictures.take`.
+        """
+        self._take_lines(spools)
+        read = partial(import_picture, archive=self._folder, rater=self._rater)
+        unfinished: list[str] = []
+        several = jobs if len(paths) >= _MANY else 1
+        with contextlib.closing(read_files(paths, read, several, _died)) as batches:
+            for batch in batches:
+                for picture in batch:
+                    if picture.fault or picture.image_sha256 or picture.path in cut:
+                        self._take(picture)
+                    else:
+                        unfinished.append(picture.path)
+                self.summary.files += len(batch)
+                self.summary.opened += len(batch)
+                if len(self._unsettled) >= _PER_PACK or self._bytes > _PACK_BYTES:
+                    self._keep()
+        self._keep_read()
+        if self._linked:
+            self.keep_all()
+        return unfinished
+
+    def _ask(self, folders: Sequence[Path | str]) -> None:
+        self._asked = [os.path.abspath(each) for each in folders]
+        self._walked = [each for each in self._asked if not is_spool(each)]
+        self._folders = [shown_path(each, self._folder) for each in self._asked]
+
+    def _take_lines(self, spools: Sequence[str]) -> None:
+        """Read what is new in some spools."""
+        reading, summary = self._spools, self.summary
+        before = reading.lines, reading.failed, reading.cancelled, reading.alone
+        reading.take_in(spools, self._walked, self._stop)
+        now = reading.lines, reading.failed, reading.cancelled, reading.alone
+        lines, failed, cancelled, alone = (n - b for n, b in zip(now, before, strict=True))
+        summary.lines += lines
+        summary.failed += failed
+        summary.cancelled += cancelled
+        summary.alone += alone
+
+    def _keep_told(self) -> set[str]:
+        """Put all that was read into the archive; return which executions its new records tell."""
+        self._told = set()
+        self._keep_read()
+        return self._told
 
     def _find_again(self, met: MetFiles) -> None:
         """Read what else the walk met of pictures that are gone."""
@@ -278,10 +474,10 @@ class _Import:
             return False
         notes, faults = WalkNotes(), list[str]()
         files = sum(1 for _ in walk_pictures(
-            self._asked, without=self._archive.path, notes=notes,
+            self._walked, without=self._archive.path, notes=notes,
             on_fault=lambda path, _: faults.append(path),
         ))  # fmt: skip
-        if faults or notes.met.hexdigest() != last:
+        if faults or notes.met.hexdigest() != last or self._spools.has_news(notes.spools):
             return False
         self.summary.files = self.summary.unchanged = files
         self.summary.other_kinds, self.summary.passed_over = notes.other_kinds, notes.passed_over
@@ -313,7 +509,7 @@ class _Import:
     ) -> Iterator[str]:
         self._seen = self._log.seen()
         for path, size, written, changed in walk_pictures(
-            self._asked, without=self._archive.path, on_fault=self._fault, notes=notes
+            self._walked, without=self._archive.path, on_fault=self._fault, notes=notes
         ):
             if self._stop():
                 self.summary.stopped = True
@@ -343,6 +539,12 @@ class _Import:
         if picture.fault:
             self._fault(picture.path, picture.fault)
             return
+        says_nothing = picture.outcome == "none" and not picture.told_by
+        told = self._spools.pixels.told_of(picture) if says_nothing else None
+        if told is not None:
+            picture = import_picture(
+                picture.path, archive=self._folder, rater=self._rater, told=told
+            )
         picture = replace(picture, path=shown_path(picture.path, self._folder))
         self._is_open |= not picture.image_sha256
         self._journal.add(picture)
@@ -351,11 +553,14 @@ class _Import:
         self._bytes += len(picture.document)
 
     def keep_all(self) -> None:
-        """Put all that was read into the archive."""
-        while self._waiting or self._unsettled:
-            self._keep()
+        """Put all that was read into the archive, and join what was said before to it."""
+        self._keep_read()
         link_ratings(self._archive, self._ratings, self._linked)
         self._linked.clear()
+
+    def _keep_read(self) -> None:
+        while self._waiting or self._unsettled:
+            self._keep()
 
     def _keep(self) -> None:
         """Put what is waiting into the archive, say so in the log, and settle what may be known."""
@@ -391,8 +596,8 @@ class _Import:
 
     def _write(self) -> None:
         new = self._waiting
-        if new and not self._has_account:
-            self.account_for(ended=False)
+        if new:
+            self._begin_account()
         documents = [picture.document for picture in new]
         if len(new) < _LOOSE:
             self._written += self._archive.add_loose(documents)
@@ -403,7 +608,12 @@ class _Import:
             self._count(picture, decided.get(id(picture)))
         self._rate(new, decided)
         self._note_seen(new, [picture.sha256 for picture in new])
+        self._told |= {picture.told_by for picture in new}
         self._waiting, self._decided = [], []
+
+    def _begin_account(self) -> None:
+        if not self._has_account:
+            self.account_for(ended=False)
 
     def _count(self, picture: ImportedPicture, settled: Settled | None) -> None:
         summary = self.summary

@@ -1,8 +1,10 @@
 """import_log: which files were imported, and where known pictures lie now.
 
-Three kinds of append-only files in the archive's ``imports`` folder, a new one for each import,
+Five kinds of append-only files in the archive's ``imports`` folder, a new one for each import,
 a JSON object a line. ``seen-*`` spares the next import of the same tree the reading; ``places-*``
-tells where a picture that was already known was met again, or is gone from. Neither holds anything
+tells where a picture that was already known was met again, or is gone from; ``spools-*``, how far
+the lines of tools were read (:mod:`.spools`), ``pixels-*``, what these said of pictures in memory
+(:mod:`.told_pixels`). None holds anything
 that a fresh import would not find again, so a lost or torn file costs time only. ``account-*`` says
 what the import did (:mod:`.import_accounts`).
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -122,13 +124,18 @@ class ImportLog:
         return [file.path for file in self._open.values()]
 
     def lines(self, kind: str) -> Iterator[LogLine]:
-        """Yield the whole lines of all logs of a kind, ``seen`` or ``places``."""
+        """Yield the whole lines of all logs of a kind: ``seen``, ``places`` or ``spools``."""
+        for line in self.texts(kind):
+            with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+                yield _decoder.decode(line)
+
+    def texts(self, kind: str) -> Iterator[bytes]:
+        """Yield the lines of all logs of a kind that are not damaged, as they stand there."""
         for path in sorted(self._folder.glob(f"{kind}-*.jsonl")):
             with contextlib.suppress(OSError), open_regular_file(path) as file:
                 for line in file:
-                    with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
-                        if line_state(line.rstrip()) != "damaged":
-                            yield _decoder.decode(line)
+                    if line_state(line.rstrip()) != "damaged":
+                        yield line
 
     def add_seen(self, entries: Iterable[tuple[str, int, int, int, str]]) -> None:
         """Say that files (shown path, size, modified, changed, sha256) are in the archive."""
@@ -153,11 +160,19 @@ class ImportLog:
             {"path": path, "sha256": sha, "gone": True, "discarded": True} for sha, path in entries
         ])  # fmt: skip
 
+    def add_spools(self, entries: Iterable[tuple[str, int]]) -> None:
+        """Say until which byte spool files (name, byte) are in the archive."""
+        self._append("spools", [{"path": name, "size": until} for name, until in entries])
+
+    def add_pixels(self, entries: Sequence[msgspec.Struct]) -> None:
+        """Say what lines told of pictures in memory; see :mod:`.told_pixels`."""
+        self._append("pixels", entries)
+
     def add_account(self, account: dict[str, Any]) -> None:
         """Say what this import did until now; see :mod:`.import_accounts`."""
         self._append("account", [account])
 
-    def _append(self, kind: str, entries: list[dict[str, Any]]) -> None:
+    def _append(self, kind: str, entries: Sequence[dict[str, Any] | msgspec.Struct]) -> None:
         if not entries:
             return
         file = self._open.get(kind)

@@ -20,8 +20,9 @@ from safelight.formats.containers import file_texts, sidecar_texts
 from safelight.formats.file_texts import FileTexts, decoded
 from safelight.formats.hidden_text import hidden_text
 from safelight.formats.image_data import PictureHashes, hash_picture
-from safelight.imports.picture_reader import read_texts
+from safelight.imports.picture_reader import read_texts, read_told
 from safelight.imports.reading import Outcome, Reading
+from safelight.imports.told_pictures import ToldPicture
 from safelight.knobs import STAGES, primary_knobs
 from safelight.learning.learning_record import ImageOutput, LearningRecord, utc_timestamp
 from safelight.learning.ratings import Identity, RatingEvent
@@ -74,6 +75,7 @@ class ImportedPicture:
         outcome: How much was read.
         missing: Knobs that are unresolved or conflicting: ``seed unresolved``.
         events: Ratings found in it, as lines.
+        told_by: The execution whose line told of it.
         fault: Why nothing could be read; empty otherwise.
     """
 
@@ -88,6 +90,7 @@ class ImportedPicture:
     outcome: Outcome = "none"
     missing: tuple[str, ...] = ()
     events: tuple[bytes, ...] = ()
+    told_by: str = ""
     fault: str = ""
 
 
@@ -107,13 +110,17 @@ def shown_path(path: str, archive: str = "") -> str:
     return text.replace(os.sep, "/")
 
 
-def import_picture(path: str, archive: str = "", rater: str = "") -> ImportedPicture:
+def import_picture(
+    path: str, archive: str = "", rater: str = "", told: ToldPicture | None = None
+) -> ImportedPicture:
     """Read one file; whatever is wrong with it is told in the answer, nothing is raised.
 
     Args:
         path: An absolute path.
         archive: The archive's absolute path.
         rater: Whose the ratings in the file are.
+        told: What a line says of it. Where the file is another one by now, that counts only if
+            what it says itself is the same.
     """
     try:
         with open_regular_file(path) as file:
@@ -121,7 +128,7 @@ def import_picture(path: str, archive: str = "", rater: str = "") -> ImportedPic
             place = _Place(
                 path=path, shown=shown_path(path, archive), size=status.st_size,
                 made=status.st_mtime, written=status.st_mtime_ns, changed=status.st_ctime_ns,
-                lies=Path(path),
+                lies=Path(path), told=told, is_told=told is not None and told.is_of(status),
             )  # fmt: skip
             return _imported(file, place, rater)
     except OSError as error:
@@ -153,6 +160,8 @@ class _Place:
         written: The same, nanoseconds.
         changed: When anything of the file was changed last, nanoseconds.
         lies: Its file, beside which there may be others; None where there is none.
+        told: What a line says of what was there.
+        is_told: Whether that was this file, by size and time.
     """
 
     path: str
@@ -162,6 +171,8 @@ class _Place:
     written: int
     changed: int
     lies: Path | None = None
+    told: ToldPicture | None = None
+    is_told: bool = False
 
 
 def _imported(file: BinaryIO, place: _Place, rater: str) -> ImportedPicture:
@@ -172,13 +183,19 @@ def _imported(file: BinaryIO, place: _Place, rater: str) -> ImportedPicture:
         reading = read_texts(
             metadata, hashes.sha256, path=place.lies, name=os.path.basename(path),
             sidecars=() if place.lies is None else sidecar_texts(place.lies),
+            told=place.told.texts if place.told is not None and place.is_told else (),
             hidden=lambda: hidden_text(file),
         )  # fmt: skip
+        told = place.told
+        if told is not None and not (place.is_told or _says_what_is_told(reading, told)):
+            told = None
         made = utc_timestamp(datetime.fromtimestamp(max(0, place.made), UTC))
         record = record_of(
             reading, made, place.shown,
             {**_about_file(path, place.size, hashes), "file_warnings": list(metadata.warnings)},
         )  # fmt: skip
+        if told is not None:
+            record = told.added_to(record)
         document = record.to_document()
         image = Identity(sha256=hashes.sha256, image_sha256=_image_of(hashes) or None)
         beside = () if place.lies is None else _sidecar_packets(path)
@@ -198,7 +215,13 @@ def _imported(file: BinaryIO, place: _Place, rater: str) -> ImportedPicture:
             for knob, state in reading.fields.items() if state in ("unresolved", "conflicting")
         ),
         events=tuple(event.to_json() for event in events),
+        told_by="" if told is None else told.run,
     )  # fmt: skip
+
+
+def _says_what_is_told(reading: Reading, told: ToldPicture) -> bool:
+    """Return whether a file that has changed since says itself what its line says."""
+    return bool(reading.config) and reading.config == read_told(told.texts).config
 
 
 def record_of(

@@ -21,6 +21,7 @@ from safelight.imports.imported_picture import READER, ImportedPicture
 from safelight.imports.readings_compared import (
     about_import,
     changes_between,
+    is_told,
     says_the_same,
     superseding,
 )
@@ -170,8 +171,14 @@ def _settled(
             at_home = row.path == picture.path or gone
             lacks = row.image is None and bool(picture.image_sha256)
             better = again and (row.reader < READER or (at_home and not says_the_same(old, new)))
+            adds = is_told(new) and not is_told(old) and (tells or not told)
+            only_told = is_told(old) and told and not tells  # by a line, which is not at hand now
             # The same bytes say more where a text lies beside them.
-            if (tells and not told) or ((lacks or better) and (tells or at_home or not told)):
+            if (
+                adds
+                or (tells and not told)
+                or ((lacks or better) and not only_told and (tells or at_home or not told))
+            ):
                 return _supersede(picture, new, old, row)
         return Settled(picture=picture, what="known", sha256=row.sha256, is_gone=gone)
     for row in here:

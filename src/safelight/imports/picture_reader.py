@@ -41,11 +41,16 @@ from safelight.imports.other_tools import (
 from safelight.imports.own_pictures import read_own
 from safelight.imports.reading import Draft, Given, Reader, Reading
 from safelight.imports.swarmui import read_swarmui
+from safelight.imports.told_pictures import read_parameters
 from safelight.imports.training_samples import read_training_sample
 from safelight.imports.xmp_texts import xmp_texts
 from safelight.recorded_settings import comparable_model
 
-__all__ = ["COMMENT_READERS", "FILE_READERS", "SUFFIXES", "read_picture", "read_texts"]
+__all__ = ["COMMENT_READERS", "FILE_READERS", "SUFFIXES", "TOLD", "read_picture", "read_texts",
+           "read_told"]  # fmt: skip
+
+TOLD = "told"
+"""Place of a text that a spool's line has of a picture whose file says nothing."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".apng"})
 """Names of files that are looked at; what a file really is, its first bytes tell."""
@@ -82,6 +87,7 @@ def read_texts(
     digest: str,
     *,
     sidecars: Iterable[str] = (),
+    told: Iterable[str] = (),
     name: str = "",
     path: Path | None = None,
     hidden: Callable[[], tuple[str, str] | None] = lambda: None,
@@ -92,6 +98,7 @@ def read_texts(
         metadata: The file's.
         digest: SHA-256 of its bytes, hex.
         sidecars: Texts of files beside it, which are tried in their order, if need be.
+        told: Texts that the line of a spool has of it, tried in their order before those.
         name: The file's, which may tell a grid; that of *path* without.
         path: Where it lies, for what only its name and the files beside it say.
         hidden: Called for the place and the text in its pixels where no text says anything.
@@ -114,7 +121,8 @@ def read_texts(
             _read(draft, _texts_within(found[1]), (metadata.width, metadata.height))
         if path is not None:
             read_training_sample(draft, path, (metadata.width, metadata.height))
-        if not draft.knobs:
+        size = (metadata.width, metadata.height)
+        if not draft.knobs and not _read_beside(draft, texts, told, TOLD, size):
             _read_sidecars(draft, texts, sidecars)
         name = name or (path.name if path else "")
         tell_grid(draft, texts, name, (metadata.width, metadata.height))
@@ -128,13 +136,35 @@ def _read(draft: Draft, texts: Mapping[str, str], size: tuple[int, int]) -> None
     _first_that_reads(FILE_READERS, draft, Given(texts=texts, size=size))
 
 
-def _read_sidecars(draft: Draft, texts: dict[str, str], sidecars: Iterable[str]) -> None:
-    for text in sidecars:
-        texts["sidecar"] = text
-        given = Given(texts=texts, comment=text, data=json_object(text))
+def read_told(told: Iterable[str]) -> Reading:
+    """Read what a line says of an execution that left no picture."""
+    draft, texts = Draft(), dict[str, str]()
+    try:
+        _read_beside(draft, texts, told, TOLD)
+        tell_controls(draft)
+    except RecursionError:
+        draft = Draft(warnings=["what the line says nests too deep to be read"])
+    return _reading(draft, FileTexts(), texts, "")
+
+
+def _read_beside(
+    draft: Draft,
+    texts: dict[str, str],
+    several: Iterable[str],
+    place: str,
+    size: tuple[int, int] = (0, 0),
+) -> bool:
+    """Read the first of *several* texts that a reader knows; keep it, or the last, as *place*."""
+    for text in several:
+        texts[place] = text
+        given = Given(texts=texts, size=size, comment=text, data=json_object(text))
         if _first_that_reads(COMMENT_READERS, draft, given):
-            return
-    if "sidecar" in texts:
+            return True
+    return False
+
+
+def _read_sidecars(draft: Draft, texts: dict[str, str], sidecars: Iterable[str]) -> None:
+    if not _read_beside(draft, texts, sidecars, "sidecar") and "sidecar" in texts:
         draft.warnings.append("a text file lies beside the picture and holds no parameters")
 
 
@@ -285,6 +315,10 @@ def _imaginairy(draft: Draft, given: Given) -> bool:
     return read_imaginairy(draft, given.data)
 
 
+def _parameters(draft: Draft, given: Given) -> bool:
+    return read_parameters(draft, given.data)
+
+
 def _draw_things(draft: Draft, given: Given) -> bool:
     return read_draw_things(draft, given.data)
 
@@ -316,6 +350,7 @@ def _bare_graph(draft: Draft, given: Given) -> bool:
 COMMENT_READERS: Sequence[Reader] = (
     Reader("infotext", _infotext),  # the only one that is no JSON
     # Said by a key of their own.
+    Reader("spool", _parameters),
     Reader("ruined-fooocus", _ruined_fooocus),
     Reader("swarmui", _swarmui),
     # Keys that the generic ones below would take for theirs.

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from safelight.archive_layout import TRASH
 from safelight.imports.picture_reader import SUFFIXES
+from safelight.imports.spools import SPOOL_FOLDER, SPOOL_SUFFIX
 
-__all__ = ["WalkNotes", "WalkedFile", "walk_pictures"]
+__all__ = ["WalkNotes", "WalkedFile", "is_entered", "is_looked_at", "walk_pictures"]
 
 _PASSED_OVER = frozenset(
     {"thumbnails", ".thumbnails", ".thumbs", "@eaDir", "__MACOSX", ".Trash", TRASH}
@@ -31,6 +32,19 @@ _OTHER_KINDS = {
 WalkedFile = tuple[str, int, int, int]
 
 
+def is_entered(name: str) -> bool:
+    """Return whether a walk enters a folder of that name."""
+    return name not in _PASSED_OVER and name != SPOOL_FOLDER
+
+
+def is_looked_at(name: str) -> bool:
+    """Return whether a file of that name is called like a picture that is read."""
+    lower = name.lower()
+    suffix = lower[lower.rfind(".") :]
+    # a name of a suffix alone has none
+    return suffix in SUFFIXES and _PREVIEW not in lower and bool(lower[: -len(suffix)].strip("."))
+
+
 @dataclass(slots=True)
 class WalkNotes:
     """What a walk met beside pictures.
@@ -39,12 +53,14 @@ class WalkNotes:
         other_kinds: Files of kinds that may hold pictures or their settings, and are not read.
         passed_over: Folders that were asked for and not entered.
         walked: Folders that were asked for, have pictures, and were walked to their end.
+        spools: Spools that were met, and files of some: what tools tell of pictures.
         met: The hash of the folders and pictures that were met: of names, sizes and both times.
     """
 
     other_kinds: Counter[str] = field(default_factory=Counter)
     passed_over: list[str] = field(default_factory=list)
     walked: list[str] = field(default_factory=list)
+    spools: list[str] = field(default_factory=list)
     met: hashlib.blake2b = field(default_factory=partial(hashlib.blake2b, digest_size=16))
 
     def take_in(self, *met: object) -> None:
@@ -137,19 +153,23 @@ def _folder(
         for entry in entries:
             try:
                 if entry.is_dir():
-                    if entry.name not in _PASSED_OVER:
+                    if entry.name == SPOOL_FOLDER:
+                        notes.spools.append(entry.path)
+                    elif entry.name not in _PASSED_OVER:
                         below.append(entry.path)
                     continue
                 name = entry.name.lower()
                 suffix = name[name.rfind(".") :]
                 if suffix in SUFFIXES:
-                    if _PREVIEW in name or not name[: -len(suffix)].strip("."):
-                        continue  # a name of a suffix alone has none
+                    if not is_looked_at(name):
+                        continue
                     status = entry.stat()
                     if stat.S_ISREG(status.st_mode):
                         files.append((
                             entry.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
                         ))  # fmt: skip
+                elif name.endswith(SPOOL_SUFFIX):
+                    notes.spools.append(entry.path)
                 elif kind := _OTHER_KINDS.get(suffix):
                     notes.other_kinds[kind] += 1
                 elif entry.is_symlink() and not os.path.exists(entry.path):

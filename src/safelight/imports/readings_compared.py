@@ -6,12 +6,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from safelight.learning.learning_record import LearningRecord
 
-__all__ = ["about_import", "changes_between", "says_the_same", "superseding"]
+__all__ = ["about_import", "changes_between", "is_told", "says_the_same", "superseding"]
 
 _NOT_SAID = frozenset(
-    ("reader", "reading", "safelight", "file", "image_sha256", "image_is", "file_warnings", "raw")
+    (
+        "reader",
+        "reading",
+        "safelight",
+        "file",
+        "image_sha256",
+        "image_is",
+        "file_warnings",
+        "raw",
+        "spool",
+    )
 )
 
 
@@ -19,6 +31,11 @@ def about_import(record: LearningRecord) -> Mapping[str, Any]:
     """Return what a record holds of the file that it was read from; nothing where that is odd."""
     imported = record.metadata.get("import")
     return imported if isinstance(imported, Mapping) else {}
+
+
+def is_told(record: LearningRecord) -> bool:
+    """Return whether a line of a spool says of the picture how it came about."""
+    return isinstance(about_import(record).get("spool"), Mapping)
 
 
 def says_the_same(one: LearningRecord, other: LearningRecord) -> bool:
@@ -33,7 +50,10 @@ def _said(record: LearningRecord) -> tuple[Any, ...]:
 
 
 def superseding(new: LearningRecord, old: LearningRecord) -> LearningRecord:
-    """Return *new* as the reading of *old*'s picture that counts from now on."""
+    """Return *new* as the reading of *old*'s picture that counts from now on.
+
+    What only the line of a spool could say of it stays: a file does not know that.
+    """
     about, before = about_import(new), about_import(old)
     reader, known = _whole(about.get("reader")), _whole(before.get("reader"))
     # A reader that is older than the last one still knows what the file says now; and what a newer
@@ -41,7 +61,15 @@ def superseding(new: LearningRecord, old: LearningRecord) -> LearningRecord:
     says_other = known >= reader or about.get("raw") != before.get("raw")
     number = _whole(before.get("reading")) + says_other
     own = {**about, "reader": max(reader, known), "reading": number}
-    return replace(new, run_id=old.run_id, metadata={**new.metadata, "import": own})
+    kept: dict[str, Any] = {}
+    if is_told(old) and not is_told(new):
+        own["spool"] = before["spool"]
+        took = next((output.seconds for output in old.outputs), 0.0)
+        kept = {
+            "timestamp": old.timestamp, "seconds": old.seconds, "environment": old.environment,
+            "outputs": tuple(msgspec.structs.replace(o, seconds=took) for o in new.outputs),
+        }  # fmt: skip
+    return replace(new, run_id=old.run_id, metadata={**new.metadata, "import": own}, **kept)
 
 
 def _whole(value: Any) -> int:

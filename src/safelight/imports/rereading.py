@@ -11,7 +11,7 @@ from safelight.errors import ImageError
 from safelight.formats.file_texts import FileTexts
 from safelight.formats.hidden_text import HIDDEN_PLACES
 from safelight.imports.imported_picture import LEFT_OUT, READER, record_of
-from safelight.imports.picture_reader import read_texts
+from safelight.imports.picture_reader import TOLD, read_texts
 from safelight.imports.readings_compared import (
     about_import,
     changes_between,
@@ -107,6 +107,7 @@ def _record(
 ) -> LearningRecord | None:
     (output,) = record.outputs
     sidecars = [raw.pop("sidecar")] if "sidecar" in raw else []
+    told = [raw.pop(TOLD)] if TOLD in raw else []
     hidden = next(((key, raw.pop(key)) for key in HIDDEN_PLACES if key in raw), None)
     name = about.get("file", {}).get("name", "") if isinstance(about.get("file"), Mapping) else ""
     warnings = about.get("file_warnings")
@@ -117,7 +118,12 @@ def _record(
     )
     try:
         reading = read_texts(
-            texts, output.sha256, sidecars=sidecars, name=str(name), hidden=lambda: hidden
+            texts,
+            output.sha256,
+            sidecars=sidecars,
+            told=told,
+            name=str(name),
+            hidden=lambda: hidden,
         )
     except ImageError:
         return None  # its size was read otherwise

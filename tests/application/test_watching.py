@@ -1,0 +1,225 @@
+"""What comes to a watched folder is in the archive once it is whole, each once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import safelight_spool
+from PIL import Image, PngImagePlugin
+from safelight_spool import Spool
+
+from safelight.application import watching
+from safelight.application.watching import WatchBeside, WatchedBatch, Watcher
+from safelight.archive import Archive
+from safelight.imports.tree_looks import TreeLooks
+
+_PATIENCE = 60.0
+
+
+def _picture(path: Path, seed: int) -> Path:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", (
+        f"a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: {seed}, Size: 8x8, Model: m,"
+        " Version: v1.10.1"
+    ))  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (seed % 256, seed // 256, 0)).save(path, pnginfo=info)
+    return path
+
+
+class Watched:
+    """A watcher in a thread, and what it has told."""
+
+    def __init__(self, folder: Path, archive: Path, poll: float | None) -> None:
+        self.archive = Archive(archive)
+        self.batches: list[WatchedBatch] = []
+        self._changed = threading.Condition()
+        self.watcher = Watcher([folder], self.archive, poll=poll)
+        self._thread = threading.Thread(target=self.watcher.run, args=(self._take,))
+        self._thread.start()
+        self.wait(lambda: bool(self.batches), "what is there is taken in")
+
+    def _take(self, batch: WatchedBatch) -> None:
+        with self._changed:
+            self.batches.append(batch)
+            self._changed.notify_all()
+
+    def wait(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until a batch makes something true."""
+        with self._changed:
+            assert self._changed.wait_for(holds, _PATIENCE), what
+
+    def count(self, name: str) -> int:
+        return sum(getattr(batch.summary, name) for batch in self.batches)
+
+    def news(self) -> str:
+        return "\n".join(batch.news for batch in self.batches)
+
+    def seeds(self) -> list[int]:
+        return sorted(int(row["seed"]) for row in self.archive.query(limit=None).dicts())
+
+    def end(self) -> None:
+        self.watcher.stop()
+        self._thread.join(_PATIENCE)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "output"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(params=["notices", "looks"])
+def watched(request: pytest.FixtureRequest, tmp_path: Path, folder: Path) -> Iterator[Watched]:
+    if request.param == "notices":
+        pytest.importorskip("watchfiles")
+    _picture(folder / "there.png", 1)
+    watched = Watched(folder, tmp_path / "archive", None if request.param == "notices" else 0.1)
+    assert watched.watcher.how.startswith("by notices") == (request.param == "notices")
+    yield watched
+    watched.end()
+
+
+def test_what_comes_is_taken_in_when_it_is_whole(watched: Watched, folder: Path) -> None:
+    """Half a file that lies still is not taken for a picture; folders come and go as well."""
+    assert watched.count("imported") == 1
+    whole = _picture(folder.parent / "whole.png", 2).read_bytes()
+    cut = folder / "cut.png"
+    cut.write_bytes(whole[:-20])
+    (folder / "empty.png").touch()
+    _picture(folder / "new" / "deep" / "a.png", 3)
+    outside = folder.parent / "outside"
+    _picture(outside / "b.png", 4)
+    old = time.time() - 10**6
+    os.utime(outside / "b.png", (old, old))
+    outside.rename(folder / "moved")
+    watched.wait(lambda: watched.count("imported") == 3, "two more are whole")
+    assert watched.seeds() == [1, 3, 4]
+    cut.write_bytes(whole)
+    watched.wait(lambda: watched.count("imported") == 4, "and now the third is")
+    assert watched.seeds() == [1, 2, 3, 4]
+    assert watched.count("fault_count") == 0
+
+
+def test_lines_are_taken_in_with_their_pictures(watched: Watched, folder: Path) -> None:
+    spool = Spool(folder / safelight_spool.FOLDER, tool="forge")
+    spool.append(status="failed", error="out of memory")
+    spool.append(outputs=[_picture(folder / "a.png", 2)], seconds=3)
+    watched.wait(lambda: watched.count("lines") == 2, "both lines")
+    watched.wait(lambda: watched.count("imported") + watched.count("superseded") >= 2, "a picture")
+    rows = watched.archive.query("seed = 2", limit=None)
+    (row,) = rows.dicts()
+    assert row["seconds"] == 3
+    failed = list(watched.archive.query("status = 'failed'", view="runs", limit=None).dicts())
+    assert [each["error"] for each in failed] == ["out of memory"]
+
+
+def test_a_picture_that_is_written_over_is_read_again(watched: Watched, folder: Path) -> None:
+    """Its tool writes each picture to the same name."""
+    if watched.watcher.how.startswith("by looking"):
+        pytest.skip("only a whole look sees that, once a minute")
+    _picture(folder / "there.png", 2)
+    watched.wait(lambda: watched.count("imported") == 2, "another picture")
+    rows = watched.archive.query(limit=None).dicts()
+    assert {(row["seed"], row["gone"]) for row in rows} == {(1, True), (2, None)}
+
+
+def test_a_folder_that_vanishes_is_waited_for(watched: Watched, folder: Path) -> None:
+    """As a disk that is not there for a while."""
+    away = folder.with_name("away")
+    folder.rename(away)
+    watched.wait(lambda: "is not there" in watched.news(), "it is told")
+    _picture(away / "meanwhile.png", 2)
+    away.rename(folder)
+    watched.wait(lambda: "there again" in watched.news(), "and that it is back")
+    watched.wait(lambda: watched.count("imported") == 2, "what came meanwhile")
+    _picture(folder / "after.png", 3)
+    watched.wait(lambda: watched.count("imported") == 3, "and what comes")
+    assert watched.seeds() == [1, 2, 3]
+
+
+def test_an_archive_that_cannot_be_written_is_tried_again(
+    watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_REST", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr("safelight.durable_file._fill", _raise_no_space)
+        _picture(folder / "a.png", 2)
+        watched.wait(lambda: "No space" in watched.news(), "it is told")
+    watched.wait(lambda: watched.count("imported") == 2, "there is room again")
+    assert watched.seeds() == [1, 2]
+
+
+def _raise_no_space(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_look_tells_what_came_newest_first(tmp_path: Path) -> None:
+    """Nothing that lies as it lay, also where files say that they are old."""
+    for name in ("a", "b"):
+        _picture(tmp_path / name / "old.png", 1)
+    looks = TreeLooks([str(tmp_path)], str(tmp_path / "archive"))
+    assert list(looks.look()) == []
+    assert list(looks.look(whole=True)) == [], "not even what came just before"
+    _picture(tmp_path / "a" / "new.png", 2)
+    (tmp_path / "archive").mkdir()
+    _picture(tmp_path / "archive" / "own.png", 5)
+    _picture(tmp_path / "c" / "new.png", 3)
+    os.utime(tmp_path / "c" / "new.png", (0, 0))
+    os.utime(tmp_path / "a", ns=(0, 1))
+    _picture(tmp_path / "thumbnails" / "small.png", 4)
+    found = [str(Path(path).relative_to(tmp_path)) for path, *_ in looks.look()]
+    assert found == ["c/new.png", "a/new.png"]
+    assert list(looks.look()) == []
+    _picture(tmp_path / "b" / "old.png", 7)
+    assert [path for path, *_ in looks.look(whole=True)] == [str(tmp_path / "b" / "old.png")]
+
+
+def _command(*words: str) -> tuple[list[str], dict[str, str]]:
+    search = os.pathsep.join(path for path in sys.path if path)
+    return [sys.executable, "-m", "safelight", *words], {**os.environ, "PYTHONPATH": search}
+
+
+def test_the_command_tells_and_ends_cleanly(tmp_path: Path, folder: Path) -> None:
+    words, environ = _command("watch", str(folder), "--archive", str(tmp_path / "a"), "--json")
+    with subprocess.Popen(
+        words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["first"]
+        _picture(folder / "a.png", 2)
+        told = json.loads(process.stdout.readline())
+        assert (told["imported"], told["newest"]) == (1, str(folder / "a.png"))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 0
+    assert "watching" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_process_beside_a_server_ends_with_it(tmp_path: Path, folder: Path) -> None:
+    _, environ = _command()
+    errors = tmp_path / "errors"
+    with errors.open("w") as told:
+        beside = WatchBeside([folder], tmp_path / "a", environ, poll=0.2, output=told.fileno())
+        _picture(folder / "a.png", 2)
+        archive = Archive(tmp_path / "a")
+        deadline = time.monotonic() + _PATIENCE
+        while not (tmp_path / "a" / "records").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        beside.close()
+    assert len(archive.query(limit=None).rows) == 1
+    assert not Path(f"/proc/{beside.process_id}").exists()
+    shutil.rmtree(folder)
