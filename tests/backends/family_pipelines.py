@@ -1,9 +1,8 @@
 """Tiny random pipelines of every family of models, and what the engine diffusers does with each.
 
-``tests/data/families/tiny_pipelines.json`` says what each is made of: its class, and for every
-part a class with its settings, or the name of a part that several share. Run by itself, in a
-virtual environment with the extra ``diffusers``, this draws with all of them and writes what came
-out into ``tests/data/families/families.json`` and the table in ``docs/backends.md``::
+Run by itself, in a virtual environment with the extra ``diffusers``, this draws with all of them
+and writes what came out into ``tests/data/families/families.json`` and the table in
+``docs/backends.md``::
 
     PYTHONPATH=src:tests build/diffusers-venv/bin/python tests/backends/family_pipelines.py
 """
@@ -11,7 +10,6 @@ out into ``tests/data/families/families.json`` and the table in ``docs/backends.
 from __future__ import annotations
 
 import io
-import json
 import re
 import sys
 import tempfile
@@ -20,36 +18,32 @@ from pathlib import Path
 from typing import Any
 
 from backends.backend_contract import pixels
-from backends.family_table import DRAWN, FEATURES, read_families, write_families, write_table
+from backends.diffusers_engine.tiny_families import save_tiny_family
+from backends.diffusers_engine.tiny_pipeline import save_tiny_pipeline
+from backends.family_table import FEATURES, read_families, write_families, write_table
 from safelight.backends import create_backend
 from safelight.errors import BackendError
 from safelight.pipeline.backend import Img2ImgRequest, Txt2ImgRequest
 
 __all__ = ["FAMILIES", "save_family", "save_lora", "what_diffusers_does"]
 
-_MADE_OF: dict[str, Any] = json.loads((DRAWN.parent / "tiny_pipelines.json").read_text("utf-8"))
-FAMILIES: tuple[str, ...] = tuple(_MADE_OF["families"])
+_TINY = {
+    "SDXL": "sdxl", "SD 3": "sd3", "Flux": "flux", "Chroma": "chroma", "Qwen-Image": "qwen-image",
+    "Z-Image": "z-image", "Sana": "sana", "Lumina2": "lumina2", "Flux2-Klein": "klein",
+    "PixArt": "pixart", "HiDream": "hidream", "Kandinsky 5": "kandinsky5",
+    "HunyuanImage": "hunyuan-image", "LCM": "lcm",
+}  # fmt: skip
+_SIDES = {"PixArt": 256, "HiDream": 256, "Kandinsky 5": 1024}
+"""Sides in pixels that a family must have, where 64 is none."""
+
+FAMILIES: tuple[str, ...] = ("SD 1.x", *_TINY)
 
 
 def save_family(name: str, folder: Path) -> Path:
-    """Write a random pipeline of the family *name* to *folder*, which is new, and return it."""
-    import diffusers
-    import torch
-
-    cls, parts = _MADE_OF["families"][name]
-    folder.mkdir(parents=True)
-    made: dict[str, Any] = {}
-    for part, spec in parts.items():
-        torch.manual_seed(0)
-        made[part] = _part(spec, folder / f"words of {part}")
-    for pad in ("x_pad_token", "cap_pad_token"):  # made empty, never drawn by chance
-        if (token := getattr(made.get("transformer"), pad, None)) is not None:
-            with torch.no_grad():
-                token.fill_(1)
-    if "safety_checker" in made:
-        made["requires_safety_checker"] = False
-    getattr(diffusers, cls)(**made).save_pretrained(str(folder / "model"))
-    return folder / "model"
+    """Write a random pipeline of the family *name* to *folder*, and return it."""
+    if name not in _TINY:
+        return save_tiny_pipeline(folder)
+    return save_tiny_family(_TINY[name], folder)
 
 
 def save_lora(model: Path, file: Path) -> None:
@@ -68,52 +62,13 @@ def save_lora(model: Path, file: Path) -> None:
     )
 
 
-def _part(spec: Any, folder: Path) -> Any:
-    """Return a part: none, a tokenizer, one that several share, or one of class and settings."""
-    import diffusers
-    import diffusers.guiders
-    import transformers
+def what_diffusers_does(family: str, model: Path) -> dict[str, str]:
+    """Return feature -> ``works``, or the sentence with which it is refused, by drawing.
 
-    if spec is None:
-        return None
-    if isinstance(spec, str) and spec.endswith(" words"):
-        return _tokenizer(spec, folder)
-    cls, settings, *config = _MADE_OF["shared"][spec] if isinstance(spec, str) else spec
-    if config:
-        return getattr(transformers, cls)(getattr(transformers, config[0])(**settings)).eval()
-    return (getattr(diffusers, cls, None) or getattr(diffusers.guiders, cls))(**settings)
-
-
-def _tokenizer(kind: str, folder: Path) -> Any:
-    import transformers
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    from backends.diffusers_engine.tiny_pipeline import byte_characters, tiny_tokenizer
-
-    if kind == "clip words":
-        return tiny_tokenizer(folder)
-    if kind == "byte 5 words":
-        return transformers.ByT5Tokenizer()
-    special = ("<pad>", "<eos>", "<bos>", "<|im_start|>", "<|im_end|>")
-    vocabulary = {word: n for n, word in enumerate((*special, *byte_characters()))}
-    bytewise = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytewise.decoder = decoders.ByteLevel()
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bytewise, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>",
-        model_max_length=2048,
-    )  # fmt: skip
-    tokenizer.chat_template = (
-        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}"
-        "{{ m['content'] }}{% else %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}"
-        "{% endif %}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    return tokenizer
-
-
-def what_diffusers_does(model: Path) -> dict[str, str]:
-    """Return feature -> ``works``, or the sentence with which it is refused, by drawing."""
+    Args:
+        family: One of :data:`FAMILIES`.
+        model: The folder of its pipeline.
+    """
     backend = create_backend("diffusers", {"model": str(model), "device": "cpu"})
     drawn: dict[str, bytes] = {}
 
@@ -130,10 +85,12 @@ def what_diffusers_does(model: Path) -> dict[str, str]:
         if drawn["3"] == drawn["6"]:
             raise BackendError("cfg_scale has no effect")
 
+    side = _SIDES.get(family, 64)
     knobs: dict[str, Any] = {
-        "prompt": "a red fox", "width": 64, "height": 64, "steps": 2, "seed": 5,
+        "prompt": "a red fox", "width": side, "height": side, "steps": 2 if side == 64 else 1,
+        "seed": 5,
     }  # fmt: skip
-    redrawn = {**knobs, "init_image": _picture(), "denoising_strength": 0.6}
+    redrawn = {**knobs, "init_image": _picture(side), "denoising_strength": 0.6}
     tries: Mapping[str, Callable[[], None]] = {
         "txt2img": lambda: draw(Txt2ImgRequest(**knobs)),
         "cfg_scale": guided,
@@ -142,7 +99,7 @@ def what_diffusers_does(model: Path) -> dict[str, str]:
         ),
         "batch_size": lambda: draw(Txt2ImgRequest(**knobs, batch_size=2)),
         "img2img": lambda: draw(Img2ImgRequest(**redrawn)),
-        "mask": lambda: draw(Img2ImgRequest(**redrawn, mask=_picture())),
+        "mask": lambda: draw(Img2ImgRequest(**redrawn, mask=_picture(side))),
         "hires fix": lambda: draw(Txt2ImgRequest(**knobs, hires_scale=2.0)),
     }
     assert tries.keys() == set(FEATURES)
@@ -157,11 +114,11 @@ def _outcome(attempt: Callable[[], None], model: Path) -> str:
     return "works"
 
 
-def _picture() -> bytes:
+def _picture(side: int) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(buffer, "PNG")
+    Image.linear_gradient("L").resize((side, side)).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -170,7 +127,9 @@ def main() -> None:
     families = read_families()
     for name in sys.argv[1:] or FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
-            families["diffusers"][name] = what_diffusers_does(save_family(name, Path(folder) / "m"))
+            families["diffusers"][name] = what_diffusers_does(
+                name, save_family(name, Path(folder) / "m")
+            )
         sys.stdout.write(f"{name}: {families['diffusers'][name]}\n")
     write_families(families)
     write_table(families)

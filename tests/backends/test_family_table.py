@@ -23,5 +23,5 @@ def test_the_table_is_what_was_drawn() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_does_what_the_table_says(family: str, tmp_path: Path) -> None:
     """Each feature is tried with a pipeline of random weights; what is refused, in which words."""
-    drawn = what_diffusers_does(save_family(family, tmp_path / "m"))
+    drawn = what_diffusers_does(family, save_family(family, tmp_path / "m"))
     assert drawn == read_families()["diffusers"][family]

@@ -1,4 +1,4 @@
-"""Pipelines of fifteen families with random weights: built offline, small enough to draw at once.
+"""Pipelines of sixteen kinds with random weights: built offline, small enough to draw at once.
 
 Sizes are the smallest that each class takes; what a picture shows means nothing, that it changes
 does. The weights of a family are the same every time.
@@ -208,6 +208,12 @@ def _kontext(scratch: Path) -> Any:
         text_encoder=_clip(), tokenizer=_clip_words(scratch),
         text_encoder_2=_t5(), tokenizer_2=_byte_words(),
     )  # fmt: skip
+
+
+def _flux(scratch: Path) -> Any:
+    from diffusers import FluxPipeline
+
+    return FluxPipeline(**_kontext(scratch).components)
 
 
 def _chroma(_: Path) -> Any:
@@ -425,7 +431,7 @@ def _hunyuan_image(_: Path) -> Any:
 
 
 FAMILIES: dict[str, Callable[[Path], Any]] = {
-    "sdxl": _sdxl, "lcm": _lcm, "sd3": _sd3, "kontext": _kontext, "chroma": _chroma,
+    "sdxl": _sdxl, "lcm": _lcm, "sd3": _sd3, "flux": _flux, "kontext": _kontext, "chroma": _chroma,
     "qwen-image": _qwen_image, "z-image": _z_image, "sana": _sana, "lumina2": _lumina2,
     "klein": _klein, "klein-distilled": _klein_distilled, "pixart": _pixart,
     "hidream": _hidream, "kandinsky5": _kandinsky5, "hunyuan-image": _hunyuan_image,
