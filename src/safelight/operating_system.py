@@ -25,6 +25,7 @@ __all__ = [
     "end_with_parent",
     "give_back_memory",
     "ignore_interrupts",
+    "last_touched",
     "machine_megabytes",
     "most_open_files",
     "path_of_open",
@@ -175,6 +176,16 @@ def account() -> int | None:
     if sys.platform != "win32":
         own = os.geteuid()
     return own
+
+
+def last_touched(written: int, changed: int) -> int:
+    """Return when a file was last touched by anybody, of what its status tells.
+
+    Args:
+        written: ``st_mtime_ns``, which programs may set to what they like.
+        changed: ``st_ctime_ns``: when anything of it was changed; on Windows, when it was made.
+    """
+    return changed if sys.platform != "win32" else max(written, changed)
 
 
 def quoted(word: str) -> str:

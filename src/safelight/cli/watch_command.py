@@ -14,6 +14,7 @@ import click
 
 from safelight.cli.options import archive_option, json_option
 from safelight.cli.terminal import say, say_text, tell
+from safelight.operating_system import ignore_interrupts, step_far_behind
 
 if TYPE_CHECKING:
     from safelight.application.watching import WatchedBatch, Watcher
@@ -72,9 +73,8 @@ def command(
 
 def _end_with_standard_input(watcher: Watcher) -> None:
     """End when whoever started this is gone, and leave Control-C to them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+    ignore_interrupts()
+    step_far_behind(_NICENESS)
 
     def wait_for_the_end() -> None:
         while sys.stdin.buffer.read(4096):

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 from safelight.imports.picture_walk import WalkedFile, is_entered, is_looked_at
 from safelight.imports.spools import SPOOL_FOLDER, SPOOL_SUFFIX
+from safelight.operating_system import last_touched
 
 __all__ = ["TreeLooks"]
 
@@ -82,7 +82,7 @@ class TreeLooks:
                 if whole or path not in self._known:
                     pending.append(path)
             for file in _pictures(entries):
-                touched = _touched(file)
+                touched = last_touched(*file[2:])
                 self._newest = max(self._newest, touched)
                 if touched >= self._newest - _MARGIN:
                     as_before = self._recent.get(file[0]) == file
@@ -93,7 +93,7 @@ class TreeLooks:
                     yield file
         if self._newest != before:
             oldest = self._newest - _MARGIN
-            self._recent = {p: f for p, f in self._recent.items() if _touched(f) >= oldest}
+            self._recent = {p: f for p, f in self._recent.items() if last_touched(*f[2:]) >= oldest}
 
     def _changed(self) -> list[str]:
         """Return the folders with other entries than when they were listed, the newest last."""
@@ -129,11 +129,6 @@ class TreeLooks:
                     self.spools.add(entry.path)
             except OSError:
                 continue
-
-
-def _touched(file: WalkedFile) -> int:
-    """Return when a file system last touched a file; that of Windows says when it was made."""
-    return file[3] if sys.platform != "win32" else max(file[2:])
 
 
 def _pictures(entries: Sequence[os.DirEntry[str]]) -> Iterator[WalkedFile]:
