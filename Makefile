@@ -86,7 +86,10 @@ COMFYUI_DIR ?= build/comfyui
 
 test-comfyui: $(READY)
 	$(BIN)/python tests/backends/comfyui/real_server.py $(COMFYUI_DIR) --prepare
-	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest tests/backends/comfyui $(ARGS)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(COMFYUI_DIR)/front-end comfyui-frontend-package==1.32.9
+	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) \
+	SAFELIGHT_COMFYUI_FRONT_END=$(COMFYUI_DIR)/front-end/comfyui_frontend_package/static \
+	$(BIN)/python -m pytest tests/backends/comfyui tests/integrations/test_real_comfyui_pack.py $(ARGS)
 
 test-training:
 	$(PYTHON) -m venv build/training-venv
