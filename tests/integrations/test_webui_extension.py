@@ -168,6 +168,28 @@ def test_a_run_that_raised_is_told_although_nothing_follows(webui: WebUI) -> Non
     assert [told["status"] for told in lines(webui, 2)] == ["failed", "completed"]
 
 
+def test_a_seed_that_was_not_drawn_yet_is_not_told(webui: WebUI) -> None:
+    """-1 is none: the model could not even be loaded."""
+
+    def missing() -> None:
+        raise FileNotFoundError("no checkpoint")
+
+    webui.draw(seed=-1, loading=missing)
+    (line,) = lines(webui, 1)
+    assert (line["status"], line["error"]) == ("failed", "no checkpoint")
+    assert "seed" not in line["parameters"]
+
+
+def test_a_run_at_the_place_of_one_that_failed_is_another_one(
+    webui: WebUI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that are gone leave their address to the next one."""
+    monkeypatch.setattr(webui.extension, "_place_of", lambda frame: (1, fails.__code__))
+    webui.draw(seed=1, sampling=fails)
+    webui.draw(seed=2)
+    assert [line["status"] for line in lines(webui, 2)] == ["failed", "completed"]
+
+
 def test_what_was_drawn_before_it_raised_is_told_with_it(webui: WebUI) -> None:
     def second_fails(batch: int) -> None:
         if batch == 1:
@@ -262,18 +284,20 @@ def test_nothing_that_goes_wrong_reaches_the_web_ui(
     assert caplog.text.count("postprocess: ZeroDivisionError") == 1
 
 
-def test_forge_says_the_distilled_guidance_of_models_that_have_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, webui: WebUI
+@pytest.mark.parametrize(
+    ("forge", "told"), [(True, ("forge", 3.5)), (False, ("a1111", None))], ids=["forge", "a1111"]
+)
+def test_distilled_guidance_is_told_of_models_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forge: bool, told: tuple[str, float | None]
 ) -> None:
-    """Its field has a value for every model."""
-    forge = WebUI(monkeypatch, tmp_path / "forge", forge=True)
-    for each in (forge, webui):
-        p = each.processing(sampling=fails)
-        p.distilled_cfg_scale = 3.5  # type: ignore[attr-defined]
-        each.processing = lambda p=p, **fields: p  # type: ignore[method-assign]
-    forge.draw()
-    (line,) = lines(forge, 1)
-    assert (line["tool"], line["parameters"]["distilled_cfg_scale"]) == ("forge", 3.5)
+    """Forge's field has a value for every model."""
+    webui = WebUI(monkeypatch, tmp_path, forge=forge)
+    p = webui.processing(sampling=fails)
+    p.distilled_cfg_scale = 3.5  # type: ignore[attr-defined]
+    webui.processing = lambda **fields: p  # type: ignore[method-assign]
+    webui.draw()
+    (line,) = lines(webui, 1)
+    assert (line["tool"], line["parameters"].get("distilled_cfg_scale")) == told
 
 
 def test_the_extension_is_small_and_its_copy_the_original() -> None:

@@ -52,6 +52,8 @@ class Processing:
     scripts: Any = None
     sampling: Callable[[int], None] = lambda n: None
     """Called for each batch, as the sampler is: may raise, or interrupt."""
+    loading: Callable[[], None] = lambda: None
+    """Called before seeds are drawn, as the model is loaded: may raise."""
 
 
 class Processed:
@@ -81,6 +83,7 @@ class WebUI:
 
     Attributes:
         outputs: Where pictures go.
+        extension: The extension's module.
         printed: What the web UI reported of errors in extensions.
         opts: Its settings.
         state: What runs.
@@ -107,6 +110,7 @@ class WebUI:
         self.progress.current_task = None  # type: ignore[attr-defined]
         self._install(patch, forge)
         module = self._load()
+        self.extension = module
         self.script = module.SafelightScript()
         self.runs = module._runs
         for callback in self._settings:
@@ -269,6 +273,7 @@ def process_images(p: Processing, webui: WebUI) -> Processed:
 
 def process_images_inner(p: Processing, webui: WebUI) -> Processed:
     opts, state = webui.opts, webui.state
+    p.loading()
     p.all_seeds = [p.seed + n for n in range(p.n_iter * p.batch_size)]  # type: ignore[attr-defined]
     p.all_prompts = [p.prompt] * len(p.all_seeds)  # type: ignore[attr-defined]
     p.sd_model_name = "tiny"  # type: ignore[attr-defined]
