@@ -103,6 +103,15 @@ def test_nothing_that_is_not_as_expected_reaches_comfyui(
     assert lines[0]["outputs"] == []
 
 
+def test_what_waits_is_written_when_comfyui_ends(tmp_path: Path, comfyui: ComfyuiStandIn) -> None:
+    """The last prompt before Ctrl-C is an execution too."""
+    executions = sys.modules["safelight_pack.executions"].Executions(comfyui.queue)
+    for number in range(50):
+        executions.is_done((number, f"id-{number}", graph(number), {}), {}, None)
+    executions.finish()
+    assert len(spool_of(tmp_path)) == 50
+
+
 def test_a_folder_that_cannot_be_written_costs_nothing(
     comfyui: ComfyuiStandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ prepared in ``SAFELIGHT_COMFYUI_DIR``, and ComfyUI's page in ``SAFELIGHT_COMFYUI
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -125,6 +126,7 @@ def test_what_safelight_draws_itself_is_not_noted(server: RealServer, base: Path
 def test_a_sweep_from_its_own_page_is_found(server: RealServer, base: Path, tmp_path: Path) -> None:
     """A user sweeps steps by hand, runs each, and does nothing else."""
     sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     before = set(told(base))
     httpx.post(f"{server.url}/settings", json={"Comfy.TutorialCompleted": True})  # not a new user
 
@@ -132,9 +134,7 @@ def test_a_sweep_from_its_own_page_is_found(server: RealServer, base: Path, tmp_
         return len(told(base).keys() - before) >= runs
 
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(server.url)
         page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")

@@ -92,7 +92,12 @@ def test_what_is_saved_before_hires_fix_is_no_result(webui: WebUI) -> None:
         assert image.size == (128, 128)
 
 
-def test_a_grid_in_the_folder_of_the_pictures_is_none_of_them(webui: WebUI) -> None:
+@pytest.mark.parametrize("sdnext", [False, True])
+def test_a_grid_in_the_folder_of_the_pictures_is_none_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sdnext: bool
+) -> None:
+    """SD.Next does not even call it a grid."""
+    webui = WebUI(monkeypatch, tmp_path, sdnext=sdnext)
     folder = str(webui.outputs / "txt2img-images")
     webui.processing = lambda **fields: _with_grids_in(webui, folder, fields)  # type: ignore[method-assign]
     webui.draw(batch_size=2)
@@ -204,7 +209,7 @@ def test_a_web_ui_that_goes_on_without_a_picture_has_failed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """SD.Next prints the error, and calls postprocess with nothing."""
-    webui = WebUI(monkeypatch, tmp_path, catches=True)
+    webui = WebUI(monkeypatch, tmp_path, sdnext=True)
     webui.draw(sampling=fails)
     (line,) = lines(webui, 1)
     assert line["status"] == "failed"
@@ -226,6 +231,17 @@ def test_an_interrupted_run_is_cancelled(webui: WebUI, drawn: int) -> None:
         webui.draw(sampling=interrupt)
     (line,) = lines(webui, 1)
     assert (line["status"], len(line["outputs"]), line.get("error")) == ("cancelled", drawn, None)
+
+
+@pytest.mark.parametrize("how", ["interrupted", "skipped"])
+def test_a_run_of_sdnext_that_was_cut_short_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    """It calls no postprocess then, which is not to be taken for a failure."""
+    webui = WebUI(monkeypatch, tmp_path, sdnext=True)
+    webui.draw(sampling=lambda batch: setattr(webui.state, how, True))
+    (line,) = lines(webui, 1)
+    assert (line["status"], len(line["outputs"]), line.get("error")) == ("cancelled", 1, None)
 
 
 def test_a_run_within_a_run_does_not_end_the_other(webui: WebUI) -> None:

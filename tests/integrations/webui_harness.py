@@ -66,12 +66,12 @@ class Processed:
 
 class _State:
     def __init__(self) -> None:
-        self.interrupted = self.stopping_generation = False
+        self.interrupted = self.skipped = self.stopping_generation = False
         self.job = ""
         self.time_start = 0.0
 
     def begin(self, job: str) -> None:
-        self.interrupted = self.stopping_generation = False
+        self.interrupted = self.skipped = self.stopping_generation = False
         self.job, self.time_start = job, time.time()
 
     def end(self) -> None:
@@ -90,7 +90,7 @@ class WebUI:
     """
 
     def __init__(
-        self, patch: pytest.MonkeyPatch, folder: Path, *, catches: bool = False, forge: bool = False
+        self, patch: pytest.MonkeyPatch, folder: Path, *, sdnext: bool = False, forge: bool = False
     ) -> None:
         self.outputs = folder / "outputs"
         self.printed: list[str] = []
@@ -100,7 +100,7 @@ class WebUI:
             enable_pnginfo=True, return_mask=False, randn_source="CPU", data_labels={},
             outdir_txt2img_samples=str(self.outputs / "txt2img-images"),
         )  # fmt: skip
-        self._catches = catches
+        self._sdnext = sdnext
         self._saved: list[Callable[[Any], None]] = []
         self._settings: list[Callable[[], None]] = []
         self._numbers: dict[str, int] = {}
@@ -285,7 +285,7 @@ def process_images_inner(p: Processing, webui: WebUI) -> Processed:
         try:
             p.sampling(batch)
         except Exception:
-            if not webui._catches:
+            if not webui._sdnext:
                 raise
             continue  # SD.Next prints it, and goes on without pictures
         for place in range(p.batch_size):
@@ -312,9 +312,11 @@ def process_images_inner(p: Processing, webui: WebUI) -> Processed:
             images.insert(0, grid)
             first = 1
         if opts.grid_save:
-            webui.save(grid, p.outpath_grids, "grid", text(p, 0), p)
-    if not webui._catches:
+            name = "" if webui._sdnext else "grid"
+            webui.save(grid, p.outpath_grids, name, text(p, 0), p)
+    if not webui._sdnext:
         texts[0]  # an A1111 that was interrupted before its first picture raises here
     processed = Processed(p, images, texts, first)
-    p.scripts.postprocess(p, processed)
+    if not webui._sdnext or not (state.interrupted or state.skipped):
+        p.scripts.postprocess(p, processed)
     return processed

@@ -2,8 +2,9 @@
 
 A run is one call of ``process_images``: of the page, of the API, of one cell of an X/Y/Z plot. It
 begins with ``before_process`` and is through with ``postprocess``, which is not called where it
-raised: a run whose ``process_images`` is no longer on its thread's stack, and that was not through,
-has failed. Nothing that goes wrong here reaches the web UI.
+raised, and by SD.Next not where it was interrupted: a run whose ``process_images`` is no longer on
+its thread's stack, and that was not through, has failed, or was cancelled. Nothing that goes wrong
+here reaches the web UI.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class _Run:
         thread: On which it runs.
         frame: Address of the frame of its ``process_images``, and its code: the frame itself
             would keep all that was in it. Another one may have the address when it is gone.
-        files: What was saved, with its infotext.
+        files: What was saved: path, infotext, picture.
         error_before: The last error that the web UI had recorded.
         is_interrupted: It was, when it was looked at last.
         looks: How often it was found neither running nor through.
@@ -112,7 +113,7 @@ class _Run:
         self.start = time.perf_counter()
         self.thread = threading.get_ident()
         self.frame = _place_of(_frame_of_processing())
-        self.files: list[tuple[str, str]] = []
+        self.files: list[tuple[str, str, Any]] = []
         self.error_before = _last_error()
         self.is_interrupted = False
         self.looks = 0
@@ -170,7 +171,7 @@ class _Runs:
         run = self._of(params.p)
         if run is not None and _is_result(params, run.p):
             text = (params.pnginfo or {}).get("parameters")
-            run.files.append((os.path.abspath(params.filename), str(text or "")))
+            run.files.append((os.path.abspath(params.filename), str(text or ""), params.image))
 
     def is_through(self, p: Any, processed: Any) -> None:
         run = self._of(p)
@@ -218,7 +219,7 @@ class _Runs:
         for run in failed:
             self._append(
                 run, status="cancelled" if run.is_interrupted else "failed",
-                seconds=time.perf_counter() - run.start, outputs=[path for path, _ in run.files],
+                seconds=time.perf_counter() - run.start, outputs=[path for path, *_ in run.files],
                 infotexts=None, parameters=_parameters(run.p), version="",
                 error=None if run.is_interrupted else _why(run),
             )  # fmt: skip
@@ -241,13 +242,15 @@ class _Drawn(NamedTuple):
 
 
 def _drawn(run: _Run, processed: Any) -> _Drawn:
-    if run.files:
-        outputs: list[Any] = [path for path, _ in run.files]
-        texts = [text for _, text in run.files]
-        return _Drawn(outputs, texts if all(texts) else [])
     first = int(getattr(processed, "index_of_first_image", 0) or 0)
-    pictures = [p for p in list(getattr(processed, "images", None) or ())[first:]
-                if hasattr(p, "tobytes") and hasattr(p, "info")]  # fmt: skip
+    images = list(getattr(processed, "images", None) or ())
+    if run.files:
+        kept = [(path, text) for path, text, image in run.files
+                if not any(image is grid for grid in images[:first])]  # fmt: skip
+        outputs: list[Any] = [path for path, _ in kept]
+        texts = [text for _, text in kept]
+        return _Drawn(outputs, texts if all(texts) else [])
+    pictures = [p for p in images[first:] if hasattr(p, "tobytes") and hasattr(p, "info")]
     texts = _texts_of(processed)[first:]
     if len(texts) == len(pictures):
         return _Drawn(pictures, texts)
@@ -279,8 +282,8 @@ def _is_result(params: Any, p: Any) -> bool:
 
 def _is_interrupted() -> bool:
     state = shared.state
-    return bool(
-        getattr(state, "interrupted", False) or getattr(state, "stopping_generation", False)
+    return any(
+        getattr(state, name, False) for name in ("interrupted", "skipped", "stopping_generation")
     )
 
 
