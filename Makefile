@@ -139,7 +139,8 @@ COMFYUI_DIR ?= build/comfyui
 
 test-comfyui: $(READY)
 	$(BIN)/python tests/backends/comfyui/real_server.py $(COMFYUI_DIR) --prepare
-	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest tests/backends/comfyui $(ARGS)
+	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest tests/backends/comfyui \
+		tests/integrations/test_real_comfyui_pack.py $(ARGS)
 	SAFELIGHT_COMFYUI_DIR=$(COMFYUI_DIR) $(BIN)/python -m pytest \
 		tests/backends/test_one_config_everywhere.py -k "comfyui and not password" $(ARGS)
 

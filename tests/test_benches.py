@@ -52,6 +52,7 @@ SHORT = {
 }
 ELSEWHERE = {
     "bundled_quality": "takes the training prompts and many minutes",
+    "comfyui_pack_cost": "needs ComfyUI: make test-comfyui sets one up",
     "effects_on_human_ratings": "needs a file of human ratings",
     "effects_on_human_stars": "needs a file of human ratings",
     "import_fuzz": "needs a fuzzer",

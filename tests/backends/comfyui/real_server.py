@@ -21,7 +21,7 @@ import time
 import urllib.request
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -166,11 +166,19 @@ class RealServer:
     Args:
         folder: What :func:`prepare` has set up.
         port: Where to listen; 0 is a free one.
+        base: Its models, packs and pictures lie there, and its log; *folder*'s own without.
         front_end: Whether the page is served and its paid nodes are known.
+        environment: Variables that it gets beside ours.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, front_end: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, base: Path | None = None, front_end: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self._folder = folder.resolve()
+        self._base = base or self._folder / "base"
+        self._log = (base or self._folder) / "server.log"
+        self._environment = dict(environment or {})
         self._port = port or _free_port()
         self._front_end = front_end
         self.url = f"http://127.0.0.1:{self._port}"
@@ -178,10 +186,10 @@ class RealServer:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
-        log = self._folder / "server.log"
+        log = self._log
         arguments = [
             str(_python(self._folder)), "main.py", "--cpu", "--listen", "127.0.0.1",
-            "--port", str(self._port), "--base-directory", str(self._folder / "base"),
+            "--port", str(self._port), "--base-directory", str(self._base),
             "--preview-method", "latent2rgb", "--front-end-root",
         ]  # fmt: skip
         if self._front_end:
@@ -189,11 +197,11 @@ class RealServer:
             arguments += [str(static)]
         else:
             arguments += [str(self._folder / "no-front-end"), "--disable-api-nodes"]
-        (self._folder / "base" / "custom_nodes").mkdir(parents=True, exist_ok=True)
+        (self._base / "custom_nodes").mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 arguments, cwd=self._folder / "comfyui", stdout=output, stderr=output,
-                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+                env={**os.environ, "HF_HUB_OFFLINE": "1", **self._environment},
             )  # fmt: skip
         for _ in range(600):
             if self._process.poll() is not None:
@@ -203,6 +211,18 @@ class RealServer:
             time.sleep(0.2)
         self.kill()
         raise RuntimeError(f"ComfyUI did not answer within two minutes; see {log}")
+
+    def open_files(self) -> list[str]:
+        """Return what the process has open (Linux)."""
+        assert self._process is not None
+        opened = Path(f"/proc/{self._process.pid}/fd")
+        return [str(handle.readlink()) for handle in opened.iterdir() if handle.is_symlink()]
+
+    def processor_seconds(self) -> float:
+        """Return the processor time that the process has taken (Linux)."""
+        assert self._process is not None
+        told = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""

@@ -171,7 +171,12 @@ class ComfyJobs:
     # -- asking --------------------------------------------------------------------------
 
     def _post(self, graph: BoundGraph, prompt_id: str) -> str:
-        body = {"prompt": graph.nodes, "client_id": self._client_id, "prompt_id": prompt_id}
+        body = {
+            "prompt": graph.nodes,
+            "client_id": self._client_id,
+            "prompt_id": prompt_id,
+            "extra_data": {"safelight": True},  # integrations/comfyui notes what is not ours
+        }
 
         def post() -> Answer:
             return self._server.ask(
