@@ -19,13 +19,16 @@ from safelight.backends.comfyui import ComfyuiBackend, jobs
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
+from safelight.config import PipelineConfig
 from safelight.errors import (
     BackendError,
     BackendUnavailable,
     BackendUnreachable,
     GenerationCancelled,
 )
+from safelight.pipeline import PipelineRunner
 from safelight.pipeline.backend import GeneratedImage, Txt2ImgRequest, UpscaleRequest
+from safelight.pipeline.retry import RetryPolicy
 
 FIELDS: dict[str, Any] = {"prompt": "a", "seed": 3, "steps": 2, "width": 64, "height": 64}
 CANARY = "canary-Zq7"
@@ -114,6 +117,25 @@ def test_a_request_that_is_repeated_finds_its_finished_job(
         (second,) = draw(backend, job_id="run-2")
     assert second.png == first.png
     assert posts(server) == 1
+
+
+class _ThreeTimes(dict[str, tuple[int, str, bytes]]):
+    """Answers that are given three times together."""
+
+    left = 3
+
+    def get(self, path: str, default: Any = None) -> Any:  # type: ignore[override]
+        self.left -= path in self
+        return super().get(path, default) if self.left >= 0 else default
+
+
+def test_a_run_that_lost_sight_of_its_job_finds_it(server: FakeComfyUI) -> None:
+    """Whoever tries again asks for the same job: it was drawn while nobody could look."""
+    server.canned = _ThreeTimes({"/view": (502, "text/plain", b"the proxy restarts")})
+    config = PipelineConfig.from_mapping({"txt2img": FIELDS})
+    with closing(ComfyuiBackend(url=server.url)) as backend:
+        result = PipelineRunner(backend, retry=RetryPolicy(retries=1, first_wait=0.01)).run(config)
+    assert (result.status, posts(server)) == ("completed", 1)
 
 
 def test_a_job_of_the_same_name_that_failed_or_differs_is_not_taken(
