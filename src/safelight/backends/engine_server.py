@@ -231,7 +231,7 @@ class EngineServer:
         try:
             target = at.join(response.headers["location"])
             fits = target.scheme in ("https", at.scheme) and target.host != ""
-        except (httpx.InvalidURL, UnicodeError):
+        except (httpx.InvalidURL, ValueError):
             fits = False
         if not fits:
             raise BackendError(
@@ -265,7 +265,7 @@ class EngineServer:
         """
         try:
             return json.loads(answer.content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             kind = answer.content_type or "no type"
             what = "HTML" if "html" in kind else "something that is not JSON"
             raise BackendError(

@@ -347,6 +347,9 @@ def test_addresses_of_pictures_are_followed_in_bounds(serve: Serve, connect: Con
         ("file:///etc/passwd", "none of http or https"),
         ("http://user:pass@127.0.0.1/", "none of http or https"),
         ("/gone", "answered 404"),
+        ("http://[x/", "none of http or https"),
+        ("http://127.0.0.1/\x01", "none of http or https"),
+        (f"http://{'a' * 70}.com/", "none of http or https"),
     ):
         answers_with(server, url)
         with pytest.raises(BackendError, match=message):
