@@ -293,6 +293,17 @@ def test_refusals_are_told_in_the_servers_words(
     assert "{" not in str(refused.value)
 
 
+def test_a_model_that_nobody_was_told_of_is_not_recorded(serve: Serve, connect: Connect) -> None:
+    """An sd-server that does not say what it has draws with it, whatever a config names."""
+    server = serve("sd-server")
+    server.script["/sdcpp/v1/capabilities"] = [refuse(404, {})]
+    generation = draw(connect(server), model="another.safetensors")
+    (image,) = generation.images
+    assert image.effective.get("model") != "another.safetensors"
+    assert "model" in image.unused
+    assert any("has no model that a request can set" in each for each in generation.warnings)
+
+
 # -- pictures that lie elsewhere -----------------------------------------------------------
 
 

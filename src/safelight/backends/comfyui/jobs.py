@@ -203,10 +203,13 @@ class ComfyJobs:
     def _find(self, prompt_id: str) -> tuple[str, Any]:
         """Return how a job stands (``ended``, ``failed``, ``waiting``, ``absent``), its graph."""
         standing = self._list().standing(prompt_id)
-        failed = standing.entry is not None and self.fault(standing.entry)
         graph = standing.graph
         if standing.state == "waiting" and not graph:
             graph = self._list().waiting_graph(prompt_id)
+            if graph is None:  # it has ended between the two questions
+                standing = self._list().standing(prompt_id)
+                graph = standing.graph
+        failed = standing.entry is not None and self.fault(standing.entry)
         return "failed" if failed else standing.state, graph
 
     def _ended(self, prompt_id: str, *, told: bool) -> Job | None:
