@@ -160,6 +160,26 @@ def test_a_job_that_never_ends_is_taken_back(server: FakeComfyUI) -> None:
     backend.close()
 
 
+def test_a_job_that_was_taken_back_is_not_waited_for_again(
+    server: FakeComfyUI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with its step, which may take minutes; whoever tries again draws anew."""
+    again, submit = threading.Event(), server.submit
+
+    def submitted(body: Any) -> Any:
+        if server.posted:
+            again.set()
+        return submit(body)
+
+    monkeypatch.setattr(server, "submit", submitted)
+    server.mid_step = lambda server, step: again.wait(20)
+    with closing(ComfyuiBackend(url=server.url, timeout=1.5)) as backend:
+        with pytest.raises(jobs.JobTookTooLong):
+            draw(backend, job_id="run-5")
+        assert draw(backend, job_id="run-5")
+    assert posts(server) == 2
+
+
 @pytest.mark.parametrize(
     ("path", "canned", "message"),
     [
