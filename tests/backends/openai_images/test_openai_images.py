@@ -23,6 +23,7 @@ from safelight.application.engine_at import engine_at
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends.openai_images import OpenAiImagesBackend
+from safelight.backends.openai_images.fetched_pictures import fetched_picture
 from safelight.config import PipelineConfig
 from safelight.errors import BackendError, BackendLoginRefused, BackendOutcomeUnknown
 from safelight.learning import LearningRecordWriter, read_records
@@ -369,6 +370,18 @@ def test_addresses_of_pictures_are_followed_in_bounds(serve: Serve, connect: Con
     answers_with(server, "http://127.0.0.1:1/a.png")
     with pytest.raises(BackendOutcomeUnknown, match="was drawn, but 127.0.0.1"):
         draw(backend)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://169.254.169.254/latest/meta-data", "http://localhost:8188/interrupt",
+     "https://[::1]/a.png", "https://[::ffff:127.0.0.1]/a.png"],
+)  # fmt: skip
+def test_a_server_elsewhere_does_not_send_us_to_our_own_machine(url: str) -> None:
+    """Whatever listens here trusts who asks from here, and so does a cloud's metadata."""
+    options: dict[str, Any] = {"headers": {}, "verify": True, "timeout": 1.0}
+    with pytest.raises(BackendError, match="this machine or its link"):
+        fetched_picture(url, "https://pictures.example", **options)
 
 
 # -- runs ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
+from safelight.backends.engine_server import leads_inside
 from safelight.errors import BackendError, BackendOutcomeUnknown
 
 __all__ = ["fetched_picture"]
@@ -43,6 +44,11 @@ def fetched_picture(
     whole = _joined(f"{home}/", url)
     for _ in range(_MOST_REDIRECTS + 1):
         parts = _parts(whole)
+        if leads_inside(str(parts.hostname), urlsplit(home).hostname or ""):
+            raise BackendError(
+                "the picture was drawn, but its address is one of this machine or its link, and"
+                " the server is elsewhere"
+            )
         at_home = _origin(parts) == _origin(urlsplit(home))
         status, location, content = _got(
             whole, parts, headers if at_home else {}, verify if at_home else True, deadline
