@@ -90,6 +90,24 @@ def test_the_config_is_printed_and_nothing_else_is(safelight: Safelight, tmp_pat
     assert json.loads((tmp_path / "my.json").read_text()) == config
 
 
+@pytest.mark.parametrize("lacking", ["seed", "init_image"])
+def test_what_cannot_be_drawn_yet_is_not_told_to_be_drawn(
+    safelight: Safelight, graph: dict[str, Any], tmp_path: Path, lacking: str
+) -> None:
+    """The command that is told next would be refused."""
+    if lacking == "seed":
+        graph["3"]["inputs"]["seed"] = -5
+    else:
+        graph["20"] = {"class_type": "LoadImage", "inputs": {"image": "a.png"}}
+        pixels = {"pixels": ["20", 0], "vae": ["4", 2]}
+        graph["5"] = {"class_type": "VAEEncode", "inputs": pixels}
+    (tmp_path / "wf.json").write_text(json.dumps(graph))
+    made = safelight("workflow", "wf.json", "--write", "my.toml")
+    assert made.exit_code == 0, made.output
+    assert f"before it can draw, it needs {lacking}" in " ".join(made.output.split())
+    assert "safelight run" not in made.output
+
+
 def test_a_config_that_is_there_stays(safelight: Safelight, tmp_path: Path) -> None:
     """Somebody may have worked on it."""
     (tmp_path / "my.toml").write_text("# mine\n")

@@ -89,6 +89,13 @@ class WorkflowKnobs:
     url: str = USUAL_URL
     names_output: bool = False
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The knobs that the config needs before it can be run, and that a person must add."""
+        mapped = {knob.name for knob in self.knobs if knob.mapped}
+        seed = ("seed",) if self.stage != "upscale" and "seed" not in mapped else ()
+        return (*seed, "init_image") if "init_image" in mapped else seed
+
     def config(self, folder: Path) -> dict[str, Any]:
         """Return the config that maps the knobs and states what the workflow has.
 

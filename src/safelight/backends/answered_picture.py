@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 from safelight.backends.engine_server import EngineServer
-from safelight.errors import BackendError
+from safelight.errors import BackendError, ImageError
+from safelight.pipeline.images import as_png
 
 __all__ = ["png_file"]
 
@@ -22,20 +21,10 @@ def png_file(server: EngineServer, data: bytes) -> tuple[bytes, str]:
     """
     kind = ""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-        data, kind = _converted(server, data)
+        try:
+            data, kind = as_png(data)
+        except ImageError as error:
+            raise BackendError(f"{server} sent {len(data)} bytes that are no picture") from error
     if len(data) < 45 or not data.rstrip(b"\0").endswith(b"IEND\xaeB`\x82"):
         raise BackendError(f"{server} sent a PNG file that breaks off after {len(data)} bytes")
     return data, kind
-
-
-def _converted(server: EngineServer, data: bytes) -> tuple[bytes, str]:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            kind = picture.format or "an unknown format"
-            picture.save(buffer, "PNG")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise BackendError(f"{server} sent {len(data)} bytes that are no picture") from error
-    return buffer.getvalue(), kind

@@ -7,6 +7,7 @@ are asked again by themselves; whoever posts a job decides what repeating it wou
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import time
@@ -26,7 +27,7 @@ from safelight.errors import (
     BackendUnreachable,
 )
 
-__all__ = ["Answer", "EngineServer"]
+__all__ = ["Answer", "EngineServer", "leads_inside"]
 
 _LARGEST_ANSWER = 512 * 2**20
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -231,12 +232,13 @@ class EngineServer:
         try:
             target = at.join(response.headers["location"])
             fits = target.scheme in ("https", at.scheme) and target.host != ""
-        except (httpx.InvalidURL, UnicodeError):
+            fits = fits and not leads_inside(target.host, self._client.base_url.host)
+        except (httpx.InvalidURL, ValueError):
             fits = False
         if not fits:
             raise BackendError(
                 f"{self} sent {at.path} on to an address that is not followed: it must be https,"
-                " or http from http"
+                " or http from http, and on this machine only if the server is"
             )
         return target
 
@@ -265,7 +267,7 @@ class EngineServer:
         """
         try:
             return json.loads(answer.content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             kind = answer.content_type or "no type"
             what = "HTML" if "html" in kind else "something that is not JSON"
             raise BackendError(
@@ -338,6 +340,26 @@ def _behind_login(url: str) -> str:
 def _without_login(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def leads_inside(host: str, home: str) -> bool:
+    """Return whether *host* is this machine or its own network link, and *home* is not.
+
+    Where files lie a server says, and another machine's server has none at such an address: what
+    listens there would be asked by us, from behind every wall. Names are not looked up.
+    """
+    return _is_inside(host) and not _is_inside(home)
+
+
+def _is_inside(host: str) -> bool:
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

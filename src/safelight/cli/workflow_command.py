@@ -48,10 +48,13 @@ def command(file: Path, url: str | None, written: Path | None, as_json: bool) ->
     if written is None:
         say_text(found.toml(folder))
         tell(f"nothing was written: safelight workflow {file} --write my.toml makes it a file")
+    elif found.lacks:
+        tell(f"written: {written}; before it can draw, it needs {' and '.join(found.lacks)}")
     else:
         tell(f"written: {written}; draw with it: safelight run {written}")
-        sweep = 'randomizer.sweep."txt2img.steps"=[10, 20]'.replace("txt2img", found.stage)
-        tell(f"and with several steps: safelight run {written} --set '{sweep}'")
+        if any(knob.mapped and knob.name == "steps" for knob in found.knobs):
+            sweep = 'randomizer.sweep."txt2img.steps"=[10, 20]'.replace("txt2img", found.stage)
+            tell(f"and with several steps: safelight run {written} --set '{sweep}'")
 
 
 def _found(file: Path, url: str | None) -> WorkflowKnobs:

@@ -60,8 +60,8 @@ class DrawingRequest:
         batch_size: Pictures to draw, with the seeds seed, seed + 1, and so on; None is 1.
         extra: Knobs that only this engine knows, untouched.
         others: Knobs of the table that have no field here, by name.
-        job_id: Names this request uniquely, for an engine that can look a job up again; it
-            shapes no picture and is no knob.
+        job_id: Names this request uniquely, for an engine that can look a job up again: the
+            same when it is tried again. It shapes no picture and is no knob.
     """
 
     prompt: str = ""

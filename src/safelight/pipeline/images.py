@@ -130,6 +130,18 @@ def open_rgb(data: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
+def as_png(data: bytes) -> tuple[bytes, str]:
+    """Return an image file as a PNG file with the same channels, and what it was before.
+
+    Raises:
+        ImageError: The bytes are no image, or a damaged one.
+    """
+    buffer = io.BytesIO()
+    with _opened(data) as image:
+        image.save(buffer, "PNG")
+        return buffer.getvalue(), image.format or "an unknown format"
+
+
 _ALSO_GIVEN = ("BMP", "TIFF")
 """Kinds of pictures that people begin with, beside those that engines write. Pillow has readers
 for many more, one of which starts a program."""

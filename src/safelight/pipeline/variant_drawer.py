@@ -114,7 +114,6 @@ class VariantDrawer:
         mask = self._files.read("mask", knobs)
         for place, (parent, init_image) in enumerate(self._inputs(stage, knobs, drawn)):
             job_id = f"{self._run_id}-{drawn.variant.index}-{stage}-{place}"
-            job_id += f"-{drawn.tries}" if drawn.tries > 1 else ""  # the lost one may still go on
             request = stage_request(stage, knobs, init_image, mask=mask, job_id=job_id)
             began = time.perf_counter()
             try:

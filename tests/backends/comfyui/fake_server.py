@@ -540,7 +540,9 @@ class _Handler(BaseHTTPRequestHandler):
             own = {"cloud_version": "1"} if comfy.hosted else {}
             self._json(200, {**_STATS, "system": {**_STATS["system"], **own}})
         elif root == "view":
-            data = comfy.files.get(parse_qs(parts.query)["filename"][0])
+            place = {key: said for key, (said, *_) in parse_qs(parts.query).items()}
+            kept = comfy.inputs if place.get("type") == "input" else comfy.files
+            data = kept.get(place["filename"])
             self._answer(200 if data else 404, "image/png", comfy.png(data) if data else b"")
         else:
             self._answer(404, "text/plain", b"404: Not Found")

@@ -19,13 +19,16 @@ from safelight.backends.comfyui import ComfyuiBackend, jobs
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
+from safelight.config import PipelineConfig
 from safelight.errors import (
     BackendError,
     BackendUnavailable,
     BackendUnreachable,
     GenerationCancelled,
 )
+from safelight.pipeline import PipelineRunner
 from safelight.pipeline.backend import GeneratedImage, Txt2ImgRequest, UpscaleRequest
+from safelight.pipeline.retry import RetryPolicy
 
 FIELDS: dict[str, Any] = {"prompt": "a", "seed": 3, "steps": 2, "width": 64, "height": 64}
 CANARY = "canary-Zq7"
@@ -116,6 +119,25 @@ def test_a_request_that_is_repeated_finds_its_finished_job(
     assert posts(server) == 1
 
 
+class _ThreeTimes(dict[str, tuple[int, str, bytes]]):
+    """Answers that are given three times together."""
+
+    left = 3
+
+    def get(self, path: str, default: Any = None) -> Any:
+        self.left -= path in self
+        return super().get(path, default) if self.left >= 0 else default
+
+
+def test_a_run_that_lost_sight_of_its_job_finds_it(server: FakeComfyUI) -> None:
+    """Whoever tries again asks for the same job: it was drawn while nobody could look."""
+    server.canned = _ThreeTimes({"/view": (502, "text/plain", b"the proxy restarts")})
+    config = PipelineConfig.from_mapping({"txt2img": FIELDS})
+    with closing(ComfyuiBackend(url=server.url)) as backend:
+        result = PipelineRunner(backend, retry=RetryPolicy(retries=1, first_wait=0.01)).run(config)
+    assert (result.status, posts(server)) == ("completed", 1)
+
+
 def test_a_job_of_the_same_name_that_failed_or_differs_is_not_taken(
     server: FakeComfyUI, backend: ComfyuiBackend
 ) -> None:
@@ -136,6 +158,26 @@ def test_a_job_that_never_ends_is_taken_back(server: FakeComfyUI) -> None:
         draw(backend)
     assert ("POST", "/interrupt") in server.asked
     backend.close()
+
+
+def test_a_job_that_was_taken_back_is_not_waited_for_again(
+    server: FakeComfyUI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with its step, which may take minutes; whoever tries again draws anew."""
+    again, submit = threading.Event(), server.submit
+
+    def submitted(body: Any) -> Any:
+        if server.posted:
+            again.set()
+        return submit(body)
+
+    monkeypatch.setattr(server, "submit", submitted)
+    server.mid_step = lambda server, step: again.wait(20)
+    with closing(ComfyuiBackend(url=server.url, timeout=1.5)) as backend:
+        with pytest.raises(jobs.JobTookTooLong):
+            draw(backend, job_id="run-5")
+        assert draw(backend, job_id="run-5")
+    assert posts(server) == 2
 
 
 @pytest.mark.parametrize(
@@ -250,8 +292,12 @@ def test_a_picture_costs_five_questions_and_no_connection(
     drawing = [question for question in asked if "object_info" not in question]
     assert drawing == ["GET /queue", "GET /history", "POST /prompt", "GET /history", "GET /view"]
     server.close_sockets()
-    draw(backend, job_id="run-3", seed=10)
-    assert [path for _, path in server.asked].count("/ws") == 2
+    for seed in range(10, 30):  # that it is closed may arrive while a picture is drawn
+        draw(backend, job_id=f"run-{seed}", seed=seed)
+        if [path for _, path in server.asked].count("/ws") == 2:
+            break
+    else:
+        pytest.fail("the socket is not opened again")
 
 
 def test_a_second_client_with_our_id_costs_only_progress(server: FakeComfyUI) -> None:

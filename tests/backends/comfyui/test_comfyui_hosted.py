@@ -193,6 +193,19 @@ class Storage:
         self._http.server_close()
 
 
+def test_a_job_that_ends_while_it_is_looked_for_is_not_posted_again(
+    server: FakeComfyUI, backend: ComfyuiBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran when the list was asked, and was gone from the queue when that was asked."""
+    (first,) = draw(backend, job_id="run-1").images
+    told, late = server.job, [{"id": "", "status": "in_progress"}]
+    monkeypatch.setattr(server, "job", lambda prompt_id: late.pop() if late else told(prompt_id))
+    (second,) = draw(backend, job_id="run-1").images
+    assert not late
+    assert second.png == first.png
+    assert len(server.posted) == 1
+
+
 @pytest.fixture
 def storage() -> Iterator[Storage]:
     storage = Storage()

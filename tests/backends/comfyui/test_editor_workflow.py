@@ -336,6 +336,14 @@ def test_nothing_is_told_of_a_text_without_choices(text: str, posted: str) -> No
     assert _text(text) == (posted, ())
 
 
+def test_a_text_that_only_costs_time_costs_none() -> None:
+    """Workflows come from anywhere. Looked through from each sign anew, this would take hours."""
+    unclosed = "/* " * 400_000
+    assert _text(f"a /* b */ {unclosed}// c") == (f"a  {unclosed}", ())
+    with pytest.raises(BackendError, match="1,001 braces in text, 1,000 may be"):
+        _text("{a|b}" * 1001)
+
+
 def test_dates_in_the_name_of_a_file_are_left_to_the_server() -> None:
     """Filled in here, the workflow would be another one every day."""
     workflow = copy.deepcopy(EDITOR_CASES["texts"][0])

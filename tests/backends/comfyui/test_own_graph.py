@@ -227,6 +227,23 @@ def test_input_pictures_are_uploaded_into_their_loaders(server: FakeComfyUI, mak
     assert server.posted[-1]["prompt"]["10"]["inputs"]["image"] in server.inputs
 
 
+def test_another_picture_under_the_name_that_a_workflow_loads_is_another_setup(
+    server: FakeComfyUI, make: Make
+) -> None:
+    """Else pictures that were drawn from the old one would be taken for those of the new one."""
+    graph = copy.deepcopy(GRAPH)
+    graph["20"] = {"class_type": "LoadImage", "inputs": {"image": "style.png"}}
+    setups = []
+    for content in (b"one", b"other", b"one"):
+        server.inputs["style.png"] = content
+        setups.append(make(MAP, graph).setup({}))
+    assert setups[0] == setups[2] != setups[1]
+    del server.inputs["style.png"]
+    assert make(MAP, graph).setup({}).untold == ("the picture 'style.png' of its workflow",)
+    mapped = {"img2img.init_image": "20.inputs.image", "img2img.seed": "3.inputs.seed"}
+    assert make(mapped, graph).setup({}).untold == ()
+
+
 def test_a_batch_is_mapped_or_repeated_by_seed(server: FakeComfyUI, make: Make) -> None:
     """ComfyUI's own batches come from one seed, which is told."""
     repeated = draw(make(MAP), batch_size=2)
@@ -266,6 +283,10 @@ def test_a_text_does_not_replace_a_number(make: Make) -> None:
         draw(make({**MAP, "txt2img.prompt": "3.steps"}))
 
 
+def _with_note(value: Any) -> dict[str, Any]:
+    return changed(n6={**GRAPH["6"], "inputs": {**GRAPH["6"]["inputs"], "note": value}})
+
+
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
@@ -273,6 +294,9 @@ def test_a_text_does_not_replace_a_number(make: Make) -> None:
         ({}, "must hold nodes"),
         ({"3": {"inputs": {}}}, "must hold nodes"),
         (changed(n9=None), "has no node that saves a picture; add a SaveImage node"),
+        (_with_note(math.nan), "JSON cannot carry"),
+        (_with_note("half a \ud83d"), "JSON cannot carry"),
+        (_with_note(json.loads("[" * 300 + "]" * 300)), "nests deeper than"),
         (changed(n19=GRAPH["9"]), r"gives pictures at node 9 .*node 19 .*name one in output"),
     ],
 )

@@ -76,6 +76,15 @@ def test_a_pair_that_the_class_cannot_do_is_refused_before_drawing(
     assert steps.seen == []
 
 
+def test_a_lora_without_effect_is_not_in_the_prompt_that_is_recorded(
+    engine: DiffusersBackend,
+) -> None:
+    """Records tell weights of LoRAs by the prompt that was used, and effects are learnt of them."""
+    generation = generate(engine, prompt="a red fox <lora:ink:0.8>")
+    assert generation.images[0].effective["prompt"] == "a red fox"
+    assert "the LoRA 'ink' had no effect: the option lora_dir is not set" in generation.warnings
+
+
 def test_what_the_model_does_by_itself_is_reported(engine: DiffusersBackend) -> None:
     """A defaulted knob shapes the picture as much as a stated one."""
     (image,) = engine.generate(Txt2ImgRequest(prompt="a"), Steps()).images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,36 @@ def test_only_what_a_server_refused_at_the_door_was_not_begun(
     assert type(refused.value) is error
     assert ("may have been drawn" in str(refused.value)) == (error is BackendOutcomeUnknown)
     assert len(server.posts) == 1
+
+
+@pytest.mark.parametrize("said", ["[" * 100_000, '{"detail": [{"loc": 5, "msg": "no"}]}'])
+def test_whatever_a_refusal_says_it_is_one(serve: Serve, connect: Connect, said: str) -> None:
+    """Words that cannot be read must not hide that a server refused."""
+    server = serve("vllm-omni")
+    server.script[PATH] = [lambda handler: handler.send(400, said.encode())]
+    with pytest.raises(BackendError, match="refused /v1/images/generations"):
+        draw(connect(server))
+
+
+def test_an_answer_of_endless_brackets_is_no_json(serve: Serve, connect: Connect) -> None:
+    server = serve("vllm-omni")
+    server.script[PATH] = [lambda handler: handler.send(200, b"[" * 100_000)]
+    with pytest.raises(BackendError, match="something that is not JSON"):
+        draw(connect(server))
+
+
+def test_a_picture_is_of_a_kind_that_starts_no_program(serve: Serve, connect: Connect) -> None:
+    """Pillow hands PostScript to Ghostscript, whoever sent it."""
+    server = serve("vllm-omni")
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+
+    def tweak(answer: dict[str, Any]) -> None:
+        answer["data"] = [{"b64_json": base64.b64encode(script).decode()}]
+
+    server.tweak = tweak
+    with pytest.raises(BackendError, match="no picture") as refused:
+        draw(connect(server))
+    assert "not an image" in str(refused.value.__cause__)
 
 
 def test_who_is_out_of_money_is_not_asked_again(serve: Serve, connect: Connect) -> None:

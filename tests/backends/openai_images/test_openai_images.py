@@ -23,6 +23,7 @@ from safelight.application.engine_at import engine_at
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends.openai_images import OpenAiImagesBackend
+from safelight.backends.openai_images.fetched_pictures import fetched_picture
 from safelight.config import PipelineConfig
 from safelight.errors import BackendError, BackendLoginRefused, BackendOutcomeUnknown
 from safelight.learning import LearningRecordWriter, read_records
@@ -293,6 +294,17 @@ def test_refusals_are_told_in_the_servers_words(
     assert "{" not in str(refused.value)
 
 
+def test_a_model_that_nobody_was_told_of_is_not_recorded(serve: Serve, connect: Connect) -> None:
+    """An sd-server that does not say what it has draws with it, whatever a config names."""
+    server = serve("sd-server")
+    server.script["/sdcpp/v1/capabilities"] = [refuse(404, {})]
+    generation = draw(connect(server), model="another.safetensors")
+    (image,) = generation.images
+    assert image.effective.get("model") != "another.safetensors"
+    assert "model" in image.unused
+    assert any("has no model that a request can set" in each for each in generation.warnings)
+
+
 # -- pictures that lie elsewhere -----------------------------------------------------------
 
 
@@ -347,6 +359,9 @@ def test_addresses_of_pictures_are_followed_in_bounds(serve: Serve, connect: Con
         ("file:///etc/passwd", "none of http or https"),
         ("http://user:pass@127.0.0.1/", "none of http or https"),
         ("/gone", "answered 404"),
+        ("http://[x/", "none of http or https"),
+        ("http://127.0.0.1/\x01", "none of http or https"),
+        (f"http://{'a' * 70}.com/", "none of http or https"),
     ):
         answers_with(server, url)
         with pytest.raises(BackendError, match=message):
@@ -355,6 +370,18 @@ def test_addresses_of_pictures_are_followed_in_bounds(serve: Serve, connect: Con
     answers_with(server, "http://127.0.0.1:1/a.png")
     with pytest.raises(BackendOutcomeUnknown, match="was drawn, but 127.0.0.1"):
         draw(backend)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://169.254.169.254/latest/meta-data", "http://localhost:8188/interrupt",
+     "https://[::1]/a.png", "https://[::ffff:127.0.0.1]/a.png"],
+)  # fmt: skip
+def test_a_server_elsewhere_does_not_send_us_to_our_own_machine(url: str) -> None:
+    """Whatever listens here trusts who asks from here, and so does a cloud's metadata."""
+    options: dict[str, Any] = {"headers": {}, "verify": True, "timeout": 1.0}
+    with pytest.raises(BackendError, match="this machine or its link"):
+        fetched_picture(url, "https://pictures.example", **options)
 
 
 # -- runs ----------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ def test_every_knob_reaches_forge_where_it_belongs(serve: Serve, connect: Connec
         extra={"tiling": True, "override_settings": {"eta_noise_seed_delta": 31337}},
     )
     _, body = server.posts[-1]
+    assert body.pop("force_task_id").startswith("task(safelight-r1-7-")
     assert body == {
         "prompt": "a red fox",
         "negative_prompt": "blurry",
@@ -107,7 +108,6 @@ def test_every_knob_reaches_forge_where_it_belongs(serve: Serve, connect: Connec
         "scheduler": "Karras",
         "eta": 0.5,
         "tiling": True,
-        "force_task_id": "task(safelight-r1-7)",
         "override_settings": {
             "sd_model_checkpoint": "random-sd15.safetensors",
             "forge_additional_modules": ["/models/VAE/ae.safetensors"],
@@ -119,6 +119,16 @@ def test_every_knob_reaches_forge_where_it_belongs(serve: Serve, connect: Connec
     assert generation.images[0].effective["clip_skip"] == 2
     assert generation.images[0].effective["model"] == "random-sd15"
     assert [w for w in generation.warnings if "vae" in w], "Forge did not say what it did with it"
+
+
+def test_a_request_that_is_tried_again_is_another_task(connect: Connect, serve: Serve) -> None:
+    """The lost one may still be drawn, and what the server says of it is not of this one."""
+    server = serve("forge")
+    backend = connect(server)
+    for _ in range(2):
+        draw(backend, job_id="r1-7")
+    one, other = (body["force_task_id"] for _, body in server.posts)
+    assert one != other
 
 
 def test_sd_server_gets_its_own_names_and_what_only_fits_inline(

@@ -158,7 +158,8 @@ class ComfyuiBackend:
     def setup(self, named: Named) -> EngineSetup:
         """Return how the server was started, and all of the graphs that no knob decides.
 
-        The names in *named* mean what they mean at this address: ComfyUI tells no hashes.
+        The names in *named* mean what they mean at this address: ComfyUI tells no hashes. Of
+        pictures that a workflow loads itself it gives out the content.
         """
         del named
         _, system = self._stats()
@@ -172,7 +173,13 @@ class ComfyuiBackend:
             drawing = [stage for stage in ("txt2img", "img2img") if not self._map.covers(stage)]
             defaults = {f"{stage}.{k}": v for stage in drawing for k, v in defaults.items()}
             defaults |= self._map.defaults()
-        return EngineSetup(facts=facts, defaults=defaults)
+        loaded = {} if self._map is None else self._loaded(self._map.loaded_pictures())
+        if loaded:  # whoever puts another one there under the same name changes the workflow
+            facts["loaded_pictures"] = {
+                name: content for name, content in loaded.items() if content
+            }
+        untold = [f"the picture {name!r} of its workflow" for name in loaded if not loaded[name]]
+        return EngineSetup(facts=facts, defaults=defaults, untold=tuple(untold))
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
@@ -299,6 +306,25 @@ class ComfyuiBackend:
 
     def _upscalers(self) -> tuple[str, ...]:
         return (*PIXEL_METHODS, *self._nodes.values("UpscaleModelLoader", "model_name"))
+
+    def _loaded(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the hash of each picture on the server; empty where it does not give it out."""
+        import hashlib
+
+        contents = {}
+        for name in names:
+            path, _, folder = name.removesuffix("]").partition(" [")
+            subfolder, _, file = path.rpartition("/")
+            where = {"filename": file, "subfolder": subfolder, "type": folder or "input"}
+            try:
+                answer = self._server.get("/view", params=where, follow=True)
+            except BackendUnavailable:
+                raise
+            except BackendError:
+                contents[name] = ""
+            else:
+                contents[name] = hashlib.sha256(answer.content).hexdigest()
+        return contents
 
     def _upload(self, png: bytes) -> str:
         """Put a picture on the server, under a name that says what it holds."""

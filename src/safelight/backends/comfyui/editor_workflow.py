@@ -26,6 +26,7 @@ _MUTED, _BYPASSED = 2, 4
 _MOST_NODES = 20_000
 _DEEPEST = 20
 _LONGEST_WAY = 150
+_MOST_CHOICES = 1000
 _RENAMED = {
     "T2IAdapterLoader": "ControlNetLoader", "ConditioningAverage ": "ConditioningAverage",
     "SDV_img2vid_Conditioning": "SVD_img2vid_Conditioning", "Load3DAnimation": "Load3D",
@@ -294,6 +295,11 @@ class _Conversion:
             value = "" if value is None else str(value)
         if widget.type == "STRING" and isinstance(value, str):
             if widget.spec.get("dynamicPrompts") is True:
+                if value.count("{") > _MOST_CHOICES:
+                    raise BackendError(
+                        f"{self._called}: {self._named(level, node)} has {value.count('{'):,}"
+                        f" braces in {widget.name}, {_MOST_CHOICES:,} may be"
+                    )
                 value, chosen = _without_choices(value)
                 if chosen:
                     self._note(
@@ -578,13 +584,29 @@ def _whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _without_comments(text: str) -> str:
+    """Return *text* without comments; one that is never closed is none."""
+    pieces, at, begin, last = list[str](), 0, 0, text.rfind("*/")
+    sign = re.compile(r"/\*|//.*")
+    while found := sign.search(text, begin):
+        if found[0] != "/*":
+            end = found.end()
+        elif found.end() <= last:
+            end = text.index("*/", found.end()) + 2
+        else:
+            begin = found.start() + 1
+            continue
+        pieces.append(text[at : found.start()])
+        at = begin = end
+    return "".join((*pieces, text[at:]))
+
+
 def _without_choices(text: str) -> tuple[str, bool]:
     r"""Return a prompt without comments and with the first of each ``{a|b}``, and whether one was.
 
     ``\{`` is a brace, as the editor has it.
     """
-    text = re.sub(r"/\*[\s\S]*?\*/|//.*", "", text)
-    chosen = False
+    text, chosen = _without_comments(text), False
     inner = re.compile(r"(?<!\\)\{((?:\\.|[^{}\\])*)\}")
     while found := inner.search(text):
         first = re.match(r"(?:\\.|[^|\\])*", found[1])

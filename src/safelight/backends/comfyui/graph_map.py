@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_k
 __all__ = ["GraphMap"]
 
 _NAMES = ("sampler", "scheduler")
+_PICTURE = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|avif)( \[\w+\])?$", re.IGNORECASE)
 _ALWAYS_STATED = ("prompt", "negative_prompt", "seed", "init_image", "mask")
 Spot = tuple[str, str]
 
@@ -125,6 +127,16 @@ class GraphMap:
                 if knob not in _ALWAYS_STATED:
                     defaults[f"{stage}.{knob}"] = values[0] if len(values) == 1 else values
         return defaults
+
+    def loaded_pictures(self) -> tuple[str, ...]:
+        """Return the names of the server's pictures that the workflow loads itself."""
+        given = {spot for knobs in self._spots.values() for spot in knobs.get("init_image", ())}
+        return tuple(sorted({
+            value
+            for node, known in self._nodes.items()
+            for name, value in known["inputs"].items()
+            if isinstance(value, str) and _PICTURE.search(value) and (node, name) not in given
+        }))  # fmt: skip
 
     def _mapped(self) -> set[Spot]:
         return {

@@ -56,6 +56,7 @@ class ComfyJobs:
         self._timeout = timeout
         self._listed = listed
         self._jobs: JobList | None = None
+        self._stopped: set[str] = set()
         self._found: set[str] = set()  # whose messages are over, or go to somebody else
 
     def submit(self, graph: BoundGraph, job_id: str, number: int) -> str:
@@ -75,6 +76,9 @@ class ComfyJobs:
         attempt = 0
         while True:
             prompt_id = str(uuid.uuid5(_NAMESPACE, f"{job_id}/{number}/{attempt}"))
+            if prompt_id in self._stopped:  # it may take a while to end, and ends without a picture
+                attempt += 1
+                continue
             state, ran = self._find(prompt_id)
             if state == "absent":
                 return self._post(graph, prompt_id)
@@ -128,6 +132,7 @@ class ComfyJobs:
 
         A server that does not answer keeps them; nobody waits for that.
         """
+        self._stopped.update(prompt_ids)
         with suppress(BackendError):
             self._list().stop(prompt_ids)
 
@@ -208,10 +213,13 @@ class ComfyJobs:
     def _find(self, prompt_id: str) -> tuple[str, Any]:
         """Return how a job stands (``ended``, ``failed``, ``waiting``, ``absent``), its graph."""
         standing = self._list().standing(prompt_id)
-        failed = standing.entry is not None and self.fault(standing.entry)
         graph = standing.graph
         if standing.state == "waiting" and not graph:
             graph = self._list().waiting_graph(prompt_id)
+            if graph is None:  # it has ended between the two questions
+                standing = self._list().standing(prompt_id)
+                graph = standing.graph
+        failed = standing.entry is not None and self.fault(standing.entry)
         return "failed" if failed else standing.state, graph
 
     def _ended(self, prompt_id: str, *, told: bool) -> Job | None:

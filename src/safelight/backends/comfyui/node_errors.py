@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.native_names import canonical_names
 from safelight.backends.engine_server import Answer
+from safelight.formats.bounded_json import json_object
 from safelight.sampler_names import name_hint
 
 __all__ = ["execution_fault", "node_faults", "refusal"]
@@ -19,12 +19,7 @@ Listed = Callable[[str, str], Sequence[str]]
 
 def refusal(answer: Answer, graph: BoundGraph, listed: Listed) -> str | None:
     """Return what an answer that is not 2xx says of *graph*, None when it says nothing."""
-    try:
-        body = json.loads(answer.content)
-    except ValueError:
-        return None
-    if not isinstance(body, dict):
-        return None
+    body = json_object(answer.text)
     faults = node_faults(body.get("node_errors"), graph, listed)
     if faults:
         return faults
@@ -49,14 +44,15 @@ def node_faults(node_errors: object, graph: BoundGraph, listed: Listed) -> str:
 
 
 def _errors(node_error: object) -> Iterator[Mapping[str, Any]]:
-    errors = node_error.get("errors", ()) if isinstance(node_error, Mapping) else ()
-    yield from (error for error in errors if isinstance(error, Mapping))
+    errors = node_error.get("errors") if isinstance(node_error, Mapping) else None
+    yield from (e for e in errors if isinstance(e, Mapping)) if isinstance(errors, list) else ()
 
 
 def _fault(
     node: str, node_error: Any, error: Mapping[str, Any], graph: BoundGraph, listed: Listed
 ) -> str:
-    info = error.get("extra_info") or {}
+    told = error.get("extra_info")
+    info: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
     name = str(info.get("input_name", ""))
     knob = graph.knob_at(node, name)
     kind = str(node_error.get("class_type") or graph.class_of(node))

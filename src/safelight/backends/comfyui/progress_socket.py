@@ -140,7 +140,7 @@ class ProgressSocket:
             event = json.loads(message)
             kind, data = str(event["type"]), event["data"]
             prompt_id = str(data.get("prompt_id", ""))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         if not prompt_id:
             return None
@@ -241,6 +241,6 @@ def _png(data: bytes) -> bytes | None:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
             buffer = io.BytesIO()
             picture.convert("RGB").save(buffer, "PNG", compress_level=1)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return buffer.getvalue()

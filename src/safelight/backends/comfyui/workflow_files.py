@@ -29,6 +29,7 @@ Convert = Callable[[Mapping[str, Any], str], ApiWorkflow]
 
 _EXPORT = "export it from ComfyUI with Save (API Format), called Export (API) in newer versions"
 _PARTS = ("class_type", "inputs", "_meta")
+_DEEPEST = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +150,32 @@ def _nodes(path: str, graph: object) -> Nodes:
             f"workflow {path} must hold nodes with class_type and inputs, as ComfyUI's"
             " Export (API) writes them, or be what the editor saves"
         )
-    return {
+    nodes = {
         str(name): {part: node[part] for part in _PARTS if part in node}
         for name, node in graph.items()
     }
+    if _depth(nodes) > _DEEPEST:
+        raise BackendError(f"workflow {path} nests deeper than {_DEEPEST} values, as no node does")
+    try:
+        json.dumps(nodes, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise BackendError(
+            f"workflow {path} holds what JSON cannot carry to a server, such as NaN or half a"
+            f" character: {error}"
+        ) from error
+    return nodes
+
+
+def _depth(value: object) -> int:
+    """Return how deep *value* nests, at most one more than is taken."""
+    level, depth = [value], 0
+    while level and depth <= _DEEPEST:
+        within: list[object] = []
+        for each in level:
+            if isinstance(each, (list, Mapping)):
+                within.extend(each.values() if isinstance(each, Mapping) else each)
+        level, depth = within, depth + 1
+    return depth
 
 
 def _is_node(node: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class Drawing:
         self._progress = _Progress(on_step=on_step, planned=[])
         self._pipe = model.pipe_for(_task(request))
         match = type(model.own).__name__.startswith("FlowMatch")
+        self._acting = request.prompt
         self._rounds_up = getattr(self._pipe, "unet", None) is None
         self._call = PipelineCall(self._pipe, request, match=match)
 
@@ -115,6 +117,8 @@ class Drawing:
                     self._warnings.append(
                         f"the LoRA {lora.name!r} had no effect: the option lora_dir is not set"
                     )
+                    tag = rf"<lora:{re.escape(lora.name)}(:[^<>]*)?>"
+                    self._acting = re.sub(tag, "", self._acting).strip()
             loras = tuple(known)
         use_loras(self._model, loras, self._lora_dir, self._files)
         return prompt
@@ -328,7 +332,7 @@ class Drawing:
         request = self._request
         schedule = self._schedule()
         used: dict[str, Any] = {
-            "prompt": request.prompt,
+            "prompt": self._acting,
             "model": self._model.name,
             **schedule.effective,
             "steps": steps,

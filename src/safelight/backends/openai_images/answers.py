@@ -123,8 +123,8 @@ def _effective(
     effective = {**payload.sent, **told}
     if place and "seed" in effective and "seed" not in told:
         effective["seed"] += place
-    model = str(effective.get("model", ""))
-    if request.model is not None and abilities.called(request.model) == abilities.called(model):
+    same = abilities.called(str(effective.get("model", "")))
+    if request.model is not None and same is not None and abilities.called(request.model) == same:
         effective["model"] = request.model  # the user's spelling of the same one
     chosen = {n: body[n] for n in _CHOSEN_THERE if isinstance(body.get(n), str) and body[n]}
     if chosen or request.extra:

@@ -14,12 +14,14 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
+from safelight.backends.engine_server import leads_inside
 from safelight.errors import BackendError, BackendOutcomeUnknown
 
 __all__ = ["fetched_picture"]
 
 _LARGEST = 256 * 2**20
 _MOST_REDIRECTS = 3
+_NO_ADDRESS = "the picture was drawn, but its address is none of http or https"
 
 
 def fetched_picture(
@@ -39,9 +41,14 @@ def fetched_picture(
         BackendOutcomeUnknown: It was drawn, and nobody answers there now.
     """
     deadline = time.monotonic() + timeout
-    whole = urljoin(f"{home}/", url)
+    whole = _joined(f"{home}/", url)
     for _ in range(_MOST_REDIRECTS + 1):
         parts = _parts(whole)
+        if leads_inside(str(parts.hostname), urlsplit(home).hostname or ""):
+            raise BackendError(
+                "the picture was drawn, but its address is one of this machine or its link, and"
+                " the server is elsewhere"
+            )
         at_home = _origin(parts) == _origin(urlsplit(home))
         status, location, content = _got(
             whole, parts, headers if at_home else {}, verify if at_home else True, deadline
@@ -52,7 +59,7 @@ def fetched_picture(
             raise BackendError(
                 f"the picture was drawn, but {parts.hostname}, where it lies, answered {status}"
             )
-        further = urljoin(whole, location)
+        further = _joined(whole, location)
         if parts.scheme == "https" and urlsplit(further).scheme != "https":
             raise BackendError(f"the picture was drawn, but {parts.hostname} leads away from https")
         whole = further
@@ -67,8 +74,8 @@ def _got(
     """Return status, where it leads, and body. No client: it would write the address to a log."""
     left = max(0.1, deadline - time.monotonic())
     timeouts = {"connect": min(left, 10.0), "read": left, "write": left, "pool": left}
-    request = httpx.Request("GET", url, headers=dict(headers), extensions={"timeout": timeouts})
     try:
+        request = httpx.Request("GET", url, headers=dict(headers), extensions={"timeout": timeouts})
         with httpx.HTTPTransport(verify=verify, trust_env=False) as transport:
             response = transport.handle_request(request)
             try:
@@ -79,6 +86,8 @@ def _got(
                 )
             finally:
                 response.close()
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise BackendError(_NO_ADDRESS) from error
     except httpx.HTTPError as error:
         raise BackendOutcomeUnknown(
             f"the picture was drawn, but {parts.hostname}, where it lies, does not give it out"
@@ -110,8 +119,15 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         fits = False
     if not fits or "@" in parts.netloc:
-        raise BackendError("the picture was drawn, but its address is none of http or https")
+        raise BackendError(_NO_ADDRESS)
     return parts
+
+
+def _joined(base: str, url: str) -> str:
+    try:
+        return urljoin(base, url)
+    except ValueError as error:
+        raise BackendError(_NO_ADDRESS) from error
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:

@@ -149,8 +149,8 @@ def _sent(request: DrawingRequest, abilities: Abilities) -> dict[str, Any]:
 def _model(request: DrawingRequest, abilities: Abilities) -> str | None:
     title = abilities.dialect.title
     if request.model is not None:
-        if not abilities.models:
-            return request.model
+        if not abilities.models:  # of a server that takes no name either, nobody knows the model
+            return request.model if abilities.dialect.sends_model else None
         called = abilities.called(request.model)
         if called is None:
             raise BackendError(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from safelight.backends.engine_server import Answer
+from safelight.formats.bounded_json import json_object
 
 __all__ = ["is_out_of_money", "refusal"]
 
@@ -29,11 +29,7 @@ def is_out_of_money(answer: Answer) -> bool:
 
 
 def _body(answer: Answer) -> dict[str, Any]:
-    try:
-        body = json.loads(answer.content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    return json_object(answer.text)
 
 
 def _words(part: Any) -> str:
@@ -51,5 +47,6 @@ def _words(part: Any) -> str:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault.get("loc", ()) if part != "body")
+    where = fault.get("loc")
+    place = ".".join(str(p) for p in where if p != "body") if isinstance(where, list) else ""
     return f"{place}: {fault.get('msg', 'is wrong')}".lstrip(": ")

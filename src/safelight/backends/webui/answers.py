@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import re
 import struct
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from safelight.backends.webui.dialects import SDCPP, SDNEXT, Abilities, Model
 from safelight.backends.webui.infotext import infotext_knobs, unread_pairs
 from safelight.backends.webui.server_settings import shaping_settings, untold_knobs
 from safelight.errors import BackendError, ImageError
+from safelight.formats.bounded_json import json_object
 from safelight.formats.infotext import Infotext, parse_infotext
 from safelight.formats.png_chunks import png_texts
 from safelight.pipeline.backend import (
@@ -132,11 +132,7 @@ def read_drawing(
 
 
 def _info(info: Any) -> Mapping[str, Any]:
-    try:
-        facts = json.loads(info) if isinstance(info, str) and info else {}
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) else {}
+    return json_object(info) if isinstance(info, str) else {}
 
 
 def _too_few(server: EngineServer, info: Mapping[str, Any], got: int, wanted: int) -> BackendError:

@@ -10,8 +10,6 @@ that was seen since, of a length that ours can have.
 from __future__ import annotations
 
 import base64
-import binascii
-import io
 import re
 import threading
 import time
@@ -25,8 +23,9 @@ from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.server_group import NotBegun
 from safelight.backends.webui.dialects import Abilities
 from safelight.backends.webui.refusals import refusal
-from safelight.errors import BackendError, BackendUnavailable
+from safelight.errors import BackendError, BackendUnavailable, ImageError
 from safelight.pipeline.backend import StepCallback
+from safelight.pipeline.images import as_png
 
 __all__ = ["Job"]
 
@@ -307,15 +306,8 @@ def _png(image: Any) -> bytes | None:
     """Return a half-done picture as PNG; nothing where there is none, or a damaged one."""
     if not isinstance(image, str) or not image:
         return None
-    from PIL import Image
-
     try:
         data = base64.b64decode(image.rpartition(",")[2], validate=True)
-        if data.startswith(b"\x89PNG"):
-            return data
-        buffer = io.BytesIO()
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.convert("RGB").save(buffer, "PNG")
-    except (binascii.Error, OSError, ValueError):
+        return data if data.startswith(b"\x89PNG") else as_png(data)[0]
+    except (ValueError, ImageError):
         return None
-    return buffer.getvalue()

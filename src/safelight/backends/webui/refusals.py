@@ -6,11 +6,11 @@ name of a Python exception beside its message.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from safelight.backends.engine_server import Answer
 from safelight.backends.webui.payloads import KNOB_OF_FIELD
+from safelight.formats.bounded_json import json_object
 
 __all__ = ["refusal"]
 
@@ -19,12 +19,7 @@ _LONGEST = 300
 
 def refusal(answer: Answer) -> str | None:
     """Return what *answer* says, knobs under their own names; None when it is no such answer."""
-    try:
-        body = json.loads(answer.content)
-    except ValueError:
-        return None
-    if not isinstance(body, dict):
-        return None
+    body = json_object(answer.text)
     detail = body.get("detail")
     if isinstance(detail, list):
         faults = [_fault(fault) for fault in detail if isinstance(fault, dict)]
@@ -36,7 +31,8 @@ def refusal(answer: Answer) -> str | None:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    place = [str(part) for part in fault.get("loc", ()) if part != "body"]
+    where = fault.get("loc")
+    place = [str(p) for p in where if p != "body"] if isinstance(where, list) else []
     name = KNOB_OF_FIELD.get(place[0], place[0]) if place else ""
     got = fault.get("input")
     value = f", got {got!r}" if isinstance(got, (str, int, float, bool)) else ""

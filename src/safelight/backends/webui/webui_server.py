@@ -130,7 +130,8 @@ class WebuiServer:
         payload = self._payload(request, abilities)
         if self._settings is None:  # nobody asked for the setup
             self._settings = self.options() or {}
-        task_id = f"task(safelight-{request.job_id or uuid.uuid4().hex})"
+        # Of each try its own: one whose answer was lost may still go on under the other.
+        task_id = f"task(safelight-{request.job_id}-{uuid.uuid4().hex[:12]})"
         body = dict(payload.body)
         if not abilities.dialect.tells_nothing:
             body["force_task_id"] = task_id
