@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from safelight.archive.contents import Contents, Count, Counts, Varied
+from safelight.cli.contents_command import print_contents
+
 pty = pytest.importorskip("pty")
 
 COMMANDS = (
@@ -96,3 +99,22 @@ def test_every_answer_fits_eighty_columns_whole(tmp_path: Path) -> None:
                 assert "sharpfocus,8k" in folded or "aVeryLongModelName" in folded, command
             assert "…" not in part or command == "contents", command
     assert plain.count("next: safelight") >= 7
+
+
+def test_a_long_name_of_a_lora_leaves_the_values_their_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The values were eight letters wide, and one archive's contents 250 lines long."""
+    monkeypatch.setenv("COLUMNS", "80")
+    models = tuple(Count("waiIllustrious_v160", 9 - number) for number in range(3))
+    knobs = ("lora.a-detail-tweaker-by-somebody-v11.safetensors", "hires_denoising_strength")
+    varied = tuple(
+        Varied(knob=knob, values=Counts(listed=models, different=3), groups=0, pictures=0)
+        for knob in knobs
+    )
+    contents = Contents(pictures=24, first="2026-11-01", last="2026-11-30", varied=varied)
+    print_contents(contents, tmp_path)
+    told = capsys.readouterr().out
+    assert told.count("waiIllustrious_v160") == 6, "no name is torn"
+    assert knobs[1] in told
+    assert knobs[0] in re.sub(r"[^\w.-]|waiIllustrious_v160|\b\d\b|×", "", told)

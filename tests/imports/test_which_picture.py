@@ -222,6 +222,16 @@ def test_the_same_image_with_other_settings_elsewhere_is_a_twin(
     assert import_folders([tmp_path / "q"], archive).known == 1, "no third one"
 
 
+def test_of_many_twins_it_is_said_how_many_are_not_listed(tmp_path: Path) -> None:
+    for steps in range(22):
+        _picture(tmp_path / "p" / f"{steps}.png", 1, steps=steps + 1)
+    words = ["import", str(tmp_path / "p"), "--archive", str(tmp_path / "a")]
+    told = CliRunner().invoke(main, words).output
+    assert "21 of the new ones have the image of another" in told
+    assert told.count(f"  {tmp_path / 'p'}") == 20
+    assert "  ... and 1 more" in told
+
+
 def test_other_settings_in_the_same_place_supersede(archive: Archive, tmp_path: Path) -> None:
     path = _picture(tmp_path / "p" / "a.png", 1, steps=20)
     import_folders([tmp_path / "p"], archive)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -428,6 +430,26 @@ def test_the_plot_shows_every_figure_with_its_n() -> None:
     assert texts.count("n = 36 pairs") == 1
     picture = Image.open(io.BytesIO(drawing.png()))
     assert picture.size == (drawing.width * 2, drawing.height * 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("clear", "clearly better"), ("likely", "likely better"), ("open", "not enough evidence"),
+        ("small", f"surely less than {MATTERS:g}"), ("depends", "depends on another setting"),
+    ],
+)  # fmt: skip
+def test_the_key_of_a_plot_names_what_is_drawn_and_nothing_else(
+    status: Literal["clear", "likely", "open", "small", "depends"], said: str
+) -> None:
+    """What depends on another setting is not shown by the mark of what is surely small."""
+    effects = effects_of(sweep(steps=[8, 20]), better_with_steps)
+    (knob,) = (knob for knob in effects.knobs if knob.knob == "steps")
+    (one,) = knob.comparisons
+    shown = replace(effects, knobs=(replace(knob, comparisons=(replace(one, status=status),)),))
+    drawn = draw_effects(shown, title="t", rated_by="ann").svg().decode()
+    key = {"better", "worse", "surely", "evidence", "depends"}
+    assert [t for t in re.findall(r">([^<]+)</text>", drawn) if key & set(t.split())] == [said]
 
 
 def test_a_plot_of_nothing_says_so() -> None:

@@ -62,4 +62,6 @@ def _fits(name: str, answer: object) -> bool:
     _, kind = _TELLTALES[name]
     if name == "comfyui":
         return isinstance(answer, dict) and isinstance(answer.get("system"), dict)
+    if name == "openai-images":
+        return isinstance(answer, dict) and isinstance(answer.get("data"), list)
     return isinstance(answer, kind)

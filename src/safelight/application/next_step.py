@@ -66,8 +66,8 @@ def next_step(contents: Contents) -> NextStep:
     if not contents.questions:
         return NextStep(
             act="rate",
-            sentence="No two pictures differ in one setting alone, so answers will be less sure."
-            " Rate some anyway.",
+            sentence="No two pictures differ in one setting alone (seeds aside), so answers will be"
+            " less sure. Rate some anyway.",
         )
     return NextStep(act="rate", sentence="Rate some pictures, and see which settings do better.")
 

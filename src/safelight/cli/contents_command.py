@@ -24,7 +24,7 @@ from safelight.errors import shortened
 if TYPE_CHECKING:
     from safelight.archive.contents import Contents, Counts
 
-_LONGEST, _LONGEST_NAME = 60, 100
+_LONGEST, _LONGEST_NAME, _WIDEST_SETTING = 40, 100, 24
 _MOST_QUESTIONS = 8
 
 
@@ -76,14 +76,16 @@ def print_contents(contents: Contents, archive: Path) -> None:
             head.add_row(cell(name, "bold"), cell(_told(counts, most=12, whole=True)))
     console.print(head)
     table = Table(box=box.SIMPLE_HEAD, title="What varied", title_justify="left")
-    table.add_column("setting", no_wrap=True)
+    # A LoRA's long name folds, so that it does not leave a letter a line to the values.
+    widest = min(max((len(one.knob) for one in contents.varied), default=0), _WIDEST_SETTING)
+    table.add_column("setting", overflow="fold", min_width=widest, max_width=widest)
     for heading in ("values", "groups", "pictures"):
         table.add_column(heading, justify="right")
     table.add_column("used most", overflow="fold")
     for one in contents.varied:
         table.add_row(
             cell(one.knob), f"{one.values.different:,}", f"{one.groups:,}", f"{one.pictures:,}",
-            cell(_told(one.values, most=4)),
+            cell(_told(one.values, most=3)),
         )  # fmt: skip
     if not contents.varied:
         say("Nothing varied.")

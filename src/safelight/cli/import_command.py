@@ -211,6 +211,8 @@ def _print(summary: ImportSummary, archive: Path) -> None:
         say(f"  {summary.twins:>8,} of the new ones have the image of another with other settings:")
         for place in summary.twin_places[:_MOST_FAULTS]:
             say(f"  {place}")
+        if summary.twins > (told := len(summary.twin_places[:_MOST_FAULTS])):
+            say(f"  ... and {summary.twins - told:,} more")
     if summary.taken_in:
         say(f"  {summary.taken_in:>8,} had been read by an import that was killed")
     if summary.gone:

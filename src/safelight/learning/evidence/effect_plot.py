@@ -191,7 +191,7 @@ def draw_effects(effects: Effects, *, title: str, rated_by: str) -> Drawing:
                 name += f" against {comparison.against}"
             drawing.text(_MARGIN + 14, y - _ROW / 2, name, room=_LABELS - 30)
         _draw_row(drawing, axis, comparison, y - _ROW / 2)
-    y = _draw_key(drawing, axis, y + 44, left_out)
+    y = _draw_key(drawing, axis, y + 44, [c for _, c in rows if c is not None], left_out)
     for interaction in effects.interactions[:4]:
         y += _ROW
         drawing.dot(_MARGIN + 5, y, 4, INK, INK)
@@ -285,7 +285,7 @@ def _draw_row(drawing: Drawing, axis: _Axis, comparison: Comparison, y: float) -
         )
         return
     clear = comparison.status == "clear"
-    colour = (BETTER if comparison.difference > 0 else WORSE) if comparison.told else OPEN
+    colour, fill, _ = _mark(comparison)
     left, right = axis.place(comparison.low), axis.place(comparison.high)
     drawing.line(left, y, right, y, colour, 2.6 if clear else 2)
     for x, value in ((left, comparison.low), (right, comparison.high)):
@@ -294,7 +294,6 @@ def _draw_row(drawing: Drawing, axis: _Axis, comparison: Comparison, y: float) -
     if comparison.expected is not None:
         x = axis.place(comparison.expected)
         drawing.line(x, y - 8, x, y + 8, colour, 1)
-    fill = PAPER if comparison.status in ("open", "likely") else colour
     drawing.dot(axis.place(comparison.difference), y, 5, fill, colour)
     figure = f"{comparison.difference:+.2f}  [{comparison.low:+.2f}, {comparison.high:+.2f}]"
     ink = INK if comparison.told else FAINT
@@ -306,25 +305,45 @@ def _draw_row(drawing: Drawing, axis: _Axis, comparison: Comparison, y: float) -
     )  # fmt: skip
 
 
-def _draw_key(drawing: Drawing, axis: _Axis, y: float, left_out: int) -> float:
+def _mark(comparison: Comparison) -> tuple[str, str, str]:
+    """Return the rim and the fill of a comparison's dot, and what they mean."""
+    if comparison.told:
+        is_better = (comparison.difference or 0) > 0
+        colour, word = (BETTER, "better") if is_better else (WORSE, "worse")
+        clear = comparison.status == "clear"
+        return colour, colour if clear else PAPER, f"{'clearly' if clear else 'likely'} {word}"
+    if comparison.status == "depends":
+        return INK, INK, "depends on another setting"
+    if comparison.status == "small":
+        return OPEN, OPEN, f"surely less than {MATTERS:g}"
+    return OPEN, PAPER, "not enough evidence"
+
+
+def _draw_key(
+    drawing: Drawing, axis: _Axis, y: float, drawn: Sequence[Comparison], left_out: int
+) -> float:
+    """Explain the marks that are *drawn*, and no others; return the last line's y."""
     middle = axis.place(0)
     caption = "difference in score with its 95 % interval; 1 is the spread of all rated pictures"
     drawing.text(middle, y, caption, size=_SMALL, colour=FAINT, anchor="middle")
     y += 30
     x = float(_MARGIN)
-    for rim, fill, name in (
-        (BETTER, BETTER, "clearly better"),
-        (WORSE, WORSE, "clearly worse"),
-        (OPEN, OPEN, f"surely less than {MATTERS:g}"),
-        (OPEN, PAPER, "not enough evidence"),
-    ):
+    known = [c for c in drawn if c.difference is not None]
+    for rim, fill, name in dict.fromkeys(_mark(c) for c in known):
+        if x + 30 + _wide(name, _SMALL) > _WIDTH - _MARGIN:
+            x, y = float(_MARGIN), y + _ROW
         drawing.line(x, y, x + 22, y, rim, 2.2)
         drawing.dot(x + 11, y, 5, fill, rim)
         drawing.text(x + 30, y, name, size=_SMALL, colour=FAINT)
         x += 44 + _wide(name, _SMALL)
-    drawing.line(x + 4, y - 7, x + 4, y + 7, OPEN, 1)
-    drawing.text(x + 12, y, "what to expect of new pictures", size=_SMALL, colour=FAINT)
+    expectation = "what to expect of new pictures"
+    if any(c.expected is not None for c in known):
+        if x + 12 + _wide(expectation, _SMALL) > _WIDTH - _MARGIN:
+            x, y = float(_MARGIN), y + _ROW
+        drawing.line(x + 4, y - 7, x + 4, y + 7, OPEN, 1)
+        drawing.text(x + 12, y, expectation, size=_SMALL, colour=FAINT)
     if left_out:
+        y += _ROW
         drawing.text(
             _WIDTH - _MARGIN, y, f"{left_out} more levels in the table", size=_SMALL,
             colour=FAINT, anchor="end",
