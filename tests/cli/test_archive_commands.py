@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from command_line import Safelight
-from safelight.application import carrying_out
+from safelight.application import packing_up
 from safelight.learning import LearningRecord
 from safelight.web import create_app
 
@@ -122,7 +122,7 @@ def test_many_loose_records_are_packed_by_themselves(
     safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a run, never within one; a failure harms nothing."""
-    monkeypatch.setattr(carrying_out, "PACK_FROM", 3)
+    monkeypatch.setattr(packing_up, "PACK_FROM", 3)
     safelight("run", "c.toml")
     assert len(list((tmp_path / "safelight" / "records").glob("*.json"))) == 2
     result = safelight("run", "c.toml")

@@ -19,7 +19,7 @@ from typing import Any
 from safelight.application.archived_pictures import ArchivedPictures
 from safelight.application.going_on import continuation_of, resume_note
 from safelight.application.jobs import Job, engine_for, ready_config
-from safelight.application.packing_up import PACK_FROM, pack_if_many
+from safelight.application.packing_up import pack_if_many
 from safelight.archive import Archive
 from safelight.archive_layout import records_folder
 from safelight.backends import option_kinds
@@ -39,7 +39,7 @@ from safelight.pipeline.retry import RetryPolicy
 from safelight.pipeline.run_result import joined
 from safelight.pipeline.run_sheet import write_contact_sheet
 
-__all__ = ["PACK_FROM", "EngineRunner", "RunSettings", "carry_out", "recover"]
+__all__ = ["EngineRunner", "RunSettings", "carry_out", "recover"]
 
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ themselves; of folders only names and counts are told, and no picture is opened.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import socket
 from collections.abc import Mapping, Sequence
@@ -109,20 +108,28 @@ def _at_port(port: int) -> FoundEngine | None:
     except BackendError:
         told = "is no engine that is known; A1111 and Forge answer when started with --api"
         return FoundEngine(url=url, told=told)
-    return FoundEngine(url=url, backend=backend, models=_models(url, backend))
+    models: tuple[str, ...] = ()
+    try:
+        models = _models(url, backend)
+    except SafelightError as error:
+        if backend == "openai-images":  # servers of language models answer so, too
+            told = f"may draw or only write texts, and is not taken unasked: {error}"
+            return FoundEngine(url=url, told=told)
+    return FoundEngine(url=url, backend=backend, models=models)
 
 
 def _models(url: str, backend: str) -> tuple[str, ...]:
-    """Return the models of an engine; none where it does not say."""
-    with contextlib.suppress(SafelightError):
-        engine = create_backend(backend, {"url": url})
-        try:
-            if isinstance(engine, ListsChoices):
-                return tuple(engine.choices().get("model", ()))
-        finally:
-            if isinstance(engine, Closes):
-                engine.close()
-    return ()
+    """Return the models of an engine; none where it has no list of them.
+
+    Raises:
+        SafelightError: It does not say.
+    """
+    engine = create_backend(backend, {"url": url})
+    try:
+        return tuple(engine.choices().get("model", ())) if isinstance(engine, ListsChoices) else ()
+    finally:
+        if isinstance(engine, Closes):
+            engine.close()
 
 
 def keep_engine(engines: EngineList, url: str, backend: str) -> ListedEngine:

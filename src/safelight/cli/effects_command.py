@@ -152,9 +152,10 @@ def _print(
 
     console = Console(highlight=False, soft_wrap=False)
     unrated = f" of {effects.pictures + effects.unrated:,}" if effects.unrated else ""
+    by = f" by {rated_by}" if effects.ratings else ""
     console.print(
-        f"{effects.pictures:,} rated pictures{unrated}, {effects.ratings:,} ratings by"
-        f" {rated_by}, {effects.prompts:,} prompts",
+        f"{effects.pictures:,} rated pictures{unrated}, {effects.ratings:,} ratings{by},"
+        f" {effects.prompts:,} prompts",
     )
     _print_agreement(console, scores)
     if effects.reason:

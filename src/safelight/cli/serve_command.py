@@ -121,7 +121,8 @@ def command(
         h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     server = TableServer(config)
-    tell(f"light table over {archive}: {address}  (Ctrl-C ends it)")
+    new = "" if archive.is_dir() else ", which is new"
+    tell(f"light table over {archive}{new}: {address}  (Ctrl-C ends it)")
     links = Links(address, admission, state_folder())
     links.tell(opens=opens)
     beside = _watching(watch, archive)
