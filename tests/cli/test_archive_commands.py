@@ -294,6 +294,8 @@ def test_an_image_folder_holds_its_pictures_and_names_only_those(
         (2, False), (2, False), (5, True)
     ]  # fmt: skip
     assert safelight("export", "rated", "--rated", "hf").exit_code == 2, "not into a full folder"
+    safelight("rate", "--where", "cfg_scale > 0", "--stars", "4", "--rater", "bob")  # ties
+    assert "1 pairs with 3 files" in safelight("export", "tied", "--pairs", "hf").stdout
 
 
 def test_ratings_are_mirrored_only_when_asked_and_never_over_others(
