@@ -377,3 +377,56 @@ def test_what_would_be_discarded_and_handed_over_is_the_same_at_both_doors(
         "/hand-over", content="q=", headers={"content-type": "application/x-www-form-urlencoded"}
     )
     assert answer.content == Path("left.zip").read_bytes()
+
+
+def test_a_report_is_the_same_file_from_both_doors(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    """But for the minute in which it was made; a filter is shown as it was typed."""
+    safelight("run", "c.toml", "--seed", "1", "--set", 'randomizer.sweep."txt2img.steps"=[2, 3, 4]')
+    safelight("rate", "--where", "sampler = 'Heun'", "--stars", "5", "--rater", "ann")
+    safelight("rate", "--where", "sampler = 'Euler'", "--stars", "2", "--rater", "ann")
+    asked = "prompt has red"
+    assert safelight("report", asked, "--write", "report.html").exit_code == 0
+    answer = page.get("/learn/report", params={"q": asked})
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == 'attachment; filename="report.html"'
+
+    def plain(text: str) -> str:
+        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "now", text)
+
+    assert "data:image/webp;base64," in answer.text
+    assert plain(answer.text) == plain((tmp_path / "report.html").read_text("utf-8"))
+    assert page.get("/learn/report", params={"q": "nonsense ="}).status_code == 400
+
+    learn = page.get("/learn", headers={**WAIT, "accept": "text/html"}).text
+    assert 'href="/learn/report" download' in learn
+    copied = {
+        what: html.unescape(text)
+        for text, what in re.findall(r'data-copy="([^"]*)" data-what="([^"]*)"', learn)
+    }
+    assert list(copied) == ["A1111 text", "ComfyUI graph", "JSON"]
+    Path("best.json").write_text(copied["JSON"], "utf-8")
+    for form, what in (("infotext", "A1111 text"), ("comfyui", "ComfyUI graph")):
+        told = json.loads(safelight("show", "best.json", "--as", form, "--json").stdout)
+        assert told["text"] == copied[what]
+    assert "Sampler: Heun" in copied["A1111 text"]
+
+
+def test_settings_of_a_picture_are_copied_the_same_at_both_doors(
+    safelight: Safelight, page: TestClient, tmp_path: Path
+) -> None:
+    safelight("run", "c.toml", "--seed", "1")
+    row = json.loads(safelight("find", "sampler = 'Heun'", "--limit", "1", "--json").stdout)
+    (found,) = row["rows"]
+    for form in ("infotext", "comfyui", "json"):
+        command = safelight("show", f"safelight/{found['path']}", "--as", form, "--json").stdout
+        told = page.get(f"/api/pictures/{found['sha256']}/settings", params={"as": form}).json()
+        assert told["text"] == json.loads(command)["text"]
+        assert told["notes"] == json.loads(command)["notes"]
+    place = f"/api/pictures/{found['sha256']}"
+    assert (
+        page.get(place).json()["parameters"]
+        == (page.get(f"{place}/settings", params={"as": "infotext"}).json()["text"])
+    )
+    assert page.get(f"{place}/settings", params={"as": "x"}).status_code == 400

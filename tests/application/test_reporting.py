@@ -13,6 +13,9 @@ from command_line import call
 from safelight.application.reporting import made_report, report_page
 from safelight.archive import Archive
 from safelight.errors import RequestError
+from safelight.web.answering import replied
+from safelight.web.held_archive import HeldArchive
+from safelight.web.questions import ReportPage, ReportQuestion, packed, unpacked
 
 CONFIG = {
     "backend": "fake",
@@ -95,3 +98,25 @@ def test_the_command_writes_it_and_a_rater_who_is_not_there_is_named(
     assert target.read_text("utf-8").startswith("<!doctype html>")
     with pytest.raises(RequestError, match="bob"):
         made_report(Archive(archive), raters=["bob"])
+
+
+def test_a_guests_report_tells_no_place_of_the_machine(tmp_path: Path) -> None:
+    """And its pictures are whole, whose letters look like paths, too."""
+    model = "/home/ann/models/dreamA.safetensors"
+    stage = {**CONFIG["txt2img"], "model": model}  # type: ignore[dict-item]
+    safelight.run({**CONFIG, "txt2img": stage}, tmp_path / "archive", seed=1)
+    opened = safelight.open(tmp_path / "archive")
+    for row in opened.find(columns=["sha256", "steps"]).dicts():
+        opened.rate(row["sha256"], stars=row["steps"] // 10 + 1, note=model)
+    archive = HeldArchive(tmp_path / "archive", rest=0)
+    pages = {}
+    for guest in (True, False):
+        question = ReportQuestion(told=f"model = '{model}'", guest=guest)
+        answer = unpacked(question, replied(archive, packed(question)))
+        assert isinstance(answer, ReportPage)
+        pages[guest] = answer.html.decode("utf-8")
+    assert "/home/ann" in pages[False]
+    assert "/home/ann" not in pages[True]
+    assert "dreamA.safetensors" in pages[True]
+    drawn = re.compile(r"data:image/webp;base64,[^\"]+")
+    assert drawn.findall(pages[True]) == drawn.findall(pages[False]) != []

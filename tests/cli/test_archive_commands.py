@@ -243,6 +243,61 @@ def test_pairs_for_kohya_are_copied_side_by_side(safelight: Safelight, tmp_path:
     assert safelight("export", "pairs", "--pairs", "kohya").exit_code == 2, "not into a full folder"
 
 
+def test_good_and_bad_pictures_are_exported_for_kto(safelight: Safelight, tmp_path: Path) -> None:
+    safelight("rate", "--where", "cfg_scale = 3", "--stars", "2", "--rater", "ann")
+    safelight("rate", "--where", "cfg_scale = 7", "--stars", "5", "--rater", "ann")
+    safelight("rate", "--where", "cfg_scale = 7 and prompt has red", "--reject", "--rater", "bob")
+    told = safelight("export", "k.jsonl", "--rated", "kto").stdout
+    assert "3 good and bad pictures" in told
+    assert "1 contradicted" in told
+    rows = [json.loads(line) for line in (tmp_path / "k.jsonl").read_text("utf-8").splitlines()]
+    assert sorted(row["label"] for row in rows) == [False, False, True]
+    assert all(Path(row["image"]).is_file() and "lighthouse" in row["prompt"] for row in rows)
+    assert "1 of which good and bad were said" in (tmp_path / "k.md").read_text("utf-8")
+    assert safelight("export", "k.jsonl", "--rated", "kto", "--pairs", "hf").exit_code == 2
+
+
+def test_an_image_folder_holds_its_pictures_and_names_only_those(
+    safelight: Safelight, tmp_path: Path
+) -> None:
+    """As load_dataset reads it: what ends in file_name is a picture beside metadata.jsonl."""
+    safelight("rate", "--where", "cfg_scale = 3", "--stars", "2")
+    safelight("rate", "--where", "cfg_scale = 7", "--stars", "5")
+
+    def rows(name: str) -> list[dict[str, object]]:
+        text = (tmp_path / name / "train" / "metadata.jsonl").read_text("utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def files(name: str) -> set[str]:
+        return {path.name for path in (tmp_path / name / "train").glob("*.png")}
+
+    assert "2 pairs with 4 files" in safelight("export", "pairs", "--pairs", "hf").stdout
+    pairs = rows("pairs")
+    assert {row[side] for row in pairs for side in ("chosen_file_name", "rejected_file_name")} == (
+        files("pairs")
+    )
+    assert (tmp_path / "pairs" / "README.md").read_text("utf-8").startswith("---\npretty_name:")
+    for row in pairs:
+        (found,) = json.loads(
+            safelight("find", f"sha256 = '{str(row['chosen_file_name'])[:64]}'", "--json").stdout
+        )["rows"]
+        assert (found["stars"], found["prompt"]) == (5, row["prompt"])
+        there = tmp_path / "pairs" / "train" / str(row["chosen_file_name"])
+        assert there.read_bytes() == (tmp_path / "safelight" / found["path"]).read_bytes()
+    (tmp_path / "safelight" / found["path"]).write_bytes(b"another")
+    told = safelight("export", "rated", "--rated", "hf").stdout
+    assert "3 rated pictures with 3 files" in told
+    assert "1 pictures are no longer what the archive knows" in told
+    singles = rows("rated")
+    assert {row["file_name"] for row in singles} == files("rated")
+    assert sorted((row["stars"], row["label"]) for row in singles) == [
+        (2, False), (2, False), (5, True)
+    ]  # fmt: skip
+    assert safelight("export", "rated", "--rated", "hf").exit_code == 2, "not into a full folder"
+    safelight("rate", "--where", "cfg_scale > 0", "--stars", "4", "--rater", "bob")  # ties
+    assert "1 pairs with 3 files" in safelight("export", "tied", "--pairs", "hf").stdout
+
+
 def test_ratings_are_mirrored_only_when_asked_and_never_over_others(
     safelight: Safelight, tmp_path: Path
 ) -> None:

@@ -431,6 +431,17 @@ def test_enough_ratings_make_a_preset(rated: Safelight) -> None:
     assert set(json.loads(rated("suggest", "--json").stdout)["seconds"]["sampler"]) == {
         "Euler", "Heun"
     }  # fmt: skip
+    graph = json.loads(rated("show", page["preset"], "--as", "comfyui").stdout)
+    assert (graph["3"]["inputs"]["sampler_name"], graph["3"]["inputs"]["cfg"]) == (
+        "heun", config.stages["txt2img"]["cfg_scale"]
+    )  # fmt: skip
+    taken = rated("suggest", "--preset", "too", "--as", "infotext")
+    assert "Sampler: Heun" in taken.stdout.splitlines()[-1]
+    assert "kept as" in taken.stderr
+    written = rated("suggest", "--preset", "three", "--as", "json", "--write", "three.json")
+    assert written.stdout == ""
+    assert PipelineConfig.from_file(Path("three.json")).stages["txt2img"]["sampler"] == "Heun"
+    assert rated("suggest", "--as", "json").exit_code == 2
     assert rated("suggest", "--preset", "good").exit_code == 1
     assert "letters, digits" in rated("suggest", "--preset", "../out").output
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,39 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
 
 def test_there_are_many_of_them() -> None:
     assert sum(1 for page in PAGES for _ in commands(page)) > 100
+
+
+def test_the_recipe_for_trackers_reads_what_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trackers are not installed here: what calls them is Python, and the table fits."""
+    files = {
+        fence.title: fence.text
+        for fence in fences_of(ROOT / "docs" / "trackers.md")
+        if fence.language == "python"
+    }
+    assert files.keys() == {"settings.py", "to_mlflow.py", "to_wandb.py"}
+    code = {name: compile(text, name, "exec") for name, text in files.items()}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(
+        'backend = "fake"\n[txt2img]\nprompt = "a hill"\nseed = 5\nwidth = 64\nheight = 64\n'
+        '[randomizer]\nmode = "fanout"\nseeds_per_variant = 2\nsweep."txt2img.steps" = [2, 3]\n'
+    )
+    assert call("run", "c.toml").exit_code == 0
+    assert call("rate", "--where", "steps = 3 and seed = 5", "--stars", "4").exit_code == 0
+    assert call("rate", "--where", "steps = 2", "--reject").exit_code == 0
+    assert call("export", "all.csv", "--csv-raw").exit_code == 0
+    names: dict[str, Any] = {}
+    exec(code["settings.py"], names)
+    told = {
+        knobs["steps"]: (knobs, rest, files) for knobs, rest, files in names["settings"]("all.csv")
+    }
+    assert told.keys() == {"2", "3"}
+    knobs, rest, pictures = told["3"]
+    assert (knobs["sampler"], rest["pictures"], rest["rated"], rest["stars"]) == ("Euler", 2, 1, 4)
+    assert all((tmp_path / "safelight" / picture).is_file() for picture in pictures)
+    assert "stars" not in told["2"][1]
+    assert told["2"][1]["rejected"] == 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -314,6 +315,31 @@ def test_a_suggestion_is_shown_by_pictures_and_drawn_by_nobody_but_its_owner(
     wait(shown, lambda: "[txt2img]" in shown.input_value("#toml"))
     state = shown.request.get("/api/runs").json()
     assert [run for run in state["runs"] if run.get("state") not in (None, "done")] == []
+
+
+def test_the_best_setting_is_copied_and_the_page_saved_as_one_file(
+    shown: Page, judged: Path
+) -> None:
+    shown.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened(shown)
+
+    def copied(name: str) -> str:
+        shown.evaluate("navigator.clipboard.writeText('')")
+        shown.get_by_role("button", name=name).click()
+        wait(shown, lambda: shown.evaluate("navigator.clipboard.readText()") != "")
+        return str(shown.evaluate("navigator.clipboard.readText()"))
+
+    assert "Sampler: Euler a, " in copied("Copy as A1111 text")
+    with shown.expect_download() as download:
+        shown.get_by_role("link", name="Save as one file").click()
+    assert download.value.suggested_filename == "report.html"
+    saved = Path(download.value.path()).read_text("utf-8")
+    assert saved.startswith("<!doctype html>")
+    assert "data:image/webp;base64," in saved
+    ((digest, seed),) = Archive(judged).query(columns=["sha256", "seed"], limit=1).rows
+    shown.goto(f"/look/{digest}")
+    graph = json.loads(copied("Copy as ComfyUI graph"))
+    assert graph["3"]["inputs"]["seed"] == seed
 
 
 def test_axe_finds_nothing_in_any_state_and_trouble_is_told(

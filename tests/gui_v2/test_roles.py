@@ -31,10 +31,11 @@ GUESTS, OWNERS = "correct horse battery", "a token of the owner"
 BASE = "http://127.0.0.1:7860"
 FOR_GUESTS = {
     "GET": {
-        "/", "/rate", "/sheet", "/learn", "/contents", "/compare", "/look/{digest}", "/events",
+        "/", "/rate", "/sheet", "/learn", "/learn/report", "/contents", "/compare",
+        "/look/{digest}", "/events",
         "/pictures/{digest}", "/thumbnails/{digest}",
         "/api/pictures", "/api/pictures/{digest}", "/api/pictures/{digest}/metadata",
-        "/api/pictures/{digest}/kindred",
+        "/api/pictures/{digest}/kindred", "/api/pictures/{digest}/settings",
         "/api/facets", "/api/complete", "/api/changes", "/api/being-made", "/api/searches",
         "/api/next-to-rate",
         "/api/session", "/api/openapi.json", "/api/chosen", "/api/albums", "/api/tags",

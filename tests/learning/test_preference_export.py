@@ -17,6 +17,12 @@ from hypothesis import strategies as st
 
 from safelight.errors import StorageError
 from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.ratings.picture_labels import (
+    kto_rows,
+    label_card,
+    label_card_markdown,
+    picture_labels,
+)
 from safelight.learning.ratings.preference_export import (
     FileCopy,
     PreferencePair,
@@ -291,3 +297,47 @@ def agiqa_rows() -> list[dict[str, str]]:
             with path.open(encoding="utf-8", newline="") as file:
                 return list(csv.DictReader(file))
     pytest.skip("the AGIQA-3K scores are not beside this checkout")
+
+
+def _said(kind: str, picture: RatedPicture, rater: str = "ann") -> RatingEvent:
+    return RatingEvent.now(kind, picture.identity, value=True, rater=rater, timestamp=NOON)
+
+
+def test_stars_are_good_or_bad_on_the_scale_of_who_gave_them() -> None:
+    """Three stars are much from Ann, little from Bob, and nothing from who gives nothing else."""
+    d = _picture("d")
+    events = [_stars(A, 1), _stars(B, 2), _stars(C, 3), _stars(A, 3, "bob"), _stars(C, 5, "bob"),
+              _stars(B, 3, "cy"), _stars(d, 3, "cy")]  # fmt: skip
+    labels = picture_labels(events, (A, B, C, d))
+    assert [(row["image"], row["label"], row["raters"]) for row in kto_rows(labels)] == [
+        ("a.png", False, 2),
+        ("c.png", True, 2),
+    ]
+    assert (labels.middle, labels.contradicting, labels.raters) == (2, 0, 2)
+
+
+def test_a_scale_is_that_of_all_that_was_rated_not_of_what_is_exported() -> None:
+    events = [_stars(A, 4), _stars(B, 5), _stars(C, 5)]
+    assert [one.good for one in picture_labels(events, (A,)).labels] == [False]
+
+
+def test_favourites_are_good_rejects_bad_and_contradictions_are_counted() -> None:
+    d, e = _picture("d"), _picture("e")
+    events = [
+        _said("favourite", A), _said("reject", B), _said("reject", B, "bob"),
+        _said("favourite", C), _said("reject", C, "bob"),  # two raters
+        _stars(d, 5), _stars(e, 1), _said("reject", d),  # one rater
+    ]  # fmt: skip
+    labels = picture_labels(events, (A, B, C, d, e))
+    assert [(row["image"], row["label"], row["said"]) for row in kto_rows(labels)] == [
+        ("a.png", True, ["favourite"]),
+        ("b.png", False, ["reject"]),
+        ("e.png", False, ["stars"]),
+    ]
+    assert labels.contradicting == 2
+    undone = RatingEvent.now("undo", undoes=events[4].event_id, timestamp=NOON)
+    assert [one.good for one in picture_labels([*events, undone], (C,)).labels] == [True]
+    card = label_card(labels, query="stars > 1", layout="kto")
+    assert (card["good"], card["bad"], card["left_out_contradicting"]) == (1, 2, 2)
+    assert "2 of which good and bad were said" in label_card_markdown(card)
+    assert "ann" not in label_card_markdown(card)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from safelight.application.config_text import toml_text
 from safelight.application.level_filters import RATED, Spans, within
 from safelight.application.next_step import NextStep, step_after
-from safelight.errors import PlanError, UnknownSettingError
+from safelight.application.settings_texts import SettingsText
+from safelight.errors import ConfigError, PlanError, RequestError, UnknownSettingError
 from safelight.learning.evidence.findings import Behind, ChosenParents, Effects
 from safelight.learning.evidence.rank_agreement import ScorerComparison
 from safelight.learning.plans.kinds import Kind, kinds_of
@@ -53,6 +54,7 @@ class EffectsAnswer:
         behind: Of each sentence of *effects*, pictures that it rests on; None where there are none.
         nearest: Of each suggestion, the pictures there are that come nearest to it.
         step: What to do next.
+        best: The best setting in the words of other tools, with the prompt that was rated most.
     """
 
     effects: Effects
@@ -70,6 +72,7 @@ class EffectsAnswer:
     behind: tuple[Behind | None, ...] = ()
     nearest: tuple[tuple[Nearest, ...], ...] = ()
     step: NextStep | None = None
+    best: tuple[SettingsText, ...] = ()
 
 
 def effects_answer(
@@ -128,6 +131,7 @@ def effects_answer(
     model = model if model in models else ""
     suggestions, configs = None, tuple[str, ...]()
     nearest = tuple[tuple[Nearest, ...], ...]()
+    best = tuple[SettingsText, ...]()
     if models and len(trials):
         with suppress(PlanError):  # none of the pictures that meet the filter has this model
             evidence = find_evidence(archive, model=model or None, condition=condition)
@@ -139,6 +143,7 @@ def effects_answer(
                 _config_of(evidence, suggestions, suggestion)
                 for suggestion in suggestions.suggestions
             )
+            best = _best_texts(evidence, suggestions)
     parents = chosen_parents(archive, condition)
     spans = spans_of(trials)
     doing("Looking for what to rate next")
@@ -151,6 +156,7 @@ def effects_answer(
         unknown=unknown, models=tuple(models), model=model, suggestions=suggestions,
         configs=configs, kinds=kinds_of(effects), scorers=compare_scorers(archive, condition),
         parents=parents if parents.chosen else None, behind=behind, nearest=nearest, step=step,
+        best=best,
     )  # fmt: skip
 
 
@@ -178,3 +184,17 @@ def _config_of(evidence: Evidence, result: Suggestions, suggestion: Suggestion) 
         evidence, [suggestion.setting], result.fixed, (), _SEEDS, name="suggested"
     )
     return toml_text(config)
+
+
+def _best_texts(evidence: Evidence, result: Suggestions) -> tuple[SettingsText, ...]:
+    from safelight.application.settings_texts import texts_of_config
+    from safelight.application.suggestion_config import suggestion_config
+
+    if result.best is None:
+        return ()
+    with suppress(ConfigError, RequestError):  # then there is nothing that one could copy
+        config = suggestion_config(
+            evidence, [result.best.setting], result.fixed, evidence.prompts[:1], 1
+        )
+        return texts_of_config(config)
+    return ()

@@ -23,6 +23,13 @@ from safelight.errors import RequestError
 from safelight.escaped_output import escaped_line
 from safelight.formats.csv_table import write_csv
 from safelight.learning.ratings import Identity
+from safelight.learning.ratings.picture_labels import (
+    PictureLabels,
+    kto_rows,
+    label_card,
+    label_card_markdown,
+    picture_labels,
+)
 from safelight.learning.ratings.preference_export import (
     PreferencePair,
     RatedPicture,
@@ -38,7 +45,15 @@ from safelight.learning.ratings.preference_export import (
 )
 from safelight.learning.ratings.xmp_mirror import is_own_packet, xmp_packet
 
-__all__ = ["LAYOUTS", "copy_pairs", "mirror_ratings", "write_pairs", "write_table"]
+__all__ = [
+    "LAYOUTS",
+    "copy_pairs",
+    "exportable_pictures",
+    "mirror_ratings",
+    "write_labels",
+    "write_pairs",
+    "write_table",
+]  # fmt: skip
 
 LAYOUTS: Mapping[str, Callable[[Iterable[PreferencePair]], Iterator[dict[str, Any]]]] = {
     "pickapic": pickapic_rows,
@@ -90,7 +105,9 @@ def write_pairs(archive: Archive, condition: str, target: Path, layout: str) -> 
     Raises:
         OSError: They cannot be written.
     """
-    made = list(preference_pairs(archive.ratings().events(), _pictures(archive, condition)))
+    made = list(
+        preference_pairs(archive.ratings().events(), exportable_pictures(archive, condition))
+    )
     rows = list(LAYOUTS[layout](made))
     write_jsonl(target, rows)
     card = preference_card(made, query=condition or "everything", layout=layout)
@@ -110,7 +127,9 @@ def copy_pairs(archive: Archive, condition: str, target: Path) -> tuple[int, int
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"TARGET must be a new or empty folder, got {escaped_line(str(target))}")
-    made = list(preference_pairs(archive.ratings().events(), _pictures(archive, condition)))
+    made = list(
+        preference_pairs(archive.ratings().events(), exportable_pictures(archive, condition))
+    )
     missing = files = 0
     for copy in kohya_layout(made):
         place = target / copy.target
@@ -127,6 +146,25 @@ def copy_pairs(archive: Archive, condition: str, target: Path) -> tuple[int, int
     make_folder(target)
     replace_file(target / "card.md", card_markdown(card).encode())
     return files, len(made), missing
+
+
+def write_labels(archive: Archive, condition: str, target: Path) -> PictureLabels:
+    """Write which single pictures are good and which bad, for KTO, and a card beside.
+
+    Args:
+        archive: Whose ratings and pictures.
+        condition: Only pictures that meet this.
+        target: The file of rows; the card has its name and ``.md``.
+
+    Raises:
+        StorageError: The rows cannot be written.
+        OSError: The card cannot be.
+    """
+    labels = picture_labels(archive.ratings().events(), exportable_pictures(archive, condition))
+    write_jsonl(target, kto_rows(labels))
+    card = label_card(labels, query=condition or "everything", layout="kto")
+    replace_file(target.with_suffix(".md"), label_card_markdown(card).encode())
+    return labels
 
 
 def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
@@ -162,7 +200,8 @@ def mirror_ratings(archive: Archive, condition: str) -> tuple[int, int]:
     return written, left
 
 
-def _pictures(archive: Archive, condition: str) -> Iterator[RatedPicture]:
+def exportable_pictures(archive: Archive, condition: str) -> Iterator[RatedPicture]:
+    """Yield the pictures that meet *condition* and lie where the archive knows them, no grids."""
     grids = grid_files(archive)
     columns = ["sha256", "pixel_sha256", "path", "prompt", "width", "height", "gone"]
     for row in archive.query(condition, columns=columns, limit=None).dicts():

@@ -38,7 +38,7 @@ from safelight.timestamps import as_utc
 
 __all__ = [
     "MOST_ON_PAGE", "PAGE", "Carried", "HandOver", "ToHandOver", "hand_over", "handed_over",
-    "to_hand_over", "zipped",
+    "picture_bytes", "picture_suffix", "to_hand_over", "zipped",
 ]  # fmt: skip
 
 MOST_ON_PAGE = 2_000
@@ -188,13 +188,13 @@ def handed_over(
             path = picture_file(archive.path, row["path"])
             text = shown(_settings(records.get(row["run_id"]), row))
             try:
-                data = _checked(path, row["sha256"])
+                data = picture_bytes(path, row["sha256"])
                 told = without_texts(data) if how.strip else _told(data, text, chosen)
             except (OSError, ImageError, ValueError) as error:
                 chosen.left.append(Fault(path=path, reason=str(error)))
                 continue
             name = names.name(number, row["stage"] or "picture", row["seed"], _named(row))
-            name += _suffix(data)
+            name += picture_suffix(data)
             number += 1
             chosen.files += 1
             for view in (sheet, page):
@@ -252,7 +252,7 @@ def _moment(timestamp: str) -> tuple[int, int, int, int, int, int]:
     return when if 1980 <= year <= 2107 else _NEVER  # type: ignore[return-value]
 
 
-def _checked(path: Path, sha256: str) -> bytes:
+def picture_bytes(path: Path, sha256: str) -> bytes:
     """Return a picture's file, which is what the archive knows.
 
     Raises:
@@ -307,7 +307,8 @@ def _named(row: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     }}  # fmt: skip
 
 
-def _suffix(data: bytes) -> str:
+def picture_suffix(data: bytes) -> str:
+    """Return how the name of a picture with these bytes ends, as ``.png``."""
     kind = media_type(data[:64]) or ""
     return _SUFFIXES.get(kind, f".{kind.partition('/')[2]}")
 

@@ -12,6 +12,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from safelight.application.asked_pictures import asked_pictures
 from safelight.application.rated_pictures import rated_trials
@@ -28,7 +29,7 @@ from safelight.learning.evidence.scores import ImageScores
 from safelight.learning.evidence.sentences import Sentence
 from safelight.version import __version__
 
-__all__ = ["Report", "made_report", "report_page"]
+__all__ = ["Report", "made_report", "moment_text", "report_page"]
 
 _SIDE = 320
 """Longest side in pixels of a picture on the page."""
@@ -76,12 +77,18 @@ class Report:
     captions: Mapping[str, str]
 
 
+def moment_text(moment: datetime) -> str:
+    """Return *moment*, which is aware, as a report shows when it was made."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def made_report(
     archive: Archive,
     condition: str = "",
     *,
     title: str = "",
     made: str = "",
+    told: str | None = None,
     raters: Sequence[str] = (),
     doing: Callable[[str], None] = lambda _: None,
 ) -> Report:
@@ -92,6 +99,7 @@ def made_report(
         condition: In the filter language.
         title: At the top; else the condition.
         made: When, as it is to be shown.
+        told: The condition as it is to be shown; as it is, when None.
         raters: Only ratings by these; with none, people's.
         doing: Is told what is being done.
 
@@ -116,9 +124,10 @@ def made_report(
     best = _best(archive, condition, scores)
     shown = dict.fromkeys([*_digests_of(behind), *best])
     pictures, captions = _small_pictures(archive, list(shown))
+    told = condition if told is None else told
     return Report(
-        title=title or (f"What works: {condition}" if condition.strip() else "What works"),
-        condition=condition, made=made, effects=effects, scores=scores, rated_by=rated_by,
+        title=title or (f"What works: {told}" if told.strip() else "What works"),
+        condition=told, made=made, effects=effects, scores=scores, rated_by=rated_by,
         behind=behind, examples=best, pictures=pictures, captions=captions,
     )  # fmt: skip
 

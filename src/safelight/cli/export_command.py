@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from safelight.application.dataset_folder import write_dataset
 from safelight.application.exporting import (
     LAYOUTS,
     copy_pairs,
     mirror_ratings,
+    write_labels,
     write_pairs,
     write_table,
 )
@@ -29,9 +32,11 @@ _MOST = 20
 @condition_argument()
 @existing_archive_option
 @click.option(
-    "--pairs", type=click.Choice([*LAYOUTS, "kohya"]),
+    "--pairs", type=click.Choice([*LAYOUTS, "kohya", "hf"]),
     help="Preference pairs in a trainer's layout.",
 )  # fmt: skip
+@click.option("--rated", type=click.Choice(["kto", "hf"]),
+              help="Single rated pictures, good or bad, in a trainer's layout.")  # fmt: skip
 @click.option("--csv-raw", is_flag=True, help="Leave cells of .csv as they are, also formulas.")
 @click.option("--xmp", is_flag=True, help="Also write stars and rejects to NAME.xmp by each file.")
 @click.option("--strip", is_flag=True, help="Take every text that tells settings out of the files.")
@@ -44,6 +49,7 @@ def command(
     condition: str,
     archive: Path,
     pairs: str | None,
+    rated: str | None,
     csv_raw: bool,
     xmp: bool,
     strip: bool,
@@ -64,14 +70,23 @@ def command(
     card beside it says how many, by whom and from when; for kohya, TARGET is a new folder of
     copies, w/ the winners and l/ the losers, with captions.
 
+    With --rated kto, TARGET (.jsonl) gets a row of each rated picture: prompt, image and label,
+    true where stars lie above the middle of their rater, or it is a favourite, false where they lie
+    below, or it is a reject. What is contradicted is left out and counted.
+
+    With hf for either, TARGET is a new folder with the files inside, which load_dataset of Hugging
+    Face's datasets reads.
+
     With --xmp, photo programs see the ratings too: a sidecar beside each rated picture. One that
     another program wrote is left alone.
     """
     done: dict[str, Any] = {"target": str(target)}
     told: list[str] = []
     try:
+        if pairs and rated:
+            raise click.UsageError("--pairs and --rated are two exports: give one of them")
         opened = Archive(archive)
-        if pairs is None and target.suffix.lower() in ("", ".zip"):
+        if pairs is None and rated is None and target.suffix.lower() in ("", ".zip"):
             how = HandOver(strip=strip, names=names, sheet=sheet, page=page)
             _hand_over(opened, condition, target, how, as_json=as_json)
             return
@@ -87,6 +102,22 @@ def command(
             told.append(f"{files:,} pictures of {made:,} pairs copied to {target}")
             if missing:
                 told.append(f"{missing:,} pictures are no longer where the archive knows them")
+        elif "hf" in (pairs, rated):
+            folder = write_dataset(opened, condition, target, "pairs" if pairs else "pictures")
+            done |= asdict(folder)
+            what = "pairs" if pairs else "rated pictures"
+            told.append(
+                f"{folder.rows:,} {what} with {folder.pictures:,} files written to {target}"
+            )
+            if folder.missing:
+                told.append(f"{folder.missing:,} pictures are no longer what the archive knows")
+        elif rated is not None:
+            labels = write_labels(opened, condition, target)
+            done |= {"rows": len(labels.labels), "middle": labels.middle,
+                     "contradicting": labels.contradicting}  # fmt: skip
+            told.append(f"{len(labels.labels):,} good and bad pictures written to {target}")
+            told.append(f"left out: {labels.middle:,} in the middle of a rater's stars,"
+                        f" {labels.contradicting:,} contradicted")  # fmt: skip
         elif pairs is None:
             count = write_table(opened, condition, target, raw=csv_raw)
             done["pictures"] = count

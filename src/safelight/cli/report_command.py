@@ -29,10 +29,10 @@ def command(
     Pictures, sentences, intervals, raters and the method are all in it; it opens without a server
     and fetches nothing. CONDITION, in the language of ``safelight find``, chooses the pictures.
     """
-    from safelight.application.reporting import made_report, report_page
+    from safelight.application.reporting import made_report, moment_text, report_page
     from safelight.durable_file import replace_file
 
-    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    made = moment_text(datetime.now(UTC))
     report = made_report(
         Archive(archive), condition, title=title, made=made, raters=raters, doing=tell
     )

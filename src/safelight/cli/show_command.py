@@ -6,18 +6,22 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from safelight.application.killed_runs import finish_killed_runs
 from safelight.archive import Archive
 from safelight.cli.options import archive_option, check_archive, json_option
+from safelight.cli.settings_told import form_option, print_settings
 from safelight.cli.terminal import say, say_text, say_wrapped
 from safelight.escaped_output import escaped_line
 from safelight.learning import LearningRecord
 from safelight.learning.ratings import PictureScores
 from safelight.randomizer.short_labels import ShortLabels
+
+if TYPE_CHECKING:
+    from safelight.application.settings_texts import Form
 
 _MOST_SCORES = 30
 
@@ -25,13 +29,20 @@ _MOST_SCORES = 30
 @click.command("show")
 @click.argument("run", default="last")
 @archive_option
+@form_option("Print the settings of a picture, or of a preset, so that another tool takes them.")
 @json_option
-def command(run: str, archive: Path, as_json: bool) -> None:
+def command(run: str, archive: Path, form: Form | None, as_json: bool) -> None:
     """Show the learning record of RUN, or what a picture file says of itself.
 
     RUN is a run id, the beginning of one, or ``last`` for the newest run. A name with a dot or a
-    slash is a picture's: any tool's picture is read, and nothing is kept of it.
+    slash is a picture's: any tool's picture is read, and nothing is kept of it. With --as, it may
+    be that of a preset or of another config that draws one picture.
     """
+    if form is not None:
+        if not _is_file_name(run):
+            raise click.UsageError(f"--as is of one picture or preset: name its file, got {run!r}")
+        print_settings(Path(run), archive, form, as_json=as_json)
+        return
     from safelight.cli.shown_import import print_import, record_of_file
 
     if _is_file_name(run):

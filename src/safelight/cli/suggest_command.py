@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safelight.cli.options import archive_words, existing_archive_option, json_option
-from safelight.cli.terminal import say, say_text, say_wrapped
+from safelight.cli.settings_told import form_option, print_settings
+from safelight.cli.terminal import say, say_text, say_wrapped, tell
 
 if TYPE_CHECKING:
     from safelight.application.nearest_files import NearFile
     from safelight.application.presets import Preset
+    from safelight.application.settings_texts import Form
     from safelight.application.suggested_kinds import ToTry
     from safelight.application.suggestions import Evidence
     from safelight.archive import Archive
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
               help="Write the suggestions as a config for safelight run.")  # fmt: skip
 @click.option("--preset", metavar="NAME",
               help="Keep the best known setting as presets/NAME.toml in the archive.")  # fmt: skip
+@form_option("With --preset: also print it so; --write puts it into a file instead.")
 @existing_archive_option
 @json_option
 def command(
@@ -59,6 +62,7 @@ def command(
     raters: tuple[str, ...],
     written: Path | None,
     preset: str | None,
+    form: Form | None,
     archive: Path,
     as_json: bool,
 ) -> None:
@@ -73,6 +77,8 @@ def command(
 
     if preset is not None and kinds:
         raise click.UsageError("--preset is of one kind: name its pictures with --where")
+    if form is not None and preset is None:
+        raise click.UsageError("--as is how a preset is told: name it with --preset")
     opened = Archive(archive)
 
     def evidence_for(those: str) -> Evidence:
@@ -82,7 +88,12 @@ def command(
     if preset is not None:
         from safelight.application.presets import keep_preset
 
-        _print_preset(keep_preset(opened, evidence, preset, prompts), as_json)
+        kept = keep_preset(opened, evidence, preset, prompts)
+        if form is not None:
+            print_settings(kept.path, archive, form, written, as_json=as_json)
+            tell(f"kept as {kept.path}")
+            return
+        _print_preset(kept, as_json)
         return
     vary = [knob_to_vary(text) for text in knobs]
     found = suggested(evidence, evidence_for, count, vary, kinds=kinds)

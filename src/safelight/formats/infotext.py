@@ -176,13 +176,15 @@ _INFOTEXT_KEYS = tuple((name, _KEYS[name]) for name in dict.fromkeys((*_FIRST_KE
 """Knob -> key, in the order in which AUTOMATIC1111 writes them; its own come last."""
 
 
-def parameters_text(config: Mapping[Any, Mapping[str, Any]], width: int, height: int) -> str:
+def parameters_text(
+    config: Mapping[Any, Mapping[str, Any]], width: int | None, height: int | None
+) -> str:
     """Return the A1111 ``parameters`` text of a picture.
 
     Args:
         config: Stage -> effective knobs of the stages that led to the picture, itself last.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
+        width: Of the picture, in pixels; None where it is not known.
+        height: The same.
 
     Source: ``create_infotext`` of AUTOMATIC1111 1.10 for keys, order and quoting.
     """

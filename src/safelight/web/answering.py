@@ -36,6 +36,8 @@ from safelight.web.questions import (
     NextSets,
     Question,
     Reply,
+    ReportPage,
+    ReportQuestion,
     packed,
     read_message,
     write_message,
@@ -75,7 +77,25 @@ def _answer(archive: HeldArchive, question: Question, doing: Callable[[str], Non
         )  # fmt: skip
     if isinstance(question, ContentsQuestion):
         return contents_of(archive, question.q)
+    if isinstance(question, ReportQuestion):
+        return _report(archive, question, doing)
     return _next_sets(archive, question)
+
+
+def _report(
+    archive: HeldArchive, question: ReportQuestion, doing: Callable[[str], None]
+) -> ReportPage:
+    from datetime import UTC, datetime
+
+    from safelight.application.reporting import made_report, moment_text, report_page
+
+    made = moment_text(datetime.now(UTC))
+    report = made_report(archive, question.q, made=made, told=question.told, doing=doing)
+    if question.guest:  # before the pictures are in the text, which have letters as paths have
+        from safelight.web.roles import without_places
+
+        report = without_places(report)
+    return ReportPage(html=report_page(report))
 
 
 def _next_sets(archive: HeldArchive, question: NextQuestion) -> NextSets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from safelight.application.settings_texts import FORMS
 from safelight.learning.ratings.rating_event import KINDS, MANY, SAID_OF_MANY
 from safelight.version import __version__
 
@@ -151,6 +152,11 @@ def description() -> dict[str, Any]:
             "/api/pictures/{digest}": _question("Everything about one.", _Q, _SORT, path="digest"),
             "/api/pictures/{digest}/kindred": _question(
                 "Pictures that compare with it: the same seed, one setting apart, most in common.",
+                path="digest",
+            ),
+            "/api/pictures/{digest}/settings": _question(
+                "The settings in the words of another tool, and what does not fit into them.",
+                ("as", {"enum": list(FORMS)}, "A1111's text, ComfyUI's API format, or a config."),
                 path="digest",
             ),
             "/api/pictures/{digest}/metadata": _question("The file's own texts.", path="digest"),

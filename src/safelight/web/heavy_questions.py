@@ -451,6 +451,7 @@ async def asked(
     after: int = 0,
     only_kept: bool = False,
     changing: bool = False,
+    patience: float = 0.0,
 ) -> Asked:
     """Return how things stand with what *request* asks; no thread waits for an answer.
 
@@ -463,6 +464,7 @@ async def asked(
         after: As in :meth:`Answers.ask`, like the others.
         only_kept: As there.
         changing: As there.
+        patience: Seconds to wait for a new answer, also of who does not say how long.
 
     Raises:
         HTTPException: 429, the asker has too many questions.
@@ -474,13 +476,14 @@ async def asked(
     )  # fmt: skip
     try:
         state = await run_in_threadpool(ask)
-        patience = _PATIENCE.search(request.headers.get("prefer", ""))
-        if not state.waiting or patience is None:
+        if said := _PATIENCE.search(request.headers.get("prefer", "")):
+            patience = float(said[1])
+        if not state.waiting or not patience:
             return state
         listening = Listening(answers, [state.key])
         listening.begin()
         try:
-            await listening.rest(min(float(patience[1]), _LONGEST_WAIT))
+            await listening.rest(min(patience, _LONGEST_WAIT))
         finally:
             listening.end()
         return await run_in_threadpool(ask, only_kept=True)

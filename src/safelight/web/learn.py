@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -36,7 +37,7 @@ from safelight.learning.evidence.sentences import Sentence, short_reason
 from safelight.learning.plans.suggested import Nearest, setting_words
 from safelight.web.heavy_questions import Asked, asked
 from safelight.web.places import engine_states
-from safelight.web.questions import EffectsQuestion
+from safelight.web.questions import EffectsQuestion, ReportPage, ReportQuestion
 from safelight.web.roles import GuestRoute, is_owner, may_ask
 from safelight.web.table import LightTable, checked_filter
 
@@ -47,6 +48,7 @@ _LONGEST_NAME = 80
 """Letters of a name that is shown whole; of longer ones the middle is left out."""
 
 _SHOWN_PAIRS, _MOST_NAMED = 2, 4
+_REPORT_SECONDS = 600.0
 _ENGINE = re.compile(r"^(backend\b|\[backend)", re.MULTILINE)
 _TICKS = (0.5, 1.0, 2.0)
 """How far apart the marks of the scale may be."""
@@ -244,7 +246,7 @@ def _page(answer: EffectsAnswer, q: str) -> dict[str, Any]:
         "model": answer.model, "suggestions": answer.suggestions,
         "best": answer.suggestions and answer.suggestions.best
         and setting_words(answer.suggestions.best.setting),
-        "tries": _tries(answer), "step": answer.step and _step(answer.step),
+        "copies": answer.best, "tries": _tries(answer), "step": answer.step and _step(answer.step),
         "scorers": answer.scorers, "parents": _parents(answer.parents, q),
     }  # fmt: skip
 
@@ -348,4 +350,20 @@ def routes(table: LightTable) -> list[Route]:
 
         return await run_in_threadpool(page)
 
-    return [GuestRoute("/learn", learn)]
+    async def report(request: Request) -> Response:
+        """Hand over what the page says as one file; who asks waits while it is made."""
+        q = checked_filter(request.query_params.get("q", ""))
+        question = ReportQuestion(q=may_ask(request, q), told=q, guest=not is_owner(request))
+        state = await asked(table.answers, request, question, patience=_REPORT_SECONDS)
+        if state.failure is not None:
+            raise state.failure
+        if not isinstance(state.answer, ReportPage) or state.waiting:
+            raise HTTPException(
+                503, "the file is still being made; ask again in a while", {"Retry-After": "30"}
+            )
+        return Response(
+            state.answer.html, media_type="text/html",
+            headers={"Content-Disposition": 'attachment; filename="report.html"'},
+        )  # fmt: skip
+
+    return [GuestRoute("/learn", learn), GuestRoute("/learn/report", report)]

@@ -28,8 +28,9 @@ from safelight.application.picture_settings import (
     settings_of_picture,
     shown_value,
 )
+from safelight.application.settings_texts import FORMS, settings_told
 from safelight.archive_layout import picture_file
-from safelight.errors import ImageError
+from safelight.errors import ImageError, RequestError
 from safelight.filter_tokens import quoted
 from safelight.formats.infotext import parameters_text
 from safelight.formats.png_chunks import PNG_SIGNATURE, read_png
@@ -319,6 +320,14 @@ def routes(table: LightTable) -> list[Route]:
             },
         })  # fmt: skip
 
+    def settings(request: Request) -> Response:
+        """Tell the settings in the words of another tool."""
+        form = request.query_params.get("as", FORMS[0])
+        known = known_picture(table, request.path_params["digest"])
+        if form not in FORMS:
+            raise RequestError(f"as must be one of {', '.join(FORMS)}, got {form[:80]!r}")
+        return json_answer(asdict(settings_told(known.settings).text(form)))
+
     def metadata(request: Request) -> Response:
         """Tell what the file says of itself, word for word."""
         digest = request.path_params["digest"]
@@ -366,6 +375,7 @@ def routes(table: LightTable) -> list[Route]:
         GuestRoute("/look/{digest}", look),
         GuestRoute("/api/pictures/{digest}", picture),
         GuestRoute("/api/pictures/{digest}/kindred", kindred),
+        GuestRoute("/api/pictures/{digest}/settings", settings),
         GuestRoute("/api/pictures/{digest}/metadata", metadata),
         GuestRoute("/api/changes", changes),
         Route("/api/records/{run_id}", record),

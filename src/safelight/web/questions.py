@@ -25,6 +25,8 @@ __all__ = [
     "NextSets",
     "Question",
     "Reply",
+    "ReportPage",
+    "ReportQuestion",
     "packed",
     "read_message",
     "unpacked",
@@ -76,7 +78,21 @@ class ContentsQuestion(msgspec.Struct, frozen=True, tag="contents"):
     q: str = ""
 
 
-Question = EffectsQuestion | NextQuestion | ContentsQuestion
+class ReportQuestion(msgspec.Struct, frozen=True, tag="report"):
+    """What do ratings say, as one page in one file?
+
+    Attributes:
+        q: Only pictures that meet this, in the filter language.
+        told: The filter as it is shown.
+        guest: Whether no place of this machine may stand in it.
+    """
+
+    q: str = ""
+    told: str = ""
+    guest: bool = False
+
+
+Question = EffectsQuestion | NextQuestion | ContentsQuestion | ReportQuestion
 
 
 class NextSets(msgspec.Struct, frozen=True):
@@ -93,7 +109,17 @@ class NextSets(msgspec.Struct, frozen=True):
     after: tuple[tuple[int, ...], ...] = ()
 
 
-Answer = EffectsAnswer | NextSets | Contents
+class ReportPage(msgspec.Struct, frozen=True):
+    """A report.
+
+    Attributes:
+        html: In UTF-8.
+    """
+
+    html: bytes = b""
+
+
+Answer = EffectsAnswer | NextSets | Contents | ReportPage
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -115,7 +141,8 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 _ANSWERS: dict[type, type] = {
-    EffectsQuestion: EffectsAnswer, NextQuestion: NextSets, ContentsQuestion: Contents
+    EffectsQuestion: EffectsAnswer, NextQuestion: NextSets, ContentsQuestion: Contents,
+    ReportQuestion: ReportPage,
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 // What is being worked out is put in place when it is there; the rest of the page stays as it is.
 import "./plain.js";
+import { copyText } from "./copying.js";
 import { $, listen, showAway } from "./page.js";
 
 let listening = null;
@@ -64,6 +65,11 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   const toml = `backend = ${JSON.stringify(form.elements.engine.value)}\n${form.dataset.toml}`;
   location.href = `/runs/new?${new URLSearchParams({ toml })}`;
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (button) copyText(button.dataset.copy, button.dataset.what);
 });
 
 if ($("#learned")?.dataset.waiting) watch($("#learned").dataset.waiting);

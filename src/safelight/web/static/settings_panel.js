@@ -1,4 +1,5 @@
 // What is known of one picture, in the order people read it: words, LoRAs, settings, then the rest.
+import { copyText } from "./copying.js";
 import { ask, count, h, icon, isOwner, notice, put, send } from "./page.js";
 import { discard } from "./trash.js";
 
@@ -15,25 +16,6 @@ const RESTS_MS = 250; // who walks on sooner asks for nothing
 const browse = (q) => `/?${new URLSearchParams({ q })}`;
 const texts = (text) => `'${text.replaceAll("'", "''")}'`;
 
-export async function copyText(text, what) {
-  try {
-    await navigator.clipboard.writeText(text);
-    notice("Copied.");
-  } catch {
-    const field = h("textarea", { readonly: true, rows: "8", "aria-label": what }, text);
-    const dialog = h(
-      "dialog",
-      { "aria-label": what },
-      field,
-      h("form", { method: "dialog" }, h("button", {}, "Close")),
-    );
-    dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
-    dialog.showModal();
-    field.select();
-  }
-}
-
 const copyButton = (text, what) =>
   h(
     "button.copy",
@@ -45,6 +27,12 @@ const copyButton = (text, what) =>
     },
     icon("copy"),
   );
+
+async function copyGraph(p) {
+  const told = await ask(`/api/pictures/${p.sha256}/settings?as=comfyui`).catch((error) => error);
+  if (told instanceof Error) notice(told.message);
+  else await copyText(told.text, "ComfyUI graph", told.notes);
+}
 
 /** A name, its value with a way to copy it, and below what is to be known of the value. */
 const row = (name, value, copied, ...notes) =>
@@ -287,6 +275,7 @@ function file(viewer) {
         { type: "button", onclick: () => copyText(p.parameters, "A1111 text") },
         "Copy as A1111 text",
       ),
+      h("button.quiet", { type: "button", onclick: () => copyGraph(p) }, "Copy as ComfyUI graph"),
       isOwner &&
         p.has_file &&
         !p.trash &&
