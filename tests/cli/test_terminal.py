@@ -204,6 +204,8 @@ CASES: dict[str, list[list[str]]] = {
     "folders remove": [[EVIL]],
     "effects": [[], ["--json"], ["--rater", EVIL], ["--knob", EVIL], [f"prompt has '{EVIL}'"],
                 ["--ignore", f"extra.{EVIL}"], ["--plot", f"x{EVIL}"]],
+    "epochs": [["pictures"], ["pictures", "--json"], [EVIL], ["pictures", "--rater", EVIL],
+               ["pictures", "--archive", f"new{MOST_EVIL_NAME[:150]}"]],
     "export": [["to.zip", "--page", "--sheet"], ["to", "--names", EVIL],
                [f"x{EVIL}.csv"], [f"x{EVIL}.jsonl"], [EVIL], ["pairs", "--pairs", "kohya"],
                ["p.jsonl", "--pairs", "pickapic"], ["x.csv", "--xmp"], ["x.csv", EVIL]],
