@@ -38,13 +38,15 @@ def _beside(path: Path, text: str) -> None:
 
 
 def kohya(
-    folder: Path, *, prompts: int = 12, states: Sequence[int] = STATES, name: str = "ink"
-) -> None:
-    lines = [f"a lighthouse, view {n} --w 64 --h 64 --d {42 + n}" for n in range(prompts)]
+    folder: Path, *, prompts: int = 12, states: Sequence[int] = STATES, name: str = "ink",
+    seed: int | None = None,
+) -> None:  # fmt: skip
+    seeds = [42 + n if seed is None else seed for n in range(prompts)]
+    lines = [f"a lighthouse, view {n} --w 64 --h 64 --d {seeds[n]}" for n in range(prompts)]
     _beside(folder / "sample_prompts.txt", "\n".join(lines))
     for n in range(prompts):
         for state in states:
-            file = f"{name}_e{state:06}_{n:02}_202601011200{state:02}_{42 + n}.png"
+            file = f"{name}_e{state:06}_{n:02}_202601011200{state:02}_{seeds[n]}.png"
             _picture(folder / "sample" / file, 16 * state + n + 300 * (ord(name[0]) - ord("i")))
 
 

@@ -8,8 +8,10 @@ epochs: one training drew them.
 
 from __future__ import annotations
 
+import glob
 import math
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from safelight.archive import Archive
+from safelight.errors import ConfigError
+from safelight.lora_tags import LORA_ENDING, lora_family
 from safelight.recorded_settings import EXTRA, LORA, comparable_name
 
 if TYPE_CHECKING:
@@ -27,7 +31,16 @@ if TYPE_CHECKING:
     from safelight.learning.evidence.findings import Comparison
     from safelight.learning.evidence.trials import Trials
 
-__all__ = ["Answer", "Better", "Missing", "Training", "answer_of", "prompts_of", "trainings_in"]
+__all__ = [
+    "Answer",
+    "Better",
+    "Missing",
+    "Training",
+    "answer_of",
+    "files_of",
+    "prompts_of",
+    "trainings_in",
+]
 
 EPOCH, STEP = "Training epoch", "Training step"
 _UNITS = {EPOCH: "epoch", STEP: "step"}
@@ -273,9 +286,33 @@ def prompts_of(archive: Archive, name: str) -> tuple[tuple[str, ...], int | None
         for row in archive.query(one.condition, columns=("prompt", "seed"), limit=None).dicts()
         if row["prompt"]
     ]  # fmt: skip
-    prompts = tuple(dict.fromkeys(str(row["prompt"]) for row in reversed(rows)))
+    prompts = tuple(sorted({str(row["prompt"]) for row in rows}))
     seeds = {row["seed"] for row in rows}
     return prompts, next(iter(seeds)) if len(seeds) == 1 else None
+
+
+def files_of(pattern: str) -> list[str]:
+    """Return the names, as prompts write them, of LoRAs whose files *pattern* means, in order.
+
+    Raises:
+        ConfigError: It means none.
+    """
+    found = {
+        re.sub(LORA_ENDING, "", os.path.basename(path), flags=re.IGNORECASE)  # noqa: PTH119
+        for path in glob.glob(os.path.expanduser(pattern), recursive=True)  # noqa: PTH111
+        if re.search(LORA_ENDING, path.lower())
+    }
+    if not found:
+        raise ConfigError(
+            f"--epochs: no file of a LoRA is called {pattern!r}; a pattern in quotes is meant, such"
+            " as 'loras/ink-*.safetensors'"
+        )
+
+    def state(name: str) -> tuple[bool, int, str]:
+        number = lora_family(name).number
+        return number is None, number or 0, name  # the last file of a training has no number
+
+    return sorted(found, key=state)
 
 
 # -- what ratings say --------------------------------------------------------------------
