@@ -84,7 +84,10 @@ def test_a_training_s_sheet_is_walked_by_epoch_and_prompt(page: Page, tmp_path: 
     import_folders([tmp_path / "training"], archive)
     (training,) = trainings_in(archive, tmp_path / "training")
     with served(tmp_path / "archive") as address:
-        page.goto(address + training.sheet)
+        page.goto(address + "/contents")
+        page.click("text=ink: 4 prompts, 5 epochs, 20 pictures. >> .. >> text=Sheet")
+        page.wait_for_url("**/sheet?**")
+        assert page.url.removeprefix(address) == training.sheet
         across = page.locator(".sheet thead th .value").all_inner_texts()
         assert across == ["2", "4", "6", "8", "10"]
         down = page.locator(".sheet tbody th .value").all_inner_texts()

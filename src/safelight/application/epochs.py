@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from safelight.learning.evidence.trials import Trials
 
 __all__ = [
+    "TRAINERS",
     "Answer",
     "Better",
     "Missing",
@@ -41,6 +42,9 @@ __all__ = [
     "prompts_of",
     "trainings_in",
 ]
+
+TRAINERS = frozenset({"kohya", "ai-toolkit", "onetrainer"})
+"""What imports call the makers of samples."""
 
 EPOCH, STEP = "Training epoch", "Training step"
 _UNITS = {EPOCH: "epoch", STEP: "step"}
