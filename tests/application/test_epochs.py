@@ -16,7 +16,7 @@ from PIL import Image
 
 from command_line import call
 from safelight.application.epochs import Training, answer_of, trainings_in
-from safelight.application.to_rate import identity_of
+from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
 from safelight.learning.ratings import RatingEvent
@@ -107,8 +107,8 @@ def test_the_best_epoch_is_told_with_its_pairs_and_interval(
     archive, (training,) = imported(tmp_path)
     assert (training.name, training.unit, training.states) == ("ink", unit, STATES)
     assert (len(training.prompts), training.seeds, training.pictures) == (12, 1, 36)
-    assert training.missing == ()
-    assert answer_of(archive, training).sentence.startswith("nobody has rated these")
+    assert (training.missing, training.pairs) == ((), 36)
+    assert "; 36 pairs that differ in the " in answer_of(archive, training).sentence
     rate(archive, training, {4: 2, 8: 5, 12: 3})
     answer = answer_of(archive, training)
     assert answer.sentence == f"{unit} 8: better than 4 and 12, 24 of 24 pairs"
@@ -127,6 +127,26 @@ def test_chance_makes_no_epoch_the_best(tmp_path: Path) -> None:
     assert "12 pairs; about " in answer.sentence
     assert (answer.best, answer.better) == ("", ())
     assert answer.more
+
+
+def test_picks_between_two_are_enough(tmp_path: Path) -> None:
+    """As the command proposes them: of one prompt and one seed."""
+    kohya(tmp_path / "training")
+    archive, (training,) = imported(tmp_path)
+    better = (4, 12, 8)
+    with archive.ratings() as store:
+        shown = next_to_rate(
+            archive, store.events(), together=2, count=36, condition=training.condition, seed=1
+        )
+        for pair in shown:
+            names = [str(row["path"]).rpartition("ink_e")[2] for row in pair]
+            worth = [better.index(int(name[:6])) for name in names]
+            won = worth.index(max(worth))
+            store.add(RatingEvent.now("pick", shown=tuple(map(identity_of, pair)), won=(won,)))
+    assert len({frozenset(row["path"] for row in pair) for pair in shown}) == 36
+    assert all(a["prompt"] == b["prompt"] for a, b in shown)
+    answer = answer_of(archive, training)
+    assert answer.sentence == "epoch 8: better than 4 and 12, 24 of 24 pairs"
 
 
 def test_one_epoch_rated_after_the_other_is_not_told(tmp_path: Path) -> None:
@@ -184,7 +204,7 @@ def test_the_command_takes_in_answers_and_says_how_to_rate(tmp_path: Path) -> No
     (training,) = json.loads(call(*words, "--json").stdout)["trainings"]
     asked = parse_qs(urlsplit(training["sheet"]).query)
     assert (asked["x"], asked["y"]) == (["extra.Training epoch"], ["prompt"])
-    assert f"--where '{asked['q'][0]}'" in told.stdout
+    assert f"--pairs --n 10 --where '{asked['q'][0]}'" in told.stdout
     pairs: Any = json.loads(call("rate", "--next", "--pairs", "--json", "--archive",
                                  str(tmp_path / "a"), "--where", asked["q"][0]).stdout)  # fmt: skip
     assert pairs["pairs"]

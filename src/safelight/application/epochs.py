@@ -81,6 +81,7 @@ class Training:
         prompts: Different prompts, in words or by their number.
         seeds: Different seeds of a prompt; 0 where samples do not tell them.
         pictures: How many there are.
+        pairs: Pairs of them that differ in the state alone.
         missing: Those that would be there if every state had all that some state has.
         left_out: Samples that tell the other unit.
         condition: The pictures in the filter language.
@@ -94,6 +95,7 @@ class Training:
     prompts: tuple[str, ...]
     seeds: int
     pictures: int
+    pairs: int
     missing: tuple[Missing, ...]
     left_out: int
     condition: str
@@ -243,7 +245,7 @@ def _training(
     return Training(
         name=name, folder=folder, unit=_UNITS[setting], states=states,
         prompts=tuple(sorted({one.prompt for one in samples})),
-        seeds=max(seeds.values(), default=0), pictures=len(samples),
+        seeds=max(seeds.values(), default=0), pictures=len(samples), pairs=_pairs(samples),
         missing=_missing(samples, states), left_out=len(found) - len(samples),
         condition=condition, sheet=f"/sheet?{urlencode(query)}",
     )  # fmt: skip
@@ -254,6 +256,13 @@ def _numbered(own: Mapping[str, Any]) -> str:
     if number is None:
         return "(not told)"
     return f"prompt {number:g}" if isinstance(number, (int, float)) else str(number)
+
+
+def _pairs(samples: Sequence[_Sample]) -> int:
+    states = defaultdict(set)
+    for one in samples:
+        states[one.prompt, one.seed, one.ema].add(one.state)
+    return sum(math.comb(len(some), 2) for some in states.values())
 
 
 def _missing(samples: Sequence[_Sample], states: Sequence[int]) -> tuple[Missing, ...]:
@@ -338,7 +347,10 @@ def answer_of(archive: Archive, training: Training, raters: Sequence[str] = ()) 
     if len(training.states) < 2:
         return replace(blank, sentence=f"there is one {unit} only: nothing to compare")
     if not len(trials):
-        return replace(blank, sentence=f"nobody has rated these: which {unit} is best is not known")
+        text = f"nobody has rated these: which {unit} is best is not known"
+        alike = f"{training.pairs:,} pairs that differ in the {unit} alone can be judged"
+        chance = "no two of them share prompt and seed, so it takes many ratings"
+        return replace(blank, sentence=f"{text}; {alike if training.pairs else chance}")
     trials = _by_state(trials, training)
     effects = find_effects(trials)
     if effects.reason:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PAGE = "http://127.0.0.1:7321"
 _MOST_MISSING = 4
+_FEWEST_PAIRS, _MOST_PAIRS = 10, 200
 _MOST_FAULTS, _LONGEST = 5, 40
 
 
@@ -112,6 +113,8 @@ def _print(one: Training, answer: Answer, where: str) -> None:
         )
     if answer.rated:
         say(f"  {answer.rated:,} of them rated, by {answer.rated_by}")
-    say(f"  rate   safelight rate --next --pairs --where {shlex.quote(one.condition)}{where}")
+    many = min(max(one.pairs, _FEWEST_PAIRS), _MOST_PAIRS)
+    which = shlex.quote(one.condition)
+    say(f"  rate   safelight rate --next --pairs --n {many} --where {which}{where}")
     say(f"  sheet  {_PAGE}{one.sheet}")
     say(f"         while safelight serve{where} runs; --open does both")
