@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from application.test_epochs import kohya
 from command_line import Safelight
 from safelight.application.config_text import toml_text
 from safelight.application.learning_plans import FEWEST_PROMPTS
@@ -224,6 +225,58 @@ def test_a_lora_of_img2img_is_varied_in_the_prompt_that_it_inherits(safelight: S
     assert sorted(row["prompt"] for row in rows) == [
         "a fox at dawn", "a fox at dawn <lora:ink:0.5>",
     ]  # fmt: skip
+
+
+def test_files_of_a_training_are_drawn_one_at_a_time(safelight: Safelight, tmp_path: Path) -> None:
+    """With the prompts of its samples, and the seed of all of them; then they are one setting."""
+    for name in ("ink-000002.safetensors", "ink-000010.safetensors", "ink.safetensors", "ink.txt"):
+        (tmp_path / "loras").mkdir(exist_ok=True)
+        (tmp_path / "loras" / name).touch()
+    plan = ("learn", "c.toml", "--epochs", "loras/ink*")
+    shown = safelight(*plan, "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert "3 LoRAs, one at a time (lora.ink-000002, lora.ink-000010, lora.ink)" in shown.stdout
+    assert json.loads(safelight(*plan, "--dry-run", "--json").stdout)["prompts"][0].startswith("a ")
+    kohya(tmp_path / "training", prompts=2, seed=42)
+    assert safelight("epochs", "training").exit_code == 0
+    page = json.loads(safelight(*plan, "--dry-run", "--json").stdout)
+    assert page["prompts"] == ["a lighthouse, view 0", "a lighthouse, view 1"]
+    assert page["seeds"] == [42, 43]
+    assert [max(s, key=lambda path: s[path]) for s in page["combinations"]] == [
+        f"txt2img.lora.{name}" for name in ("ink-000002", "ink-000010", "ink")
+    ]
+    done = safelight(*plan, "--prompt", "a barn", "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(safelight("find", "status = 'completed'", "--json").stdout)["rows"]
+    assert sorted((row["prompt"], row["seed"]) for row in rows) == [
+        (f"a barn <lora:{name}:1>", 7) for name in ("ink-000002", "ink-000010", "ink")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--epochs", "loras/*"), "files of 2 trainings (ink, oil)"),
+        (("--epochs", "loras/oil*"), "one file alone"),
+        (("--epochs", "nowhere/*"), "no file of a LoRA is called 'nowhere/*'"),
+        (("--epochs", "loras/ink*", "--set", "backend=bundled"), "bundled takes no LoRAs"),
+        (("--epochs", "loras/ink*", "--set", "randomizer.sweep={'txt2img.steps'=[1,2]}"),
+         "the config varies something itself"),
+        (("--epochs", "loras/ink*", "--knob", "steps=1,2"), "or --epochs PATTERN alone"),
+        (("--epochs", "loras/ink*", "--runs", "2"), "leave --design and --runs out"),
+        (("--knob", "steps=1,2", "--prompt", "a"), "--prompt belongs to --epochs"),
+        ((), "say what to vary"),
+    ],
+)  # fmt: skip
+def test_epochs_that_cannot_be_drawn_are_refused_before(
+    safelight: Safelight, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "loras").mkdir()
+    for name in ("ink-000002", "ink-000004", "oil"):
+        (tmp_path / "loras" / f"{name}.safetensors").touch()
+    refused = safelight("learn", "c.toml", "--dry-run", *words)
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.output.split())
 
 
 @pytest.mark.parametrize(

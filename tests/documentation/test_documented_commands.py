@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from application.test_epochs import kohya
 from command_line import call
 from fences import Fence, commands_of, fault_of, fences_of, plain_fences
 
@@ -115,7 +116,7 @@ def test_readers_of_a_page_see_no_classes(tmp_path: Path) -> None:
 
 def test_pages_are_carried_out() -> None:
     assert {page.stem for page in CARRIED_OUT} >= {
-        "engines", "folder-to-answer", "slurm", "three-raters",
+        "engines", "folder-to-answer", "slurm", "three-raters", "which-epoch",
     }  # fmt: skip
 
 
@@ -130,6 +131,10 @@ def test_a_page_does_what_it_says(
         place = tmp_path / "outputs" / picture.parent.name / picture.name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, place)
+    kohya(tmp_path / "training" / "ink", prompts=6)
+    (tmp_path / "loras").mkdir()
+    for epoch in (4, 8, 12):
+        (tmp_path / "loras" / f"ink-{epoch:06}.safetensors").touch()
     for fence in fences_of(page):
         carry_out(fence, tmp_path)
 
@@ -140,6 +145,6 @@ def carry_out(fence: Fence, folder: Path) -> None:
     if fence.kind not in ("run", "fake"):
         return
     for words in commands_of(fence.text):
-        engine = FAKE if fence.kind == "fake" and words[0] in ("plan", "run") else []
+        engine = FAKE if fence.kind == "fake" and words[0] in ("learn", "plan", "run") else []
         done = call(*words, *engine)
         assert done.exit_code == 0, f"{fence.place}: safelight {' '.join(words)}\n{done.output}"

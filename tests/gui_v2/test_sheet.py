@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.testclient import TestClient
 
+from application.test_epochs import kohya
+from gui_v2.light_table import served
 from gui_v2.test_facets import record
+from safelight.application.epochs import trainings_in
 from safelight.archive import Archive
+from safelight.imports.folder_import import import_folders
 from safelight.web import create_app
 from safelight.web.sheets import AXES, _laid_out
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 def test_a_sheet_begins_with_pictures(tmp_path: Path) -> None:
@@ -68,3 +75,30 @@ def test_pictures_that_share_little_are_laid_out_whatever_else_differs() -> None
     assert (laid.x, laid.y) == ("model", "sampler")
     assert len(laid.pictures) == 12
     assert set(laid.held.values()) == {""}
+
+
+def test_a_training_s_sheet_is_walked_by_epoch_and_prompt(page: Page, tmp_path: Path) -> None:
+    """A seed for each prompt holds nothing; what ratings say stands over the epochs."""
+    kohya(tmp_path / "training", prompts=4, states=range(2, 12, 2))
+    archive = Archive(tmp_path / "archive")
+    import_folders([tmp_path / "training"], archive)
+    (training,) = trainings_in(archive, tmp_path / "training")
+    with served(tmp_path / "archive") as address:
+        page.goto(address + "/contents")
+        page.click("text=ink: 4 prompts, 5 epochs, 20 pictures. >> .. >> text=Sheet")
+        page.wait_for_url("**/sheet?**")
+        assert page.url.removeprefix(address) == training.sheet
+        across = page.locator(".sheet thead th .value").all_inner_texts()
+        assert across == ["2", "4", "6", "8", "10"]
+        down = page.locator(".sheet tbody th .value").all_inner_texts()
+        assert down == [f"a lighthouse, view {n}" for n in range(4)]
+        assert page.locator(".sheet td img").count() == 20
+
+        def at() -> str:
+            return str(page.evaluate("document.activeElement.querySelector('img').alt"))
+
+        page.focus(".sheet a.cell >> nth=0")
+        page.keyboard.press("ArrowRight")
+        assert at() == "Training epoch 4, Prompt a lighthouse, view 0"
+        page.keyboard.press("ArrowDown")
+        assert at() == "Training epoch 4, Prompt a lighthouse, view 1"

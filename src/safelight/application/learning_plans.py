@@ -11,7 +11,7 @@ from typing import Any, cast
 from safelight.application.jobs import Job
 from safelight.archive import Archive
 from safelight.config import plain
-from safelight.errors import ConfigError
+from safelight.errors import BackendError, BackendUnavailable, ConfigError
 from safelight.knobs import KNOBS, STAGES, Stage, did_you_mean
 from safelight.learning import LearningPlan, LearningVariable
 from safelight.learning.plans.designs import Design, grid_size
@@ -22,8 +22,9 @@ from safelight.learning.plans.plan_cost import (
     plan_cost,
     timings_of,
 )
-from safelight.lora_tags import LORA, lora_of
+from safelight.lora_tags import LORA, LORA_ENDING, lora_family, lora_of, lora_stem
 from safelight.pipeline import RunResult
+from safelight.pipeline.backend import Backend, ListsLoras, TellsWhetherLoras
 from safelight.randomizer import RandomizerPlanResult, Variant, plan_variants
 from safelight.recorded_settings import EXTRA
 from safelight.value_ranges import distinct
@@ -35,6 +36,7 @@ __all__ = [
     "Combinations",
     "cost_of",
     "describe_plan",
+    "epochs_plan",
     "learning_config",
     "learning_plan",
     "plan_timings",
@@ -97,6 +99,98 @@ def learning_plan(
         images_per_value=seeds or (1 if len(texts) >= FEWEST_PROMPTS else 2),
         first_seed=seed if isinstance(seed, int) and seed >= 0 else 1,
     )
+
+
+def epochs_plan(
+    job: Job,
+    loras: Sequence[str],
+    *,
+    texts: Sequence[str] = (),
+    prompts: int = FEWEST_PROMPTS,
+    seeds: int | None = None,
+    first_seed: int | None = None,
+) -> LearningPlan:
+    """Return the plan that draws with each of some LoRAs by itself, at weight 1.
+
+    They are the states of one training, one setting with their names as values: a picture has one
+    of them.
+
+    Args:
+        job: The config.
+        loras: Their names, as prompts write them.
+        texts: Prompts; with none, those of the config.
+        prompts: Most of the config's prompts.
+        seeds: As :func:`learning_plan` has it.
+        first_seed: The first seed; None is the config's, or 1.
+
+    Raises:
+        ConfigError: Two trainings, a config that sweeps, or an engine that takes no LoRAs or does
+            not have these.
+    """
+    families = sorted({lora_family(name).name for name in loras})
+    if len(families) > 1:
+        raise ConfigError(
+            f"--epochs: these are files of {len(families)} trainings ({', '.join(families[:5])}):"
+            " ask about one at a time"
+        )
+    if len(loras) < 2:
+        raise ConfigError(f"--epochs: one file alone ({', '.join(loras)}) cannot be compared")
+    loras = _known_loras(job.backend, loras)
+    stages = job.config.to_mapping()
+    randomizer = job.config.randomizer
+    if randomizer.mode != "off" and (
+        randomizer.sweep or randomizer.settings or randomizer.sub_sweeps or randomizer.exclude
+    ):
+        raise ConfigError(
+            "--epochs: the config varies something itself, which cannot be crossed with epochs:"
+            " leave [randomizer] out of it"
+        )
+    variants = list(itertools.islice(job.plan.variants, _MOST_LOOKED_AT))
+    _share_other_prompts(job, stages, variants)
+    stage = cast("Stage", first_drawing(stages))
+    paths = [f"{stage}.{LORA}{name}" for name in loras]
+    seed = stages[stage].get("seed", -1) if first_seed is None else first_seed
+    shared = tuple(texts) or _prompts(job, variants, prompts)
+    return LearningPlan(
+        base_config=stages,
+        variables=tuple(
+            LearningVariable(stage=stage, name=LORA + name, values=(0, 1)) for name in loras
+        ),
+        settings=tuple({path: int(path == own) for path in paths} for own in paths),
+        prompts=shared,
+        images_per_value=seeds or (1 if len(shared) >= FEWEST_PROMPTS else 2),
+        first_seed=seed if isinstance(seed, int) and seed >= 0 else 1,
+    )
+
+
+def _known_loras(engine: Backend, loras: Sequence[str]) -> list[str]:
+    """Return *loras* as *engine* calls them.
+
+    Raises:
+        ConfigError: It takes none, or lacks some.
+    """
+    if isinstance(engine, TellsWhetherLoras) and not engine.takes_loras:
+        raise ConfigError(f"--epochs: {engine.name} takes no LoRAs as it is set up here; draw with"
+                          " another engine")  # fmt: skip
+    if not isinstance(engine, ListsLoras):
+        return list(loras)
+    try:
+        listed = list(engine.loras())
+    except BackendUnavailable:  # drawing tells, or another server draws
+        return list(loras)
+    except BackendError as error:
+        raise ConfigError(f"--epochs: {engine.name} cannot tell its LoRAs: {error}") from error
+    if not listed:
+        raise ConfigError(f"--epochs: {engine.name} takes no LoRAs in prompts as it is set up here,"
+                          " or has none")  # fmt: skip
+    called = {lora_stem(re.split(r"[\\/]", name)[-1]): name for name in listed}
+    lacking = [name for name in loras if lora_stem(name) not in called]
+    if lacking:
+        raise ConfigError(
+            f"--epochs: {engine.name} does not have {', '.join(lacking[:5])}: put the files into"
+            " its folder of LoRAs, and let it list them anew"
+        )
+    return [re.sub(LORA_ENDING, "", called[lora_stem(name)]) for name in loras]
 
 
 def _variables(job: Job, stages: Mapping[str, Any], knobs: Sequence[str]) -> list[LearningVariable]:
@@ -256,11 +350,21 @@ def describe_plan(plan: LearningPlan) -> str:
     """Return what *plan* draws, in words."""
     prompts = max(1, len(plan.prompts))
     varied = ", ".join(f"{v.path} ({len(v.values)} values)" for v in plan.variables)
+    what = f"{plan.size:,} combinations of {varied}"
+    if _one_at_a_time(plan):
+        what = f"{plan.size:,} LoRAs, one at a time ({', '.join(v.name for v in plan.variables)})"
     return (
-        f"{plan.size:,} combinations of {varied}, each with {prompts} prompt"
+        f"{what}, each with {prompts} prompt"
         f"{'' if prompts == 1 else 's'} and {plan.images_per_value} seed"
         f"{'' if plan.images_per_value == 1 else 's'}"
     )
+
+
+def _one_at_a_time(plan: LearningPlan) -> bool:
+    """Return whether each combination has one of several LoRAs, as those of a training."""
+    loras = len(plan.variables) > 1 and all(v.name.startswith(LORA) for v in plan.variables)
+    each = [sum(map(bool, setting.values())) for setting in plan.settings]
+    return loras and bool(each) and set(each) == {1}
 
 
 def scope_of_plan(plan: LearningPlan) -> str:

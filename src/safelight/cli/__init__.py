@@ -38,6 +38,7 @@ _COMMANDS = {
     "doctor": "Find out what works on an engine, by asking it.",
     "effects": "Say which settings made the good pictures, and how surely.",
     "engines": "List, add and remove the engines that you have named.",
+    "epochs": "Say which epoch of a training is best, from its samples.",
     "export": "Write pictures, their data or preference pairs to a file.",
     "find": "Find pictures by words and by what they were made with.",
     "folders": "List and change the folders in which the page may name files.",
@@ -63,7 +64,7 @@ _COMMANDS = {
 _GROUPS = {
     "Begin": ("demo", "init", "completion"),
     "Look at pictures": ("import", "watch", "serve", "find", "contents", "show", "diff", "stats"),
-    "Rate and learn": ("rate", "effects", "report", "suggest", "learn", "score"),
+    "Rate and learn": ("rate", "effects", "epochs", "report", "suggest", "learn", "score"),
     "Draw": ("plan", "run", "replay", "schema"),
     "Engines": ("engines", "doctor", "backends", "workflow", "folders"),
     "Keep and hand on": ("albums", "export", "archive", "sync"),

@@ -12,12 +12,14 @@ import click
 
 from safelight.application.config_text import write_config
 from safelight.application.configs_again import with_whole_paths
+from safelight.application.epochs import files_of, prompts_of
 from safelight.application.jobs import Job, ready_config, ready_job
 from safelight.application.learning_plans import (
     FEWEST_PROMPTS,
     Combinations,
     cost_of,
     describe_plan,
+    epochs_plan,
     learning_config,
     learning_plan,
     plan_timings,
@@ -45,6 +47,7 @@ from safelight.config import PipelineConfig
 from safelight.learning import LearningPlan
 from safelight.learning.plans.designs import DESIGNS, Design
 from safelight.learning.plans.plan_cost import PlanCost
+from safelight.lora_tags import lora_family
 from safelight.pipeline import CancelToken
 
 _MOST_SHOWN = 8
@@ -56,9 +59,21 @@ _MOST_SHOWN = 8
     "--knob",
     "knobs",
     multiple=True,
-    required=True,
     metavar="KNOB=VALUES",
     help="What to vary, as --knob steps=4,8,16 or --knob img2img.cfg_scale='3-9 (+2)'.",
+)
+@click.option(
+    "--epochs",
+    metavar="PATTERN",
+    help="Instead: LoRAs of one training, by their files, as --epochs 'loras/ink-*.safetensors';"
+    " one at a time, at weight 1.",
+)
+@click.option(
+    "--prompt",
+    "texts",
+    multiple=True,
+    help="With --epochs: draw with this prompt; repeatable.  [default: those of the training's"
+    " samples, as far as they are imported, else the config's]",
 )
 @click.option(
     "--design",
@@ -96,6 +111,8 @@ def command(
     request: Request,
     config: Path,
     knobs: tuple[str, ...],
+    epochs: str | None,
+    texts: tuple[str, ...],
     design: Design | None,
     runs: int | None,
     prompts: int,
@@ -113,12 +130,23 @@ def command(
     the archive holds is not drawn again, and safelight run --resume goes on with it. Then:
     safelight rate --next, and safelight effects.
     """
+    if bool(knobs) == (epochs is not None):
+        raise click.UsageError("say what to vary: --knob KNOB=VALUES, or --epochs PATTERN alone")
+    if epochs is not None and (design or runs):
+        raise click.UsageError("--epochs draws each file as often: leave --design and --runs out")
+    if texts and epochs is None:
+        raise click.UsageError("--prompt belongs to --epochs; else prompts are the config's")
     ask = not request.choice.servers
     stated = ready_job(
         config, overrides, 0, os.environ, ask=ask, engines=engine_list(), text=config_text(config)
     )
     try:
-        plan = learning_plan(stated, knobs, design=design, runs=runs, prompts=prompts, seeds=seeds)
+        if epochs is not None:
+            plan = _epochs_plan(stated, epochs, texts, prompts, seeds, request)
+        else:
+            plan = learning_plan(
+                stated, knobs, design=design, runs=runs, prompts=prompts, seeds=seeds
+            )
         whole = learning_config(stated, plan)
         checked = PipelineConfig.as_stated(whole, folder=stated.config.folder, source=stated.source)
         job = ready_config(
@@ -144,6 +172,25 @@ def command(
         stated.close()
     if status:
         raise SystemExit(status)
+
+
+def _epochs_plan(
+    job: Job,
+    pattern: str,
+    texts: tuple[str, ...],
+    prompts: int,
+    seeds: int | None,
+    request: Request,
+) -> LearningPlan:
+    """Return the plan of the files that *pattern* means, with prompts of the training's samples."""
+    loras, seed = files_of(pattern), None
+    if not texts:
+        texts, seed = prompts_of(request.archive, lora_family(loras[0]).name)
+        if texts and not request.as_json:
+            tell(f"with the prompts of the training's samples, {len(texts):,} of them")
+    return epochs_plan(
+        job, loras, texts=texts, prompts=prompts, seeds=seeds, first_seed=seed
+    )  # fmt: skip
 
 
 def _summary(plan: LearningPlan, cost: PlanCost) -> list[str]:

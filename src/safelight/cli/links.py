@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import click
 
@@ -46,18 +47,21 @@ class Links:
         self._admission = admission
         self._folder = folder
         self._files: list[Path] = []
+        self._page = ""
 
-    def tell(self, *, opens: bool) -> None:
+    def tell(self, *, opens: bool, page: str = "") -> None:
         """Write a link, and another whenever somebody presses Enter.
 
         Args:
             opens: Whether to open it in the browser, too.
+            page: Where it leads, from the first slash; empty is the beginning.
         """
+        self._page = page
         if self._admission is None:
             tell("everyone with an account on this machine can see all of it and start runs"
                  " (--no-token)")  # fmt: skip
             if opens:
-                _soon(lambda: click.launch(self._address))
+                _soon(lambda: click.launch(self._address + page.lstrip("/")))
             return
         link = self._write()
         if opens:
@@ -73,7 +77,8 @@ class Links:
 
     def _write(self) -> str:
         assert self._admission is not None
-        link = f"{self._address}login#{self._admission.new_link()}"
+        to = f"?{urlencode({'next': self._page})}" if self._page else ""
+        link = f"{self._address}login{to}#{self._admission.new_link()}"
         enter = "; Enter writes another" if sys.stdin is not None and sys.stdin.isatty() else ""
         tell(f"open it with this link, once, within {LINK_LIFE // 60} minutes{enter}:")
         tell(f"  {link}")

@@ -57,6 +57,7 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not to be 
               help="Take in pictures of other tools as they come to this folder, as safelight watch"
               " does; may be repeated.")  # fmt: skip
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+@click.option("--page", default="", hidden=True, help="Which page of it, from its first slash.")
 def command(
     archive: Path,
     port: int,
@@ -70,6 +71,7 @@ def command(
     variables: tuple[str, ...],
     watch: tuple[Path, ...],
     opens: bool,
+    page: str,
 ) -> None:
     """Open the light table: a local page to browse, compare, rate and run.
 
@@ -124,7 +126,7 @@ def command(
     new = "" if archive.is_dir() else ", which is new"
     tell(f"light table over {archive}{new}: {address}  (Ctrl-C ends it)")
     links = Links(address, admission, state_folder())
-    links.tell(opens=opens)
+    links.tell(opens=opens, page=page)
     beside = _watching(watch, archive)
     try:
         server.run(sockets=[listening])

@@ -30,6 +30,7 @@ __all__ = [
     "Named",
     "StepCallback",
     "TellsSetup",
+    "TellsWhetherLoras",
     "Txt2ImgRequest",
     "UpscaleRequest",
     "requested_knobs",
@@ -330,6 +331,16 @@ class ListsLoras(Protocol):
             BackendUnavailable: The engine did not answer.
             BackendError: It does not tell.
         """
+        ...
+
+
+@runtime_checkable
+class TellsWhetherLoras(Protocol):
+    """A backend that knows beforehand whether ``<lora:NAME:1>`` in a prompt does anything."""
+
+    @property
+    def takes_loras(self) -> bool:
+        """Whether it does."""
         ...
 
 

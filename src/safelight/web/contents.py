@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.application.epochs import TRAINERS, Training, trainings_in
 from safelight.application.level_filters import setting_clause
 from safelight.application.next_step import next_step, pictures_of, question_text
 from safelight.archive.contents import Contents, Count, Counts
@@ -18,7 +19,7 @@ from safelight.knobs import KNOBS
 from safelight.recorded_settings import LORA
 from safelight.web.heavy_questions import asked
 from safelight.web.questions import ContentsQuestion
-from safelight.web.roles import GuestRoute, may_ask
+from safelight.web.roles import GuestRoute, is_owner, may_ask
 from safelight.web.table import LightTable, checked_filter
 
 __all__ = ["routes"]
@@ -98,6 +99,11 @@ def _page(contents: Contents, q: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _has_samples(contents: Contents) -> bool:
+    """Return whether trainers drew some of the pictures."""
+    return not TRAINERS.isdisjoint(one.name for one in contents.made_by.listed)
+
+
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about contents."""
 
@@ -110,10 +116,14 @@ def routes(table: LightTable) -> list[Route]:
         if state.answer is None and state.failure is not None:
             raise state.failure
         shown = state.answer if isinstance(state.answer, Contents) else None
+        trainings: list[Training] = []
+        if shown is not None and not q.strip() and is_owner(request) and _has_samples(shown):
+            trainings = await table.turns.take_slow(request, lambda: trainings_in(table.archive))
         kept_at = "?" + urlencode([*given.multi_items(), ("kept", "1")])
         return await run_in_threadpool(
             table.page, request, "contents", q=q, state=state, kept_at=kept_at,
             shown=None if shown is None else _page(shown, q),
+            trainings=[(one, urlencode({"q": one.condition, "mode": "pair"})) for one in trainings],
         )  # fmt: skip
 
     return [GuestRoute("/contents", contents)]

@@ -25,8 +25,9 @@ from safelight.application.effects_answer import EffectsAnswer
 from safelight.application.level_filters import Spans, exact_number
 from safelight.application.picture_settings import label_of
 from safelight.filter_tokens import quoted
-from safelight.knobs import COMPARED
+from safelight.knobs import COMPARED, EXTRA
 from safelight.learning.evidence.findings import Comparison, level_of_text
+from safelight.lora_tags import LORA
 from safelight.web.browse import ROW_COLUMNS, picture_row
 from safelight.web.heavy_questions import Asked, asked
 from safelight.web.learn import reach_of
@@ -121,8 +122,9 @@ def _laid_out(pictures: Sequence[Picture], wanted: Mapping[str, str]) -> _Layout
         wanted: ``x`` and ``y``; ``only.NAME``, what another is held at; ``around``, the SHA-256 of
             a picture whose values others are held at.
     """
-    values = {axis: {p[axis] for p in pictures} for axis in AXES}
-    varying = [axis for axis in AXES if 1 < len(values[axis]) <= _MOST_VALUES]
+    axes = (*_recorded(wanted), *AXES)
+    values = {axis: {p[axis] for p in pictures} for axis in axes}
+    varying = [axis for axis in axes if 1 < len(values[axis]) <= _MOST_VALUES]
     x, y = _axes(pictures, varying, wanted)
     others = [axis for axis in varying if axis not in (x, y)]
     usual = _usual(pictures, x, y, others, wanted)
@@ -134,6 +136,11 @@ def _laid_out(pictures: Sequence[Picture], wanted: Mapping[str, str]) -> _Layout
         if held[axis]:
             pictures = [p for p in pictures if _shown(p[axis]) == held[axis]]
     return _Layout(varying=varying, x=x, y=y, held=held, choices=choices, pictures=pictures)
+
+
+def _recorded(wanted: Mapping[str, str]) -> list[str]:
+    """Return those of the axes *wanted* that are no columns, but settings beside knobs."""
+    return [name for name in (wanted["x"], wanted["y"]) if name.startswith((EXTRA, LORA))]
 
 
 def _axes(
@@ -185,13 +192,20 @@ def _best(
 
 
 def _follows(
-    pictures: Sequence[Picture], names: Iterable[str], axes: Collection[str]
+    pictures: Sequence[Picture],
+    names: Iterable[str],
+    axes: Collection[str],
+    of_chance: Collection[str] = _OF_CHANCE,
 ) -> dict[str, set[str]]:
-    """Return name -> those of *axes* of which each value has but one value of it."""
+    """Return name -> those of *axes* of which each value has but one value of it.
+
+    What is *of_chance* neither follows nor is followed: where axes were chosen, that is nothing,
+    as prompts with a seed each are.
+    """
     return {
         name: {
             axis for axis in axes
-            if axis not in (name, *_OF_CHANCE) and name not in _OF_CHANCE
+            if axis not in (name, *of_chance) and name not in of_chance
             and len({(p[axis], p[name]) for p in pictures}) == len({p[axis] for p in pictures})
         }
         for name in names
@@ -225,7 +239,9 @@ def _usual(
     one = next((p for p in pictures if p["sha256"] == around), None) if around else None
     if one is not None:
         return {axis: _shown(one[axis]) for axis in others}
-    follows = _follows(pictures, others, [axis for axis in (x, y) if axis])
+    ends = [axis for axis in (x, y) if axis]
+    both = bool(wanted["x"] and wanted["y"])
+    follows = _follows(pictures, others, ends, () if both else _OF_CHANCE)
     others = [name for name in others if not follows[name] or f"only.{name}" in wanted]
     only = [wanted.get(f"only.{axis}", "") for axis in others]
     fitting = {
@@ -269,6 +285,9 @@ def _followers(
 
 
 def _clause(name: str, value: Any) -> str:
+    if name.startswith((EXTRA, LORA)):
+        kind, own = name.split(".", 1)
+        name = f"{kind}({quoted(own)})"
     if value is None:
         return f"{name} is missing"
     if isinstance(value, float):
@@ -285,7 +304,7 @@ def _sheet(table: LightTable, q: str, wanted: Mapping[str, str], *, owner: bool)
         wanted: As :func:`_laid_out` takes it.
         owner: Whether values may be paths; otherwise the names at their ends are.
     """
-    columns = list(dict.fromkeys((*ROW_COLUMNS, *AXES)))
+    columns = list(dict.fromkeys((*ROW_COLUMNS, *AXES, *_recorded(wanted))))
     answer = table.archive.query(q, columns=columns, limit=_MOST_PICTURES, sort="-timestamp")
     table.pictures.remember((row[0], row[4]) for row in answer.rows)
     told = list(answer.dicts())[::-1]

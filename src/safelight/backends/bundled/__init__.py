@@ -48,6 +48,7 @@ class BundledBackend:
     packages: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime")
     """What it cannot draw without."""
 
+    takes_loras: ClassVar[bool] = False
     option_kinds: ClassVar[Mapping[str, OptionKind]] = {"model_dir": "file"}
 
     def __init__(

@@ -192,6 +192,11 @@ class DiffusersBackend:
         folder = self._source.folder(name) if name else None
         return None if folder is None else side_multiple_of_folder(folder)
 
+    @property
+    def takes_loras(self) -> bool:
+        """Whether there is a folder of LoRAs; without one their names have no effect."""
+        return self._lora_dir is not None
+
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Draw, redraw or enlarge."""
         if isinstance(request, UpscaleRequest):

@@ -52,6 +52,7 @@ class OpenAiImagesBackend:
     """
 
     name = "openai-images"
+    takes_loras: ClassVar[bool] = False
     option_kinds: ClassVar[Mapping[str, OptionKind]] = {
         "url": "owner", "urls": "owner", "api_key": "owner", "verify": "owner", "headers": "owner",
         "server": "plain", "cfg_field": "plain", "timeout": "plain", "at_once": "plain",
