@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import click
 import pytest
 from PIL import Image
 
+from backends.comfyui.fake_server import FakeComfyUI
 from command_line import Safelight
 from safelight import __version__
 from safelight.cli import main
@@ -330,6 +332,14 @@ def test_the_engines_are_listed_with_what_they_can_do(safelight: Safelight) -> N
     assert words == sorted(words)
     assert "takes any word" in safelight("backends", "fake", "--words").output
     assert safelight("backends", "--words").exit_code == 2
+
+
+def test_an_engine_that_was_asked_is_let_go_of(safelight: Safelight) -> None:
+    """A connection that stays open is an error of any test; and it would be one of a notebook."""
+    with FakeComfyUI() as server:
+        asked = safelight("backends", "comfyui", "--option", f"url={server.url}")
+        assert asked.exit_code == 0, asked.output
+        gc.collect()
 
 
 def _start(

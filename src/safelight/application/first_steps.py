@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from safelight.application.engine_at import engine_at
 from safelight.application.engine_list import EngineList, ListedEngine
 from safelight.application.picture_folders import count_pictures, usual_folders
-from safelight.backends import create_backend
+from safelight.backends import opened_backend
 from safelight.errors import (
     BackendError,
     BackendLoginRefused,
@@ -25,7 +25,7 @@ from safelight.errors import (
     RequestError,
     SafelightError,
 )
-from safelight.pipeline.backend import Closes, ListsChoices
+from safelight.pipeline.backend import ListsChoices
 
 __all__ = ["ASKED_PORTS", "FoundEngine", "FoundFolder", "NextCommand", "find_engines",
            "find_folders", "first_config", "keep_engine", "next_commands"]  # fmt: skip
@@ -124,12 +124,8 @@ def _models(url: str, backend: str) -> tuple[str, ...]:
     Raises:
         SafelightError: It does not say.
     """
-    engine = create_backend(backend, {"url": url})
-    try:
+    with opened_backend(backend, {"url": url}) as engine:
         return tuple(engine.choices().get("model", ())) if isinstance(engine, ListsChoices) else ()
-    finally:
-        if isinstance(engine, Closes):
-            engine.close()
 
 
 def keep_engine(engines: EngineList, url: str, backend: str) -> ListedEngine:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from safelight.allowed_files import ANY_FILE, AllowedFiles
 from safelight.errors import BackendError, BackendNotInstalled, FileRefused, SafelightError
 from safelight.knobs import did_you_mean
-from safelight.pipeline.backend import Backend
+from safelight.pipeline.backend import Backend, Closes
 
 __all__ = [
     "BUILT_IN",
@@ -28,6 +29,7 @@ __all__ = [
     "create_backend",
     "engine_factory",
     "has_backend",
+    "opened_backend",
     "option_kinds",
 ]
 
@@ -61,6 +63,27 @@ def backend_names() -> tuple[str, ...]:
 def has_backend(name: str) -> bool:
     """Return whether an engine of that *name* is installed."""
     return name in _BUILT_IN or name in backend_names()
+
+
+@contextmanager
+def opened_backend(
+    name: str, options: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Backend]:
+    """Yield the engine *name* to be asked something; its connections are closed afterwards.
+
+    Args:
+        name: As :func:`create_backend`.
+        options: As :func:`create_backend`.
+
+    Raises:
+        BackendError: As :func:`create_backend`.
+    """
+    backend = create_backend(name, options)
+    try:
+        yield backend
+    finally:
+        if isinstance(backend, Closes):
+            backend.close()
 
 
 def create_backend(

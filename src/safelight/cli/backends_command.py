@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from safelight.application.jobs import engine_options, secret_options
-from safelight.backends import backend_names, create_backend
+from safelight.backends import backend_names, opened_backend
 from safelight.cli.options import engine_list, engine_option, json_option
 from safelight.cli.terminal import say, say_text, say_wrapped, tell_next
 from safelight.config import BackendChoice
@@ -34,11 +34,11 @@ def command(name: str | None, words: bool, options: tuple[str, ...], as_json: bo
     chosen = engine_list().of_command(
         BackendChoice(name=name, options=engine_options(options, os.environ))
     )
-    backend = create_backend(chosen.name, secret_options(chosen.options, os.environ))
-    if words:
-        _show_words(backend, as_json)
-    else:
-        _show_one(backend, as_json)
+    with opened_backend(chosen.name, secret_options(chosen.options, os.environ)) as backend:
+        if words:
+            _show_words(backend, as_json)
+        else:
+            _show_one(backend, as_json)
 
 
 def _show_all(as_json: bool) -> None:
@@ -55,7 +55,8 @@ def _show_all(as_json: bool) -> None:
 
 def _state(name: str) -> dict[str, Any]:
     try:
-        description = create_backend(name).describe()
+        with opened_backend(name) as backend:
+            description = backend.describe()
     except BackendError as error:
         return {"error": str(error)}
     return {"version": description.version, "environment": dict(description.environment)}
