@@ -25,8 +25,22 @@ if TYPE_CHECKING:
     from safelight.application.open_archive import OpenArchive
     from safelight.config import PipelineConfig
     from safelight.pipeline import RunResult
+    from safelight.spool import autolog as autolog
+    from safelight.spool import observe as observe
+    from safelight.spool import record as record
 
-__all__ = ["__version__", "open", "run"]
+__all__ = ["__version__", "autolog", "observe", "open", "record", "run"]
+
+_OF_THE_SPOOL = ("autolog", "observe", "record")
+
+
+def __getattr__(name: str) -> Any:
+    """Return what notes the calls of diffusers' pipelines, which is read when it is asked for."""
+    if name in _OF_THE_SPOOL:
+        from safelight import spool
+
+        return getattr(spool, name)
+    raise AttributeError(f"module 'safelight' has no attribute {name!r}")
 
 
 def open(path: Path | str) -> OpenArchive:  # noqa: A001 - as one opens a file

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import safelight
+import safelight.spool
 from imports.spool_lines import lines_of
 from integrations.comfyui_pack import PACK, graph, load_pack, wait_for
 from integrations.comfyui_stand_in import ComfyuiStandIn
@@ -192,5 +194,9 @@ def test_the_pack_is_what_the_registry_asks_for() -> None:
 def test_the_copies_are_the_original() -> None:
     original = (INTEGRATIONS / "spool" / "safelight_spool.py").read_bytes()
     assert (PACK / "safelight_spool.py").read_bytes() == original
+    assert Path(safelight.spool.__file__).read_bytes() == original
+    assert safelight.observe is safelight.spool.observe
+    with pytest.raises(AttributeError, match="no attribute 'observed'"):
+        _ = safelight.observed
     assert (PACK / "LICENSE").read_bytes() == (INTEGRATIONS.parent / "LICENSE").read_bytes()
     assert stat.S_ISREG(os.lstat(PACK / "safelight_spool.py").st_mode)

@@ -87,7 +87,7 @@ ASKING = frozenset(
      "os.sched_setscheduler", "signal.SIGKILL", "signal.SIGHUP", "signal.SIGBREAK", "signal.alarm",
      "signal.setitimer", "signal.pause", "socket.SO_REUSEADDR", "socket.AF_UNIX")
 )  # fmt: skip
-KNOWING = ("durable_file.py", "file_system.py", "operating_system.py")
+KNOWING = ("durable_file.py", "file_system.py", "operating_system.py", "spool.py")
 RENAMING = frozenset(("rename", "unlink"))
 
 
