@@ -211,8 +211,9 @@ class Spool:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _BINARY
         self._handle = os.open(os.path.join(self.folder, name), flags, 0o600)
         self._size = 0
-        with contextlib.suppress(OSError, AttributeError):  # who may read the pictures reads this
-            os.fchmod(self._handle, (os.stat(self.folder).st_mode & 0o666) | 0o600)
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # who may read the pictures reads this
+                os.fchmod(self._handle, (os.stat(self.folder).st_mode & 0o666) | 0o600)
         _hold(self._handle)
 
     def _let_go(self) -> None:
@@ -283,10 +284,11 @@ def _whole_lines(path: str, start: int) -> bool:
 
 def _hold(handle: int) -> None:
     """Lock a file as long as this process has it; where that cannot be, it is not removed."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
+    if sys.platform != "win32":
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_unheld(path: str, size: int) -> None:
