@@ -28,12 +28,15 @@ used() { # What somebody does first; $1 is the command that was installed.
     clean "${offline[@]}" "$program" --help >/dev/null
     clean "${offline[@]}" "$program" demo --list >/dev/null
     clean "${offline[@]}" "$program" demo
+    cd safelight-demo
     clean "${offline[@]}" "$program" find frog | grep -q '\.png'
     clean "${offline[@]}" "$program" rate --where frog --stars 5 >/dev/null
     clean "${offline[@]}" "$program" effects >/dev/null
     clean "${offline[@]}" "$program" archive verify >/dev/null
     clean "${offline[@]}" "$program" demo steps_and_guidance --copy . >/dev/null
     test -s steps_and_guidance.toml
+    clean "${offline[@]}" "$program" report --write report.html >/dev/null
+    test -s report.html
     cd / && rm -r "$folder"
 }
 

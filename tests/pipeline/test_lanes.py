@@ -118,7 +118,7 @@ def test_an_interrupt_from_the_keyboard_stops_the_lanes_and_leaves_a_record(
         runner(backend, tmp_path, records).run(CONFIG, on_progress=press)
     (record,) = records
     assert record.status == "cancelled"
-    assert not [t for t in threading.enumerate() if t.name.startswith("safelight")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("safelight-")]
 
 
 def test_strict_makes_a_substitution_a_failure_and_keeps_the_picture(tmp_path: Path) -> None:
