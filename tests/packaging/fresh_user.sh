@@ -29,8 +29,8 @@ used() { # What somebody does first; $1 is the command that was installed.
     clean "${offline[@]}" "$program" demo --list >/dev/null
     clean "${offline[@]}" "$program" demo
     cd safelight-demo
-    clean "${offline[@]}" "$program" find frog | grep -q '\.png'
-    clean "${offline[@]}" "$program" rate --where frog --stars 5 >/dev/null
+    clean "${offline[@]}" "$program" find rocket | grep -q '\.png'
+    clean "${offline[@]}" "$program" rate --where rocket --stars 5 >/dev/null
     clean "${offline[@]}" "$program" effects >/dev/null
     clean "${offline[@]}" "$program" archive verify >/dev/null
     clean "${offline[@]}" "$program" demo steps_and_guidance --copy . >/dev/null
