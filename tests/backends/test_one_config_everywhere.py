@@ -58,15 +58,20 @@ POSTED: dict[str, int] = {}
 """Engine -> the jobs that its server was given last."""
 
 
+FOLDER = os.environ.get("SAFELIGHT_COMFYUI_DIR", "")
+URL = os.environ.get("SAFELIGHT_COMFYUI_URL", "")
+"""Read before a test's environment is made empty."""
+
+
 @cache
 def real_comfyui() -> str:
     """Return the address of a ComfyUI itself, where ``make test-comfyui`` has set one up."""
-    if folder := os.environ.get("SAFELIGHT_COMFYUI_DIR"):
-        server = RealServer(Path(folder))
+    if FOLDER:
+        server = RealServer(Path(FOLDER))
         server.start()
         atexit.register(server.kill)
         return server.url
-    return os.environ.get("SAFELIGHT_COMFYUI_URL", "")
+    return URL
 
 
 @contextmanager
