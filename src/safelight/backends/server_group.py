@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from safelight.errors import BackendUnavailable, BackendUnreachable
 from safelight.pipeline.backend import Generation
 
-__all__ = ["NotBegun", "ServerGroup"]
+__all__ = ["NotBegun", "ServerGroup", "one_or_all", "shared_choices"]
 
 _SET_ASIDE = 60.0
 """Seconds for which a server that did not answer is passed over while others do."""
@@ -96,3 +96,17 @@ class ServerGroup(Generic[_Server]):
         with self._changed:
             self._free.append(server)
             self._changed.notify_all()
+
+
+def shared_choices(lists: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+    """Return what every server has of what each lists, knob -> values in the first one's order."""
+    return {
+        knob: tuple(v for v in values if all(v in other[knob] for other in lists))
+        for knob, values in lists[0].items()
+        if all(knob in other for other in lists)
+    }
+
+
+def one_or_all(values: list[str]) -> str | list[str]:
+    """Return what servers agree in, or all that they say."""
+    return values[0] if len(values) == 1 else values

@@ -14,7 +14,7 @@ from safelight.backends import OptionKind
 from safelight.backends.engine_server import EngineServer
 from safelight.backends.openai_images.dialects import DIALECTS, Abilities
 from safelight.backends.openai_images.openai_server import OpenAiServer
-from safelight.backends.server_group import ServerGroup
+from safelight.backends.server_group import ServerGroup, one_or_all, shared_choices
 from safelight.backends.upscalers import own_upscalers
 from safelight.errors import BackendError
 from safelight.pipeline.backend import (
@@ -137,13 +137,13 @@ class OpenAiImagesBackend:
         kinds = list(dict.fromkeys(abilities.dialect.name for _, abilities in answering))
         tell = all(abilities.dialect.tells for _, abilities in answering)
         environment: dict[str, Any] = {
-            "dialect": kinds[0] if len(kinds) == 1 else kinds,
+            "dialect": one_or_all(kinds),
             "servers": [each.server.url for each, _ in answering],
             "confirms": "what its pictures say" if tell else "only the size",
         }
         loaded = list(dict.fromkeys(a.models[0] for _, a in answering if len(a.models) == 1))
         if loaded:
-            environment["loaded_model"] = loaded[0] if len(loaded) == 1 else loaded
+            environment["loaded_model"] = one_or_all(loaded)
         versions = list(dict.fromkeys(a.version for _, a in answering if a.version))
         return BackendDescription(
             name=self.name, version=", ".join(versions), environment=environment
@@ -172,12 +172,7 @@ class OpenAiImagesBackend:
         Raises:
             BackendUnavailable: None of them answers.
         """
-        lists = [_choices(abilities) for _, abilities in self._answering()]
-        shared = [knob for knob in lists[0] if all(knob in other for other in lists)]
-        return {
-            knob: tuple(v for v in lists[0][knob] if all(v in other[knob] for other in lists))
-            for knob in shared
-        }
+        return shared_choices([_choices(abilities) for _, abilities in self._answering()])
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request* on the server that is free, or on another that begins it."""

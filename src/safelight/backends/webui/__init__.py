@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from safelight.backends import OptionKind
 from safelight.backends.engine_server import EngineServer
-from safelight.backends.server_group import ServerGroup
+from safelight.backends.server_group import ServerGroup, one_or_all, shared_choices
 from safelight.backends.webui.dialects import Abilities, listed_loras
 from safelight.backends.webui.server_settings import joined
 from safelight.backends.webui.webui_server import WebuiServer
@@ -120,14 +120,14 @@ class WebuiBackend:
         answering = self._answering()
         kinds = list(dict.fromkeys(abilities.dialect.name for _, abilities in answering))
         environment: dict[str, Any] = {
-            "dialect": kinds[0] if len(kinds) == 1 else kinds,
+            "dialect": one_or_all(kinds),
             "servers": [webui.server.url for webui, _ in answering],
         }
         settings = [webui.options() or {} for webui, _ in answering]  # they change without us
         models = [str(each.get("sd_model_checkpoint") or "") for each in settings]
         loaded = [model for model in dict.fromkeys(models) if model]
         if loaded:
-            environment["loaded_model"] = loaded[0] if len(loaded) == 1 else loaded
+            environment["loaded_model"] = one_or_all(loaded)
         versions = list(dict.fromkeys(webui.version for webui, _ in answering if webui.version))
         return BackendDescription(
             name=self.name, version=", ".join(versions), environment=environment
@@ -147,12 +147,7 @@ class WebuiBackend:
         Raises:
             BackendUnavailable: None of them answers.
         """
-        lists = [_choices(abilities) for _, abilities in self._answering()]
-        shared = [knob for knob in lists[0] if all(knob in other for other in lists)]
-        return {
-            knob: tuple(v for v in lists[0][knob] if all(v in other[knob] for other in lists))
-            for knob in shared
-        }
+        return shared_choices([_choices(abilities) for _, abilities in self._answering()])
 
     def loras(self) -> Sequence[str]:
         """Return the LoRAs that every server that answers has.
