@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from safelight.archive import Archive
     from safelight.learning.evidence.trials import Trials
 
-__all__ = ["EffectsAnswer", "effects_answer", "spans_of"]
+__all__ = ["EffectsAnswer", "effects_answer", "sentences_behind", "spans_of"]
 
 _SEEDS = 2
 _SUGGESTIONS = 4
@@ -103,9 +103,7 @@ def effects_answer(
     from safelight.application.scorer_comparison import compare_scorers
     from safelight.application.suggestions import find_evidence
     from safelight.archive.contents import contents_of, count_of_pictures
-    from safelight.learning.evidence.comparing import Comparing
     from safelight.learning.evidence.effects import find_effects
-    from safelight.learning.evidence.pictures_behind import pictures_behind
     from safelight.learning.plans.nearest import nearest_pictures
     from safelight.learning.plans.suggest import suggest
 
@@ -119,14 +117,7 @@ def effects_answer(
         _, trials, rated_by = rated_trials(archive, condition, (), ignored)
     doing(f"Comparing {len(trials):,} rated pictures")
     effects = find_effects(trials)
-    behind = tuple[Behind | None, ...]()
-
-    def digests_of(part: str) -> list[str]:
-        rated = within(part, RATED)
-        return [row[0] for row in archive.query(rated, columns=["sha256"], limit=None).rows]
-
-    if effects.knobs:
-        behind = pictures_behind(Comparing(trials), effects.knobs, effects.sentences, digests_of)
+    behind = sentences_behind(archive, trials, effects)
     doing("Looking for what to try next")
     model = model if model in models else ""
     suggestions, configs = None, tuple[str, ...]()
@@ -158,6 +149,22 @@ def effects_answer(
         parents=parents if parents.chosen else None, behind=behind, nearest=nearest, step=step,
         best=best,
     )  # fmt: skip
+
+
+def sentences_behind(
+    archive: Archive, trials: Trials, effects: Effects
+) -> tuple[Behind | None, ...]:
+    """Return the pictures behind each sentence of *effects*; nothing where no setting is known."""
+    from safelight.learning.evidence.comparing import Comparing
+    from safelight.learning.evidence.pictures_behind import pictures_behind
+
+    def digests_of(part: str) -> list[str]:
+        rated = within(part, RATED)
+        return [row[0] for row in archive.query(rated, columns=["sha256"], limit=None).rows]
+
+    if not effects.knobs:
+        return ()
+    return pictures_behind(Comparing(trials), effects.knobs, effects.sentences, digests_of)
 
 
 def spans_of(trials: Trials) -> dict[str, dict[str, tuple[float, float]]]:

@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from safelight.application.asked_pictures import asked_pictures
+from safelight.application.effects_answer import sentences_behind
 from safelight.application.rated_pictures import rated_trials
 from safelight.archive import Archive
 from safelight.archive_layout import picture_file
 from safelight.errors import ImageError
 from safelight.formats.shrunk_pictures import shrunk
-from safelight.learning.evidence.comparing import Comparing
 from safelight.learning.evidence.effect_plot import draw_effects
 from safelight.learning.evidence.effects import MATTERS, find_effects
 from safelight.learning.evidence.findings import Behind, Comparison, Effects
-from safelight.learning.evidence.pictures_behind import pictures_behind
 from safelight.learning.evidence.scores import ImageScores
 from safelight.learning.evidence.sentences import Sentence
 from safelight.version import __version__
@@ -112,14 +111,7 @@ def made_report(
     scores, trials, rated_by = rated_trials(archive, condition, raters)
     doing(f"Comparing {len(trials):,} rated pictures")
     effects = find_effects(trials)
-    behind = tuple[Behind | None, ...]()
-    if effects.knobs:
-
-        def digests_of(part: str) -> list[str]:
-            those = f"({condition}) and ({part})" if condition.strip() else part
-            return [row["sha256"] for row in asked_pictures(archive, ["sha256"], those)]
-
-        behind = pictures_behind(Comparing(trials), effects.knobs, effects.sentences, digests_of)
+    behind = sentences_behind(archive, trials, effects)
     doing("Making pictures small")
     best = _best(archive, condition, scores)
     shown = dict.fromkeys([*_digests_of(behind), *best])
