@@ -11,7 +11,7 @@ import click
 
 import safelight
 from safelight.application.open_archive import OpenArchive, Suggested
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.archive.views import VIEWS
 from safelight.cli import main
 from safelight.config_schema import config_schema

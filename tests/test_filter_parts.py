@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.filter_parts import FilterParts
 from safelight.filters import compile_filter
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from archive.test_archive import record
 from archives import held_in_memory
 from safelight.archive import Archive
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.errors import FilterError
 from safelight.filters import compile_filter
 

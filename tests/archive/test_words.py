@@ -15,7 +15,7 @@ from archive.test_archive import record
 from archives import held_in_memory
 from command_line import call
 from safelight.archive import Archive
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.cli import main
 from safelight.errors import FilterError
 from safelight.filters import compile_filter

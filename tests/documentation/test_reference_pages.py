@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import reference
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.cli import main
 from safelight.knobs import KNOBS
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safelight.archive import Archive
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.archive.pictures_in_memory import PicturesInMemory
 from safelight.archive.views import Views, selection
 from safelight.filters import compile_filter

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from safelight.application.picture_settings import ALIKE, PictureSettings
 from safelight.archive import Archive
-from safelight.archive.archive import without_discarded
+from safelight.archive.answer import without_discarded
 from safelight.archive_layout import pictures_folder
 from safelight.durable_file import copy_new_file, make_folder, read_regular_file
 from safelight.errors import StorageError

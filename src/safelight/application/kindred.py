@@ -12,7 +12,7 @@ from typing import Any
 
 from safelight.application.picture_settings import label_of
 from safelight.archive import Archive
-from safelight.archive.archive import without_discarded
+from safelight.archive.answer import without_discarded
 from safelight.filter_tokens import quoted
 from safelight.knobs import COMPARED
 

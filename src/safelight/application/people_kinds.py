@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from safelight.application.saved_searches import saved_searches
 from safelight.archive import Archive
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.archive.columns import RATINGS
 from safelight.errors import FilterError
 from safelight.filter_tokens import album_condition, quoted

@@ -1,5 +1,6 @@
 """The archive: records and packs as one thing that answers questions."""
 
-from safelight.archive.archive import Answer, Archive, Fault, PackReport
+from safelight.archive.answer import Answer, Fault
+from safelight.archive.archive import Archive, PackReport
 
 __all__ = ["Answer", "Archive", "Fault", "PackReport"]

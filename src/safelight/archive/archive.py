@@ -8,20 +8,18 @@ say so, told by ``verify``, and never deleted.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import io
 import itertools
 import logging
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from safelight.archive.answer import Answer, Fault, columns_of_view
 from safelight.archive.chosen_pictures import ChosenPictures, chosen_pictures
-from safelight.archive.columns import INTERNAL, LORAS, PLACED, RATINGS, TABLES, Batch
+from safelight.archive.columns import RATINGS, Batch
 from safelight.archive.loose_records import (
     loose_batch,
     loose_documents,
@@ -43,7 +41,7 @@ from safelight.archive.paging import cursor, page_condition
 from safelight.archive.places import read_places
 from safelight.archive.run_copies import comparable_content, that_count
 from safelight.archive.search import KEYS, Search, fetched_rows
-from safelight.archive.views import VIEWS, Views, quoted_name, selection
+from safelight.archive.views import Views, quoted_name, selection
 from safelight.archive_layout import (
     imports_folder,
     packs_folder,
@@ -55,7 +53,6 @@ from safelight.errors import (
     ArchiveError,
     FilterError,
     RecordError,
-    RequestError,
     StorageError,
 )
 from safelight.filters import SCORED, Filter, compile_filter
@@ -83,10 +80,9 @@ from safelight.recorded_settings import EXTRA, LORA, MOST_EXACT, comparable_name
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Answer", "Archive", "Fault", "PackReport", "columns_of_view", "without_discarded"]
+__all__ = ["Archive", "PackReport"]
 
 _T = TypeVar("_T")
-_NOT_DISCARDED = "discarded is missing"
 _PER_PACK = 20_000
 _IN_ORDER = f"nullif(list_position({list(STAGES)}, stage), 0) NULLS LAST, number, text"
 _TOGETHER = 2000
@@ -96,96 +92,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
 _MOST_NAMED = 5
 """Files by name; the others are counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something in the archive that cannot be used; it was left as it is.
-
-    Attributes:
-        path: Where.
-        reason: Why.
-    """
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a query found.
-
-    Attributes:
-        columns: Their names.
-        rows: One tuple per row.
-        after: Where the next page begins; None on the last one.
-        left_out: What of the archive could not be asked, and why.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    after: str | None = None
-    left_out: tuple[Fault, ...] = ()
-
-    def dicts(self) -> Iterator[dict[str, Any]]:
-        """Yield each row as column -> value."""
-        for row in self.rows:
-            yield dict(zip(self.columns, row, strict=True))
-
-    def parquet(self) -> bytes:
-        """Return the rows as a Parquet file (zstd)."""
-        with tempfile.TemporaryDirectory() as folder, self._typed() as (connection, rows):
-            file = Path(folder) / "rows.parquet"
-            connection.execute(f"COPY ({rows}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
-            return file.read_bytes()
-
-    def pandas(self) -> Any:
-        """Return the rows as a ``pandas.DataFrame``.
-
-        Raises:
-            RequestError: pandas is not installed.
-        """
-        _needed("pandas")
-        with self._typed() as (connection, rows):
-            return connection.execute(rows).df()
-
-    def polars(self) -> Any:
-        """Return the rows as a ``polars.DataFrame``.
-
-        Raises:
-            RequestError: polars is not installed.
-        """
-        return _needed("polars").read_parquet(io.BytesIO(self.parquet()))
-
-    def arrow(self) -> Any:
-        """Return the rows as a ``pyarrow.Table``.
-
-        Raises:
-            RequestError: pyarrow is not installed.
-        """
-        _needed("pyarrow")
-        with self._typed() as (connection, rows):
-            return connection.sql(rows).to_arrow_table()
-
-    @contextlib.contextmanager
-    def _typed(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        """Give a database, and SQL that selects the rows there, each column of its kind."""
-        import duckdb
-        import numpy as np
-
-        table = {}
-        for place, column in enumerate(self.columns):
-            table[column] = np.empty(len(self.rows), object)
-            table[column][:] = [row[place] for row in self.rows]
-        kinds = {**LORAS, **TABLES["settings"], **TABLES["runs"], **columns_of_view("images")}
-        casts = ", ".join(
-            f"CAST({quoted_name(name)} AS {kinds.get(name, kind)}) AS {quoted_name(name)}"
-            for name in self.columns
-            for kind in ["DOUBLE" if name.startswith(SCORED) else "VARCHAR"]
-        )
-        with duckdb.connect() as connection:
-            connection.register("given", table)
-            yield connection, f"SELECT {casts} FROM given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -941,20 +847,6 @@ def _each_name(rows: Iterable[tuple[Any, ...]], between: str) -> dict[str, int]:
     return dict(counts)
 
 
-def _needed(package: str) -> Any:
-    """Return an optional package.
-
-    Raises:
-        RequestError: It is not installed.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise RequestError(
-            f"this needs {package}; install it with: pip install {package}"
-        ) from error
-
-
 def _differing(copies: Sequence[tuple[str, bytes]]) -> Iterator[str]:
     contents: dict[str, set[object]] = {}
     for run_id, document in copies:
@@ -968,29 +860,3 @@ def _differing(copies: Sequence[tuple[str, bytes]]) -> Iterator[str]:
             f"run {run_id} has {len(contents[run_id])} records that differ: the one that counts is"
             f" {counts.status}, with {len(counts.outputs)} pictures"
         )
-
-
-def columns_of_view(view: str) -> Mapping[str, str]:
-    """Return the columns of *view* that may be asked for -> their SQL types.
-
-    Raises:
-        FilterError: There is no such view.
-    """
-    if view not in VIEWS:
-        raise FilterError(
-            f"there is no view {view!r}{did_you_mean(view, VIEWS)}; views: {', '.join(VIEWS)}"
-        )
-    table = LORAS if view == "loras" else TABLES[view]
-    own = {name: kind for name, kind in table.items() if name not in INTERNAL}
-    return {**own, **PLACED, **RATINGS} if view == "images" else own
-
-
-def without_discarded(condition: str) -> str:
-    """Return *condition* narrowed to what was not discarded, unless it speaks of that itself.
-
-    Raises:
-        FilterError: It cannot be read.
-    """
-    if "discarded" in compile_filter(condition, columns_of_view("images"), scores="").columns:
-        return condition
-    return f"({condition}) and {_NOT_DISCARDED}" if condition.strip() else _NOT_DISCARDED

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from safelight.archive.archive import Archive, columns_of_view, without_discarded
+from safelight.archive.answer import columns_of_view, without_discarded
+from safelight.archive.archive import Archive
 from safelight.archive.columns import DOUBTS
 from safelight.archive.grids import OF_GRIDS
 from safelight.archive.model_families import family_of_model

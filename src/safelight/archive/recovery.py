@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safelight.archive.archive import Archive, Fault
+from safelight.archive.answer import Fault
+from safelight.archive.archive import Archive
 from safelight.archive.loose_records import loose_names
 from safelight.archive.pack_check import (
     PackCheck,

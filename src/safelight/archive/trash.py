@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from safelight.archive.archive import Fault
+from safelight.archive.answer import Fault
 from safelight.archive_layout import TRASH
 from safelight.durable_file import (
     AppendOnlyFile,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.knobs import KNOBS
 
 __all__ = ["MAY_VARY", "varied_settings"]

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from safelight.archive.archive import Archive, Fault
+from safelight.archive.answer import Fault
+from safelight.archive.archive import Archive
 from safelight.archive.columns import decoded
 from safelight.archive.pack_check import check_pack, damaged_tables, seal
 from safelight.archive.packs import read_packs

@@ -19,7 +19,7 @@ from safelight.application.saved_searches import (
     keep_searches,
     saved_searches,
 )
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.archive.paging import cursor, cursor_values
 from safelight.errors import FilterError, SafelightError
 from safelight.filter_parts import FilterParts

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.errors import SafelightError
 from safelight.filter_completion import Known, complete
 from safelight.web.facets import Facet, FacetValue

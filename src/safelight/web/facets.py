@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safelight.application.level_filters import exact_number, setting_clause
-from safelight.archive.archive import Archive, columns_of_view
+from safelight.archive.answer import columns_of_view
+from safelight.archive.archive import Archive
 from safelight.archive.columns import DOUBTS
 from safelight.archive.pictures_in_memory import DAY, IN_FOLDER, KEY, SIZE
 from safelight.archive.search import fetched_rows

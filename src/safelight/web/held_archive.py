@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safelight.application.live_runs import record_so_far
 from safelight.archive import Answer, Archive, Fault
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.archive.chosen_pictures import ChosenPictures
 from safelight.archive.columns import RATINGS
 from safelight.archive.pictures_in_memory import PicturesInMemory

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight.archive.archive import columns_of_view
+from safelight.archive.answer import columns_of_view
 from safelight.errors import FilterError
 from safelight.filter_tokens import quoted
 from safelight.filters import compile_filter

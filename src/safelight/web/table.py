@@ -21,7 +21,7 @@ from safelight.application.engine_facts import EngineFacts
 from safelight.application.jobs import secret_options
 from safelight.application.live_runs import LiveRuns
 from safelight.application.page_configs import PageConfigs
-from safelight.archive.archive import columns_of_view, without_discarded
+from safelight.archive.answer import columns_of_view, without_discarded
 from safelight.archive.running_runs import RUNNING
 from safelight.config import BackendChoice
 from safelight.controller import PipelineController
