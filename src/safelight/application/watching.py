@@ -10,6 +10,7 @@ not hold: whoever is killed begins with an import, which meets what came meanwhi
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import subprocess
@@ -32,6 +33,8 @@ from safelight.imports.tree_looks import TreeLooks
 
 __all__ = ["WatchBeside", "WatchedBatch", "Watcher"]
 
+_log = logging.getLogger(__name__)
+
 _LOOK = 0.3
 """Seconds between two looks at a file that may still be written."""
 
@@ -48,8 +51,14 @@ _SWEEP, _SWEEP_SHARE, _POLL_SHARE = 60.0, 5000.0, 3000.0
 """Seconds between two whole looks, at least, and how many times as long as they take: in case a
 notice was lost, and where there are none."""
 
+_LATER = 1.0
+"""Seconds between two looks at lines that wait for their pictures."""
+
 _REST = 5.0
 """Seconds until an archive that could not be written is tried again."""
+
+_GOODBYE = 20.0
+"""Seconds for the process beside a server to put what it has read into the archive."""
 
 _TOGETHER = 4096
 _KEPT = 20_000
@@ -120,6 +129,7 @@ class Watcher:
         self._looks = TreeLooks(self._folders, self._home)
         self._coming: dict[str, _Coming] = {}
         self._spools: set[str] = set()
+        self._later: float | None = None
         self._taken: dict[str, tuple[int, int]] = {}
         self._order: deque[str] = deque()
         self._there: dict[str, object] = {}
@@ -166,12 +176,14 @@ class Watcher:
     # -- what has come -------------------------------------------------------------------
 
     def _follow(self, coming: ComingPictures, on_batch: Callable[[WatchedBatch], None]) -> None:
+        self._spools |= {s for s in self._looks.spools if coming.has_news([s])}  # that wait
         now = time.monotonic()
         beat = now + _BEAT
         poll = now + (self._poll or _POLL)
         while not self._stopping.is_set():
             waits = [beat, *(one.due for one in self._coming.values())]
             waits += [poll] if self._notices is None else [self._whole_due]
+            waits += [] if self._later is None else [self._later]
             due = min(waits)
             if self._spools:
                 due = 0.0
@@ -194,6 +206,9 @@ class Watcher:
                     self._rest_until_whole(began)
                 took = time.monotonic() - began
                 poll = time.monotonic() + max(self._poll or _POLL, 0 if is_whole else 10 * took)
+            if self._later is not None and now >= self._later:
+                self._later = None
+                self._spools |= coming.waiting
             if now >= self._not_before:
                 self._take(coming, on_batch)
 
@@ -214,9 +229,12 @@ class Watcher:
 
     def _notice_any(self, path: str) -> None:
         """Note a path that something happened to."""
+        is_spool = path.endswith(SPOOL_SUFFIX) or os.path.basename(path) == SPOOL_FOLDER
         if path == self._home or path.startswith(self._home + os.sep):
+            if is_spool and os.path.dirname(path) in self._folders:  # that of the page
+                self._spools.add(path)
             return
-        if path.endswith(SPOOL_SUFFIX) or os.path.basename(path) == SPOOL_FOLDER:
+        if is_spool:
             self._spools.add(path)  # of a folder that is new there may be no other notice
             return
         root = next((f for f in self._folders if path.startswith(f.rstrip(os.sep) + os.sep)), None)
@@ -285,6 +303,8 @@ class Watcher:
             return
         self._trouble = ""
         self._spools.difference_update(spools)
+        if coming.waiting and self._later is None:
+            self._later = time.monotonic() + _LATER
         for path in ready:
             one = self._coming[path]
             if path in unfinished:
@@ -401,7 +421,8 @@ def _identity(folder: str) -> object:
 class WatchBeside:
     """A process that watches beside a server, so that nobody who looks or rates waits for it.
 
-    It ends with the server, however that ends: when nobody holds its standard input any more.
+    It ends with the server, however that ends: when nobody holds its standard input any more. If it
+    ends before that, it is said, and it is started again.
 
     Args:
         folders: Which.
@@ -419,13 +440,15 @@ class WatchBeside:
         search = os.pathsep.join(filter(None, (source, environ.get("PYTHONPATH", ""))))
         words = ["--archive", str(archive.absolute()), "--beside"]
         words += [] if poll is None else ["--poll", str(poll)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            # -P: what lies in the folder that somebody serves from is no module of ours.
-            [sys.executable, "-P", "-m", "safelight", "watch", *words, "--",
-             *(os.path.abspath(folder) for folder in folders)],
-            stdin=subprocess.PIPE, stdout=output, stderr=output,
-            env={**environ, "PYTHONPATH": search},
-        )  # fmt: skip
+        # -P: what lies in the folder that somebody serves from is no module of ours.
+        self._command = [sys.executable, "-P", "-m", "safelight", "watch", *words, "--",
+                         *(os.path.abspath(folder) for folder in folders)]  # fmt: skip
+        self._environ = {**environ, "PYTHONPATH": search}
+        self._output = output
+        self._closing = threading.Event()
+        self._process = self._started()
+        self._thread = threading.Thread(target=self._attend, name="beside", daemon=True)
+        self._thread.start()
 
     @property
     def process_id(self) -> int:
@@ -434,11 +457,29 @@ class WatchBeside:
 
     def close(self) -> None:
         """Let it put what it has read into the archive, and end."""
+        self._closing.set()
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
+        self._thread.join(_GOODBYE)
+        if self._process.poll() is None:
             self._process.kill()  # what it has read is in its journal
             self._process.wait()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            self._command, stdin=subprocess.PIPE, stdout=self._output, stderr=self._output,
+            env=self._environ,
+        )  # fmt: skip
+
+    def _attend(self) -> None:
+        while True:
+            code = self._process.wait()
+            if self._closing.is_set():
+                return
+            _log.warning("the process that watches ended with %s; it is started again", code)
+            if self._closing.wait(_REST):
+                return
+            self._process = self._started()
+            if self._closing.is_set() and self._process.stdin is not None:
+                self._process.stdin.close()

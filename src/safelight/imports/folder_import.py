@@ -273,6 +273,11 @@ class ComingPictures:
         """Return whether some spools hold more than was read."""
         return self._work.has_news(spools)
 
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Files of spools of which some lines were left for a little later."""
+        return self._work.waiting
+
     def close(self) -> None:
         """Put what was read into the archive, and say what this import did.
 
@@ -398,6 +403,11 @@ class _Import:
     def has_news(self, spools: Sequence[str]) -> bool:
         """Return whether some spools hold more than was read."""
         return self._spools.has_news(spools)
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Files of spools of which some lines were left for a little later."""
+        return frozenset(self._spools.waiting)
 
     def take_few(
         self, paths: Sequence[str], spools: Sequence[str], jobs: int, cut: Set[str]
