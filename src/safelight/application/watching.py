@@ -26,7 +26,13 @@ from typing import Any
 from safelight.application.packing_up import pack_if_many
 from safelight.archive import Archive
 from safelight.errors import SafelightError, sentence_of
-from safelight.imports.folder_import import ComingPictures, ImportSummary, import_folders
+from safelight.imports.folder_import import (
+    ComingPictures,
+    ImportFault,
+    ImportSummary,
+    import_folders,
+)
+from safelight.imports.import_accounts import import_accounts
 from safelight.imports.picture_walk import is_entered, is_looked_at
 from safelight.imports.spools import SPOOL_FOLDER, SPOOL_SUFFIX
 from safelight.imports.tree_looks import TreeLooks
@@ -60,6 +66,9 @@ _REST = 5.0
 _GOODBYE = 20.0
 """Seconds for the process beside a server to put what it has read into the archive."""
 
+_ACCOUNTS = 20
+"""Imports whose faults are not told again."""
+
 _TOGETHER = 4096
 _KEPT = 20_000
 _PACK_EVERY = 200
@@ -72,20 +81,23 @@ class WatchedBatch:
 
     Attributes:
         summary: What became of it.
-        newest: The last path among what came; empty where only lines did.
+        newest: The file among what came that was written last; empty where only lines came.
         is_first: It is what was there when the watching began.
         news: What is to be told besides: a folder that is not there, an archive that is full.
+        told_before: Those of its faults that an earlier import, or watch, has told already.
     """
 
     summary: ImportSummary = field(default_factory=ImportSummary)
     newest: str = ""
     is_first: bool = False
     news: str = ""
+    told_before: frozenset[ImportFault] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
         told = {key: value for key, value in self.summary.to_dict().items() if value}
-        told |= {"newest": self.newest, "first": self.is_first, "news": self.news}
+        told |= {"newest": self.newest, "first": self.is_first, "news": self.news,
+                 "told_before": len(self.told_before)}  # fmt: skip
         return {key: value for key, value in told.items() if value}
 
 
@@ -312,9 +324,13 @@ class Watcher:
             else:
                 del self._coming[path]
                 self._remember(path, (one.size, one.written))
+        for path, file in coming.told_files.items():
+            self._remember(path, file)
         summary.seconds = time.monotonic() - began
-        if any((summary.imported, summary.superseded, summary.lines, summary.fault_count)):
-            newest = next((path for path in reversed(ready) if path not in unfinished), "")
+        came = (summary.imported, summary.superseded, summary.lines, summary.known)
+        if any((*came, summary.fault_count)):
+            whole = [path for path in ready if path not in unfinished]
+            newest = max(whole, key=lambda path: self._taken[path][1], default="")
             on_batch(WatchedBatch(summary=summary, newest=newest))
         self._pack(summary, on_batch)
 
@@ -336,10 +352,12 @@ class Watcher:
         self, folders: Sequence[str], on_batch: Callable[[WatchedBatch], None], *,
         is_first: bool = False,
     ) -> None:  # fmt: skip
+        earlier = _faults_of(self._archive)
         summary = import_folders(
             folders, self._archive, jobs=self._jobs, rater=self._rater, stop=self._stopping.is_set
         )
-        on_batch(WatchedBatch(summary=summary, is_first=is_first))
+        told = frozenset(summary.faults) & earlier
+        on_batch(WatchedBatch(summary=summary, is_first=is_first, told_before=told))
         self._pack(summary, on_batch)
 
     # -- whether the folders are there -----------------------------------------------------
@@ -407,6 +425,13 @@ class _Notices(threading.Thread):
                 changes = self._told.watch(_DEBOUNCE_MS, _STEP_MS, 0, self._ending)
                 if isinstance(changes, set):
                     self._inbox.put({path for _, path in changes})
+
+
+def _faults_of(archive: Archive) -> frozenset[ImportFault]:
+    """Return what the last imports could not read, as they told it."""
+    accounts = import_accounts(archive.path)[:_ACCOUNTS]
+    faults = (fault for account in accounts for fault in account.summary.get("faults", ()))
+    return frozenset(ImportFault(each.get("path", ""), each.get("told", "")) for each in faults)
 
 
 def _identity(folder: str) -> object:
