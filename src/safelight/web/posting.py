@@ -46,10 +46,12 @@ def _read(body: bytes, kind: str) -> list[Any]:
                 f" {kind[:80]!r}"
             )
         lines = msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise msgspec.ValidationError(f"what is posted must be JSON in UTF-8: {error}") from error
     except RecursionError as error:
         raise msgspec.ValidationError("the body nests too deep") from error
-    except UnicodeDecodeError as error:
-        raise msgspec.ValidationError(f"the body is no UTF-8: {error}") from error
     return lines if isinstance(lines, list) else [lines]
 
 
