@@ -483,9 +483,7 @@ class WatchBeside:
     def close(self) -> None:
         """Let it put what it has read into the archive, and end."""
         self._closing.set()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        self._say_goodbye()
         self._thread.join(_GOODBYE)
         if self._process.poll() is None:
             self._process.kill()  # what it has read is in its journal
@@ -503,8 +501,14 @@ class WatchBeside:
             if self._closing.is_set():
                 return
             _log.warning("the process that watches ended with %s; it is started again", code)
+            self._say_goodbye()
             if self._closing.wait(_REST):
                 return
             self._process = self._started()
-            if self._closing.is_set() and self._process.stdin is not None:
+            if self._closing.is_set():
+                self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
                 self._process.stdin.close()
