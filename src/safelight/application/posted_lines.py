@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import os
 import threading
 import uuid
@@ -47,6 +48,7 @@ SWARMUI_TEMPLATE = (
 )
 """What SwarmUI is to send after each picture: it fills in what stands between two ``%``."""
 
+_log = logging.getLogger(__name__)
 _MOST_LINES = 1000
 _LONGEST_NOTE = 300
 _FORM = "docs/spool.schema.json says what a line holds"
@@ -148,11 +150,14 @@ class PostedLines:
 
     def _watch(self) -> None:
         with self._lock:
-            if self._beside is None and not self._is_closed:
+            if self._beside is not None or self._is_closed:
+                return
+            folders: list[str | Path] = [*self._watched, self._folder]
+            try:
                 make_folder(self._folder, root=self._archive)
-                self._beside = WatchBeside(
-                    [*self._watched, self._folder], self._archive, self._environ
-                )
+                self._beside = WatchBeside(folders, self._archive, self._environ)
+            except OSError as error:  # what is kept is read when the server begins again
+                _log.warning("nothing is taken in for now: %s", error)
 
     def _keep(self, line: _Line, sent: Sequence[bytes], notes: list[str]) -> str:
         name = line.id or uuid.uuid4().hex

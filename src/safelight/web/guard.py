@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -49,6 +50,7 @@ PICTURES = "/api/dropped"
 LINES = "/api/spool"
 """Where tools tell what they have drawn, with pictures of theirs in base64."""
 
+_log = logging.getLogger(__name__)
 _NOT_OF_TOOLS = (
     "the token in this address is another one: take the address anew from the page, Runs, Imports,"
     " What other tools draw"
@@ -136,6 +138,7 @@ class Guard:
         self._app = app
         self._hosts = frozenset(hosts)
         self._admission = admission
+        self._has_told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -199,6 +202,9 @@ class Guard:
                     scope.setdefault("state", {})["role"] = Role.TOOL
                     return None
                 if given:
+                    if not self._has_told:  # most senders show nobody what they are answered
+                        self._has_told = True
+                        _log.warning("something was posted to %s: %s", LINES, _NOT_OF_TOOLS)
                     return _refused(401, _NOT_OF_TOOLS)
             shown = cookie, bearer, address, account
             try:

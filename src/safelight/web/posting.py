@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from safelight.application.posted_lines import SWARMUI_TEMPLATE
 from safelight.errors import SafelightError
+from safelight.escaped_output import escaped_line
 from safelight.web.guard import LINES
 from safelight.web.roles import ToolRoute
 from safelight.web.table import LightTable, json_answer
@@ -64,7 +65,7 @@ def routes(table: LightTable) -> list[Route]:
         """Say on the terminal what most senders show nobody, each thing once."""
         if sentence not in told and len(told) < _MOST_TOLD:
             told.add(sentence)
-            _log.warning("posted by a tool: %s", sentence)
+            _log.warning("posted by a tool: %s", escaped_line(sentence))
 
     def receive(body: bytes, kind: str) -> dict[str, Any]:
         try:
