@@ -89,15 +89,17 @@ class Spool:
         tool_version: Of it.
         largest_file: Bytes after which another file is begun.
         most_unread: Bytes that may wait to be read in the folder; no more are written then.
+        durable: Wait for the disk, so that a line survives the death of the machine, too.
     """
 
     def __init__(
         self, folder: PathText, tool: str, *, tool_version: str = "",
-        largest_file: int = _LARGEST_FILE, most_unread: int = _MOST_UNREAD,
+        largest_file: int = _LARGEST_FILE, most_unread: int = _MOST_UNREAD, durable: bool = False,
     ) -> None:  # fmt: skip
         self.folder = os.path.abspath(os.fspath(folder))
         self.tool, self.tool_version = tool, tool_version
         self._largest, self._most_unread = largest_file, most_unread
+        self._durable = durable
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._handle = -1
@@ -198,6 +200,8 @@ class Spool:
             self._size += written
             self._lines_since += 1
             self._bytes_since += written
+            if self._durable:
+                os.fsync(self._handle)
             return True
         finally:
             self._lock.release()
@@ -214,6 +218,9 @@ class Spool:
         if sys.platform != "win32":
             with contextlib.suppress(OSError):  # who may read the pictures reads this
                 os.fchmod(self._handle, (os.stat(self.folder).st_mode & 0o666) | 0o600)
+            if self._durable:  # nor may its name be lost
+                with contextlib.suppress(OSError):
+                    _flush_folder(self.folder)
         _hold(self._handle)
 
     def _let_go(self) -> None:
@@ -280,6 +287,14 @@ def _whole_lines(path: str, start: int) -> bool:
     with open(path, "rb") as file:
         file.seek(start)
         return b"\n" in file.read(_LARGEST_FILE)
+
+
+def _flush_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _hold(handle: int) -> None:

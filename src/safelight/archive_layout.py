@@ -14,6 +14,7 @@
     presets/<name>.toml                     settings that are known to work
     searches.json                           searches that were given a name
     running/<run_id>                        present from a run's start until its record is safe
+    .safelight-spool/                       lines that tools posted to the page, until they are read
     .thumbnails/<side>/                     small pictures of the page
     packs/.tables/<pack>-<hash>/            tables of today, made of a pack of an earlier version
     packs/.damaged/, images/.damaged/       what was damaged and has been replaced
@@ -53,6 +54,7 @@ __all__ = [
     "packs_folder",
     "picture_file",
     "pictures_folder",
+    "posted_folder",
     "presets_folder",
     "ratings_folder",
     "records_folder",
@@ -235,6 +237,11 @@ def records_folder(archive: Path) -> Path:
 def pictures_folder(archive: Path) -> Path:
     """Return the folder of the pictures, by day and run."""
     return archive / _PICTURES
+
+
+def posted_folder(archive: Path) -> Path:
+    """Return the folder of pictures that tools sent to the page with a line of a spool."""
+    return pictures_folder(archive) / "posted"
 
 
 def thumbnails_folder(archive: Path) -> Path:

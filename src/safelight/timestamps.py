@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-__all__ = ["as_utc", "compact", "duration", "read_compact", "utc_timestamp"]
+__all__ = ["as_utc", "compact", "duration", "epoch_seconds", "read_compact", "utc_timestamp"]
 
 _FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -37,6 +37,12 @@ def as_utc(text: str) -> str | None:
         return _written(moment.astimezone(UTC))
     except (ValueError, OverflowError):  # also beyond the years 1 to 9999
         return None
+
+
+def epoch_seconds(timestamp: str) -> float:
+    """Return the seconds since 1970 of what :func:`utc_timestamp` wrote; 0 of what tells none."""
+    told = as_utc(timestamp)
+    return 0.0 if told is None else datetime.fromisoformat(told).timestamp()
 
 
 def compact(timestamp: str) -> str:

@@ -21,6 +21,8 @@ from safelight_spool import Spool
 from safelight.application import watching
 from safelight.application.watching import WatchBeside, WatchedBatch, Watcher
 from safelight.archive import Archive
+from safelight.cli import watch_command
+from safelight.imports.folder_import import import_folders
 from safelight.imports.tree_looks import TreeLooks
 
 _PATIENCE = 60.0
@@ -126,6 +128,49 @@ def test_lines_are_taken_in_with_their_pictures(watched: Watched, folder: Path) 
     assert [each["error"] for each in failed] == ["out of memory"]
 
 
+def test_a_line_that_comes_before_its_picture_is_one_with_it(
+    watched: Watched, folder: Path
+) -> None:
+    spool = Spool(folder / safelight_spool.FOLDER, tool="forge")
+    spool.append(outputs=[folder / "late.png"], seconds=3)
+    deadline = time.monotonic() + _PATIENCE
+    while watched.watcher._later is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert watched.count("lines") == 0
+    _picture(folder / "late.png", 2)
+    watched.wait(lambda: watched.count("lines") == 1, "the line")
+    watched.wait(lambda: 2 in watched.seeds(), "its picture")
+    (row,) = watched.archive.query("seed = 2", limit=None).dicts()
+    assert row["seconds"] == 3
+    assert watched.count("alone") == 0
+
+
+def test_what_somebody_else_has_taken_in_is_said_to_be_there(
+    watched: Watched, folder: Path, tmp_path: Path
+) -> None:
+    """Another watch, or an import: nobody is left waiting for word of a picture."""
+    other = _picture(tmp_path / "elsewhere" / "a.png", 2)
+    import_folders([other.parent], watched.archive)
+    shutil.copy(other, folder / "a.png")
+    watched.wait(lambda: watched.count("known") == 1, "it is known")
+    assert watched.count("imported") == 1
+
+
+def test_what_cannot_be_read_is_told_once(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not at each start again; that it is there still is."""
+    (folder / "stub.png").write_bytes(_picture(tmp_path / "a.png", 1).read_bytes()[:20])
+    for _ in range(2):
+        watched = Watched(folder, tmp_path / "archive", 0.1)
+        watched.end()
+        watch_command._say(watched.batches[0])
+    first, reason, again = capsys.readouterr().out.splitlines()
+    assert first == "there already: 1 could not be read"
+    assert "stub.png: a PNG file must begin" in reason
+    assert again == "there already: 1 still cannot be read"
+
+
 def test_a_picture_that_is_written_over_is_read_again(watched: Watched, folder: Path) -> None:
     """Its tool writes each picture to the same name."""
     if watched.watcher.how.startswith("by looking"):
@@ -209,7 +254,11 @@ def test_the_command_tells_and_ends_cleanly(tmp_path: Path, folder: Path) -> Non
     assert "Traceback" not in errors
 
 
-def test_a_process_beside_a_server_ends_with_it(tmp_path: Path, folder: Path) -> None:
+def test_a_process_beside_a_server_ends_with_it(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with nothing else: one that was killed is there again."""
+    monkeypatch.setattr(watching, "_REST", 0.1)
     _, environ = _command()
     errors = tmp_path / "errors"
     with errors.open("w") as told:
@@ -219,7 +268,12 @@ def test_a_process_beside_a_server_ends_with_it(tmp_path: Path, folder: Path) ->
         deadline = time.monotonic() + _PATIENCE
         while not (tmp_path / "a" / "records").is_dir() and time.monotonic() < deadline:
             time.sleep(0.05)
+        os.kill(first := beside.process_id, signal.SIGKILL)
+        _picture(folder / "b.png", 3)
+        while len(archive.query(limit=None).rows) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert beside.process_id != first
         beside.close()
-    assert len(archive.query(limit=None).rows) == 1
+    assert len(archive.query(limit=None).rows) == 2
     assert not Path(f"/proc/{beside.process_id}").exists()
     shutil.rmtree(folder)

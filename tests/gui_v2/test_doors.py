@@ -21,6 +21,7 @@ from gui_v2.test_light_table_page import AXE
 from safelight.application.allowed_folders import AllowedFolders
 from safelight.application.carrying_out import EngineRunner
 from safelight.application.engine_list import EngineList
+from safelight.application.posted_lines import SWARMUI_TEMPLATE
 from safelight.archive import Archive
 from safelight.archive_layout import pictures_folder
 from safelight.cli.serving import TableServer
@@ -393,6 +394,17 @@ def test_ways_in_are_legible_named_and_fit_the_screen(
     page.locator("dialog.dropped .facts").first.wait_for()
     look("dropped")
     page.goto(f"{address}/imports")
+    page.get_by_text("What other tools draw").click()
     look("imports")
     context.close()
     assert found == []
+
+
+def test_the_page_hands_out_what_other_tools_post_with(page: Page, address: str) -> None:
+    page.goto(f"{address}/imports")
+    page.get_by_text("What other tools draw").click()
+    for button, told in (("Copy the address", f"{address}/api/spool"),
+                         ("Copy SwarmUI’s data", SWARMUI_TEMPLATE)):  # fmt: skip
+        page.get_by_role("button", name=button).click()
+        page.get_by_text("Copied.").last.wait_for()
+        page.wait_for_function("t => navigator.clipboard.readText().then((c) => c === t)", arg=told)

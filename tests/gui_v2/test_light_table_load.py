@@ -34,6 +34,7 @@ def test_no_request_is_too_strange(archive: Path) -> None:
 
             with contextlib.suppress(Unsatisfiable):  # nothing can be wrong with a bare question
                 ask()
+    app.state.table.posted.close()
 
 
 def test_fifty_readers_and_five_raters_lose_nothing(archive: Path) -> None:

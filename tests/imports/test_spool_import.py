@@ -188,6 +188,25 @@ def test_a_picture_that_says_nothing_is_read_from_its_line(
     assert record_of(archive, found["c.png"]).metadata["import"]["extra"] == {"odd": "[1]"}
 
 
+def test_a_line_waits_a_little_for_a_picture_that_is_not_written_yet(
+    output: Path, spool: Spool, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools that write their files meanwhile; a line whose file never comes is an execution."""
+    late = output / "late.png"
+    spool.append(graph=graph(7), outputs=[late], seconds=2.5)
+    spool.append(graph=graph(8), outputs=[output / "never.png"])
+    for _ in range(2):
+        assert import_folders([output], archive).lines == 0
+    picture(late, 7, told=False)
+    old = time.time() - 1
+    os.utime(late, (old, old))  # no more of it comes
+    summary = import_folders([output], archive)
+    assert (summary.lines, summary.alone) == (1, 0)
+    assert [(row["seed"], row["seconds"]) for row in images(archive)] == [(7, 2.5)]
+    monkeypatch.setattr("safelight.imports.spool_import._PATIENCE", 0.0)
+    assert import_folders([output], archive).alone == 1
+
+
 def test_pictures_of_a_batch_have_texts_of_their_own(
     output: Path, spool: Spool, archive: Archive
 ) -> None:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from safelight_spool import Spool
 
 from command_line import call
 from imports.spool_lines import lines_of
 from integrations.comfyui_pack import wait_for
 from integrations.webui_harness import EXTENSION, WebUI
 from safelight.archive import Archive
+from safelight.backends.fake import FakeBackend
+from safelight.errors import BackendError
+from safelight.imports.folder_import import import_folders
+from safelight.pipeline import PipelineRunner
+from safelight.pipeline.backend import (
+    GeneratedImage,
+    Generation,
+    ImageRequest,
+    StepCallback,
+    Txt2ImgRequest,
+)
 
 
 @pytest.fixture
@@ -324,3 +339,67 @@ def test_the_extension_is_small_and_its_copy_the_original() -> None:
     }  # fmt: skip
     original = EXTENSION.parent / "spool" / "safelight_spool.py"
     assert (EXTENSION / "safelight_spool.py").read_bytes() == original.read_bytes()
+
+
+class SdNext(FakeBackend):
+    """Draws with an SD.Next, which cannot be told what a job is called."""
+
+    def __init__(self, webui: WebUI, *, is_lossy: bool = False) -> None:
+        super().__init__()
+        self.webui, self.is_lossy = webui, is_lossy
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
+        assert isinstance(request, Txt2ImgRequest)
+        for step in self.meanwhile:
+            step()
+        asked: dict[str, Any] = {"prompt": request.prompt, "seed": request.seed,
+                                 "steps": request.steps, "width": 64, "height": 64}  # fmt: skip
+        failing: dict[str, Any] = {"sampling": fails} if request.seed == 3 else {}
+        drawn = self.webui.api(**asked, **failing).images
+        if not drawn:
+            raise BackendError("SD.Next sent no picture")
+        picture, data = drawn[0], io.BytesIO()
+        if self.is_lossy:  # as where samples are JPEG files
+            picture = picture.point(lambda value: value ^ 1)
+        picture.save(data, "PNG")
+        return Generation(images=(GeneratedImage(png=data.getvalue(), effective=asked),))
+
+
+@pytest.mark.parametrize("known_by", ["pixels", "settings"])
+def test_what_safelight_drew_has_one_record_although_the_tool_takes_no_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known_by: str
+) -> None:
+    """That of the run, also where lines are read while it goes on; of SD.Next failures, too."""
+    webui = WebUI(monkeypatch, tmp_path, sdnext=known_by == "settings")
+    archive, seeds = tmp_path / "archive", [1, 2, 4] if known_by == "pixels" else [1, 2, 3, 4]
+    engine = SdNext(webui, is_lossy=known_by == "settings")
+    engine.meanwhile.append(lambda: import_folders([webui.outputs], Archive(archive)))
+    knobs = {"prompt": "a harbour", "steps": 4, "width": 64, "height": 64}
+    sweep = {"mode": "fanout", "sweep": {"txt2img.seed": seeds}}
+    with Archive(archive).writer() as writer:
+        runner = PipelineRunner(engine, archive_dir=archive, learning_record_writer=writer)
+        runner.run({"txt2img": knobs, "randomizer": sweep})
+    told = lines(webui, len(seeds))
+    assert [line["status"] for line in told].count("completed") == 3
+    (run,) = records_of(webui, tmp_path)
+    assert (len(run.outputs), len(run.failures)) == (3, len(seeds) - 3)
+
+
+def test_the_same_picture_at_another_time_is_another_execution(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody drew it by a call of the API, an hour before a run of ours drew the like of it."""
+    webui = WebUI(monkeypatch, tmp_path, sdnext=True)
+    archive = tmp_path / "archive"
+    with Archive(archive).writer() as writer:
+        runner = PipelineRunner(SdNext(webui), archive_dir=archive, learning_record_writer=writer)
+        runner.run({"txt2img": {"prompt": "a harbour", "seed": 1, "steps": 4}})
+    (line,) = lines(webui, 1)
+    earlier = datetime.fromisoformat(line["began"]) - timedelta(hours=1)
+    Spool(webui.outputs / ".safelight-spool", "sdnext").append(
+        outputs=line["outputs"], infotexts=line["infotexts"], began=earlier, ended=earlier
+    )
+    told = [record.run_id for record in records_of(webui, tmp_path)]
+    assert len(told) == 2
+    assert sum(run_id.startswith("spool-") for run_id in told) == 1

@@ -141,6 +141,8 @@ class WebUI:
         root.__path__ = []
         for name in ("modules.scripts_manager", "modules_forge"):
             patch.delitem(sys.modules, name, raising=False)
+        if self._sdnext:
+            patch.setitem(sys.modules, "modules.scripts_manager", ModuleType("scripts_manager"))
         if forge:
             patch.setitem(sys.modules, "modules_forge", ModuleType("modules_forge"))
         for module in (root, scripts, callbacks, shared, models, self.errors, self.progress):

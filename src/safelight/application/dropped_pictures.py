@@ -95,7 +95,9 @@ def _of_model(archive: Archive, model: str) -> str:
     return f"model in ({', '.join(map(quoted, names))})"
 
 
-def keep_picture(archive: Path, data: bytes, name: str, day: str) -> Path:
+def keep_picture(
+    archive: Path, data: bytes, name: str, day: str, *, within: Path | None = None
+) -> Path:
     """Put a picture below the archive's pictures, and return where it is.
 
     Args:
@@ -103,6 +105,7 @@ def keep_picture(archive: Path, data: bytes, name: str, day: str) -> Path:
         data: The file.
         name: What it was called; what no file may be called is left out.
         day: ISO 8601, for the folder.
+        within: The folder below the archive's pictures; that of dropped ones without.
 
     Raises:
         StorageError: It could not be written.
@@ -113,7 +116,7 @@ def keep_picture(archive: Path, data: bytes, name: str, day: str) -> Path:
     suffix = plain.suffix.lower()
     if suffix not in SUFFIXES:
         suffix = _SUFFIX_OF.get(kind, ".png")
-    folder = pictures_folder(archive) / _DROPPED / day
+    folder = (within or pictures_folder(archive) / _DROPPED) / day
     try:
         make_folder(folder, root=archive)
         for number in range(1, 10_000):

@@ -10,6 +10,7 @@ not hold: whoever is killed begins with an import, which meets what came meanwhi
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import subprocess
@@ -25,12 +26,20 @@ from typing import Any
 from safelight.application.packing_up import pack_if_many
 from safelight.archive import Archive
 from safelight.errors import SafelightError, sentence_of
-from safelight.imports.folder_import import ComingPictures, ImportSummary, import_folders
+from safelight.imports.folder_import import (
+    ComingPictures,
+    ImportFault,
+    ImportSummary,
+    import_folders,
+)
+from safelight.imports.import_accounts import import_accounts
 from safelight.imports.picture_walk import is_entered, is_looked_at
 from safelight.imports.spools import SPOOL_FOLDER, SPOOL_SUFFIX
 from safelight.imports.tree_looks import TreeLooks
 
 __all__ = ["WatchBeside", "WatchedBatch", "Watcher"]
+
+_log = logging.getLogger(__name__)
 
 _LOOK = 0.3
 """Seconds between two looks at a file that may still be written."""
@@ -48,8 +57,17 @@ _SWEEP, _SWEEP_SHARE, _POLL_SHARE = 60.0, 5000.0, 3000.0
 """Seconds between two whole looks, at least, and how many times as long as they take: in case a
 notice was lost, and where there are none."""
 
+_LATER = 1.0
+"""Seconds between two looks at lines that wait for their pictures."""
+
 _REST = 5.0
 """Seconds until an archive that could not be written is tried again."""
+
+_GOODBYE = 20.0
+"""Seconds for the process beside a server to put what it has read into the archive."""
+
+_ACCOUNTS = 20
+"""Imports whose faults are not told again."""
 
 _TOGETHER = 4096
 _KEPT = 20_000
@@ -63,20 +81,23 @@ class WatchedBatch:
 
     Attributes:
         summary: What became of it.
-        newest: The last path among what came; empty where only lines did.
+        newest: The file among what came that was written last; empty where only lines came.
         is_first: It is what was there when the watching began.
         news: What is to be told besides: a folder that is not there, an archive that is full.
+        told_before: Those of its faults that an earlier import, or watch, has told already.
     """
 
     summary: ImportSummary = field(default_factory=ImportSummary)
     newest: str = ""
     is_first: bool = False
     news: str = ""
+    told_before: frozenset[ImportFault] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
         told = {key: value for key, value in self.summary.to_dict().items() if value}
-        told |= {"newest": self.newest, "first": self.is_first, "news": self.news}
+        told |= {"newest": self.newest, "first": self.is_first, "news": self.news,
+                 "told_before": len(self.told_before)}  # fmt: skip
         return {key: value for key, value in told.items() if value}
 
 
@@ -120,6 +141,7 @@ class Watcher:
         self._looks = TreeLooks(self._folders, self._home)
         self._coming: dict[str, _Coming] = {}
         self._spools: set[str] = set()
+        self._later: float | None = None
         self._taken: dict[str, tuple[int, int]] = {}
         self._order: deque[str] = deque()
         self._there: dict[str, object] = {}
@@ -166,12 +188,14 @@ class Watcher:
     # -- what has come -------------------------------------------------------------------
 
     def _follow(self, coming: ComingPictures, on_batch: Callable[[WatchedBatch], None]) -> None:
+        self._spools |= {s for s in self._looks.spools if coming.has_news([s])}  # that wait
         now = time.monotonic()
         beat = now + _BEAT
         poll = now + (self._poll or _POLL)
         while not self._stopping.is_set():
             waits = [beat, *(one.due for one in self._coming.values())]
             waits += [poll] if self._notices is None else [self._whole_due]
+            waits += [] if self._later is None else [self._later]
             due = min(waits)
             if self._spools:
                 due = 0.0
@@ -194,6 +218,9 @@ class Watcher:
                     self._rest_until_whole(began)
                 took = time.monotonic() - began
                 poll = time.monotonic() + max(self._poll or _POLL, 0 if is_whole else 10 * took)
+            if self._later is not None and now >= self._later:
+                self._later = None
+                self._spools |= coming.waiting
             if now >= self._not_before:
                 self._take(coming, on_batch)
 
@@ -214,9 +241,12 @@ class Watcher:
 
     def _notice_any(self, path: str) -> None:
         """Note a path that something happened to."""
+        is_spool = path.endswith(SPOOL_SUFFIX) or os.path.basename(path) == SPOOL_FOLDER
         if path == self._home or path.startswith(self._home + os.sep):
+            if is_spool and os.path.dirname(path) in self._folders:  # that of the page
+                self._spools.add(path)
             return
-        if path.endswith(SPOOL_SUFFIX) or os.path.basename(path) == SPOOL_FOLDER:
+        if is_spool:
             self._spools.add(path)  # of a folder that is new there may be no other notice
             return
         root = next((f for f in self._folders if path.startswith(f.rstrip(os.sep) + os.sep)), None)
@@ -285,6 +315,8 @@ class Watcher:
             return
         self._trouble = ""
         self._spools.difference_update(spools)
+        if coming.waiting and self._later is None:
+            self._later = time.monotonic() + _LATER
         for path in ready:
             one = self._coming[path]
             if path in unfinished:
@@ -292,9 +324,13 @@ class Watcher:
             else:
                 del self._coming[path]
                 self._remember(path, (one.size, one.written))
+        for path, file in coming.told_files.items():
+            self._remember(path, file)
         summary.seconds = time.monotonic() - began
-        if any((summary.imported, summary.superseded, summary.lines, summary.fault_count)):
-            newest = next((path for path in reversed(ready) if path not in unfinished), "")
+        came = (summary.imported, summary.superseded, summary.lines, summary.known)
+        if any((*came, summary.fault_count)):
+            whole = [path for path in ready if path not in unfinished]
+            newest = max(whole, key=lambda path: self._taken[path][1], default="")
             on_batch(WatchedBatch(summary=summary, newest=newest))
         self._pack(summary, on_batch)
 
@@ -316,10 +352,12 @@ class Watcher:
         self, folders: Sequence[str], on_batch: Callable[[WatchedBatch], None], *,
         is_first: bool = False,
     ) -> None:  # fmt: skip
+        earlier = _faults_of(self._archive)
         summary = import_folders(
             folders, self._archive, jobs=self._jobs, rater=self._rater, stop=self._stopping.is_set
         )
-        on_batch(WatchedBatch(summary=summary, is_first=is_first))
+        told = frozenset(summary.faults) & earlier
+        on_batch(WatchedBatch(summary=summary, is_first=is_first, told_before=told))
         self._pack(summary, on_batch)
 
     # -- whether the folders are there -----------------------------------------------------
@@ -389,6 +427,13 @@ class _Notices(threading.Thread):
                     self._inbox.put({path for _, path in changes})
 
 
+def _faults_of(archive: Archive) -> frozenset[ImportFault]:
+    """Return what the last imports could not read, as they told it."""
+    accounts = import_accounts(archive.path)[:_ACCOUNTS]
+    faults = (fault for account in accounts for fault in account.summary.get("faults", ()))
+    return frozenset(ImportFault(each.get("path", ""), each.get("told", "")) for each in faults)
+
+
 def _identity(folder: str) -> object:
     """Return which folder lies at a place; None where there is none."""
     try:
@@ -401,7 +446,8 @@ def _identity(folder: str) -> object:
 class WatchBeside:
     """A process that watches beside a server, so that nobody who looks or rates waits for it.
 
-    It ends with the server, however that ends: when nobody holds its standard input any more.
+    It ends with the server, however that ends: when nobody holds its standard input any more. If it
+    ends before that, it is said, and it is started again.
 
     Args:
         folders: Which.
@@ -419,13 +465,15 @@ class WatchBeside:
         search = os.pathsep.join(filter(None, (source, environ.get("PYTHONPATH", ""))))
         words = ["--archive", str(archive.absolute()), "--beside"]
         words += [] if poll is None else ["--poll", str(poll)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            # -P: what lies in the folder that somebody serves from is no module of ours.
-            [sys.executable, "-P", "-m", "safelight", "watch", *words, "--",
-             *(os.path.abspath(folder) for folder in folders)],
-            stdin=subprocess.PIPE, stdout=output, stderr=output,
-            env={**environ, "PYTHONPATH": search},
-        )  # fmt: skip
+        # -P: what lies in the folder that somebody serves from is no module of ours.
+        self._command = [sys.executable, "-P", "-m", "safelight", "watch", *words, "--",
+                         *(os.path.abspath(folder) for folder in folders)]  # fmt: skip
+        self._environ = {**environ, "PYTHONPATH": search}
+        self._output = output
+        self._closing = threading.Event()
+        self._process = self._started()
+        self._thread = threading.Thread(target=self._attend, name="beside", daemon=True)
+        self._thread.start()
 
     @property
     def process_id(self) -> int:
@@ -434,11 +482,33 @@ class WatchBeside:
 
     def close(self) -> None:
         """Let it put what it has read into the archive, and end."""
+        self._closing.set()
+        self._say_goodbye()
+        self._thread.join(_GOODBYE)
+        if self._process.poll() is None:
+            self._process.kill()  # what it has read is in its journal
+            self._process.wait()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            self._command, stdin=subprocess.PIPE, stdout=self._output, stderr=self._output,
+            env=self._environ,
+        )  # fmt: skip
+
+    def _attend(self) -> None:
+        while True:
+            code = self._process.wait()
+            if self._closing.is_set():
+                return
+            _log.warning("the process that watches ended with %s; it is started again", code)
+            self._say_goodbye()
+            if self._closing.wait(_REST):
+                return
+            self._process = self._started()
+            if self._closing.is_set():
+                self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # what it has read is in its journal
-            self._process.wait()

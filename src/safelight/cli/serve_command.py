@@ -18,7 +18,6 @@ from safelight.machine_folders import configuration_folder, state_folder
 from safelight.operating_system import claim_address
 
 if TYPE_CHECKING:
-    from safelight.application.watching import WatchBeside
     from safelight.web.admission import Admission
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -113,7 +112,7 @@ def command(
     hosts = () if host in _ANYWHERE else tuple(dict.fromkeys((*_LOOPBACK, host)))
     app = create_app(
         Archive(archive), controller, admission=admission, hosts=hosts, allow=allow,
-        settings=configuration_folder(), home=Path.home(), environ=os.environ,
+        settings=configuration_folder(), home=Path.home(), environ=os.environ, watch=watch,
     )  # fmt: skip
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/"
@@ -127,26 +126,15 @@ def command(
     tell(f"light table over {archive}{new}: {address}  (Ctrl-C ends it)")
     links = Links(address, admission, state_folder())
     links.tell(opens=opens, page=page)
-    beside = _watching(watch, archive)
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         pass
     finally:
-        if beside is not None:
-            beside.close()
         links.close()
         controller.cancel()
         controller.wait(30)
         runner.close()
-
-
-def _watching(folders: tuple[Path, ...], archive: Path) -> WatchBeside | None:
-    if not folders:
-        return None
-    from safelight.application.watching import WatchBeside
-
-    return WatchBeside(folders, archive, os.environ)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -197,7 +185,10 @@ def _tokens(files: Mapping[str, Path | None]) -> dict[str, str]:
 
 def _admission(archive: Path, port: int, tokens: Mapping[str, str]) -> Admission:
     from safelight.web.admission import Admission
-    from safelight.web.sessions import Role, Sessions, sessions_file
+    from safelight.web.sessions import Role, Sessions, sessions_file, token_of_tools
 
     sessions = Sessions(sessions_file(state_folder(), archive, port))
-    return Admission(sessions, {Role(role): token for role, token in tokens.items()})
+    return Admission(
+        sessions, {Role(role): token for role, token in tokens.items()},
+        of_tools=token_of_tools(state_folder(), archive),
+    )  # fmt: skip

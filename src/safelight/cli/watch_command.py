@@ -54,6 +54,7 @@ def command(
     """
     from safelight.application.watching import Watcher
     from safelight.archive import Archive
+    from safelight.imports.spools import SPOOL_FOLDER
 
     watcher = Watcher(
         folders, Archive(archive), poll=poll, jobs=jobs or min(8, os.cpu_count() or 1), rater=rater
@@ -61,10 +62,13 @@ def command(
     before = signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     if beside:
         _end_with_standard_input(watcher)
-    shown = ", ".join(map(str, folders))
-    tell(f"watching {shown} for {archive}, {watcher.how}  (Ctrl-C ends it)")
+    shown = ", ".join(str(each) for each in folders if each.name != SPOOL_FOLDER or not beside)
+    if not beside:
+        tell(f"watching {shown} for {archive}, {watcher.how}  (Ctrl-C ends it)")
+    elif shown:
+        tell(f"watching {shown}, {watcher.how}")
     try:
-        watcher.run(_say_json if as_json else _say)
+        watcher.run(_say_json if as_json else _say if shown else _say_of_page)
     except KeyboardInterrupt:
         tell("stopped; the same command goes on from here")
     finally:
@@ -88,22 +92,32 @@ def _say_json(batch: WatchedBatch) -> None:
     say_text(json.dumps(batch.to_dict(), ensure_ascii=False))
 
 
+def _say_of_page(batch: WatchedBatch) -> None:
+    """Say what tools have posted to the page, if there is something."""
+    if not batch.is_first or batch.summary.lines:
+        _say(batch)
+
+
 def _say(batch: WatchedBatch) -> None:
     if batch.news:
         say(batch.news)
         return
-    summary = batch.summary
+    summary, old = batch.summary, len(batch.told_before)
+    known = summary.unchanged + summary.known if batch.is_first else summary.known
     counts = (
         (summary.imported, "new pictures" if summary.imported != 1 else "new picture"),
         (summary.superseded, "say more now"), (summary.failed, "failed"),
         (summary.cancelled, "cancelled"), (summary.alone, "without a new picture"),
-        (summary.gone, "gone"), (summary.fault_count, "could not be read"),
+        (summary.gone, "gone"), (known, "known" if batch.is_first else "in the archive already"),
+        (summary.fault_count - old, "could not be read"), (old, "still cannot be read"),
     )  # fmt: skip
     told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     if batch.is_first:
-        known = f"{summary.unchanged + summary.known:,} known"
-        say(f"there already: {f'{told}, {known}' if told else known}")
+        say(f"there already: {told or 'no pictures'}")
     elif told:
         say(f"{told}{f': {batch.newest}' if batch.newest else ''}")
-    for fault in summary.faults[:_MOST_FAULTS]:
+    new = [fault for fault in summary.faults if fault not in batch.told_before]
+    for fault in new[:_MOST_FAULTS]:
         say(f"  {fault.path}: {fault.reason}")
+    if len(new) > _MOST_FAULTS:
+        say(f"  and {len(new) - _MOST_FAULTS:,} more; safelight import tells each")

@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -273,6 +273,16 @@ class ComingPictures:
         """Return whether some spools hold more than was read."""
         return self._work.has_news(spools)
 
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Files of spools of which some lines were left for a little later."""
+        return self._work.waiting
+
+    @property
+    def told_files(self) -> Mapping[str, tuple[int, int]]:
+        """Pictures that lines of the last call told of: path -> bytes, and when it was written."""
+        return self._work.told_files
+
     def close(self) -> None:
         """Put what was read into the archive, and say what this import did.
 
@@ -344,6 +354,7 @@ class _Import:
         self._began, self._folders = utc_timestamp(), list[str]()
         self._has_account = False
         self._told: set[str] = set()
+        self.told_files: dict[str, tuple[int, int]] = {}
         self._spools = SpoolImport(
             archive, self._log, rater=rater, take=self._take, keep=self._keep_told,
             before_writing=self._begin_account, fault=self._fault,
@@ -399,6 +410,11 @@ class _Import:
         """Return whether some spools hold more than was read."""
         return self._spools.has_news(spools)
 
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Files of spools of which some lines were left for a little later."""
+        return frozenset(self._spools.waiting)
+
     def take_few(
         self, paths: Sequence[str], spools: Sequence[str], jobs: int, cut: Set[str]
     ) -> list[str]:
@@ -406,7 +422,9 @@ class _Import:
 
         Arguments as those of :meth:`ComingPictures.take`.
         """
+        self.told_files.clear()
         self._take_lines(spools)
+        paths = [path for path in paths if path not in self.told_files]
         read = partial(import_picture, archive=self._folder, rater=self._rater)
         unfinished: list[str] = []
         several = jobs if len(paths) >= _MANY else 1
@@ -545,6 +563,8 @@ class _Import:
             picture = import_picture(
                 picture.path, archive=self._folder, rater=self._rater, told=told
             )
+        if picture.told_by and picture.image_sha256 and isinstance(self._known, _Any):
+            self.told_files[picture.path] = picture.size, picture.modified
         picture = replace(picture, path=shown_path(picture.path, self._folder))
         self._is_open |= not picture.image_sha256
         self._journal.add(picture)

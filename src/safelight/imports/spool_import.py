@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safelight.archive import Archive
-from safelight.archive_layout import picture_file
+from safelight.archive_layout import picture_file, posted_folder
 from safelight.imports.import_log import ImportLog
 from safelight.imports.imported_picture import ImportedPicture, import_picture, record_of
+from safelight.imports.own_runs import OwnRuns, may_be_our_own
 from safelight.imports.picture_reader import read_told
 from safelight.imports.readings_compared import about_import
 from safelight.imports.spools import (
@@ -35,7 +38,7 @@ from safelight.imports.told_pictures import (
     told_texts,
 )
 from safelight.imports.told_pixels import ToldPixels
-from safelight.learning.learning_record import utc_timestamp
+from safelight.timestamps import epoch_seconds, utc_timestamp
 
 __all__ = ["SpoolImport"]
 
@@ -44,6 +47,13 @@ _FEW, _TOGETHER = 16, 512
 again comes further each time."""
 
 _LOOSE = 64
+_PATIENCE = 20.0
+"""Seconds after its end for which a line waits for files that were not there when it was written,
+or for the account of a run of this archive that may have asked for it."""
+
+_STILL = 0.5
+"""Seconds for which such a file is not written any more until it is read."""
+
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -68,6 +78,7 @@ class SpoolImport:
         failed: New records of executions that failed.
         cancelled: The same of those that were cancelled.
         alone: The same of those that have come through and left no picture of their own.
+        waiting: Files of spools of which some lines are left for later.
 
     Args:
         archive: Where the records go.
@@ -91,10 +102,12 @@ class SpoolImport:
         fault: Callable[[str, str], None],
     ) -> None:
         self.lines = self.failed = self.cancelled = self.alone = 0
+        self.waiting: set[str] = set()
         self._archive, self._log, self._rater = archive, log, rater
         self._folder = os.path.abspath(archive.path)
         self._take, self._keep, self._fault = take, keep, fault
         self._before_writing = before_writing
+        self._own_runs = OwnRuns(archive)
         self._pixels: ToldPixels | None = None  # not read where nothing is asked of them
         self._read: dict[str, int] = {}
         for line in log.lines("spools"):
@@ -134,10 +147,14 @@ class SpoolImport:
         """
         waiting, together = _Waiting(), min(_FEW, _TOGETHER)
         for path in spool_files(spools):
+            self.waiting.discard(path)
             start = self._read.get(os.path.basename(path), 0)
-            within = (*below, _home_of(path))
+            within = (*below, self._home_of(path))
             for told, until in self._lines(path, start):
                 if stop():
+                    break
+                if isinstance(told, Execution) and self._waits(told, within):
+                    self.waiting.add(path)
                     break
                 self.lines += 1
                 waiting.until[path] = until
@@ -149,6 +166,24 @@ class SpoolImport:
                     self._finish(waiting)
                     together = min(2 * together, _TOGETHER)
         self._finish(waiting)
+
+    def _waits(self, execution: Execution, below: Sequence[str]) -> bool:
+        """Return whether a line that has just been written is to be read a little later."""
+        now = time.time()
+        if not abs(now - epoch_seconds(execution.ended)) < _PATIENCE:
+            return False
+        for output in execution.outputs:
+            if "bytes" not in output and (path := self._place(output, below)):
+                try:
+                    if now - os.stat(path).st_mtime < _STILL:
+                        return True
+                except OSError:
+                    return True
+        return (
+            may_be_our_own(execution)
+            and self._own_runs.go_on
+            and not self._own_runs.asked_for([execution])
+        )
 
     def _lines(self, path: str, start: int) -> Iterator[tuple[Execution | LineFault, int]]:
         """Yield what is new in a file, as far as it can be read."""
@@ -176,6 +211,8 @@ class SpoolImport:
         """Have the records of some executions in the archive."""
         if not waiting:
             return
+        ours = self._own_runs.asked_for([execution for execution, _ in waiting])
+        waiting = [each for each in waiting if each[0].name not in ours]
         pictures: dict[str, list[str]] = {}
         for execution, below in waiting:
             for place in range(len(execution.outputs)):
@@ -215,17 +252,28 @@ class SpoolImport:
 
         Spools may come from anywhere: nothing outside of what was asked for is opened.
         """
-        named = execution.outputs[place].get("path")
-        if not isinstance(named, str) or "\0" in named or not os.path.isabs(named):
-            return None
-        path = os.path.normpath(os.fspath(picture_file(Path(self._folder), named)))
-        if not any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in below):
-            return None
-        if not os.path.isfile(path):
+        path = self._place(execution.outputs[place], below)
+        if not path or not os.path.isfile(path):
             return None
         told = told_picture(execution, place)
         picture = import_picture(path, archive=self._folder, rater=self._rater, told=told)
         return picture if picture.told_by else None
+
+    def _place(self, output: Mapping[str, Any], below: Sequence[str]) -> str:
+        """Return the file that a line names, if it may be opened; empty otherwise."""
+        named = output.get("path")
+        if not isinstance(named, str) or "\0" in named or not os.path.isabs(named):
+            return ""
+        path = os.path.normpath(os.fspath(picture_file(Path(self._folder), named)))
+        is_below = any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in below)
+        return path if is_below else ""
+
+    def _home_of(self, path: str) -> str:
+        """Return the folder whose pictures a spool file tells of."""
+        folder = os.path.dirname(os.path.abspath(path))
+        home = os.path.dirname(folder) if os.path.basename(folder) == SPOOL_FOLDER else folder
+        # What is posted may name what came with it, and none of the archive's other pictures.
+        return home if home != self._folder else os.fspath(posted_folder(Path(home)))
 
     def _keep_pixels(self, executions: Iterable[Execution]) -> None:
         """Keep what is told of pictures that were in memory, for when they are saved."""
@@ -262,9 +310,3 @@ class SpoolImport:
         made = execution.began or execution.ended or utc_timestamp()
         record = record_of(reading, made, "", {}, run_of_line(execution.name))
         return failed_or_alone(execution, record).to_document()
-
-
-def _home_of(path: str) -> str:
-    """Return the folder whose pictures a spool file tells of."""
-    folder = os.path.dirname(os.path.abspath(path))
-    return os.path.dirname(folder) if os.path.basename(folder) == SPOOL_FOLDER else folder

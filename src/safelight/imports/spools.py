@@ -22,7 +22,7 @@ from safelight.line_checksums import line_state
 from safelight.timestamps import as_utc
 
 __all__ = ["SPOOL_FOLDER", "SPOOL_SUFFIX", "Execution", "LineFault", "is_spool", "mark_as_read",
-           "new_lines", "spool_files"]  # fmt: skip
+           "new_lines", "spool_files", "unread_files"]  # fmt: skip
 
 SPOOL_FOLDER = ".safelight-spool"
 SPOOL_SUFFIX = ".spool.jsonl"
@@ -134,6 +134,20 @@ def mark_as_read(path: str, until: int) -> None:
     """
     with contextlib.suppress(OSError):
         replace_file(Path(path + _READ), msgspec.json.encode({"read": until}))
+
+
+def unread_files(folder: Path) -> list[str]:
+    """Return the files of a spool that hold more than its marks say was read."""
+    unread = []
+    for path in spool_files([os.fspath(folder)]):
+        with contextlib.suppress(OSError):
+            size, read = os.stat(path).st_size, 0
+            with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError, ValueError):
+                mark = msgspec.json.decode(Path(path + _READ).read_bytes(), type=dict[str, int])
+                read = mark.get("read", 0)
+            if size > read:
+                unread.append(path)
+    return unread
 
 
 def _execution(line: bytes) -> Execution | LineFault:

@@ -26,7 +26,7 @@ def read_swarmui(draft: Draft, data: Mapping[str, Any]) -> bool:
         return False
     draft.generator = "swarmui"
     strength = params.get("initimagecreativity")
-    if strength is not None:
+    if strength not in (None, ""):
         draft.stage = "img2img"
         draft.read("denoising_strength", strength)
     for knob, key in (("prompt", "prompt"), ("negative_prompt", "negativeprompt"),

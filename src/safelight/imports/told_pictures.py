@@ -21,7 +21,7 @@ from safelight.imports.reading import Draft
 from safelight.imports.spools import Execution
 from safelight.learning.learning_record import LearningRecord, VariantFailure
 from safelight.sampler_names import SAMPLERS, SCHEDULERS
-from safelight.timestamps import utc_timestamp
+from safelight.timestamps import epoch_seconds, utc_timestamp
 
 __all__ = ["OF_LINES", "TOLD_PARAMETERS", "ToldPicture", "failed_or_alone", "read_parameters",
            "run_of_line", "told_picture", "told_texts"]  # fmt: skip
@@ -32,6 +32,7 @@ TOLD_PARAMETERS = "safelight_parameters"
 OF_LINES = "spool-"
 """How the names of runs begin that lines of spools tell of, and no picture."""
 
+_SWARM = "sui_image_params"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt",), "negative_prompt": ("negative_prompt",),
@@ -53,6 +54,9 @@ _SIGMA_FLAGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"
 _ROUNDING = 2 * 10**9
 """Nanoseconds by which file systems round when a file was written."""
 
+_LATE = 20 * 10**9
+"""Nanoseconds between the end of an execution and the writing of a file that was not there yet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldPicture:
@@ -68,7 +72,8 @@ class ToldPicture:
         share: The picture's part of them.
         environment: What else changes pixels.
         size: Of its file in bytes, as the line knew it; -1 where it did not.
-        written: When that was written last, nanoseconds.
+        written: When that was written last, nanoseconds; where the size is not known, when its
+            execution ended.
     """
 
     run: str
@@ -83,8 +88,11 @@ class ToldPicture:
     written: int = 0
 
     def is_of(self, status: os.stat_result) -> bool:
-        """Return whether a file is as it was when the line was written."""
-        return self.size == status.st_size and (abs(self.written - status.st_mtime_ns) <= _ROUNDING)
+        """Return whether a file is as it was when the line was written, or came just then."""
+        apart = abs(self.written - status.st_mtime_ns)
+        if self.size < 0:
+            return self.written > 0 and apart <= _LATE
+        return self.size == status.st_size and apart <= _ROUNDING
 
     def added_to(self, record: LearningRecord) -> LearningRecord:
         """Return the record of the picture with what only the line knows."""
@@ -120,17 +128,35 @@ def told_texts(execution: Execution, place: int = 0) -> tuple[str, ...]:
         texts.append(json.dumps(execution.graph, ensure_ascii=False))
     own = execution.outputs[place].get("parameters") if place < len(execution.outputs) else None
     parameters = {**execution.parameters, **(own if isinstance(own, dict) else {})}
-    if parameters:
+    if isinstance(parameters.get(_SWARM), dict):
+        texts.append(json.dumps(_of_swarm(parameters), ensure_ascii=False))
+    elif parameters:
         told = {TOLD_PARAMETERS: parameters, "tool": execution.tool}
         texts.append(json.dumps(told, ensure_ascii=False))
     return tuple(texts)
+
+
+def _of_swarm(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return SwarmUI's own JSON as far as its webhook fills it in.
+
+    What it does not know stays a ``%tag%``. Pictures of one batch are all told the first's seed.
+    """
+    params = {
+        key: value for key, value in parameters[_SWARM].items()
+        if not (isinstance(value, str) and value.lower() == f"%{key}%")
+    }  # fmt: skip
+    if str(params.get("batchsize") or 1) != "1":
+        params.pop("seed", None)
+    return {**parameters, _SWARM: params}
 
 
 def told_picture(execution: Execution, place: int) -> ToldPicture:
     """Return what *execution* says of its picture number *place*."""
     output = execution.outputs[place]
     size, written = output.get("bytes"), output.get("mtime_ns")
-    is_known = type(size) is int and type(written) is int
+    if type(size) is not int or type(written) is not int:
+        when = epoch_seconds(execution.ended) if "path" in output else 0.0
+        size, written = -1, int(when * 10**9)
     seconds = execution.seconds or 0.0
     return ToldPicture(
         run=execution.name,
@@ -141,8 +167,8 @@ def told_picture(execution: Execution, place: int) -> ToldPicture:
         seconds=seconds,
         share=seconds / len(execution.outputs),
         environment=execution.environment,
-        size=size if is_known and type(size) is int else -1,
-        written=written if is_known and type(written) is int else 0,
+        size=size,
+        written=written,
     )
 
 

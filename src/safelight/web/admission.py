@@ -1,8 +1,10 @@
 """Admission: who is let in to the page, and as what.
 
-Three things let in. The link that the terminal printed makes an owner, once, within ten minutes;
-a token makes what it is the token of; and a session that either of them began goes on. Only tokens
-can be guessed, so only who guesses tokens is made to wait, and nobody else is.
+Three things let people in. The link that the terminal printed makes an owner, once, within ten
+minutes; a token makes what it is the token of; and a session that either of them began goes on.
+Only tokens can be guessed, so only who guesses tokens is made to wait, and nobody else is. A fourth
+lets tools tell what they have drawn, and nothing else: it stands in the address that they are
+given, because there are some that can send no header.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class Admission:
         sessions: Where it is kept who is in.
         tokens: The token of each role that has one, 16 characters or more.
         clock: Seconds, monotonic.
+        of_tools: The token of tools; empty where none may tell anything.
 
     Raises:
         ValueError: A token is too short, or two roles share one.
@@ -70,6 +73,8 @@ class Admission:
         sessions: Sessions | None = None,
         tokens: Mapping[Role, str] = _NO_TOKENS,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        of_tools: str = "",
     ) -> None:
         if any(len(token) < SHORTEST_TOKEN for token in tokens.values()):
             raise ValueError(f"a token must have {SHORTEST_TOKEN} characters or more")
@@ -77,6 +82,7 @@ class Admission:
             raise ValueError("owners and guests must have different tokens")
         self.sessions = sessions or Sessions()
         self.tokens = dict(tokens)
+        self.of_tools = of_tools
         self._clock = clock
         self._lock = threading.Lock()
         self._links: dict[str, float] = {}
@@ -115,6 +121,10 @@ class Admission:
         """
         role = self._role_of_token(given, address)
         return None if role is None else self.sessions.begin(role, given, account)
+
+    def is_tool(self, given: str) -> bool:
+        """Return whether *given* is the token of tools, which nobody guesses: 256 random bits."""
+        return bool(self.of_tools) and _same(given, self.of_tools)
 
     def role_of(
         self, cookie: str, bearer: str, address: str, account: int | None = None

@@ -49,6 +49,7 @@ from safelight.web import (
     live,
     look,
     places,
+    posting,
     rating,
     runs,
     selection,
@@ -72,7 +73,7 @@ _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect, Recursi
 _ErrorHandler = Callable[[Request, Exception], Response]
 _PARTS = (
     browse, completing, look, compare, sheets, runs, contents, learn, live, places, trash,
-    hand_over, doors, importing, dropped,
+    hand_over, doors, importing, dropped, posting,
 )  # fmt: skip
 
 
@@ -86,6 +87,7 @@ def create_app(
     settings: Path | None = None,
     home: Path | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
+    watch: Sequence[Path] = (),
 ) -> Starlette:
     """Return the light table over *archive*.
 
@@ -100,6 +102,7 @@ def create_app(
         settings: The folder of the owner's lists of engines and of folders; None is no such list.
         home: The owner's, where folders of pictures are looked for.
         environ: The environment, for secrets that engines of the list take from there.
+        watch: Folders that are watched beside it while it is served.
 
     Raises:
         ValueError: Every name is let through, and everybody is.
@@ -113,7 +116,7 @@ def create_app(
     )  # fmt: skip
     table = LightTable.of(
         folder, controller, signs_in=admission is not None, configs=configs, home=home,
-        environ=environ,
+        environ=environ, watch=watch, of_tools="" if admission is None else admission.of_tools,
     )  # fmt: skip
     allowance = rating.guests_allowance()
     strangers, known = sign_in.routes(table, admission)
@@ -123,8 +126,10 @@ def create_app(
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         # The first rating should not have to wait until all others were read.
         threading.Thread(target=table.ratings.catch_up, daemon=True).start()
+        await to_thread.run_sync(table.posted.begin)
         yield
         table.ratings.close()
+        await to_thread.run_sync(table.posted.close)
         await to_thread.run_sync(table.imports.close)
         await to_thread.run_sync(table.answers.close)
         await to_thread.run_sync(table.archive.close)

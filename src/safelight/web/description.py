@@ -99,6 +99,19 @@ def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]
 
 
 _SAYS = {"enum": list(SAID_OF_MANY)}
+_LINE = _object(
+    ("spool", "tool"),
+    spool={"const": 1},
+    tool=_TEXT,
+    id=_TEXT,
+    status={"enum": ["completed", "failed", "cancelled"]},
+    error=_TEXT,
+    seconds={"type": "number", "minimum": 0},
+    parameters={"type": "object"},
+    graph={"type": "object"},
+    infotexts={"type": "array", "items": _TEXT},
+    outputs={"type": "array", "items": _object(path=_TEXT, image=_TEXT)},
+)
 
 
 def description() -> dict[str, Any]:
@@ -251,6 +264,15 @@ def description() -> dict[str, Any]:
             "/api/imports/stop": _order(
                 "Ask an import to read no more.", _object(("number",), number={"type": "integer"})
             ),
+            "/api/spool": {
+                **_question("The address for tools, and what SwarmUI is to post there."),
+                **_order(
+                    "Tell of executions: one line of a spool, or a list; on the disk when it is"
+                    " answered. Owners, and tools by the token in their address.",
+                    _LINE,
+                    "202",
+                ),
+            },
             "/api/dropped": _handed("What a picture says of itself; nothing of it is kept."),
             "/api/dropped/keep": _handed("Keep a picture in the archive, and import it."),
             "/api/runs/{run_id}/go-on": {

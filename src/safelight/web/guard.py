@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,7 @@ from safelight.web.sessions import Role
 __all__ = [
     "LARGEST_BODY",
     "LARGEST_PICTURE",
+    "LINES",
     "LOOPBACK",
     "Guard",
     "account_of_asker",
@@ -45,6 +47,14 @@ LARGEST_PICTURE = 64 * 1024 * 1024
 PICTURES = "/api/dropped"
 """Where pictures are handed over."""
 
+LINES = "/api/spool"
+"""Where tools tell what they have drawn, with pictures of theirs in base64."""
+
+_log = logging.getLogger(__name__)
+_NOT_OF_TOOLS = (
+    "the token in this address is another one: take the address anew from the page, Runs, Imports,"
+    " What other tools draw"
+)
 _LONGEST_QUERY = 16_384
 _LENGTH_DIGITS = 12
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -128,6 +138,7 @@ class Guard:
         self._app = app
         self._hosts = frozenset(hosts)
         self._admission = admission
+        self._has_told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -185,6 +196,16 @@ class Guard:
             client = scope.get("client")
             cookie, address = session_of(scope), client[0] if client else ""
             account = account_of_asker(scope) if cookie or bearer else None
+            if path == LINES and scope["method"] == "POST":
+                given = QueryParams(scope.get("query_string", b"")).get("token", "")
+                if any(map(self._admission.is_tool, (bearer, given))):
+                    scope.setdefault("state", {})["role"] = Role.TOOL
+                    return None
+                if given:
+                    if not self._has_told:  # most senders show nobody what they are answered
+                        self._has_told = True
+                        _log.warning("something was posted to %s: %s", LINES, _NOT_OF_TOOLS)
+                    return _refused(401, _NOT_OF_TOOLS)
             shown = cookie, bearer, address, account
             try:
                 role, session = self._admission.let_in(*shown)
@@ -227,7 +248,8 @@ class _Limited:
 
 def most_of(scope: Scope) -> int:
     """Return the bytes that a request may carry; who may not hand over pictures is not read."""
-    is_picture = scope["path"] == PICTURES or scope["path"].startswith(f"{PICTURES}/")
+    path = scope["path"]
+    is_picture = path in (PICTURES, LINES) or path.startswith(f"{PICTURES}/")
     return LARGEST_PICTURE if is_picture else LARGEST_BODY
 
 

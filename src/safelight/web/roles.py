@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import unquote_plus
@@ -34,7 +34,8 @@ from safelight.web.sessions import Role
 from safelight.web.turns import Turns
 
 __all__ = [
-    "GuestRoute", "guarded", "has_place", "is_owner", "is_place", "may_ask", "without_places",
+    "GuestRoute", "ToolRoute", "guarded", "has_place", "is_owner", "is_place", "may_ask",
+    "without_places",
 ]  # fmt: skip
 
 _OWN_WORDS = ("q", "clause")
@@ -67,8 +68,12 @@ class GuestRoute(Route):
     """A route that guests may take, too."""
 
 
+class ToolRoute(Route):
+    """A route that tools may take, and owners, who may do everything."""
+
+
 def guarded(routes: Sequence[Route], turns: Turns) -> list[Route]:
-    """Return *routes*, of which only each :class:`GuestRoute` answers guests.
+    """Return *routes*: only each :class:`GuestRoute` answers guests, :class:`ToolRoute` tools.
 
     Args:
         routes: What may be asked.
@@ -77,8 +82,11 @@ def guarded(routes: Sequence[Route], turns: Turns) -> list[Route]:
     for route in routes:
         if not inspect.iscoroutinefunction(route.endpoint):
             route.app = request_response(_in_turn(route.endpoint, turns))
-        around = _WithoutPlaces if isinstance(route, GuestRoute) else _OwnersOnly
-        route.app = around(route.app)
+        if isinstance(route, GuestRoute):
+            route.app = _WithoutPlaces(route.app)
+        else:
+            others = frozenset({Role.TOOL}) if isinstance(route, ToolRoute) else frozenset()
+            route.app = _OwnersOnly(route.app, others)
     return list(routes)
 
 
@@ -169,14 +177,15 @@ def _last_name(path: str) -> str:
 
 
 class _OwnersOnly:
-    """Answers owners; everybody else is told that it is not for them."""
+    """Answers owners, and *others*; everybody else is told that it is not for them."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, others: Set[Role]) -> None:
         self._app = app
+        self._may = {Role.OWNER, *others}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if role_of(scope) is not Role.OWNER:
+        if role_of(scope) not in self._may:
             raise HTTPException(403, "this is for the owner of the archive; guests look, rate, tag"
                                      " and export")  # fmt: skip
         await self._app(scope, receive, send)

@@ -20,7 +20,7 @@ import msgspec
 
 from safelight.durable_file import make_folder, replace_file
 
-__all__ = ["SESSION_LIFE", "Role", "Sessions", "sessions_file"]
+__all__ = ["SESSION_LIFE", "Role", "Sessions", "sessions_file", "token_of_tools"]
 
 SESSION_LIFE = 30 * 24 * 3600
 """Seconds without a request after which a session ends."""
@@ -35,11 +35,13 @@ _log = logging.getLogger(__name__)
 class Role(StrEnum):
     """What somebody at the page may do.
 
-    Owners may do everything. Guests look, rate, tag and export what the archive holds.
+    Owners may do everything. Guests look, rate, tag and export what the archive holds. Tools tell
+    what they have drawn, and are told nothing.
     """
 
     OWNER = "owner"
     GUEST = "guest"
+    TOOL = "tool"
 
 
 class _Session(msgspec.Struct, frozen=True):
@@ -195,8 +197,32 @@ def sessions_file(folder: Path, archive: Path, port: int) -> Path:
 
     Another archive at the same port has others: who was let in to one is not let in to the next.
     """
-    name = hashlib.sha256(str(archive.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
-    return folder / "sessions" / f"{name[:16]}-{port}.json"
+    return folder / "sessions" / f"{_key(str(archive.resolve()))[:16]}-{port}.json"
+
+
+def token_of_tools(folder: Path, archive: Path) -> str:
+    """Return the token with which tools tell of what they draw into *archive*, new or kept.
+
+    It stands in settings of theirs, so that it outlives the server; whoever removes its file makes
+    it void. Where it cannot be kept, it is good as long as this server.
+
+    Args:
+        folder: The machine's, of what outlives a command.
+        archive: Which.
+    """
+    file = folder / "sessions" / f"{_key(str(archive.resolve()))[:16]}-tools.token"
+    try:
+        if token := file.read_text("ascii").strip():
+            return token
+    except (OSError, ValueError):
+        pass
+    token = secrets.token_urlsafe(32)
+    try:
+        make_folder(file.parent)
+        replace_file(file, token.encode(), private=True)
+    except OSError as error:
+        _log.warning("the address for other tools cannot be kept, and is new each time: %s", error)
+    return token
 
 
 def _key(secret: str) -> str:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from safelight.application.engine_facts import EngineFacts
 from safelight.application.jobs import secret_options
 from safelight.application.live_runs import LiveRuns
 from safelight.application.page_configs import PageConfigs
+from safelight.application.posted_lines import PostedLines
 from safelight.archive.answer import columns_of_view, without_discarded
 from safelight.archive.running_runs import RUNNING
 from safelight.config import BackendChoice
@@ -76,6 +77,8 @@ class LightTable:
         answers: What takes long, and is worked out elsewhere.
         answering: Where.
         imports: Folders that are imported from here.
+        posted: What tools tell of their executions.
+        of_tools: The token with which they may; empty where everybody is an owner.
         home: The owner's; None where nobody says.
         live: Runs that go on, whoever started them.
         runs: What was started from here; its controller is None where nothing can be run.
@@ -94,6 +97,8 @@ class LightTable:
     live: LiveRuns
     runs: RunQueue
     imports: ImportQueue
+    posted: PostedLines
+    of_tools: str
     configs: PageConfigs
     facts: EngineFacts
     home: Path | None = None
@@ -113,6 +118,8 @@ class LightTable:
         configs: PageConfigs | None = None,
         home: Path | None = None,
         environ: Mapping[str, str] = MappingProxyType({}),
+        watch: Sequence[Path] = (),
+        of_tools: str = "",
     ) -> LightTable:
         """Return the table over the archive folder *archive*."""
         told = configs or PageConfigs(archive=archive)
@@ -141,6 +148,8 @@ class LightTable:
             live=LiveRuns(archive, host=platform.node()),
             runs=RunQueue(controller),
             imports=ImportQueue(archive),
+            posted=PostedLines(archive, watched=watch, environ=environ),
+            of_tools=of_tools,
             home=home,
             configs=told,
             facts=EngineFacts(engine),

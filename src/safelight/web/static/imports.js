@@ -1,6 +1,7 @@
 // The list of imports: what goes on is shown above it, and what was cut off goes on from here.
+import { copyText } from "./copying.js";
 import { showImports } from "./importing.js";
-import { first, listen, notice, send } from "./page.js";
+import { ask, first, listen, notice, send } from "./page.js";
 import "./plain.js";
 
 const begun = first();
@@ -14,6 +15,17 @@ listen({
     showImports(states);
   },
 });
+
+// The address lets whoever has it add lines, so it is not in the page until somebody asks.
+for (const button of document.querySelectorAll("[data-told]"))
+  button.addEventListener("click", async () => {
+    try {
+      const told = await ask("/api/spool");
+      await copyText(told[button.dataset.told], button.dataset.what);
+    } catch (error) {
+      notice(error.message);
+    }
+  });
 
 for (const button of document.querySelectorAll("[data-again]"))
   button.addEventListener("click", async () => {
