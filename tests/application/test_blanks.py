@@ -95,10 +95,8 @@ def test_each_says_how_it_ended_and_why(archive: Archive) -> None:
     assert broke.error == "OutOfMemoryError: no room for a lighthouse"
     assert broke.facts == ("m.safetensors", "Euler", "Karras", "30 steps", "CFG 7", "seed 2")
     assert (broke.tool, broke.version, broke.seconds) == ("ComfyUI", "0.3.75", SECONDS)
-    assert {one.label: one.value for one in broke.settings.settings}[
-        "LoRA ink.safetensors"
-    ] == "0.5"
-    assert {one.name: one.value for one in broke.settings.settings}["size"] == "64 × 48"
+    settings = {one.label: one.value for one in broke.settings.settings}
+    assert (settings["LoRA ink.safetensors"], settings["Size"]) == ("0.5", "64 × 48")
     assert found["spool-stop"].facts[-1] == f"seed {2**63}"
     again = found["spool-again"]
     assert (again.ended, again.cached) == ("no new picture", 3)
@@ -168,9 +166,8 @@ def test_what_comes_later_is_found_by_who_asks_again(archive: Archive, tmp_path:
 def test_page_and_command_tell_the_same(
     archive: Archive, page: TestClient, command: Safelight
 ) -> None:
-    told = json.loads(
-        command("find", "--no-picture", "--json", "--archive", str(archive.path)).output
-    )
+    here = ("--archive", str(archive.path))
+    told = json.loads(command("find", "--no-picture", "--json", *here).output)
     listed = page.get("/executions").text
     assert re.findall(r'href="/runs/spool-(\w+)"', listed) == [
         row["run_id"].removeprefix("spool-") for row in told["rows"]
@@ -188,7 +185,7 @@ def test_page_and_command_tell_the_same(
     wrong = page.get("/executions", params={"q": "stepps > 3"})
     assert wrong.status_code == 400
     assert "did you mean" in wrong.text
-    shown = command("show", "spool-broke", "--archive", str(archive.path)).output
+    shown = command("show", "spool-broke", *here).output
     for words in ("KSampler, node 3", "OutOfMemoryError: no room", "red", "30", "ink"):
         assert words in shown
 
