@@ -132,6 +132,7 @@ class ComfyuiPage:
 
     def __init__(self, page: Page, url: str, folder: Path) -> None:
         self.page, self._folder = page, folder
+        page.set_default_timeout(LONG)
         httpx.post(f"{url}/settings", json={"Comfy.TutorialCompleted": True})  # not a new user
         page.goto(url)
         page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
@@ -201,9 +202,10 @@ def test_a_sweep_from_its_own_page_is_found_on_the_light_table(
     comfyui = ComfyuiPage(browser.new_page(viewport={"width": 1600, "height": 1000}), server.url,
                           tmp_path)  # fmt: skip
     table = browser.new_page(viewport={"width": 1440, "height": 900})
+    table.set_default_timeout(LONG)
 
-    def ended() -> list[str]:
-        return [line["status"] for line in told(base).values()][before:]
+    def ends(runs: int) -> None:
+        wait_for(lambda: len(told(base)) == before + runs, LONG / 1000)
 
     with beside(base / "output", archive) as address:
         table.goto(f"{address}/?{urlencode({'q': since})}")
@@ -218,26 +220,26 @@ def test_a_sweep_from_its_own_page_is_found_on_the_light_table(
             comfyui.choose("sampler_name", sampler)
             comfyui.run()
             drawn.append((str(steps), f"{cfg:g}", canonical, "77"))
-        wait_for(lambda: len(ended()) == 4)
+        ends(4)
         comfyui.run()  # of which everything is known already
-        wait_for(lambda: len(ended()) == 5)
+        ends(5)
         comfyui.type("seed", 500)
         comfyui.choose("control_after_generate", "increment")
         comfyui.run(times=3)
         drawn += [("3", "4.5", "Heun", str(seed)) for seed in (500, 501, 502)]
-        wait_for(lambda: len(ended()) == 8)
+        ends(8)
         comfyui.open("fails", graph(600, through="Raises"))
         comfyui.run()
-        wait_for(lambda: len(ended()) == 9)
+        ends(9)
         assert "no room at" in comfyui.read_error()
         comfyui.open("waits", graph(601, through="Waits"))
         comfyui.run()
         wait_for(lambda: httpx.get(f"{server.url}/queue").json()["queue_running"])
         comfyui.stop()
-        wait_for(lambda: len(ended()) == 10)
+        ends(10)
         comfyui.open("looked-at", preview(graph(602)))
         comfyui.run()
-        wait_for(lambda: len(ended()) == 11)
+        ends(11)
 
         told_of_blanks = "4 executions without a picture: 1 failed, 1 stopped, 2 no new picture"
         sync_api.expect(table.locator("#count")).to_have_text("7 pictures", timeout=LONG)

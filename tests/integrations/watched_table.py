@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "beside", "settings_of_all"]
 
-LONG = 180_000
+LONG = 600_000
 """Milliseconds that a page may take beside a tool that draws."""
 
 
@@ -43,8 +43,8 @@ def beside(output: Path, archive: Path) -> Iterator[str]:
 
 def settings_of_all(page: Page) -> list[dict[str, str]]:
     """Open each picture that the grid shows, the newest first; return what is told of it."""
-    pictures = page.locator("#grid a[href^='/look/']")
-    hrefs = [one.get_attribute("href") or "" for one in pictures.all() if one.is_visible()]
+    pictures = page.locator("#grid a[href^='/look/']:visible")
+    hrefs = pictures.evaluate_all("every => every.map(one => one.href)")
     told: list[dict[str, str]] = []
     for href in hrefs:
         page.goto(href)
