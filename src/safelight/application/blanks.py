@@ -7,9 +7,11 @@ blank is found here, by the page as by the command, with the same filters.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
@@ -20,6 +22,7 @@ from safelight.archive import Archive
 from safelight.archive.blanks import BlankTable
 from safelight.archive.columns import Decoded, decoded
 from safelight.archive.run_copies import IMPORTED
+from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import RecordError
 from safelight.filter_tokens import quoted
 from safelight.imports.told_pictures import OF_LINES
@@ -50,6 +53,8 @@ DRAWN_HERE = "status != 'imported' and not (pictures = 0 and ({}))".format(
 
 _AT_NODE = re.compile(r"node (\S+) \(([^()]*)\): ", re.DOTALL)
 _MOST_NAMED = 20
+_LOOK_ANYWAY = 60.0
+"""Seconds after which the archive is asked, whatever its folders say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,16 +167,16 @@ class Blanks:
 
     Args:
         archive: Their archive.
-        signature: Returns what changes when records do, for who asks often; without it the archive
-            is asked each time.
     """
 
-    def __init__(self, archive: Archive, signature: Callable[[], object] | None = None) -> None:
-        self._archive, self._signature = archive, signature
-        self._seen: object = None
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
         self._lock = threading.Lock()
         self._known: dict[str, Decoded] = {}
         self._table: BlankTable | None = None
+        self._seen: tuple[object, ...] = ()
+        self._look_anyway = 0.0
+        self._may_be_saved = False
 
     def find(self, condition: str = "", *, limit: int = 50, after: str | None = None) -> BlankPage:
         """Return the blanks that meet *condition*.
@@ -200,8 +205,8 @@ class Blanks:
     def _caught_up(self) -> BlankTable:
         """Return the table with what the archive has now."""
         with self._lock:
-            seen = None if self._signature is None else self._signature()
-            if self._table is not None and seen is not None and seen == self._seen:
+            seen, now = self._looked_at(), time.monotonic()
+            if self._table is not None and seen == self._seen and now < self._look_anyway:
                 return self._table
             runs = _blank_runs(self._archive) if self._archive.path.is_dir() else set()
             if self._table is None or runs != self._known.keys():
@@ -210,9 +215,27 @@ class Blanks:
                 for run_id, document in new:
                     with suppress(RecordError):  # what is damaged is told by the archive
                         self._known.setdefault(run_id, decoded(document))
+                self._may_be_saved = any(
+                    one.status == "completed" and b'"pixel_sha256"' in bytes(one.metadata)
+                    for one in self._known.values()
+                )
                 self._table = BlankTable(list(self._known.values()))
-            self._seen = seen
+            self._seen, self._look_anyway = seen, now + _LOOK_ANYWAY
             return self._table
+
+    def _looked_at(self) -> tuple[object, ...]:
+        """Return what changes when blanks do, at a small cost: pictures come by the second.
+
+        A blank is a file by its name until it is packed. Other records matter only while a picture
+        that was in memory may still be saved.
+        """
+        records, packs = records_folder(self._archive.path), packs_folder(self._archive.path)
+        try:
+            names = frozenset(name for name in os.listdir(records) if f"_{OF_LINES}" in name)
+            change = records.stat().st_mtime_ns if self._may_be_saved else 0
+        except OSError:
+            names, change = frozenset(), 0
+        return names, change, packs.stat().st_mtime_ns if packs.is_dir() else 0
 
 
 def blank_of(archive: Archive, record: LearningRecord) -> Blank | None:

@@ -137,7 +137,7 @@ class LightTable:
         ratings = RatingStore(ratings_folder(archive), root=archive)
         return LightTable(
             archive=held,
-            blanks=Blanks(held, held.records_signature),
+            blanks=Blanks(held),
             pictures=Pictures(held),
             ratings=ratings,
             answers=Answers(answering, held.signature_now, ratings=ratings.judgements),
