@@ -157,7 +157,7 @@ test-diffusers:
 	build/diffusers-venv/bin/python -m pip install --quiet torch==2.13.0 --editable ".[diffusers,ncnn]" --group dev
 	build/diffusers-venv/bin/python -m pytest $(ARGS) \
 		tests/backends/diffusers_engine tests/backends/test_one_config_everywhere.py \
-		tests/backends/test_family_table.py
+		tests/backends/test_family_table.py tests/integrations/test_real_diffusers_script.py
 	build/diffusers-venv/bin/python -m pip install --quiet --no-deps torchvision==0.28.0 spandrel==0.4.2 einops
 	build/diffusers-venv/bin/python -m pytest $(ARGS) tests/backends/test_upscalers.py
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shutil
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from command_line import Safelight, call
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 settings.register_profile(
     "safelight", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
@@ -34,6 +41,25 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Safelight:
     """The command line in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return call
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    driver = pytest.importorskip(
+        "playwright.sync_api",
+        reason="playwright is missing; install it with: pip install playwright",
+    )
+    program = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(
+            "no Chromium on this machine, so the page was not driven in a browser; install it"
+            " with: apt-get install chromium"
+        )
+    with driver.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.hookimpl(wrapper=True)

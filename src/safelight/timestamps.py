@@ -7,9 +7,11 @@ name or an order without having been read as one.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-__all__ = ["as_utc", "compact", "duration", "epoch_seconds", "read_compact", "utc_timestamp"]
+__all__ = [
+    "as_utc", "compact", "day_words", "duration", "epoch_seconds", "read_compact", "utc_timestamp",
+]  # fmt: skip
 
 _FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -62,6 +64,15 @@ def read_compact(name: str) -> str | None:
 def _written(moment: datetime) -> str:
     # Not %Y: on Linux it writes the year 800 with three digits.
     return f"{moment.year:04d}{moment.strftime(_FORM[2:])}"
+
+
+def day_words(timestamp: str) -> str:
+    """Return the day of *timestamp* as people say it: ``31 January 2026``."""
+    try:
+        told = date.fromisoformat(timestamp[:10])
+    except ValueError:
+        return timestamp[:10]
+    return f"{told.day} {told:%B %Y}"
 
 
 def duration(seconds: float) -> str:

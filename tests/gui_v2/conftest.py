@@ -14,8 +14,6 @@ from gui_v2.light_table import fill, served
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,25 +32,6 @@ def address(archive: Path) -> Iterator[str]:
     """Where that archive is served."""
     with served(archive) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
-    driver = pytest.importorskip(
-        "playwright.sync_api",
-        reason="playwright is missing; install it with: pip install playwright",
-    )
-    program = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(
-            "no Chromium on this machine, so the page was not driven in a browser; install it"
-            " with: apt-get install chromium"
-        )
-    with driver.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

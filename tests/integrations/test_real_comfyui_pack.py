@@ -6,24 +6,29 @@ prepared in ``SAFELIGHT_COMFYUI_DIR``.
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
 from backends.backend_contract import Steps
-from backends.comfyui.real_server import RealServer
+from backends.comfyui.real_server import CHECKPOINT, RealServer
 from command_line import call
 from imports.spool_lines import lines_of
 from integrations.comfyui_pack import base_of, graph, posted, wait_for
+from integrations.watched_table import LONG, beside, settings_of_all
 from safelight.archive import Archive
 from safelight.backends.comfyui import ComfyuiBackend
+from safelight.learning.learning_record import utc_timestamp
 from safelight.pipeline.backend import Txt2ImgRequest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 FOLDER = os.environ.get("SAFELIGHT_COMFYUI_DIR", "")
 
@@ -32,6 +37,8 @@ if not FOLDER:
         "no real ComfyUI: run `make test-comfyui`, or set SAFELIGHT_COMFYUI_DIR",
         allow_module_level=True,
     )
+
+sync_api = pytest.importorskip("playwright.sync_api")
 
 
 @pytest.fixture(scope="module")
@@ -120,32 +127,164 @@ def test_what_safelight_draws_itself_is_not_noted(server: RealServer, base: Path
     assert len(told(base)) == before + 1
 
 
-def test_a_sweep_from_its_own_page_is_found(server: RealServer, base: Path, tmp_path: Path) -> None:
-    """A user sweeps steps by hand, runs each, and does nothing else."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    before = set(told(base))
-    httpx.post(f"{server.url}/settings", json={"Comfy.TutorialCompleted": True})  # not a new user
+class ComfyuiPage:
+    """ComfyUI's own page, used with mouse and keys as a person uses it."""
 
-    def has_news(runs: int) -> bool:
-        return len(told(base).keys() - before) >= runs
-
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto(server.url)
+    def __init__(self, page: Page, url: str, folder: Path) -> None:
+        self.page, self._folder = page, folder
+        page.set_default_timeout(LONG)
+        httpx.post(f"{url}/settings", json={"Comfy.TutorialCompleted": True})  # not a new user
+        page.goto(url)
         page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
         page.get_by_test_id("queue-button").first.wait_for()
-        for steps in (1, 2, 3):
-            page.evaluate(
-                "prompt => window.app.loadApiJson(prompt, 'sweep')",
-                graph(77, steps=steps, prefix="sweep"),
-            )
-            page.get_by_test_id("queue-button").get_by_role("button").first.click()
-            wait_for(partial(has_news, steps))
-        browser.close()
 
-    new = [line for name, line in told(base).items() if name not in before]
-    records = by_execution(records_of(base, tmp_path))
-    steps_of = [records[line["id"]].primary_steps for line in new]
-    assert steps_of == [1, 2, 3]
+    def open(self, name: str, workflow: dict[str, Any]) -> None:
+        """Open a workflow's file."""
+        path = self._folder / f"{name}.json"
+        path.write_text(json.dumps(workflow))
+        self.page.locator("#comfy-file-input").set_input_files(path)
+        self.page.wait_for_function(
+            "kinds => app.graph.nodes.map(node => node.type).sort().join() === kinds.join()"
+            " && app.graph.nodes.every(node => (node.widgets ?? []).every(each => each.last_y))",
+            arg=sorted(node["class_type"] for node in workflow.values()),
+        )
+
+    def choose(self, widget: str, value: str) -> None:
+        """Choose *value* of a widget of the sampler from its list."""
+        self.page.mouse.click(*self._place(widget))
+        self.page.locator(".litecontextmenu .litemenu-entry").get_by_text(value, exact=True).click()
+
+    def type(self, widget: str, value: float) -> None:
+        """Type *value* into a widget of the sampler."""
+        self.page.mouse.dblclick(*self._place(widget))
+        self.page.locator(".graphdialog input").fill(str(value))
+        self.page.keyboard.press("Enter")
+
+    def run(self, times: int = 1) -> None:
+        """Say how often, and press Run."""
+        self.page.locator(".batch-count input").click()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(str(times))
+        self.page.keyboard.press("Tab")
+        self.page.get_by_test_id("queue-button").get_by_role("button").first.click()
+
+    def read_error(self) -> str:
+        """Return what it says of what failed, and close that."""
+        dialog = self.page.get_by_role("dialog")
+        text = dialog.inner_text()
+        self.page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
+        return text
+
+    def stop(self) -> None:
+        self.page.get_by_role("button", name="Cancel current run").click()
+
+    def _place(self, widget: str) -> tuple[float, float]:
+        x, y = self.page.evaluate(
+            "name => { const node = app.graph.nodes.find(node => node.type === 'KSampler'),"
+            " widget = node.widgets.find(each => each.name === name), at = app.canvas.ds;"
+            " return [(node.pos[0] + node.size[0] * 0.7 + at.offset[0]) * at.scale,"
+            " (node.pos[1] + widget.last_y + 10 + at.offset[1]) * at.scale]; }",
+            widget,
+        )
+        return x, y
+
+
+def test_a_sweep_from_its_own_page_is_found_on_the_light_table(
+    server: RealServer, base: Path, tmp_path: Path, browser: Browser
+) -> None:
+    """A user sweeps in ComfyUI's page and does nothing else; every execution is on ours.
+
+    What failed, was stopped, was drawn before or only looked at left no picture, and is told, too.
+    """
+    before, archive, drawn = len(told(base)), tmp_path / "archive", list[tuple[str, ...]]()
+    since = f"timestamp >= '{utc_timestamp()}'"
+    comfyui = ComfyuiPage(browser.new_page(viewport={"width": 1600, "height": 1000}), server.url,
+                          tmp_path)  # fmt: skip
+    table = browser.new_page(viewport={"width": 1440, "height": 900})
+    table.set_default_timeout(LONG)
+
+    def ends(runs: int) -> None:
+        wait_for(lambda: len(told(base)) == before + runs, LONG / 1000)
+
+    with beside(base / "output", archive) as address:
+        table.goto(f"{address}/?{urlencode({'q': since})}")
+        comfyui.open("sweep", graph(77, prefix="sweep"))
+        comfyui.choose("control_after_generate", "fixed")
+        for steps, cfg, sampler, canonical in (
+            (1, 7, "euler", "Euler"), (3, 7, "euler", "Euler"), (3, 4.5, "euler", "Euler"),
+            (3, 4.5, "heun", "Heun"),
+        ):  # fmt: skip
+            comfyui.type("steps", steps)
+            comfyui.type("cfg", cfg)
+            comfyui.choose("sampler_name", sampler)
+            comfyui.run()
+            drawn.append((str(steps), f"{cfg:g}", canonical, "77"))
+        ends(4)
+        comfyui.run()  # of which everything is known already
+        ends(5)
+        comfyui.type("seed", 500)
+        comfyui.choose("control_after_generate", "increment")
+        comfyui.run(times=3)
+        drawn += [("3", "4.5", "Heun", str(seed)) for seed in (500, 501, 502)]
+        ends(8)
+        comfyui.open("fails", graph(600, through="Raises"))
+        comfyui.run()
+        ends(9)
+        assert "no room at" in comfyui.read_error()
+        comfyui.open("waits", graph(601, through="Waits"))
+        comfyui.run()
+        wait_for(lambda: httpx.get(f"{server.url}/queue").json()["queue_running"])
+        comfyui.stop()
+        ends(10)
+        comfyui.open("looked-at", preview(graph(602)))
+        comfyui.run()
+        ends(11)
+
+        told_of_blanks = "4 executions without a picture: 1 failed, 1 stopped, 2 no new picture"
+        sync_api.expect(table.locator("#count")).to_have_text("7 pictures", timeout=LONG)
+        sync_api.expect(table.locator("#blanks")).to_have_text(told_of_blanks, timeout=LONG)
+        shown = settings_of_all(table)
+        assert sorted(
+            (one["Steps"], one["CFG"], one["Sampler"], one["Seed"]) for one in shown
+        ) == sorted(drawn)
+        assert {(one["Prompt"], one["Model"], one["Scheduler"], one["Size"]) for one in shown} == {
+            ("a cat", CHECKPOINT, "Karras", "32 × 32")
+        }
+
+        table.goto(f"{address}/?{urlencode({'q': since})}")
+        table.click("#blanks")
+        lines = table.locator(".blank-list li")
+        sync_api.expect(lines).to_have_count(4)
+        for line, (ending, seed, why) in zip(lines.all(), (
+            ("no new picture", 602, "or is gone: "), ("stopped", 601, ""),
+            ("failed", 600, "Raises (node 20): ValueError"),
+            ("no new picture", 77, "its picture was there already"),
+        ), strict=True):  # fmt: skip
+            text = line.inner_text()
+            assert text.count(ending) == 1
+            assert f"seed {seed}" in text
+            assert why in text
+        table.get_by_role("link", name="Failed 1").click()
+        table.locator(".blank-list li a").click()
+        for words in ("Failed in ComfyUI", "no room at https://example.org/models",
+                      "Raises, node 20", f"ComfyUI {told_version(base)}"):  # fmt: skip
+            sync_api.expect(table.locator("main")).to_contain_text(words)
+        settings = table.locator(".settings").first.inner_text().split("\n")
+        assert settings[settings.index("Seed") + 1] == "600"
+        assert "spool-" not in table.locator("body").inner_text()
+
+        again = call("find", "--no-picture", "--json", "--archive", str(archive), since)
+        assert json.loads(again.output)["by_status"] == {
+            "failed": 1, "cancelled": 1, "completed": 2
+        }  # fmt: skip
+
+
+def preview(workflow: dict[str, Any]) -> dict[str, Any]:
+    """Return *workflow* with a node that only shows its picture."""
+    images = workflow["9"]["inputs"]["images"]
+    return {**workflow, "9": {"class_type": "PreviewImage", "inputs": {"images": images}}}
+
+
+def told_version(base: Path) -> str:
+    return str(next(iter(told(base).values()))["tool_version"])

@@ -50,6 +50,7 @@ __all__ = [
     "Batch",
     "Decoded",
     "Run",
+    "as_one_picture",
     "columns_of",
     "decoded",
     "numpy_columns",
@@ -304,6 +305,23 @@ def decoded(document: bytes) -> Decoded:
         raise RecordError("is no learning record: it nests too deep") from error
     check_digest(document, record.digest)
     return record
+
+
+def as_one_picture(record: Decoded) -> Decoded:
+    """Return *record*, of an execution without pictures, as though one had been imported of it."""
+    config = record.variant_configs[0] if record.variant_configs else {}
+    stage = next((stage for stage in reversed(STAGES) if stage in config), STAGES[0])
+    own = config.get(stage)
+    knobs = own if isinstance(own, Mapping) else _NONE
+    width, height, seed = (
+        value if type(value := knobs.get(name)) is int else None
+        for name in ("width", "height", "seed")
+    )
+    output = _Output(
+        variant=0, stage=stage, sha256="", pixel_sha256="", width=width or 0, height=height or 0,
+        seed=seed,
+    )  # fmt: skip
+    return msgspec.structs.replace(record, status=IMPORTED, outputs=[output])
 
 
 class Batch:

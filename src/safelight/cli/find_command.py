@@ -46,6 +46,9 @@ _SHOWN = {
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--after", help="Where the page before said that the next one begins.")
 @click.option("--columns", default="", help="Which to show, with commas between them.")
+@click.option("--no-picture", is_flag=True,
+              help="Find what other tools executed that ended without a picture: failed, stopped,"
+              " or drawn before; CONDITION may speak of status and error, too.")  # fmt: skip
 @click.option("--sql", is_flag=True, help="CONDITION is one SELECT over the views.")
 @click.option("--csv", "as_csv", is_flag=True,
               help="Print CSV; a text that a spreadsheet would take for a formula begins with an"
@@ -60,6 +63,7 @@ def command(
     limit: int,
     after: str | None,
     columns: str,
+    no_picture: bool,
     sql: bool,
     as_csv: bool,
     csv_raw: bool,
@@ -74,6 +78,18 @@ def command(
     everything = as_json or as_csv or csv_raw
     finish_killed_runs(archive)
     opened = Archive(archive)
+    if no_picture:
+        if view != "images" or sort or columns or sql or as_csv or csv_raw:
+            raise click.UsageError(
+                "--no-picture lists executions, the newest first: of the other options only"
+                " --limit, --after and --json go with it"
+            )
+        from safelight.application.blanks import Blanks
+        from safelight.cli.shown_blanks import print_blanks
+
+        blanks = Blanks(opened).find(condition, limit=limit, after=after)
+        print_blanks(blanks, archive, as_json=as_json)
+        return
     if sql:
         answer = opened.sql(condition)
     else:

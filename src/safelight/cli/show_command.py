@@ -54,6 +54,13 @@ def command(run: str, archive: Path, form: Form | None, as_json: bool) -> None:
     if as_json:
         say_text(record.to_json())
         return
+    from safelight.application.blanks import blank_of
+
+    if (blank := blank_of(Archive(archive), record)) is not None:
+        from safelight.cli.shown_blanks import print_blank
+
+        print_blank(blank)
+        return
     scores = Archive(archive).picture_scores()
     if record.status == "imported":
         print_import(record, archive)

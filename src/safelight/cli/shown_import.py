@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safelight.application.picture_settings import (
+    PictureSettings,
     Setting,
     read_picture_file,
     settings_in_archive,
@@ -14,7 +15,7 @@ from safelight.archive import Archive
 from safelight.cli.rich_console import Console, cell, lines_in_cell
 from safelight.learning import LearningRecord
 
-__all__ = ["print_import", "record_of_file"]
+__all__ = ["print_import", "print_settings_table", "record_of_file"]
 
 _MOST_REST = 30
 _OUTCOMES = {
@@ -42,7 +43,6 @@ def print_import(record: LearningRecord, archive: Path) -> None:
         record: Of one picture: what an import made of it, or would.
         archive: Where the record of the run that made it is looked for.
     """
-    from rich import box
     from rich.table import Table
 
     console, told = Console(), settings_of(record)
@@ -69,6 +69,16 @@ def print_import(record: LearningRecord, archive: Path) -> None:
         if value:
             head.add_row(cell(name, "bold"), lines_in_cell(value.splitlines()))
     console.print(head)
+    print_settings_table(console, told)
+    for warning in told.warnings:
+        console.print(cell(f"warning: {warning}"))
+
+
+def print_settings_table(console: Console, told: PictureSettings) -> None:
+    """Print each setting, its value and how it was learned."""
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("setting", "value", "learned"):
         table.add_column(column, overflow="fold")
@@ -82,8 +92,6 @@ def print_import(record: LearningRecord, archive: Path) -> None:
     if len(told.rest) > _MOST_REST:
         more = len(told.rest) - _MOST_REST
         console.print(f"... and {more:,} more settings (--json shows all)")
-    for warning in told.warnings:
-        console.print(cell(f"warning: {warning}"))
 
 
 def _lines(one: Setting) -> list[str]:

@@ -43,6 +43,7 @@ from safelight.web import (
     contents,
     doors,
     dropped,
+    executions,
     hand_over,
     importing,
     learn,
@@ -73,7 +74,7 @@ _OF_THE_ASKER = (SafelightError, msgspec.MsgspecError, ClientDisconnect, Recursi
 _ErrorHandler = Callable[[Request, Exception], Response]
 _PARTS = (
     browse, completing, look, compare, sheets, runs, contents, learn, live, places, trash,
-    hand_over, doors, importing, dropped, posting,
+    hand_over, doors, importing, dropped, posting, executions,
 )  # fmt: skip
 
 

@@ -162,6 +162,9 @@ def description() -> dict[str, Any]:
             ),
             "/api/complete": _question("What may come at the end of a filter.", _Q),
             "/api/being-made": _question("Pictures of runs that go on now."),
+            "/api/executions": _question(
+                "How many executions of other tools ended without a picture, and how.", _Q
+            ),
             "/api/pictures/{digest}": _question("Everything about one.", _Q, _SORT, path="digest"),
             "/api/pictures/{digest}/kindred": _question(
                 "Pictures that compare with it: the same seed, one setting apart, most in common.",

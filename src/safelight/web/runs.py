@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.application.blanks import DRAWN_HERE, blank_of
 from safelight.application.config_text import comments_of, toml_text
 from safelight.application.configs_again import config_of_picture, config_of_run
 from safelight.application.engine_list import own_engine
@@ -27,8 +27,9 @@ from safelight.pipeline.continuation import stated_config
 from safelight.pipeline.engine_choices import unknown_choices, unknown_in_draft
 from safelight.randomizer import plan_variants, repeated_variants
 from safelight.randomizer_config import LARGE_PLAN
-from safelight.timestamps import duration
+from safelight.timestamps import day_words, duration
 from safelight.web.exact_numbers import exact
+from safelight.web.executions import config_again, lines_of
 from safelight.web.live import archive_seen
 from safelight.web.look import known_picture
 from safelight.web.places import engine_states, has_engine
@@ -180,6 +181,9 @@ def _starting_config(table: LightTable, digest: str | None) -> dict[str, Any]:
 
 def _config_of_past_run(table: LightTable, run_id: str) -> dict[str, Any]:
     record = table.record(run_id)
+    blank = blank_of(table.archive, record)
+    if blank is not None:
+        return config_again(table, blank)
     return config_of_run(record, table.archive, table.configs.shown_files())
 
 
@@ -255,7 +259,7 @@ def _by_days(
     """Return each day, in words, and a line for each of its runs, in their order."""
     days = itertools.groupby(runs, key=lambda run: str(run["timestamp"])[:10])
     return [
-        (_day(day), [_line_of(run, varied.get(run["run_id"], ())) for run in own])
+        (day_words(day), [_line_of(run, varied.get(run["run_id"], ())) for run in own])
         for day, own in days
     ]
 
@@ -275,22 +279,15 @@ def _line_of(run: Mapping[str, Any], varied: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _day(day: str) -> str:
-    try:
-        told = date.fromisoformat(day)
-    except ValueError:
-        return day
-    return f"{told.day} {told:%B %Y}"
-
-
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about runs."""
 
     def history(request: Request) -> Response:
         q = request.query_params.get("q", "")[:LONGEST_FILTER]
         after = request.query_params.get("after") or None
-        # An import has a record for each picture: it is one entry of another list.
-        drawn = f"({q}) and status != 'imported'" if q.strip() else "status != 'imported'"
+        # An import has a record for each picture, and other tools' executions have a list of their
+        # own: who asks for imported ones in so many words gets them.
+        drawn = f"({q}) and {DRAWN_HERE}" if q.strip() else DRAWN_HERE
         seen = archive_seen(table.archive)  # before what is shown: what comes meanwhile is news
         answer = table.archive.query(
             q if "imported" in q else drawn, view="runs", limit=50, after=after
@@ -321,6 +318,8 @@ def routes(table: LightTable) -> list[Route]:
 
     def one_run(request: Request) -> Response:
         record = table.record(request.path_params["run_id"])
+        if (blank := blank_of(table.archive, record)) is not None:
+            return table.page(request, "execution", **lines_of(blank))
         table.pictures.remember((o.sha256, o.path) for o in record.outputs)
         config = config_of_run(record, table.archive, table.configs.shown_files())
         shown = [o for o in record.outputs if len(o.sha256) == 64]

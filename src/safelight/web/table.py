@@ -17,6 +17,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from safelight.application.blanks import Blanks
 from safelight.application.engine_facts import EngineFacts
 from safelight.application.jobs import secret_options
 from safelight.application.live_runs import LiveRuns
@@ -72,6 +73,7 @@ class LightTable:
 
     Attributes:
         archive: Held open.
+        blanks: What other tools executed and that ended without a picture.
         pictures: Its files.
         ratings: Where what people say goes.
         answers: What takes long, and is worked out elsewhere.
@@ -90,6 +92,7 @@ class LightTable:
     """
 
     archive: HeldArchive
+    blanks: Blanks
     pictures: Pictures
     ratings: RatingStore
     answers: Answers
@@ -141,6 +144,7 @@ class LightTable:
         ratings = RatingStore(ratings_folder(archive), root=archive)
         return LightTable(
             archive=held,
+            blanks=Blanks(held),
             pictures=Pictures(held),
             ratings=ratings,
             answers=Answers(answering, held.signature_now, ratings=ratings.judgements),

@@ -459,8 +459,21 @@ function leaveThumbnails() {
 }
 
 const narrowing = new Facets($("#facets"), { wanted, go });
+/** What other tools executed that meets the filter and ended without a picture. */
+async function blanks(mine) {
+  const query = new URLSearchParams({ q: wanted.q });
+  const answer = await ask(`/api/executions?${query}`);
+  if (mine !== generation) return;
+  const link = $("#blanks");
+  link.hidden = answer.count === 0;
+  link.href = `/executions${wanted.q ? `?${query}` : ""}`;
+  const executions = `${count(answer.count)} execution${answer.count === 1 ? "" : "s"}`;
+  link.textContent = `${executions} without a picture: ${answer.words}`;
+}
+
 async function facets({ fresh = false } = {}) {
   const mine = generation;
+  if (isOwner && !fresh) blanks(mine).catch(() => {}); // why not is said where pictures are asked
   const query = new URLSearchParams({ q: wanted.q, ...(fresh && { fresh: "1" }) });
   try {
     const answer = await ask(`/api/facets?${query}`);
