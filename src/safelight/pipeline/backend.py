@@ -7,7 +7,7 @@ says by satisfying a second, smaller protocol (:class:`ListsChoices`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ __all__ = [
     "EngineSetup",
     "GeneratedImage",
     "Generation",
+    "GivesOneByOne",
     "ImageRequest",
     "Img2ImgRequest",
     "KnowsSides",
@@ -204,6 +205,15 @@ class Generation:
     images: tuple[GeneratedImage, ...]
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def joined(cls, parts: Iterable[Generation]) -> Generation:
+        """Return one answer that holds all of *parts*, each warning once."""
+        given = tuple(parts)
+        return cls(
+            images=tuple(image for part in given for image in part.images),
+            warnings=tuple(dict.fromkeys(w for part in given for w in part.warnings)),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendDescription:
@@ -379,6 +389,29 @@ class DrawsInParallel(Protocol):
     @property
     def lanes(self) -> int:
         """How many requests it can use at a time, at least 1."""
+        ...
+
+
+@runtime_checkable
+class GivesOneByOne(Protocol):
+    """A backend that draws the pictures of one request apart, and gives each when it is there.
+
+    What it gave stays, whatever becomes of the others: only those are asked for again.
+    """
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield the answers to *request*, with its pictures in their order.
+
+        Args:
+            request: What to carry out, whole.
+            on_step: As in :meth:`Backend.generate`.
+            done: How many of its first answers are there already, fewer than all.
+
+        Raises:
+            BackendError: As :meth:`Backend.generate` does, between any two of them.
+        """
         ...
 
 

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from PIL import Image
 
-__all__ = ["DATA", "FakeComfyUI", "load_exchange"]
+__all__ = ["DATA", "FailedNode", "FakeComfyUI", "load_exchange"]
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "engines" / "comfyui"
 _WIDE = 2**64 - 1
@@ -274,7 +274,7 @@ class FakeComfyUI:
         except _InterruptedJob:
             messages.append(["execution_interrupted", {"prompt_id": job.prompt_id}])
             status, ok = "error", False
-        except _FailedNode as failure:
+        except FailedNode as failure:
             messages.append(["execution_error", {"prompt_id": job.prompt_id, **failure.about}])
             status, ok = "error", False
         return {
@@ -383,7 +383,7 @@ class _InterruptedJob(Exception):
     """The job was told to stop."""
 
 
-class _FailedNode(Exception):
+class FailedNode(Exception):
     """A node raised."""
 
     def __init__(self, node: str, kind: str, exception: str, message: str) -> None:
@@ -446,13 +446,13 @@ class _Walk:
         except (OSError, KeyError):
             text = f"cannot identify image file '/comfyui/input/{name}'\n"
             error = "PIL.UnidentifiedImageError"
-            raise _FailedNode(node_id, "LoadImage", error, text) from None
+            raise FailedNode(node_id, "LoadImage", error, text) from None
 
     def _sampled(self, node_id: str, inputs: Mapping[str, Any]) -> Image.Image:
         before = self.picture(inputs["latent_image"])
         if before.width * before.height > 4096**2:
             text = "CUDA out of memory. Tried to allocate 48.00 GiB."
-            raise _FailedNode(node_id, "KSampler", "torch.OutOfMemoryError", text)
+            raise FailedNode(node_id, "KSampler", "torch.OutOfMemoryError", text)
         ingredients = {
             "texts": [
                 self._values_behind(inputs[name]) for name in ("model", "positive", "negative")

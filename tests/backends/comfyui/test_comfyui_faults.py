@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from backends.backend_contract import Steps
-from backends.comfyui.fake_server import FakeComfyUI, load_exchange
+from backends.comfyui.fake_server import FailedNode, FakeComfyUI, load_exchange
 from safelight.backends.comfyui import ComfyuiBackend, jobs
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
@@ -117,6 +117,22 @@ def test_a_request_that_is_repeated_finds_its_finished_job(
         (second,) = draw(backend, job_id="run-2")
     assert second.png == first.png
     assert posts(server) == 1
+
+
+def test_a_job_that_fails_costs_the_pictures_of_no_other_job(server: FakeComfyUI) -> None:
+    """A batch is several jobs; those that were drawn are recorded."""
+    steps = iter(range(100))
+
+    def fail(server: FakeComfyUI, step: int) -> None:
+        if next(steps) >= 2 * FIELDS["steps"]:
+            raise FailedNode("3", "KSampler", "OutOfMemoryError", "out of memory")
+
+    server.mid_step = fail
+    config = PipelineConfig.from_mapping({"txt2img": {**FIELDS, "batch_size": 4}})
+    with closing(ComfyuiBackend(url=server.url)) as backend:
+        result = PipelineRunner(backend).run(config)
+    assert [image.output.seed for image in result.images] == [3, 4]
+    assert "ran out of memory" in result.failures[0].error
 
 
 class _ThreeTimes(dict[str, tuple[int, str, bytes]]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -219,22 +219,29 @@ class ComfyuiBackend:
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request*, several pictures as several jobs, each with its seed."""
+        return Generation.joined(self.generate_rest(request, on_step, 0))
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield what each job of *request* gives, behind its first *done* jobs."""
         graph = self._graph(request)
         graphs = [graph]
         if (count := self._copies(request)) > 1:
             seed = getattr(request, "seed", 0)
             graphs = [graph.with_seed((seed + number) % 2**64) for number in range(count)]
-        report = _StepReport(on_step, graph, count)
+        report = _StepReport(on_step, graph, count, done)
         prompt_ids: list[str] = []
-        images: list[GeneratedImage] = []
         with self._socket as socket:
             try:
-                for number, bound in enumerate(graphs):
+                for number, bound in list(enumerate(graphs))[done:]:
                     prompt_ids.append(self._jobs.submit(bound, request.job_id, number))
-                for bound, prompt_id in zip(graphs, prompt_ids, strict=True):
+                for bound, prompt_id in zip(graphs[done:], prompt_ids, strict=True):
                     job = self._jobs.wait(prompt_id, socket, report)
-                    images.extend(self._images(job, bound, request, count))
+                    images = self._images(job, bound, request, count)
                     report.picture_done()
+                    said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
+                    yield Generation(images=tuple(images), warnings=(*said, *graph.warnings))
             except BaseException as error:
                 # What is only out of reach is left to be found by the next attempt.
                 if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):
@@ -243,8 +250,6 @@ class ComfyuiBackend:
                     # It was there when it took the job, which may be what it is gone for.
                     raise BackendUnavailable(str(error)) from error
                 raise
-        said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
-        return Generation(images=tuple(images), warnings=(*said, *graph.warnings))
 
     # -- parts of a request --------------------------------------------------------------
 
@@ -347,12 +352,14 @@ class ComfyuiBackend:
 class _StepReport:
     """Turns what nodes say of themselves into steps of the whole request."""
 
-    def __init__(self, on_step: StepCallback, graph: BoundGraph, pictures: int) -> None:
+    def __init__(
+        self, on_step: StepCallback, graph: BoundGraph, pictures: int, done: int = 0
+    ) -> None:
         self._on_step = on_step
         self._steps_of = graph.sampling_steps()
         self._each = max(1, sum(self._steps_of.values()))
         self._total = self._each * pictures
-        self._before = 0
+        self._before = self._each * done
         self._done: dict[str, float] = {}
         self._last = 1
 

@@ -6,7 +6,8 @@ take the same request and add fields of their own; :mod:`.dialects` knows which.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -176,7 +177,18 @@ class OpenAiImagesBackend:
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request* on the server that is free, or on another that begins it."""
-        return self._group.draw(lambda each: each.generate(request, on_step))
+        return Generation.joined(self.generate_rest(request, on_step, 0))
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield the answers to *request* behind the first *done*."""
+        wanted = getattr(request, "batch_size", None) or 1
+        while done < wanted:
+            answer = partial(OpenAiServer.generate, request=request, on_step=on_step, done=done)
+            generation = self._group.draw(answer)
+            done += len(generation.images)
+            yield generation
 
     def _answering(self) -> list[tuple[OpenAiServer, Abilities]]:
         return self._group.answers(lambda each: each.abilities())

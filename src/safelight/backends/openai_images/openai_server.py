@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -91,8 +92,13 @@ class OpenAiServer:
                     raise self._wants_key() from error
             return self._abilities
 
-    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
-        """Carry out *request*.
+    def generate(self, request: ImageRequest, on_step: StepCallback, done: int) -> Generation:
+        """Return the next answer to *request*: one picture where they are drawn apart, else all.
+
+        Args:
+            request: What to carry out, whole.
+            on_step: Told that the server draws, and when it has.
+            done: How many of its first pictures are there already.
 
         Raises:
             NotBegun: The server certainly did not begin, so another one may be tried.
@@ -106,36 +112,25 @@ class OpenAiServer:
         except BackendUnavailable as error:
             raise NotBegun(str(error)) from error
         try:
-            generation = self._draw(request, abilities, on_step)
+            generation = self._draw(request, abilities, on_step, done)
         except BackendUnavailable:
             self._abilities = None  # it may come back as another one
             raise
         steps = generation.images[0].effective.get("steps")
         steps = steps if isinstance(steps, int) and steps > 0 else 1
-        on_step(steps, steps)
+        wanted = request.batch_size or 1
+        on_step((done + len(generation.images)) * steps, wanted * steps)
         return generation
 
     def _draw(
-        self, request: DrawingRequest, abilities: Abilities, on_step: StepCallback
+        self, request: DrawingRequest, abilities: Abilities, on_step: StepCallback, done: int
     ) -> Generation:
+        rest = replace(request, seed=request.seed + done)
         wanted = request.batch_size or 1
-        if abilities.dialect.batches != "apart":
-            return self._ask(request, abilities, wanted, on_step)
-        generations = []
-        for place in range(wanted):
-            one = replace(request, seed=request.seed + place)
-            generations.append(self._ask(one, abilities, 1, on_step))
-        return Generation(
-            images=tuple(image for each in generations for image in each.images),
-            warnings=tuple(dict.fromkeys(w for each in generations for w in each.warnings)),
-        )
-
-    def _ask(
-        self, request: DrawingRequest, abilities: Abilities, number: int, on_step: StepCallback
-    ) -> Generation:
-        payload = self._payload(request, abilities, number)
-        answer = self._carried_out(payload, on_step)
-        return read_drawing(self.server, abilities, request, payload, answer, self._fetched)
+        number = 1 if abilities.dialect.batches == "apart" else wanted - done
+        payload = self._payload(rest, abilities, number)
+        answer = self._carried_out(payload, partial(on_step, done, wanted))
+        return read_drawing(self.server, abilities, rest, payload, answer, self._fetched)
 
     def _payload(self, request: DrawingRequest, abilities: Abilities, number: int) -> Payload:
         options: dict[str, Any] = {"number": number, "cfg_field": self._cfg_field}
@@ -150,7 +145,7 @@ class OpenAiServer:
                 raise
             return drawing_payload(request, newer, **options)
 
-    def _carried_out(self, payload: Payload, on_step: StepCallback) -> Answer:
+    def _carried_out(self, payload: Payload, beat: Callable[[], None]) -> Answer:
         """Post *payload* from a thread of its own, and wait for what comes of it."""
         outcome: SimpleQueue[Answer | BaseException] = SimpleQueue()
 
@@ -169,7 +164,7 @@ class OpenAiServer:
                 if time.monotonic() > deadline:
                     raise self._too_slow() from None
                 try:
-                    on_step(0, 1)
+                    beat()
                 except BaseException as stop:
                     stop.add_note(f"{self.server} is not told, and may draw the picture to its end")
                     raise
