@@ -24,6 +24,7 @@ __all__ = [
     "GivesOneByOne",
     "ImageRequest",
     "Img2ImgRequest",
+    "KnowsKnobs",
     "KnowsSides",
     "KnowsWords",
     "ListsChoices",
@@ -308,6 +309,23 @@ class ListsChoices(Protocol):
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return knob -> every value it takes, such as ``sampler`` -> ``("Euler", ...)``.
+
+        Raises:
+            BackendUnavailable: The engine did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsKnobs(Protocol):
+    """A backend that knows beforehand which knobs it has no place for."""
+
+    def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return knob -> why it cannot be asked for, and what to do.
+
+        Args:
+            stage: Which stage.
+            knobs: What a config states there; a seed is always asked for where pictures are drawn.
 
         Raises:
             BackendUnavailable: The engine did not answer.

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from backends.backend_contract import Steps
 from backends.comfyui.editor_cases import EDITOR_CASES
 from backends.comfyui.fake_server import FakeComfyUI
+from command_line import Safelight
 from safelight.application.examples import EXAMPLES
 from safelight.backends.comfyui import ComfyuiBackend
 from safelight.errors import BackendError
@@ -117,6 +118,47 @@ def test_the_seed_must_be_mapped(make: Make) -> None:
     """Else every record would name a seed that no picture was drawn with."""
     with pytest.raises(BackendError, match=r"txt2img\.seed"):
         draw(make({"txt2img.prompt": "6.text"}))
+
+
+@pytest.mark.parametrize(
+    ("graph", "next_step"),
+    [
+        (GRAPH, 'add map."txt2img.seed" = "3.inputs.seed"'),
+        (
+            changed(n3={**GRAPH["3"], "inputs": {**GRAPH["3"]["inputs"], "seed": ["6", 0]}}),
+            "no input seed or noise_seed that can be set, so give it one in ComfyUI",
+        ),
+    ],
+)
+def test_a_plan_without_a_seed_that_can_be_set_is_refused(
+    command: Safelight, graph: dict[str, Any], next_step: str
+) -> None:
+    """Its variants would be one picture; it is told when it is planned, without a server."""
+    Path("graph.json").write_text(json.dumps(graph), "utf-8")
+    Path("c.toml").write_text(
+        """
+        [backend]
+        name = "comfyui"
+        url = "http://127.0.0.1:9"
+        workflow = "graph.json"
+        map = { "txt2img.prompt" = "6.text", "txt2img.steps" = "3.steps" }
+        [txt2img]
+        prompt = "a tower"
+        [randomizer]
+        mode = "fanout"
+        seeds_per_variant = 3
+        sweep = { "txt2img.cfg_scale" = [3, 7], "txt2img.steps" = [1, 2] }
+        """,
+        "utf-8",
+    )
+    for order in ("plan", "run"):
+        done = command(order, "c.toml")
+        said = " ".join(done.output.split())
+        assert done.exit_code, said
+        assert "txt2img.seed: pictures that differ in it only would be one picture" in said
+        assert next_step in said
+        assert 'add map."txt2img.cfg_scale" = "NODE.inputs.INPUT"' in said
+        assert "txt2img.steps" not in said
 
 
 def test_any_input_can_be_swept_as_an_extra_knob(server: FakeComfyUI, make: Make) -> None:

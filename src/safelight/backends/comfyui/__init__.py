@@ -207,6 +207,15 @@ class ComfyuiBackend:
         listed = {knob: values for knob, values in choices.items() if values}
         return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
 
+    def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return what of *knobs* the map of a workflow of one's own lacks.
+
+        Raises:
+            BackendUnavailable: It is in the editor's format, and the server does not answer.
+        """
+        own = self._map
+        return {} if own is None or not own.covers(stage) else own.unmapped(stage, knobs)
+
     def loras(self) -> Sequence[str]:
         """Return the LoRAs that the server lists; none for a workflow of one's own.
 
