@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -15,6 +17,7 @@ from PIL import Image
 
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FailedNode, FakeComfyUI, load_exchange
+from backends.webui.replay_server import wait_for
 from safelight.backends.comfyui import ComfyuiBackend, jobs
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
@@ -102,6 +105,47 @@ def test_a_post_whose_answer_is_lost_is_not_posted_twice(
     server.drop_answer_to.add("/prompt")
     assert draw(backend, job_id="run-1")
     assert posts(server) == 1
+
+
+@pytest.mark.parametrize("kind", ["jobs", "queue", "own ids"])
+def test_a_stop_between_the_post_and_its_answer_leaves_no_job_behind(kind: str) -> None:
+    """The job has its name before the server hears of it; ^C may come at any moment."""
+    gone = threading.Event()
+
+    def interrupt(server: FakeComfyUI) -> bool:
+        threading.Thread(
+            target=lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        ).start()
+        return gone.wait(30)
+
+    def step(server: FakeComfyUI, step: int) -> None:
+        while not (server.stopped or server.running is None or server.running.interrupted):
+            time.sleep(0.01)
+
+    own_ids = kind == "own ids"
+    with FakeComfyUI(
+        jobs=kind == "jobs", own_ids=own_ids, taken=interrupt, mid_step=step
+    ) as server:
+        with closing(ComfyuiBackend(url=server.url)) as backend:
+            with pytest.raises(KeyboardInterrupt):
+                draw(backend, job_id="run-3")
+            gone.set()
+            wait_for(lambda: server.running is None and not server.pending)
+        assert posts(server) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_server_that_gives_ids_of_its_own_is_asked_by_our_name(named: bool) -> None:
+    """A lost answer has its id in it; what was posted with the job stands in the queue."""
+    lost = iter([True])
+
+    def lose(server: FakeComfyUI) -> bool:
+        return next(lost, False)
+
+    with FakeComfyUI(own_ids=True, taken=lose, mid_step=lambda *_: time.sleep(0.2)) as server:
+        with closing(ComfyuiBackend(url=server.url)) as backend:
+            assert draw(backend, job_id="run-4" if named else "")
+        assert posts(server) == 1
 
 
 def test_a_request_that_is_repeated_finds_its_finished_job(

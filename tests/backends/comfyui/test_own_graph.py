@@ -19,9 +19,12 @@ from backends.comfyui.editor_cases import EDITOR_CASES
 from backends.comfyui.fake_server import FakeComfyUI
 from command_line import Safelight
 from safelight.application.examples import EXAMPLES
+from safelight.archive import Archive
 from safelight.backends.comfyui import ComfyuiBackend
 from safelight.errors import BackendError
 from safelight.formats.bounded_json import MAX_JSON
+from safelight.learning import LearningRecordWriter
+from safelight.pipeline import PipelineRunner
 from safelight.pipeline.backend import (
     Generation,
     Img2ImgRequest,
@@ -159,6 +162,30 @@ def test_a_plan_without_a_seed_that_can_be_set_is_refused(
         assert next_step in said
         assert 'add map."txt2img.cfg_scale" = "NODE.inputs.INPUT"' in said
         assert "txt2img.steps" not in said
+
+
+@pytest.mark.parametrize("acts", [False, True])
+def test_a_lora_tag_counts_only_where_a_node_acts_on_it(
+    server: FakeComfyUI, make: Make, tmp_path: Path, acts: bool
+) -> None:
+    """ComfyUI's own text encoder reads it as words; nodes of packs may carry it out."""
+    graph = copy.deepcopy(GRAPH)
+    if acts:
+        graph["6"]["class_type"] = "LoraTagEncode"
+        server.object_info["LoraTagEncode"] = server.object_info["CLIPTextEncode"]
+    tagged = {"txt2img": {"prompt": "a tower <lora:ink:0.5>", "seed": 5}}
+    runner = PipelineRunner(
+        make({**MAP, "txt2img.prompt": "6.text"}, graph),
+        archive_dir=tmp_path / "archive",
+        learning_record_writer=LearningRecordWriter(tmp_path / "archive" / "records"),
+    )
+    result = runner.run(tagged)
+    assert result.status == "completed"
+    archive = Archive(tmp_path / "archive")
+    assert len(archive.query("lora.ink = 0.5").rows) == acts
+    assert len(archive.query("extra.lora_tags = '<lora:ink:0.5>'").rows) == (not acts)
+    assert len(archive.query("prompt has '<lora:ink:0.5>'").rows) == 1
+    assert any("only text there" in warning for warning in result.warnings) != acts
 
 
 def test_any_input_can_be_swept_as_an_extra_knob(server: FakeComfyUI, make: Make) -> None:

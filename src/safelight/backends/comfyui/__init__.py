@@ -240,11 +240,13 @@ class ComfyuiBackend:
             seed = getattr(request, "seed", 0)
             graphs = [graph.with_seed((seed + number) % 2**64) for number in range(count)]
         report = _StepReport(on_step, graph, count, done)
+        named: list[str] = []
         prompt_ids: list[str] = []
         with self._socket as socket:
             try:
                 for number, bound in list(enumerate(graphs))[done:]:
-                    prompt_ids.append(self._jobs.submit(bound, request.job_id, number))
+                    job_id = request.job_id
+                    prompt_ids.append(self._jobs.submit(bound, job_id, number, named.append))
                 for bound, prompt_id in zip(graphs[done:], prompt_ids, strict=True):
                     job = self._jobs.wait(prompt_id, socket, report)
                     images = self._images(job, bound, request, count)
@@ -254,7 +256,7 @@ class ComfyuiBackend:
             except BaseException as error:
                 # What is only out of reach is left to be found by the next attempt.
                 if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):
-                    self._jobs.stop(prompt_ids)
+                    self._jobs.stop(tuple(dict.fromkeys(named)))
                 if isinstance(error, BackendUnreachable) and prompt_ids:
                     # It was there when it took the job, which may be what it is gone for.
                     raise BackendUnavailable(str(error)) from error

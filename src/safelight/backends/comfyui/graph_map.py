@@ -33,8 +33,11 @@ from safelight.backends.comfyui.workflow_files import Convert, read_workflow
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
 from safelight.escaped_output import escaped_line
+from safelight.formats.comfyui_nodes import reads_as_words
 from safelight.knobs import KNOBS, STAGES, did_you_mean
+from safelight.lora_tags import has_tags_of
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
+from safelight.recorded_settings import LORA_TAGS, WORDS
 
 __all__ = ["GraphMap"]
 
@@ -175,7 +178,19 @@ class GraphMap:
             if knob not in ("init_image", "mask"):
                 places[knob] = tuple(put)
         self._refuse_format(nodes)
+        tags = has_tags_of(str(getattr(request, "prompt", "")))
+        are_words = tags is not None and reads_as_words(nodes, tags)
+        if are_words:
+            warnings.append(
+                "A workflow of your own takes the prompt as it is; <lora:...> is only text there."
+            )
+        elif tags is not None:
+            warnings.append(
+                "Whether <lora:...> in the prompt does anything is up to the nodes of your"
+                " workflow; recorded is that it does."
+            )
         return BoundGraph(
+            beside={LORA_TAGS: WORDS} if are_words else {},
             stage=request.stage,
             nodes=nodes,
             places=places,
@@ -200,10 +215,6 @@ class GraphMap:
                 values[knob] = (native, name)
                 warnings.extend(nearly)
         values.update(self._files(request, upload))
-        if "<lora:" in str(asked.get("prompt", "")):
-            warnings.append(
-                "A workflow of your own takes the prompt as it is; <lora:...> is only text there."
-            )
         if asked.get("batch_size", 1) > 1:
             warnings.append(
                 "ComfyUI draws a whole batch from one seed; the later pictures of a batch cannot"
