@@ -113,7 +113,7 @@ def _unplaced(
         for path, values in _varied_values(config, plan):
             at, _, name = path.partition(".")
             if at == stage and name in KNOBS and name not in stated:
-                stated |= {name: value for value in islice(values, 1)}
+                stated |= dict.fromkeys((name,), next(iter(values)))
         for name, why in backend.knob_faults(stage, stated).items():
             yield ConfigFault(path=f"{stage}.{name}", message=why)
 

@@ -66,7 +66,7 @@ class FakeComfyUI:
         websocket: Whether ``/ws`` is there.
         canned: Path -> (status, content type, body) to answer instead.
         mid_step: Called in the working thread before every sampling step.
-        taken: Called when a job is in the queue, before its post is answered; true keeps the answer.
+        taken: Called when a job is in the queue; where it says so, its post is not answered.
         own_ids: Whether jobs get ids of its own, as those of before 2025 do.
         drop_answer_to: Paths whose next POST is carried out and then not answered.
         png: Changes a file on its way through ``/view``.

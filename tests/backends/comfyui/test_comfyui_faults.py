@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import signal
 import struct
@@ -18,7 +19,7 @@ from PIL import Image
 from backends.backend_contract import Steps
 from backends.comfyui.fake_server import FailedNode, FakeComfyUI, load_exchange
 from backends.webui.replay_server import wait_for
-from safelight.backends.comfyui import ComfyuiBackend, jobs
+from safelight.backends.comfyui import ComfyuiBackend, jobs, progress_socket
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
@@ -570,3 +571,31 @@ def test_a_broken_preview_is_left_out(server: FakeComfyUI, backend: ComfyuiBacke
     steps = Steps()
     assert backend.generate(Txt2ImgRequest(**FIELDS), steps).images
     assert steps.previews == []
+
+
+def test_messages_that_nobody_asks_for_are_kept_in_bounds_and_the_ends_of_jobs_kept() -> None:
+    """Packs send what a machine does to all who listen, day and night; previews are large."""
+    messages: list[str | bytes] = [json.dumps({"type": "executing", "data": {
+        "node": "3", "prompt_id": "ours"}})]  # fmt: skip
+    jpeg = struct.pack(">II", 1, 1) + b"\xff\xd8" + bytes(100_000)
+    for number in range(20_000):
+        about = {"prompt_id": "ours", "node": f"{number % 5000}", "value": number}
+        messages += [json.dumps({"type": "progress", "data": about}), jpeg]
+        messages.append(json.dumps({"type": "crystools.monitor", "data": {"ram": number}}))
+        if number % 2_000 == 0:
+            over = {"node": None, "prompt_id": f"job {number}"}
+            messages.append(json.dumps({"type": "executing", "data": over}))
+    given = iter(messages)
+    inbox = progress_socket._Inbox(lambda: next(given))
+    wait_for(lambda: inbox.over)
+    kept = []
+    while (event := inbox.next(0)) is not None:
+        kept.append(event)
+    assert len(kept) <= 1000
+    assert sum(event.preview is not None for event in kept) <= 1
+    assert [event.prompt_id for event in kept if event.ended] == [
+        f"job {number}" for number in range(0, 20_000, 2_000)
+    ]
+    steps = [event.value for event in kept if not event.ended and event.preview is None]
+    assert steps == sorted(steps)
+    assert steps[-1] == 19_999

@@ -121,6 +121,26 @@ def txt2img(backend: Backend, **changes: Any) -> Generation:
     return backend.generate(Txt2ImgRequest(**{**FIELDS, **changes}), Steps())
 
 
+def test_a_stop_before_the_answer_to_a_post_is_read_leaves_no_job_behind(
+    backend: ComfyuiBackend,
+) -> None:
+    """As ^C may come; the server has the job by then."""
+
+    def interrupt(response: httpx.Response) -> None:
+        if response.request.url.path == "/prompt":
+            raise KeyboardInterrupt
+
+    server = backend._server
+    server._client.event_hooks = {"response": [interrupt]}
+    with pytest.raises(KeyboardInterrupt):
+        txt2img(backend, steps=2000, seed=77, job_id="stopped")
+    queue = server.json(server.get("/queue"))
+    assert queue == {"queue_running": [], "queue_pending": []}
+    history = server.json(server.get("/history")).values()
+    ours = [e for e in history if e["prompt"][3].get("safelight") == e["prompt"][1]]
+    assert all(e["status"]["status_str"] == "error" for e in ours if "2000" in str(e["prompt"][2]))
+
+
 def test_it_says_which_comfyui_it_is(backend: ComfyuiBackend) -> None:
     """Versions change pixels."""
     description = backend.describe()

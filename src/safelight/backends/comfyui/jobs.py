@@ -223,11 +223,11 @@ class ComfyJobs:
             answer = post()
         except BackendUnavailable:
             # It may have been received: look before posting it again.
-            if self._find(prompt_id)[0] != "absent":
-                called = prompt_id
-            elif not (called := self._list().posted_as(prompt_id)):
+            there = self._find(prompt_id)[0] != "absent"
+            called = prompt_id if there else self._list().posted_as(prompt_id)
+            if called is None:
                 answer = post()
-            if called:
+            else:
                 self._found.add(called)
                 self._taken |= {prompt_id: False, called: True}
                 name(called)
