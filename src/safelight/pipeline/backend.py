@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 __all__ = [
+    "ALWAYS_LOADED",
     "Backend",
     "BackendDescription",
     "Closes",
@@ -234,6 +235,9 @@ class BackendDescription:
 Named = Mapping[str, Collection[str]]
 """Kind of file (``model``, ``vae``, ``upscaler``, ``lora``) -> the names that configs give."""
 
+ALWAYS_LOADED = "file"
+"""The kind of files in a setup that count whatever a config names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSetup:
@@ -246,7 +250,9 @@ class EngineSetup:
             server, and ``address``, where the names that configs give mean something.
         defaults: Knob (of every stage that draws) or ``stage.knob`` -> what the engine takes
             where a config states none.
-        contents: Kind of file -> name -> hash of its content, as far as it is known.
+        contents: Kind of file -> name -> hash of its content, or what is known of it.
+        states: Kind of file -> name -> what tells its content from another one of that name at the
+            same address, and means nothing elsewhere: when the file was changed.
         untold: What may change pixels and cannot be known before drawing, in words; with any of
             it nothing is ever known to be drawn before.
     """
@@ -254,6 +260,7 @@ class EngineSetup:
     facts: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     defaults: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     contents: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
+    states: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
     untold: tuple[str, ...] = ()
 
 

@@ -18,6 +18,7 @@ from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.graph_map import GraphMap
 from safelight.backends.comfyui.job_list import Job, ran_graph
 from safelight.backends.comfyui.jobs import ComfyJobs, JobTookTooLong
+from safelight.backends.comfyui.model_files import KINDS, ModelFiles
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
     PIXEL_METHODS,
@@ -32,6 +33,7 @@ from safelight.backends.engine_server import EngineServer
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
 from safelight.pipeline.backend import (
+    ALWAYS_LOADED,
     BackendDescription,
     EngineSetup,
     GeneratedImage,
@@ -158,10 +160,10 @@ class ComfyuiBackend:
     def setup(self, named: Named) -> EngineSetup:
         """Return how the server was started, and all of the graphs that no knob decides.
 
-        The names in *named* mean what they mean at this address: ComfyUI tells no hashes. Of
-        pictures that a workflow loads itself it gives out the content.
+        The names in *named* mean what they mean at this address: ComfyUI tells no hashes, only how
+        large files are and when they were changed, and older ones not even that. Of pictures that
+        a workflow loads itself it gives out the content.
         """
-        del named
         _, system = self._stats()
         facts: dict[str, Any] = {
             "address": self._server.url, "arguments": shaping_arguments(system.get("argv")),
@@ -179,7 +181,28 @@ class ComfyuiBackend:
                 name: content for name, content in loaded.items() if content
             }
         untold = [f"the picture {name!r} of its workflow" for name in loaded if not loaded[name]]
-        return EngineSetup(facts=facts, defaults=defaults, untold=tuple(untold))
+        files = ModelFiles(self._server)
+        if not files.tells:
+            facts["files"] = "by name"
+        known = {
+            kind: files.of_kind(kind, {*named.get(kind, ()), *_names_of(kind, defaults)})
+            for kind in KINDS
+        }
+        known[ALWAYS_LOADED] = files.anywhere(self._always_loaded())
+        told = {kind: states for kind, states in known.items() if states}
+        return EngineSetup(
+            facts=facts,
+            defaults=defaults,
+            contents={k: {n: f"{s.size} bytes" for n, s in told[k].items()} for k in told},
+            states={k: {n: f"changed {s.changed!r}" for n, s in told[k].items()} for k in told},
+            untold=tuple(untold),
+        )
+
+    def _always_loaded(self) -> set[str]:
+        """Return the files that are loaded whatever a config says."""
+        loaders = self._loaders
+        names = {loaders.unet, *loaders.clip, loaders.vae} - {""}
+        return names if self._map is None else names | self._map.model_files()
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
@@ -389,6 +412,13 @@ class _StepReport:
         self._done.clear()
         self._last = max(self._last, self._before)
         self._on_step(self._last, self._total)
+
+
+def _names_of(kind: str, defaults: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the files of *kind* that are loaded where a config names none."""
+    for path, name in defaults.items():
+        if path.rpartition(".")[2].removeprefix("hires_") == kind and isinstance(name, str):
+            yield name
 
 
 def _canonical(knob: str, values: Sequence[str]) -> tuple[str, ...]:

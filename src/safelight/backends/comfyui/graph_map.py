@@ -22,6 +22,7 @@ from safelight.backends.comfyui.bound_graph import (
     is_link,
     title_of,
 )
+from safelight.backends.comfyui.model_files import model_names
 from safelight.backends.comfyui.native_names import (
     named_by_us,
     native_name,
@@ -140,6 +141,16 @@ class GraphMap:
             for name, value in known["inputs"].items()
             if isinstance(value, str) and _PICTURE.search(value) and (node, name) not in given
         }))  # fmt: skip
+
+    def model_files(self) -> set[str]:
+        """Return the names of the server's models that the workflow loads whatever knobs say."""
+        mapped = self._mapped()
+        return model_names(
+            value
+            for node, known in self._nodes.items()
+            for name, value in known["inputs"].items()
+            if (node, name) not in mapped
+        )
 
     def _mapped(self) -> set[Spot]:
         return {
