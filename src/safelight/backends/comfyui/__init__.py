@@ -29,7 +29,7 @@ from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSoc
 from safelight.backends.comfyui.server_arguments import shaping_arguments
 from safelight.backends.comfyui.workflow_files import is_edited
 from safelight.backends.comfyui.workflows import MOST_TEXT_ENCODERS, Loaders, StageWorkflows
-from safelight.backends.engine_server import EngineServer
+from safelight.backends.engine_server import EngineServer, checked_timeout
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
 from safelight.pipeline.backend import (
@@ -101,8 +101,7 @@ class ComfyuiBackend:
         vae: str = "",
         files: AllowedFiles = ANY_FILE,
     ) -> None:
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise BackendError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+        timeout = checked_timeout(timeout)
         self._server = EngineServer(
             "ComfyUI",
             url,

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from safelight.backends import OptionKind
-from safelight.backends.engine_server import EngineServer
+from safelight.backends.engine_server import EngineServer, checked_timeout
 from safelight.backends.openai_images.dialects import DIALECTS, Abilities
 from safelight.backends.openai_images.openai_server import OpenAiServer
 from safelight.backends.server_group import ServerGroup, one_or_all, shared_choices
@@ -74,10 +74,7 @@ class OpenAiImagesBackend:
     ) -> None:
         if isinstance(urls, str) or not all(isinstance(each, str) for each in urls):
             raise BackendError("urls must be a list of addresses")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise BackendError(f"timeout must be a number of seconds, got {timeout!r}")
-        if not 0 < timeout <= 86_400:
-            raise BackendError(f"timeout must lie above 0, at most 86400 s, got {timeout!r}")
+        timeout = checked_timeout(timeout)
         if isinstance(at_once, bool) or not isinstance(at_once, int) or not 1 <= at_once <= 64:
             raise BackendError(f"at_once must be a whole number from 1 to 64, got {at_once!r}")
         if not isinstance(verify, (bool, str)):
@@ -104,8 +101,6 @@ class OpenAiImagesBackend:
                         keeps_connections=False,  # a lost one would leave a picture unknown
                     ),
                     named=server,
-                    headers=sent,
-                    verify=verify,
                     timeout=timeout,
                     cfg_field=cfg_field,
                 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -20,7 +20,6 @@ import httpx
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.openai_images.answers import read_drawing
 from safelight.backends.openai_images.dialects import Abilities, look_around
-from safelight.backends.openai_images.fetched_pictures import fetched_picture
 from safelight.backends.openai_images.payloads import Payload, drawing_payload
 from safelight.backends.openai_images.refusals import is_out_of_money, refusal
 from safelight.backends.server_group import NotBegun
@@ -55,8 +54,6 @@ class OpenAiServer:
     Args:
         server: Its address and connections.
         named: What it is; empty where it is to be found out.
-        headers: What pictures at its address are fetched with, its key among them.
-        verify: As :class:`.EngineServer` has it.
         timeout: Seconds that one request may take.
         cfg_field: Where ``cfg_scale`` goes; empty where the model's name decides.
     """
@@ -66,14 +63,11 @@ class OpenAiServer:
         server: EngineServer,
         *,
         named: str,
-        headers: Mapping[str, str],
-        verify: bool | str,
         timeout: float,
         cfg_field: str,
     ) -> None:
         self.server = server
-        self._named, self._headers, self._verify = named, headers, verify
-        self._timeout, self._cfg_field = timeout, cfg_field
+        self._named, self._timeout, self._cfg_field = named, timeout, cfg_field
         self._abilities: Abilities | None = None
         self._asking = threading.Lock()
 
@@ -219,13 +213,12 @@ class OpenAiServer:
         )
 
     def _fetched(self, url: str) -> bytes:
-        return fetched_picture(
-            url,
-            self.server.url,
-            headers=self._headers,
-            verify=self._verify,
-            timeout=self._timeout,
-        )
+        try:
+            return self.server.fetch(url, timeout=self._timeout).content
+        except BackendUnavailable as error:
+            raise BackendOutcomeUnknown(f"the picture was drawn, but {error}") from error
+        except BackendError as error:
+            raise BackendError(f"the picture was drawn, but {error}") from error
 
 
 def _form_text(value: Any) -> str:
