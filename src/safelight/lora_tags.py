@@ -13,9 +13,11 @@ __all__ = [
     "MOST_WEIGHT",
     "Lora",
     "LoraFamily",
+    "has_tags_of",
     "lora_family",
     "lora_of",
     "lora_stem",
+    "lora_tags",
     "split_loras",
     "with_lora",
 ]
@@ -116,6 +118,17 @@ def split_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
         return ""
 
     return _with_tags(prompt, take), tuple(loras)
+
+
+def lora_tags(prompt: str) -> tuple[str, ...]:
+    """Return the LoRA tags of *prompt*, as they stand there."""
+    return tuple(match[0] for match in _TAG.finditer(prompt))
+
+
+def has_tags_of(prompt: str) -> Callable[[str], bool] | None:
+    """Return what tells whether a text has one of the LoRA tags of *prompt*; None without any."""
+    tags = set(lora_tags(prompt))
+    return (lambda text: not tags.isdisjoint(lora_tags(text))) if tags else None
 
 
 def with_lora(prompt: str, name: str, weight: float) -> str:

@@ -16,14 +16,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from safelight.knobs import EXTRA, PLAIN_NUMBER
-from safelight.lora_tags import LORA, lora_stem, split_loras
+from safelight.lora_tags import LORA, lora_stem, lora_tags, split_loras
 
 __all__ = [
     "EARLIER",
     "EXTRA",
     "GRID",
     "LORA",
+    "LORA_TAGS",
     "MOST_EXACT",
+    "WORDS",
     "Setting",
     "changes_no_pixels",
     "comparable_model",
@@ -41,6 +43,10 @@ EARLIER = "earlier."
 
 GRID = "grid of pictures"
 """The extra by which an import says that one file shows several pictures; it is no sample."""
+
+LORA_TAGS, WORDS = "lora_tags", "words"
+"""What a stage has, and what it is there, where tags of LoRAs in its prompt are only words: whoever
+drew does nothing else with them. A stage that does not say so drew with them."""
 
 _LONGEST_TEXT = 1000
 MOST_EXACT = 2**53
@@ -156,17 +162,25 @@ def _bounded(text: str, longest: int = _LONGEST_TEXT) -> str:
     return f"{text[:longest]}... (sha256 {digest[:16]})"
 
 
-def lora_settings(stage: str, prompt: object, named: object = None) -> Iterator[Setting]:
+def lora_settings(
+    stage: str, prompt: object, named: object = None, tags: object = None
+) -> Iterator[Setting]:
     """Yield the weight of each LoRA that a picture was drawn with, of a repeated one each.
 
-    Its text is there when the weight is not known, or another one on the text encoder.
+    Its text is there when the weight is not known, or another one on the text encoder. Tags that
+    are words are one setting: pictures are not alike that were drawn with other words.
 
     Args:
         stage: Whose prompt it is.
         prompt: The prompt, with its tags.
         named: What a graph or a page of the tool named: mappings with ``name`` and ``weight``. One
             that has a tag, too, has the tag's weight.
+        tags: :data:`WORDS` where tags of the prompt do nothing.
     """
+    if tags == WORDS:
+        if words := " ".join(lora_tags(prompt) if isinstance(prompt, str) else ()):
+            yield Setting(stage, f"{EXTRA}{LORA_TAGS}", None, _bounded(words))
+        prompt = None
     tagged: set[str] = set()
     if isinstance(prompt, str) and "<lora:" in prompt:
         for lora in split_loras(prompt)[1]:

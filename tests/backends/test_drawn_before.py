@@ -132,6 +132,70 @@ def test_a_workflow_is_read_again_for_every_run(comfyui: FakeComfyUI, tmp_path: 
     assert [result.images[0].output.width for result in (first, second)] == [64, 128]
 
 
+def list_files(server: FakeComfyUI, folder: str, **states: tuple[int, float]) -> None:
+    """Let *server* list model files as ComfyUI does since the end of 2024."""
+    entries = [
+        {"name": f"{name}.safetensors", "pathIndex": 0, "size": size, "modified": changed,
+         "created": changed}
+        for name, (size, changed) in states.items()
+    ]  # fmt: skip
+    answer = (200, "application/json", json.dumps(entries).encode())
+    server.canned[f"/experiment/models/{folder}"] = answer
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "default", "lora", "own workflow"])
+def test_a_file_that_was_replaced_under_its_name_draws_anew_on_comfyui(
+    comfyui: FakeComfyUI, tmp_path: Path, what: str
+) -> None:
+    """It tells no hash; a new epoch is of the old one's size, and was written later."""
+    stage: dict[str, Any] = {"prompt": "a house", "seed": 5, "steps": 2}
+    own: dict[str, Any] = {}
+    if what == "own workflow":
+        (tmp_path / "own.json").write_text(json.dumps(GRAPH))
+        own = {"workflow": str(tmp_path / "own.json"), "map": MAP}
+    else:
+        stage |= {"width": 64, "height": 64}
+        stage |= {"model": "tiny.safetensors"} if what == "checkpoint" else {}
+        stage["prompt"] += " <lora:anna:1>" if what == "lora" else ""
+
+    def reused() -> int:
+        with closing(ComfyuiBackend(url=comfyui.url, **own)) as backend:
+            return run(backend, tmp_path / "a", {"txt2img": stage}).reused
+
+    assert reused() == 0
+    assert newest(tmp_path / "a").environment["files"] == "by name"
+    list_files(comfyui, "checkpoints", tiny=(340, 1.5), other=(9, 9.5))
+    list_files(comfyui, "loras", **{"people/anna": (12, 2.5)})
+    assert (reused(), reused()) == (0, 1)
+    assert "files" not in newest(tmp_path / "a").environment
+    list_files(comfyui, "checkpoints", tiny=(340, 1.5), other=(9, 10.5))
+    assert reused() == 1, "another file is no matter"
+    if what == "lora":
+        list_files(comfyui, "loras", **{"people/anna": (12, 3.5)})
+    else:
+        list_files(comfyui, "checkpoints", tiny=(340, 2.5))
+    assert (reused(), reused()) == (0, 1)
+
+
+def test_equal_files_of_two_servers_are_of_other_days(tmp_path: Path) -> None:
+    """When each was copied is no difference of a pool; another size is."""
+    with FakeComfyUI() as one, FakeComfyUI() as two:
+        backends = [ComfyuiBackend(url=server.url) for server in (one, two)]
+        for server, size in ((one, 340), (two, 340)):
+            list_files(server, "checkpoints", tiny=(size, float(server.port)))
+        alike = run(backends[0], tmp_path / "a", pool=LocalPool(backends, ["one", "two"]))
+        list_files(two, "checkpoints", tiny=(341, 1.0))
+        unlike = run(backends[0], tmp_path / "b", pool=LocalPool(backends, ["one", "two"]))
+        for backend in backends:
+            backend.close()
+    told = [
+        [warning for warning in result.warnings if "the engines of the pool differ" in warning]
+        for result in (alike, unlike)
+    ]
+    assert told[0] == []
+    assert "the model tiny.safetensors is '341 bytes' on two, and '340 bytes' on one" in told[1][0]
+
+
 @pytest.mark.parametrize("what", ["checkpoint", "argument", "address"])
 def test_what_a_comfyui_server_takes_by_itself_counts(
     comfyui: FakeComfyUI, tmp_path: Path, what: str

@@ -10,6 +10,8 @@ import pytest
 from safelight.formats.containers import file_texts
 from safelight.imports.comfyui_graph import read_graph
 from safelight.imports.reading import Draft
+from safelight.imports.told_pictures import TOLD_PARAMETERS, read_parameters
+from safelight.recorded_settings import lora_settings
 
 _DATA = Path(__file__).parents[1] / "data" / "imports"
 
@@ -95,6 +97,45 @@ def test_noise_levels_that_were_typed_in_are_the_schedule() -> None:
     graph["half"] = _node("SplitSigmas", sigmas=["levels", 0], step=2)
     graph["ks"]["inputs"]["sigmas"] = ["half", 0]
     assert "sigmas" not in _read(graph).knobs, "a node in between makes others of them"
+
+
+def _prompted(**nodes: Any) -> dict[str, Any]:
+    """Return the graph with a text in a node of its own, as *nodes* hand it on and read it."""
+    text = _node("PrimitiveString", value="a cat <lora:ink:0.5>")
+    return _graph(**{"text": text, "pos": {"text": ["text", 0]}, **nodes})
+
+
+@pytest.mark.parametrize(("graph", "words"), [
+    (_graph(pos={"text": "a cat <lora:ink:0.5>"}), True),
+    (_prompted(), True),
+    (_prompted(save=_node("SaveWithTexts", images=["dec", 0], positive=["text", 0])), True),
+    (_prompted(pos=_node("PackEncode", text=["text", 0], clip=["ckpt", 1])), False),
+    (_prompted(tags=_node("LoraTagLoader", text=["text", 0], model=["ckpt", 0]),
+               ks={"model": ["tags", 0]}), False),
+], ids=["plain", "handed on", "saved with it", "pack encodes", "pack loads"])  # fmt: skip
+def test_tags_in_a_prompt_are_loras_only_where_a_node_may_act_on_them(
+    graph: dict[str, Any], words: bool
+) -> None:
+    """Prompts are copied from A1111 with all that is in them; ComfyUI's own nodes read words."""
+    draft = _read(graph)
+    config = draft.config()["txt2img"]
+    assert draft.knobs["prompt"] == "a cat <lora:ink:0.5>"
+    assert ([lora.name for lora in draft.loras] == []) == words
+    assert (config.get("lora_tags") == "words") == words
+    settings = lora_settings("txt2img", config["prompt"], None, config.get("lora_tags"))
+    assert [setting.name for setting in settings] == ["extra.lora_tags" if words else "lora.ink"]
+
+
+def test_tags_in_a_prompt_of_a_diffusers_pipeline_are_words() -> None:
+    """A line of a spool tells its adapters beside; what it says of another tool stays as it was."""
+    told = {"prompt": "a cat <lora:ink:0.5>", "loras": [{"name": "moss"}]}
+    for parameters, loras in (
+        ({**told, "pipeline": "StableDiffusionPipeline"}, ["moss"]),
+        (told, ["moss", "ink"]),
+    ):
+        draft = Draft()
+        read_parameters(draft, {TOLD_PARAMETERS: parameters, "tool": "mine"})
+        assert [lora.name for lora in draft.loras] == loras
 
 
 def test_an_unknown_sampler_node_is_known_by_its_inputs() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safelight.backends.fake import FakeBackend
 from safelight.errors import BackendOutcomeUnknown, BackendUnavailable, BackendUnreachable
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
-from safelight.pipeline.backend import Generation, ImageRequest, StepCallback
+from safelight.pipeline.backend import Generation, ImageRequest, StepCallback, Txt2ImgRequest
 from safelight.pipeline.engine_pool import LocalPool
 from safelight.pipeline.retry import RetryPolicy
 
@@ -247,3 +248,45 @@ def test_waits_grow_and_never_exceed_their_bound(
     """Also after a million failures in a row."""
     policy = RetryPolicy(retries=retries, first_wait=first, longest_wait=longest)
     assert 0 < policy.wait(failures) <= policy.wait(failures + 1) <= longest
+
+
+class OneByOne(Flaky):
+    """Gives the pictures of a request one by one, each asked for by itself."""
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield them."""
+        assert isinstance(request, Txt2ImgRequest)
+        for place in range(done, request.batch_size or 1):
+            one = dataclasses.replace(request, batch_size=None, seed=request.seed + place)
+            yield self.generate(one, on_step)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_pictures_that_are_there_outlast_an_engine_that_never_comes_back(
+    tmp_path: Path, cancelled: bool
+) -> None:
+    """Its variant waits in the queue when nobody is left: what was drawn of it is recorded."""
+    batch = {"txt2img": {**CONFIG["txt2img"], "batch_size": 3}}
+    records: list[LearningRecord] = []
+    cancel = CancelToken()
+
+    def report(progress: RunProgress) -> None:
+        if progress.event == "retry" and cancelled:
+            cancel.cancel()
+
+    backend = OneByOne(lambda stage, number: number > 2, BackendUnreachable)
+    runner = PipelineRunner(
+        backend,
+        archive_dir=tmp_path,
+        retry=dataclasses.replace(QUICK, patience=0),
+        on_learning_record=records.append,
+    )
+    result = runner.run(batch, cancel=cancel, on_progress=report)
+    assert result.status == ("cancelled" if cancelled else "failed")
+    assert [output.seed for output in records[0].outputs] == [1, 2]
+    assert [failure.error for failure in result.failures] == ["the server is away"] * (
+        not cancelled
+    )
+    assert len(list(tmp_path.rglob("*.png"))) == 2

@@ -25,7 +25,7 @@ from safelight.knobs import EXTRA, KNOBS, STAGES
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
 from safelight.lora_tags import split_loras
-from safelight.recorded_settings import LORA, lora_settings
+from safelight.recorded_settings import LORA, LORA_TAGS, WORDS, lora_settings
 from safelight.varied_names import dotted, drawing_stages
 
 __all__ = [
@@ -41,7 +41,7 @@ _APART = ("prompt", "negative_prompt", "width", "height")
 _NO_OUTPUT = ImageOutput(variant=0, stage=STAGES[0], sha256="", pixel_sha256="", width=0, height=0)
 _CALLED = {"cfg_scale": "CFG", "cfg_rescale": "CFG rescale", "vae": "VAE", "prompt": "Prompt"}
 _IN_ORDER = {name: place for place, name in enumerate(KNOBS)}
-_OWN_BOOKS = ("loras", "enabled")
+_OWN_BOOKS = ("loras", "enabled", LORA_TAGS)
 """What records of a stage keep beside its settings."""
 
 
@@ -109,6 +109,7 @@ class PictureSettings:
         engine: Of ours, that speaks to the tool; empty where none does.
         config: Draws it again; names *engine* where there is one.
         record: Of its run, or what an import would make of it; None while its run goes on.
+        tags_are_words: Whether tags of LoRAs in the prompt did nothing.
     """
 
     name: str
@@ -128,10 +129,13 @@ class PictureSettings:
     engine: str
     config: Mapping[str, Any]
     record: LearningRecord | None
+    tags_are_words: bool = False
 
     @property
     def words(self) -> str:
         """The prompt without its LoRAs, which are settings of their own."""
+        if self.tags_are_words:
+            return self.prompt
         return split_loras(self.prompt)[0].strip(" ,\n")
 
     def named_engine(self, engines: EngineList) -> PictureSettings:
@@ -211,7 +215,8 @@ def settings_of_picture(
     prompt = apart["prompt"].value if "prompt" in apart else ""
     ordered = [known[name] for name in _FIRST if name in known]
     after_model = 1 if "model" in known else 0
-    loras = _loras(prompt, notes, stages)
+    words = any(own.get(LORA_TAGS) == WORDS for own in stages.values())
+    loras = _loras("" if words else prompt, notes, stages)
     return PictureSettings(
         name=_text(notes, "file", "name"), sha256=output.sha256,
         tool=str(backend.get("name") or ""), version=str(backend.get("version") or ""),
@@ -224,7 +229,7 @@ def settings_of_picture(
         rest=tuple(rest.values()), unread=tuple(dict.fromkeys(unread)),
         warnings=tuple(record.warnings) if record is not None else (),
         engine=engine_of(backend.get("name")) or "",
-        config=config_of_picture(stages, record), record=record,
+        config=config_of_picture(stages, record), record=record, tags_are_words=words,
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from safelight.errors import RecordError
 from safelight.knobs import FILE_KNOBS, KNOBS, STAGES, knobs_and_extras
 from safelight.learning.learning_record import check_digest
 from safelight.recorded_settings import (
+    LORA_TAGS,
     Setting,
     earlier_setting,
     extra_settings,
@@ -574,8 +575,9 @@ _NOT_IMPORTED = _Import()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _settings_encoder = msgspec.json.Encoder(order="sorted")
 _NONE: Mapping[str, Any] = {}
-_NO_SETTINGS = frozenset({"extra", "enabled", "loras"})
-_ONLY_KNOBS = frozenset({*KNOBS, "enabled", "loras"}.difference(FILE_KNOBS))
+_OWN_BOOKS = ("enabled", "loras", LORA_TAGS)
+_NO_SETTINGS = frozenset({"extra", *_OWN_BOOKS})
+_ONLY_KNOBS = frozenset({*KNOBS, *_OWN_BOOKS}.difference(FILE_KNOBS))
 
 
 def _variants(template: msgspec.Raw) -> list[_About]:
@@ -661,7 +663,7 @@ def _drawn(
     knobs: dict[str, Any] = {}
     settings: list[Setting] = []
     stated: dict[str, str] = {}
-    drawing, named = last, None
+    drawing, named, tags = last, None, None
     if imported:
         own = config.get(last)
         own = own if isinstance(own, Mapping) else _NONE
@@ -681,10 +683,10 @@ def _drawn(
             knobs.update(mine)
             settings += extra_settings(stage, {**extras, **_beside(own)})
             if "prompt" in mine or "loras" in own:
-                drawing, named = stage, own.get("loras")
+                drawing, named, tags = stage, own.get("loras"), own.get(LORA_TAGS)
         if stage == last:
             break
-    settings += lora_settings(drawing, knobs.get("prompt"), named)
+    settings += lora_settings(drawing, knobs.get("prompt"), named, tags)
     return knobs, settings
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 import httpx
 
@@ -27,9 +27,12 @@ from safelight.errors import (
     BackendUnreachable,
 )
 
-__all__ = ["Answer", "EngineServer", "leads_inside"]
+__all__ = ["Answer", "EngineServer", "checked_timeout"]
 
 _LARGEST_ANSWER = 512 * 2**20
+_LONGEST_TIMEOUT = 86_400
+_THE_FILE = "the file"
+"""What messages call one whose address is not told."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _MOST_REDIRECTS = 3
 _PAUSES = (0.2, 0.8)
@@ -56,6 +59,21 @@ class Answer:
     def text(self) -> str:
         """The body as text."""
         return self.content.decode("utf-8", "replace")
+
+
+def checked_timeout(timeout: object) -> float:
+    """Return the option *timeout*, in seconds.
+
+    Raises:
+        BackendError: It is none.
+    """
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not is_number or not 0 < timeout <= _LONGEST_TIMEOUT:  # type: ignore[operator]
+        raise BackendError(
+            f"timeout must be a number of seconds above 0, at most {_LONGEST_TIMEOUT},"
+            f" got {timeout!r}"
+        )
+    return float(timeout)  # type: ignore[arg-type]
 
 
 class EngineServer:
@@ -104,12 +122,12 @@ class EngineServer:
         password = password if password is not None else parts.password
         auth = httpx.BasicAuth(user, password or "") if user else None
         try:
-            self._elsewhere = _trusted(verify, others=True)
+            self._here, self._elsewhere = _trusted(verify), _trusted(verify, others=True)
             self._client = httpx.Client(
                 base_url=self.url,
                 auth=auth,
                 headers=dict(headers),
-                verify=_trusted(verify),
+                verify=self._here,
                 timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
                 limits=httpx.Limits(
                     max_connections=100, max_keepalive_connections=20 if keeps_connections else 0
@@ -180,18 +198,55 @@ class EngineServer:
             options["timeout"] = httpx.Timeout(timeout, connect=5.0)
         with self._told(path), self._client.stream(method, path, **options) as response:
             answer = self._read(path, response)
+        if follow and response.has_redirect_location:
+            there = response.headers["location"]
+            return self._followed(path, response.url, there, _MOST_REDIRECTS, explain=explain)
+        if not 200 <= answer.status < 300 and answer.status not in accept:
+            self._refuse(answer, explain)
+        return answer
+
+    def fetch(self, address: str, *, timeout: float) -> Answer:
+        """Return the file at *address*, which an answer of this server names.
+
+        Args:
+            address: Here or elsewhere; relative ones begin here. It may be signed, and stands in
+                no message and no log. What is elsewhere is asked for without login and headers.
+            timeout: Seconds for all of it.
+
+        Raises:
+            BackendUnavailable: Nobody gives it out.
+            BackendError: It is nowhere that is gone to, or refused.
+        """
+        begin = self._client.base_url
+        return self._followed(_THE_FILE, begin, address, _MOST_REDIRECTS + 1, timeout=timeout)
+
+    def _followed(
+        self,
+        path: str,
+        at: httpx.URL,
+        there: str,
+        moves: int,
+        *,
+        timeout: float | None = None,
+        explain: Callable[[Answer], str | None] | None = None,
+    ) -> Answer:
+        """Go from *at* to *there*, and on from there, at most *moves* times in all."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         elsewhere = False
-        for _ in range(_MOST_REDIRECTS):
-            if not (follow and response.has_redirect_location):
-                break
-            target = self._target(response)
-            elsewhere = elsewhere or _origin(target) != _origin(self._client.base_url)
+        for _ in range(moves):
+            at = self._target(at, there)
+            elsewhere = elsewhere or _origin(at) != _origin(self._client.base_url)
             with (
                 self._told(path, elsewhere=elsewhere),
-                self._stream(target, own=not elsewhere) as response,
+                self._stream(at, own=not elsewhere, timeout=timeout) as response,
             ):
-                answer = self._read(path, response)
-        if not 200 <= answer.status < 300 and answer.status not in accept:
+                answer = self._read(path, response, deadline)
+            if not response.has_redirect_location:
+                break
+            there = response.headers["location"]
+        else:
+            raise BackendError(f"{self} sends {path} on more than {_MOST_REDIRECTS} times")
+        if not 200 <= answer.status < 300:
             if elsewhere:
                 raise BackendError(f"{self._storage} refused {path} ({answer.status})")
             self._refuse(answer, explain)
@@ -222,36 +277,41 @@ class EngineServer:
     def _storage(self) -> str:
         return f"where {self} keeps its files"
 
-    def _target(self, response: httpx.Response) -> httpx.URL:
-        """Return where *response* says that the file is.
+    def _target(self, at: httpx.URL, there: str) -> httpx.URL:
+        """Return the address *there*, seen from *at*.
 
         Raises:
             BackendError: It is nowhere that is gone to. The address may be signed, and is not told.
         """
-        at = response.url
         try:
-            target = at.join(response.headers["location"])
+            target = httpx.URL(urljoin(str(at), there))
+            target.host.encode("idna")
             fits = target.scheme in ("https", at.scheme) and target.host != ""
-            fits = fits and not leads_inside(target.host, self._client.base_url.host)
+            fits = fits and not target.userinfo
+            fits = fits and not _leads_inside(target.host, self._client.base_url.host)
         except (httpx.InvalidURL, ValueError):
             fits = False
         if not fits:
             raise BackendError(
-                f"{self} sent {at.path} on to an address that is not followed: it must be https,"
-                " or http from http, and on this machine only if the server is"
+                f"{self} names an address that is not followed: it must be https, or http from"
+                " http, without a login, and on this machine or its link only if the server is"
             )
         return target
 
     @contextmanager
-    def _stream(self, target: httpx.URL, *, own: bool) -> Iterator[httpx.Response]:
-        if own:
-            with self._client.stream("GET", target) as response:
-                yield response
-            return
+    def _stream(
+        self, target: httpx.URL, *, own: bool, timeout: float | None = None
+    ) -> Iterator[httpx.Response]:
         # A client would log the address, which may be signed for whoever holds it.
-        timeout = {"timeout": self._client.timeout.as_dict()}
-        request = httpx.Request("GET", target, extensions=timeout)
-        with httpx.HTTPTransport(verify=self._elsewhere, trust_env=False) as transport:
+        limits = self._client.timeout if timeout is None else httpx.Timeout(timeout, connect=5.0)
+        about = {"timeout": limits.as_dict()}
+        request = httpx.Request(
+            "GET", target, headers=self._client.headers if own else None, extensions=about
+        )
+        if own and self._client.auth is not None:
+            request = next(self._client.auth.sync_auth_flow(request))
+        verify = self._here if own else self._elsewhere
+        with httpx.HTTPTransport(verify=verify, trust_env=False) as transport:
             response = transport.handle_request(request)
             response.request = request
             try:
@@ -278,8 +338,14 @@ class EngineServer:
     def __str__(self) -> str:
         return f"{self.engine} at {self.url}"
 
-    def _read(self, path: str, response: httpx.Response) -> Answer:
-        """Read the answer whole; give up on one that no picture explains."""
+    def _read(self, path: str, response: httpx.Response, deadline: float | None = None) -> Answer:
+        """Read the answer whole; give up on one that no picture explains, or that comes too late.
+
+        Args:
+            path: What was asked.
+            response: As it comes.
+            deadline: By the monotonic clock; each part of it may come in time.
+        """
         length, parts = 0, []
         for part in response.iter_bytes():
             length += len(part)
@@ -287,6 +353,8 @@ class EngineServer:
                 raise BackendError(
                     f"{self} sent more than {_LARGEST_ANSWER // 2**20} MiB in one answer"
                 )
+            if deadline is not None and time.monotonic() > deadline:
+                raise BackendUnavailable(f"{self} gives {path} out too slowly")
             parts.append(part)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Answer(
@@ -342,7 +410,7 @@ def _without_login(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
-def leads_inside(host: str, home: str) -> bool:
+def _leads_inside(host: str, home: str) -> bool:
     """Return whether *host* is this machine or its own network link, and *home* is not.
 
     Where files lie a server says, and another machine's server has none at such an address: what

@@ -14,7 +14,14 @@ from typing import Any
 
 from safelight.knobs import KNOBS, knob_fault
 
-__all__ = ["BENDING_KNOBS", "LATENT_METHODS", "PIXEL_METHODS", "WIDGETS", "node_knobs"]
+__all__ = [
+    "BENDING_KNOBS",
+    "LATENT_METHODS",
+    "PIXEL_METHODS",
+    "WIDGETS",
+    "node_knobs",
+    "reads_as_words",
+]
 
 BENDING_KNOBS = (
     "guidance", "cfg_rescale", "shift", "sigmas", "text_encoders", "weight_dtype", "cache",
@@ -168,6 +175,47 @@ WIDGETS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Class -> what its widgets are called, in the editor's order; ``*`` is what the editor adds to a
 seed (``randomize``). Editor graphs of before 2025 hold values without names."""
+
+
+_PASS_TEXT = re.compile(r"Primitive(Node|String\w*)|String\w+|Regex\w+|CaseConverter|Reroute")
+_READ_TEXT = re.compile(
+    r"CLIPTextEncode(Controlnet|Flux|HiDream|HunyuanDiT|Lumina2|PixArtAlpha|SD3|SDXL(Refiner)?)?"
+    r"|TextEncode(HunyuanVideo_ImageToVideo|QwenImageEdit(Plus)?)"
+)
+"""ComfyUI's own nodes that hand a text on, and that encode one: as words, whatever stands in it."""
+
+
+def reads_as_words(nodes: Mapping[str, Any], holds: Callable[[str], bool]) -> bool:
+    """Return whether all that a graph makes of some texts is words.
+
+    Packs have nodes that carry out what stands in a text, such as ``<lora:...>``; ComfyUI's own
+    have not. A node of a pack that takes the text and from which nothing is taken, as those that
+    save, cannot have done anything with it.
+
+    Args:
+        nodes: The graph in the API format.
+        holds: Whether a text in an input is one of them.
+    """
+    takers: dict[str, list[str]] = {}
+    todo: list[str] = []
+    for name, node in nodes.items():
+        inputs = node.get("inputs") if isinstance(node, Mapping) else None
+        for value in inputs.values() if isinstance(inputs, Mapping) else ():
+            if isinstance(value, list) and value and isinstance(value[0], (str, int)):
+                takers.setdefault(str(value[0]), []).append(name)
+            elif isinstance(value, str) and holds(value):
+                todo.append(name)
+    found, seen = bool(todo), set[str]()
+    while todo:
+        name = todo.pop()
+        kind = str(nodes[name].get("class_type", ""))
+        if name in seen or _READ_TEXT.fullmatch(kind):
+            continue
+        seen.add(name)
+        if takers.get(name) and not _PASS_TEXT.fullmatch(kind):
+            return False
+        todo.extend(takers.get(name, ()))
+    return found
 
 
 def node_knobs(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from safelight.formats.comfyui_nodes import reads_as_words
 from safelight.imports.comfyui_controls import control_settings
 from safelight.imports.comfyui_links import Graph
 from safelight.imports.comfyui_passes import LATENTS, SamplerPass, read_pass
@@ -30,6 +31,7 @@ from safelight.imports.comfyui_sizes import (
 )
 from safelight.imports.comfyui_workflow import EditorGraph
 from safelight.imports.reading import Draft, as_number
+from safelight.lora_tags import has_tags_of
 
 __all__ = ["Graph", "read_graph"]
 
@@ -265,8 +267,10 @@ def _read_around(draft: Draft, graph: Graph, way: _Way, passes: Sequence[Sampler
             elif value != passes[0].extra.get(key, value):
                 draft.also(f"pass_{number}_{key}", value)
         draft.warnings += sampling.warnings
-    if "<lora:" in str(draft.knobs.get("prompt", "")):
-        draft.add_prompt_loras()
+    if tags := has_tags_of(str(draft.knobs.get("prompt", ""))):
+        nodes = {n: {"class_type": graph.classes[n], "inputs": i} for n, i in graph.nodes.items()}
+        draft.tags_are_words = reads_as_words(nodes, tags)
+    draft.add_prompt_loras()
     walked = (node for sampling in passes for node in sampling.walked if node in graph.nodes)
     for key, value in control_settings(graph, walked, way.places).items():
         draft.also(key, value)

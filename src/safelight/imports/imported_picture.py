@@ -37,9 +37,11 @@ from safelight.version import __version__
 __all__ = ["LEFT_OUT", "READER", "ImportedPicture", "import_picture", "read_loose_picture",
            "record_of", "run_id_of", "shown_path"]  # fmt: skip
 
-READER = 4
+READER = 5
 """Raised when a picture would be read better than before.
 
+5: tags of LoRAs in prompts that only ComfyUI's own nodes, or a pipeline of diffusers, read are
+words.
 4: what steers a picture beside its prompt is told: control nets, adapters, references; and of
 ComfyUI pictures that several samplers drew, texts that are mixed or limited, steps that are left
 out, and what patches a model or alters a drawn picture.

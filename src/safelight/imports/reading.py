@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from safelight.knobs import KNOBS, knobs_and_extras
 from safelight.lora_tags import split_loras
+from safelight.recorded_settings import LORA_TAGS, WORDS
 from safelight.sampler_names import SCHEDULERS, canonical_name
 
 __all__ = [
@@ -144,6 +145,7 @@ class Draft:
     Attributes:
         earlier: Stage -> knobs of the stages before :attr:`stage`, all of them read.
         says_all: Whether a knob that is not there was not used, so that none is missing.
+        tags_are_words: Whether ``<lora:...>`` in the prompt did nothing.
     """
 
     generator: str = ""
@@ -160,6 +162,7 @@ class Draft:
     then: Draft | None = None
     earlier: dict[str, dict[str, Any]] = field(default_factory=dict)
     says_all: bool = False
+    tags_are_words: bool = False
     own: dict[str, Any] = field(default_factory=dict)
 
     def read(self, knob: str, value: object, *, status: FieldStatus = "read") -> None:
@@ -238,7 +241,7 @@ class Draft:
     def add_prompt_loras(self, hashes: Mapping[str, str] | None = None) -> None:
         """Add the LoRAs that the prompt's ``<lora:...>`` tags name."""
         prompt = str(self.knobs.get("prompt", ""))
-        if "<lora:" in prompt:
+        if "<lora:" in prompt and not self.tags_are_words:
             for lora in split_loras(prompt)[1]:
                 self.add_lora(lora.name, lora.unet, (hashes or {}).get(lora.name, ""))
 
@@ -265,6 +268,8 @@ class Draft:
         """Stage -> knobs, in the order in which the stages ran."""
         stages = [draft for draft in (self, self.then) if draft and draft.knobs]
         own = {draft.stage: dict(draft.knobs) for draft in stages}
+        if self.tags_are_words and self.stage in own:
+            own[self.stage][LORA_TAGS] = WORDS
         return {**self.earlier, **own} if self.knobs else {}
 
     def says_something(self) -> bool:

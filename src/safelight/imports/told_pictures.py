@@ -252,7 +252,8 @@ def read_parameters(draft: Draft, data: Mapping[str, Any]) -> bool:
     for lora in loras if isinstance(loras, list) else ():
         if isinstance(lora, dict):
             draft.add_lora(lora.get("name"), lora.get("weight"))
-    draft.add_prompt_loras()
+    draft.tags_are_words = "<lora:" in str(draft.knobs.get("prompt", "")) and "pipeline" in told
+    draft.add_prompt_loras()  # those of diffusers are words: its pipelines know no tags
     for name, value in left.items():
         draft.also(name, value)
     return True

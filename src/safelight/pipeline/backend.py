@@ -7,12 +7,13 @@ says by satisfying a second, smaller protocol (:class:`ListsChoices`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 __all__ = [
+    "ALWAYS_LOADED",
     "Backend",
     "BackendDescription",
     "Closes",
@@ -21,8 +22,10 @@ __all__ = [
     "EngineSetup",
     "GeneratedImage",
     "Generation",
+    "GivesOneByOne",
     "ImageRequest",
     "Img2ImgRequest",
+    "KnowsKnobs",
     "KnowsSides",
     "KnowsWords",
     "ListsChoices",
@@ -204,6 +207,15 @@ class Generation:
     images: tuple[GeneratedImage, ...]
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def joined(cls, parts: Iterable[Generation]) -> Generation:
+        """Return one answer that holds all of *parts*, each warning once."""
+        given = tuple(parts)
+        return cls(
+            images=tuple(image for part in given for image in part.images),
+            warnings=tuple(dict.fromkeys(w for part in given for w in part.warnings)),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendDescription:
@@ -223,6 +235,9 @@ class BackendDescription:
 Named = Mapping[str, Collection[str]]
 """Kind of file (``model``, ``vae``, ``upscaler``, ``lora``) -> the names that configs give."""
 
+ALWAYS_LOADED = "file"
+"""The kind of files in a setup that count whatever a config names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSetup:
@@ -235,7 +250,9 @@ class EngineSetup:
             server, and ``address``, where the names that configs give mean something.
         defaults: Knob (of every stage that draws) or ``stage.knob`` -> what the engine takes
             where a config states none.
-        contents: Kind of file -> name -> hash of its content, as far as it is known.
+        contents: Kind of file -> name -> hash of its content, or what is known of it.
+        states: Kind of file -> name -> what tells its content from another one of that name at the
+            same address, and means nothing elsewhere: when the file was changed.
         untold: What may change pixels and cannot be known before drawing, in words; with any of
             it nothing is ever known to be drawn before.
     """
@@ -243,6 +260,7 @@ class EngineSetup:
     facts: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     defaults: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     contents: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
+    states: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
     untold: tuple[str, ...] = ()
 
 
@@ -298,6 +316,23 @@ class ListsChoices(Protocol):
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return knob -> every value it takes, such as ``sampler`` -> ``("Euler", ...)``.
+
+        Raises:
+            BackendUnavailable: The engine did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsKnobs(Protocol):
+    """A backend that knows beforehand which knobs it has no place for."""
+
+    def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return knob -> why it cannot be asked for, and what to do.
+
+        Args:
+            stage: Which stage.
+            knobs: What a config states there; a seed is always asked for where pictures are drawn.
 
         Raises:
             BackendUnavailable: The engine did not answer.
@@ -379,6 +414,29 @@ class DrawsInParallel(Protocol):
     @property
     def lanes(self) -> int:
         """How many requests it can use at a time, at least 1."""
+        ...
+
+
+@runtime_checkable
+class GivesOneByOne(Protocol):
+    """A backend that draws the pictures of one request apart, and gives each when it is there.
+
+    What it gave stays, whatever becomes of the others: only those are asked for again.
+    """
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield the answers to *request*, with its pictures in their order.
+
+        Args:
+            request: What to carry out, whole.
+            on_step: As in :meth:`Backend.generate`.
+            done: How many of its first answers are there already, fewer than all.
+
+        Raises:
+            BackendError: As :meth:`Backend.generate` does, between any two of them.
+        """
         ...
 
 

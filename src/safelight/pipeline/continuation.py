@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -345,7 +346,7 @@ def finished_entries(
         finished.append((int(place), entry, str(variant.get("drawn_by") or record.run_id)))
     if record.status in ("cancelled", "interrupted") and finished and not finished[-1][1].failures:
         last = finished[-1]
-        stages = {output.stage for output in last[1].outputs}
-        if not set(last[1].config) <= stages:
-            finished.pop()  # cut off between two stages
+        drawn = Counter(output.stage for output in last[1].outputs)
+        if any(drawn[s] < (knobs.get("batch_size") or 1) for s, knobs in last[1].config.items()):
+            finished.pop()  # cut off between two stages, or two pictures of one
     return finished

@@ -86,6 +86,12 @@ class VariantQueue:
         """Put *drawn* before everything else."""
         self._returned.append(drawn)
 
+    def begun(self) -> list[DrawnVariant]:
+        """Take out those that were put back and have pictures already."""
+        begun = [drawn for drawn in self._returned if drawn.pictures]
+        self._returned = deque(drawn for drawn in self._returned if not drawn.pictures)
+        return begun
+
     def release(self, worker: str) -> None:
         """Forget what *worker* has loaded: it is gone."""
         self._held.pop(worker, None)
@@ -145,6 +151,7 @@ def dispatch(
     busy: set[str] = set()
     stopped: BaseException | None = None
     reason = ""
+    unfinished = False
     while True:
         waiting = False
         if stopped is None and not cancel.cancelled:
@@ -174,12 +181,22 @@ def dispatch(
                 busy.add(worker)
                 lanes.start(worker, drawn)
         if not busy:
+            cut_short = stopped is not None or cancel.cancelled
+            over = not waiting and all(shares[worker].left_out for worker in lanes.workers)
+            for drawn in queue.begun() if cut_short or over else ():
+                unfinished = unfinished or cut_short
+                drawn.finished = not cut_short  # what of it is there is told all the same
+                if drawn.unavailable is not None and not cut_short:
+                    drawn.fail(*drawn.unavailable)
+                on_ended(drawn)
             if stopped is not None:
                 raise stopped
+            if unfinished:
+                cancel.check()
             if not queue:
                 return
             cancel.check()
-            if not waiting and all(shares[worker].left_out for worker in lanes.workers):
+            if over:
                 raise BackendUnavailable(f"{reason}; {len(queue):,} variants are not drawn")
         try:
             ended = lanes.next_ended(_LOOK_AGAIN if waiting or not busy else None)
@@ -200,7 +217,7 @@ def dispatch(
             queue.release(ended.worker)
             continue
         if again:
-            ended.drawn.finished = False
+            ended.drawn.finished, unfinished = False, True
         try:
             on_ended(ended.drawn)
         except BaseException as problem:  # noqa: BLE001 - raised again above

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from safelight.config import PipelineConfig
-from safelight.errors import ConfigError, ConfigFault
-from safelight.knobs import STAGES
-from safelight.pipeline.backend import Backend, KnowsSides, ListsChoices
+from safelight.errors import BackendUnavailable, ConfigError, ConfigFault
+from safelight.knobs import KNOBS, STAGES
+from safelight.pipeline.backend import Backend, KnowsKnobs, KnowsSides, ListsChoices
 
 if TYPE_CHECKING:
     from safelight.pipeline.engine_pool import EnginePool
@@ -24,14 +24,23 @@ _MOST = 1000
 def refuse_unknown_choices(
     backend: Backend | EnginePool, config: PipelineConfig, plan: RandomizerPlanResult
 ) -> None:
-    """Refuse names that the engine does not list, and sizes that no model takes, before drawing.
+    """Refuse what the engine cannot be asked for, before drawing.
+
+    These are knobs that it has no place for, names that it does not list, and sizes that no model
+    takes.
 
     Raises:
-        ConfigError: A stated or swept value is not among the engine's choices; all are told.
+        ConfigError: A stated or swept value is none of those that it takes; all are told.
     """
     faults: list[ConfigFault] = []
-    if isinstance(backend, ListsChoices):
-        faults += unknown_choices(backend.name, backend.choices(), config, plan)
+    if isinstance(backend, KnowsKnobs):
+        faults += _unplaced(backend, config, plan)
+    try:
+        if isinstance(backend, ListsChoices):
+            faults += unknown_choices(backend.name, backend.choices(), config, plan)
+    except BackendUnavailable:
+        if not faults:
+            raise
     if isinstance(backend, KnowsSides):
         faults += _uneven_sides(backend, config, plan)
     if faults:
@@ -90,6 +99,35 @@ def _unknown(
                 hint = name_hint(knob, str(value), known)
                 message = f"{engine} does not know {value!r}{hint}"
                 yield ConfigFault(path=path, message=message)
+
+
+def _unplaced(
+    backend: KnowsKnobs, config: PipelineConfig, plan: RandomizerPlanResult
+) -> Iterator[ConfigFault]:
+    """Yield a fault for each knob that any variant may state and the engine has no place for."""
+    if not plan.plan_size:
+        return
+    first = plan.variants[0].config
+    for stage, knobs in first.items():
+        stated = {name: value for name, value in knobs.items() if value is not None}
+        for path, values in _varied_values(config, plan):
+            at, _, name = path.partition(".")
+            if at == stage and name in KNOBS and name not in stated:
+                stated |= dict.fromkeys((name,), next(iter(values)))
+        for name, why in backend.knob_faults(stage, stated).items():
+            yield ConfigFault(path=f"{stage}.{name}", message=why)
+
+
+def _varied_values(
+    config: PipelineConfig, plan: RandomizerPlanResult
+) -> Iterator[tuple[str, Iterable[Any]]]:
+    """Yield ``stage.knob`` -> values, for what only some variants may state."""
+    for table in config.randomizer.sub_sweeps:
+        yield from ((path, values) for path, values in table.items() if values)
+    for setting in config.randomizer.settings if config.randomizer.mode != "off" else ():
+        yield from ((path, (value,)) for path, value in setting.items())
+    if plan.prompt_file is not None:
+        yield from ((path, values or ("",)) for path, values in plan.prompt_file.knobs.items())
 
 
 def _uneven_sides(

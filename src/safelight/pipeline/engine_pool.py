@@ -24,6 +24,7 @@ from safelight.pipeline.backend import (
     BackendDescription,
     Closes,
     EngineSetup,
+    KnowsKnobs,
     ListsChoices,
     Named,
     TellsSetup,
@@ -222,6 +223,11 @@ class LocalPool:
             lambda backend: backend.choices() if isinstance(backend, ListsChoices) else {}
         )
         return choices[0][1]
+
+    def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return which knobs the first has no place for; they are of one kind."""
+        first = self._backends[0]
+        return first.knob_faults(stage, knobs) if isinstance(first, KnowsKnobs) else {}
 
     def setups(self, named: Named) -> Mapping[str, EngineSetup]:
         """Return worker -> what its pictures depend on, for those that answer and can tell.

@@ -24,7 +24,7 @@ from safelight.errors import StorageError
 from safelight.knobs import FILE_KNOBS
 from safelight.learning.snapshot import plain_values
 from safelight.lora_tags import split_loras
-from safelight.pipeline.backend import BackendDescription, EngineSetup, Named
+from safelight.pipeline.backend import ALWAYS_LOADED, BackendDescription, EngineSetup, Named
 from safelight.pipeline.input_files import InputFiles
 
 __all__ = ["Identities", "named_files", "setup_differences"]
@@ -178,17 +178,19 @@ def _stated(knobs: Mapping[str, Any], knob: str) -> Any:
 
 
 def _contents(config: Config, setup: EngineSetup) -> dict[str, str]:
-    """Return ``kind name`` -> hash, for every file whose hash *setup* knows and *config* uses."""
+    """Return ``kind name`` -> hash or state, for all that *setup* knows and *config* uses."""
     used = _names_in(config)
     for path, value in _defaults(config, setup).items():
         kind = _KINDS.get(path.rpartition(".")[2])
         if kind is not None and isinstance(value, str):
             used.setdefault(kind, []).append(value)
+    used[ALWAYS_LOADED] = list(setup.contents.get(ALWAYS_LOADED, ()))
     return {
-        f"{kind} {name}": content
+        f"{kind} {name}{what}": told
+        for what, known in (("", setup.contents), (" state", setup.states))
         for kind, names in used.items()
         for name in names
-        if (content := setup.contents.get(kind, {}).get(name))
+        if (told := known.get(kind, {}).get(name))
     }
 
 

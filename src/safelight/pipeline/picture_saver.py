@@ -94,6 +94,8 @@ class DrawnVariant:
         tries: How often it was begun.
         worker: Who draws it.
         lost_seconds: Time spent on tries that came to nothing.
+        answers: Name of a request -> how many answers to it there are.
+        answered: The names of the requests that are carried out whole.
     """
 
     variant: Variant
@@ -110,6 +112,8 @@ class DrawnVariant:
     tries: int = 0
     worker: str = ""
     lost_seconds: float = 0.0
+    answers: dict[str, int] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
 
     def fail(self, stage: str, message: str) -> None:
         """Note that *stage* failed."""

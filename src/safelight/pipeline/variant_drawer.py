@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 from safelight.errors import (
@@ -22,6 +22,7 @@ from safelight.pipeline.backend import (
     Backend,
     GeneratedImage,
     Generation,
+    GivesOneByOne,
     ImageRequest,
     StepCallback,
 )
@@ -64,20 +65,15 @@ class VariantDrawer:
     def draw(self, drawn: DrawnVariant, on_step: Callable[[Stage, Step], None]) -> None:
         """Fill *drawn*; trouble ends the variant, not the run.
 
-        A variant whose engine did not answer says so in ``unavailable`` and keeps the stages
-        that are done: drawing it again, here or on another engine, goes on after them.
+        A variant whose engine did not answer says so in ``unavailable`` and keeps the pictures
+        that are there: drawing it again, here or on another engine, goes on after them.
 
         Raises:
             GenerationCancelled: Somebody asked to stop; what is drawn so far stays.
         """
         drawn.unavailable = None
         drawn.tries += 1
-        done = {picture.request.stage for picture in drawn.pictures}
         for stage in stages_of(drawn.variant.config):
-            if stage in done:
-                continue
-            began = time.perf_counter()
-            before = drawn.seconds.get(stage, 0.0)
             try:
                 self._cancel.check()
                 self._draw_stage(stage, drawn, on_step)
@@ -85,9 +81,6 @@ class VariantDrawer:
                 drawn.unavailable = (stage, sentence_of(error))
                 drawn.begun = not isinstance(error, BackendUnreachable)
                 drawn.outcome_unknown = isinstance(error, BackendOutcomeUnknown)
-                drawn.pictures = [p for p in drawn.pictures if p.request.stage != stage]
-                drawn.seconds[stage] = before
-                drawn.lost_seconds += time.perf_counter() - began
                 return
             except SafelightError as error:
                 if isinstance(error, GenerationCancelled):
@@ -114,20 +107,48 @@ class VariantDrawer:
         mask = self._files.read("mask", knobs)
         for place, (parent, init_image) in enumerate(self._inputs(stage, knobs, drawn)):
             job_id = f"{self._run_id}-{drawn.variant.index}-{stage}-{place}"
+            if job_id in drawn.answered:
+                continue
             request = stage_request(stage, knobs, init_image, mask=mask, job_id=job_id)
-            began = time.perf_counter()
-            try:
-                generation = self._backend.generate(request, _for_stage(stage, on_step))
-            finally:
-                spent = time.perf_counter() - began
-                drawn.seconds[stage] = drawn.seconds.get(stage, 0.0) + spent
-            drawn.warnings.extend(generation.warnings)
-            if unknown := _unknown(request, generation):
-                drawn.warnings.append(f"{self._backend.name} does not know {', '.join(unknown)}")
-            if not generation.images:
-                raise BackendError(f"{self._backend.name} answered without a picture")
-            for number, image in enumerate(generation.images):
-                drawn.pictures.append(self._picture(request, image, number, spent, parent, drawn))
+            self._carry_out(request, parent, drawn, _for_stage(stage, on_step))
+            drawn.answered.add(job_id)
+
+    def _carry_out(
+        self, request: ImageRequest, parent: int | None, drawn: DrawnVariant, on_step: StepCallback
+    ) -> None:
+        """Add the pictures of *request* to *drawn*, as far as they are not there already."""
+        job_id = request.job_id
+        number = sum(picture.request.job_id == job_id for picture in drawn.pictures)
+        began = time.perf_counter()
+        try:
+            for generation in self._answers(request, on_step, drawn.answers.get(job_id, 0)):
+                drawn.answers[job_id] = drawn.answers.get(job_id, 0) + 1
+                spent, began = time.perf_counter() - began, time.perf_counter()
+                _spend(drawn, request, spent)
+                drawn.warnings.extend(generation.warnings)
+                if unknown := _unknown(request, generation):
+                    names = ", ".join(unknown)
+                    drawn.warnings.append(f"{self._backend.name} does not know {names}")
+                for image in generation.images:
+                    drawn.pictures.append(
+                        self._picture(request, image, number, spent, parent, drawn)
+                    )
+                    number += 1
+        except BackendUnavailable:
+            drawn.lost_seconds += time.perf_counter() - began
+            raise
+        except BaseException:
+            _spend(drawn, request, time.perf_counter() - began)
+            raise
+        if not number:
+            raise BackendError(f"{self._backend.name} answered without a picture")
+
+    def _answers(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterable[Generation]:
+        if isinstance(self._backend, GivesOneByOne):
+            return self._backend.generate_rest(request, on_step, done)
+        return (self._backend.generate(request, on_step) for _ in range(1))
 
     def _picture(
         self,
@@ -167,10 +188,10 @@ class VariantDrawer:
         """Return the pictures that *stage* starts from, each with its place among the drawn."""
         if stage == "txt2img":
             return [(None, None)]
-        if drawn.pictures:
-            last = drawn.pictures[-1].request.stage
+        stages = stages_of(drawn.variant.config)
+        if before := stages[: stages.index(stage)][-1:]:
             pictures = enumerate(drawn.pictures)
-            return [(place, p.png) for place, p in pictures if p.request.stage == last]
+            return [(place, p.png) for place, p in pictures if p.request.stage == before[0]]
         return [(None, self._files.read("init_image", knobs))]
 
 
@@ -179,6 +200,10 @@ def _for_stage(stage: Stage, on_step: Callable[[Stage, Step], None]) -> StepCall
         on_step(stage, Step(step=step, steps=steps, preview=preview))
 
     return on_stage_step
+
+
+def _spend(drawn: DrawnVariant, request: ImageRequest, seconds: float) -> None:
+    drawn.seconds[request.stage] = drawn.seconds.get(request.stage, 0.0) + seconds
 
 
 def _unknown(request: ImageRequest, generation: Generation) -> list[str]:

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from PIL import Image
 
-__all__ = ["DATA", "FakeComfyUI", "load_exchange"]
+__all__ = ["DATA", "FailedNode", "FakeComfyUI", "load_exchange"]
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "engines" / "comfyui"
 _WIDE = 2**64 - 1
@@ -54,6 +54,7 @@ class _Job:
     graph: dict[str, Any]
     outputs: tuple[str, ...]
     number: int
+    beside: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -65,6 +66,8 @@ class FakeComfyUI:
         websocket: Whether ``/ws`` is there.
         canned: Path -> (status, content type, body) to answer instead.
         mid_step: Called in the working thread before every sampling step.
+        taken: Called when a job is in the queue; where it says so, its post is not answered.
+        own_ids: Whether jobs get ids of its own, as those of before 2025 do.
         drop_answer_to: Paths whose next POST is carried out and then not answered.
         png: Changes a file on its way through ``/view``.
         login: ``user:password`` that every request must bring; empty for none.
@@ -81,6 +84,8 @@ class FakeComfyUI:
     websocket: bool = True
     canned: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
     mid_step: Callable[[FakeComfyUI, int], object] = lambda server, step: None
+    taken: Callable[[FakeComfyUI], object] = lambda server: False
+    own_ids: bool = False
     drop_answer_to: set[str] = field(default_factory=set)
     png: Callable[[bytes], bytes] = lambda png: png
     login: str = ""
@@ -200,11 +205,12 @@ class FakeComfyUI:
         with self._work:
             self._number += 1
             job = _Job(
-                prompt_id=str((not self.hosted and body.get("prompt_id")) or uuid.uuid4()),
+                prompt_id=str((not self._gives_ids and body.get("prompt_id")) or uuid.uuid4()),
                 client_id=str(body.get("client_id", "")),
                 graph=graph,
                 outputs=tuple(good),
                 number=self._number,
+                beside=dict(body.get("extra_data") or {}),
             )
             self.posted.append(dict(body))
             self.pending.append(job)
@@ -214,6 +220,10 @@ class FakeComfyUI:
             "number": job.number,
             "node_errors": node_errors,
         }
+
+    @property
+    def _gives_ids(self) -> bool:
+        return self.hosted or self.own_ids
 
     def _faults(self, node: Mapping[str, Any]) -> list[dict[str, Any]]:
         faults = []
@@ -274,7 +284,7 @@ class FakeComfyUI:
         except _InterruptedJob:
             messages.append(["execution_interrupted", {"prompt_id": job.prompt_id}])
             status, ok = "error", False
-        except _FailedNode as failure:
+        except FailedNode as failure:
             messages.append(["execution_error", {"prompt_id": job.prompt_id, **failure.about}])
             status, ok = "error", False
         return {
@@ -333,7 +343,9 @@ class FakeComfyUI:
         """Return ``/queue``."""
         with self._lock:
             jobs = [[self.running] if self.running else [], list(self.pending)]
-        lists = [[[j.number, j.prompt_id, j.graph, {}, list(j.outputs)] for j in js] for js in jobs]
+        lists = [
+            [[j.number, j.prompt_id, j.graph, j.beside, list(j.outputs)] for j in js] for js in jobs
+        ]
         return {"queue_running": lists[0], "queue_pending": lists[1]}
 
     def delete(self, prompt_ids: list[str]) -> None:
@@ -383,7 +395,7 @@ class _InterruptedJob(Exception):
     """The job was told to stop."""
 
 
-class _FailedNode(Exception):
+class FailedNode(Exception):
     """A node raised."""
 
     def __init__(self, node: str, kind: str, exception: str, message: str) -> None:
@@ -446,13 +458,13 @@ class _Walk:
         except (OSError, KeyError):
             text = f"cannot identify image file '/comfyui/input/{name}'\n"
             error = "PIL.UnidentifiedImageError"
-            raise _FailedNode(node_id, "LoadImage", error, text) from None
+            raise FailedNode(node_id, "LoadImage", error, text) from None
 
     def _sampled(self, node_id: str, inputs: Mapping[str, Any]) -> Image.Image:
         before = self.picture(inputs["latent_image"])
         if before.width * before.height > 4096**2:
             text = "CUDA out of memory. Tried to allocate 48.00 GiB."
-            raise _FailedNode(node_id, "KSampler", "torch.OutOfMemoryError", text)
+            raise FailedNode(node_id, "KSampler", "torch.OutOfMemoryError", text)
         ingredients = {
             "texts": [
                 self._values_behind(inputs[name]) for name in ("model", "positive", "negative")
@@ -562,6 +574,9 @@ class _Handler(BaseHTTPRequestHandler):
         status, answer = 200, None
         if path == "/prompt":
             status, answer = comfy.submit(sent)
+            if status == 200 and comfy.taken(comfy):
+                self.close_connection = True
+                return
         elif path == "/interrupt":
             comfy.interrupt(sent.get("prompt_id"))
         elif path == "/queue":

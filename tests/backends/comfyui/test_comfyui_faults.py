@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import signal
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -14,8 +17,9 @@ import pytest
 from PIL import Image
 
 from backends.backend_contract import Steps
-from backends.comfyui.fake_server import FakeComfyUI, load_exchange
-from safelight.backends.comfyui import ComfyuiBackend, jobs
+from backends.comfyui.fake_server import FailedNode, FakeComfyUI, load_exchange
+from backends.webui.replay_server import wait_for
+from safelight.backends.comfyui import ComfyuiBackend, jobs, progress_socket
 from safelight.backends.comfyui.bound_graph import BoundGraph, Place
 from safelight.backends.comfyui.node_errors import execution_fault, refusal
 from safelight.backends.engine_server import Answer
@@ -104,6 +108,47 @@ def test_a_post_whose_answer_is_lost_is_not_posted_twice(
     assert posts(server) == 1
 
 
+@pytest.mark.parametrize("kind", ["jobs", "queue", "own ids"])
+def test_a_stop_between_the_post_and_its_answer_leaves_no_job_behind(kind: str) -> None:
+    """The job has its name before the server hears of it; ^C may come at any moment."""
+    gone = threading.Event()
+
+    def interrupt(server: FakeComfyUI) -> bool:
+        threading.Thread(
+            target=lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        ).start()
+        return gone.wait(30)
+
+    def step(server: FakeComfyUI, step: int) -> None:
+        while not (server.stopped or server.running is None or server.running.interrupted):
+            time.sleep(0.01)
+
+    own_ids = kind == "own ids"
+    with FakeComfyUI(
+        jobs=kind == "jobs", own_ids=own_ids, taken=interrupt, mid_step=step
+    ) as server:
+        with closing(ComfyuiBackend(url=server.url)) as backend:
+            with pytest.raises(KeyboardInterrupt):
+                draw(backend, job_id="run-3")
+            gone.set()
+            wait_for(lambda: server.running is None and not server.pending)
+        assert posts(server) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_server_that_gives_ids_of_its_own_is_asked_by_our_name(named: bool) -> None:
+    """A lost answer has its id in it; what was posted with the job stands in the queue."""
+    lost = iter([True])
+
+    def lose(server: FakeComfyUI) -> bool:
+        return next(lost, False)
+
+    with FakeComfyUI(own_ids=True, taken=lose, mid_step=lambda *_: time.sleep(0.2)) as server:
+        with closing(ComfyuiBackend(url=server.url)) as backend:
+            assert draw(backend, job_id="run-4" if named else "")
+        assert posts(server) == 1
+
+
 def test_a_request_that_is_repeated_finds_its_finished_job(
     server: FakeComfyUI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +162,22 @@ def test_a_request_that_is_repeated_finds_its_finished_job(
         (second,) = draw(backend, job_id="run-2")
     assert second.png == first.png
     assert posts(server) == 1
+
+
+def test_a_job_that_fails_costs_the_pictures_of_no_other_job(server: FakeComfyUI) -> None:
+    """A batch is several jobs; those that were drawn are recorded."""
+    steps = iter(range(100))
+
+    def fail(server: FakeComfyUI, step: int) -> None:
+        if next(steps) >= 2 * FIELDS["steps"]:
+            raise FailedNode("3", "KSampler", "OutOfMemoryError", "out of memory")
+
+    server.mid_step = fail
+    config = PipelineConfig.from_mapping({"txt2img": {**FIELDS, "batch_size": 4}})
+    with closing(ComfyuiBackend(url=server.url)) as backend:
+        result = PipelineRunner(backend).run(config)
+    assert [image.output.seed for image in result.images] == [3, 4]
+    assert "ran out of memory" in result.failures[0].error
 
 
 class _ThreeTimes(dict[str, tuple[int, str, bytes]]):
@@ -510,3 +571,31 @@ def test_a_broken_preview_is_left_out(server: FakeComfyUI, backend: ComfyuiBacke
     steps = Steps()
     assert backend.generate(Txt2ImgRequest(**FIELDS), steps).images
     assert steps.previews == []
+
+
+def test_messages_that_nobody_asks_for_are_kept_in_bounds_and_the_ends_of_jobs_kept() -> None:
+    """Packs send what a machine does to all who listen, day and night; previews are large."""
+    messages: list[str | bytes] = [json.dumps({"type": "executing", "data": {
+        "node": "3", "prompt_id": "ours"}})]  # fmt: skip
+    jpeg = struct.pack(">II", 1, 1) + b"\xff\xd8" + bytes(100_000)
+    for number in range(20_000):
+        about = {"prompt_id": "ours", "node": f"{number % 5000}", "value": number}
+        messages += [json.dumps({"type": "progress", "data": about}), jpeg]
+        messages.append(json.dumps({"type": "crystools.monitor", "data": {"ram": number}}))
+        if number % 2_000 == 0:
+            over = {"node": None, "prompt_id": f"job {number}"}
+            messages.append(json.dumps({"type": "executing", "data": over}))
+    given = iter(messages)
+    inbox = progress_socket._Inbox(lambda: next(given))
+    wait_for(lambda: inbox.over)
+    kept = []
+    while (event := inbox.next(0)) is not None:
+        kept.append(event)
+    assert len(kept) <= 1000
+    assert sum(event.preview is not None for event in kept) <= 1
+    assert [event.prompt_id for event in kept if event.ended] == [
+        f"job {number}" for number in range(0, 20_000, 2_000)
+    ]
+    steps = [event.value for event in kept if not event.ended and event.preview is None]
+    assert steps == sorted(steps)
+    assert steps[-1] == 19_999

@@ -17,10 +17,14 @@ from PIL.PngImagePlugin import PngInfo
 from backends.backend_contract import Steps
 from backends.comfyui.editor_cases import EDITOR_CASES
 from backends.comfyui.fake_server import FakeComfyUI
+from command_line import Safelight
 from safelight.application.examples import EXAMPLES
+from safelight.archive import Archive
 from safelight.backends.comfyui import ComfyuiBackend
 from safelight.errors import BackendError
 from safelight.formats.bounded_json import MAX_JSON
+from safelight.learning import LearningRecordWriter
+from safelight.pipeline import PipelineRunner
 from safelight.pipeline.backend import (
     Generation,
     Img2ImgRequest,
@@ -117,6 +121,71 @@ def test_the_seed_must_be_mapped(make: Make) -> None:
     """Else every record would name a seed that no picture was drawn with."""
     with pytest.raises(BackendError, match=r"txt2img\.seed"):
         draw(make({"txt2img.prompt": "6.text"}))
+
+
+@pytest.mark.parametrize(
+    ("graph", "next_step"),
+    [
+        (GRAPH, 'add map."txt2img.seed" = "3.inputs.seed"'),
+        (
+            changed(n3={**GRAPH["3"], "inputs": {**GRAPH["3"]["inputs"], "seed": ["6", 0]}}),
+            "no input seed or noise_seed that can be set, so give it one in ComfyUI",
+        ),
+    ],
+)
+def test_a_plan_without_a_seed_that_can_be_set_is_refused(
+    command: Safelight, graph: dict[str, Any], next_step: str
+) -> None:
+    """Its variants would be one picture; it is told when it is planned, without a server."""
+    Path("graph.json").write_text(json.dumps(graph), "utf-8")
+    Path("c.toml").write_text(
+        """
+        [backend]
+        name = "comfyui"
+        url = "http://127.0.0.1:9"
+        workflow = "graph.json"
+        map = { "txt2img.prompt" = "6.text", "txt2img.steps" = "3.steps" }
+        [txt2img]
+        prompt = "a tower"
+        [randomizer]
+        mode = "fanout"
+        seeds_per_variant = 3
+        sweep = { "txt2img.cfg_scale" = [3, 7], "txt2img.steps" = [1, 2] }
+        """,
+        "utf-8",
+    )
+    for order in ("plan", "run"):
+        done = command(order, "c.toml")
+        said = " ".join(done.output.split())
+        assert done.exit_code, said
+        assert "txt2img.seed: pictures that differ in it only would be one picture" in said
+        assert next_step in said
+        assert 'add map."txt2img.cfg_scale" = "NODE.inputs.INPUT"' in said
+        assert "txt2img.steps" not in said
+
+
+@pytest.mark.parametrize("acts", [False, True])
+def test_a_lora_tag_counts_only_where_a_node_acts_on_it(
+    server: FakeComfyUI, make: Make, tmp_path: Path, acts: bool
+) -> None:
+    """ComfyUI's own text encoder reads it as words; nodes of packs may carry it out."""
+    graph = copy.deepcopy(GRAPH)
+    if acts:
+        graph["6"]["class_type"] = "LoraTagEncode"
+        server.object_info["LoraTagEncode"] = server.object_info["CLIPTextEncode"]
+    tagged = {"txt2img": {"prompt": "a tower <lora:ink:0.5>", "seed": 5}}
+    runner = PipelineRunner(
+        make({**MAP, "txt2img.prompt": "6.text"}, graph),
+        archive_dir=tmp_path / "archive",
+        learning_record_writer=LearningRecordWriter(tmp_path / "archive" / "records"),
+    )
+    result = runner.run(tagged)
+    assert result.status == "completed"
+    archive = Archive(tmp_path / "archive")
+    assert len(archive.query("lora.ink = 0.5").rows) == acts
+    assert len(archive.query("extra.lora_tags = '<lora:ink:0.5>'").rows) == (not acts)
+    assert len(archive.query("prompt has '<lora:ink:0.5>'").rows) == 1
+    assert any("only text there" in warning for warning in result.warnings) != acts
 
 
 def test_any_input_can_be_swept_as_an_extra_knob(server: FakeComfyUI, make: Make) -> None:

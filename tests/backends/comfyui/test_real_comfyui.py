@@ -121,6 +121,35 @@ def txt2img(backend: Backend, **changes: Any) -> Generation:
     return backend.generate(Txt2ImgRequest(**{**FIELDS, **changes}), Steps())
 
 
+def test_a_stop_before_the_answer_to_a_post_is_read_leaves_no_job_behind(
+    backend: ComfyuiBackend,
+) -> None:
+    """As ^C may come; the server has the job by then."""
+
+    def interrupt(response: httpx.Response) -> None:
+        if response.request.url.path == "/prompt":
+            raise KeyboardInterrupt
+
+    server = backend._server
+    server._client.event_hooks = {"response": [interrupt]}
+    with pytest.raises(KeyboardInterrupt):
+        txt2img(backend, steps=2000, seed=77, job_id="stopped")
+
+    def is_ours(job: Any) -> bool:
+        return '"steps": 2000' in json.dumps(job[2])
+
+    for _ in range(1200):  # it ends with the step in hand
+        queue = server.json(server.get("/queue"))
+        if not any(map(is_ours, [*queue["queue_running"], *queue["queue_pending"]])):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("it draws on")
+    entries = server.json(server.get("/history")).values()
+    ended = [entry["status"]["status_str"] for entry in entries if is_ours(entry["prompt"])]
+    assert ended in ([], ["error"])
+
+
 def test_it_says_which_comfyui_it_is(backend: ComfyuiBackend) -> None:
     """Versions change pixels."""
     description = backend.describe()

@@ -291,6 +291,26 @@ def test_a_model_that_is_nowhere_is_not_known(tiny: Path) -> None:
     assert half.setup({}).defaults == {"model": str(tiny)}
 
 
+def test_a_picture_of_a_processor_is_not_that_of_a_gpu_nor_of_one_without_bfloat16(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same config means float32 here and bfloat16 there; no model is loaded to tell."""
+    import torch
+
+    def facts(device: str, *, bfloat16: bool = True, dtype: str = "auto") -> Any:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bfloat16)
+        return DiffusersBackend(model=str(tiny), dtype=dtype).setup({}).facts
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    processor, newer, older = facts("cpu"), facts("cuda"), facts("cuda", bfloat16=False)
+    assert (processor["device_type"], newer["device_type"]) == ("cpu", "cuda")
+    assert len({tuple(sorted(each.items())) for each in (processor, newer, older)}) == 3
+    assert older["auto_dtype"] == "float32"
+    stated = [facts("cuda", bfloat16=has, dtype="bfloat16") for has in (True, False)]
+    assert stated[0] == stated[1]
+
+
 def test_a_lora_that_is_not_there_is_refused_with_the_nearest(tiny: Path, lora_dir: Path) -> None:
     """A picture without it would look like one with it."""
     engine = DiffusersBackend(model=str(tiny), device="cpu", lora_dir=lora_dir)

@@ -22,6 +22,7 @@ from safelight.errors import (
     BackendUnavailable,
     GenerationCancelled,
 )
+from safelight.learning import LearningRecord
 from safelight.pipeline.backend import Generation, Txt2ImgRequest
 
 Serve = Callable[..., ImagesServer]
@@ -221,3 +222,63 @@ def test_a_server_is_added_to_the_list_and_its_key_by_hand(
     checked = command("doctor", server.url, "--option", "api_key=env:TEAM_KEY")
     assert "openai-images at" in checked.output
     assert "gives the same pixels" in checked.output
+
+
+BATCH = """
+backend = {{ name = "openai-images", url = "{url}" }}
+
+[txt2img]
+prompt = "a fox"
+seed = 5
+width = 64
+height = 64
+batch_size = 4
+"""
+
+
+def let(handler: Any) -> None:
+    """Draw as if there were no script."""
+    images = handler.server.images
+    handler.reply(200, images.answer(images.posts[-1][1], {}))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "options", "seeds", "kept", "status"),
+    [
+        (refuse(429, {"error": {"message": "slow down"}}), (), [5, 6, 7, 7, 8], 4, 0),
+        (drop, ("--retry-unknown",), [5, 6, 7, 7, 8], 4, 0),
+        (drop, (), [5, 6, 7], 2, 1),
+        (refuse(400, {"error": {"message": "no such word"}}), (), [5, 6, 7], 2, 1),
+    ],
+)
+def test_pictures_that_are_drawn_apart_stay_when_a_later_one_fails(
+    serve: Serve,
+    command: Safelight,
+    trouble: Any,
+    options: tuple[str, ...],
+    seeds: list[int],
+    kept: int,
+    status: int,
+) -> None:
+    """They may have cost money: only what is missing is asked for again, and they are recorded."""
+    server = serve("vllm-omni")
+    server.script[PATH] = [let, let, trouble]
+    Path("c.toml").write_text(BATCH.format(url=server.url), "utf-8")
+    done = command("run", "c.toml", *options)
+    assert [body["seed"] for body in server.sent] == seeds, done.output
+    (path,) = Path("safelight/records").rglob("*.json")
+    outputs = LearningRecord.from_json(path.read_text("utf-8")).outputs
+    assert [output.seed for output in outputs] == [5, 6, 7, 8][:kept]
+    assert all((Path("safelight") / str(output.path)).is_file() for output in outputs)
+    assert not any(output.mismatches for output in outputs)
+    assert bool(done.exit_code) == bool(status), done.output
+
+
+def test_what_one_server_did_not_begin_another_goes_on_with(serve: Serve, connect: Connect) -> None:
+    first, second = serve("vllm-omni"), serve("vllm-omni")
+    first.script[PATH] = [let, refuse(503, {"detail": "restarting"})]
+    steps = Steps()
+    backend = connect(first, second)
+    images = backend.generate(Txt2ImgRequest(**FOX, batch_size=3), steps).images
+    assert [image.effective["seed"] for image in images] == [7, 8, 9]
+    assert len(first.posts) + len(second.posts) == 4

@@ -1,13 +1,8 @@
-"""The real ``sd-server`` over ``/v1/images``, where SAFELIGHT_SDCPP_URL says that one runs.
-
-``tests/backends/webui/real_sdcpp.sh`` builds one and starts it with a model of random weights,
-which draws noise: what is asked for is done, not what it looks like.
-"""
+"""sd-server itself over ``/v1/images``; see :mod:`backends.real_sd_server`."""
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,26 +11,12 @@ import pytest
 from PIL import Image
 
 from backends.backend_contract import Steps, pixels
+from backends.real_sd_server import FOX, URL
 from safelight.backends.openai_images import OpenAiImagesBackend
 from safelight.errors import BackendError, GenerationCancelled
 from safelight.pipeline.backend import Generation, Img2ImgRequest, Txt2ImgRequest
 
-URL = os.environ.get("SAFELIGHT_SDCPP_URL", "")
-
-if not URL:
-    pytest.skip("SAFELIGHT_SDCPP_URL names no server", allow_module_level=True)
-
-FOX: dict[str, Any] = {
-    "prompt": "a red fox",
-    "negative_prompt": "blue",
-    "seed": 42,
-    "steps": 3,
-    "cfg_scale": 5.3,
-    "width": 64,
-    "height": 64,
-    "sampler": "Euler a",
-    "scheduler": "Karras",
-}
+ASKED = {**FOX, "negative_prompt": "blue"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +32,7 @@ def plain(backend: OpenAiImagesBackend) -> Generation:
 
 
 def generate(backend: OpenAiImagesBackend, **changes: Any) -> Generation:
-    return backend.generate(Txt2ImgRequest(**{**FOX, **changes}), Steps())
+    return backend.generate(Txt2ImgRequest(**{**ASKED, **changes}), Steps())
 
 
 def test_it_is_recognised_and_lists_its_names_in_ours(backend: OpenAiImagesBackend) -> None:
@@ -68,7 +49,7 @@ def test_what_was_asked_is_what_its_pictures_say(
     """Twice the same pixels, and nothing is left unconfirmed."""
     first, second = plain, generate(backend)
     assert (pixels(first.images[0].png) == pixels(second.images[0].png)).all()
-    assert FOX.items() <= first.images[0].effective.items()
+    assert ASKED.items() <= first.images[0].effective.items()
     assert first.warnings == ()
 
 
@@ -126,7 +107,7 @@ def test_strength_and_mask_of_an_edit_have_an_effect(backend: OpenAiImagesBacken
     mask.save(masked, "PNG")
     made = []
     for change in ({}, {"denoising_strength": 0.9}, {"mask": masked.getvalue()}):
-        fields = {**FOX, "steps": 4, "init_image": buffer.getvalue()}
+        fields = {**ASKED, "steps": 4, "init_image": buffer.getvalue()}
         fields |= {"denoising_strength": 0.3, **change}
         (image,) = backend.generate(Img2ImgRequest(**fields), Steps()).images
         assert image.effective["denoising_strength"] == fields["denoising_strength"]
@@ -139,5 +120,5 @@ def test_a_fault_is_told_and_a_stop_passes_through(backend: OpenAiImagesBackend)
     with pytest.raises(BackendError, match="sampler 'UniPC'"):
         generate(backend, sampler="UniPC")
     with pytest.raises(GenerationCancelled):
-        backend.generate(Txt2ImgRequest(**FOX), Steps(stop_after=1))
+        backend.generate(Txt2ImgRequest(**ASKED), Steps(stop_after=1))
     assert generate(backend).images

@@ -1,13 +1,8 @@
-"""The real ``sd-server`` of stable-diffusion.cpp, where SAFELIGHT_SDCPP_URL says that one runs.
-
-``real_sdcpp.sh`` beside this file builds one and starts it with a model of random weights, which
-draws noise: what is asked for is done, not what it looks like.
-"""
+"""sd-server itself over AUTOMATIC1111's API; see :mod:`backends.real_sd_server`."""
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +11,7 @@ import pytest
 from PIL import Image
 
 from backends.backend_contract import Steps, pixels
+from backends.real_sd_server import FOX, URL
 from safelight.backends.webui import WebuiBackend
 from safelight.errors import BackendError, GenerationCancelled
 from safelight.pipeline.backend import (
@@ -25,22 +21,6 @@ from safelight.pipeline.backend import (
     Txt2ImgRequest,
     UpscaleRequest,
 )
-
-URL = os.environ.get("SAFELIGHT_SDCPP_URL", "")
-
-if not URL:
-    pytest.skip("SAFELIGHT_SDCPP_URL names no server", allow_module_level=True)
-
-FOX: dict[str, Any] = {
-    "prompt": "a red fox",
-    "seed": 42,
-    "steps": 3,
-    "cfg_scale": 5.3,
-    "width": 64,
-    "height": 64,
-    "sampler": "Euler a",
-    "scheduler": "Karras",
-}
 
 
 @pytest.fixture(scope="module")

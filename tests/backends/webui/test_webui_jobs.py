@@ -199,6 +199,33 @@ def test_a_dropped_connection_does_not_stop_the_job_and_is_not_repeated(
     assert server.interrupts == 0
 
 
+@pytest.mark.parametrize(
+    ("task", "said", "interrupts"),
+    [
+        ("active", "it drew on, and .* cannot be fetched.*was interrupted", 1),
+        ("queued", "waits in its queue and will be drawn", 0),
+        ("completed", "has finished the job, but gave its picture out in the lost answer only", 0),
+    ],
+)
+def test_of_a_lost_answer_a_task_id_tells_what_became_of_the_job(
+    serve: Serve, connect: Connect, task: str, said: str, interrupts: int
+) -> None:
+    """Nothing gives the picture out again; one that is drawn in vain is not waited for."""
+
+    def lose(handler: Handler) -> None:
+        replay = handler.server.replay
+        replay.begin_someone_elses()  # which is ours, by its id
+        replay.tasks = {replay.posts[-1][1]["force_task_id"]: task}
+        drop(handler)
+
+    server = serve("forge")
+    server.tasks = {}
+    server.script["txt2img"] = [lose]
+    with pytest.raises(BackendUnavailable, match=said):
+        connect(server).generate(FOX, Steps())
+    assert (len(server.posts), server.interrupts) == (1, interrupts)
+
+
 def corrupt(images: list[str]) -> Callable[[Handler], None]:
     return reply(200, {"images": images, "info": "{}", "parameters": {}})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from safelight.backends.comfyui.bound_graph import BoundGraph
 from safelight.backends.comfyui.graph_map import GraphMap
 from safelight.backends.comfyui.job_list import Job, ran_graph
 from safelight.backends.comfyui.jobs import ComfyJobs, JobTookTooLong
+from safelight.backends.comfyui.model_files import KINDS, ModelFiles
 from safelight.backends.comfyui.native_names import (
     LATENT_METHODS,
     PIXEL_METHODS,
@@ -28,10 +29,11 @@ from safelight.backends.comfyui.progress_socket import Event, Login, ProgressSoc
 from safelight.backends.comfyui.server_arguments import shaping_arguments
 from safelight.backends.comfyui.workflow_files import is_edited
 from safelight.backends.comfyui.workflows import MOST_TEXT_ENCODERS, Loaders, StageWorkflows
-from safelight.backends.engine_server import EngineServer
+from safelight.backends.engine_server import EngineServer, checked_timeout
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError, BackendUnavailable, BackendUnreachable
 from safelight.pipeline.backend import (
+    ALWAYS_LOADED,
     BackendDescription,
     EngineSetup,
     GeneratedImage,
@@ -99,8 +101,7 @@ class ComfyuiBackend:
         vae: str = "",
         files: AllowedFiles = ANY_FILE,
     ) -> None:
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise BackendError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+        timeout = checked_timeout(timeout)
         self._server = EngineServer(
             "ComfyUI",
             url,
@@ -158,10 +159,10 @@ class ComfyuiBackend:
     def setup(self, named: Named) -> EngineSetup:
         """Return how the server was started, and all of the graphs that no knob decides.
 
-        The names in *named* mean what they mean at this address: ComfyUI tells no hashes. Of
-        pictures that a workflow loads itself it gives out the content.
+        The names in *named* mean what they mean at this address: ComfyUI tells no hashes, only how
+        large files are and when they were changed, and older ones not even that. Of pictures that
+        a workflow loads itself it gives out the content.
         """
-        del named
         _, system = self._stats()
         facts: dict[str, Any] = {
             "address": self._server.url, "arguments": shaping_arguments(system.get("argv")),
@@ -179,7 +180,28 @@ class ComfyuiBackend:
                 name: content for name, content in loaded.items() if content
             }
         untold = [f"the picture {name!r} of its workflow" for name in loaded if not loaded[name]]
-        return EngineSetup(facts=facts, defaults=defaults, untold=tuple(untold))
+        files = ModelFiles(self._server)
+        if not files.tells:
+            facts["files"] = "by name"
+        known = {
+            kind: files.of_kind(kind, {*named.get(kind, ()), *_names_of(kind, defaults)})
+            for kind in KINDS
+        }
+        known[ALWAYS_LOADED] = files.anywhere(self._always_loaded())
+        told = {kind: states for kind, states in known.items() if states}
+        return EngineSetup(
+            facts=facts,
+            defaults=defaults,
+            contents={k: {n: f"{s.size} bytes" for n, s in told[k].items()} for k in told},
+            states={k: {n: f"changed {s.changed!r}" for n, s in told[k].items()} for k in told},
+            untold=tuple(untold),
+        )
+
+    def _always_loaded(self) -> set[str]:
+        """Return the files that are loaded whatever a config says."""
+        loaders = self._loaders
+        names = {loaders.unet, *loaders.clip, loaders.vae} - {""}
+        return names if self._map is None else names | self._map.model_files()
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Return what the server lists, samplers and schedulers in AUTOMATIC1111's spelling."""
@@ -207,6 +229,15 @@ class ComfyuiBackend:
         listed = {knob: values for knob, values in choices.items() if values}
         return {**listed, "upscaler": upscalers, "hires_upscaler": (*LATENT_METHODS, *upscalers)}
 
+    def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return what of *knobs* the map of a workflow of one's own lacks.
+
+        Raises:
+            BackendUnavailable: It is in the editor's format, and the server does not answer.
+        """
+        own = self._map
+        return {} if own is None or not own.covers(stage) else own.unmapped(stage, knobs)
+
     def loras(self) -> Sequence[str]:
         """Return the LoRAs that the server lists; none for a workflow of one's own.
 
@@ -219,32 +250,39 @@ class ComfyuiBackend:
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request*, several pictures as several jobs, each with its seed."""
+        return Generation.joined(self.generate_rest(request, on_step, 0))
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield what each job of *request* gives, behind its first *done* jobs."""
         graph = self._graph(request)
         graphs = [graph]
         if (count := self._copies(request)) > 1:
             seed = getattr(request, "seed", 0)
             graphs = [graph.with_seed((seed + number) % 2**64) for number in range(count)]
-        report = _StepReport(on_step, graph, count)
+        report = _StepReport(on_step, graph, count, done)
+        named: list[str] = []
         prompt_ids: list[str] = []
-        images: list[GeneratedImage] = []
         with self._socket as socket:
             try:
-                for number, bound in enumerate(graphs):
-                    prompt_ids.append(self._jobs.submit(bound, request.job_id, number))
-                for bound, prompt_id in zip(graphs, prompt_ids, strict=True):
+                for number, bound in list(enumerate(graphs))[done:]:
+                    job_id = request.job_id
+                    prompt_ids.append(self._jobs.submit(bound, job_id, number, named.append))
+                for bound, prompt_id in zip(graphs[done:], prompt_ids, strict=True):
                     job = self._jobs.wait(prompt_id, socket, report)
-                    images.extend(self._images(job, bound, request, count))
+                    images = self._images(job, bound, request, count)
                     report.picture_done()
+                    said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
+                    yield Generation(images=tuple(images), warnings=(*said, *graph.warnings))
             except BaseException as error:
                 # What is only out of reach is left to be found by the next attempt.
                 if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):
-                    self._jobs.stop(prompt_ids)
+                    self._jobs.stop(tuple(dict.fromkeys(named)))
                 if isinstance(error, BackendUnreachable) and prompt_ids:
                     # It was there when it took the job, which may be what it is gone for.
                     raise BackendUnavailable(str(error)) from error
                 raise
-        said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
-        return Generation(images=tuple(images), warnings=(*said, *graph.warnings))
 
     # -- parts of a request --------------------------------------------------------------
 
@@ -347,12 +385,14 @@ class ComfyuiBackend:
 class _StepReport:
     """Turns what nodes say of themselves into steps of the whole request."""
 
-    def __init__(self, on_step: StepCallback, graph: BoundGraph, pictures: int) -> None:
+    def __init__(
+        self, on_step: StepCallback, graph: BoundGraph, pictures: int, done: int = 0
+    ) -> None:
         self._on_step = on_step
         self._steps_of = graph.sampling_steps()
         self._each = max(1, sum(self._steps_of.values()))
         self._total = self._each * pictures
-        self._before = 0
+        self._before = self._each * done
         self._done: dict[str, float] = {}
         self._last = 1
 
@@ -371,6 +411,13 @@ class _StepReport:
         self._done.clear()
         self._last = max(self._last, self._before)
         self._on_step(self._last, self._total)
+
+
+def _names_of(kind: str, defaults: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the files of *kind* that are loaded where a config names none."""
+    for path, name in defaults.items():
+        if path.rpartition(".")[2].removeprefix("hires_") == kind and isinstance(name, str):
+            yield name
 
 
 def _canonical(knob: str, values: Sequence[str]) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class BoundGraph:
         places: Knob -> where its value stands.
         output: Id of the node whose pictures are taken.
         warnings: What the user should know, whole sentences.
+        beside: What is recorded beside knobs.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class BoundGraph:
     places: Mapping[str, tuple[Place, ...]]
     output: str
     warnings: tuple[str, ...] = field(default=())
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     def with_seed(self, seed: int) -> BoundGraph:
         """Return the same graph with another seed wherever the seed stands."""
@@ -90,7 +92,7 @@ class BoundGraph:
         nodes behind the picture say of guidance, shift and their like is reported, too, wherever
         it stands.
         """
-        used: dict[str, Any] = _bent(ran, self.output)
+        used: dict[str, Any] = {**self.beside, **_bent(ran, self.output)}
         for knob, places in self.places.items():
             if knob == "text_encoders" and len(places) > 1 and knob in used:
                 continue  # each place holds one of them

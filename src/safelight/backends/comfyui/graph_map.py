@@ -22,6 +22,7 @@ from safelight.backends.comfyui.bound_graph import (
     is_link,
     title_of,
 )
+from safelight.backends.comfyui.model_files import model_names
 from safelight.backends.comfyui.native_names import (
     named_by_us,
     native_name,
@@ -33,8 +34,11 @@ from safelight.backends.comfyui.workflow_files import Convert, read_workflow
 from safelight.backends.input_picture import input_picture
 from safelight.errors import BackendError
 from safelight.escaped_output import escaped_line
+from safelight.formats.comfyui_nodes import reads_as_words
 from safelight.knobs import KNOBS, STAGES, did_you_mean
+from safelight.lora_tags import has_tags_of
 from safelight.pipeline.backend import ImageRequest, Img2ImgRequest, requested_knobs
+from safelight.recorded_settings import LORA_TAGS, WORDS
 
 __all__ = ["GraphMap"]
 
@@ -138,6 +142,16 @@ class GraphMap:
             if isinstance(value, str) and _PICTURE.search(value) and (node, name) not in given
         }))  # fmt: skip
 
+    def model_files(self) -> set[str]:
+        """Return the names of the server's models that the workflow loads whatever knobs say."""
+        mapped = self._mapped()
+        return model_names(
+            value
+            for node, known in self._nodes.items()
+            for name, value in known["inputs"].items()
+            if (node, name) not in mapped
+        )
+
     def _mapped(self) -> set[Spot]:
         return {
             spot for knobs in self._spots.values() for spots in knobs.values() for spot in spots
@@ -175,7 +189,19 @@ class GraphMap:
             if knob not in ("init_image", "mask"):
                 places[knob] = tuple(put)
         self._refuse_format(nodes)
+        tags = has_tags_of(str(getattr(request, "prompt", "")))
+        are_words = tags is not None and reads_as_words(nodes, tags)
+        if are_words:
+            warnings.append(
+                "A workflow of your own takes the prompt as it is; <lora:...> is only text there."
+            )
+        elif tags is not None:
+            warnings.append(
+                "Whether <lora:...> in the prompt does anything is up to the nodes of your"
+                " workflow; recorded is that it does."
+            )
         return BoundGraph(
+            beside={LORA_TAGS: WORDS} if are_words else {},
             stage=request.stage,
             nodes=nodes,
             places=places,
@@ -189,16 +215,7 @@ class GraphMap:
         self, request: ImageRequest, upload: Callable[[bytes], str]
     ) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
         """Return knob -> (value as ComfyUI says it, as we say it), and warnings."""
-        spots = self._spots[request.stage]
-        asked = requested_knobs(request)
-        asked.update({f"extra.{name}": v for name, v in asked.pop("extra", {}).items()})
-        if asked.get("batch_size") is not None and "batch_size" not in spots:
-            asked.pop("batch_size")  # carried out by posting several seeds
-        if "mask_blur" not in spots:
-            asked.pop("mask_blur", None)  # the mask is softened before it is uploaded
-        for knob in ("prompt", "negative_prompt"):
-            if not asked.get(knob) and knob not in spots:
-                asked.pop(knob, None)
+        asked = self._needing_places(request.stage, requested_knobs(request))
         self._refuse_unmapped(request.stage, asked)
         values = {knob: (value, value) for knob, value in asked.items()}
         warnings: list[str] = []
@@ -209,10 +226,6 @@ class GraphMap:
                 values[knob] = (native, name)
                 warnings.extend(nearly)
         values.update(self._files(request, upload))
-        if "<lora:" in str(asked.get("prompt", "")):
-            warnings.append(
-                "A workflow of your own takes the prompt as it is; <lora:...> is only text there."
-            )
         if asked.get("batch_size", 1) > 1:
             warnings.append(
                 "ComfyUI draws a whole batch from one seed; the later pictures of a batch cannot"
@@ -220,14 +233,62 @@ class GraphMap:
             )
         return values, warnings
 
+    def _needing_places(self, stage: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what of *stated* knobs must stand somewhere in the workflow."""
+        spots = self._spots[stage]
+        asked = dict(stated)
+        asked.update({f"extra.{name}": v for name, v in asked.pop("extra", {}).items()})
+        if asked.get("batch_size") is not None and "batch_size" not in spots:
+            asked.pop("batch_size")  # carried out by posting several seeds
+        if "mask_blur" not in spots:
+            asked.pop("mask_blur", None)  # the mask is softened before it is uploaded
+        for knob in ("prompt", "negative_prompt"):
+            if not asked.get(knob) and knob not in spots:
+                asked.pop(knob, None)
+        return asked
+
     def _refuse_unmapped(self, stage: str, asked: Mapping[str, Any]) -> None:
-        unmapped = [f"{stage}.{knob}" for knob in asked if knob not in self._spots[stage]]
+        unmapped = [knob for knob in asked if knob not in self._spots[stage]]
         if unmapped:
-            raise BackendError(
-                f"{', '.join(unmapped)}: asked for, but the map of {self._path} does not say"
-                f' where it stands; add map."{unmapped[0]}" = "NODE.inputs.INPUT",'
-                " or leave the knob out of the config"
-            )
+            names = ", ".join(f"{stage}.{knob}" for knob in unmapped)
+            raise BackendError(f"{names}: {self._why_unmapped(stage, unmapped[0])}")
+
+    def unmapped(self, stage: str, stated: Mapping[str, Any]) -> dict[str, str]:
+        """Return knob -> what is wrong, for those of *stated* knobs that are not mapped.
+
+        A stage that draws has a seed, whether it is stated or not.
+        """
+        asked = self._needing_places(stage, stated)
+        if stage != "upscale":
+            asked["seed"] = None
+        if stage != "txt2img":
+            asked["init_image"] = None
+        missing = [knob for knob in asked if knob not in self._spots[stage]]
+        return {knob: self._why_unmapped(stage, knob) for knob in missing}
+
+    def _why_unmapped(self, stage: str, knob: str) -> str:
+        entry, place = f"{stage}.{knob}", "NODE.inputs.INPUT"
+        why, otherwise = "asked for, but", ", or leave the knob out of the config"
+        if knob == "init_image":
+            why, otherwise = "the stage starts from a picture, but", ""
+        elif knob == "seed":
+            why, otherwise = "pictures that differ in it only would be one picture:", ""
+            seeds = [
+                f"{node}.inputs.{name}"
+                for node, known in self._nodes.items()
+                for name, value in known["inputs"].items()
+                if name in ("seed", "noise_seed") and not is_link(value)
+            ]
+            place = seeds[0] if seeds else place
+            if not seeds:
+                otherwise = (
+                    "; the workflow has no input seed or noise_seed that can be set, so give it one"
+                    " in ComfyUI and save it again"
+                )
+        return (
+            f"{why} the map of {self._path} does not say where it stands; add"
+            f' map."{entry}" = "{place}"{otherwise}'
+        )
 
     def _files(
         self, request: ImageRequest, upload: Callable[[bytes], str]

@@ -64,6 +64,14 @@ class JobList(Protocol):
         """
         ...
 
+    def posted_as(self, name: str) -> str | None:
+        """Return the id of a job that waits or runs and that we call *name*.
+
+        Raises:
+            BackendUnavailable: The server does not answer.
+        """
+        ...
+
     def stop(self, prompt_ids: Sequence[str]) -> None:
         """Stop jobs, waiting or running, and no others.
 
@@ -111,6 +119,15 @@ class QueueAndHistory:
         running, pending = self._queue()
         return running.get(prompt_id, pending.get(prompt_id))
 
+    def posted_as(self, name: str) -> str | None:
+        """Look through the queue: what was posted with a job stands beside it there."""
+        queue = self._answer()
+        for item in (*_items(queue, "queue_running"), *_items(queue, "queue_pending")):
+            beside = item[3] if len(item) > 3 and isinstance(item[3], Mapping) else {}
+            if name in (str(item[1]), beside.get("safelight")):
+                return str(item[1])
+        return None
+
     def stop(self, prompt_ids: Sequence[str]) -> None:
         """Take jobs out of the queue, or interrupt them by their ids."""
         for _ in range(_STOP_TRIES):
@@ -135,14 +152,18 @@ class QueueAndHistory:
 
     def _queue(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the running and the pending jobs: id -> graph."""
-        body = self._server.json(self._server.get("/queue"))
-        if not isinstance(body, dict) or "queue_running" not in body:
-            raise BackendError(f"{self._server} answered /queue without a queue")
+        body = self._answer()
         running, pending = (
-            {str(item[1]): item[2] for item in body.get(key) or () if len(item) > 2}
+            {str(item[1]): item[2] for item in _items(body, key)}
             for key in ("queue_running", "queue_pending")
         )
         return running, pending
+
+    def _answer(self) -> Mapping[str, Any]:
+        body = self._server.json(self._server.get("/queue"))
+        if not isinstance(body, dict) or "queue_running" not in body:
+            raise BackendError(f"{self._server} answered /queue without a queue")
+        return body
 
 
 class JobRoutes:
@@ -175,6 +196,10 @@ class JobRoutes:
         """Look into the queue: the first such lists have no graphs of what waits."""
         return self._old.waiting_graph(prompt_id)
 
+    def posted_as(self, name: str) -> str | None:
+        """Look through the queue."""
+        return self._old.posted_as(name)
+
     def stop(self, prompt_ids: Sequence[str]) -> None:
         """Cancel jobs at once where the server can, else as older ones do."""
         body = {"job_ids": list(prompt_ids)}
@@ -194,6 +219,11 @@ class JobRoutes:
         stats = self._server.json(self._server.get("/system_stats"))
         system = stats.get("system") if isinstance(stats, Mapping) else None
         return isinstance(system, Mapping) and "cloud_version" in system
+
+
+def _items(queue: Mapping[str, Any], key: str) -> list[list[Any]]:
+    """Return a queue's items: number, id, graph, and what was posted beside it."""
+    return [item for item in queue.get(key) or () if isinstance(item, list) and len(item) > 2]
 
 
 def ran_graph(job: Job) -> Mapping[str, Any]:

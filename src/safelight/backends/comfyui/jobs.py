@@ -26,6 +26,8 @@ __all__ = ["ComfyJobs", "JobTookTooLong"]
 _NAMESPACE = uuid.UUID("6d1f3a52-6a0e-4f0b-9a5e-2f1c0f4a7c11")
 _POLLS = (0.05, 0.1, 0.2, 0.4)
 _SLOWEST_POLL = 0.5
+_ON_ITS_WAY = 1.0
+"""Seconds for which a job is looked for whose post was cut off."""
 _UNASKED = 2.0
 """Seconds for which a job is not asked after while messages come, one of which tells its end."""
 
@@ -57,22 +59,27 @@ class ComfyJobs:
         self._listed = listed
         self._jobs: JobList | None = None
         self._stopped: set[str] = set()
+        self._taken: dict[str, bool] = {}  # whether the server has a job of that id, if it said so
         self._found: set[str] = set()  # whose messages are over, or go to somebody else
 
-    def submit(self, graph: BoundGraph, job_id: str, number: int) -> str:
+    def submit(
+        self, graph: BoundGraph, job_id: str, number: int, name: Callable[[str], None]
+    ) -> str:
         """Post *graph*, unless the server already has it, and return the job's id.
 
         Args:
             graph: What to run.
             job_id: The request's name; empty for one that nobody will look up again.
             number: Which picture of the request it is.
+            name: Told every id that the job may have, before the server hears of it: whoever is
+                interrupted meanwhile can stop it.
 
         Raises:
             BackendUnavailable: The server did not answer.
             BackendError: It refuses the graph.
         """
         if not job_id:
-            return self._post(graph, str(uuid.uuid4()))
+            return self._post(graph, str(uuid.uuid4()), name)
         attempt = 0
         while True:
             prompt_id = str(uuid.uuid5(_NAMESPACE, f"{job_id}/{number}/{attempt}"))
@@ -81,9 +88,11 @@ class ComfyJobs:
                 continue
             state, ran = self._find(prompt_id)
             if state == "absent":
-                return self._post(graph, prompt_id)
+                return self._post(graph, prompt_id, name)
             if state != "failed" and _essence(ran) == _essence(graph.nodes):
                 self._found.add(prompt_id)
+                self._taken[prompt_id] = True
+                name(prompt_id)
                 return prompt_id
             attempt += 1
 
@@ -134,7 +143,23 @@ class ComfyJobs:
         """
         self._stopped.update(prompt_ids)
         with suppress(BackendError):
-            self._list().stop(prompt_ids)
+            arrived = [self._arrived(prompt_id) for prompt_id in prompt_ids]
+            if there := [prompt_id for prompt_id in arrived if prompt_id is not None]:
+                self._list().stop(there)
+
+    def _arrived(self, prompt_id: str) -> str | None:
+        """Return what the server calls a job; None for one whose post it never heard of.
+
+        A post that was cut off may still be on its way, for as long as it takes to read it.
+        """
+        until = time.monotonic() + _ON_ITS_WAY
+        while prompt_id not in self._taken:
+            if called := self._list().posted_as(prompt_id):
+                return called
+            if time.monotonic() > until:
+                return None
+            time.sleep(_POLLS[1])
+        return prompt_id if self._taken[prompt_id] else None
 
     def fault(self, job: Job) -> str | None:
         """Return why *job* failed, None when it did not."""
@@ -175,36 +200,46 @@ class ComfyJobs:
 
     # -- asking --------------------------------------------------------------------------
 
-    def _post(self, graph: BoundGraph, prompt_id: str) -> str:
+    def _post(self, graph: BoundGraph, prompt_id: str, name: Callable[[str], None]) -> str:
+        name(prompt_id)
         body = {
             "prompt": graph.nodes,
             "client_id": self._client_id,
             "prompt_id": prompt_id,
-            "extra_data": {"safelight": True},  # integrations/comfyui notes what is not ours
+            # Our name of it, for servers that give ids of their own; integrations/comfyui notes
+            # what has none.
+            "extra_data": {"safelight": prompt_id},
         }
 
+        def refused(answer: Answer) -> str | None:
+            if answer.status < 500 and answer.status != 429:
+                self._taken[prompt_id] = False
+            return refusal(answer, graph, self._listed)
+
         def post() -> Answer:
-            return self._server.ask(
-                "POST",
-                "/prompt",
-                json=body,
-                explain=lambda answer: refusal(answer, graph, self._listed),
-            )
+            return self._server.ask("POST", "/prompt", json=body, explain=refused)
 
         try:
             answer = post()
         except BackendUnavailable:
             # It may have been received: look before posting it again.
-            if self._find(prompt_id)[0] != "absent":
-                self._found.add(prompt_id)
-                return prompt_id
-            answer = post()
+            there = self._find(prompt_id)[0] != "absent"
+            called = prompt_id if there else self._list().posted_as(prompt_id)
+            if called is None:
+                answer = post()
+            else:
+                self._found.add(called)
+                self._taken |= {prompt_id: False, called: True}
+                name(called)
+                return called
         accepted = self._server.json(answer)
         if not isinstance(accepted, dict) or not accepted.get("prompt_id"):
             raise BackendError(
                 f"{self._server} answered /prompt without a prompt_id; is that the ComfyUI API?"
             )
         given = str(accepted["prompt_id"])
+        self._taken |= {prompt_id: False, given: True}
+        name(given)
         if faults := node_faults(accepted.get("node_errors"), graph, self._listed):
             self.stop([given])
             raise BackendError(f"{self._server} accepts the workflow only in part: {faults}")

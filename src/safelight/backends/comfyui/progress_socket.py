@@ -13,10 +13,11 @@ import json
 import logging
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -25,6 +26,8 @@ __all__ = ["Event", "Login", "ProgressSocket"]
 
 _PREVIEW = 1
 _OPEN_SECONDS = 3.0
+_MOST_KEPT = 1000
+"""Messages that wait to be asked for; what is lost beyond is found by looking at the server."""
 
 _SILENT = logging.Logger("safelight.comfyui.websocket", logging.CRITICAL + 1)
 """The websockets package would log the request's headers, and a login is one of them."""
@@ -76,7 +79,7 @@ class Event:
         node: Which node works; empty when none does any more.
         value: How many of its steps are done.
         ended: Whether the job has ended, well or badly.
-        preview: What the picture looks like by now, a PNG file.
+        preview: What the picture looks like by now, an encoded picture.
     """
 
     prompt_id: str
@@ -101,18 +104,16 @@ class ProgressSocket:
     def __init__(self, url: str, client_id: str, login: Login) -> None:
         self._url, self._client_id, self._login = url, client_id, login
         self._open = ExitStack()
-        self._connection: Any = None
-        self._prompt_id = ""
-        self._node = ""
+        self._inbox: _Inbox | None = None
 
     @property
     def listens(self) -> bool:
         """Whether messages come; what comes is no promise that all do."""
-        return self._connection is not None
+        return self._inbox is not None
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
-        self._connection = None
+        self._inbox = None
         with suppress(Exception):  # it is closed one way or the other
             self._open.close()
 
@@ -120,20 +121,99 @@ class ProgressSocket:
         """Return the next message about a job, or None after *seconds*."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self._connection is None:
+            if self._inbox is None:
                 time.sleep(left)
                 return None
-            try:
-                message = self._connection.recv(timeout=left)
-            except TimeoutError:
-                return None
-            except Exception:  # noqa: BLE001 - closed, or broken
+            event = self._inbox.next(left)
+            if event is None and self._inbox.over:
                 self.close()
-                continue
-            event = self._picture(message) if isinstance(message, bytes) else self._read(message)
-            if event is not None:
+            elif event is not None and event.preview is not None:
+                if (png := _png(event.preview)) is not None:
+                    return replace(event, preview=png)
+            elif event is not None:
                 return event
         return None
+
+    def __enter__(self) -> ProgressSocket:
+        if self._inbox is not None and not self._inbox.over:
+            self._inbox.clear()
+            return self
+        self.close()
+        try:
+            connection = _connect(self._open, self._url, self._client_id, self._login)
+            self._inbox = _Inbox(connection.recv)
+        except Exception:  # noqa: BLE001 - without it there is only no progress
+            self.close()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:  # what it still has to say is about a job that nobody follows
+            self.close()
+
+
+class _Inbox:
+    """What a connection brings, read as it comes by a thread of its own, and kept in bounds.
+
+    Servers send to all who listen, run or no run, and one that is not read from holds up the
+    others. Of what is not asked for in time only the newest is kept: the last step of a node, the
+    last preview. That a job has ended is kept before all else.
+
+    Attributes:
+        over: Whether no more comes.
+
+    Args:
+        receive: Returns the next message, and raises when there are no more.
+    """
+
+    def __init__(self, receive: Callable[[], str | bytes]) -> None:
+        self.over = False
+        self._receive = receive
+        self._kept: dict[tuple[str, ...], Event] = {}
+        self._changed = threading.Condition()
+        self._prompt_id = self._node = ""
+        threading.Thread(target=self._read_all, name="safelight comfyui", daemon=True).start()
+
+    def next(self, seconds: float) -> Event | None:
+        """Return the oldest message that is kept, or None after *seconds* or when all is over.
+
+        A preview is as the server sent it.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._kept or self.over, seconds)
+            return self._kept.pop(next(iter(self._kept))) if self._kept else None
+
+    def clear(self) -> None:
+        """Forget what is kept."""
+        with self._changed:
+            self._kept.clear()
+
+    def _read_all(self) -> None:
+        try:
+            while True:
+                message = self._receive()
+                event = self._frame(message) if isinstance(message, bytes) else self._read(message)
+                if event is not None:
+                    self._keep(event)
+        except Exception:  # noqa: BLE001 - closed, or broken
+            with self._changed:
+                self.over = True
+                self._changed.notify_all()
+
+    def _keep(self, event: Event) -> None:
+        kind = "end" if event.ended else "step" if event.preview is None else "preview"
+        key = (kind,) if kind == "preview" else (kind, event.prompt_id, event.node)
+        with self._changed:
+            self._kept.pop(key, None)
+            self._kept[key] = event
+            if len(self._kept) > _MOST_KEPT:
+                spare = (key for key in self._kept if key[0] != "end")
+                del self._kept[next(spare, next(iter(self._kept)))]
+            self._changed.notify_all()
 
     def _read(self, message: str) -> Event | None:
         try:
@@ -158,38 +238,11 @@ class ProgressSocket:
             return Event(prompt_id=prompt_id, node=str(node), value=float(value))
         return None
 
-    def _picture(self, frame: bytes) -> Event | None:
+    def _frame(self, frame: bytes) -> Event | None:
         """Read a preview; it names no job, so it belongs to the last one that was named."""
         if len(frame) < 9 or int.from_bytes(frame[:4], "big") != _PREVIEW or not self._node:
             return None
-        png = _png(frame[8:])
-        if png is None:
-            return None
-        return Event(prompt_id=self._prompt_id, node=self._node, preview=png)
-
-    def __enter__(self) -> ProgressSocket:
-        self._prompt_id = self._node = ""
-        try:
-            while self._connection is not None:
-                self._connection.recv(timeout=0)
-        except TimeoutError:
-            return self
-        except Exception:  # noqa: BLE001 - closed meanwhile
-            self.close()
-        try:
-            self._connection = _connect(self._open, self._url, self._client_id, self._login)
-        except Exception:  # noqa: BLE001 - without it there is only no progress
-            self.close()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:  # what it still has to say is about a job that nobody follows
-            self.close()
+        return Event(prompt_id=self._prompt_id, node=self._node, preview=frame[8:])
 
 
 def _connect(opened: ExitStack, url: str, client_id: str, login: Login) -> Any:
@@ -227,7 +280,7 @@ def _connect_at(opened: ExitStack, url: str, place: str, login: Login) -> Any:
             open_timeout=_OPEN_SECONDS,
             close_timeout=1.0,
             max_size=64 * 2**20,
-            max_queue=None,  # a full one would hold up the closing handshake
+            max_queue=16,  # it is emptied at once, so that a closing handshake is never held up
             logger=_SILENT,
         )
     )

@@ -150,6 +150,7 @@ class DiffusersBackend:
             "variant": self._source.variant,
             "batches": self._batches,
             "reading": _READING,
+            "auto_dtype": self._source.odd_auto_dtype(),
         }
         if self._source.single_file_config is not None:
             facts["single_file_config"] = content_of(Path(self._source.single_file_config))

@@ -319,6 +319,16 @@ class ModelSource:
         )
         return pipe, note
 
+    def odd_auto_dtype(self) -> str | None:
+        """Return what ``auto`` is for flows on a device of a kind that usually has bfloat16.
+
+        None where it is what that kind of device makes of it; cards of one kind differ in this.
+        """
+        torch, _ = libraries()
+        device = pick_device(torch, self.device)
+        name, note = auto_dtype(torch, device, flow=True, unet=False)
+        return name if note and self.dtype == "auto" else None
+
     def dtype_of(self, where: str) -> tuple[Any, str]:
         """Return the torch dtype for a model, and a sentence where the device lacks the right one.
 

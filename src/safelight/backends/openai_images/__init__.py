@@ -6,12 +6,13 @@ take the same request and add fields of their own; :mod:`.dialects` knows which.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from safelight.backends import OptionKind
-from safelight.backends.engine_server import EngineServer
+from safelight.backends.engine_server import EngineServer, checked_timeout
 from safelight.backends.openai_images.dialects import DIALECTS, Abilities
 from safelight.backends.openai_images.openai_server import OpenAiServer
 from safelight.backends.server_group import ServerGroup, one_or_all, shared_choices
@@ -73,10 +74,7 @@ class OpenAiImagesBackend:
     ) -> None:
         if isinstance(urls, str) or not all(isinstance(each, str) for each in urls):
             raise BackendError("urls must be a list of addresses")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise BackendError(f"timeout must be a number of seconds, got {timeout!r}")
-        if not 0 < timeout <= 86_400:
-            raise BackendError(f"timeout must lie above 0, at most 86400 s, got {timeout!r}")
+        timeout = checked_timeout(timeout)
         if isinstance(at_once, bool) or not isinstance(at_once, int) or not 1 <= at_once <= 64:
             raise BackendError(f"at_once must be a whole number from 1 to 64, got {at_once!r}")
         if not isinstance(verify, (bool, str)):
@@ -103,8 +101,6 @@ class OpenAiImagesBackend:
                         keeps_connections=False,  # a lost one would leave a picture unknown
                     ),
                     named=server,
-                    headers=sent,
-                    verify=verify,
                     timeout=timeout,
                     cfg_field=cfg_field,
                 )
@@ -176,7 +172,18 @@ class OpenAiImagesBackend:
 
     def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
         """Carry out *request* on the server that is free, or on another that begins it."""
-        return self._group.draw(lambda each: each.generate(request, on_step))
+        return Generation.joined(self.generate_rest(request, on_step, 0))
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        """Yield the answers to *request* behind the first *done*."""
+        wanted = getattr(request, "batch_size", None) or 1
+        while done < wanted:
+            answer = partial(OpenAiServer.generate, request=request, on_step=on_step, done=done)
+            generation = self._group.draw(answer)
+            done += len(generation.images)
+            yield generation
 
     def _answering(self) -> list[tuple[OpenAiServer, Abilities]]:
         return self._group.answers(lambda each: each.abilities())

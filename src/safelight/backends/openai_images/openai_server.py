@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -19,7 +20,6 @@ import httpx
 from safelight.backends.engine_server import Answer, EngineServer
 from safelight.backends.openai_images.answers import read_drawing
 from safelight.backends.openai_images.dialects import Abilities, look_around
-from safelight.backends.openai_images.fetched_pictures import fetched_picture
 from safelight.backends.openai_images.payloads import Payload, drawing_payload
 from safelight.backends.openai_images.refusals import is_out_of_money, refusal
 from safelight.backends.server_group import NotBegun
@@ -54,8 +54,6 @@ class OpenAiServer:
     Args:
         server: Its address and connections.
         named: What it is; empty where it is to be found out.
-        headers: What pictures at its address are fetched with, its key among them.
-        verify: As :class:`.EngineServer` has it.
         timeout: Seconds that one request may take.
         cfg_field: Where ``cfg_scale`` goes; empty where the model's name decides.
     """
@@ -65,14 +63,11 @@ class OpenAiServer:
         server: EngineServer,
         *,
         named: str,
-        headers: Mapping[str, str],
-        verify: bool | str,
         timeout: float,
         cfg_field: str,
     ) -> None:
         self.server = server
-        self._named, self._headers, self._verify = named, headers, verify
-        self._timeout, self._cfg_field = timeout, cfg_field
+        self._named, self._timeout, self._cfg_field = named, timeout, cfg_field
         self._abilities: Abilities | None = None
         self._asking = threading.Lock()
 
@@ -91,8 +86,13 @@ class OpenAiServer:
                     raise self._wants_key() from error
             return self._abilities
 
-    def generate(self, request: ImageRequest, on_step: StepCallback) -> Generation:
-        """Carry out *request*.
+    def generate(self, request: ImageRequest, on_step: StepCallback, done: int) -> Generation:
+        """Return the next answer to *request*: one picture where they are drawn apart, else all.
+
+        Args:
+            request: What to carry out, whole.
+            on_step: Told that the server draws, and when it has.
+            done: How many of its first pictures are there already.
 
         Raises:
             NotBegun: The server certainly did not begin, so another one may be tried.
@@ -106,36 +106,25 @@ class OpenAiServer:
         except BackendUnavailable as error:
             raise NotBegun(str(error)) from error
         try:
-            generation = self._draw(request, abilities, on_step)
+            generation = self._draw(request, abilities, on_step, done)
         except BackendUnavailable:
             self._abilities = None  # it may come back as another one
             raise
         steps = generation.images[0].effective.get("steps")
         steps = steps if isinstance(steps, int) and steps > 0 else 1
-        on_step(steps, steps)
+        wanted = request.batch_size or 1
+        on_step((done + len(generation.images)) * steps, wanted * steps)
         return generation
 
     def _draw(
-        self, request: DrawingRequest, abilities: Abilities, on_step: StepCallback
+        self, request: DrawingRequest, abilities: Abilities, on_step: StepCallback, done: int
     ) -> Generation:
+        rest = replace(request, seed=request.seed + done)
         wanted = request.batch_size or 1
-        if abilities.dialect.batches != "apart":
-            return self._ask(request, abilities, wanted, on_step)
-        generations = []
-        for place in range(wanted):
-            one = replace(request, seed=request.seed + place)
-            generations.append(self._ask(one, abilities, 1, on_step))
-        return Generation(
-            images=tuple(image for each in generations for image in each.images),
-            warnings=tuple(dict.fromkeys(w for each in generations for w in each.warnings)),
-        )
-
-    def _ask(
-        self, request: DrawingRequest, abilities: Abilities, number: int, on_step: StepCallback
-    ) -> Generation:
-        payload = self._payload(request, abilities, number)
-        answer = self._carried_out(payload, on_step)
-        return read_drawing(self.server, abilities, request, payload, answer, self._fetched)
+        number = 1 if abilities.dialect.batches == "apart" else wanted - done
+        payload = self._payload(rest, abilities, number)
+        answer = self._carried_out(payload, partial(on_step, done, wanted))
+        return read_drawing(self.server, abilities, rest, payload, answer, self._fetched)
 
     def _payload(self, request: DrawingRequest, abilities: Abilities, number: int) -> Payload:
         options: dict[str, Any] = {"number": number, "cfg_field": self._cfg_field}
@@ -150,7 +139,7 @@ class OpenAiServer:
                 raise
             return drawing_payload(request, newer, **options)
 
-    def _carried_out(self, payload: Payload, on_step: StepCallback) -> Answer:
+    def _carried_out(self, payload: Payload, beat: Callable[[], None]) -> Answer:
         """Post *payload* from a thread of its own, and wait for what comes of it."""
         outcome: SimpleQueue[Answer | BaseException] = SimpleQueue()
 
@@ -169,7 +158,7 @@ class OpenAiServer:
                 if time.monotonic() > deadline:
                     raise self._too_slow() from None
                 try:
-                    on_step(0, 1)
+                    beat()
                 except BaseException as stop:
                     stop.add_note(f"{self.server} is not told, and may draw the picture to its end")
                     raise
@@ -224,13 +213,12 @@ class OpenAiServer:
         )
 
     def _fetched(self, url: str) -> bytes:
-        return fetched_picture(
-            url,
-            self.server.url,
-            headers=self._headers,
-            verify=self._verify,
-            timeout=self._timeout,
-        )
+        try:
+            return self.server.fetch(url, timeout=self._timeout).content
+        except BackendUnavailable as error:
+            raise BackendOutcomeUnknown(f"the picture was drawn, but {error}") from error
+        except BackendError as error:
+            raise BackendError(f"the picture was drawn, but {error}") from error
 
 
 def _form_text(value: Any) -> str:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from safelight.backends import OptionKind
-from safelight.backends.engine_server import EngineServer
+from safelight.backends.engine_server import EngineServer, checked_timeout
 from safelight.backends.server_group import ServerGroup, one_or_all, shared_choices
 from safelight.backends.webui.dialects import Abilities, listed_loras
 from safelight.backends.webui.server_settings import joined
@@ -66,10 +66,7 @@ class WebuiBackend:
     ) -> None:
         if isinstance(urls, str) or not all(isinstance(each, str) for each in urls):
             raise BackendError("urls must be a list of addresses")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise BackendError(f"timeout must be a number of seconds, got {timeout!r}")
-        if not 0 < timeout <= 86_400:
-            raise BackendError(f"timeout must lie above 0, at most 86400 s, got {timeout!r}")
+        timeout = checked_timeout(timeout)
         if not isinstance(previews, bool):
             raise BackendError(f"previews must be true or false, got {previews!r}")
         if not isinstance(verify, (bool, str)):

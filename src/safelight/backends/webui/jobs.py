@@ -284,6 +284,13 @@ class Job:
             if not self._abilities.has_progress:
                 self._server.ask("GET", "/sdapi/v1/options", timeout=_QUICK)
                 return f"it answers again, and may still be drawing; {again}"
+            task = self._task() if self._abilities.has_tasks else ""
+            if task == "active":  # what is drawn in vain keeps the next try waiting
+                return f"it drew on, and {again}. {self._stop(given_up=True)}"
+            if task == "queued":
+                return f"the job waits in its queue and will be drawn, but {again}"
+            if task == "completed":
+                return "it has finished the job, but gave its picture out in the lost answer only"
             state = self._look(preview=False)
         except BackendUnavailable:
             return "now it does not answer at all, so the job ended with it; start it again"
