@@ -232,6 +232,18 @@ def test_a_look_tells_what_came_newest_first(tmp_path: Path) -> None:
     assert [path for path, *_ in looks.look(whole=True)] == [str(tmp_path / "b" / "old.png")]
 
 
+def test_a_look_tells_nothing_again_that_was_there_just_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safelight.imports.tree_looks._MARGIN", 10**7)
+    _picture(tmp_path / "there.png", 1)
+    looks = TreeLooks([str(tmp_path)], str(tmp_path / "archive"))
+    assert list(looks.look()) == []
+    time.sleep(0.05)  # longer than the margin
+    _picture(tmp_path / "new.png", 2)
+    assert [path for path, *_ in looks.look()] == [str(tmp_path / "new.png")]
+
+
 def _command(*words: str) -> tuple[list[str], dict[str, str]]:
     search = os.pathsep.join(path for path in sys.path if path)
     return [sys.executable, "-m", "safelight", *words], {**os.environ, "PYTHONPATH": search}

@@ -81,7 +81,7 @@ class WatchedBatch:
 
     Attributes:
         summary: What became of it.
-        newest: The file among what came that was written last; empty where only lines came.
+        newest: The file among what came that was written last; empty where none came.
         is_first: It is what was there when the watching began.
         news: What is to be told besides: a folder that is not there, an archive that is full.
         told_before: Those of its faults that an earlier import, or watch, has told already.
@@ -329,8 +329,9 @@ class Watcher:
         summary.seconds = time.monotonic() - began
         came = (summary.imported, summary.superseded, summary.lines, summary.known)
         if any((*came, summary.fault_count)):
-            whole = [path for path in ready if path not in unfinished]
-            newest = max(whole, key=lambda path: self._taken[path][1], default="")
+            whole = {path: self._taken[path] for path in ready if path not in unfinished}
+            whole |= coming.told_files
+            newest = max(whole, key=lambda path: whole[path][1], default="")
             on_batch(WatchedBatch(summary=summary, newest=newest))
         self._pack(summary, on_batch)
 

@@ -84,11 +84,11 @@ class TreeLooks:
             for file in _pictures(entries):
                 touched = last_touched(*file[2:])
                 self._newest = max(self._newest, touched)
+                as_before = self._recent.get(file[0]) == file
                 if touched >= self._newest - _MARGIN:
-                    as_before = self._recent.get(file[0]) == file
                     self._recent[file[0]] = file
                 else:
-                    as_before = touched < since and not is_new
+                    as_before |= touched < since and not is_new
                 if not (first or as_before):
                     yield file
         if self._newest != before:

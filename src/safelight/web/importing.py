@@ -16,12 +16,14 @@ from starlette.routing import Route
 from safelight.application.picture_folders import count_pictures, list_folder, usual_folders
 from safelight.errors import RequestError
 from safelight.imports.import_accounts import ImportAccount, import_accounts
+from safelight.imports.spools import SPOOL_FOLDER
 from safelight.web.places import short_text
 from safelight.web.table import LightTable, NotThere, body_of, json_answer
 
 __all__ = ["routes"]
 
 _SHOWN, _MOST_REASONS = 100, 20
+_POSTED = "What other tools draw"
 
 
 class _Folder(msgspec.Struct):
@@ -50,15 +52,15 @@ def _may_read(table: LightTable, folder: Path) -> bool:
 
 def _line(account: ImportAccount) -> dict[str, Any]:
     faults = account.summary.get("faults", ())
+    folders = [folder for folder in account.folders if folder != SPOOL_FOLDER]
     return {
-        "began": account.began, "ended": account.ended, "folders": account.folders,
+        "began": account.began, "ended": account.ended, "folders": folders or [_POSTED],
         "stopped": bool(account.summary.get("stopped")),
         "files": account.count("files"), "new": account.count("imported"),
         "better": account.count("superseded"), "known": account.count("known"),
         "gone": account.count("gone"), "unread": account.count("fault_count"),
         "reasons": list(faults)[:_MOST_REASONS],
-        "again": account.folders[0]
-        if len(account.folders) == 1 and Path(account.folders[0]).is_absolute() else "",
+        "again": folders[0] if len(folders) == 1 and Path(folders[0]).is_absolute() else "",
     }  # fmt: skip
 
 
