@@ -132,6 +132,18 @@ def test_filters_of_pictures_find_them(archive: Archive, condition: str, runs: l
     assert found.count == sum(found.by_status.values()) == len(runs)
 
 
+def test_an_import_of_failures_alone_says_where_they_are(
+    tmp_path: Path, command: Safelight
+) -> None:
+    Spool(tmp_path / "output" / ".safelight-spool", tool="forge").append(status="failed", error="x")
+    told = command("import", "output", "--archive", "archive").output
+    assert "1 execution told by tools: 1 failed" in told
+    assert "next: safelight find --no-picture --archive archive" in told
+    assert "1 execution ended without a picture: 1 failed" in command(
+        "find", "--no-picture", "--archive", "archive"
+    ).output  # fmt: skip
+
+
 def test_pages_follow_and_a_wrong_filter_is_said(archive: Archive) -> None:
     blanks, seen, after = Blanks(archive), list[str](), None
     for _ in range(3):
