@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -26,10 +27,14 @@ from PIL import Image, PngImagePlugin
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
 
+_PATIENCE = 5.0
+"""Seconds that a watcher is given to say what was there already; beside a tool that goes on writing
+a busy machine never comes to that."""
+
 sys.path.append(str(Path(__file__).parents[1] / "integrations" / "spool"))
 
 
-def _write(folder: Path, noted: Path, first: int) -> None:
+def _write(folder: Path, noted: Path, first: int, pause: float) -> None:
     """Be a tool: draw pictures, most of which say how, until killed."""
     from safelight_spool import Spool
 
@@ -55,7 +60,7 @@ def _write(folder: Path, noted: Path, first: int) -> None:
         name = spool.append(status=status, infotexts=[text], outputs=outputs, seconds=0.1)
         if name is not None:
             os.write(notes, f"{name}\n".encode())
-        time.sleep(chance.uniform(0, 0.06))
+        time.sleep(chance.uniform(0, pause))
 
 
 def _names(archive: Archive) -> Counter[str]:
@@ -75,10 +80,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("times", type=int, nargs="?", default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=0.06,
+                        help="Most seconds between two lines; more on a busy machine.")  # fmt: skip
     parser.add_argument("--write", nargs=3, metavar=("FOLDER", "NOTED", "FIRST"))
     asked = parser.parse_args()
     if asked.write:
-        _write(Path(asked.write[0]), Path(asked.write[1]), int(asked.write[2]))
+        _write(Path(asked.write[0]), Path(asked.write[1]), int(asked.write[2]), asked.pause)
     chance, began = random.Random(asked.seed), time.monotonic()
     with tempfile.TemporaryDirectory() as work:
         folder, noted, archive = (Path(work) / name for name in ("output", "noted", "archive"))
@@ -89,14 +96,14 @@ def main() -> None:
             watch += ["--jobs", "1"]
         for number in range(asked.times):
             write = [sys.executable, __file__, "--write", str(folder), str(noted),
-                     str(number * 10_000)]  # fmt: skip
+                     str(number * 10_000), "--pause", str(asked.pause)]  # fmt: skip
             processes = [
                 subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                 for words in (write, watch)
             ]
             told = processes[1].stdout
             if number % 3 and told is not None:  # else it is killed while it begins
-                told.readline()
+                select.select([told], [], [], _PATIENCE)  # or while it takes in what is there
             time.sleep(chance.uniform(0.3, 3.0))
             for process in chance.sample(processes, 2):
                 time.sleep(chance.uniform(0, 0.3))

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -16,14 +16,18 @@ from safelight_spool import Spool
 from starlette.testclient import TestClient
 
 from command_line import Safelight
-from gui_v2.light_table import SWEEP, draw
+from gui_v2.light_table import SWEEP, draw, served
 from safelight.application.blanks import Blanks
 from safelight.archive import Archive
 from safelight.errors import FilterError
 from safelight.imports.folder_import import import_folders
 from safelight.web import create_app
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 SECONDS = 1.25
+AXE = (Path(__file__).parents[1] / "gui_v2" / "axe.min.js").read_text("utf-8")
 
 
 def graph(seed: int, steps: int = 20, prompt: str = "a cat") -> dict[str, Any]:
@@ -128,6 +132,18 @@ def test_filters_of_pictures_find_them(archive: Archive, condition: str, runs: l
     assert found.count == sum(found.by_status.values()) == len(runs)
 
 
+def test_an_import_of_failures_alone_says_where_they_are(
+    tmp_path: Path, command: Safelight
+) -> None:
+    Spool(tmp_path / "output" / ".safelight-spool", tool="forge").append(status="failed", error="x")
+    told = command("import", "output", "--archive", "archive").output
+    assert "1 execution told by tools: 1 failed" in told
+    assert "next: safelight find --no-picture --archive archive" in told
+    assert "1 execution ended without a picture: 1 failed" in command(
+        "find", "--no-picture", "--archive", "archive"
+    ).output  # fmt: skip
+
+
 def test_pages_follow_and_a_wrong_filter_is_said(archive: Archive) -> None:
     blanks, seen, after = Blanks(archive), list[str](), None
     for _ in range(3):
@@ -208,3 +224,34 @@ def test_runs_are_those_of_safelight(page: TestClient) -> None:
     assert "sweep" in listed
     assert "spool-" not in listed
     assert "sweep" not in page.get("/executions").text
+
+
+def test_browse_counts_them_by_its_filter_and_everybody_can_read_them(
+    archive: Archive, browser: Browser
+) -> None:
+    with served(archive.path) as address:
+        for scheme, width in (("light", 360), ("dark", 1280)):
+            context = browser.new_context(
+                viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True,
+                reduced_motion="reduce",
+            )  # fmt: skip
+            page = context.new_page()
+            page.set_default_timeout(180_000)
+            page.goto(f"{address}/?q=fox")
+            page.locator("#blanks:visible").wait_for()
+            assert page.inner_text("#blanks") == "1 execution without a picture: 1 failed"
+            page.goto(f"{address}/?q=cat")
+            page.locator("#blanks:visible").wait_for()
+            assert "4 executions without a picture: 1 failed, 1 stopped" in page.inner_text(
+                "#blanks"
+            )
+            page.click("#blanks")
+            page.wait_for_url("**/executions?q=cat")
+            assert page.locator(".blank-list li").count() == 4
+            for path in ("/executions", "/runs/spool-broke", "/runs/spool-again"):
+                page.goto(address + path)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                page.evaluate(AXE)
+                found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+                assert [(one["id"], one["nodes"][0]["html"][:140]) for one in found] == []
+            context.close()

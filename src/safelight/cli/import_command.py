@@ -113,6 +113,8 @@ def command(
             print_what_came(kept, archive)
         elif summary.files:
             tell_next(f"contents{archive_words(archive)}")
+        elif summary.lines:
+            tell_next(f"find --no-picture{archive_words(archive)}")
         else:
             tell("no picture is there; safelight init looks at the usual places")
     if queue is not None:
@@ -218,7 +220,8 @@ def _print(summary: ImportSummary, archive: Path) -> None:
     if summary.gone:
         say(f"  {summary.gone:>8,} are not where they were; their records and ratings stay")
     if summary.lines:
-        say(f"  {summary.lines:>8,} executions told by tools: {_ends(summary)}")
+        what = "execution" if summary.lines == 1 else "executions"
+        say(f"  {summary.lines:>8,} {what} told by tools: {_ends(summary)}")
     if summary.ratings:
         say(f"  {summary.ratings:>8,} ratings found in them")
     if summary.other_kinds:
