@@ -94,3 +94,12 @@ def test_a_picture_and_a_preset_are_told_at_the_command_line(
     page = json.loads(command("show", str(picture), "--as", "comfyui", "--json").stdout)
     assert json.loads(page["text"])["3"]["inputs"]["seed"] == 5
     assert command("show", "last", "--as", "json").exit_code == 2
+
+
+def test_tags_that_were_only_words_are_told_of_and_stay_in_the_prompt() -> None:
+    """Where this was drawn nothing acted on them; a graph of ours does."""
+    words = Settings(stages={"txt2img": {**KNOWN, "lora_tags": "words"}})
+    assert any("only words where this was drawn" in note for note in words.text("comfyui").notes)
+    config = json.loads(words.text("json").text)
+    assert config["txt2img"] == {**KNOWN, "prompt": config["txt2img"]["prompt"]}
+    assert "<lora:ink:0.6>" in config["txt2img"]["prompt"]

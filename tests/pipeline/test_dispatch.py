@@ -177,3 +177,14 @@ def test_nothing_to_do_is_done(number: int) -> None:
         lanes, VariantQueue((), None, drawn), retry=RetryPolicy(), cancel=CancelToken(),
         shares={}, on_ended=lambda _: None, on_retry=lambda *_: None,
     )  # fmt: skip
+
+
+def test_what_is_cancelled_before_it_begins_draws_nothing() -> None:
+    lanes = Lanes([0.0, 0.0], [0, 0], 1)
+    lanes.cancel.cancel()
+    with pytest.raises(GenerationCancelled):
+        dispatch(
+            lanes, VariantQueue(range(3), None, drawn), retry=RetryPolicy(), cancel=lanes.cancel,
+            shares={}, on_ended=lambda _: None, on_retry=lambda *_: None,
+        )  # fmt: skip
+    assert lanes.begun == []

@@ -19,6 +19,7 @@ from safelight.errors import BackendOutcomeUnknown, BackendUnavailable, BackendU
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
 from safelight.pipeline.backend import Generation, ImageRequest, StepCallback, Txt2ImgRequest
+from safelight.pipeline.continuation import finished_entries
 from safelight.pipeline.engine_pool import LocalPool
 from safelight.pipeline.retry import RetryPolicy
 
@@ -290,3 +291,5 @@ def test_pictures_that_are_there_outlast_an_engine_that_never_comes_back(
         not cancelled
     )
     assert len(list(tmp_path.rglob("*.png"))) == 2
+    left = finished_entries(records[0], None)  # where its journal is gone
+    assert [bool(entry.failures) for _, entry, _ in left] == [True] * (not cancelled)

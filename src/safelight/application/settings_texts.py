@@ -27,6 +27,7 @@ from safelight.errors import BackendError, ConfigError, RequestError
 from safelight.formats.infotext import parameters_text
 from safelight.knobs import STAGES
 from safelight.lora_tags import split_loras
+from safelight.recorded_settings import LORA_TAGS, WORDS
 
 __all__ = [
     "FORMS",
@@ -120,6 +121,10 @@ class Settings:
             raise RequestError(f"ComfyUI's own nodes cannot do this: {error}") from error
         notes = [*graph.warnings, "Models and LoRAs are called as they were where this was drawn;"
                  " choose your files in the loaders where yours are called otherwise."]  # fmt: skip
+        if own.get(LORA_TAGS) == WORDS:
+            notes.append(
+                "Tags of LoRAs were only words where this was drawn; the graph loads them."
+            )
         if put := [name for name in _STATED_BY_A_GRAPH if name not in own]:
             notes.append(f"Not known, so ComfyUI's usual value stands there: {', '.join(put)}.")
         if later := stages[1:]:

@@ -182,7 +182,8 @@ def dispatch(
                 lanes.start(worker, drawn)
         if not busy:
             cut_short = stopped is not None or cancel.cancelled
-            over = not waiting and all(shares[worker].left_out for worker in lanes.workers)
+            idle = not (cut_short or waiting)
+            over = idle and all(shares[worker].left_out for worker in lanes.workers)
             for drawn in queue.begun() if cut_short or over else ():
                 unfinished = unfinished or cut_short
                 drawn.finished = not cut_short  # what of it is there is told all the same
