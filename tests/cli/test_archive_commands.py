@@ -81,7 +81,7 @@ def test_rows_come_as_json_and_csv_and_page_by_page(safelight: Safelight) -> Non
 def test_a_filter_that_cannot_be_read_is_said(safelight: Safelight) -> None:
     """With the place and a near name."""
     wrong = safelight("find", "promt has 'a'")
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "no column 'promt'; did you mean 'prompt'?" in wrong.output
 
 

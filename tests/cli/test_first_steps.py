@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +113,13 @@ class _SaysYes(BaseHTTPRequestHandler):
         pass
 
 
+def work(config: Mapping[str, Any]) -> int:
+    """Return how many pixels the longest of its pictures draws, each as often as it has steps."""
+    stage, sweep = config["txt2img"], config["randomizer"]["sweep"]
+    size: int = stage["width"] * stage["height"]
+    return size * max(sweep["txt2img.steps"])
+
+
 def test_engines_of_this_machine_are_found_kept_once_and_configured(tmp_path: Path) -> None:
     """One that is none is told of and not kept; the first config draws on the one that is."""
     other = ThreadingHTTPServer(("127.0.0.1", 0), _SaysYes)
@@ -129,5 +138,10 @@ def test_engines_of_this_machine_are_found_kept_once_and_configured(tmp_path: Pa
         job = ready_job(tmp_path / "first.toml", (), 1, {}, engines=engines)
         assert (job.plan.plan_size, job.asked) == (8, True)
         job.close()
+        assert found[1].on_processor
+        slow, why = first_config(engine, ["sd_xl_base_1.0.safetensors"], on_processor=True)
+        quick, _ = first_config(engine, ["sd_xl_base_1.0.safetensors"])
+        assert "\n".join(why).count("without a graphics card") == 1
+        assert 8 * work(slow) <= work(quick), "or a first run takes an hour"
     other.shutdown()
     other.server_close()

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from safelight.cli.grouped_help import write_groups
-from safelight.errors import ConfigError, RequestError, SafelightError, sentence_of
+from safelight.errors import ConfigError, FilterError, RequestError, SafelightError, sentence_of
 from safelight.escaped_output import escape_standard_streams, escaped_line
 from safelight.version import __version__
 
@@ -124,8 +124,8 @@ class _LazyGroup(click.Group):
             vars(error)["message"] = escaped_line(error.message)  # final for who only reads it
             raise
         except SafelightError as error:
-            at_fault = isinstance(error, (ConfigError, RequestError))
-            kind = _ConfigFault if at_fault else click.ClickException
+            at_fault = isinstance(error, (ConfigError, FilterError, RequestError))
+            kind = _AskedWrongly if at_fault else click.ClickException
             raise kind(_indented(str(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
@@ -166,7 +166,7 @@ _SETTINGS = {
 }
 
 
-class _ConfigFault(click.ClickException):
+class _AskedWrongly(click.ClickException):
     exit_code = 2
 
 
