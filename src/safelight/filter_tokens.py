@@ -20,8 +20,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""A word may be anything that prompts have, such as ``1girl``, ``sci-fi`` and ``fox's``. What compares
-is read as far as it goes: ``>>`` is one sign that there is not, and never two."""
+"""A word may be anything that prompts have, such as ``1girl``, ``sci-fi`` and ``fox's``. Signs that
+compare are read as far as they go: ``>>`` is one that there is not, and never two."""
 
 _SIGNS = frozenset(("=", "!=", "<>", "<", "<=", ">", ">=", "(", ")", ","))
 _OF_OTHER_LANGUAGES = {
