@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,6 +309,43 @@ def test_completion_is_installed_by_one_command(
     )
     assert done_by_bash.stdout.split() == ["effects"], done_by_bash
     assert "did you mean 'bash'?" in safelight("completion", "bahs").output
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    assert "/bin/tcsh, your $SHELL" in safelight("completion", "--install").stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_lacks_for_completion_is_found_by_asking_it(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    """Where it says that nothing is missing, a new shell completes; what it says to add is enough."""
+    if shutil.which(shell, path=os.defpath) is None:
+        pytest.skip(f"no {shell} here")
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    home = tmp_path / "a home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    start = home / f".{shell}rc"
+    start.write_text("", "utf-8")
+    monkeypatch.setenv("PATH", os.defpath)
+    assert "no folder of your PATH" in safelight("completion", shell, "--install").stderr
+    program = tmp_path / "bin" / "safelight"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.defpath}")
+    told = safelight("completion", shell, "--install").stderr
+    assert "no folder of your PATH" not in told
+    if shell != "fish":  # looks there by itself
+        assert str(start).replace(str(home), "~") in told
+        lines = [line.strip() for line in told.splitlines() if line.startswith("  ")]
+        assert lines
+        start.write_text("\n".join(lines) + "\n", "utf-8")
+        told = safelight("completion", shell, "--install").stderr
+    assert f"a new {shell} finds it" in told
+    if shell == "bash":
+        start.write_text("exec true\n", "utf-8")
+        assert "could not be asked" in safelight("completion", "bash", "--install").stderr
 
 
 def test_a_command_that_does_not_exist_gets_a_hint(safelight: Safelight) -> None:
