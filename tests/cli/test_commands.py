@@ -317,7 +317,7 @@ def test_completion_is_installed_by_one_command(
 def test_what_a_shell_lacks_for_completion_is_found_by_asking_it(
     safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
 ) -> None:
-    """Where it says that nothing is missing, a new shell completes; what it says to add is enough."""
+    """Where it says that nothing is missing, nothing is; what it says to add is enough."""
     if shutil.which(shell, path=os.defpath) is None:
         pytest.skip(f"no {shell} here")
     for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):

@@ -117,7 +117,8 @@ def work(config: Mapping[str, Any]) -> int:
     """Return how many pixels the longest of its pictures draws, each as often as it has steps."""
     stage, sweep = config["txt2img"], config["randomizer"]["sweep"]
     size: int = stage["width"] * stage["height"]
-    return size * max(sweep["txt2img.steps"])
+    most: int = max(sweep["txt2img.steps"])
+    return size * most
 
 
 def test_engines_of_this_machine_are_found_kept_once_and_configured(tmp_path: Path) -> None:

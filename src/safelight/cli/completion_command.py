@@ -127,7 +127,7 @@ def _answer(shell: str) -> str:
     if program is None:
         return ""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - a shell, a question of ours
             [program, "-i", "-c", _QUESTIONS[shell]], stdin=subprocess.DEVNULL, text=True,
             capture_output=True, timeout=_PATIENCE, start_new_session=True, errors="replace",
         )  # fmt: skip
