@@ -160,7 +160,7 @@ def test_a_run_is_drawn_again_to_the_pixel(safelight: Safelight) -> None:
     """With what was really used, braces and all; other pixels are told and are a failure."""
     again = safelight("replay", "last")
     assert again.exit_code == 0
-    assert "4 of 4 pictures are the same to the pixel" in again.stdout
+    assert "4 of 4 pictures that it drew came out the same to the pixel" in again.stdout
     assert json.loads(safelight("stats", "--json").stdout)["runs"] == 2, "one run again, not four"
     replayed = json.loads(safelight("show", "last", "--json").stdout)
     assert len(replayed["variant_configs"]) == 4

@@ -153,6 +153,45 @@ def test_a_secret_may_come_from_the_environment(
     assert safelight("run", "c.toml", option).exit_code == 1
 
 
+def test_the_doctor_says_where_everything_is(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left after an uninstallation is in these places, and there is no other."""
+    if sys.platform != "linux":
+        pytest.skip("places of Linux")
+    home, work = tmp_path / "home", tmp_path / "work"
+    work.mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    root = Path(__file__).parents[2]
+    kept["PYTHONPATH"] = ":".join(
+        str(root / one) for one in kept.get("PYTHONPATH", "").split(":") if one
+    )
+    (work / "c.toml").write_text('backend = "fake"\n[txt2img]\nprompt = "a"\n', "utf-8")
+
+    def typed(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "safelight", *words], cwd=work, check=True, text=True,
+            env={**kept, "HOME": str(home), "SHELL": "/bin/bash"}, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        return done.stdout
+
+    for command in (
+        "run c.toml", "import .", "folders add .", "completion --install", "rate --where a --stars 4",
+        "engines add box http://127.0.0.1:9 --no-test --backend webui", "effects",
+    ):  # fmt: skip
+        typed(*command.split())
+    told = json.loads(typed("doctor", "--json"))
+    assert told["engines"] == ["box"]
+    places = [told[name] for name in ("archive", "configuration", "state")] + told["completion"]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "c.toml"]
+    beside = [path for path in written if not any(path.is_relative_to(one) for one in places)]
+    assert len(written) > 5
+    assert beside == []
+    shown = typed("doctor")
+    assert all(place in shown for place in places)
+    assert safelight("doctor", "--report").exit_code == 2
+
+
 def test_the_doctor_tells_what_works(safelight: Safelight) -> None:
     """By name, with options, as JSON, and of an address where nobody is."""
     well = safelight("doctor", "fake")

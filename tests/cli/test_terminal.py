@@ -193,7 +193,7 @@ CASES: dict[str, list[list[str]]] = {
     "demo": [["--list"], ["--list", "--json"], [EVIL], ["hires", "--copy", f"to{EVIL}"],
              ["--into", "second"], ["--archive", f"new{EVIL}"]],
     "diff": [["last", "{run}"], ["last", "{run}", "--json"], [EVIL, EVIL]],
-    "doctor": [["{server}"], ["webui", "--option", "url={server}"], ["fake", "--prompt", EVIL],
+    "doctor": [[], ["--archive", EVIL], ["{server}"], ["webui", "--option", "url={server}"], ["fake", "--prompt", EVIL],
                [EVIL], ["comfyui", "--option", "url={server}", "--json"]],
     "engines": [[], ["--json"]],
     "engines add": [[EVIL, EVIL], ["x", EVIL, "--no-test", "--backend", "webui"],

@@ -16,6 +16,9 @@ from safelight.knobs import did_you_mean
 from safelight.operating_system import quoted
 
 _PROGRAM, _VARIABLE = "safelight", "_SAFELIGHT_COMPLETE"
+__all__ = ["SHELLS", "command", "completion_file"]
+
+SHELLS = ("bash", "zsh", "fish")
 _PLACES = {
     "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/safelight"),
     "zsh": ("XDG_DATA_HOME", ".local/share", "safelight/_safelight"),
@@ -70,8 +73,7 @@ def command(shell: str, install: bool) -> None:
     if not install:
         say_text(text)
         return
-    variable, usual, below = _PLACES[shell]
-    place = Path(os.environ.get(variable) or Path.home() / usual) / below
+    place = completion_file(shell)
     try:
         make_folder(place.parent)
         replace_file(place, f"{text}\n".encode())
@@ -79,6 +81,12 @@ def command(shell: str, install: bool) -> None:
         raise click.ClickException(f"{place} cannot be written: {error}") from error
     say(str(place))
     _tell_what_is_missing(shell, place)
+
+
+def completion_file(shell: str) -> Path:
+    """Return where the completion of *shell* is written."""
+    variable, usual, below = _PLACES[shell]
+    return Path(os.environ.get(variable) or Path.home() / usual) / below
 
 
 def _shell_of_user() -> str:

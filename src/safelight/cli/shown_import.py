@@ -17,6 +17,14 @@ from safelight.learning import LearningRecord
 __all__ = ["print_import", "record_of_file"]
 
 _MOST_REST = 30
+_LEARNED = {
+    "read": "",
+    "defaulted": "left out, which means this for its tool",
+    "unresolved": "not told in a way that can be followed",
+    "conflicting": "two places disagree",
+}
+"""What the page says of them, too."""
+
 _OUTCOMES = {
     "full": "fully: it could be drawn again",
     "partly": "partly",
@@ -70,11 +78,11 @@ def print_import(record: LearningRecord, archive: Path) -> None:
             head.add_row(cell(name, "bold"), lines_in_cell(value.splitlines()))
     console.print(head)
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("setting", "value", "learned"):
+    for column in ("setting", "value", "how it is known"):
         table.add_column(column, overflow="fold")
     shown = [*told.settings, *told.rest[:_MOST_REST]]
     for place, one in enumerate(shown, 1):
-        learned = "" if one.status == "read" else one.status
+        learned = _LEARNED.get(one.status, one.status)
         is_last = place == len(told.settings) < len(shown)
         table.add_row(cell(one.name), lines_in_cell(_lines(one)), learned, end_section=is_last)
     if table.rows:
