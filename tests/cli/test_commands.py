@@ -176,8 +176,9 @@ def test_the_doctor_says_where_everything_is(
         return done.stdout
 
     for command in (
-        "run c.toml", "import .", "folders add .", "completion --install", "rate --where a --stars 4",
-        "engines add box http://127.0.0.1:9 --no-test --backend webui", "effects",
+        "run c.toml", "import .", "folders add .", "completion --install",
+        "rate --where a --stars 4", "engines add box http://127.0.0.1:9 --no-test --backend webui",
+        "effects",
     ):  # fmt: skip
         typed(*command.split())
     told = json.loads(typed("doctor", "--json"))
