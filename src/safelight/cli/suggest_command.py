@@ -11,7 +11,7 @@ import click
 
 from safelight.cli.options import archive_words, existing_archive_option, json_option
 from safelight.cli.settings_told import form_option, print_settings
-from safelight.cli.terminal import say, say_text, say_wrapped, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell, tell_next
 from safelight.operating_system import quoted
 
 if TYPE_CHECKING:
@@ -178,17 +178,17 @@ def _print(
         say(f"  safelight run {written}{archive_words(archive)}")
     else:
         say("nothing was drawn; --write next.toml makes a config of these")
+    if not found.suggestions.pictures:
+        tell_next(f"rate --next{archive_words(archive)}")
 
 
 def _print_suggestions(evidence: Evidence, result: Suggestions, nearest: _Nearest) -> None:
     from safelight.application.contenders_text import contenders_text
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
-    say_wrapped(
-        f"{evidence.title}: {result.pictures:,} rated pictures of {result.settings:,} settings,"
-        f" rated by {evidence.rated_by}",
-        hanging=2,
-    )
+    said = f"{result.pictures:,} rated pictures of {result.settings:,} settings, rated by"
+    rated = f"{said} {evidence.rated_by}" if result.pictures else "nothing is rated yet"
+    say_wrapped(f"{evidence.title}: {rated}", hanging=2)
     for note in result.notes:
         say_wrapped(f"  {note}", hanging=4)
     if result.best is not None:
