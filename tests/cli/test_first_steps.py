@@ -51,6 +51,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "work").mkdir()
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path / "home"))
+
+    def nobody_listens(*_: object, **__: object) -> socket.socket:
+        raise ConnectionRefusedError  # whatever runs on the machine of who runs the tests
+
+    monkeypatch.setattr(socket, "create_connection", nobody_listens)
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "home"
 

@@ -93,8 +93,8 @@ def space_of(
     varied |= named
     if not varied:
         notes.append(
-            "no setting that nearly all rated pictures tell varied so far; steps,"
-            " are explored"
+            "no setting that nearly all rated pictures tell varied so far; steps, cfg_scale and"
+            " sampler are explored"
         )
         varied = {knob.name: knob for knob in EXPLORED}
         fixed = {name: value for name, value in fixed.items() if name not in varied}
