@@ -68,6 +68,10 @@ def test_init_without_a_terminal_asks_nothing_and_reads_no_picture(home: Path) -
     assert f"safelight import {home / 'ComfyUI' / 'output'}\n" in result.stdout
     assert [path.name for path in Path.cwd().iterdir()] == ["safelight.toml"]
     assert call("plan", "safelight.toml", "--json").exit_code == 0
+    written = Path("safelight.toml").read_text("utf-8")
+    (finds_out,) = (line for line in written.splitlines() if "safelight learn" in line)
+    words = finds_out.partition("   find out")[0].split()[2:]
+    assert call(*words, "--dry-run").exit_code == 0
 
 
 def test_init_takes_in_what_tools_made_and_keeps_a_config_that_is_there(home: Path) -> None:

@@ -194,6 +194,7 @@ def first_config(
         "A first config: two prompts, two numbers of steps, two seeds each; 8 pictures.",
         "  safelight plan safelight.toml     what it would draw",
         "  safelight run safelight.toml      draw it",
+        "  safelight learn safelight.toml --knob cfg_scale=2,4,8   find out what a setting does",
         "{a|b} in the prompt is a choice; [randomizer.sweep] takes any setting.",
     ]
     stage: dict[str, Any] = {"prompt": "{red apple|rocket}", "cfg_scale": 3}

@@ -228,6 +228,8 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
         say(f"  ... and {plan.size - 12:,} more")
     if written is not None:
         say(f"written to {written}; draw it with: safelight run {written}")
+    else:
+        tell("nothing was drawn; without --dry-run it is")
 
 
 def _run(job: Job, plan: LearningPlan, request: Request) -> int:
