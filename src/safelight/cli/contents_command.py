@@ -35,7 +35,7 @@ _MOST_QUESTIONS = 8
 def command(condition: str, archive: Path, as_json: bool) -> None:
     """Show what is in an archive: who made it, when, with which models, and what varied.
 
-    CONDITION, in the language of ``safelight find``, chooses pictures. Nothing need be rated.
+    CONDITION, in the language of safelight find, chooses pictures. Nothing need be rated.
     """
     from safelight.archive.contents import contents_of
 

@@ -22,7 +22,7 @@ from safelight.cli.terminal import say, say_text, say_wrapped
 def command(first: str, second: str, archive: Path, as_json: bool) -> None:
     """Show what differs between two runs, and whether exactly one thing does.
 
-    FIRST and SECOND are run ids, or the beginnings of some, or ``last``.
+    FIRST and SECOND are run ids, or the beginnings of some, or last.
     """
     opened = Archive(archive)
     differing = differences(opened.record(first), opened.record(second))

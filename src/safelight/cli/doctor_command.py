@@ -60,6 +60,7 @@ def command(
         findings.append(finding)
         if not as_json:
             say_wrapped(_line(finding), hanging=_HANGING)
+    fails = any(finding.verdict == "fails" for finding in findings)
     if as_json:
         shown = [
             {"question": f.question, "verdict": f.verdict, "told": f.message, "seconds": f.seconds}
@@ -70,8 +71,13 @@ def command(
     else:
         if report:
             say_text(_report(backend.name, findings))
-        _tell_next(engine, backend.name)
-    if any(finding.verdict == "fails" for finding in findings):
+        if not fails:
+            _tell_next(engine, backend.name)
+        elif not report:
+            tell_next(
+                f"doctor {engine.rpartition('@')[2]} --report, to paste where help is asked for"
+            )
+    if fails:
         raise SystemExit(1)
 
 

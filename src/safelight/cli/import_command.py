@@ -276,3 +276,6 @@ def _print_readers(summary: ImportSummary) -> None:
     table.add_section()
     table.add_row("all", *(f"{total:,}" for total in totals), "")
     Console(highlight=False).print(table)
+    if any(summary.missing.values()):
+        say_wrapped("unresolved: not told in a way that can be followed; conflicting: two places in"
+                    " the file disagree")  # fmt: skip

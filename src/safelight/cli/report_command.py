@@ -27,7 +27,7 @@ def command(
     """Write what ratings say as one page in one file, for somebody else to read.
 
     Pictures, sentences, intervals, raters and the method are all in it; it opens without a server
-    and fetches nothing. CONDITION, in the language of ``safelight find``, chooses the pictures.
+    and fetches nothing. CONDITION, in the language of safelight find, chooses the pictures.
     """
     from safelight.application.reporting import made_report, moment_text, report_page
     from safelight.durable_file import replace_file
