@@ -389,7 +389,11 @@ def test_a_rating_of_what_no_record_knows_is_kept_and_said(
     assert done.exit_code == 0
     assert "in no record here" in done.stderr
     known = safelight("find", "--limit", "1").stdout.splitlines()[0]
-    assert safelight("rate", known, "--stars", "4").stderr == "next: safelight effects\n"
+    told = safelight("rate", known, "--stars", "4").stderr
+    back, following = told.splitlines()
+    assert following == "next: safelight effects"
+    assert safelight(*back.partition("safelight ")[2].split()).exit_code == 0
+    assert safelight("find", "stars >= 1").stdout == "nothing found\n"
     none = safelight("rate", "--where", "steps > 1000", "--stars", "4")
     assert "no picture meets steps > 1000" in none.stderr
 

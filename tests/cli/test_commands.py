@@ -205,6 +205,8 @@ def test_the_doctor_tells_what_works(safelight: Safelight) -> None:
     findings = {finding["question"]: finding for finding in report["findings"]}
     assert "refuses prompts with 'apple'" in findings["txt2img"]["told"]
     assert findings["img2img"]["told"].startswith("not tried")
+    asked = safelight("doctor", "fake", "--option", 'fail_on=["apple"]')
+    assert "next: safelight doctor fake --report" in asked.stderr, "and not: draw with it"
     nobody = safelight("doctor", "http://me:canary@127.0.0.1:9")
     assert nobody.exit_code == 1
     assert "127.0.0.1:9 does not answer" in nobody.output
