@@ -14,16 +14,16 @@ from safelight.archive import Archive
 from safelight.cli.rich_console import Console, cell, lines_in_cell
 from safelight.learning import LearningRecord
 
-__all__ = ["print_import", "record_of_file"]
+__all__ = ["LEARNED", "print_import", "record_of_file"]
 
 _MOST_REST = 30
-_LEARNED = {
+LEARNED = {
     "read": "",
     "defaulted": "left out, which means this for its tool",
     "unresolved": "not told in a way that can be followed",
     "conflicting": "two places disagree",
 }
-"""What the page says of them, too."""
+"""How a setting is known -> what is said of that, on the page as well."""
 
 _OUTCOMES = {
     "full": "fully: it could be drawn again",
@@ -82,7 +82,7 @@ def print_import(record: LearningRecord, archive: Path) -> None:
         table.add_column(column, overflow="fold")
     shown = [*told.settings, *told.rest[:_MOST_REST]]
     for place, one in enumerate(shown, 1):
-        learned = _LEARNED.get(one.status, one.status)
+        learned = LEARNED.get(one.status, one.status)
         is_last = place == len(told.settings) < len(shown)
         table.add_row(cell(one.name), lines_in_cell(_lines(one)), learned, end_section=is_last)
     if table.rows:
