@@ -1,4 +1,4 @@
-# make run    set up, draw the example sheet, and say where everything is
+# make run    set up, and tell the story of safelight demo
 # make test   set up, and run every test
 # make check  style, types, import contracts, the tests on the built wheel
 # make ci     everything CI does: check, what others install, and the engines and places that need an environment of their own
@@ -189,6 +189,7 @@ docs:
 
 # The version too: an editable installation remembers the one that it was made with.
 $(READY): pyproject.toml src/safelight/version.py
+	@echo "setting up in $(VENV), once: a minute or two, in which nothing is told"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev

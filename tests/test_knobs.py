@@ -64,6 +64,9 @@ def test_a_hint_knows_foreign_names_first() -> None:
     hint = name_hint("sampler", "euler a karras", known)
     assert hint == "; did you mean sampler 'Euler a' and scheduler 'Karras'?"
     assert name_hint("sampler", "zzz", known) == "; it has: Euler, Euler a, Heun"
+    many = name_hint("sampler", "zzz", [f"Sampler {number}" for number in range(42)])
+    assert many.startswith("; it has 42, among them Sampler 0, Sampler 1,")
+    assert many.endswith(" Sampler 4; safelight backends ENGINE lists all")
 
 
 @pytest.mark.parametrize(

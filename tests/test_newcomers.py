@@ -31,6 +31,7 @@ from PIL import Image, PngImagePlugin
 
 from backends.comfyui.fake_server import FakeComfyUI
 from command_line import call
+from safelight.application.first_steps import ASKED_PORTS
 from safelight.archive import Archive
 from safelight.timestamps import utc_timestamp
 
@@ -198,13 +199,10 @@ def test_who_has_pictures_learns_which_settings_made_the_good_ones(newcomer: New
 @on_linux
 def test_who_has_an_engine_draws_and_sees_a_first_sweep(newcomer: Newcomer) -> None:
     """It is found where it listens by itself, and the config that is written runs there."""
-    with contextlib.ExitStack() as stack:
-        for port in (8188, 8000):
-            with contextlib.suppress(OSError):
-                stack.enter_context(FakeComfyUI(port=port))
-                break
-        else:
-            pytest.skip("the ports of ComfyUI are taken on this machine")
+    for port in ASKED_PORTS:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+            pytest.skip(f"somebody listens at port {port} of this machine: an engine, perhaps")
+    with FakeComfyUI(port=8188):
         seen: list[int] = []
         (door,) = (name for name in DOORS if "ComfyUI" in name)
         told = newcomer.goes_in(door, lambda client: seen.append(len(pictures_at(client))))

@@ -14,13 +14,23 @@ _TOKEN = re.compile(
       (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?=[\s'"<>=!(),]|$))
     | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
     | (?P<tag><(?:lora|lyco|hypernet):[^<>]*>)
-    | (?P<sign><=|>=|!=|<>|=|<|>|\(|\)|,)
+    | (?P<sign>(?:[=>]|!(?=[=<>])|<(?!(?:lora|lyco|hypernet):))+|\(|\)|,)
     | (?P<word>(?:[^\s'"<>=!(),]|!(?!=))
         (?:[^\s'"<>=!(),]|!(?!=)|(?<=\w)'(?=[^\W\d_]{1,2}(?![\w'])))*)
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""A word may be anything that prompts have, such as ``1girl``, ``sci-fi`` and ``fox's``."""
+"""A word may be anything that prompts have, such as ``1girl``, ``sci-fi`` and ``fox's``. Signs that
+compare are read as far as they go: ``>>`` is one that there is not, and never two."""
+
+_SIGNS = frozenset(("=", "!=", "<>", "<", "<=", ">", ">=", "(", ")", ","))
+_OF_OTHER_LANGUAGES = {
+    "==": "=", "===": "=", "!==": "!=", "=!": "!=", "=>": ">=", "=<": "<=", ">>": ">", "<<": "<",
+    "&&": "and", "||": "or",
+}  # fmt: skip
+"""What people type -> what it is here."""
+
+_MOST_QUOTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +100,24 @@ def _tokens(text: str) -> list[Token]:
                 " quotes, a quote inside them is doubled"
             )
         kind = match.lastgroup or ""
-        tokens.append(Token(kind, match[kind], match.start(kind)))
+        token = Token(kind, match[kind], match.start(kind))
+        known = token.text in _SIGNS if kind == "sign" else token.text not in ("&&", "||")
+        if not known:
+            raise _no_sign(text, token)
+        tokens.append(token)
         place = match.end()
     return tokens
+
+
+def _no_sign(text: str, token: Token) -> FilterError:
+    """Return the error that *token* of *text* is no sign here, with what was meant."""
+    meant = _OF_OTHER_LANGUAGES.get(token.text)
+    hint = "; a comparison is one of = != < <= > >="
+    if meant is not None:
+        end = token.place + len(token.text)
+        mended = f"{text[: token.place]}{meant}{text[end:]}".strip()
+        hint = f"; did you mean: {mended if len(mended) <= _MOST_QUOTED else meant}"
+    return FilterError(f"there is no sign {token.text!r} (character {token.place + 1}){hint}")
 
 
 def plain_text(token: Token) -> str:

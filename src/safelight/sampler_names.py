@@ -284,6 +284,9 @@ _FAMILY = re.compile(
 )
 
 
+_MOST_TOLD, _FEW_TOLD = 12, 5
+
+
 def canonical_name(knob: str, name: str) -> str | None:
     """Return AUTOMATIC1111's spelling of a sampler or scheduler known by another one, or None.
 
@@ -324,7 +327,10 @@ def _spellings(knob: str) -> Mapping[str, str]:
 
 
 def name_hint(knob: str, name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'Euler a'?"`` for a value that *known* lacks, or all of *known*."""
+    """Return ``"; did you mean 'Euler a'?"`` for a value that *known* lacks, or what is in *known*.
+
+    A ComfyUI has 42 samplers; of so many a few are named, and how to list them.
+    """
     known = tuple(known)
     canonical = canonical_name(knob, name)
     if canonical in known:
@@ -333,7 +339,12 @@ def name_hint(knob: str, name: str, known: Iterable[str]) -> str:
         sampler, scheduler = joined
         if sampler in known:
             return f"; did you mean sampler {sampler!r} and scheduler {scheduler!r}?"
-    return did_you_mean(name, known) or f"; it has: {', '.join(known)}"
+    if near := did_you_mean(name, known):
+        return near
+    if len(known) <= _MOST_TOLD:
+        return f"; it has: {', '.join(known)}"
+    few = ", ".join(known[:_FEW_TOLD])
+    return f"; it has {len(known)}, among them {few}; safelight backends ENGINE lists all"
 
 
 def _joined(name: str) -> tuple[str, str] | None:

@@ -6,7 +6,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +54,33 @@ def drawn(backend: BundledBackend, **fields: Any) -> np.ndarray[Any, Any]:
     request = Txt2ImgRequest(**{"prompt": "red apple", "seed": 1, "steps": 12, **fields})
     (image,) = backend.generate(request, Steps()).images
     return pixels(image.png)
+
+
+def test_who_draws_is_told_to_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """By itself onnxruntime sends its maker an id of the machine, and the program's name."""
+    program = (
+        "from safelight.backends.bundled import BundledBackend, MODEL_FOLDER\n"
+        "BundledBackend().describe()\n"
+        "from safelight.backends.bundled.quiet_runtime import onnxruntime\n"
+        "onnxruntime.InferenceSession(str(MODEL_FOLDER / 'text.onnx'))\n"
+    )
+    path = [str(Path(one).resolve()) for one in os.environ.get("PYTHONPATH", "").split(":") if one]
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        there = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), there)
+        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT")}
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=300,
+            env={**kept, **proxies, "HOME": str(tmp_path), "PYTHONPATH": ":".join(path)},
+        )  # fmt: skip
+        assert list(tmp_path.iterdir()) == []
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    sources = MODEL.parents[2].rglob("*.py")
+    straight = re.compile(r"^ *(import|from) onnxruntime", re.MULTILINE)
+    importing = [one.name for one in sources if straight.search(one.read_text("utf-8"))]
+    assert importing == ["quiet_runtime.py"]
 
 
 def test_a_red_apple_is_red(bundled: BundledBackend) -> None:

@@ -81,7 +81,7 @@ def test_rows_come_as_json_and_csv_and_page_by_page(safelight: Safelight) -> Non
 def test_a_filter_that_cannot_be_read_is_said(safelight: Safelight) -> None:
     """With the place and a near name."""
     wrong = safelight("find", "promt has 'a'")
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "no column 'promt'; did you mean 'prompt'?" in wrong.output
 
 
@@ -160,7 +160,7 @@ def test_a_run_is_drawn_again_to_the_pixel(safelight: Safelight) -> None:
     """With what was really used, braces and all; other pixels are told and are a failure."""
     again = safelight("replay", "last")
     assert again.exit_code == 0
-    assert "4 of 4 pictures are the same to the pixel" in again.stdout
+    assert "4 of 4 pictures that it drew came out the same to the pixel" in again.stdout
     assert json.loads(safelight("stats", "--json").stdout)["runs"] == 2, "one run again, not four"
     replayed = json.loads(safelight("show", "last", "--json").stdout)
     assert len(replayed["variant_configs"]) == 4
@@ -389,7 +389,11 @@ def test_a_rating_of_what_no_record_knows_is_kept_and_said(
     assert done.exit_code == 0
     assert "in no record here" in done.stderr
     known = safelight("find", "--limit", "1").stdout.splitlines()[0]
-    assert safelight("rate", known, "--stars", "4").stderr == "next: safelight effects\n"
+    told = safelight("rate", known, "--stars", "4").stderr
+    back, following = told.splitlines()
+    assert following == "next: safelight effects"
+    assert safelight(*back.partition("safelight ")[2].split()).exit_code == 0
+    assert safelight("find", "stars >= 1").stdout == "nothing found\n"
     none = safelight("rate", "--where", "steps > 1000", "--stars", "4")
     assert "no picture meets steps > 1000" in none.stderr
 

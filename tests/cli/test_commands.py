@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +153,46 @@ def test_a_secret_may_come_from_the_environment(
     assert safelight("run", "c.toml", option).exit_code == 1
 
 
+def test_the_doctor_says_where_everything_is(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left after an uninstallation is in these places, and there is no other."""
+    if sys.platform != "linux":
+        pytest.skip("places of Linux")
+    home, work = tmp_path / "home", tmp_path / "work"
+    work.mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    root = Path(__file__).parents[2]
+    kept["PYTHONPATH"] = ":".join(
+        str(root / one) for one in kept.get("PYTHONPATH", "").split(":") if one
+    )
+    (work / "c.toml").write_text('backend = "fake"\n[txt2img]\nprompt = "a"\n', "utf-8")
+
+    def typed(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "safelight", *words], cwd=work, check=True, text=True,
+            env={**kept, "HOME": str(home), "SHELL": "/bin/bash"}, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        return done.stdout
+
+    for command in (
+        "run c.toml", "import .", "folders add .", "completion --install",
+        "rate --where a --stars 4", "engines add box http://127.0.0.1:9 --no-test --backend webui",
+        "effects",
+    ):  # fmt: skip
+        typed(*command.split())
+    told = json.loads(typed("doctor", "--json"))
+    assert told["engines"] == ["box"]
+    places = [told[name] for name in ("archive", "configuration", "state")] + told["completion"]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "c.toml"]
+    beside = [path for path in written if not any(path.is_relative_to(one) for one in places)]
+    assert len(written) > 5
+    assert beside == []
+    shown = typed("doctor")
+    assert all(place in shown for place in places)
+    assert safelight("doctor", "--report").exit_code == 2
+
+
 def test_the_doctor_tells_what_works(safelight: Safelight) -> None:
     """By name, with options, as JSON, and of an address where nobody is."""
     well = safelight("doctor", "fake")
@@ -164,6 +205,8 @@ def test_the_doctor_tells_what_works(safelight: Safelight) -> None:
     findings = {finding["question"]: finding for finding in report["findings"]}
     assert "refuses prompts with 'apple'" in findings["txt2img"]["told"]
     assert findings["img2img"]["told"].startswith("not tried")
+    asked = safelight("doctor", "fake", "--option", 'fail_on=["apple"]')
+    assert "next: safelight doctor fake --report" in asked.stderr, "and not: draw with it"
     nobody = safelight("doctor", "http://me:canary@127.0.0.1:9")
     assert nobody.exit_code == 1
     assert "127.0.0.1:9 does not answer" in nobody.output
@@ -308,6 +351,43 @@ def test_completion_is_installed_by_one_command(
     )
     assert done_by_bash.stdout.split() == ["effects"], done_by_bash
     assert "did you mean 'bash'?" in safelight("completion", "bahs").output
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    assert "/bin/tcsh, your $SHELL" in safelight("completion", "--install").stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_lacks_for_completion_is_found_by_asking_it(
+    safelight: Safelight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    """Where it says that nothing is missing, nothing is; what it says to add is enough."""
+    if shutil.which(shell, path=os.defpath) is None:
+        pytest.skip(f"no {shell} here")
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    home = tmp_path / "a home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    start = home / f".{shell}rc"
+    start.write_text("", "utf-8")
+    monkeypatch.setenv("PATH", os.defpath)
+    assert "no folder of your PATH" in safelight("completion", shell, "--install").stderr
+    program = tmp_path / "bin" / "safelight"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.defpath}")
+    told = safelight("completion", shell, "--install").stderr
+    assert "no folder of your PATH" not in told
+    if shell != "fish":  # looks there by itself
+        assert str(start).replace(str(home), "~") in told
+        lines = [line.strip() for line in told.splitlines() if line.startswith("  ")]
+        assert lines
+        start.write_text("\n".join(lines) + "\n", "utf-8")
+        told = safelight("completion", shell, "--install").stderr
+    assert f"a new {shell} finds it" in told
+    if shell == "bash":
+        start.write_text("exec true\n", "utf-8")
+        assert "could not be asked" in safelight("completion", "bash", "--install").stderr
 
 
 def test_a_command_that_does_not_exist_gets_a_hint(safelight: Safelight) -> None:

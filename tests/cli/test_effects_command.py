@@ -104,7 +104,7 @@ def test_without_ratings_it_says_so(safelight: Safelight) -> None:
     shown = safelight("effects", "steps > 1000").stdout
     assert "4 rated pictures have no record here, are grids, or the filter leaves them out" in shown
     wrong = safelight("effects", "stepps > 1")
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "did you mean 'steps'" in wrong.stderr
 
 

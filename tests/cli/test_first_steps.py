@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "work").mkdir()
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path / "home"))
+
+    def nobody_listens(*_: object, **__: object) -> socket.socket:
+        raise ConnectionRefusedError  # whatever runs on the machine of who runs the tests
+
+    monkeypatch.setattr(socket, "create_connection", nobody_listens)
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "home"
 
@@ -61,6 +68,10 @@ def test_init_without_a_terminal_asks_nothing_and_reads_no_picture(home: Path) -
     assert f"safelight import {home / 'ComfyUI' / 'output'}\n" in result.stdout
     assert [path.name for path in Path.cwd().iterdir()] == ["safelight.toml"]
     assert call("plan", "safelight.toml", "--json").exit_code == 0
+    written = Path("safelight.toml").read_text("utf-8")
+    (finds_out,) = (line for line in written.splitlines() if "safelight learn" in line)
+    words = finds_out.partition("   find out")[0].split()[2:]
+    assert call(*words, "--dry-run").exit_code == 0
 
 
 def test_init_takes_in_what_tools_made_and_keeps_a_config_that_is_there(home: Path) -> None:
@@ -111,6 +122,14 @@ class _SaysYes(BaseHTTPRequestHandler):
         pass
 
 
+def work(config: Mapping[str, Any]) -> int:
+    """Return how many pixels the longest of its pictures draws, each as often as it has steps."""
+    stage, sweep = config["txt2img"], config["randomizer"]["sweep"]
+    size: int = stage["width"] * stage["height"]
+    most: int = max(sweep["txt2img.steps"])
+    return size * most
+
+
 def test_engines_of_this_machine_are_found_kept_once_and_configured(tmp_path: Path) -> None:
     """One that is none is told of and not kept; the first config draws on the one that is."""
     other = ThreadingHTTPServer(("127.0.0.1", 0), _SaysYes)
@@ -129,5 +148,10 @@ def test_engines_of_this_machine_are_found_kept_once_and_configured(tmp_path: Pa
         job = ready_job(tmp_path / "first.toml", (), 1, {}, engines=engines)
         assert (job.plan.plan_size, job.asked) == (8, True)
         job.close()
+        assert found[1].on_processor
+        slow, why = first_config(engine, ["sd_xl_base_1.0.safetensors"], on_processor=True)
+        quick, _ = first_config(engine, ["sd_xl_base_1.0.safetensors"])
+        assert "\n".join(why).count("without a graphics card") == 1
+        assert 8 * work(slow) <= work(quick), "or a first run takes an hour"
     other.shutdown()
     other.server_close()

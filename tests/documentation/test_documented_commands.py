@@ -84,7 +84,7 @@ def test_the_recipe_for_trackers_reads_what_is_exported(
         ("safelight ru my.toml", "no command 'ru'"),
         ("safelight run my.toml --sed 1", "No such option"),
         ("safelight show one two", "two is too much"),
-        ("safelight doctor", "is missing"),
+        ("safelight workflow", "is missing"),
         ("safelight archive merg other", "merg"),
         ("safelight archive merge", "is missing"),
     ],

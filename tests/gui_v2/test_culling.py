@@ -86,6 +86,7 @@ def test_fifty_keys_at_ten_a_second_rate_fifty_pictures(
     table.goto(f"{address}/rate?q=steps+%3C+90")
     table.wait_for_selector(READY)
     wait(table, lambda: table.evaluate(LOADED) >= 15)  # a second and a half of keys
+    assert table.locator(".choices kbd").all_inner_texts() == ["1–5", "X", "F", "T", "S", "←", "U"]
     given = {}
     for number in range(50):
         assert not table.locator("#stage[aria-busy]").count()

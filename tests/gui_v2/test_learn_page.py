@@ -34,7 +34,7 @@ from safelight.learning.ratings import SCORE, Identity, RatingEvent
 from safelight.web import create_app, learn
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 LONG = (
     "juggernautXL_v8Rundiffusionphoto2_inpainting_fp16",
@@ -259,6 +259,34 @@ def test_a_sentence_comes_first_and_opens_the_pictures_it_rests_on(
     told = [Archive(judged).query(f"sha256 = '{one}'", columns=["sampler"]).rows[0][0]
             for one in digests]  # fmt: skip
     assert told == ["Euler a", "DDIM"]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_pictures_that_come_late_have_their_place_from_the_start(shown: Page, width: int) -> None:
+    """A box of their size stands there, that can be seen; nothing moves when they come."""
+    held: list[Route] = []
+    shown.route("**/thumbnails/**", lambda route: held.append(route))
+    opened(shown, width, q="cfg_scale = 3")
+    pictures = shown.locator(".behind img, .nearest img")
+    for picture in pictures.all()[:4]:
+        picture.scroll_into_view_if_needed()
+    wait(shown, lambda: held)
+    places = "images => images.map((one) => { const r = one.getBoundingClientRect();"
+    places += " return [r.x, r.y + scrollY, r.width, r.height].map(Math.round); })"
+    waiting = pictures.evaluate_all(places)
+    assert len(waiting) >= 4
+    assert all(abs(width - height) <= 1 and width > 40 for _, _, width, height in waiting)
+    behind = pictures.first.evaluate(
+        """one => [one, document.body].map((each) => getComputedStyle(each).backgroundColor)"""
+    )
+    assert behind[0] not in (behind[1], "rgba(0, 0, 0, 0)"), "an empty place looks like nothing"
+    tall = shown.evaluate("document.documentElement.scrollHeight")
+    for route in held:
+        route.continue_()
+    shown.unroute_all(behavior="ignoreErrors")
+    wait(shown, lambda: pictures.first.evaluate("one => one.complete && one.naturalWidth > 0"))
+    assert pictures.evaluate_all(places) == waiting
+    assert shown.evaluate("document.documentElement.scrollHeight") == tall
 
 
 @pytest.mark.parametrize("width", [390, 1440, 3840])

@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
 
+import safelight.web
 from safelight.application.rated_pictures import rated_trials
 from safelight.archive import Archive
 from safelight.cli import main
+from safelight.cli.shown_import import LEARNED
 from safelight.imports.archive_summary import summary_of_archive
 from safelight.imports.folder_import import import_folders
 from safelight.learning.evidence.effects import find_effects
@@ -97,8 +99,11 @@ def test_show_reads_any_picture_and_keeps_nothing(folder: Path, tmp_path: Path) 
     nowhere = str(tmp_path / "nowhere")
     shown = CliRunner().invoke(main, ["show", str(folder / "0.png"), "--archive", nowhere])
     assert shown.exit_code == 0, shown.output
-    lines = (line.split() for line in shown.output.splitlines())
-    assert ["steps", "20", "conflicting"] in list(lines)
+    lines = [line.split() for line in shown.output.splitlines()]
+    assert ["steps", "20", "two", "places", "disagree"] in lines
+    assert not any(status in shown.output for status in ("defaulted", "unresolved", "conflicting"))
+    page = (Path(safelight.web.__file__).parent / "static" / "dropped.js").read_text("utf-8")
+    assert all(words in page for words in LEARNED.values()), "the page says it so, too"
     assert not Path(nowhere).exists()
     as_json = CliRunner().invoke(main, ["show", str(folder / "0.png"), "--json"])
     assert (

@@ -40,6 +40,10 @@ _KNOCK, _PATIENCE = 0.5, 3.0
 _OF_ANYBODY = frozenset(("Pictures", "Pictures in OneDrive", "Downloads"))
 _MOST_MODELS = 5
 _SMALL = ("", "SD 1.5", "SD 2")
+_SLOW = (
+    "That engine draws on the processor, without a graphics card: few steps of small pictures, so",
+    "that eight take minutes instead of an hour. With a card: steps [12, 24], and these sizes.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +55,14 @@ class FoundEngine:
         backend: Which engine it is; empty where it is none that is known.
         told: Why it is none, in a sentence; empty where it is one.
         models: That it has.
+        on_processor: Whether it says that it draws without a graphics card.
     """
 
     url: str
     backend: str = ""
     told: str = ""
     models: tuple[str, ...] = ()
+    on_processor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,24 +114,25 @@ def _at_port(port: int) -> FoundEngine | None:
     except BackendError:
         told = "is no engine that is known; A1111 and Forge answer when started with --api"
         return FoundEngine(url=url, told=told)
-    models: tuple[str, ...] = ()
     try:
-        models = _models(url, backend)
+        return _asked(url, backend)
     except SafelightError as error:
         if backend == "openai-images":  # servers of language models answer so, too
             told = f"may draw or only write texts, and is not taken unasked: {error}"
             return FoundEngine(url=url, told=told)
-    return FoundEngine(url=url, backend=backend, models=models)
+    return FoundEngine(url=url, backend=backend)
 
 
-def _models(url: str, backend: str) -> tuple[str, ...]:
-    """Return the models of an engine; none where it has no list of them.
+def _asked(url: str, backend: str) -> FoundEngine:
+    """Return what an engine has.
 
     Raises:
         SafelightError: It does not say.
     """
     with opened_backend(backend, {"url": url}) as engine:
-        return tuple(engine.choices().get("model", ())) if isinstance(engine, ListsChoices) else ()
+        models = engine.choices().get("model", ()) if isinstance(engine, ListsChoices) else ()
+        device = engine.describe().environment.get("device")
+    return FoundEngine(url=url, backend=backend, models=tuple(models), on_processor=device == "cpu")
 
 
 def keep_engine(engines: EngineList, url: str, backend: str) -> ListedEngine:
@@ -174,18 +181,20 @@ def find_folders(
 
 
 def first_config(
-    engine: ListedEngine | None, models: Sequence[str]
+    engine: ListedEngine | None, models: Sequence[str], *, on_processor: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a first config and the comments at its top: eight pictures that tell something.
 
     Args:
         engine: Which is to draw; None for the model in the box.
         models: That it has.
+        on_processor: Whether it is slow, being without a graphics card.
     """
     comments = [
         "A first config: two prompts, two numbers of steps, two seeds each; 8 pictures.",
         "  safelight plan safelight.toml     what it would draw",
         "  safelight run safelight.toml      draw it",
+        "  safelight learn safelight.toml --knob cfg_scale=2,4,8   find out what a setting does",
         "{a|b} in the prompt is a choice; [randomizer.sweep] takes any setting.",
     ]
     stage: dict[str, Any] = {"prompt": "{red apple|rocket}", "cfg_scale": 3}
@@ -193,25 +202,31 @@ def first_config(
     if engine is not None:
         stage = {"prompt": "{a lighthouse at dawn|a robot in a garden}", "cfg_scale": 6}
         config["backend"] = engine.name
+        comments += _SLOW if on_processor else ()
         comments.append("Sizes: 512 for SD 1.5, 1024 for SDXL and what came after it.")
         if models and engine.backend == "comfyui":  # a web UI has one loaded, which is meant
-            stage |= {"model": models[0]} | _size(models[0])
+            stage |= {"model": models[0]} | _size(models[0], on_processor=on_processor)
             others = ", ".join(models[1:_MOST_MODELS])
             more = f" and {len(models) - _MOST_MODELS:,} more" if len(models) > _MOST_MODELS else ""
             if others:
                 comments.append(f"Other models there: {others}{more}")
+        elif on_processor:
+            stage |= _size("", on_processor=True)
     config["txt2img"] = {**stage, "seed": 1}
+    steps = [4, 12] if engine is None else [6, 12] if on_processor else [12, 24]
     config["randomizer"] = {
         "mode": "fanout", "seeds_per_variant": 2,
-        "sweep": {"txt2img.steps": [4, 12] if engine is None else [12, 24]},
+        "sweep": {"txt2img.steps": steps},
     }  # fmt: skip
     return config, comments
 
 
-def _size(model: str) -> dict[str, int]:
+def _size(model: str, *, on_processor: bool) -> dict[str, int]:
     from safelight.archive.model_families import family_of_model
 
     side = 512 if family_of_model(model) in _SMALL else 1024
+    if on_processor:  # the least that a model draws anything recognizable at
+        side = 384 if side == 512 else 512
     return {"width": side, "height": side}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from safelight.cli.grouped_help import write_groups
-from safelight.errors import ConfigError, RequestError, SafelightError, sentence_of
+from safelight.errors import ConfigError, FilterError, RequestError, SafelightError, sentence_of
 from safelight.escaped_output import escape_standard_streams, escaped_line
 from safelight.version import __version__
 
@@ -121,21 +121,35 @@ class _LazyGroup(click.Group):
         except (click.Abort, click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
             raise  # the last is a help of several lines
         except click.ClickException as error:
-            vars(error)["message"] = escaped_line(error.message)  # final for who only reads it
+            vars(error)["message"] = _folded(escaped_line(error.message))  # final for who reads it
             raise
         except SafelightError as error:
-            at_fault = isinstance(error, (ConfigError, RequestError))
-            kind = _ConfigFault if at_fault else click.ClickException
-            raise kind(_indented(str(error))) from error
+            at_fault = isinstance(error, (ConfigError, FilterError, RequestError))
+            kind = _AskedWrongly if at_fault else click.ClickException
+            raise kind(_folded(_indented(str(error)))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # nobody reads on, which click ends quietly
             _log.info("where it happened", exc_info=True)
-            raise click.ClickException(escaped_line(sentence_of(error))) from error
+            raise click.ClickException(_folded(escaped_line(sentence_of(error)))) from error
         except Exception as error:
             _log.info("where it happened", exc_info=True)
             told = escaped_line(sentence_of(error))
-            raise click.ClickException(f"{told}\n{_UNFORESEEN}") from error
+            raise click.ClickException(_folded(f"{told}\n{_UNFORESEEN}")) from error
+
+
+def _folded(message: str) -> str:
+    """Return *message*, for a person in lines that are no longer than the terminal is wide.
+
+    Click puts "Error: " before it.
+    """
+    from safelight.cli.terminal import folded, is_terminal
+
+    if not is_terminal(err=True):
+        return message
+    first, *others = message.split("\n")
+    lines = folded(first, hanging=2, beside=len("Error: "))
+    return "\n".join([*lines, *(part for line in others for part in folded(line, hanging=4))])
 
 
 def _indented(message: str) -> str:
@@ -166,7 +180,7 @@ _SETTINGS = {
 }
 
 
-class _ConfigFault(click.ClickException):
+class _AskedWrongly(click.ClickException):
     exit_code = 2
 
 

@@ -21,7 +21,7 @@ from safelight.cli.options import (
     existing_archive_option,
     json_option,
 )
-from safelight.cli.terminal import progress_of, say, say_text
+from safelight.cli.terminal import progress_of, say, say_text, say_wrapped
 from safelight.cli.trash_commands import discard, empty_trash, restore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def pack(archive: Path, as_json: bool) -> None:
         return
     say(f"{report.records:,} records packed")
     for fault in left:
-        say(f"  left as it is: {fault['path']}: {fault['told']}")
+        say_wrapped(f"  left as it is: {fault['path']}: {fault['told']}", hanging=4)
 
 
 @command.command()
@@ -116,7 +116,7 @@ def _print_verification(report: Verification) -> None:
         say(f"{report.older_readings:,} older readings of imported pictures are kept, not counted")
     print_differing(report.differing, report.differing_count)
     for fault in report.faults:
-        say(f"  {fault.path}: {fault.reason}")
+        say_wrapped(f"  {fault.path}: {fault.reason}", hanging=6)
     if report.fault_count > len(report.faults):
         say(f"  ... and {report.fault_count - len(report.faults):,} more")
     if report.fault_count:
@@ -216,7 +216,7 @@ def recover(pictures: bool, archive: Path, as_json: bool) -> None:
     for place in done.pictures_aside[:20]:
         say(f"  {place}")
     for fault in left:
-        say(f"  left as it is: {fault['path']}: {fault['told']}")
+        say_wrapped(f"  left as it is: {fault['path']}: {fault['told']}", hanging=4)
 
 
 @command.command()
@@ -292,5 +292,7 @@ def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
         is_number = name in ("pictures", "seconds")
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for group in groups:
-        table.add_row(*("" if value is None else str(value) for value in group.values()))
+        told = {**group, "backend": group["backend"] or "nobody says"}
+        told["seconds"] = group["seconds"] or None  # pictures of other tools say nothing of it
+        table.add_row(*("" if value is None else str(value) for value in told.values()))
     Console().print(table)

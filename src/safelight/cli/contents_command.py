@@ -35,7 +35,7 @@ _MOST_QUESTIONS = 8
 def command(condition: str, archive: Path, as_json: bool) -> None:
     """Show what is in an archive: who made it, when, with which models, and what varied.
 
-    CONDITION, in the language of ``safelight find``, chooses pictures. Nothing need be rated.
+    CONDITION, in the language of safelight find, chooses pictures. Nothing need be rated.
     """
     from safelight.archive.contents import contents_of
 
@@ -119,7 +119,7 @@ def print_what_came(kept: Archive, archive: Path) -> None:
     say(f"in all, {contents.pictures:,} pictures, {contents.first[:10]} to {contents.last[:10]}")
     for name, counts in (("families", contents.families), ("LoRAs", contents.loras)):
         if any(one.name for one in counts.listed):
-            say(f"  {name}: {_told(counts, most=6)}")
+            say_wrapped(f"  {name}: {_told(counts, most=6)}", hanging=4)
     varied = [f"{one.knob} ({one.values.different:,})" for one in contents.varied[:8]]
     if varied:
         more = f"; all: safelight contents{archive_words(archive)}"

@@ -19,7 +19,7 @@ from click.core import ParameterSource
 from safelight.application.examples import EXAMPLES
 from safelight.cli.options import archive_option, archive_words, json_option, seed_option
 from safelight.cli.run_command import command as run_command
-from safelight.cli.terminal import progress_of, say, say_text, tell
+from safelight.cli.terminal import progress_of, say, say_text, say_wrapped, tell
 from safelight.durable_file import copy_new_file, make_folder
 from safelight.errors import shortened
 from safelight.knobs import did_you_mean
@@ -179,7 +179,7 @@ def _print_story(found: DemoStory, there: DemoFolder, where: str) -> None:
     for sentence in found.sentences:
         for line in wrapped(sentence, max(width - 2, 20)):
             say(f"  {line.rstrip()}")
-    say("  (1 is the spread of all scores. Two pictures of a pair differ in nothing else.)")
+    say("  (1 is the spread of all scores; two pictures of a pair differ in nothing else)")
     say()
     if found.best is not None:
         made = {k: v for k, v in found.best_settings.items() if k != "prompt" and v is not None}
@@ -190,10 +190,10 @@ def _print_story(found: DemoStory, there: DemoFolder, where: str) -> None:
         print_part("best", f"{found.best_stars} stars{like}: {prompt}; {settings}")
         say(str(found.best))
         say()
-    say(f"look       safelight serve --open{where}")
-    say(f'find       safelight find "rocket steps > 3"{where}')
-    say(f"draw more  safelight run {there.config}{where}")
-    say("yours      safelight init")
+    say(f"look   safelight serve --open{where}")
+    say(f'find   safelight find "rocket steps > 3"{where}')
+    say(f"draw   safelight run {there.config}{where}")
+    say("yours  safelight init")
 
 
 def _list_examples(known: dict[str, Path], as_json: bool) -> None:
@@ -202,7 +202,7 @@ def _list_examples(known: dict[str, Path], as_json: bool) -> None:
         say_text(json.dumps(told, ensure_ascii=False, indent=2))
         return
     for stem, path in known.items():
-        say(f"{stem:<22} {_about(path)}")
+        say_wrapped(f"{stem:<22} {_about(path)}", hanging=23)
     tell("draw one: safelight demo NAME; to change it: safelight demo NAME --copy .")
 
 

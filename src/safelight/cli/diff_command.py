@@ -11,7 +11,7 @@ import msgspec
 from safelight.archive import Archive
 from safelight.archive.differences import differences
 from safelight.cli.options import existing_archive_option, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped
 
 
 @click.command("diff")
@@ -22,7 +22,7 @@ from safelight.cli.terminal import say, say_text
 def command(first: str, second: str, archive: Path, as_json: bool) -> None:
     """Show what differs between two runs, and whether exactly one thing does.
 
-    FIRST and SECOND are run ids, or the beginnings of some, or ``last``.
+    FIRST and SECOND are run ids, or the beginnings of some, or last.
     """
     opened = Archive(archive)
     differing = differences(opened.record(first), opened.record(second))
@@ -31,7 +31,8 @@ def command(first: str, second: str, archive: Path, as_json: bool) -> None:
         return
     width = max((len(difference.what) for difference in differing), default=0)
     for difference in differing:
-        say(f"{difference.what:{width}}  {difference.first!r} -> {difference.second!r}")
+        words = f"{difference.what:{width}}  {difference.first!r} -> {difference.second!r}"
+        say_wrapped(words, hanging=min(width + 2, 24))
     if not differing:
         say("nothing differs but the runs themselves")
     elif len(differing) == 1:

@@ -155,7 +155,7 @@ def _print(
     by = f" by {rated_by}" if effects.ratings else ""
     console.print(
         f"{effects.pictures:,} rated pictures{unrated}, {effects.ratings:,} ratings{by},"
-        f" {effects.prompts:,} prompts",
+        f" {effects.prompts:,} prompt{'' if effects.prompts == 1 else 's'}",
     )
     _print_agreement(console, scores)
     if effects.reason:

@@ -11,7 +11,7 @@ from safelight.application.engine_at import engine_at
 from safelight.application.engine_list import ListedEngine
 from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import engine_list, json_option
-from safelight.cli.terminal import say, say_text, tell, tell_next
+from safelight.cli.terminal import say, say_text, say_wrapped, tell, tell_next
 
 
 @click.group("engines", cls=NamedCommands, invoke_without_command=True)
@@ -35,7 +35,7 @@ def command(context: click.Context, as_json: bool) -> None:
         say("  ".join(words))
     if not listed:
         tell("no engine is named yet; add one with: safelight engines add NAME URL")
-    tell(f"the list is {engines.path}")
+    say_wrapped(f"the list is {engines.path}", hanging=2, err=True)
 
 
 @command.command("add")

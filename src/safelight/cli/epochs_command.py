@@ -14,7 +14,7 @@ import click
 from safelight.archive import Archive
 from safelight.cli.import_command import import_progress
 from safelight.cli.options import archive_option, archive_words, json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell
 
 if TYPE_CHECKING:
     from safelight.application.epochs import Answer, Training
@@ -93,7 +93,10 @@ def _print(one: Training, answer: Answer, where: str) -> None:
     )
     if one.left_out:
         other = "step" if one.unit == "epoch" else "epoch"
-        say(f"  {counted(one.left_out, 'picture')} by {other}, which cannot be compared with these")
+        say_wrapped(
+            f"  {counted(one.left_out, 'picture')} by {other}, which cannot be compared with these",
+            hanging=4,
+        )
     if one.missing:
         some = "; ".join(
             f"{one.unit} {lack.state} of {lack.prompt[:_LONGEST]!r}"
@@ -102,8 +105,8 @@ def _print(one: Training, answer: Answer, where: str) -> None:
         )
         rest = len(one.missing) - _MOST_MISSING
         more = f"; and {rest:,} more" if rest > 0 else ""
-        say(f"  {counted(len(one.missing), 'picture')} missing: {some}{more}")
-    say(f"  {answer.sentence}")
+        say_wrapped(f"  {counted(len(one.missing), 'picture')} missing: {some}{more}", hanging=4)
+    say_wrapped(f"  {answer.sentence}", hanging=4)
     for better in answer.better:
         what = "pairs" if better.basis == "pairs" else "pictures"
         say(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from safelight.cli.headed_table import emphasized, wrapped
-from safelight.cli.terminal import say
+from safelight.cli.terminal import say, say_wrapped
 from safelight.config import plain
 from safelight.errors import shortened
 from safelight.escaped_output import escaped_line
@@ -45,7 +45,7 @@ def print_explanation(explanation: Explanation, width: int) -> None:
     if explanation.knobs:
         say()
     for knob in explanation.knobs:
-        say(f"{knob.name} = {plain(knob.value)} ({knob.origin})")
+        say_wrapped(f"{knob.name} = {plain(knob.value)} ({knob.origin})", hanging=4)
 
 
 def _pieces(pieces: tuple[Piece, ...], where: str, depth: int = 0) -> Iterator[str]:

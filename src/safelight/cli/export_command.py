@@ -21,7 +21,7 @@ from safelight.application.exporting import (
 from safelight.application.handing_over import HandOver, hand_over, to_hand_over
 from safelight.archive import Archive
 from safelight.cli.options import condition_argument, existing_archive_option, json_option
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped
 
 _MOST = 20
 """Files that are named."""
@@ -164,7 +164,7 @@ def _hand_over(
     if 0 < chosen.on_page < chosen.files:
         say(f"  {chosen.on_page:>8,} of them are on the page")
     for fault in chosen.left[:_MOST]:
-        say(f"  left: {fault.path}: {fault.reason}")
+        say_wrapped(f"  left: {fault.path}: {fault.reason}", hanging=6)
     if len(chosen.left) > _MOST:
         say(f"  ... and {len(chosen.left) - _MOST:,} more")
     if chosen.left:

@@ -10,7 +10,7 @@ import click
 from safelight.application.allowed_folders import AllowedFolders
 from safelight.cli.grouped_help import NamedCommands
 from safelight.cli.options import json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell_next
 from safelight.machine_folders import configuration_folder
 
 
@@ -31,7 +31,8 @@ def command(context: click.Context, as_json: bool) -> None:
         return
     for folder in listed:
         say(folder)
-    tell(f"the list is {folders.path}; add to it with: safelight folders add DIR")
+    say_wrapped(f"the list is {folders.path}", hanging=2, err=True)
+    tell_next("folders add DIR")
 
 
 @command.command("add")

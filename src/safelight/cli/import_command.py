@@ -18,7 +18,7 @@ from safelight.archive_layout import TRASH
 from safelight.cli.changed_readings import print_changes
 from safelight.cli.contents_command import print_what_came
 from safelight.cli.options import archive_option, archive_words, check_archive, json_option
-from safelight.cli.terminal import is_terminal, say, say_text, tell, tell_next
+from safelight.cli.terminal import is_terminal, say, say_text, say_wrapped, tell, tell_next
 
 if TYPE_CHECKING:
     from safelight.imports.folder_import import ImportSummary
@@ -123,7 +123,7 @@ def command(
 
 def _print_queue(queue: QueueSummary, archive: Path) -> None:
     counts = f"{queue.failed:,} failed and {queue.cancelled:,} cancelled runs"
-    say(f"InvokeAI's queue: {counts} into {archive}")
+    say_wrapped(f"InvokeAI's queue: {counts} into {archive}", hanging=4)
     if queue.known:
         say(f"  {queue.known:>8,} known already")
     if queue.unread:
@@ -165,9 +165,12 @@ def _show_history(archive: Path, *, as_json: bool) -> None:
             if account.count(name)
         ]  # fmt: skip
         told = ", ".join(counts) if account.ended else "did not end; importing again goes on"
-        say(f"{account.began[:16].replace('T', ' ')}  {', '.join(account.folders)}: {told}")
+        say_wrapped(
+            f"{account.began[:16].replace('T', ' ')}  {', '.join(account.folders)}: {told}",
+            hanging=4,
+        )
         for fault in list(account.summary.get("faults", ()))[:_MOST_FAULTS_SHOWN]:
-            say(f"    {fault['path']}: {fault['told']}")
+            say_wrapped(f"    {fault['path']}: {fault['told']}", hanging=8)
 
 
 @contextmanager
@@ -196,21 +199,31 @@ def import_progress(*, hidden: bool) -> Iterator[Callable[[ImportSummary], None]
 def _print(summary: ImportSummary, archive: Path) -> None:
     for place in summary.passed_over:
         if TRASH in Path(place).parts:
-            say(f"{place} was passed over: it holds what was discarded")
+            say_wrapped(f"{place} was passed over: it holds what was discarded", hanging=4)
             continue
-        say(f"{place} is the archive itself and was passed over: it has a record of all in it")
+        say_wrapped(
+            f"{place} is the archive itself and was passed over: it has a record of all in it",
+            hanging=4,
+        )
     rate = summary.files / summary.seconds if summary.seconds else 0
     say(f"{summary.files:,} pictures in {summary.seconds:.1f} s ({rate:,.0f} a second)")
     say(f"  {summary.imported:>8,} imported into {archive}")
     if summary.unchanged:
         say(f"  {summary.unchanged:>8,} unchanged since the last import")
     if summary.known:
-        say(f"  {summary.known:>8,} known already: as before, moved, renamed or copied")
+        say_wrapped(
+            f"  {summary.known:>8,} known already: as before, moved, renamed or copied", hanging=11
+        )
     if summary.superseded:
-        say(f"  {summary.superseded:>8,} known pictures say something else now:")
+        say_wrapped(
+            f"  {summary.superseded:>8,} known pictures say something else now:", hanging=11
+        )
         print_changes(summary.changes)
     if summary.twins:
-        say(f"  {summary.twins:>8,} of the new ones have the image of another with other settings:")
+        say_wrapped(
+            f"  {summary.twins:>8,} of the new ones have the image of another with other settings:",
+            hanging=11,
+        )
         for place in summary.twin_places[:_MOST_FAULTS]:
             say(f"  {place}")
         if summary.twins > (told := len(summary.twin_places[:_MOST_FAULTS])):
@@ -226,13 +239,13 @@ def _print(summary: ImportSummary, archive: Path) -> None:
         say(f"  {summary.ratings:>8,} ratings found in them")
     if summary.other_kinds:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in sorted(summary.other_kinds.items()))
-        say(f"  files of other kinds, which are not read: {kinds}")
+        say_wrapped(f"  files of other kinds, which are not read: {kinds}", hanging=4)
     if summary.imported:
         _print_readers(summary)
     if summary.fault_count:
         say(f"{summary.fault_count:,} could not be read:")
         for fault in summary.faults[:_MOST_FAULTS]:
-            say(f"  {fault.path}: {fault.reason}")
+            say_wrapped(f"  {fault.path}: {fault.reason}", hanging=6)
         if summary.fault_count > _MOST_FAULTS:
             say(f"  ... and {summary.fault_count - _MOST_FAULTS:,} more (--json has them)")
 
@@ -266,3 +279,6 @@ def _print_readers(summary: ImportSummary) -> None:
     table.add_section()
     table.add_row("all", *(f"{total:,}" for total in totals), "")
     Console(highlight=False).print(table)
+    if any(summary.missing.values()):
+        say_wrapped("unresolved: not told in a way that can be followed; conflicting: two places in"
+                    " the file disagree")  # fmt: skip

@@ -14,7 +14,7 @@ import click
 
 from safelight.archive_layout import imports_folder
 from safelight.cli.options import archive_option, archive_words, engine_list, json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell
 from safelight.operating_system import quoted
 
 if TYPE_CHECKING:
@@ -72,7 +72,11 @@ def command(archive: Path, yes: bool, no_import: bool, as_json: bool) -> None:
     engine = None if first is None else listed[first.url]
     is_new = not os.path.lexists(_CONFIG)
     if is_new:
-        config, comments = first_config(engine, () if first is None else first.models)
+        config, comments = first_config(
+            engine,
+            () if first is None else first.models,
+            on_processor=first is not None and first.on_processor,
+        )
         write_config(_CONFIG, config, comments)
     left = next((one.path for one in folders if one.is_of_tool), None)
     steps = [
@@ -109,9 +113,11 @@ def _print_engines(found: Sequence[FoundEngine], listed: dict[str, ListedEngine]
     for one in found:
         if one.url in listed:
             name = listed[one.url].name
-            say(f'engine   {one.backend} at {one.url}; configs name it: backend = "{name}"')
+            slow = ", without a graphics card" if one.on_processor else ""
+            told = f'{one.backend} at {one.url}{slow}; configs name it: backend = "{name}"'
+            say_wrapped(f"engine   {told}", hanging=9)
         else:
-            say(f"port     {one.url} {one.told}")
+            say_wrapped(f"port     {one.url} {one.told}", hanging=9)
     if not listed:
         say("engine   none listens here; the model in the box draws without one")
 
@@ -119,9 +125,10 @@ def _print_engines(found: Sequence[FoundEngine], listed: dict[str, ListedEngine]
 def _print_folders(folders: Sequence[FoundFolder]) -> None:
     for one in folders:
         count = "" if one.pictures is None else f", {_counted(one)}"
-        say(f"folder   {one.name}{count}: {one.path}")
+        say_wrapped(f"folder   {one.name}{count}: {one.path}", hanging=9)
     if not folders:
-        say("folder   no pictures at the usual places; safelight import FOLDER takes in any other")
+        say_wrapped("folder   no pictures at the usual places; safelight import FOLDER takes in any"
+                    " other", hanging=9)  # fmt: skip
 
 
 def _is_wanted(folder: FoundFolder, *, asks: bool, yes: bool) -> bool:
@@ -157,6 +164,6 @@ def _imported(
         )
     if not as_json:
         known = summary.files - summary.imported - summary.fault_count
-        say(f"pictures {summary.imported:,} imported into {archive}, {known:,} known already,"
-            f" {summary.fault_count:,} could not be read")  # fmt: skip
+        say_wrapped(f"pictures {summary.imported:,} imported into {archive}, {known:,} known"
+                    f" already, {summary.fault_count:,} could not be read", hanging=9)  # fmt: skip
     return summary

@@ -42,7 +42,7 @@ from safelight.cli.running import (
     run_job,
     run_options,
 )
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell
 from safelight.config import PipelineConfig
 from safelight.learning import LearningPlan
 from safelight.learning.plans.designs import DESIGNS, Design
@@ -165,7 +165,7 @@ def command(
             return
         if not request.as_json:
             for line in _summary(plan, cost):
-                tell(line)
+                say_wrapped(line, hanging=2, err=True)
         ask_for_large_plan(job.plan.plan_size, yes=yes)
         status = _run(job, plan, request)
     finally:
@@ -219,13 +219,17 @@ def _show(plan: LearningPlan, cost: PlanCost, written: Path | None, as_json: boo
         say_text(json.dumps(page, ensure_ascii=False, indent=2))
         return
     for line in _summary(plan, cost):
-        say(line)
+        say_wrapped(line, hanging=2)
     for setting, _ in itertools.islice(plan.configs(), 12):
-        say("  " + ", ".join(f"{path}={value}" for path, value in setting.items()))
+        say_wrapped(
+            "  " + ", ".join(f"{path}={value}" for path, value in setting.items()), hanging=4
+        )
     if plan.size > 12:
         say(f"  ... and {plan.size - 12:,} more")
     if written is not None:
         say(f"written to {written}; draw it with: safelight run {written}")
+    else:
+        tell("nothing was drawn; without --dry-run it is")
 
 
 def _run(job: Job, plan: LearningPlan, request: Request) -> int:
@@ -257,7 +261,7 @@ def _report(outcomes: Combinations, archive: Path) -> None:
     failed = [outcome for outcome in outcomes if outcome.errors]
     for outcome in failed[:_MOST_SHOWN]:
         setting = ", ".join(f"{path.partition('.')[2]}={v}" for path, v in outcome.setting.items())
-        say(f"  {setting}: {len(outcome.errors):,} failed: {outcome.errors[0]}")
+        say_wrapped(f"  {setting}: {len(outcome.errors):,} failed: {outcome.errors[0]}", hanging=4)
     if len(failed) > _MOST_SHOWN:
         say(f"  ... and {len(failed) - _MOST_SHOWN:,} more combinations with failures")
     pictures = sum(outcome.pictures for outcome in good)
@@ -266,4 +270,5 @@ def _report(outcomes: Combinations, archive: Path) -> None:
         say("nothing was drawn, so there is nothing to rate")
         return
     say(f"{pictures:,} pictures of {len(good):,} combinations are in {archive}")
-    say(f"rate them with: safelight rate --next{where}; then: safelight effects{where}")
+    say(f"rate them with: safelight rate --next{where}")
+    say(f"then: safelight effects{where}")

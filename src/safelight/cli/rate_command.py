@@ -13,7 +13,7 @@ import click
 from safelight.application.rating import identity_of_file, rate, rate_chosen, without_record
 from safelight.archive import Archive
 from safelight.cli.options import archive_option, archive_words
-from safelight.cli.terminal import progress_of, say, say_text, tell_next
+from safelight.cli.terminal import progress_of, say, say_text, tell, tell_next
 from safelight.errors import ArchiveError
 from safelight.learning.ratings import Identity, RatingEvent
 
@@ -143,7 +143,9 @@ def command(
         say(f"no picture meets {condition}: nothing was rated", err=True)
     _print_unknown(opened, images, named)
     if events:
-        tell_next(f"effects{archive_words(archive)}")
+        where = archive_words(archive)
+        tell(f"take it back with: safelight rate --undo {events[0].event_id}{where}")
+        tell_next(f"effects{where}")
 
 
 def events_as_json(events: Sequence[RatingEvent]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from safelight.archive import Archive
 from safelight.archive.differences import environment_changes
 from safelight.backends import create_backend
 from safelight.cli.options import archive_option, engine_option, json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell
 from safelight.config import PipelineConfig
 from safelight.errors import ConfigError
 from safelight.learning.learning_record import ImageOutput
@@ -42,7 +42,7 @@ def command(run: str, archive: Path, options: tuple[str, ...], as_json: bool) ->
     now = {"name": description.name, "version": description.version}
     changes = environment_changes(record, now, description.environment)
     for change in () if as_json else changes:
-        say(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
+        say_wrapped(f"changed since: {change.what} {change.first!r} -> {change.second!r}")
     before = _pixels((o.variant, o) for o in record.outputs)
     same = 0
     pictures: list[dict[str, Any]] = []
@@ -57,18 +57,20 @@ def command(run: str, archive: Path, options: tuple[str, ...], as_json: bool) ->
             again = _pixels((places[image.variant], image.output) for image in result.images)
             for image in result.images:
                 key = places[image.variant], image.output.stage
-                equal = again[key].pop(0) in before.get(key, ())
+                known = before.get(key, ())
+                equal = again[key].pop(0) in known
                 same += equal
                 pictures.append({"variant": key[0], "stage": key[1], "path": str(image.path),
                                  "same_pixels": equal})  # fmt: skip
                 word = "same pixels" if equal else "OTHER PIXELS"
                 if not as_json:
-                    say(f"{word}: variant {key[0]}, {key[1]}: {image.path}")
+                    word = word if known else "drawn now, and not by that run"
+                    say_wrapped(f"{word}: variant {key[0]}, {key[1]}: {image.path}", hanging=4)
             for failure in result.failures:
                 place = places[failure.variant]
                 failures.append({"variant": place, "stage": failure.stage, "told": failure.error})
                 if not as_json:
-                    say(f"failed: variant {place} in {failure.stage}: {failure.error}")
+                    say_wrapped(f"failed: variant {place} in {failure.stage}: {failure.error}")
     if as_json:
         told = {
             "run": record.run_id, "changed": [asdict(change) for change in changes],
@@ -76,7 +78,8 @@ def command(run: str, archive: Path, options: tuple[str, ...], as_json: bool) ->
         }  # fmt: skip
         say_text(json.dumps(told, ensure_ascii=False, indent=2, default=str))
     else:
-        say(f"{same} of {len(record.outputs)} pictures are the same to the pixel")
+        of = f"{len(record.outputs):,} picture{'' if len(record.outputs) == 1 else 's'}"
+        say(f"{same:,} of {of} that it drew came out the same to the pixel")
     if same != len(record.outputs):
         raise SystemExit(1)
 

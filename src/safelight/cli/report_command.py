@@ -10,7 +10,7 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.options import condition_argument, existing_archive_option, json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say_text, say_wrapped, tell
 
 
 @click.command("report")
@@ -27,7 +27,7 @@ def command(
     """Write what ratings say as one page in one file, for somebody else to read.
 
     Pictures, sentences, intervals, raters and the method are all in it; it opens without a server
-    and fetches nothing. CONDITION, in the language of ``safelight find``, chooses the pictures.
+    and fetches nothing. CONDITION, in the language of safelight find, chooses the pictures.
     """
     from safelight.application.reporting import made_report, moment_text, report_page
     from safelight.durable_file import replace_file
@@ -49,5 +49,6 @@ def command(
         }  # fmt: skip
         say_text(json.dumps(told, ensure_ascii=False))
         return
-    say(f"{target}: {report.effects.pictures:,} rated pictures, {len(report.pictures):,} of them"
-        f" on the page, {len(page) / 2**20:.1f} MiB; open it in a browser")  # fmt: skip
+    say_wrapped(f"{target}: {report.effects.pictures:,} rated pictures, {len(report.pictures):,}"
+                f" of them on the page, {len(page) / 2**20:.1f} MiB; open it in a"
+                " browser")  # fmt: skip

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NOTHING, _SOME, _INTERRUPTED = 1, 3, 130
 _BATCH = 16
 _MOST_MODELS = 12
+_WIDEST_NAME = 24
 
 
 @click.command("score")
@@ -109,7 +110,8 @@ def _show_all(as_json: bool) -> None:
         return
     width = max(map(len, states))
     for name, state in states.items():
-        say(f"{name:{width}}  {state.get('error') or '{version}  {unit}'.format_map(state)}")
+        told = state.get("error") or "{version}  {unit}".format_map(state)
+        say_wrapped(f"{name:{width}}  {told}", hanging=width + 2)
 
 
 def _state(name: str) -> dict[str, Any]:
@@ -151,9 +153,12 @@ def _print_comparison(found: ScorerComparison, as_json: bool) -> None:
         "the same order within prompts? Kendall's tau-b: 1 the same, 0 as by chance, -1 opposite"
     )
     lines = [("all", found.agreement.overall), *found.agreement.by_model[:_MOST_MODELS]]
-    width = max(len(name) for name, _ in lines)
+    width = min(max(len(name) for name, _ in lines), _WIDEST_NAME)
     for name, one in lines:
-        say_wrapped(f"  {name:{width}}  {_tau_words(one)}", hanging=width + 4)
+        if len(name) > width:
+            say(f"  {name}")
+        shown = "" if len(name) > width else name
+        say_wrapped(f"  {shown:{width}}  {_tau_words(one)}", hanging=width + 4)
     if (more := len(found.agreement.by_model) - _MOST_MODELS) > 0:
         say(f"  and {more:,} more models (--json shows all)")
 

@@ -34,7 +34,7 @@ _MOST_SCORES = 30
 def command(run: str, archive: Path, form: Form | None, as_json: bool) -> None:
     """Show the learning record of RUN, or what a picture file says of itself.
 
-    RUN is a run id, the beginning of one, or ``last`` for the newest run. A name with a dot or a
+    RUN is a run id, the beginning of one, or last for the newest run. A name with a dot or a
     slash is a picture's: any tool's picture is read, and nothing is kept of it. With --as, it may
     be that of a preset or of another config that draws one picture.
     """

@@ -11,7 +11,7 @@ import click
 
 from safelight.application.failed_settings import failed_settings
 from safelight.archive import Archive
-from safelight.cli.terminal import say, say_text
+from safelight.cli.terminal import say, say_text, say_wrapped
 from safelight.knobs import did_you_mean
 
 _MOST_LEVELS = 8
@@ -39,12 +39,15 @@ def show_failures(archive: Archive, knobs: Sequence[str], *, as_json: bool) -> N
         say(knob)
         for share in levels if knobs else levels[:_MOST_LEVELS]:
             sign = "  more than the others" if share.stands_out else ""
-            say(
+            say_wrapped(
                 f"  {share.level}: {share.share:.0%} [{share.low:.0%}, {share.high:.0%}],"
-                f" {share.failed:,} of {share.begun:,}{sign}"
+                f" {share.failed:,} of {share.begun:,}{sign}",
+                hanging=4,
             )
             if share.stands_out:
-                say(f"    mostly: {share.error[:_LONGEST_ERROR]}")
+                say_wrapped(f"    mostly: {share.error[:_LONGEST_ERROR]}", hanging=6)
         if not knobs and len(levels) > _MOST_LEVELS:
             say(f"  and {len(levels) - _MOST_LEVELS:,} values; more with --knob")
-    say("in brackets: 95 % of the share. One knob at a time: what went together may be the cause.")
+    say_wrapped(
+        "in brackets: 95 % of the share. One knob at a time: what went together may be the cause."
+    )

@@ -15,9 +15,17 @@ from safelight.archive import Archive
 from safelight.cli.rich_console import Console, cell, lines_in_cell
 from safelight.learning import LearningRecord
 
-__all__ = ["print_import", "print_settings_table", "record_of_file"]
+__all__ = ["LEARNED", "print_import", "print_settings_table", "record_of_file"]
 
 _MOST_REST = 30
+LEARNED = {
+    "read": "",
+    "defaulted": "left out, which means this for its tool",
+    "unresolved": "not told in a way that can be followed",
+    "conflicting": "two places disagree",
+}
+"""How a setting is known -> what is said of that, on the page as well."""
+
 _OUTCOMES = {
     "full": "fully: it could be drawn again",
     "partly": "partly",
@@ -80,11 +88,11 @@ def print_settings_table(console: Console, told: PictureSettings) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("setting", "value", "learned"):
+    for column in ("setting", "value", "how it is known"):
         table.add_column(column, overflow="fold")
     shown = [*told.settings, *told.rest[:_MOST_REST]]
     for place, one in enumerate(shown, 1):
-        learned = "" if one.status == "read" else one.status
+        learned = LEARNED.get(one.status, one.status)
         is_last = place == len(told.settings) < len(shown)
         table.add_row(cell(one.name), lines_in_cell(_lines(one)), learned, end_section=is_last)
     if table.rows:

@@ -11,7 +11,8 @@ import click
 
 from safelight.cli.options import archive_words, existing_archive_option, json_option
 from safelight.cli.settings_told import form_option, print_settings
-from safelight.cli.terminal import say, say_text, say_wrapped, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell, tell_next
+from safelight.operating_system import quoted
 
 if TYPE_CHECKING:
     from safelight.application.nearest_files import NearFile
@@ -108,8 +109,9 @@ def _print_preset(kept: Preset, as_json: bool) -> None:
         say_text(json.dumps(page, ensure_ascii=False, indent=2))
         return
     for line in (*kept.summary, setting_text(kept.setting)):
-        say(line)
-    say(f"kept as {kept.path}; use it with: safelight run '{kept.path}' --set txt2img.prompt=...")
+        say_wrapped(line)
+    say(f"kept as {kept.path}; use it with:")
+    say(f"  safelight run {quoted(str(kept.path))} --set txt2img.prompt=...")
 
 
 def _show(
@@ -161,7 +163,7 @@ def _print(
     elif kinds and not found.kinds:
         say("No kind of pictures is known for which something else is good.")
     elif not found.looked:
-        say(f"Whether that depends on the kind of pictures was not looked for among"
+        say_wrapped(f"Whether that depends on the kind of pictures was not looked for among"
             f" {len(evidence.trials):,} pictures; --kinds does.")  # fmt: skip
     for kind in found.kinds:
         say(f"for {kind.kind.name}")
@@ -170,35 +172,35 @@ def _print(
         _print_suggestions(evidence, found.suggestions, nearest[id(found.suggestions)])
     say_wrapped(cost.sentence())
     for line in left_out_text(evidence, found):
-        say(line)
+        say_wrapped(line)
     if written is not None:
-        say(f"written to {written}; nothing was drawn. Draw it with: safelight run"
-                   f" {written}{archive_words(archive)}")  # fmt: skip
+        say(f"written to {written}; nothing was drawn. Draw it with:")
+        say(f"  safelight run {written}{archive_words(archive)}")
     else:
         say("nothing was drawn; --write next.toml makes a config of these")
+    if not found.suggestions.pictures:
+        tell_next(f"rate --next{archive_words(archive)}")
 
 
 def _print_suggestions(evidence: Evidence, result: Suggestions, nearest: _Nearest) -> None:
     from safelight.application.contenders_text import contenders_text
     from safelight.application.suggestions import gain_text, score_text, setting_text
 
-    say_wrapped(
-        f"{evidence.title}: {result.pictures:,} rated pictures of {result.settings:,} settings,"
-        f" rated by {evidence.rated_by}",
-        hanging=2,
-    )
+    said = f"{result.pictures:,} rated pictures of {result.settings:,} settings, rated by"
+    rated = f"{said} {evidence.rated_by}" if result.pictures else "nothing is rated yet"
+    say_wrapped(f"{evidence.title}: {rated}", hanging=2)
     for note in result.notes:
         say_wrapped(f"  {note}", hanging=4)
     if result.best is not None:
-        say(f"{result.best.title:11} {setting_text(result.best.setting)}")
-        say(f"            {score_text(result.best)}")
+        say_wrapped(f"{result.best.title:11} {setting_text(result.best.setting)}", hanging=12)
+        say_wrapped(f"            {score_text(result.best)}")
         for line in contenders_text(result.contenders, evidence.seconds):
-            say(f"            {line}")
+            say_wrapped(f"            {line}")
     say("worth trying" if not result.exploring else "to explore")
     for number, (suggestion, near) in enumerate(
         zip(result.suggestions, nearest, strict=True), start=1
     ):
-        say(f"{number:3}. {setting_text(suggestion.setting)}")
+        say_wrapped(f"{number:3}. {setting_text(suggestion.setting)}", hanging=5)
         say_wrapped(f"     {suggestion.why}{gain_text(suggestion, result.best)}")
         if near:
             say_wrapped(f"     nearest: {near[0].name} ({near[0].differs})")

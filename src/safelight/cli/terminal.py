@@ -17,7 +17,7 @@ import click
 from safelight.escaped_output import behind, escaped_line, escaped_text
 
 __all__ = [
-    "is_terminal", "progress_of", "say", "say_text", "say_wrapped", "tell", "tell_next",
+    "folded", "is_terminal", "progress_of", "say", "say_text", "say_wrapped", "tell", "tell_next",
     "unescaped",
 ]  # fmt: skip
 
@@ -50,17 +50,29 @@ def say_wrapped(line: str, *, hanging: int = 0, err: bool = False) -> None:
     if not is_terminal(err=err):
         say(line, err=err)
         return
+    for part in folded(escaped_line(line), hanging=hanging):
+        say(part, err=err)
+
+
+def folded(line: str, *, hanging: int = 0, beside: int = 0) -> list[str]:
+    """Return *line* in lines that are no longer than the terminal is wide; no word is broken.
+
+    Args:
+        line: What is printed; blanks at its beginning stay.
+        hanging: Blanks before all lines but the first, where those are fewer.
+        beside: Columns that something else takes before the first.
+    """
     import textwrap
 
     from safelight.cli.headed_table import terminal_width
 
-    text = escaped_line(line)
-    begin = len(text) - len(text.lstrip())
-    for part in textwrap.wrap(
-        text.strip(), terminal_width(), initial_indent=" " * begin,
+    begin = len(line) - len(line.lstrip())
+    first = " " * (beside + begin)
+    lines = textwrap.wrap(
+        line.strip(), terminal_width(), initial_indent=first,
         subsequent_indent=" " * max(begin, hanging), break_long_words=False, break_on_hyphens=False,
-    ):  # fmt: skip
-        say(part, err=err)
+    )  # fmt: skip
+    return [lines[0][beside:], *lines[1:]] if lines else [line]
 
 
 def tell_next(words: str) -> None:

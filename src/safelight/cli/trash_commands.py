@@ -13,7 +13,7 @@ import click
 
 from safelight.archive import Archive
 from safelight.cli.options import archive_words, existing_archive_option, json_option
-from safelight.cli.terminal import progress_of, say, say_text
+from safelight.cli.terminal import progress_of, say, say_text, say_wrapped
 
 if TYPE_CHECKING:
     from safelight.application.discarding import ToDiscard
@@ -200,7 +200,7 @@ def _tell_moved(moved: Moved, done: str, *, as_json: bool) -> None:
 
 def _tell_left(left: Sequence[Fault]) -> None:
     for fault in left[:_MOST]:
-        say(f"  left: {fault.path}: {fault.reason}")
+        say_wrapped(f"  left: {fault.path}: {fault.reason}", hanging=6)
     if len(left) > _MOST:
         say(f"  ... and {len(left) - _MOST:,} more")
 

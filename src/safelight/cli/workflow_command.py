@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from safelight.cli.options import json_option
-from safelight.cli.terminal import say, say_text, tell
+from safelight.cli.terminal import say, say_text, say_wrapped, tell
+from safelight.operating_system import quoted
 
 if TYPE_CHECKING:
     from safelight.application.workflow_config import WorkflowKnobs
@@ -47,14 +48,19 @@ def command(file: Path, url: str | None, written: Path | None, as_json: bool) ->
     _show(found, err=written is None)
     if written is None:
         say_text(found.toml(folder))
-        tell(f"nothing was written: safelight workflow {file} --write my.toml makes it a file")
+        tell("nothing was written; this makes it a file:")
+        tell(f"  safelight workflow {quoted(str(file))} --write my.toml")
     elif found.lacks:
-        tell(f"written: {written}; before it can draw, it needs {' and '.join(found.lacks)}")
+        say_wrapped(
+            f"written: {written}; before it can draw, it needs {' and '.join(found.lacks)}",
+            err=True,
+        )
     else:
         tell(f"written: {written}; draw with it: safelight run {written}")
         if any(knob.mapped and knob.name == "steps" for knob in found.knobs):
             sweep = 'randomizer.sweep."txt2img.steps"=[10, 20]'.replace("txt2img", found.stage)
-            tell(f"and with several steps: safelight run {written} --set '{sweep}'")
+            tell("and with several steps:")
+            tell(f"  safelight run {written} --set '{sweep}'")
 
 
 def _found(file: Path, url: str | None) -> WorkflowKnobs:
@@ -81,7 +87,7 @@ def _show(found: WorkflowKnobs, *, err: bool) -> None:
     if others := len(found.knobs) - len(mapped):
         say(f"{others} further inputs can be mapped; the config lists them", err=err)
     for note in found.notes:
-        say(f"- {note}", err=err)
+        say_wrapped(f"- {note}", hanging=2, err=err)
 
 
 def _now(value: object) -> str:

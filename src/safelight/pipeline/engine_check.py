@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from safelight.errors import BackendUnavailable, GenerationCancelled, SafelightError, sentence_of
+from safelight.errors import (
+    BackendUnavailable,
+    GenerationCancelled,
+    SafelightError,
+    sentence_of,
+    shortened,
+)
 from safelight.pipeline.backend import (
     Backend,
     Generation,
@@ -28,6 +34,7 @@ from safelight.pipeline.stages import mismatches
 __all__ = ["Finding", "check_engine"]
 
 _SIDE = 64
+_LONGEST_REFUSAL = 200
 _SAMPLERS = ("Euler a", "DPM++ 2M", "Euler", "DDIM")
 _SCHEDULERS = ("Karras", "Simple", "Normal", "Uniform")
 
@@ -116,7 +123,8 @@ class _Examination:
         if not isinstance(self._backend, ListsChoices):
             return "differs", "it lists no names, so a wrong one is only seen in the picture"
         choices = self._backend.choices()
-        return "works", ", ".join(f"{len(names)} {knob}s" for knob, names in choices.items())
+        counts = ((len(names), knob.replace("_", " ")) for knob, names in choices.items())
+        return "works", ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in counts)
 
     def _draws(self) -> _Answer:
         reports: list[tuple[int, int]] = []
@@ -200,7 +208,7 @@ class _Examination:
         except BackendUnavailable:
             raise
         except SafelightError as error:
-            return "works", f"refused: {sentence_of(error)}"
+            return "works", f"refused: {shortened(sentence_of(error), _LONGEST_REFUSAL)}"
         _, differing = _judged(request, generation)
         if differing:
             return "differs", f"replaced, and seen: {differing}"

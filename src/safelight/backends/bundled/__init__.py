@@ -65,7 +65,8 @@ class BundledBackend:
     def describe(self) -> BackendDescription:
         """Return versions, device, and the hash of the model's files."""
         import numpy
-        import onnxruntime
+
+        from safelight.backends.bundled.quiet_runtime import onnxruntime
 
         environment: dict[str, Any] = {
             "device": "cpu",

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from safelight.backends.bundled.model_facts import damaged, model_facts
+from safelight.backends.bundled.quiet_runtime import onnxruntime
 from safelight.backends.bundled.samplers import Array
 from safelight.errors import BackendError
 

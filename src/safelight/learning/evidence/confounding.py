@@ -152,4 +152,5 @@ def _tells_pictures_apart(other: KnobLevels) -> bool:
 def _listed(name: str, other: KnobLevels, counts: NDArray[np.int64]) -> str:
     used = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     shown = " or ".join(one_line(other.names[level]) for level in used[:3])
-    return f"{one_line(name)} {shown}" + (f" or {len(used) - 3} others" if len(used) > 3 else "")
+    others = f" or {len(used) - 3} other{'' if len(used) == 4 else 's'}"
+    return f"{one_line(name)} {shown}" + (others if len(used) > 3 else "")

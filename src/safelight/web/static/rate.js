@@ -392,7 +392,12 @@ const rejectButton = button("Reject", "X", rate(reject));
 put(
   choices,
   mode === "one" && [
-    h("div.star-row", { role: "group", "aria-label": "Stars" }, starButtons),
+    h(
+      "div.star-row",
+      { role: "group", "aria-label": "Stars" },
+      starButtons,
+      h("kbd", { "aria-hidden": "true" }, "1–5"),
+    ),
     rejectButton,
     favouriteButton,
     button("Tags", "T", mark(tagIt)),
