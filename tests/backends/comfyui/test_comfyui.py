@@ -90,6 +90,12 @@ def test_the_entry_point_finds_it(server: FakeComfyUI) -> None:
     backend.close()
 
 
+def test_it_says_who_asks(server: FakeComfyUI, backend: ComfyuiBackend) -> None:
+    """To ComfyUI, as its page does, and to our pack inside of it, which then notes nothing."""
+    txt2img(backend)
+    assert server.posted[-1]["extra_data"] == {"safelight": True, "comfy_usage_source": "safelight"}
+
+
 def test_nothing_is_asked_before_it_must_be() -> None:
     """Checking a config must not need a server."""
     ComfyuiBackend(url="http://127.0.0.1:9").close()

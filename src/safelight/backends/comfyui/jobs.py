@@ -180,7 +180,8 @@ class ComfyJobs:
             "prompt": graph.nodes,
             "client_id": self._client_id,
             "prompt_id": prompt_id,
-            "extra_data": {"safelight": True},  # integrations/comfyui notes what is not ours
+            # integrations/comfyui notes what is not ours; the other says to ComfyUI who asks.
+            "extra_data": {"safelight": True, "comfy_usage_source": "safelight"},
         }
 
         def post() -> Answer:
