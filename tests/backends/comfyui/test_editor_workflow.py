@@ -220,12 +220,15 @@ def test_values_are_read_in_every_form_in_which_they_were_saved(values: Any) -> 
 
 @pytest.mark.parametrize(
     ("values", "width"),
-    [([80, 48, 1, 7], 80), ([80, 48, 1, "7"], 64), ([80, 48, 1], 64), ([80, 48, True, 7], 64)],
-)
+    [
+        ([80, 48, 1, 7], 80), ([80, 48, 1, 7, None, ""], 80), ([80, 48, 1, 7, "more"], 64),
+        ([80, 48, 1, "7"], 64), ([80, 48, 1], 64), ([80, 48, True, 7], 64),
+    ],
+)  # fmt: skip
 def test_values_in_order_count_where_they_fit_as_they_do_in_the_editor(
     values: list[Any], width: int
 ) -> None:
-    """Programs that change a file forget the names: official templates name other models there."""
+    """Programs that change a file forget the names: official templates name other files there."""
     canvas = Canvas()
     canvas.add(1, "EmptyImage", values, {}, "IMAGE")
     canvas.nodes[0]["widgets_values_named"] = {"width": 64, "height": 48, "batch_size": 1,

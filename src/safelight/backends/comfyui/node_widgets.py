@@ -133,9 +133,8 @@ class NodeForm:
         """Return whether *saved* is a list with one value for each widget, of its type."""
         left = self._in_order(saved)
         widgets = (*self._grown_widgets(inputs), *self.widgets)
-        return all(_fits(widget, value) for widget, value in _paired(widgets, left)) and (
-            next(left, _MISSING) is _MISSING
-        )
+        each_fits = all(_fits(widget, value) for widget, value in _paired(widgets, left))
+        return each_fits and all(value in (None, "") for value in left)
 
     def _in_order(self, saved: object) -> Iterator[Any]:
         """Yield the values of a list, without those that older editors kept for links."""
