@@ -42,8 +42,8 @@ def seconds_each(url: str, seed: int) -> float:
     """Draw some prompts that were queued at once; return seconds from one's start to the next's."""
     ids = [posted(url, small(seed + n, f"p{seed}")) for n in range(_TOGETHER)]
     last = ids[-1]
-    wait_for(lambda: last in httpx.get(f"{url}/history/{last}").json())
-    history = httpx.get(f"{url}/history", params={"max_items": _TOGETHER}).json()
+    wait_for(lambda: last in httpx.get(f"{url}/history/{last}", timeout=60).json())
+    history = httpx.get(f"{url}/history", params={"max_items": _TOGETHER}, timeout=60).json()
     starts = sorted(history[name]["status"]["messages"][0][1]["timestamp"] for name in ids)
     return float(starts[-1] - starts[0]) / 1000 / (_TOGETHER - 1)
 

@@ -1,8 +1,13 @@
 """executions: what ComfyUI has executed, a line of the spool for each.
 
-That a prompt has ended is told by ComfyUI's own hook where it has one (``CacheProvider``), and
-otherwise by the queue's ``task_done``, which is wrapped on the one instance. On the prompt's thread
-no more happens than that a name or a reference is put aside; a thread of ours makes the line.
+That a prompt has ended is told by the queue's ``task_done``, which is wrapped on the one instance:
+it is given all that a line says. On the prompt's thread no more happens than that references are
+put aside; a thread of ours makes the line.
+
+ComfyUI's own hook (``CacheProvider.on_prompt_end``, since March 2026) is not taken. As soon as
+anybody is registered there, ComfyUI hashes the cache key of every node, up to three times: once
+through the keys of a graph of 36 nodes took 36 ms, of 124 nodes 400 ms. And it calls before the
+history is written, where an earlier prompt of the same id may still stand.
 
 ComfyUI's modules are taken as they are loaded, never imported: who imports ``server`` before
 ComfyUI does breaks it.
@@ -32,9 +37,6 @@ SETTING = "SAFELIGHT_SPOOL"
 _OUR_OWN = "safelight"
 """In ``extra_data`` of what safelight itself sends and records."""
 
-_PATIENCE = 10.0
-"""Seconds that a prompt may take from the hook's call to ComfyUI's history."""
-
 _LAST_WAIT = 2.0
 """Seconds that the end of ComfyUI waits for lines that are not written yet."""
 
@@ -55,36 +57,30 @@ def note_executions() -> None:
     if prompt_queue is None:
         _log.info("safelight: no ComfyUI server runs here, nothing is noted")
         return
-    executions = Executions(prompt_queue)
-    if not _by_hook(executions) and not _by_task_done(executions, prompt_queue):
+    executions = Executions()
+    if not _listen(executions, prompt_queue):
         return
     atexit.register(executions.finish)
     _log.info("safelight: what is executed is noted in %s", executions.folder)
 
 
 class Executions:
-    """Makes lines of executions, one after another, on a thread of its own.
+    """Makes lines of executions, one after another, on a thread of its own."""
 
-    Args:
-        prompt_queue: ComfyUI's.
-    """
-
-    def __init__(self, prompt_queue: Any) -> None:
+    def __init__(self) -> None:
         self.folder = _folder()
-        self._prompt_queue = prompt_queue
         self._spool: Spool | None = None
         self._environment: dict[str, Any] = {}
         self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._names: dict[str, None] = {}
 
-    def has_ended(self, prompt_id: str) -> None:
-        """Note a prompt as soon as it is in ComfyUI's history."""
-        self._put(prompt_id)
-
     def is_done(self, item: Any, result: Any, status: Any) -> None:
         """Note a prompt: the queue's item, and what ``task_done`` was told of it."""
-        self._put(_Done(item, result, status))
+        self._waiting.put(_Done(item, result, status))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="safelight", daemon=True)
+            self._thread.start()
 
     def finish(self) -> None:
         """Write what waits; no longer than a moment."""
@@ -93,41 +89,19 @@ class Executions:
             self._waiting.put(None)
             thread.join(_LAST_WAIT)
 
-    def _put(self, ended: object) -> None:
-        self._waiting.put(ended)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="safelight", daemon=True)
-            self._thread.start()
-
     def _work(self) -> None:
         while True:
-            ended = self._waiting.get()
-            if ended is None:
+            done = self._waiting.get()
+            if done is None:
                 return
             try:
-                done = ended if isinstance(ended, _Done) else self._from_history(ended)
-                if done is not None:
-                    self._write(done)
+                self._write(done)
             except Exception as problem:  # noqa: BLE001 - one line is lost, and said to be
                 _log.warning(
                     "safelight: an execution could not be noted: %s: %s",
                     type(problem).__name__, problem,
                 )  # fmt: skip
-
-    def _from_history(self, prompt_id: str) -> _Done | None:
-        """Return what the history says; the hook is called just before that is written."""
-        until = time.monotonic() + _PATIENCE
-        while True:
-            # A reference is enough; a copy would hold the queue's lock as long as it takes.
-            entry = self._prompt_queue.get_history(
-                prompt_id=prompt_id, map_function=lambda entry: entry
-            ).get(prompt_id)
-            if entry is not None:
-                return _Done(entry["prompt"], entry, entry.get("status"))
-            if time.monotonic() > until:
-                _log.warning("safelight: %s is in no history and was not noted", prompt_id)
-                return None
-            time.sleep(0.02)
+            del done  # what ComfyUI drops is not kept until the next one
 
     def _write(self, done: _Done) -> None:
         _, prompt_id, graph, extra_data = done.item[:4]
@@ -172,7 +146,7 @@ class _Done(NamedTuple):
     Attributes:
         item: Number, prompt id, graph, ``extra_data`` and more.
         result: Under ``outputs``: node -> what it shows.
-        status: ``ExecutionStatus``, or what the history makes of one; None where nobody said.
+        status: ``ExecutionStatus``; None where nobody said.
     """
 
     item: Any
@@ -183,36 +157,7 @@ class _Done(NamedTuple):
 # -- when a prompt has ended -------------------------------------------------------------
 
 
-def _by_hook(executions: Executions) -> bool:
-    """Have ComfyUI call us; False where it does not know how."""
-    try:
-        from comfy_api.latest._caching import CacheProvider
-        from comfy_execution.cache_provider import register_cache_provider
-    except Exception:  # noqa: BLE001 - older, or changed: the other way is left
-        return False
-    if not hasattr(CacheProvider, "on_prompt_end"):
-        return False
-
-    class Ends(CacheProvider):  # type: ignore[misc, unused-ignore]
-        """Caches nothing."""
-
-        async def on_lookup(self, context: Any) -> None:  # noqa: ARG002
-            return None
-
-        async def on_store(self, context: Any, value: Any) -> None:
-            pass
-
-        def should_cache(self, context: Any, value: Any = None) -> bool:  # noqa: ARG002
-            return False
-
-        def on_prompt_end(self, prompt_id: str) -> None:
-            executions.has_ended(prompt_id)
-
-    register_cache_provider(Ends())
-    return True
-
-
-def _by_task_done(executions: Executions, prompt_queue: Any) -> bool:
+def _listen(executions: Executions, prompt_queue: Any) -> bool:
     """Wrap ``task_done`` of this queue; False where that is done, or cannot be."""
     original = prompt_queue.task_done
     if hasattr(original, "_safelight"):

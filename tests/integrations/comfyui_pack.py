@@ -82,7 +82,7 @@ def graph(seed: int, *, through: str = "", steps: int = 2, prefix: str = "p") ->
 
 def posted(url: str, prompt: dict[str, Any], **more: Any) -> str:
     """Queue a prompt as a client of the API does; return its id."""
-    answer = httpx.post(f"{url}/prompt", json={"prompt": prompt, **more})
+    answer = httpx.post(f"{url}/prompt", json={"prompt": prompt, **more}, timeout=60)
     assert answer.status_code == 200, answer.text[:2000]
     return str(answer.json()["prompt_id"])
 

@@ -1,14 +1,14 @@
-"""The ComfyUI pack on stand-ins: by the hook of newer ones, by the queue of older ones."""
+"""The ComfyUI pack on a stand-in, which replays what ComfyUI itself was recorded to call."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import stat
 import sys
 import tomllib
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,20 @@ import safelight
 import safelight.spool
 from imports.spool_lines import lines_of
 from integrations.comfyui_pack import PACK, graph, load_pack, wait_for
-from integrations.comfyui_stand_in import ComfyuiStandIn
+from integrations.comfyui_stand_in import ComfyuiStandIn, recorded
 
 INTEGRATIONS = PACK.parent
-LIFECYCLE = Path(__file__).resolve().parents[1] / "data" / "comfyui_newest" / "lifecycle.json"
 FILES = {
     ".comfyignore", "LICENSE", "README.md", "__init__.py", "executions.py", "pyproject.toml",
     "safelight_spool.py",
 }  # fmt: skip
 
 
-def prompts() -> list[dict[str, Any]]:
-    told: dict[str, Any] = json.loads(LIFECYCLE.read_text())
-    assert told["from"] == "facts, not recorded"
-    for number, prompt in enumerate(told["prompts"], 1):
-        assert prompt["item"][2] == f"GRAPH {number}"
-        prompt["item"][2] = graph(number)
-    return list(told["prompts"])
-
-
-@pytest.fixture(params=[True, False], ids=["hook", "task_done"])
-def comfyui(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> ComfyuiStandIn:
+@pytest.fixture
+def comfyui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ComfyuiStandIn:
     monkeypatch.delenv("SAFELIGHT_SPOOL", raising=False)
-    stand_in = ComfyuiStandIn(monkeypatch, tmp_path, hook=request.param)
-    pack = load_pack()
-    assert pack.NODE_CLASS_MAPPINGS == {}
-    assert len(stand_in.providers) == request.param
+    stand_in = ComfyuiStandIn(monkeypatch, tmp_path)
+    assert load_pack().NODE_CLASS_MAPPINGS == {}
     return stand_in
 
 
@@ -53,61 +39,116 @@ def spool_of(base: Path) -> list[dict[str, Any]]:
     return lines_of(base / "output" / ".safelight-spool")
 
 
+def lines(base: Path, number: int) -> list[dict[str, Any]]:
+    wait_for(lambda: len(spool_of(base)) >= number)
+    return spool_of(base)
+
+
 def test_each_prompt_has_a_line(comfyui: ComfyuiStandIn, tmp_path: Path) -> None:
-    """In order, with what ComfyUI knows of it, and without what it was signed in with."""
+    """In order, as it ended, and without what it was signed in with."""
+    cases = recorded()
     (tmp_path / "output" / "day").mkdir()
-    (tmp_path / "output" / "day" / "a_00001_.png").write_bytes(b"a picture")
-    for prompt in prompts():
+    (tmp_path / "output" / "day" / "p_00001_.png").write_bytes(b"a picture")
+    for prompt in cases.values():
         assert comfyui.execute(prompt) == "its own answer"
 
-    first, second, third = wait_for(lambda: (lines := spool_of(tmp_path))[2:] and lines)
+    told = dict(zip(cases, lines(tmp_path, len(cases)), strict=True))
 
-    assert first["id"] == "0f8fad5b-d9cb-469f-a165-70867728950e"
-    assert (first["status"], first["cached"], first["seconds"]) == ("completed", ["4"], 2.5)
-    assert (first["tool"], first["tool_version"]) == ("comfyui", "0.36.0")
-    assert first["graph"] == graph(1)
-    assert first["outputs"][0]["path"] == str(tmp_path / "output" / "day" / "a_00001_.png")
-    assert first["outputs"][0]["bytes"] == 9
-    assert second["status"] == "failed"
-    assert second["error"] == ("node 3 (KSampler): torch.OutOfMemoryError: Allocation on device")
-    assert (third["status"], third.get("error")) == ("cancelled", None)
-    assert third["outputs"][0]["path"] == str(tmp_path / "temp" / "preview_00001_.png")
-    text = json.dumps([first, second, third])
-    assert "sk-never-told" not in text
-    assert "sensitive" not in text
+    assert {
+        case: line["status"] for case, line in told.items() if line["status"] != "completed"
+    } == {
+        "a node raises": "failed",
+        "out of memory": "failed",
+        "interrupted": "cancelled",
+        "cancelled by /api/jobs": "cancelled",
+        "a node expands into one that raises": "failed",
+        "client gone": "cancelled",
+        "the same id again, and a node raises": "failed",
+    }
+    for case, line in told.items():
+        assert line["graph"] == cases[case]["item"][2]
+        assert (line["tool"], line["tool_version"]) == ("comfyui", "0.33.0")
+        started, *_, ended = (said["timestamp"] for _, said in cases[case]["status"]["messages"])
+        assert line["seconds"] == pytest.approx((ended - started) / 1000, abs=1e-5)
+    assert told["all of it cached"]["cached"] == ["4", "5", "6", "7", "3", "8", "9"]
+    assert told["out of memory"]["error"].startswith(
+        "node 20 (OutOfMemory): torch.OutOfMemoryError: Allocation on device"
+    )
+    assert told["a node expands into one that raises"]["error"].startswith(
+        "node 20 (ExpandsAndRaises): ValueError: no room at https://example.org/"
+    )
+    (saved,) = told["first of two in the queue"]["outputs"]
+    assert saved["path"] == str(tmp_path / "output" / "day" / "p_00001_.png")
+    assert saved["bytes"] == 9
+    (shown,) = told["only shown"]["outputs"]
+    assert Path(shown["path"]).parent == tmp_path / "temp"
+    text = json.dumps(told)
+    assert not any(word in text for word in ("sk-never-told", "hidden-word", "LEFT OUT"))
 
 
 def test_what_is_sent_twice_is_noted_twice(comfyui: ComfyuiStandIn, tmp_path: Path) -> None:
-    """A client may give two prompts one id: they are two executions."""
-    first, second, *_ = prompts()
-    second["item"][1] = first["item"][1]
-    comfyui.execute(first)
-    wait_for(lambda: spool_of(tmp_path))
-    comfyui.execute(second)
-    lines = wait_for(lambda: (lines := spool_of(tmp_path))[1:] and lines)
-    assert len({line["id"] for line in lines}) == 2
+    """A client may give two prompts one id: the second is told as it ended itself."""
+    cases = recorded()
+    for case in ("an id", "the same id again, and a node raises"):
+        comfyui.execute(cases[case])
+    first, second = lines(tmp_path, 2)
+    assert cases["an id"]["item"][1] == first["id"] != second["id"]
+    assert (first["status"], second["status"]) == ("completed", "failed")
+
+
+def test_comfyui_does_nothing_more_for_us(comfyui: ComfyuiStandIn) -> None:
+    """It hashes the cache key of each node, several times, as soon as anybody is registered."""
+    assert comfyui.providers == []
+    cases = recorded().values()
+    assert all(prompt["calls"][-1][0] == "task_done" for prompt in cases)
+    assert max(prompt["keys_hashed"] for prompt in cases) == 3 * 7
+
+
+def test_what_safelight_draws_itself_is_not_noted(comfyui: ComfyuiStandIn, tmp_path: Path) -> None:
+    ours, other = (recorded()[case] for case in ("only shown", "blocked"))
+    ours["item"][3]["safelight"] = True
+    comfyui.execute(ours)
+    comfyui.execute(other)
+    (line,) = lines(tmp_path, 1)
+    assert line["id"] == other["item"][1]
 
 
 def test_nothing_that_is_not_as_expected_reaches_comfyui(
     comfyui: ComfyuiStandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One odd prompt costs its own line."""
-    odd = {**prompts()[0], "outputs": {"9": {"images": [{"filename": 3}, None]}, "8": None}}
-    odd["status"] = {"status_str": "success", "messages": [["execution_start"], None, 7]}
-    assert comfyui.execute(odd) == "its own answer"
-    broken = prompts()[1]
+    odd, broken, other = list(recorded().values())[:3]
+    odd["result"] = {"outputs": {"9": {"images": [{"filename": 3}, None]}, "8": None}}
+    odd["status"]["messages"] = [["execution_start"], None, 7]
     broken["item"] = [2, "an-id"]
-    assert comfyui.execute(broken) == "its own answer"
-    assert comfyui.execute(prompts()[2]) == "its own answer"
+    for prompt in (odd, broken, other):
+        assert comfyui.execute(prompt) == "its own answer"
 
-    lines = wait_for(lambda: (lines := spool_of(tmp_path))[1:] and lines)
-    assert [line["status"] for line in lines] == ["completed", "cancelled"]
-    assert lines[0]["outputs"] == []
+    first, second = lines(tmp_path, 2)
+    assert (first["status"], first["outputs"]) == ("completed", [])
+    assert second["id"] == other["item"][1]
+    assert caplog.text.count("an execution could not be noted") == 1
+
+
+def test_what_was_noted_is_let_go_of(comfyui: ComfyuiStandIn, tmp_path: Path) -> None:
+    """A graph may hold much, and the next prompt may be tomorrow's."""
+
+    class Graph(dict[str, Any]):
+        pass
+
+    prompt = recorded()["blocked"]
+    prompt["item"][2] = Graph(prompt["item"][2])
+    held = weakref.ref(prompt["item"][2])
+    comfyui.execute(prompt)
+    lines(tmp_path, 1)
+    del prompt
+    comfyui.queue.history.clear()
+    wait_for(lambda: held() is None, 5)
 
 
 def test_what_waits_is_written_when_comfyui_ends(tmp_path: Path, comfyui: ComfyuiStandIn) -> None:
     """The last prompt before Ctrl-C is an execution too."""
-    executions = sys.modules["safelight_pack.executions"].Executions(comfyui.queue)
+    executions = sys.modules["safelight_pack.executions"].Executions()
     for number in range(50):
         executions.is_done((number, f"id-{number}", graph(number), {}), {}, None)
     executions.finish()
@@ -119,42 +160,26 @@ def test_a_folder_that_cannot_be_written_costs_nothing(
 ) -> None:
     (tmp_path / "output" / ".safelight-spool").write_text("a file")
     with caplog.at_level(logging.WARNING):
-        for prompt in prompts():
+        for prompt in recorded().values():
             assert comfyui.execute(prompt) == "its own answer"
         wait_for(lambda: "could not be noted" in caplog.text)
     assert caplog.text.count("could not be noted") == 1
 
 
-def test_the_hook_caches_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Else each node's tensors would be offered to us."""
-    stand_in = ComfyuiStandIn(monkeypatch, tmp_path, hook=True)
+def test_loading_it_again_notes_nothing_twice(comfyui: ComfyuiStandIn, tmp_path: Path) -> None:
     load_pack()
-    (provider,) = stand_in.providers
-    assert provider.should_cache(None) is False
-    assert provider.should_cache(None, "value") is False
-    assert asyncio.run(provider.on_lookup(None)) is None
-    assert asyncio.run(provider.on_store(None, "value")) is None
-    assert not hasattr(stand_in.queue.task_done, "_safelight")
-
-
-def test_loading_it_again_notes_nothing_twice(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    stand_in = ComfyuiStandIn(monkeypatch, tmp_path, hook=False)
-    load_pack()
-    load_pack()
-    first, second, *_ = prompts()
-    stand_in.execute(first)
-    stand_in.execute(second)
+    cases = recorded()
+    comfyui.execute(cases["blocked"])
+    comfyui.execute(cases["a node raises"])
     wait_for(lambda: any(line["status"] == "failed" for line in spool_of(tmp_path)))
     assert len(spool_of(tmp_path)) == 2
 
 
 def test_the_setting_names_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SAFELIGHT_SPOOL", str(tmp_path / "elsewhere"))
-    stand_in = ComfyuiStandIn(monkeypatch, tmp_path, hook=False)
+    stand_in = ComfyuiStandIn(monkeypatch, tmp_path)
     load_pack()
-    stand_in.execute(prompts()[0])
+    stand_in.execute(recorded()["blocked"])
     wait_for(lambda: lines_of(tmp_path / "elsewhere"))
     assert not (tmp_path / "output" / ".safelight-spool").exists()
 
@@ -169,7 +194,7 @@ def test_where_no_comfyui_is_nothing_happens(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_comfyui_that_is_otherwise_starts_all_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stand_in = ComfyuiStandIn(monkeypatch, tmp_path, hook=False)
+    stand_in = ComfyuiStandIn(monkeypatch, tmp_path)
     monkeypatch.delattr(type(stand_in.queue), "task_done")
     with caplog.at_level(logging.WARNING, logger="safelight"):
         assert load_pack().NODE_CLASS_MAPPINGS == {}

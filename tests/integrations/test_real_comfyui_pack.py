@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 FOLDER = os.environ.get("SAFELIGHT_COMFYUI_DIR", "")
+_RUN = "[data-testid=queue-button] button, button[data-testid=queue-button]"
+"""The button in pages 1.32 and 1.49."""
 
 if not FOLDER:
     pytest.skip(
@@ -116,6 +118,17 @@ def test_every_execution_is_in_the_archive(server: RealServer, base: Path, tmp_p
     assert records[broken].failures[0].error == lines[broken]["error"]
 
 
+def test_an_id_that_is_sent_again_is_another_execution(server: RealServer, base: Path) -> None:
+    """The history holds the first one, as it ended, until the second has ended."""
+    one = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    before = len(told(base))
+    posted(server.url, graph(1), prompt_id=one)
+    posted(server.url, graph(1, through="Raises"), prompt_id=one)
+    wait_for(lambda: len(told(base)) == before + 2)
+    first, second = list(told(base).values())[before:]
+    assert (first["id"], first["status"], second["status"]) == (one, "completed", "failed")
+
+
 def test_what_safelight_draws_itself_is_not_noted(server: RealServer, base: Path) -> None:
     """Its own record says more, and one execution has one record."""
     before = len(told(base))
@@ -166,7 +179,7 @@ class ComfyuiPage:
         self.page.keyboard.press("Control+A")
         self.page.keyboard.type(str(times))
         self.page.keyboard.press("Tab")
-        self.page.get_by_test_id("queue-button").get_by_role("button").first.click()
+        self.page.locator(_RUN).first.click()
 
     def read_error(self) -> str:
         """Return what it says of what failed, and close that."""

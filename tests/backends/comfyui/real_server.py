@@ -203,14 +203,14 @@ class RealServer:
                 arguments, cwd=self._folder / "comfyui", stdout=output, stderr=output,
                 env={**os.environ, "HF_HUB_OFFLINE": "1", **self._environment},
             )  # fmt: skip
-        for _ in range(600):
+        for _ in range(1500):
             if self._process.poll() is not None:
                 raise RuntimeError(f"ComfyUI ended while starting; see {log}")
             if self._answers():
                 return
             time.sleep(0.2)
         self.kill()
-        raise RuntimeError(f"ComfyUI did not answer within two minutes; see {log}")
+        raise RuntimeError(f"ComfyUI did not answer within five minutes; see {log}")
 
     def open_files(self) -> list[str]:
         """Return what the process has open (Linux)."""

@@ -90,6 +90,14 @@ def test_the_entry_point_finds_it(server: FakeComfyUI) -> None:
     backend.close()
 
 
+def test_it_says_who_asks(server: FakeComfyUI, backend: ComfyuiBackend) -> None:
+    """To ComfyUI, as its page does, and to our pack inside of it, which then notes nothing."""
+    txt2img(backend)
+    posted = server.posted[-1]
+    beside = {"safelight": posted["prompt_id"], "comfy_usage_source": "safelight"}
+    assert posted["extra_data"] == beside
+
+
 def test_nothing_is_asked_before_it_must_be() -> None:
     """Checking a config must not need a server."""
     ComfyuiBackend(url="http://127.0.0.1:9").close()

@@ -136,6 +136,35 @@ def test_groups_of_inputs_that_grew_have_values_before_the_others() -> None:
     }  # fmt: skip
 
 
+def test_what_a_subgraph_shows_goes_into_sockets_too() -> None:
+    """Of those that the server's class has. Read from pages 1.49.6 and 1.58.1."""
+    spec = {"template": {"input": {"required": {"num": ["*", {}]}}}}
+    known = {"Takes": {"input": {"required": {
+        "source": ["*", {}], "nums": ["COMFY_AUTOGROW_V3", spec]}}, "output": []}}  # fmt: skip
+    inside = Canvas(rows=False)
+    inside.add(11, "EmptyImage", [64, 48, 1, 255], {"width": (-10, 0, "INT")}, "IMAGE",
+               widgets="width height batch_size color")  # fmt: skip
+    into = dict.fromkeys(("source", "nums.num0", "of a newer server"), (-10, 0, "INT"))
+    inside.add(12, "Takes", [], into)
+    inside.link(11, 0, -20, 0, "IMAGE")
+    canvas = Canvas()
+    canvas.add(5, "a-subgraph", [80], {}, "IMAGE", widgets="side")
+    subgraph = inside.subgraph("a-subgraph", "One", {"side": "INT"}, {"IMAGE": "IMAGE"})
+    posted = nodes(canvas.file(subgraph), known)
+    assert posted["5:12"]["inputs"] == {"source": 80, "nums.num0": 80}
+    assert posted["5:11"]["inputs"]["width"] == 80
+
+
+def test_a_comparison_is_posted_with_the_pictures_that_it_has_not_shown_yet() -> None:
+    """ComfyUI refuses one without; read from pages 1.49.6 and 1.58.1."""
+    known = {"ImageCompare": {"input": {
+        "required": {"compare_view": ["IMAGECOMPARE", {"socketless": True}]},
+        "optional": {"image_a": ["IMAGE", {}]}}, "output": []}}  # fmt: skip
+    canvas = Canvas()
+    canvas.add(2, "ImageCompare", [], {})
+    assert nodes(canvas.file(), known)["2"]["inputs"] == {"compare_view": {"__value__": ["", ""]}}
+
+
 def _one(kind: str, values: list[Any], spec: list[Any]) -> Any:
     canvas = Canvas()
     canvas.add(1, kind, values, {}, "X")
@@ -189,7 +218,27 @@ def test_values_are_read_in_every_form_in_which_they_were_saved(values: Any) -> 
     }  # fmt: skip
 
 
-def test_names_of_values_are_believed_before_their_order() -> None:
+@pytest.mark.parametrize(
+    ("values", "width"),
+    [
+        ([80, 48, 1, 7], 80), ([80, 48, 1, 7, None, ""], 80), ([80, 48, 1, 7, "more"], 64),
+        ([80, 48, 1, "7"], 64), ([80, 48, 1], 64), ([80, 48, True, 7], 64),
+    ],
+)  # fmt: skip
+def test_values_in_order_count_where_they_fit_as_they_do_in_the_editor(
+    values: list[Any], width: int
+) -> None:
+    """Programs that change a file forget the names: official templates name other files there."""
+    canvas = Canvas()
+    canvas.add(1, "EmptyImage", values, {}, "IMAGE")
+    canvas.nodes[0]["widgets_values_named"] = {"width": 64, "height": 48, "batch_size": 1,
+                                               "color": 7}  # fmt: skip
+    assert nodes(canvas.file()) == {
+        "1": node("EmptyImage", width=width, height=48, batch_size=1, color=7)
+    }
+
+
+def test_names_of_values_are_believed_where_their_order_does_not_fit() -> None:
     """A server of another version has other widgets."""
     canvas = Canvas()
     canvas.add(1, "EmptyImage", ["new", 64, 48, 1, 7], {}, "IMAGE")

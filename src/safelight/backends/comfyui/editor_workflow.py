@@ -247,8 +247,8 @@ class _Conversion:
         for slot, port in enumerate(self._ports(node)):
             source = self._source(level, node, slot, "", ())
             if isinstance(source, _Value):
-                if (widget := form.widget(port.name) if form else None) is not None:
-                    inputs[port.name] = _wrapped(source.value, widget)
+                if form is not None and form.takes(port.name):
+                    inputs[port.name] = _wrapped(source.value, form.widget(port.name))
             elif source is not None:
                 inputs[port.name] = source
         title = node.title or (form.title if form else node.kind)
@@ -272,8 +272,10 @@ class _Conversion:
         if node.kind.startswith("Power Lora Loader") and isinstance(node.values, list):
             rows = [row for row in node.values if isinstance(row, Mapping) and "lora" in row]
             return {f"lora_{number}": row for number, row in enumerate(rows, 1)}
-        saved = node.values_by_name if node.values_by_name is not None else node.values
-        values, surplus = form.values(saved, [port.name for port in node.ports])
+        ports = [port.name for port in node.ports]
+        # The editor goes by their order; names that say otherwise were left behind by a program.
+        by_name = node.values_by_name is not None and not form.fits(node.values, ports)
+        values, surplus = form.values(node.values_by_name if by_name else node.values, ports)
         if surplus:
             self._surplus[node.kind] = None
         kept = {}

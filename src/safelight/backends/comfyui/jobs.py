@@ -207,8 +207,8 @@ class ComfyJobs:
             "client_id": self._client_id,
             "prompt_id": prompt_id,
             # Our name of it, for servers that give ids of their own; integrations/comfyui notes
-            # what has none.
-            "extra_data": {"safelight": prompt_id},
+            # what has none. The other says to ComfyUI who asks.
+            "extra_data": {"safelight": prompt_id, "comfy_usage_source": "safelight"},
         }
 
         def refused(answer: Answer) -> str | None:

@@ -24,12 +24,17 @@ _TYPED = frozenset({
     "CAMERA_INFO_STATE", "CAMERA_ANGLE_VIEW", "COMFY_DYNAMICCOMBO_V3", "COMFY_DYNAMICGROUP_V3",
 })  # fmt: skip
 """Types whose inputs are widgets; all others are sockets."""
+_KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType({
+    "INT": (int, float), "FLOAT": (int, float), "BOOLEAN": (bool,), "STRING": (str,),
+    "COMBO": (str, int, float), "COMFY_DYNAMICCOMBO_V3": (str,), "CONTROL": (str,),
+})  # fmt: skip
 _SEEDS = ("seed", "noise_seed")
 _UPLOADS = ("image_upload", "video_upload", "animated_image_upload")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {"INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": "", "TEXTAREA": "", "MARKDOWN": ""}
-)
+_DEFAULTS: Mapping[str, Any] = MappingProxyType({
+    "INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": "", "TEXTAREA": "", "MARKDOWN": "",
+    "IMAGECOMPARE": ["", ""],
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +122,26 @@ class NodeForm:
         widgets = (*self._grown_widgets(inputs), *self.widgets)
         if isinstance(saved, Mapping):
             return dict(_by_name(widgets, saved)), 0
-        rest = list(saved) if isinstance(saved, list) else []
+        left = self._in_order(saved)
+        named = {
+            widget.name: widget.default if value is _MISSING else value
+            for widget, value in _paired(widgets, left)
+        }
+        return named, sum(1 for value in left if value not in (None, ""))
+
+    def fits(self, saved: object, inputs: Iterable[str]) -> bool:
+        """Return whether *saved* is a list with one value for each widget, of its type."""
+        left = self._in_order(saved)
+        widgets = (*self._grown_widgets(inputs), *self.widgets)
+        each_fits = all(_fits(widget, value) for widget, value in _paired(widgets, left))
+        return each_fits and all(value in (None, "") for value in left)
+
+    def _in_order(self, saved: object) -> Iterator[Any]:
+        """Yield the values of a list, without those that older editors kept for links."""
+        rest = saved if isinstance(saved, list) else []
         if any(self.forced) and len(rest) == len(self.forced):
             rest = [value for value, old in zip(rest, self.forced, strict=True) if not old]
-        left = iter(rest)
-        named = dict(_in_order(widgets, left))
-        return named, sum(1 for value in left if value not in (None, ""))
+        return iter(rest)
 
     def widget(self, name: str) -> Widget | None:
         """Return the widget of that name, those below dynamic combos included."""
@@ -133,6 +152,11 @@ class NodeForm:
                 return widget
             todo += [inner for inners in widget.below.values() for inner in inners]
         return None
+
+    def takes(self, name: str) -> bool:
+        """Return whether the server knows of an input of that name, widget or socket."""
+        is_socket = any(name == socket for socket, _ in self.sockets)
+        return is_socket or name.rpartition(".")[0] in self.grown or self.widget(name) is not None
 
     def _grown_widgets(self, inputs: Iterable[str]) -> Iterator[Widget]:
         for name in inputs:
@@ -149,12 +173,21 @@ def is_typed(kind: str) -> bool:
     return kind in _TYPED
 
 
-def _in_order(widgets: Sequence[Widget], values: Iterator[Any]) -> Iterator[tuple[str, Any]]:
+def _paired(widgets: Sequence[Widget], values: Iterator[Any]) -> Iterator[tuple[Widget, Any]]:
     for widget in widgets:
         value = next(values, _MISSING)
-        value = widget.default if value is _MISSING else value
-        yield widget.name, value
-        yield from _in_order(_below(widget, value), values)
+        yield widget, value
+        yield from _paired(_below(widget, widget.default if value is _MISSING else value), values)
+
+
+def _fits(widget: Widget, value: object) -> bool:
+    """Whether a widget may have had that value; of choices, files may be gone and others new."""
+    if value is None or widget.type not in _KINDS:
+        return value is not _MISSING
+    return isinstance(value, _KINDS[widget.type]) and (
+        isinstance(value, bool) == (widget.type == "BOOLEAN")
+        and (not widget.below or value in widget.below)
+    )
 
 
 def _by_name(widgets: Sequence[Widget], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
