@@ -261,7 +261,8 @@ def clustered_mean(
     if count**2 / np.square(size).sum() > _FEWEST_CLUSTERS:
         left = differences - design @ (solved @ (design.T @ differences))
         squares = float(np.square(np.bincount(cluster, weights=pull * left)).sum())
-        told, freedom = _of_few(pull, design, solved, cluster)
+        alike = _likeness(left, cluster, size)
+        told, freedom = _of_few(pull, design, solved, cluster, alike)
         prior = STEADY_SPREAD**2 * float(np.square(design[:, 1:].T @ pull).sum())
         error = (max(squares / told, rounded * float(pull @ pull)) + prior) ** 0.5
         freedom = max(freedom, 1.0)
@@ -343,46 +344,62 @@ def _chance_of_signs(sums: Floats) -> float:
     return float(min(2 * chances[middle + far :].sum(), 1.0)) if far else 1.0
 
 
-def _of_few(pull: Floats, design: Floats, solved: Floats, cluster: Integers) -> tuple[float, float]:
+def _of_few(
+    pull: Floats, design: Floats, solved: Floats, cluster: Integers, alike: float
+) -> tuple[float, float]:
     """Return *told* and the freedom of :func:`clustered_mean`.
 
     The sum over clusters of (sum_(i in k) a_i e_i)^2 is d' B B' d, where column k of B (n, K) is
-    (I - X S X') times a with all but cluster k set to 0. With V (n, n) the covariance of d::
+    (I - X S X') times a with all but cluster k set to 0. With V (n, n) the covariance of d, 1 on
+    its diagonal, r within clusters and 0 elsewhere::
 
         W = B' V B          told = tr W / a' V a          freedom = (tr W)^2 / tr(W W)
 
-    V is not known. Differences of a cluster may be as independent as others, or all alike; of both
-    the less sure told and freedom are taken. With x_k and u_k the sums of X and of a X over a
-    cluster, both are W = diag(w) + F N F' with
+    With x_k, u_k and g_k the sums of X, of a X and of a over a cluster, W = diag(w) + F N F' with
 
-        independent   w_k = sum a_i^2      F = [u]                   N = S X'X S - 2 S
-        alike         w_k = (sum a_i)^2    F = [(sum a_i) x, u]      N = [[0, -S], [-S, S x'x S]]
+        w_k = (1 - r) sum a_i^2 + r g_k^2           F = [g x, u]
+        N   = [[0, -r S], [-r S, (1 - r) (S X'X S - 2 S) + r S x'x S]]
 
     Source: Bell and McCaffrey 2002, *Bias reduction in standard errors for linear regression with
     multi-stage samples*, for the freedom; Imbens and Kolesar 2016, *Robust standard errors in small
-    samples: some practical advice*, for its use with differences in few clusters. Theirs corrects
-    the residuals of each cluster by a root of a matrix; a factor for all has the same mean.
+    samples: some practical advice*, for its use with few clusters, and for r from the residuals.
+    Theirs corrects the residuals of each cluster by a root of a matrix; a factor for all has the
+    same mean.
+
+    Args:
+        pull: a, float64[n].
+        design: X, float64[n, 1 + m].
+        solved: S, float64[1 + m, 1 + m].
+        cluster: int64[n], from 0.
+        alike: r (:func:`_likeness`).
     """
     count = int(cluster.max()) + 1
     own = np.bincount(cluster, weights=pull, minlength=count)
     squares = np.bincount(cluster, weights=np.square(pull), minlength=count)
     sums, pulled = _sums(cluster, design, count), _sums(cluster, design * pull[:, None], count)
-    products = solved @ (design.T @ design) @ solved
-    none = np.zeros_like(solved)
-    both = (
-        (squares, pulled, products - 2 * solved),
-        (
-            np.square(own),
-            np.concatenate([own[:, None] * sums, pulled], axis=1),
-            np.block([[none, -solved], [-solved, solved @ (sums.T @ sums) @ solved]]),
-        ),
-    )
-    told, freedom = 1.0, np.inf
-    for weights, sides, middle in both:
-        inside = middle @ (sides.T @ sides)
-        trace = float(weights.sum() + np.trace(inside))
-        crossed = float(weights @ np.einsum("ki,ij,kj->k", sides, middle, sides))
-        of_squares = float(weights @ weights) + 2 * crossed + float(np.trace(inside @ inside))
-        told = min(told, trace / float(weights.sum()))
-        freedom = min(freedom, trace**2 / max(of_squares, 1e-300))
-    return max(told, _LEAST_TOLD), freedom
+    weights = (1 - alike) * squares + alike * np.square(own)
+    sides = np.concatenate([own[:, None] * sums, pulled], axis=1)
+    crossed = -alike * solved
+    apart = solved @ (design.T @ design) @ solved - 2 * solved
+    last = (1 - alike) * apart + alike * (solved @ (sums.T @ sums) @ solved)
+    middle = np.block([[np.zeros_like(solved), crossed], [crossed, last]])
+    inside = middle @ (sides.T @ sides)
+    trace = float(weights.sum() + np.trace(inside))
+    between = float(weights @ np.einsum("ki,ij,kj->k", sides, middle, sides))
+    of_squares = float(weights @ weights) + 2 * between + float(np.trace(inside @ inside))
+    told = trace / float(weights.sum())
+    return max(told, _LEAST_TOLD), trace**2 / max(of_squares, 1e-300)
+
+
+def _likeness(left: Floats, cluster: Integers, size: Integers) -> float:
+    """Return how alike differences of a cluster are, from 0 to 1, by what is left of them.
+
+    The mean of e_i e_j over pairs of a cluster, over the mean of e_i^2; and 2 / n more, since what
+    is left about a mean is less alike by about 1 / n.
+    """
+    squares = float(np.square(left).sum())
+    pairs = float((size * (size - 1)).sum())
+    if not pairs or squares <= 0:
+        return 0.0
+    together = float(np.square(np.bincount(cluster, weights=left)).sum()) - squares
+    return min(max(together / pairs * len(left) / squares + 2 / len(left), 0.0), 1.0)
