@@ -68,7 +68,24 @@ def test_picks_are_as_sure_as_their_signs(won: int, of: int) -> None:
     differences = np.where(np.arange(of) < won, 2.5, -2.5)
     prompts = np.arange(of)
     estimate = clustered_mean(differences, prompts, prompts, by_signs=True)
-    assert chance_of(estimate) == pytest.approx(float(binomtest(won, of).pvalue), rel=1e-6)
+    exact = float(binomtest(won, of).pvalue)
+    chance = max(exact - float(binom.pmf(won, of, 0.5)), 0.6 * exact)
+    assert chance_of(estimate) == pytest.approx(chance, rel=1e-6)
+
+
+def test_three_in_a_hundred_of_picks_are_never_more_than_five() -> None:
+    """Over all outcomes of so many picks, and as many looks as a training has epochs."""
+    for prompts in (8, 9, 10, 13, 20):
+        places = np.arange(prompts)
+        chances = [
+            chance_of(clustered_mean(np.where(places < won, 1.0, -1.0), places, places,
+                                     by_signs=True))
+            for won in range(prompts + 1)
+        ]  # fmt: skip
+        weights = binom.pmf(np.arange(prompts + 1), prompts, 0.5)
+        for looks in (1, 2, 3, 6, 11, 23):
+            false = float(weights[np.array(chances) <= 0.03 / looks].sum())
+            assert looks * false <= 0.05 + 1e-9, (prompts, looks)
 
 
 def test_picks_of_unlike_sizes_are_told_by_both_tests() -> None:
@@ -77,10 +94,11 @@ def test_picks_of_unlike_sizes_are_told_by_both_tests() -> None:
     for lost in ((5,), (0, 1), (9,), ()):
         unlike = np.where(np.isin(np.arange(10), lost), -sizes, sizes)
         every = np.array([abs(np.dot(signs, sizes)) for signs in product((-1, 1), repeat=10)])
-        by_hand = float(np.mean(every >= abs(unlike.sum()) - 1e-2))
+        exact, beyond = (float(np.mean(every >= abs(unlike.sum()) + off)) for off in (-1e-2, 1e-2))
+        by_hand = max((exact + beyond) / 2, 0.6 * exact)
         estimate = clustered_mean(unlike, np.arange(10), np.arange(10), by_signs=True)
         surest = max(by_hand, float(ttest_1samp(unlike, 0).pvalue))
-        assert chance_of(estimate) == pytest.approx(surest, rel=0.02)
+        assert chance_of(estimate) == pytest.approx(surest, rel=0.05)
 
 
 def test_looking_again_at_picks_finds_luck_no_more_often() -> None:

@@ -101,6 +101,7 @@ WORLDS: Mapping[str, World] = {
     "epochs_12x3_picks_one": partial(
         settings.few_epochs, prompts=12, states=3, by="picks", best=1.2
     ),
+    "epochs_8x4_picks_null": partial(settings.few_epochs, prompts=8, states=4, by="picks"),
     "epochs_8x12_picks_null": partial(
         settings.few_epochs, prompts=8, states=12, by="picks", against_first=True
     ),
