@@ -129,7 +129,8 @@ def _cells(lines: Sequence[Line], broken: int) -> list[str]:
         return f"{total(name) / total(of):.3f}" if total(of) else ""
 
     def archives(name: str) -> str:
-        return f"{sum(bool(line[name]) for line in lines) / max(len(lines), 1):.3f}"
+        count = sum(bool(line[name]) for line in lines)
+        return f"{count / max(len(lines), 1):.4f} ({count:,})"
 
     runs = f"{len(lines)}" + (f", {broken} broken" if broken else "")
     coverage = share("held", "intervals")

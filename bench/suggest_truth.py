@@ -226,20 +226,22 @@ def course(steps: Steps, best: float) -> Course:
 def nothing(archives: int) -> None:
     """Print how often anything is recommended where no knob matters."""
     for levels, each in (((8, 16, 24), 3), ((8, 16, 24), 8), (tuple(range(4, 40, 3)), 3)):
-        kept = better = asked = rows = 0
+        kept = better = asked = rows = worse = 0
         for seed in range(archives):
             trials = _of_chance(levels, each, np.random.default_rng(seed))
             rows = len(trials)
             outcome = verdict(trials)
-            kept += isinstance(outcome, Verdict) and outcome.enough
+            if isinstance(outcome, Verdict):
+                kept += outcome.enough
+                worse += any(each.worse for each in outcome.contenders)
             if seed < archives // 4:
                 gains = [suggestion.gain_low for suggestion in suggest(trials, 4).suggestions]
                 asked += len(gains)
                 better += sum(gain is not None and gain > 0 for gain in gains)
         print(
             f"nothing matters, {rows} pictures of {6 * len(levels)} settings: a preset was kept in"
-            f" {kept} of {archives} archives; {better} of {asked} suggestions were called surely"
-            " better",
+            f" {kept} of {archives} archives, some value called surely worse in {worse};"
+            f" {better} of {asked} suggestions were called surely better",
             flush=True,
         )
 

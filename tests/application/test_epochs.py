@@ -149,6 +149,27 @@ def test_picks_between_two_are_enough(tmp_path: Path) -> None:
     assert answer.sentence == "epoch 8: better than 4 and 12, 24 of 24 pairs"
 
 
+def test_pairs_rated_alike_are_counted_as_such(tmp_path: Path) -> None:
+    """Three of fourteen alike are no defeats, and no victories."""
+    kohya(tmp_path / "training", states=(4, 8), prompts=14)
+    archive, (training,) = imported(tmp_path)
+    columns = ("sha256", "pixel_sha256", "image_sha256", "prompt", training.setting)
+    rows = list(archive.query(training.condition, columns=columns, limit=None).dicts())
+    rows.sort(key=lambda row: str(row["sha256"]))
+    random.Random(5).shuffle(rows)
+    with archive.ratings() as store:
+        for row in rows:
+            alike = str(row["prompt"]).endswith((" 3", " 5", " 7"))
+            value = 4 if row[training.setting] == 8 or alike else 1
+            store.add(RatingEvent.now("stars", identity_of(row), value=value, rater="ann"))
+    answer = answer_of(archive, training)
+    assert answer.sentence in {
+        f"epoch 8: {sure}better than 4, 11 of 14 pairs, 3 alike" for sure in ("", "likely ")
+    }
+    told = call("epochs", str(tmp_path / "training"), "--archive", str(archive.path))
+    assert ", 14 pairs, better in 11 of 14, alike in 3\n" in told.stdout
+
+
 def test_one_epoch_rated_after_the_other_is_not_told(tmp_path: Path) -> None:
     """It may be the rater who changed."""
     kohya(tmp_path / "training", states=(4, 8))

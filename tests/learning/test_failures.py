@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from scipy.stats import fisher_exact
 
 from safelight.learning.evidence.failures import failure_shares, wilson_interval
 
@@ -38,6 +39,33 @@ def test_what_fails_more_than_the_others_comes_first_with_its_error() -> None:
     assert first.low < first.share == first.failed / first.begun < first.high
     assert not any(share.stands_out for share in shares[1:])
     assert sum(share.failed for share in shares[:3]) == sum(error is not None for error in errors)
+
+
+def test_where_failures_are_luck_hardly_any_value_stands_out() -> None:
+    """Of ten knobs of twenty values some always fail most: once in twenty tables at most."""
+    chance = random.Random(2)
+    false = 0
+    for _ in range(60):
+        table = {f"knob {n}": [chance.randrange(20) for _ in range(200)] for n in range(10)}
+        named = {knob: [f"v{value}" for value in column] for knob, column in table.items()}
+        errors = ["out of memory" if chance.random() < 0.1 else None for _ in range(200)]
+        false += any(share.stands_out for share in failure_shares(named, errors))
+    assert false <= 8, false  # with 3 expected at most, more than 8 come once in 350 such tests
+
+
+def test_that_a_value_stands_out_is_fishers_exact_test() -> None:
+    """SciPy says the same of one knob of two values: two looks, each at half the risk."""
+    settled = {}
+    for failed in (3, 4, 5, 6):
+        errors: list[str | None] = ["NaN"] * failed + [None] * (10 - failed)
+        errors += ["NaN"] + [None] * 19
+        table = {"sampler": ["LMS"] * 10 + ["Euler"] * 20}
+        told = {one.level: one.stands_out for one in failure_shares(table, errors)}
+        fisher = fisher_exact([[failed, 10 - failed], [1, 19]], alternative="greater")
+        settled[failed] = (told["LMS"], bool(2 * fisher.pvalue <= 0.05))
+        assert not told["Euler"]
+    assert all(ours == theirs for ours, theirs in settled.values()), settled
+    assert len({ours for ours, _ in settled.values()}) == 2
 
 
 def test_a_setting_that_failures_do_not_tell_is_not_blamed_or_cleared() -> None:

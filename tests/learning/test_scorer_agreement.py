@@ -57,8 +57,8 @@ def test_prompts_weigh_as_they_have_pictures() -> None:
     assert found.tau == pytest.approx((weights[0] - weights[1]) / sum(weights))
 
 
-def test_the_interval_is_a_jackknife_over_prompts() -> None:
-    """As the formula says, computed anew without each prompt."""
+def test_the_interval_is_wilsons_with_a_jackknife_over_prompts() -> None:
+    """As the formula says, computed anew without each prompt: the ends are where it just fits."""
     chance = np.random.default_rng(4)
     prompts = [f"{prompt}" for prompt in range(8) for _ in range(2 + prompt)]
     scores = chance.integers(1, 6, len(prompts)).astype(float)
@@ -71,9 +71,35 @@ def test_the_interval_is_a_jackknife_over_prompts() -> None:
         one = overall(numbers[kept], scores[kept], names).tau
         assert one is not None
         without.append(one)
-    half = 2.364624 * np.sqrt(7 / 8 * np.square(np.array(without) - np.mean(without)).sum())
     assert found.tau is not None
-    assert (found.low, found.high) == pytest.approx((found.tau - half, found.tau + half), rel=1e-5)
+    variance = 7 / 8 * np.square(np.array(without) - np.mean(without)).sum()
+    for end in (found.low, found.high):
+        assert end is not None
+        off = (found.tau - end) ** 2 / (1 - end**2)
+        assert off == pytest.approx(2.364624**2 * variance / (1 - found.tau**2), rel=1e-5)
+
+
+@pytest.mark.parametrize(("prompts", "size", "alike"), [(6, 2, 0.9), (8, 3, 0.9), (12, 2, 0.6)])
+def test_few_prompts_that_happen_to_agree_are_not_sure(
+    prompts: int, size: int, alike: float
+) -> None:
+    """Six of six pairs are no proof of an order without exception."""
+    chance = np.random.default_rng(21)
+    truth = 2 / np.pi * np.arcsin(alike)  # Kendall's tau of two normal numbers
+    names = [f"{place // size}" for place in range(prompts * size)]
+    held = []
+    for _ in range(200):
+        numbers = chance.normal(size=len(names))
+        scores = alike * numbers + np.sqrt(1 - alike**2) * chance.normal(size=len(names))
+        found = overall(numbers, scores, names)
+        assert found.low is not None
+        assert found.high is not None
+        held.append(found.low <= truth <= found.high)
+    assert np.mean(held) >= 0.93
+    agreed = overall(np.arange(12.0), np.arange(12.0), [f"{place // 2}" for place in range(12)])
+    assert agreed.tau == 1.0
+    assert agreed.high == pytest.approx(1.0)
+    assert agreed.low == pytest.approx((6 - 1.959964**2) / (6 + 1.959964**2)), "Wilson's of 6 of 6"
 
 
 def test_below_six_prompts_there_is_no_interval() -> None:

@@ -346,6 +346,24 @@ def test_a_preset_is_rarely_kept_where_nothing_matters() -> None:
     assert kept <= 4
 
 
+def test_where_nothing_matters_hardly_any_value_is_surely_worse() -> None:
+    """Of all three knobs together: in one archive of twenty."""
+    named = 0
+    for seed in range(60):
+        drawn = random.Random(seed).choices((1, 2, 2, 3, 3, 3, 4, 4, 5), k=48)
+        rows = [
+            {"steps": steps, "sampler": sampler, "cfg_scale": cfg, "prompt": f"prompt {number % 2}",
+             "seed": number, "no": drawn.pop()}
+            for steps, sampler, cfg, number in itertools.product(
+                (8, 16), ("Euler", "Euler a", "Heun"), (3.0, 7.0), range(4)
+            )
+        ]  # fmt: skip
+        outcome = verdict(trials_of(rows, lambda row: int(row["no"]), hidden="no"))
+        assert isinstance(outcome, Verdict)
+        named += any(contenders.worse for contenders in outcome.contenders)
+    assert named <= 7, "with 3 expected at most, more than 7 come once in 100 times"
+
+
 def test_a_prompt_that_people_like_is_no_merit_of_the_setting() -> None:
     """LMS was only drawn with the liked prompt; with prompts taken out it is not the best."""
     rng = random.Random(2)

@@ -122,6 +122,7 @@ class Better:
         basis: ``pairs`` or ``adjusted``.
         won: In how many pairs it is the better one.
         pairs: Of how many that have been rated.
+        alike: In how many of them both are rated alike.
     """
 
     state: str
@@ -134,6 +135,7 @@ class Better:
     basis: str
     won: int
     pairs: int
+    alike: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,15 +433,16 @@ def _better(one: Comparison, trials: Trials, unit: str) -> Better:
     turned = ends[0] < 0
     state, than = (one.against, one.level) if turned else (one.level, one.against)
     low, high = (-ends[2], -ends[1]) if turned else ends[1:]
-    won, pairs = (0, 0) if ALL_OTHERS in (state, than) else _won(trials, unit, state, than)
+    is_one = ALL_OTHERS not in (state, than)
+    won, alike, pairs = _won(trials, unit, state, than) if is_one else (0, 0, 0)
     return Better(
         state=state, than=than, sure=one.status == "clear", difference=abs(ends[0]),
-        low=low, high=high, n=one.n, basis=one.basis, won=won, pairs=pairs,
+        low=low, high=high, n=one.n, basis=one.basis, won=won, pairs=pairs, alike=alike,
     )  # fmt: skip
 
 
-def _won(trials: Trials, unit: str, state: str, than: str) -> tuple[int, int]:
-    """Return in how many pairs of one prompt and seed *state* reads higher, and of how many."""
+def _won(trials: Trials, unit: str, state: str, than: str) -> tuple[int, int, int]:
+    """Return in how many pairs of one prompt and seed *state* reads higher, alike, and of all."""
     from safelight.learning.evidence.knob_levels import likeness
 
     levels = trials.levels[unit]
@@ -447,8 +450,20 @@ def _won(trials: Trials, unit: str, state: str, than: str) -> tuple[int, int]:
     means = [_means(alike, trials.readings, levels.codes == levels.names.index(name))
              for name in (state, than)]  # fmt: skip
     shared = means[0].keys() & means[1].keys()
-    won = sum(means[0][key] > means[1][key] + _READING_STEP for key in shared)
-    return won, len(shared)
+    apart = [means[0][key] - means[1][key] for key in shared]
+    won = sum(difference > _READING_STEP for difference in apart)
+    even = sum(abs(difference) <= _READING_STEP for difference in apart)
+    return won, even, len(shared)
+
+
+def _counted(better: Sequence[Better]) -> str:
+    """Return in how many pairs the better one is so; empty where not all of it rests on pairs."""
+    won, alike, pairs = (
+        sum(getattr(one, name) for one in better) for name in ("won", "alike", "pairs")
+    )
+    if not pairs or any(one.basis != "pairs" for one in better):
+        return ""
+    return f"{won:,} of {pairs:,} pairs" + (f", {alike:,} alike" if alike else "")
 
 
 def _means(
@@ -469,9 +484,8 @@ def _sentence(better: Sequence[Better], best: str, others: Sequence[str], unit: 
     own = [one for one in better if one.state == best]
     likely = "" if all(one.sure for one in own) else "likely "
     text = f"{unit} {best}: {likely}better than {_listed(one.than for one in own)}"
-    won, pairs = sum(one.won for one in own), sum(one.pairs for one in own)
-    if pairs:
-        text += f", {won:,} of {pairs:,} pairs"
+    if counted := _counted(own):
+        text += f", {counted}"
     open_ones = [state for state in others if state not in {one.than for one in better}]
     if open_ones and len(own) and own[0].than.isdigit():
         text += f"; not known to be better than {_listed(open_ones)}"

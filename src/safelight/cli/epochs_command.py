@@ -109,10 +109,12 @@ def _print(one: Training, answer: Answer, where: str) -> None:
     say_wrapped(f"  {answer.sentence}", hanging=4)
     for better in answer.better:
         what = "pairs" if better.basis == "pairs" else "pictures"
+        count = f", better in {better.won:,} of {better.pairs:,}"
+        count += f", alike in {better.alike:,}" if better.alike else ""
         say(
             f"    {better.state} against {better.than}: {better.difference:+.2f}"
             f" [{better.low:+.2f}, {better.high:+.2f}], {better.n:,} {what}"
-            + (f", better in {better.won:,} of {better.pairs:,}" if better.pairs else "")
+            + (count if better.basis == "pairs" and better.pairs else "")
         )
     if answer.rated:
         say(f"  {answer.rated:,} of them rated, by {answer.rated_by}")

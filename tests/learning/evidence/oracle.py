@@ -96,6 +96,8 @@ def oracle_answers(
 def _readings(secret: Secret) -> tuple[Floats, Floats] | None:
     """Return every rating's reading and its variance; None where ratings say nothing."""
     judged = secret.judgements
+    if not len(judged.pictures):  # picks alone are no readings of his
+        return None
     truth = secret.scores[judged.pictures]
     values, noise = np.zeros(len(truth)), np.zeros(len(truth))
     for scale in np.unique(judged.scales):

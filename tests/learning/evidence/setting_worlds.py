@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -349,4 +350,58 @@ def epochs(chance: Chance, best: float = 0.0) -> SimulatedArchive:
     album.knob("lora.style", {names[5]: best}, used)
     album.settle()
     album.stars(chance.permutation(len(rows)))
+    return album.archive()
+
+
+def few_epochs(
+    chance: Chance,
+    *,
+    prompts: int,
+    states: int,
+    by: Literal["stars", "picks", "both"],
+    seeds: int = 1,
+    best: float = 0.0,
+    own_seeds: bool = False,
+    against_first: bool = False,
+) -> SimulatedArchive:
+    """Return samples of a training as trainers draw them, judged in a blind order.
+
+    Args:
+        chance: Where all chance comes from.
+        prompts: How many.
+        states: Epochs.
+        by: Stars of all pictures; picks of pairs of one prompt and seed (of one prompt, where no
+            two share a seed), at most three for each picture; or stars and a pick for each picture.
+        seeds: Of each prompt, the same for all epochs.
+        best: What the epoch in the middle is worth more than the others.
+        own_seeds: No two pictures share a seed.
+        against_first: Picks are between the first epoch and each other.
+    """
+    rows = [(p, s, e) for p in range(prompts) for s in range(seeds) for e in range(states)]
+    alike = 1 if own_seeds else 2
+    names = [f"epoch {epoch:02d}" for epoch in range(states)]
+    drawn = range(len(rows)) if own_seeds else [prompts * seed + prompt for prompt, seed, _ in rows]
+    columns: dict[str, list[Any]] = {
+        "prompt": [f"subject {prompt}" for prompt, *_ in rows],
+        "seed": list(drawn),
+        "epoch": [names[epoch] for *_, epoch in rows],
+    }
+    album = Album(chance, columns)
+    album.by_chance(columns["prompt"], spread=0.6)
+    if seeds > 1:
+        album.by_chance(columns["prompt"], columns["seed"], spread=0.4)
+    album.luck(0.5)
+    album.knob("epoch", {names[states // 2]: best})
+    album.settle()
+    if by != "picks":
+        album.stars(chance.permutation(len(rows)))
+    if by != "stars":
+        pairs = [
+            (first, other)
+            for first, other in combinations(range(len(rows)), 2)
+            if rows[first][:alike] == rows[other][:alike] and not (against_first and rows[first][2])
+        ]
+        most = len(rows) * (1 if by == "both" else 3)
+        shown = [pairs[place] for place in chance.permutation(len(pairs))[:most]]
+        album.picks(pair[::-1] if chance.random() < 0.5 else pair for pair in shown)
     return album.archive()

@@ -28,7 +28,7 @@ CUTS = (-1.4, -0.5, 0.4, 1.3)
 """Scores at which a usual rater gives one star more."""
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-_SHARPNESS = 2.4
+_SHARPNESS, _PICK_SHARPNESS = 2.4, 1.6
 _FIRST_RATING = 400 * 24 * 3600
 
 
@@ -241,6 +241,20 @@ class Album:
         """Let *rater* call the pictures favourites or rejects."""
         for row in order:
             self._add(int(row), rater, kind, 6 if kind == "favourite" else -1, 0)
+
+    def picks(self, pairs: Iterable[tuple[int, int]], rater: str = "me") -> None:
+        """Let *rater* pick the better one of each pair of rows, as Bradley and Terry have it."""
+        for pair in pairs:
+            felt = _PICK_SHARPNESS * self.scores[list(pair)] + self.chance.gumbel(size=2)
+            moment = len(self._events)
+            self._events.append(
+                RatingEvent(
+                    event_id=f"{rater}-pick-{moment}",
+                    timestamp=stamp(_FIRST_RATING + self._paused + moment),
+                    kind="pick", won=(int(felt[1] > felt[0]),), rater=rater,
+                    shown=tuple(Identity(sha256=self.columns["sha256"][row]) for row in pair),
+                )
+            )  # fmt: skip
 
     def _add(self, row: int, rater: str, kind: str, value: int, scale: int) -> None:
         moment = len(self._events)

@@ -25,8 +25,9 @@ MOST_FALSE = int(binom.isf(ALARM, ARCHIVES, 0.05))
 """In so many archives of forty a promise of one in twenty may be broken by chance."""
 
 HOLDING = (
-    "archive_skill_null", "ceiling", "few_100", "knobs_20_null", "moods_of_sittings_null",
-    "raters_of_halves", "sampler_of_one_model", "tired_in_sittings_null",
+    "archive_skill_null", "ceiling", "epochs_8x12_picks_null", "epochs_8x4_stars_null", "few_100",
+    "knobs_20_null", "moods_of_sittings_null", "raters_of_halves", "sampler_of_one_model",
+    "tired_in_sittings_null",
 )  # fmt: skip
 FOUND = ("few_100", "ceiling", "raters_of_halves", "sampler_of_one_model")
 

@@ -84,6 +84,32 @@ WORLDS: Mapping[str, World] = {
     "once_per_prompt": partial(settings.once_per_prompt, worth=0.6),
     "epochs_null": settings.epochs,
     "epochs_one": partial(settings.epochs, best=0.8),
+    "epochs_8x4_stars_null": partial(settings.few_epochs, prompts=8, states=4, by="stars"),
+    "epochs_12x3_stars_null": partial(settings.few_epochs, prompts=12, states=3, by="stars"),
+    "epochs_12x3_stars_one": partial(
+        settings.few_epochs, prompts=12, states=3, by="stars", best=1.2
+    ),
+    "epochs_6x24_stars_null": partial(
+        settings.few_epochs, prompts=6, states=24, seeds=2, by="stars"
+    ),
+    "epochs_4x6_stars_null": partial(settings.few_epochs, prompts=4, states=6, seeds=2, by="stars"),
+    "epochs_30x2_stars_null": partial(settings.few_epochs, prompts=30, states=2, by="stars"),
+    "epochs_12x3_own_seeds_null": partial(
+        settings.few_epochs, prompts=12, states=3, by="stars", own_seeds=True
+    ),
+    "epochs_12x3_picks_null": partial(settings.few_epochs, prompts=12, states=3, by="picks"),
+    "epochs_12x3_picks_one": partial(
+        settings.few_epochs, prompts=12, states=3, by="picks", best=1.2
+    ),
+    "epochs_8x4_picks_null": partial(settings.few_epochs, prompts=8, states=4, by="picks"),
+    "epochs_8x12_picks_null": partial(
+        settings.few_epochs, prompts=8, states=12, by="picks", against_first=True
+    ),
+    "epochs_15x2_picks_null": partial(settings.few_epochs, prompts=15, states=2, by="picks"),
+    "epochs_12x3_own_seeds_picks_null": partial(
+        settings.few_epochs, prompts=12, states=3, seeds=2, by="picks", own_seeds=True
+    ),
+    "epochs_12x4_both_null": partial(settings.few_epochs, prompts=12, states=4, by="both"),
     "children_null": archives.children,
     "learn_4": partial(settings.learn_plan, prompts=4),
     "learn_4_tastes": partial(settings.learn_plan, prompts=4, taste=0.3, draw_taste=0.3),

@@ -55,7 +55,7 @@ KNOBS_RISK = 0.03
 
 _EXPECTED = 0.6
 """Deviation of true differences that looking again and again is tuned to, in score units."""
-_JUDGED_ALIKE = 8
+_JUDGED_ALIKE, _MOSTLY = 8, 0.5
 _PICTURES_PER_PAIR = 20  # pairs are used unless so many more pictures are not in any
 _POWER = 0.8416  # of the standard normal: four of five such studies would see it
 _BALANCED, _MOST_BALANCED = 1.1, 6
@@ -186,6 +186,21 @@ class Comparing:
     def beside(self) -> NDArray[np.float64]:
         """Columns of circumstances for a regression, float64[n, k]."""
         return np.concatenate([self.circumstances.steady, *self.circumstances.loose], axis=1)
+
+    @cached_property
+    def _picked(self) -> NDArray[np.bool_]:
+        """Of which rows picks say something, bool[n]."""
+        compared = self.trials.compared
+        return compared >= 0 if len(compared) else np.zeros(len(self.trials), np.bool_)
+
+    @property
+    def _held_together(self) -> NDArray[np.int64] | None:
+        """Rows that picks hold together, where most rest on picks alone, int64[n]; else None."""
+        judged = np.bincount(self.trials.judgements.images, minlength=len(self.trials)) > 0
+        if float((self._picked & ~judged).mean()) <= _MOSTLY:
+            return None
+        compared = self.trials.compared
+        return np.where(self._picked & ~judged, compared, compared.max() + 1)
 
     @property
     def least_noise(self) -> float:
@@ -377,7 +392,7 @@ class Comparing:
         if levels.knob not in self._paired:
             self._paired[levels.knob] = PairedGroups(
                 levels, self.alike[levels.knob], self.trials.readings, self.weights,
-                self.clusters, self.circumstances.judging, self.trials.finished.codes,
+                self.clusters, self.circumstances.judging, self.trials.finished.codes, self._picked,
                 ratings=float(self.trials.ratings.mean()),
             )  # fmt: skip
         paired = self._paired[levels.knob].estimate(level, against)
@@ -441,7 +456,7 @@ class Comparing:
     def _mixed(self) -> SettingModel | None:
         model = SettingModel(
             self.levels, self.trials.readings, self.weights, self.trials.ratings, self.clusters,
-            self.circumstances,
+            self.circumstances, together=self._held_together,
         )  # fmt: skip
         return model if model.work <= MOST_WORK else None
 
@@ -465,7 +480,8 @@ def _kept_chance(estimate: Estimate, chance: float) -> float:
         kept = 1 / e, at most 1
 
     e is what a normal prior of differences, of deviation T, makes of the evidence against none: it
-    exceeds 1 / kept at some look with that chance at most.
+    exceeds 1 / kept at some look with that chance at most. Of picks it is the mean of this and of
+    :attr:`.Estimate.for_signs`: the mean of two bets is one.
 
     Source: Robbins 1970, *Statistical methods related to the law of the iterated logarithm* (the
     mixture); Johari, Koomen, Pekelis and Walsh 2022, *Always valid inference*.
@@ -475,6 +491,8 @@ def _kept_chance(estimate: Estimate, chance: float) -> float:
     deviate = -float(ndtri(max(chance, 1e-300) / 2))
     told = _EXPECTED**2 / max(estimate.error, 1e-12) ** 2
     exponent = deviate**2 * told / (2 * (1 + told)) - math.log1p(told) / 2
+    if estimate.for_signs is not None:
+        return 1 / max((math.exp(min(exponent, 500.0)) + estimate.for_signs) / 2, 1.0)
     return math.exp(-max(exponent, 0.0))
 
 

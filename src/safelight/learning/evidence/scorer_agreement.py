@@ -37,11 +37,17 @@ def scorer_agreement(
         w_g = 2 / n_g;    P = sum_g w_g P_g, and so on
         tau = (P - Q) / sqrt((P + Q + T) (P + Q + U))
 
-    which is Kendall's tau-b where there is one prompt. The interval is a delete-one jackknife over
-    the G prompts in which any pair counts, with tau_(g) that without g::
+    which is Kendall's tau-b where there is one prompt. Its variance v is that of a delete-one
+    jackknife over the G prompts in which any pair counts, with tau_(g) that without g; but of few
+    prompts that happen to agree the jackknife makes no variance at all. So it is at least that
+    of prompts in which both orders are chance, and either falls with 1 - tau^2. The interval is
+    where what is told is not further from what may be true than that allows (Wilson's)::
 
-        v     = (G - 1) / G  sum_g (tau_(g) - mean of tau_(.))^2
-        tau +- t(0.975, G - 1) sqrt(v),    cut off at -1 and 1
+        v = (G - 1) / G  sum_g (tau_(g) - mean of tau_(.))^2
+        c = w (P + Q + T + U)
+        V = sum_g c_g^2 2 (2 n_g + 5) / (9 n_g (n_g - 1)) / (sum_g c_g)^2
+        q = max(t(0.975, G - 1)^2 v / (1 - tau^2), 1.96^2 V)
+        the ends are (tau -+ sqrt(q (1 + q - tau^2))) / (1 + q),    from -1 to 1
 
     Args:
         numbers: The scorer's, any unit, float64[n].
@@ -49,8 +55,9 @@ def scorer_agreement(
         prompts: Of each picture, n.
         models: Of each picture, n; empty where it is not known: it then counts for none.
 
-    Source: Kendall 1945, *The treatment of ties in ranking problems*; Efron and Stein 1981, *The
-    jackknife estimate of variance*.
+    Source: Kendall 1945, *The treatment of ties in ranking problems*, and 1938, *A new measure of
+    rank correlation*, for the variance of chance; Efron and Stein 1981, *The jackknife estimate of
+    variance*; Wilson 1927, *Probable inference, the law of succession, and statistical inference*.
     """
     prompt = np.unique(np.asarray(prompts, object).astype(str), return_inverse=True)[1]
     model = np.asarray(models, object).astype(str)
@@ -76,12 +83,13 @@ def _agreement(
     if not groups:
         return RankAgreement(pictures=0, prompts=0)
     sums = np.array([_pairs(numbers[group], scores[group]) for group in groups])
-    sums = sums[sums.any(axis=1)]
+    counted = sums.any(axis=1)
+    sizes, sums = np.array([len(group) for group in groups])[counted], sums[counted]
     total = sums.sum(axis=0)
     tau = _tau(total[None])[0] if len(sums) else np.nan
     if np.isnan(tau):
         return RankAgreement(pictures=pictures, prompts=len(groups))
-    low, high = _interval(float(tau), _tau(total - sums))
+    low, high = _interval(float(tau), _tau(total - sums), sums.sum(axis=1), sizes)
     return RankAgreement(pictures=pictures, prompts=len(groups), tau=float(tau), low=low, high=high)
 
 
@@ -108,12 +116,22 @@ def _tau(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(below > 1e-9, (same - opposite) / np.maximum(below, 1e-9), np.nan)
 
 
-def _interval(tau: float, without: NDArray[np.float64]) -> tuple[float | None, float | None]:
+def _interval(
+    tau: float,
+    without: NDArray[np.float64],
+    counted: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+) -> tuple[float | None, float | None]:
+    """Return the interval of :func:`scorer_agreement`, of tau_(g), c_g and n_g."""
     count = len(without)
     if count < FEWEST_PROMPTS or np.isnan(without).any():
         return None, None
-    from scipy.special import stdtrit  # slow to import
+    from scipy.special import ndtri, stdtrit  # slow to import
 
-    spread = np.sqrt((count - 1) / count * np.square(without - without.mean()).sum())
-    half = float(stdtrit(count - 1, (1 + _LEVEL) / 2) * spread)
-    return max(-1.0, tau - half), min(1.0, tau + half)
+    jackknife = (count - 1) / count * float(np.square(without - without.mean()).sum())
+    by_chance = 2 * (2 * sizes + 5) / (9 * sizes * (sizes - 1))
+    least = float(np.square(counted) @ by_chance) / float(counted.sum()) ** 2
+    told = float(stdtrit(count - 1, (1 + _LEVEL) / 2)) ** 2 * jackknife / max(1 - tau**2, 1e-9)
+    reach = max(told, float(ndtri((1 + _LEVEL) / 2)) ** 2 * least)
+    half = (reach * max(1 + reach - tau**2, 0.0)) ** 0.5
+    return max(-1.0, (tau - half) / (1 + reach)), min(1.0, (tau + half) / (1 + reach))

@@ -133,6 +133,8 @@ class ImageScores:
         judgements: Of stars and flags, who gave which and when.
         marks: Mean of each picture's stars as they were given; where there are none, a favourite
             is 5, a reject 1, what was passed over 3; NaN for picks alone, float64[n].
+        compared: Number of the pictures that picks hold together, directly or through others:
+            beyond these they say nothing; -1 where none was picked or passed over, int64[n].
     """
 
     identities: tuple[str, ...]
@@ -146,6 +148,7 @@ class ImageScores:
     places: Mapping[str, int] = field(default_factory=dict)
     judgements: Judgements = _NOBODY
     marks: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    compared: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def place(self, *digests: str | None) -> int | None:
         """Return the place of the picture with the first known of *digests*, or None."""
@@ -213,7 +216,25 @@ def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) ->
         places={digest: row_of[key] for key in keys for _, digest in members[key]},
         judgements=_one_by_one(judgements, evidence),
         marks=_marks(evidence),
+        compared=_compared(choices, len(keys)),
     )
+
+
+def _compared(choices: Iterable[Choice], count: int) -> NDArray[np.int64]:
+    """Return :attr:`ImageScores.compared` of *count* pictures."""
+    leads = list(range(count))
+
+    def first(row: int) -> int:
+        while leads[row] != row:
+            leads[row] = row = leads[leads[row]]
+        return row
+
+    named = set[int]()
+    for choice in choices:
+        named.update((choice.winner, *choice.losers))
+        for loser in choice.losers:
+            leads[first(loser)] = first(choice.winner)
+    return np.array([first(row) if row in named else -1 for row in range(count)], np.int64)
 
 
 def _marks(evidence: StarEvidence) -> NDArray[np.float64]:

@@ -2,7 +2,10 @@
 
 The levels of the setting asked about are fixed; all else that pictures share is random: every
 other setting, the prompt, the prompt with the level (so that the answer is for new prompts), the
-prompt with its seed, parts of the order of rating, sittings, months and folders. What raters'
+prompt with its seed, parts of the order of rating, sittings, months and folders. Picks say
+nothing beyond the pictures that they hold together: these pictures' readings are centred among
+themselves, which a prompt's variance of 0 would take for evidence. So where most readings rest on
+picks alone, what such pictures share is held in the place of the prompt. What raters'
 scales, their drift, a trend and longer prompts may do is held at
 :data:`.circumstances.STEADY_SPREAD`, and so is what the settings of fewest levels do, up to a
 level for every ten pictures: the spread of two levels cannot be found from two levels. See
@@ -45,6 +48,8 @@ _A_LITTLE = 0.12
 """Deviation of what levels of other settings do at least, in score units: that nothing was found
 does not mean that they do nothing."""
 
+_TOGETHER_BY_PICKS = "picks"
+
 _KINDS = tuple(sign for sign, _ in _TOGETHER)
 
 Floats = NDArray[np.float64]
@@ -61,6 +66,8 @@ class SettingModel:
         ratings: How many judgements bear on each, int64[n].
         clusters: What is alike.
         circumstances: What went with the pictures beside settings.
+        together: Number of the pictures that each is held together with by picks, where these
+            are what most readings rest on, int64[n].
     """
 
     def __init__(
@@ -71,7 +78,10 @@ class SettingModel:
         ratings: Integers,
         clusters: Clusters,
         circumstances: Circumstances,
+        *,
+        together: Integers | None = None,
     ) -> None:
+        self._together = together
         self._levels = {knob: own for knob, own in levels.items() if not own.constant}
         self._readings, self._weights, self._clusters = readings, weights, clusters
         self._steady, self._loose = circumstances.steady, circumstances.loose
@@ -141,6 +151,8 @@ class SettingModel:
     def _fitted(self, knob: str, fixed: Floats, code: Integers) -> MixedFit:
         blocks = self._clusters.prompts
         within = {"prompt": blocks}
+        if self._together is not None:
+            within = {_TOGETHER_BY_PICKS: _crossed(blocks, self._together)}
         for name, own in (
             ("draw", self._clusters.draws),
             ("level in prompt", _crossed(self._clusters.whole, code)),
@@ -159,6 +171,8 @@ class SettingModel:
         spread = float(np.var(self._readings)) or 1.0
         start = [self._start.get(n, 0.5 if n == "noise" else 0.05) * spread for n in names]
         held = [np.nan] * len(names)
+        if self._together is not None:
+            held[names.index(_TOGETHER_BY_PICKS)] = STEADY_SPREAD**2
         least = [_A_LITTLE**2 if name in across else 0.0 for name in names]
         least[0] = self._least_noise
         beliefs = [_BELIEFS.get(name.split(" ")[0], _BELIEFS[""]) * spread for name in names]

@@ -98,6 +98,7 @@ class Trials:
         gone: Rated pictures that have no row: their record is gone, or a filter left them out.
         unrated: Rows that nobody rated.
         marks: As in :class:`~safelight.learning.evidence.scores.ImageScores`, float64[n].
+        compared: Likewise, int64[n].
         kinds: What people made of pictures, beside what is recorded.
         digests: SHA-256 of a file that shows each picture, by which it can be shown; empty where
             only its pixels are known.
@@ -124,6 +125,7 @@ class Trials:
     gone: int = 0
     unrated: int = 0
     marks: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    compared: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     kinds: tuple[PictureKind, ...] = ()
     digests: tuple[str, ...] = ()
 
@@ -150,6 +152,7 @@ class Trials:
             made=self.made[at], folders=some(self.folders), kin=some(self.kin),
             seconds=self.seconds[at], finished=some(self.finished),
             marks=self.marks[at] if len(self.marks) else self.marks,
+            compared=self.compared[at] if len(self.compared) else self.compared,
             kinds=tuple(kind.of_rows(at) for kind in self.kinds),
             digests=tuple(self.digests[row] for row in at.tolist()) if self.digests else (),
         )  # fmt: skip
@@ -256,6 +259,7 @@ def join_trials(
         gone=len(scores.identities) - len(kept),
         unrated=sum(place is None for place in places),
         marks=scores.marks[at] if len(scores.marks) else np.zeros(0),
+        compared=scores.compared[at] if len(scores.compared) else np.zeros(0, np.int64),
         kinds=tuple(kind.of_rows(np.array(kept, np.int64)) for kind in kinds),
         digests=tuple(str(digest or "") for digest in given.get("sha256", [""] * len(kept))),
     )

@@ -1,15 +1,16 @@
 """contenders: which values of a knob may be best beside the best known setting, and which are not.
 
 What is best of many is never known, only what is not: a value is out when some other one is
-better for sure. All others may be best, the best known one among them. The set of these holds the
-truly best value 95 times in 100, as far as the model is right.
+better for sure. All others may be best, the best known one among them. The sets of all knobs hold
+the truly best values 95 times in 100, as far as the model is right.
 
-With L values, m(a) the score that the model expects of the best known setting with the value a,
-and sd(a, b) the deviation of m(a) - m(b), a is out if for some b::
+With K knobs, L values of this one, m(a) the score that the model expects of the best known setting
+with the value a, and sd(a, b) the deviation of m(a) - m(b), a is out if for some b::
 
-    m(b) - m(a) > z sd(a, b)                    z: 1 - 0.05 / (L - 1) of a standard normal is below
+    m(b) - m(a) > t sd(a, b)                 t: 1 - 0.05 / (K (L - 1)) of Student's t is below
 
-since only the L - 1 comparisons with the truly best one can put that out.
+since only the L - 1 comparisons with the truly best one can put that out, of each of K knobs. How
+much pictures vary is estimated from the N rated ones, so its freedom is N - 1.
 
 Source: Hsu 1981, *Simultaneous confidence intervals for all distances from the "best"*;
 Bonferroni in place of Dunnett's common deviation.
@@ -18,7 +19,6 @@ Bonferroni in place of Dunnett's common deviation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -44,15 +44,19 @@ def contenders_of(
     everything goes together, each level that decides what does (the model) is looked at with the
     tried setting that is best with it, and of other knobs what goes with *best*.
     """
+    from scipy.special import stdtrit  # slow to import
+
     found = []
-    for place, knob in enumerate(space.knobs):
-        values, points = _compared(space, model, tried, best, place)
+    freedom = max(sum(rated.pictures for rated in tried) - 1, 1)
+    every = [_compared(space, model, tried, best, place) for place in range(len(space.knobs))]
+    risk = _ERROR / max(sum(len(values) > 1 for values, _ in every), 1)
+    for knob, (values, points) in zip(space.knobs, every, strict=True):
         if len(values) < 2:
             continue
         means, covariance = model.together(points)
         own = np.diag(covariance)
         deviations = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance, 1e-12))
-        sure = NormalDist().inv_cdf(1 - _ERROR / (len(values) - 1))
+        sure = float(stdtrit(freedom, 1 - risk / (len(values) - 1)))
         out = np.any(means - means[:, None] > sure * deviations, axis=1).tolist()
         order = sorted(range(len(values)), key=lambda row: -means[row])
         found.append(
