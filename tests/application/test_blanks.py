@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -230,7 +230,8 @@ def test_browse_counts_them_by_its_filter_and_everybody_can_read_them(
     archive: Archive, browser: Browser
 ) -> None:
     with served(archive.path) as address:
-        for scheme, width in (("light", 360), ("dark", 1280)):
+        schemes: tuple[tuple[Literal["light", "dark"], int], ...] = (("light", 360), ("dark", 1280))
+        for scheme, width in schemes:
             context = browser.new_context(
                 viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True,
                 reduced_motion="reduce",
