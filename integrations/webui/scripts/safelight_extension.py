@@ -101,8 +101,12 @@ class _Run:
         thread: On which it runs.
         frame: Address of the frame of its ``process_images``, and its code: the frame itself
             would keep all that was in it. Another one may have the address when it is gone.
-        files: What was saved: path, infotext, picture.
-        error_before: The last error that the web UI had recorded.
+        overrides: Settings of this run alone. A plot's cells share the dictionary that they are in,
+            and by then another cell's value may be in it.
+        files: What was saved: path, infotext, picture, and number of its batch.
+        cut_short: Numbers of the batches during which it was interrupted or skipped: their pictures
+            have texts that tell of steps which were not taken.
+        errors_before: The last errors that the web UI had kept.
         is_interrupted: It was, when it was looked at last.
         looks: How often it was found neither running nor through.
     """
@@ -113,8 +117,10 @@ class _Run:
         self.start = time.perf_counter()
         self.thread = threading.get_ident()
         self.frame = _place_of(_frame_of_processing())
-        self.files: list[tuple[str, str, Any]] = []
-        self.error_before = _last_error()
+        self.overrides: dict[str, Any] = dict(getattr(p, "override_settings", None) or {})
+        self.files: list[tuple[str, str, Any, int]] = []
+        self.cut_short: set[int] = set()
+        self.errors_before = _last_errors()
         self.is_interrupted = False
         self.looks = 0
 
@@ -170,8 +176,15 @@ class _Runs:
     def saved(self, params: Any) -> None:
         run = self._of(params.p)
         if run is not None and _is_result(params, run.p):
-            text = (params.pnginfo or {}).get("parameters")
-            run.files.append((os.path.abspath(params.filename), str(text or ""), params.image))
+            text = str((params.pnginfo or {}).get("parameters") or "")
+            batch = int(getattr(run.p, "iteration", 0) or 0)
+            run.files.append((os.path.abspath(params.filename), text, params.image, batch))
+
+    def batch_is_drawn(self, p: Any, number: Any) -> None:
+        """Note whether a batch was cut short: web UIs forget a skip when the next one begins."""
+        run = self._of(p)
+        if run is not None and _is_stopped(("interrupted", "skipped")):
+            run.cut_short.add(int(number or 0))
 
     def is_through(self, p: Any, processed: Any) -> None:
         run = self._of(p)
@@ -181,7 +194,7 @@ class _Runs:
             self._open.remove(run)
         seconds = time.perf_counter() - run.start
         drawn = _drawn(run, processed)
-        if _is_interrupted():
+        if run.cut_short or _is_stopped():
             status = "cancelled"
         else:  # SD.Next goes on without a picture when sampling raised
             has_drawn = run.files or getattr(processed, "images", None)
@@ -189,8 +202,9 @@ class _Runs:
         texts = drawn.infotexts or _texts_of(processed)[:1]
         self._append(
             run, status=status, seconds=seconds, outputs=drawn.outputs,
-            infotexts=texts or None, parameters=None if texts else _parameters(p),
+            infotexts=texts or None, parameters=None if texts else _parameters(run),
             error=_why(run) if status == "failed" else None, version=_version_in(texts),
+            environment=_environment(p),
         )  # fmt: skip
 
     def _of(self, p: Any) -> _Run | None:
@@ -212,15 +226,16 @@ class _Runs:
         with self._lock:
             ended = [run for run in self._open if run.frame == place or not run.is_running()]
             for run in ended:
-                run.is_interrupted = run.is_interrupted or (not run.looks and _is_interrupted())
+                run.is_interrupted = run.is_interrupted or (not run.looks and _is_stopped())
                 run.looks += 1
             failed = [run for run in ended if run.looks > patience]
             self._open = [run for run in self._open if run not in failed]
         for run in failed:
             self._append(
                 run, status="cancelled" if run.is_interrupted else "failed",
-                seconds=time.perf_counter() - run.start, outputs=[path for path, *_ in run.files],
-                infotexts=None, parameters=_parameters(run.p), version="",
+                seconds=time.perf_counter() - run.start, infotexts=None,
+                outputs=[_told(run, path, batch) for path, _, _, batch in run.files],
+                parameters=_parameters(run), version="", environment=_environment_of_failed(run),
                 error=None if run.is_interrupted else _why(run),
             )  # fmt: skip
 
@@ -231,7 +246,7 @@ class _Runs:
             if spool is None:
                 spool = self._spools[folder] = _spool.Spool(folder, _tool())
         spool.tool_version = version or spool.tool_version
-        spool.append(began=run.began, environment=_environment(run.p), **told)
+        spool.append(began=run.began, **told)
 
 
 class _Drawn(NamedTuple):
@@ -245,19 +260,26 @@ def _drawn(run: _Run, processed: Any) -> _Drawn:
     first = int(getattr(processed, "index_of_first_image", 0) or 0)
     images = list(getattr(processed, "images", None) or ())
     if run.files:
-        kept = [(path, text) for path, text, image in run.files
+        kept = [(_told(run, path, batch), text) for path, text, image, batch in run.files
                 if not any(image is grid for grid in images[:first])]  # fmt: skip
-        outputs: list[Any] = [path for path, _ in kept]
+        outputs: list[Any] = [output for output, _ in kept]
         texts = [text for _, text in kept]
         return _Drawn(outputs, texts if all(texts) else [])
     pictures = [p for p in images[first:] if hasattr(p, "tobytes") and hasattr(p, "info")]
     texts = _texts_of(processed)[first:]
-    if len(texts) == len(pictures):
-        return _Drawn(pictures, texts)
-    # Masks stand among them, and have no text.
-    told = [(picture, picture.info.get("parameters")) for picture in pictures]
-    known = [(picture, str(text)) for picture, text in told if text]
-    return _Drawn([picture for picture, _ in known], [text for _, text in known])
+    if len(texts) != len(pictures):  # masks stand among them, and have no text
+        pictures = [picture for picture in pictures if picture.info.get("parameters")]
+        texts = [str(picture.info["parameters"]) for picture in pictures]
+    together = max(1, int(getattr(run.p, "batch_size", 1) or 1))
+    outputs = [_told(run, picture, place // together) for place, picture in enumerate(pictures)]
+    return _Drawn(outputs, texts)
+
+
+def _told(run: _Run, output: Any, batch: int) -> Any:
+    """Return a path or a picture as a line names it."""
+    if batch not in run.cut_short:
+        return output
+    return {**_spool._output(output), "cut_short": True}
 
 
 def _texts_of(processed: Any) -> list[str]:
@@ -280,11 +302,9 @@ def _is_result(params: Any, p: Any) -> bool:
 # -- what the web UI knows ---------------------------------------------------------------
 
 
-def _is_interrupted() -> bool:
-    state = shared.state
-    return any(
-        getattr(state, name, False) for name in ("interrupted", "skipped", "stopping_generation")
-    )
+def _is_stopped(how: tuple[str, ...] = ("interrupted", "skipped", "stopping_generation")) -> bool:
+    """Return whether a user has; ``stopping_generation`` lets the batch be drawn to its end."""
+    return any(getattr(shared.state, name, False) for name in how)
 
 
 def _is_our_own() -> bool:
@@ -292,20 +312,29 @@ def _is_our_own() -> bool:
     return str(getattr(progress, "current_task", "") or "").startswith(_OUR_OWN)
 
 
-def _last_error() -> Any:
+def _last_errors() -> tuple[Any, Any]:
+    """Return the last error that ended a task of Forge, and the last one that was reported at all.
+
+    Forge reports no error of the API; what is reported may be another extension's.
+    """
     records = getattr(sys.modules.get("modules.errors"), "exception_records", None)
-    return records[-1] if isinstance(records, list) and records else None
+    return (
+        getattr(sys.modules.get("modules_forge.main_thread"), "last_exception", None),
+        records[-1] if isinstance(records, list) and records else None,
+    )
 
 
 def _why(run: _Run) -> str:
-    last = _last_error()
-    if last is not None and last is not run.error_before and isinstance(last, dict):
-        return str(last.get("exception") or "it failed")
+    for last, before in zip(_last_errors(), run.errors_before):
+        if last is not None and last is not before:
+            error = last.get("exception") if isinstance(last, dict) else last
+            return str(error) or (type(error).__name__ if error else "it failed")
     return "it ended without a picture; the web UI's own log says why"
 
 
-def _parameters(p: Any) -> dict[str, Any]:
+def _parameters(run: _Run) -> dict[str, Any]:
     """Return what was asked of a run that no infotext tells of."""
+    p = run.p
     told = {name: getattr(p, name, None) for name in (
         "steps", "sampler_name", "scheduler", "cfg_scale", "width", "height", "batch_size",
         "n_iter", "clip_skip", "tiling", "restore_faces",
@@ -317,16 +346,20 @@ def _parameters(p: Any) -> dict[str, Any]:
     if told["seed"] == -1:
         told["seed"] = None  # it would have been drawn
     told["model"] = getattr(p, "sd_model_name", None)
+    if told["clip_skip"] is None:  # of SD.Next alone it is no setting
+        of_all = getattr(shared.opts, "CLIP_stop_at_last_layers", None)
+        told["clip_skip"] = run.overrides.get("CLIP_stop_at_last_layers", of_all)
     model = _model()
     if getattr(model, "use_distilled_cfg_scale", False):
         told["distilled_cfg_scale"] = getattr(p, "distilled_cfg_scale", None)
     if getattr(p, "init_images", None):
         told["denoising_strength"] = getattr(p, "denoising_strength", None)
     elif getattr(p, "enable_hr", False):
-        told["hr_denoising_strength"] = getattr(p, "denoising_strength", None)
-        for name in ("hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x",
-                     "hr_resize_y"):  # fmt: skip
-            told[name] = getattr(p, name, None)
+        told["hires_denoising_strength"] = getattr(p, "denoising_strength", None)
+        told["hires_upscaler"] = getattr(p, "hr_upscaler", None)
+        told["hires_steps"] = getattr(p, "hr_second_pass_steps", None) or told["steps"]
+        sides = {name: getattr(p, name, None) for name in ("hr_resize_x", "hr_resize_y")}
+        told.update(sides if any(sides.values()) else {"hires_scale": getattr(p, "hr_scale", None)})
     return {name: value for name, value in told.items() if value not in (None, "")}
 
 
@@ -334,6 +367,16 @@ def _model() -> Any:
     """Return the model that is loaded; ``shared.sd_model`` would load one."""
     data = getattr(sys.modules.get("modules.sd_models"), "model_data", None)
     return getattr(data, "sd_model", None)
+
+
+def _environment_of_failed(run: _Run) -> dict[str, Any]:
+    """Return what else changes pixels, of a run whose settings and model may be put back."""
+    told = _environment(run.p)
+    told.update((name, run.overrides[name]) for name in _SETTINGS if name in run.overrides)
+    if not told.get("model_hash") or told["model_hash"] != getattr(run.p, "sd_model_hash", None):
+        for name in ("model_file", "model_hash", "model_sha256"):
+            told.pop(name, None)
+    return told
 
 
 def _environment(p: Any) -> dict[str, Any]:
@@ -411,6 +454,11 @@ class SafelightScript(scripts.Script):  # type: ignore[misc, unused-ignore]
     def before_process(self, p: Any, *args: Any) -> None:  # noqa: ARG002
         """Note that a run begins."""
         _runs.begin(p)
+
+    @_harmless
+    def postprocess_batch(self, p: Any, *args: Any, **told: Any) -> None:  # noqa: ARG002
+        """Note how a batch of pictures was drawn."""
+        _runs.batch_is_drawn(p, told.get("batch_number"))
 
     @_harmless
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:  # noqa: ARG002
