@@ -2,9 +2,9 @@
 
 A run is one call of ``process_images``: of the page, of the API, of one cell of an X/Y/Z plot. It
 begins with ``before_process`` and is through with ``postprocess``, which is not called where it
-raised, and by SD.Next not where it was interrupted: a run whose ``process_images`` is no longer on
-its thread's stack, and that was not through, has failed, or was cancelled. Nothing that goes wrong
-here reaches the web UI.
+raised, and by SD.Next not where it was interrupted or its pipeline raised: a run whose
+``process_images`` is no longer on its thread's stack, and that was not through, has failed, or was
+cancelled. Nothing that goes wrong here reaches the web UI.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class _Run:
         files: What was saved: path, infotext, picture, and number of its batch.
         cut_short: Numbers of the batches during which it was interrupted or skipped: their pictures
             have texts that tell of steps which were not taken.
-        errors_before: The last errors that the web UI had kept.
+        error: Why it failed, where its error was met.
+        has_failed: It has, although the web UI (SD.Next) goes on as if a user had interrupted it.
+        reported_before: The last error that the web UI had reported.
         is_interrupted: It was, when it was looked at last.
         looks: How often it was found neither running nor through.
     """
@@ -120,7 +122,8 @@ class _Run:
         self.overrides: dict[str, Any] = dict(getattr(p, "override_settings", None) or {})
         self.files: list[tuple[str, str, Any, int]] = []
         self.cut_short: set[int] = set()
-        self.errors_before = _last_errors()
+        self.error, self.has_failed = "", False
+        self.reported_before = _last_reported()
         self.is_interrupted = False
         self.looks = 0
 
@@ -130,6 +133,15 @@ class _Run:
             if _place_of(frame) == self.frame:
                 return True
             frame = frame.f_back
+        return False
+
+    def has_raised(self, error: BaseException) -> bool:
+        """Return whether *error* came out of this run; its frames are there as long as it is."""
+        passed = error.__traceback__
+        while passed is not None:
+            if _place_of(passed.tb_frame) == self.frame:
+                return True
+            passed = passed.tb_next
         return False
 
 
@@ -164,9 +176,10 @@ class _Runs:
 
     def begin(self, p: Any) -> None:
         run = _Run(p)
-        self._note_failures(patience=0, place=run.frame)  # a plot's cell raised, the next begins
+        self._note_failures(patience=0, next_one=run)  # a plot's cell raised, the next begins
         if _is_our_own():
             return
+        _listen()
         with self._lock:
             self._open.append(run)
             if self._watcher is None:
@@ -194,11 +207,12 @@ class _Runs:
             self._open.remove(run)
         seconds = time.perf_counter() - run.start
         drawn = _drawn(run, processed)
-        if run.cut_short or _is_stopped():
+        has_drawn = run.files or getattr(processed, "images", None)
+        status = "completed" if has_drawn else "failed"
+        if run.has_failed:
+            status = "failed"
+        elif run.cut_short or _is_stopped():
             status = "cancelled"
-        else:  # SD.Next goes on without a picture when sampling raised
-            has_drawn = run.files or getattr(processed, "images", None)
-            status = "completed" if has_drawn else "failed"
         texts = drawn.infotexts or _texts_of(processed)[:1]
         self._append(
             run, status=status, seconds=seconds, outputs=drawn.outputs,
@@ -206,6 +220,16 @@ class _Runs:
             error=_why(run) if status == "failed" else None, version=_version_in(texts),
             environment=_environment(p),
         )  # fmt: skip
+
+    def raised(self, error: BaseException, is_caught: bool) -> None:
+        """Note an error that came out of a run, or that was caught in the one of this thread."""
+        text = str(error) or type(error).__name__
+        with self._lock:
+            for run in reversed(self._open):
+                if run.has_raised(error):
+                    run.error = text
+                elif is_caught and run.thread == threading.get_ident():
+                    run.error, run.has_failed, is_caught = text, True, False
 
     def _of(self, p: Any) -> _Run | None:
         with self._lock:
@@ -221,22 +245,30 @@ class _Runs:
                     self._watcher = None
                     return
 
-    def _note_failures(self, patience: int, place: tuple[int, CodeType] | None = None) -> None:
-        """Note what ended without a word; none of the open runs is at *place*."""
+    def _note_failures(self, patience: int, next_one: _Run | None = None) -> None:
+        """Note what ended without a word, or of what ended only what *next_one* follows.
+
+        The error of a call of the API is told a moment later, when another one may have begun.
+        """
         with self._lock:
-            ended = [run for run in self._open if run.frame == place or not run.is_running()]
+            if next_one is None:
+                ended = [run for run in self._open if not run.is_running()]
+            else:
+                ended = [run for run in self._open if run.frame == next_one.frame
+                         or (run.thread == next_one.thread and not run.is_running())]  # fmt: skip
             for run in ended:
                 run.is_interrupted = run.is_interrupted or (not run.looks and _is_stopped())
                 run.looks += 1
             failed = [run for run in ended if run.looks > patience]
             self._open = [run for run in self._open if run not in failed]
         for run in failed:
+            is_cancelled = run.is_interrupted and not run.has_failed
             self._append(
-                run, status="cancelled" if run.is_interrupted else "failed",
+                run, status="cancelled" if is_cancelled else "failed",
                 seconds=time.perf_counter() - run.start, infotexts=None,
-                outputs=[_told(run, path, batch) for path, _, _, batch in run.files],
+                outputs=[_named(run, path, batch) for path, _, _, batch in run.files],
                 parameters=_parameters(run), version="", environment=_environment_of_failed(run),
-                error=None if run.is_interrupted else _why(run),
+                error=None if is_cancelled else _why(run),
             )  # fmt: skip
 
     def _append(self, run: _Run, *, version: str, **told: Any) -> None:
@@ -260,7 +292,7 @@ def _drawn(run: _Run, processed: Any) -> _Drawn:
     first = int(getattr(processed, "index_of_first_image", 0) or 0)
     images = list(getattr(processed, "images", None) or ())
     if run.files:
-        kept = [(_told(run, path, batch), text) for path, text, image, batch in run.files
+        kept = [(_named(run, path, batch), text) for path, text, image, batch in run.files
                 if not any(image is grid for grid in images[:first])]  # fmt: skip
         outputs: list[Any] = [output for output, _ in kept]
         texts = [text for _, text in kept]
@@ -271,11 +303,11 @@ def _drawn(run: _Run, processed: Any) -> _Drawn:
         pictures = [picture for picture in pictures if picture.info.get("parameters")]
         texts = [str(picture.info["parameters"]) for picture in pictures]
     together = max(1, int(getattr(run.p, "batch_size", 1) or 1))
-    outputs = [_told(run, picture, place // together) for place, picture in enumerate(pictures)]
+    outputs = [_named(run, picture, place // together) for place, picture in enumerate(pictures)]
     return _Drawn(outputs, texts)
 
 
-def _told(run: _Run, output: Any, batch: int) -> Any:
+def _named(run: _Run, output: Any, batch: int) -> Any:
     """Return a path or a picture as a line names it."""
     if batch not in run.cut_short:
         return output
@@ -312,24 +344,44 @@ def _is_our_own() -> bool:
     return str(getattr(progress, "current_task", "") or "").startswith(_OUR_OWN)
 
 
-def _last_errors() -> tuple[Any, Any]:
-    """Return the last error that ended a task of Forge, and the last one that was reported at all.
-
-    Forge reports no error of the API; what is reported may be another extension's.
-    """
+def _last_reported() -> Any:
     records = getattr(sys.modules.get("modules.errors"), "exception_records", None)
-    return (
-        getattr(sys.modules.get("modules_forge.main_thread"), "last_exception", None),
-        records[-1] if isinstance(records, list) and records else None,
-    )
+    return records[-1] if isinstance(records, list) and records else None
 
 
 def _why(run: _Run) -> str:
-    for last, before in zip(_last_errors(), run.errors_before):
-        if last is not None and last is not before:
-            error = last.get("exception") if isinstance(last, dict) else last
-            return str(error) or (type(error).__name__ if error else "it failed")
-    return "it ended without a picture; the web UI's own log says why"
+    of_task = getattr(sys.modules.get("modules_forge.main_thread"), "last_exception", None)
+    if isinstance(of_task, BaseException) and run.has_raised(of_task):  # of Forge's page
+        return str(of_task) or type(of_task).__name__
+    last = _last_reported()
+    if not run.error and isinstance(last, dict) and last is not run.reported_before:
+        return str(last.get("exception") or "it failed")
+    return run.error or "it ended without a picture; the web UI's own log says why"
+
+
+class _Listener(logging.Handler):
+    """Hears of errors that web UIs do not report: of calls of Forge's API, and of SD.Next.
+
+    SD.Next says ``Processing…`` where it catches what a pipeline raised, and goes on.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(Exception):
+            error = (record.exc_info or sys.exc_info())[1]
+            if error is not None:
+                told = record.getMessage()
+                _runs.raised(error, record.name == "sd" and told.startswith("Processing"))
+
+
+def _listen() -> None:
+    """Hear of errors; whoever sets up logging may have taken the listener away."""
+    for name in ("uvicorn.error", "sd"):
+        log = logging.getLogger(name)
+        if _listener not in log.handlers:
+            log.addHandler(_listener)
+
+
+_listener = _Listener(logging.ERROR)
 
 
 def _parameters(run: _Run) -> dict[str, Any]:
@@ -345,7 +397,9 @@ def _parameters(run: _Run) -> dict[str, Any]:
         told[name] = value[0] if isinstance(value, (list, tuple)) and value else value
     if told["seed"] == -1:
         told["seed"] = None  # it would have been drawn
-    told["model"] = getattr(p, "sd_model_name", None)
+    told["model"] = getattr(p, "sd_model_name", None) or getattr(
+        _checkpoint_of_failed(run), "model_name", None
+    )
     if told["clip_skip"] is None:  # of SD.Next alone it is no setting
         of_all = getattr(shared.opts, "CLIP_stop_at_last_layers", None)
         told["clip_skip"] = run.overrides.get("CLIP_stop_at_last_layers", of_all)
@@ -369,11 +423,21 @@ def _model() -> Any:
     return getattr(data, "sd_model", None)
 
 
+def _checkpoint_of_failed(run: _Run) -> Any:
+    """Return what was loaded for a run, unless another one may be by now."""
+    info = getattr(_model(), "sd_checkpoint_info", None)
+    if hasattr(run.p, "sd_model_hash"):
+        is_its_own = run.p.sd_model_hash and run.p.sd_model_hash == getattr(info, "shorthash", None)
+    else:  # SD.Next does not say
+        is_its_own = "sd_model_checkpoint" not in run.overrides
+    return info if is_its_own else None
+
+
 def _environment_of_failed(run: _Run) -> dict[str, Any]:
     """Return what else changes pixels, of a run whose settings and model may be put back."""
     told = _environment(run.p)
     told.update((name, run.overrides[name]) for name in _SETTINGS if name in run.overrides)
-    if not told.get("model_hash") or told["model_hash"] != getattr(run.p, "sd_model_hash", None):
+    if _checkpoint_of_failed(run) is None:
         for name in ("model_file", "model_hash", "model_sha256"):
             told.pop(name, None)
     return told
@@ -401,6 +465,8 @@ def _environment(p: Any) -> dict[str, Any]:
             value = getattr(source, name, None)
             if isinstance(value, (str, int, float, list)) and value not in ("", False, []):
                 told[name] = value
+    if getattr(p, "clip_skip", None) is not None:  # SD.Next has both, and this one is nothing
+        told.pop("CLIP_stop_at_last_layers", None)
     return told
 
 
