@@ -207,12 +207,11 @@ class _Runs:
             self._open.remove(run)
         seconds = time.perf_counter() - run.start
         drawn = _drawn(run, processed)
-        has_drawn = run.files or getattr(processed, "images", None)
-        status = "completed" if has_drawn else "failed"
-        if run.has_failed:
-            status = "failed"
-        elif run.cut_short or _is_stopped():
+        if run.cut_short or _is_stopped():
             status = "cancelled"
+        else:  # SD.Next may go on without a picture
+            has_drawn = run.files or getattr(processed, "images", None)
+            status = "completed" if has_drawn else "failed"
         texts = drawn.infotexts or _texts_of(processed)[:1]
         self._append(
             run, status=status, seconds=seconds, outputs=drawn.outputs,
