@@ -3,8 +3,8 @@
 The order of hooks, of saving and of errors is that of ``modules/processing.py``, ``scripts.py``,
 ``script_callbacks.py``, ``shared_state.py``, ``call_queue.py`` and ``scripts/xyz_grid.py`` of A1111
 1.10 and Forge; SD.Next's differences are said where they are. Nothing was copied or recorded; it
-does what a real Forge (dfdcbab of 2025-06) and a real SD.Next (058a7f0 of 2026-07) were seen to do
-with the extension.
+does what a real Forge (dfdcbab of 2025-06), reForge (3b56b26 of 2026-03) and SD.Next (058a7f0 of
+2026-07) were seen to do with the extension.
 """
 
 from __future__ import annotations
