@@ -19,6 +19,7 @@ from safelight.knobs import EXTRA, PLAIN_NUMBER
 from safelight.lora_tags import LORA, lora_stem, lora_tags, split_loras
 
 __all__ = [
+    "CUT_SHORT",
     "EARLIER",
     "EXTRA",
     "GRID",
@@ -40,6 +41,9 @@ __all__ = [
 
 EARLIER = "earlier."
 """What names begin with of what an earlier stage had; others begin with ``extra.`` or ``lora.``."""
+
+CUT_SHORT = "cut short"
+"""The extra by which an import says that not all told steps were taken; it is no sample."""
 
 GRID = "grid of pictures"
 """The extra by which an import says that one file shows several pictures; it is no sample."""

@@ -93,6 +93,18 @@ def test_each_tools_own_words_are_read_as_knobs(
     assert all(reading.fields[f"txt2img.{name}"] in ("read", "defaulted") for name in knobs)
 
 
+def test_sdnext_calls_clip_skip_and_the_strength_of_hires_fix_by_names_of_its_own() -> None:
+    """With a strength of 0 another one counts, which its text leaves out."""
+    hires = _SDNEXT + "CLiP-skip: 2, Hires upscaler: Latent Bilinear, Hires scale: 2.0, "
+    told = _read(parameters=hires + "Hires strength: 0.6")
+    drawn = told.config["txt2img"]
+    assert (drawn["clip_skip"], drawn["hires_denoising_strength"]) == (2, 0.6)
+    assert told.extra == {"App": "SD.Next"}
+    untold = _read(parameters=hires + "Hires strength: 0.0")
+    assert "hires_denoising_strength" not in untold.config["txt2img"]
+    assert untold.extra["Hires strength"] == "0.0"
+
+
 def test_our_own_pictures_give_back_what_they_were_drawn_with() -> None:
     """Whoever lost the records still has the pictures."""
     drawn = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -176,16 +177,89 @@ def test_each_cell_of_a_plot_is_a_line_also_one_that_fails(webui: WebUI, tmp_pat
     }  # fmt: skip
 
 
-def test_a_run_that_raised_is_told_although_nothing_follows(webui: WebUI) -> None:
+def test_a_run_that_raised_is_told_although_nothing_follows(webui: WebUI, tmp_path: Path) -> None:
     """The web UI calls nobody when sampling raised."""
     webui.draw(seed=8, sampling=fails, enable_hr=True)
     (line,) = lines(webui, 1)
     assert (line["status"], line["parameters"]["seed"]) == ("failed", 8)
     assert line["error"] == "CUDA out of memory at https://example.org"
-    assert line["parameters"]["hr_scale"] == 2
-    assert "denoising_strength" not in line["parameters"]  # of img2img
+    (record,) = records_of(webui, tmp_path)
+    asked = record.base_config["txt2img"]
+    assert {name: asked.get(name) for name in ("hires_scale", "hires_steps", "hires_upscaler",
+            "hires_denoising_strength", "clip_skip", "denoising_strength")} == {
+        "hires_scale": 2, "hires_steps": 20, "hires_upscaler": "Latent",
+        "hires_denoising_strength": 0.75, "clip_skip": 1, "denoising_strength": None,
+    }  # fmt: skip
     webui.draw(seed=9)
     assert [told["status"] for told in lines(webui, 2)] == ["failed", "completed"]
+
+
+@pytest.mark.parametrize("forge", [True, False])
+@pytest.mark.parametrize("way", ["draw", "api"])
+def test_what_ended_a_run_is_told_wherever_the_web_ui_tells_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forge: bool, way: str
+) -> None:
+    """Forge reports nothing: its page keeps the last error, calls of its API leave it to the log.
+
+    Another extension's error, which was reported meanwhile, is not it.
+    """
+    webui = WebUI(monkeypatch, tmp_path, forge=forge)
+
+    def sampling(batch: int) -> None:
+        try:
+            raise ValueError("of another extension")
+        except ValueError:
+            webui._report()
+        fails(batch)
+
+    for _ in range(2):
+        getattr(webui, way)(sampling=sampling)
+    assert [line["error"] for line in lines(webui, 2)] == [
+        "CUDA out of memory at https://example.org"
+    ] * 2
+
+
+def test_an_error_is_waited_for_though_the_next_call_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a thread of its own, before the server has told what ended the first."""
+    webui = WebUI(monkeypatch, tmp_path, forge=True)
+
+    def next_one() -> None:
+        thread = threading.Thread(target=webui.api, kwargs={"seed": 2})
+        thread.start()
+        thread.join()
+
+    webui.before_telling = next_one
+    webui.api(sampling=fails)
+    told = sorted(lines(webui, 2), key=lambda line: str(line["status"]))
+    assert [(line["status"], line.get("error")) for line in told] == [
+        ("completed", None), ("failed", "CUDA out of memory at https://example.org"),
+    ]  # fmt: skip
+
+
+def test_settings_of_one_run_are_told_though_they_are_put_back(webui: WebUI) -> None:
+    """A plot's cells share them: the next one has begun when a cell that raised is noted."""
+    webui.plot("CLIP_stop_at_last_layers", [2, 3, 4], sampling=fails)
+    told = [(line["parameters"]["clip_skip"], line["environment"]["CLIP_stop_at_last_layers"])
+            for line in lines(webui, 3)]  # fmt: skip
+    assert told == [(2, 2), (3, 3), (4, 4)]
+
+
+@pytest.mark.parametrize("hash_then", ["6ce0161689", "0123456789"])
+def test_a_model_that_was_put_back_is_not_told_of_a_run_that_raised(
+    webui: WebUI, hash_then: str
+) -> None:
+    """What is loaded when a failure is noted may be another one."""
+
+    def sampling(batch: int) -> None:
+        for run in webui.runs._open:
+            run.p.sd_model_hash = hash_then
+        fails(batch)
+
+    webui.draw(sampling=sampling)
+    (line,) = lines(webui, 1)
+    assert ("model_file" in line["environment"]) == (hash_then == "6ce0161689")
 
 
 def test_a_seed_that_was_not_drawn_yet_is_not_told(webui: WebUI) -> None:
@@ -220,15 +294,19 @@ def test_what_was_drawn_before_it_raised_is_told_with_it(webui: WebUI) -> None:
     assert (line["status"], len(line["outputs"])) == ("failed", 1)
 
 
-def test_a_web_ui_that_goes_on_without_a_picture_has_failed(
+def test_a_web_ui_that_goes_on_as_if_it_was_interrupted_has_failed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """SD.Next prints the error, and calls postprocess with nothing."""
+    """SD.Next logs the error, says of itself that it was interrupted, and calls nobody."""
     webui = WebUI(monkeypatch, tmp_path, sdnext=True)
     webui.draw(sampling=fails)
     (line,) = lines(webui, 1)
-    assert line["status"] == "failed"
+    assert (line["status"], line["error"]) == (
+        "failed",
+        "CUDA out of memory at https://example.org",
+    )
     assert line["parameters"]["steps"] == 20
+    assert line["parameters"]["model"] == "tiny"
 
 
 @pytest.mark.parametrize("drawn", [0, 1])
@@ -248,15 +326,61 @@ def test_an_interrupted_run_is_cancelled(webui: WebUI, drawn: int) -> None:
     assert (line["status"], len(line["outputs"]), line.get("error")) == ("cancelled", drawn, None)
 
 
+@pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize("keeps_incomplete", [False, True])
+def test_what_was_drawn_while_it_was_skipped_is_told_apart(
+    webui: WebUI, tmp_path: Path, is_saved: bool, keeps_incomplete: bool
+) -> None:
+    """Its text tells of all steps, and nothing is left of the skip when the run is through."""
+    webui.opts.save_incomplete_images = keeps_incomplete
+
+    def skip(batch: int) -> None:
+        webui.state.skipped = batch == 1
+
+    webui.api(seed=3, n_iter=3, save_images=is_saved, sampling=skip)
+    (line,) = lines(webui, 1)
+    left_out = is_saved and not keeps_incomplete
+    assert line["status"] == "cancelled"
+    assert [output.get("cut_short", False) for output in line["outputs"]] == (
+        [False, False] if left_out else [False, True, False]
+    )
+    if is_saved:
+        told = [record for record in records_of(webui, tmp_path) if record.status == "imported"
+                and "spool" in record.metadata["import"]]  # fmt: skip
+        cut_short = {
+            record.base_config["txt2img"]["seed"]: record.metadata["import"]["extra"].get(
+                "cut short"
+            )
+            for record in told
+        }
+        assert cut_short == {3: None, **({} if left_out else {4: "true"}), 5: None}
+
+
+def test_a_skip_of_the_only_picture_of_sdnext_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It leaves out the next batch as well, and forgets the skip with it."""
+    webui = WebUI(monkeypatch, tmp_path, sdnext=True)
+
+    def skip(batch: int) -> None:
+        webui.state.skipped = True
+
+    webui.draw(n_iter=2, sampling=skip)
+    (line,) = lines(webui, 1)
+    assert (line["status"], line.get("error")) == ("cancelled", None)
+
+
 @pytest.mark.parametrize("how", ["interrupted", "skipped"])
 def test_a_run_of_sdnext_that_was_cut_short_is_cancelled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
     """It calls no postprocess then, which is not to be taken for a failure."""
     webui = WebUI(monkeypatch, tmp_path, sdnext=True)
+    webui.opts.save_incomplete_images = True
     webui.draw(sampling=lambda batch: setattr(webui.state, how, True))
     (line,) = lines(webui, 1)
-    assert (line["status"], len(line["outputs"]), line.get("error")) == ("cancelled", 1, None)
+    assert (line["status"], line.get("error")) == ("cancelled", None)
+    assert [output["cut_short"] for output in line["outputs"]] == [True]
 
 
 def test_a_run_within_a_run_does_not_end_the_other(webui: WebUI) -> None:

@@ -2,13 +2,16 @@
 
 The order of hooks, of saving and of errors is that of ``modules/processing.py``, ``scripts.py``,
 ``script_callbacks.py``, ``shared_state.py``, ``call_queue.py`` and ``scripts/xyz_grid.py`` of A1111
-1.10 and Forge; SD.Next's differences are said where they are. Nothing was copied or recorded.
+1.10 and Forge; SD.Next's differences are said where they are. Nothing was copied or recorded; it
+does what a real Forge (dfdcbab of 2025-06), reForge (3b56b26 of 2026-03) and SD.Next (058a7f0 of
+2026-07) were seen to do with the extension.
 """
 
 from __future__ import annotations
 
 import copy
 import importlib.util
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -48,6 +51,7 @@ class Processing:
     outpath_samples: str = ""
     outpath_grids: str = ""
     styles: list[str] = field(default_factory=list)
+    override_settings: dict[str, Any] = field(default_factory=dict)
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
     scripts: Any = None
     sampling: Callable[[int], None] = lambda n: None
@@ -87,6 +91,8 @@ class WebUI:
         printed: What the web UI reported of errors in extensions.
         opts: Its settings.
         state: What runs.
+        before_telling: Called when a call of Forge's API has raised, and the server has yet to log
+            it: what waits for its turn begins meanwhile.
     """
 
     def __init__(
@@ -98,9 +104,11 @@ class WebUI:
         self.opts = SimpleNamespace(
             grid_save=True, return_grid=True, save_images_before_highres_fix=False,
             enable_pnginfo=True, return_mask=False, randn_source="CPU", data_labels={},
+            save_incomplete_images=False, CLIP_stop_at_last_layers=1,
             outdir_txt2img_samples=str(self.outputs / "txt2img-images"),
         )  # fmt: skip
-        self._sdnext = sdnext
+        self._sdnext, self._forge = sdnext, forge
+        self.before_telling: Callable[[], None] = lambda: None
         self._saved: list[Callable[[Any], None]] = []
         self._settings: list[Callable[[], None]] = []
         self._numbers: dict[str, int] = {}
@@ -133,7 +141,7 @@ class WebUI:
         self.opts.add_option = self._add_option
         models = ModuleType("modules.sd_models")
         info = SimpleNamespace(filename="/models/tiny.safetensors", shorthash="6ce0161689",
-                               sha256="ab" * 32)  # fmt: skip
+                               sha256="ab" * 32, model_name="tiny")  # fmt: skip
         models.model_data = SimpleNamespace(  # type: ignore[attr-defined]
             sd_model=SimpleNamespace(sd_checkpoint_info=info, use_distilled_cfg_scale=forge)
         )
@@ -143,8 +151,12 @@ class WebUI:
             patch.delitem(sys.modules, name, raising=False)
         if self._sdnext:
             patch.setitem(sys.modules, "modules.scripts_manager", ModuleType("scripts_manager"))
+        self.main_thread = ModuleType("modules_forge.main_thread")
+        self.main_thread.last_exception = None  # type: ignore[attr-defined]
+        patch.delitem(sys.modules, "modules_forge.main_thread", raising=False)
         if forge:
             patch.setitem(sys.modules, "modules_forge", ModuleType("modules_forge"))
+            patch.setitem(sys.modules, "modules_forge.main_thread", self.main_thread)
         for module in (root, scripts, callbacks, shared, models, self.errors, self.progress):
             patch.setitem(sys.modules, module.__name__, module)
             setattr(root, module.__name__.rpartition(".")[2], module)
@@ -170,25 +182,42 @@ class WebUI:
     # -- what users do ---------------------------------------------------------------------
 
     def draw(self, **fields: Any) -> Any:
-        """Press Generate: the error, where there is one, is shown in the page."""
+        """Press Generate: the error, where there is one, is shown in the page.
+
+        Forge draws on a thread for all, which keeps the last error and reports none.
+        """
         self.state.begin("task(page)")
         try:
             return process_images(self.processing(**fields), self)
-        except Exception:  # noqa: BLE001 - as it does
+        except Exception as error:  # noqa: BLE001 - as it does
             self.state.end()
-            self._report()
+            if self._forge:
+                self.main_thread.last_exception = error  # type: ignore[attr-defined]
+            else:
+                self._report()
             return None
         finally:
             self.state.end()
 
     def api(self, *, save_images: bool = False, task: str = "", **fields: Any) -> Any:
-        """``POST /sdapi/v1/txt2img``: pictures go back, and to files only where that is asked."""
+        """``POST /sdapi/v1/txt2img``: pictures go back, and to files only where that is asked.
+
+        What it raises is reported; of Forge, nobody but the server's own log tells it.
+        """
         self.progress.current_task = task or "task(txt2img-abc)"  # type: ignore[attr-defined]
         self.state.begin("scripts_txt2img")
         try:
             return process_images(
                 self.processing(do_not_save_samples=not save_images, **fields), self
             )
+        except Exception as error:
+            if self._forge:
+                self.before_telling()
+                log = logging.getLogger("uvicorn.error")
+                log.error("Exception in ASGI application\n", exc_info=error)
+            else:
+                self._report()
+            return None
         finally:
             self.state.end()
             self.progress.current_task = None  # type: ignore[attr-defined]
@@ -200,7 +229,10 @@ class WebUI:
         cells = []
         for value in values:
             cell = copy.copy(p)
-            setattr(cell, axis, value)
+            if hasattr(cell, axis):
+                setattr(cell, axis, value)
+            else:
+                cell.override_settings[axis] = value  # which all cells share
             try:
                 cells += process_images(cell, self).images[-1:]
             except Exception:  # noqa: BLE001 - as it does
@@ -218,15 +250,18 @@ class WebUI:
 
     # -- what it does ----------------------------------------------------------------------
 
-    def hook(self, name: str, *args: Any) -> None:
+    def hook(self, name: str, *args: Any, **options: Any) -> None:
         """Call a script's hook, as ``ScriptRunner`` does; an error is printed."""
         try:
-            getattr(self.script, name)(*args)
+            getattr(self.script, name)(*args, **options)
         except Exception as error:  # noqa: BLE001 - as it does
             self.printed.append(f"{name}: {error!r}")
 
     def before_process(self, p: Processing) -> None:
         self.hook("before_process", p)
+
+    def postprocess_batch(self, p: Processing, number: int) -> None:
+        self.hook("postprocess_batch", p, batch_number=number)
 
     def postprocess(self, p: Processing, processed: Processed) -> None:
         self.hook("postprocess", p, processed)
@@ -268,37 +303,52 @@ def text(p: Processing, place: int) -> str:
 
 
 def process_images(p: Processing, webui: WebUI) -> Processed:
-    """As ``modules.processing.process_images``."""
+    """As ``modules.processing.process_images``: with the run's own settings while it goes on."""
     p.scripts.before_process(p)
-    return process_images_inner(p, webui)
+    kept = {name: getattr(webui.opts, name) for name in p.override_settings}
+    try:
+        vars(webui.opts).update(p.override_settings)
+        return process_images_inner(p, webui)
+    finally:
+        vars(webui.opts).update(kept)
 
 
 def process_images_inner(p: Processing, webui: WebUI) -> Processed:
     opts, state = webui.opts, webui.state
     p.loading()
+    if not webui._sdnext:
+        p.sd_model_name, p.sd_model_hash = "tiny", "6ce0161689"  # type: ignore[attr-defined]
     p.all_seeds = [p.seed + n for n in range(p.n_iter * p.batch_size)]  # type: ignore[attr-defined]
     p.all_prompts = [p.prompt] * len(p.all_seeds)  # type: ignore[attr-defined]
-    p.sd_model_name = "tiny"  # type: ignore[attr-defined]
     images: list[Any] = []
     texts: list[str] = []
     for batch in range(p.n_iter):
+        p.iteration = batch  # type: ignore[attr-defined]
+        was_skipped, state.skipped = state.skipped, False
+        if webui._sdnext and was_skipped:
+            continue  # SD.Next leaves out the batch after the one that was skipped, too
         if state.interrupted or state.stopping_generation:
             break
         try:
             p.sampling(batch)
-        except Exception:
+        except Exception as error:
             if not webui._sdnext:
                 raise
-            continue  # SD.Next prints it, and goes on without pictures
+            state.interrupted = True
+            logging.getLogger("sd").error(f"Processing: step=base args={{}} {error}")
+            break  # SD.Next goes on without pictures
+        p.scripts.postprocess_batch(p, batch)
+        is_whole = not state.interrupted and not state.skipped
+        is_saved = not p.do_not_save_samples and (is_whole or opts.save_incomplete_images)
         for place in range(p.batch_size):
             number = batch * p.batch_size + place
             side = int(p.width * (p.hr_scale if p.enable_hr else 1))
             image = Image.new("RGB", (side, side), (p.seed % 256, number, p.steps))
             infotext = text(p, number)
-            if p.enable_hr and not p.do_not_save_samples and opts.save_images_before_highres_fix:
+            if p.enable_hr and is_saved and opts.save_images_before_highres_fix:
                 webui.save(image.resize((p.width, p.width)), p.outpath_samples, "", infotext, p,
                            "-before-highres-fix")  # fmt: skip
-            if not p.do_not_save_samples:
+            if is_saved:
                 webui.save(image, p.outpath_samples, "", infotext, p)
             texts.append(infotext)
             if opts.enable_pnginfo:

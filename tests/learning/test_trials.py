@@ -44,10 +44,11 @@ def test_rows_and_ratings_meet_by_either_hash_and_each_picture_counts_once() -> 
     assert (trials.gone, trials.unrated) == (2, 1)
 
 
-def test_a_grid_is_no_sample_and_one_model_is_one_level() -> None:
-    """Tools write one model's name with and without folder, ending and hash."""
+@pytest.mark.parametrize("extra", ["grid of pictures", "cut short"])
+def test_a_grid_is_no_sample_and_one_model_is_one_level(extra: str) -> None:
+    """Nor is what was cut short. Tools write a model's name with folder, ending and hash or not."""
     names = ["base.safetensors", "SDXL\\base [0a1b2c3d4e]", "base.safetensors", "other", "other"]
-    grid = Setting("txt2img", "extra.grid of pictures", None, "2x2")
+    grid = Setting("txt2img", f"extra.{extra}", None, "2x2")
     trials = join_trials(
         {"sha256": digests(5), "model": names}, scores_of(5), {grid.name: {4: [grid]}}
     )

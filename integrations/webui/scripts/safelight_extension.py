@@ -2,9 +2,9 @@
 
 A run is one call of ``process_images``: of the page, of the API, of one cell of an X/Y/Z plot. It
 begins with ``before_process`` and is through with ``postprocess``, which is not called where it
-raised, and by SD.Next not where it was interrupted: a run whose ``process_images`` is no longer on
-its thread's stack, and that was not through, has failed, or was cancelled. Nothing that goes wrong
-here reaches the web UI.
+raised, and by SD.Next not where it was interrupted or its pipeline raised: a run whose
+``process_images`` is no longer on its thread's stack, and that was not through, has failed, or was
+cancelled. Nothing that goes wrong here reaches the web UI.
 """
 
 from __future__ import annotations
@@ -101,8 +101,14 @@ class _Run:
         thread: On which it runs.
         frame: Address of the frame of its ``process_images``, and its code: the frame itself
             would keep all that was in it. Another one may have the address when it is gone.
-        files: What was saved: path, infotext, picture.
-        error_before: The last error that the web UI had recorded.
+        overrides: Settings of this run alone. A plot's cells share the dictionary that they are in,
+            and by then another cell's value may be in it.
+        files: What was saved: path, infotext, picture, and number of its batch.
+        cut_short: Numbers of the batches during which it was interrupted or skipped: their pictures
+            have texts that tell of steps which were not taken.
+        error: Why it failed, where its error was met.
+        has_failed: It has, although the web UI (SD.Next) goes on as if a user had interrupted it.
+        reported_before: The last error that the web UI had reported.
         is_interrupted: It was, when it was looked at last.
         looks: How often it was found neither running nor through.
     """
@@ -113,8 +119,11 @@ class _Run:
         self.start = time.perf_counter()
         self.thread = threading.get_ident()
         self.frame = _place_of(_frame_of_processing())
-        self.files: list[tuple[str, str, Any]] = []
-        self.error_before = _last_error()
+        self.overrides: dict[str, Any] = dict(getattr(p, "override_settings", None) or {})
+        self.files: list[tuple[str, str, Any, int]] = []
+        self.cut_short: set[int] = set()
+        self.error, self.has_failed = "", False
+        self.reported_before = _last_reported()
         self.is_interrupted = False
         self.looks = 0
 
@@ -124,6 +133,15 @@ class _Run:
             if _place_of(frame) == self.frame:
                 return True
             frame = frame.f_back
+        return False
+
+    def has_raised(self, error: BaseException) -> bool:
+        """Return whether *error* came out of this run; its frames are there as long as it is."""
+        passed = error.__traceback__
+        while passed is not None:
+            if _place_of(passed.tb_frame) == self.frame:
+                return True
+            passed = passed.tb_next
         return False
 
 
@@ -158,9 +176,10 @@ class _Runs:
 
     def begin(self, p: Any) -> None:
         run = _Run(p)
-        self._note_failures(patience=0, place=run.frame)  # a plot's cell raised, the next begins
+        self._note_failures(patience=0, next_one=run)  # a plot's cell raised, the next begins
         if _is_our_own():
             return
+        _listen()
         with self._lock:
             self._open.append(run)
             if self._watcher is None:
@@ -170,8 +189,15 @@ class _Runs:
     def saved(self, params: Any) -> None:
         run = self._of(params.p)
         if run is not None and _is_result(params, run.p):
-            text = (params.pnginfo or {}).get("parameters")
-            run.files.append((os.path.abspath(params.filename), str(text or ""), params.image))
+            text = str((params.pnginfo or {}).get("parameters") or "")
+            batch = int(getattr(run.p, "iteration", 0) or 0)
+            run.files.append((os.path.abspath(params.filename), text, params.image, batch))
+
+    def batch_is_drawn(self, p: Any, number: Any) -> None:
+        """Note whether a batch was cut short: web UIs forget a skip when the next one begins."""
+        run = self._of(p)
+        if run is not None and _is_stopped(("interrupted", "skipped")):
+            run.cut_short.add(int(number or 0))
 
     def is_through(self, p: Any, processed: Any) -> None:
         run = self._of(p)
@@ -181,17 +207,28 @@ class _Runs:
             self._open.remove(run)
         seconds = time.perf_counter() - run.start
         drawn = _drawn(run, processed)
-        if _is_interrupted():
+        if run.cut_short or _is_stopped():
             status = "cancelled"
-        else:  # SD.Next goes on without a picture when sampling raised
+        else:  # SD.Next may go on without a picture
             has_drawn = run.files or getattr(processed, "images", None)
             status = "completed" if has_drawn else "failed"
         texts = drawn.infotexts or _texts_of(processed)[:1]
         self._append(
             run, status=status, seconds=seconds, outputs=drawn.outputs,
-            infotexts=texts or None, parameters=None if texts else _parameters(p),
+            infotexts=texts or None, parameters=None if texts else _parameters(run),
             error=_why(run) if status == "failed" else None, version=_version_in(texts),
+            environment=_environment(p),
         )  # fmt: skip
+
+    def raised(self, error: BaseException, is_caught: bool) -> None:
+        """Note an error that came out of a run, or that was caught in the one of this thread."""
+        text = str(error) or type(error).__name__
+        with self._lock:
+            for run in reversed(self._open):
+                if run.has_raised(error):
+                    run.error = text
+                elif is_caught and run.thread == threading.get_ident():
+                    run.error, run.has_failed, is_caught = text, True, False
 
     def _of(self, p: Any) -> _Run | None:
         with self._lock:
@@ -207,21 +244,30 @@ class _Runs:
                     self._watcher = None
                     return
 
-    def _note_failures(self, patience: int, place: tuple[int, CodeType] | None = None) -> None:
-        """Note what ended without a word; none of the open runs is at *place*."""
+    def _note_failures(self, patience: int, next_one: _Run | None = None) -> None:
+        """Note what ended without a word, or of what ended only what *next_one* follows.
+
+        The error of a call of the API is told a moment later, when another one may have begun.
+        """
         with self._lock:
-            ended = [run for run in self._open if run.frame == place or not run.is_running()]
+            if next_one is None:
+                ended = [run for run in self._open if not run.is_running()]
+            else:
+                ended = [run for run in self._open if run.frame == next_one.frame
+                         or (run.thread == next_one.thread and not run.is_running())]  # fmt: skip
             for run in ended:
-                run.is_interrupted = run.is_interrupted or (not run.looks and _is_interrupted())
+                run.is_interrupted = run.is_interrupted or (not run.looks and _is_stopped())
                 run.looks += 1
             failed = [run for run in ended if run.looks > patience]
             self._open = [run for run in self._open if run not in failed]
         for run in failed:
+            is_cancelled = run.is_interrupted and not run.has_failed
             self._append(
-                run, status="cancelled" if run.is_interrupted else "failed",
-                seconds=time.perf_counter() - run.start, outputs=[path for path, *_ in run.files],
-                infotexts=None, parameters=_parameters(run.p), version="",
-                error=None if run.is_interrupted else _why(run),
+                run, status="cancelled" if is_cancelled else "failed",
+                seconds=time.perf_counter() - run.start, infotexts=None,
+                outputs=[_named(run, path, batch) for path, _, _, batch in run.files],
+                parameters=_parameters(run), version="", environment=_environment_of_failed(run),
+                error=None if is_cancelled else _why(run),
             )  # fmt: skip
 
     def _append(self, run: _Run, *, version: str, **told: Any) -> None:
@@ -231,7 +277,7 @@ class _Runs:
             if spool is None:
                 spool = self._spools[folder] = _spool.Spool(folder, _tool())
         spool.tool_version = version or spool.tool_version
-        spool.append(began=run.began, environment=_environment(run.p), **told)
+        spool.append(began=run.began, **told)
 
 
 class _Drawn(NamedTuple):
@@ -245,19 +291,26 @@ def _drawn(run: _Run, processed: Any) -> _Drawn:
     first = int(getattr(processed, "index_of_first_image", 0) or 0)
     images = list(getattr(processed, "images", None) or ())
     if run.files:
-        kept = [(path, text) for path, text, image in run.files
+        kept = [(_named(run, path, batch), text) for path, text, image, batch in run.files
                 if not any(image is grid for grid in images[:first])]  # fmt: skip
-        outputs: list[Any] = [path for path, _ in kept]
+        outputs: list[Any] = [output for output, _ in kept]
         texts = [text for _, text in kept]
         return _Drawn(outputs, texts if all(texts) else [])
     pictures = [p for p in images[first:] if hasattr(p, "tobytes") and hasattr(p, "info")]
     texts = _texts_of(processed)[first:]
-    if len(texts) == len(pictures):
-        return _Drawn(pictures, texts)
-    # Masks stand among them, and have no text.
-    told = [(picture, picture.info.get("parameters")) for picture in pictures]
-    known = [(picture, str(text)) for picture, text in told if text]
-    return _Drawn([picture for picture, _ in known], [text for _, text in known])
+    if len(texts) != len(pictures):  # masks stand among them, and have no text
+        pictures = [picture for picture in pictures if picture.info.get("parameters")]
+        texts = [str(picture.info["parameters"]) for picture in pictures]
+    together = max(1, int(getattr(run.p, "batch_size", 1) or 1))
+    outputs = [_named(run, picture, place // together) for place, picture in enumerate(pictures)]
+    return _Drawn(outputs, texts)
+
+
+def _named(run: _Run, output: Any, batch: int) -> Any:
+    """Return a path or a picture as a line names it."""
+    if batch not in run.cut_short:
+        return output
+    return {**_spool._output(output), "cut_short": True}
 
 
 def _texts_of(processed: Any) -> list[str]:
@@ -280,11 +333,9 @@ def _is_result(params: Any, p: Any) -> bool:
 # -- what the web UI knows ---------------------------------------------------------------
 
 
-def _is_interrupted() -> bool:
-    state = shared.state
-    return any(
-        getattr(state, name, False) for name in ("interrupted", "skipped", "stopping_generation")
-    )
+def _is_stopped(how: tuple[str, ...] = ("interrupted", "skipped", "stopping_generation")) -> bool:
+    """Return whether a user has; ``stopping_generation`` lets the batch be drawn to its end."""
+    return any(getattr(shared.state, name, False) for name in how)
 
 
 def _is_our_own() -> bool:
@@ -292,20 +343,49 @@ def _is_our_own() -> bool:
     return str(getattr(progress, "current_task", "") or "").startswith(_OUR_OWN)
 
 
-def _last_error() -> Any:
+def _last_reported() -> Any:
     records = getattr(sys.modules.get("modules.errors"), "exception_records", None)
     return records[-1] if isinstance(records, list) and records else None
 
 
 def _why(run: _Run) -> str:
-    last = _last_error()
-    if last is not None and last is not run.error_before and isinstance(last, dict):
+    of_task = getattr(sys.modules.get("modules_forge.main_thread"), "last_exception", None)
+    if isinstance(of_task, BaseException) and run.has_raised(of_task):  # of Forge's page
+        return str(of_task) or type(of_task).__name__
+    last = _last_reported()
+    if not run.error and isinstance(last, dict) and last is not run.reported_before:
         return str(last.get("exception") or "it failed")
-    return "it ended without a picture; the web UI's own log says why"
+    return run.error or "it ended without a picture; the web UI's own log says why"
 
 
-def _parameters(p: Any) -> dict[str, Any]:
+class _Listener(logging.Handler):
+    """Hears of errors that web UIs do not report: of calls of Forge's API, and of SD.Next.
+
+    SD.Next says ``Processing…`` where it catches what a pipeline raised, and goes on.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(Exception):
+            error = (record.exc_info or sys.exc_info())[1]
+            if error is not None:
+                told = record.getMessage()
+                _runs.raised(error, record.name == "sd" and told.startswith("Processing"))
+
+
+def _listen() -> None:
+    """Hear of errors; whoever sets up logging may have taken the listener away."""
+    for name in ("uvicorn.error", "sd"):
+        log = logging.getLogger(name)
+        if _listener not in log.handlers:
+            log.addHandler(_listener)
+
+
+_listener = _Listener(logging.ERROR)
+
+
+def _parameters(run: _Run) -> dict[str, Any]:
     """Return what was asked of a run that no infotext tells of."""
+    p = run.p
     told = {name: getattr(p, name, None) for name in (
         "steps", "sampler_name", "scheduler", "cfg_scale", "width", "height", "batch_size",
         "n_iter", "clip_skip", "tiling", "restore_faces",
@@ -316,17 +396,23 @@ def _parameters(p: Any) -> dict[str, Any]:
         told[name] = value[0] if isinstance(value, (list, tuple)) and value else value
     if told["seed"] == -1:
         told["seed"] = None  # it would have been drawn
-    told["model"] = getattr(p, "sd_model_name", None)
+    told["model"] = getattr(p, "sd_model_name", None) or getattr(
+        _checkpoint_of_failed(run), "model_name", None
+    )
+    if told["clip_skip"] is None:  # of SD.Next alone it is no setting
+        of_all = getattr(shared.opts, "CLIP_stop_at_last_layers", None)
+        told["clip_skip"] = run.overrides.get("CLIP_stop_at_last_layers", of_all)
     model = _model()
     if getattr(model, "use_distilled_cfg_scale", False):
         told["distilled_cfg_scale"] = getattr(p, "distilled_cfg_scale", None)
     if getattr(p, "init_images", None):
         told["denoising_strength"] = getattr(p, "denoising_strength", None)
     elif getattr(p, "enable_hr", False):
-        told["hr_denoising_strength"] = getattr(p, "denoising_strength", None)
-        for name in ("hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x",
-                     "hr_resize_y"):  # fmt: skip
-            told[name] = getattr(p, name, None)
+        told["hires_denoising_strength"] = getattr(p, "denoising_strength", None)
+        told["hires_upscaler"] = getattr(p, "hr_upscaler", None)
+        told["hires_steps"] = getattr(p, "hr_second_pass_steps", None) or told["steps"]
+        sides = {name: getattr(p, name, None) for name in ("hr_resize_x", "hr_resize_y")}
+        told.update(sides if any(sides.values()) else {"hires_scale": getattr(p, "hr_scale", None)})
     return {name: value for name, value in told.items() if value not in (None, "")}
 
 
@@ -334,6 +420,26 @@ def _model() -> Any:
     """Return the model that is loaded; ``shared.sd_model`` would load one."""
     data = getattr(sys.modules.get("modules.sd_models"), "model_data", None)
     return getattr(data, "sd_model", None)
+
+
+def _checkpoint_of_failed(run: _Run) -> Any:
+    """Return what was loaded for a run, unless another one may be by now."""
+    info = getattr(_model(), "sd_checkpoint_info", None)
+    if hasattr(run.p, "sd_model_hash"):
+        is_its_own = run.p.sd_model_hash and run.p.sd_model_hash == getattr(info, "shorthash", None)
+    else:  # SD.Next does not say
+        is_its_own = "sd_model_checkpoint" not in run.overrides
+    return info if is_its_own else None
+
+
+def _environment_of_failed(run: _Run) -> dict[str, Any]:
+    """Return what else changes pixels, of a run whose settings and model may be put back."""
+    told = _environment(run.p)
+    told.update((name, run.overrides[name]) for name in _SETTINGS if name in run.overrides)
+    if _checkpoint_of_failed(run) is None:
+        for name in ("model_file", "model_hash", "model_sha256"):
+            told.pop(name, None)
+    return told
 
 
 def _environment(p: Any) -> dict[str, Any]:
@@ -358,6 +464,8 @@ def _environment(p: Any) -> dict[str, Any]:
             value = getattr(source, name, None)
             if isinstance(value, (str, int, float, list)) and value not in ("", False, []):
                 told[name] = value
+    if getattr(p, "clip_skip", None) is not None:  # SD.Next has both, and this one is nothing
+        told.pop("CLIP_stop_at_last_layers", None)
     return told
 
 
@@ -411,6 +519,11 @@ class SafelightScript(scripts.Script):  # type: ignore[misc, unused-ignore]
     def before_process(self, p: Any, *args: Any) -> None:  # noqa: ARG002
         """Note that a run begins."""
         _runs.begin(p)
+
+    @_harmless
+    def postprocess_batch(self, p: Any, *args: Any, **told: Any) -> None:  # noqa: ARG002
+        """Note how a batch of pictures was drawn."""
+        _runs.batch_is_drawn(p, told.get("batch_number"))
 
     @_harmless
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:  # noqa: ARG002

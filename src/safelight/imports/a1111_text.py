@@ -10,7 +10,7 @@ import re
 
 from safelight.formats.bounded_json import json_value
 from safelight.formats.infotext import Infotext, parse_infotext
-from safelight.imports.reading import Draft, as_whole
+from safelight.imports.reading import Draft, as_number, as_whole
 from safelight.imports.text_loras import civitai_resources, read_loras
 from safelight.sampler_names import canonical_name
 
@@ -140,7 +140,7 @@ def _read_sampler(draft: Draft, pairs: dict[str, str]) -> set[str]:
         draft.unresolved("sampler")
         return {"Schedule type"}
     sampler, named = pairs.get("Sampler", ""), pairs.get("Schedule type")
-    taken = {"Sampler", "Schedule type", "Clip skip"}
+    taken = {"Sampler", "Schedule type", "Clip skip", "CLiP-skip"}
     if draft.generator == "sdnext":
         taken.add("Sampler sigma")
         named = named or pairs.get("Sampler sigma")
@@ -163,8 +163,9 @@ def _read_sampler(draft: Draft, pairs: dict[str, str]) -> set[str]:
     if sampler not in ("Undefined", "Default") and draft.generator not in ("sdnext", "sd.cpp"):
         draft.default("scheduler", "Automatic")
     undefined = sampler == "Undefined"
-    if "Clip skip" in pairs and not undefined:
-        draft.read("clip_skip", pairs["Clip skip"])
+    skip = pairs.get("Clip skip", pairs.get("CLiP-skip"))  # as SD.Next has it
+    if skip is not None and not undefined:
+        draft.read("clip_skip", skip)
     elif draft.generator not in ("sd.cpp", "sdnext", "comfyui", "draw-things"):
         draft.default("clip_skip", 1)
     return taken
@@ -260,7 +261,10 @@ def _read_passes(draft: Draft, pairs: dict[str, str]) -> set[str]:
     else:
         draft.unresolved("hires_scale")
     draft.read("hires_upscaler", pairs.get("Hires upscaler"))
-    draft.read("hires_denoising_strength", strength)
+    own = as_number(pairs.get("Hires strength"))  # SD.Next; with 0 another one counts
+    if own:
+        taken.add("Hires strength")
+    draft.read("hires_denoising_strength", own or strength)
     steps = as_whole(pairs.get("Hires steps"))
     if steps:
         draft.read("hires_steps", steps)

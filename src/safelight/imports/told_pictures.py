@@ -20,6 +20,7 @@ import msgspec
 from safelight.imports.reading import Draft
 from safelight.imports.spools import Execution
 from safelight.learning.learning_record import LearningRecord, VariantFailure
+from safelight.recorded_settings import CUT_SHORT
 from safelight.sampler_names import SAMPLERS, SCHEDULERS
 from safelight.timestamps import epoch_seconds, utc_timestamp
 
@@ -43,6 +44,8 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "denoising_strength": ("denoising_strength", "strength"),
     "cfg_scale": ("cfg_scale", "true_cfg_scale", "cfg", "guidance_scale"),
     "guidance": ("guidance", "distilled_cfg_scale"), "cfg_rescale": ("guidance_rescale",),
+    "hires_scale": ("hires_scale",), "hires_upscaler": ("hires_upscaler",),
+    "hires_steps": ("hires_steps",), "hires_denoising_strength": ("hires_denoising_strength",),
 }  # fmt: skip
 """Knob -> what tools call it, the first that is there counts."""
 
@@ -74,6 +77,7 @@ class ToldPicture:
         size: Of its file in bytes, as the line knew it; -1 where it did not.
         written: When that was written last, nanoseconds; where the size is not known, when its
             execution ended.
+        is_cut_short: The tool was stopped before it had taken all steps that its text tells of.
     """
 
     run: str
@@ -86,6 +90,7 @@ class ToldPicture:
     environment: Mapping[str, Any] = field(default_factory=dict)
     size: int = -1
     written: int = 0
+    is_cut_short: bool = False
 
     def is_of(self, status: os.stat_result) -> bool:
         """Return whether a file is as it was when the line was written, or came just then."""
@@ -97,6 +102,8 @@ class ToldPicture:
     def added_to(self, record: LearningRecord) -> LearningRecord:
         """Return the record of the picture with what only the line knows."""
         own = {**dict(record.metadata.get("import") or {}), "spool": dict(self.about)}
+        if self.is_cut_short:
+            own["extra"] = {**(own.get("extra") or {}), CUT_SHORT: "true"}
         stages = list(record.base_config) or ["txt2img"]
         name, version = self.tool
         return replace(
@@ -169,6 +176,7 @@ def told_picture(execution: Execution, place: int) -> ToldPicture:
         environment=execution.environment,
         size=size,
         written=written,
+        is_cut_short=output.get("cut_short") is True,
     )
 
 
@@ -224,7 +232,7 @@ def _about(execution: Execution) -> dict[str, Any]:
 
 
 def _pictures(execution: Execution) -> dict[str, Any]:
-    kept = ("path", "pixel_sha256", "width", "height")
+    kept = ("path", "pixel_sha256", "width", "height", "cut_short")
     listed = [{k: o[k] for k in kept if k in o} for o in execution.outputs[:100]]
     return {"outputs": listed} if listed else {}
 

@@ -205,9 +205,11 @@ class ReplayServer:
             return here["img2img_bad_b64"]
         if self.dialect == "sdnext" and "sampler_name" in body:
             names = {e["name"].lower() for e in self.listed("samplers")["json"]}
-            return (
-                here["txt2img_bad_sampler"] if body["sampler_name"].lower() not in names else None
-            )
+            if body["sampler_name"].lower() not in names:
+                return here["txt2img_bad_sampler"]
+        if self.dialect == "sdnext" and body.get("enable_hr") and not body.get("hr_upscaler"):
+            told = "'NoneType' object has no attribute 'lower'"  # seen of a real one
+            return {"status": 500, "json": {"error": "AttributeError", "errors": told}}
         if (
             self.dialect == "forge"
             and self.kind != "reforge"
@@ -285,7 +287,10 @@ class ReplayServer:
             else body.get("clip_skip", 1),
             "eta": inline.get("sample_params", {}).get("eta") or body.get("eta"),
             "flow": self._flow(body, inline),
-            "denoising_strength": body.get("denoising_strength", 0.75),
+            "denoising_strength": body.get(
+                "denoising_strength", 0.3 if self.dialect == "sdnext" else 0.75
+            ),
+            "hires_strength": body.get("hr_denoising_strength", 0.0),
         }
 
     def _flow(self, body: Body, inline: Body) -> Body:
@@ -358,11 +363,13 @@ class ReplayServer:
             )
         elif self.dialect == "sdnext":
             sampler = f"Sampler: {used['sampler']}, " if used["sampler"] else ""
+            strength = f", Hires strength: {used['hires_strength']}"
             last = (
                 f"Steps: {used['steps']}, Size: {size}, {sampler}Scheduler: PNDMScheduler, Seed:"
                 f" {used['seed']}, CFG scale: {used['cfg_scale']}, {_pairs(used['flow'])}"
                 "App: SD.Next, Version: unknown,"
                 f" Pipeline: StableDiffusionPipeline, Operations: txt2img, Model: {used['model']}"
+                f"{strength if used['hires_strength'] else ''}"
             )
         else:
             last = self._sdcpp_infotext(used, size)

@@ -415,7 +415,7 @@ def test_a_grid_before_the_pictures_is_left_out(serve: Serve, connect: Connect) 
 
 
 def test_hires_fix_is_asked_for_in_every_dialect(serve: Serve, connect: Connect) -> None:
-    """Forge fails without one field, SD.Next needs two more, sd-server renames one."""
+    """Forge fails without one field, SD.Next needs three more, sd-server renames one."""
     hires = {
         "hires_scale": 2.0,
         "hires_upscaler": "Latent",
@@ -438,6 +438,16 @@ def test_hires_fix_is_asked_for_in_every_dialect(serve: Serve, connect: Connect)
         assert pixels(image.png).shape == (128, 128, 3)
         assert (image.effective["width"], image.effective["hires_scale"]) == (64, 2.0)
         assert fields.items() <= server.posts[-1][1].items()
+
+
+def test_hires_fix_of_sdnext_has_an_upscaler_and_a_strength_of_its_own(
+    serve: Serve, connect: Connect
+) -> None:
+    """A real one answers 500 where none is named, and tells img2img's strength beside its own."""
+    server = serve("sdnext")
+    image = draw(connect(server), hires_scale=2.0, hires_denoising_strength=0.6).images[0]
+    assert image.effective["hires_denoising_strength"] == 0.6
+    assert server.posts[-1][1]["hr_upscaler"] == "Latent Bilinear"
 
 
 def test_hires_fix_that_enlarged_nothing_is_a_mismatch(serve: Serve, connect: Connect) -> None:

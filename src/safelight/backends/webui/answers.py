@@ -288,7 +288,7 @@ class _Reading:
         if isinstance(self._request, Img2ImgRequest):
             knobs["denoising_strength"] = strength
         elif isinstance(self._request, Txt2ImgRequest) and self._request.hires_scale is not None:
-            knobs["hires_denoising_strength"] = strength
+            knobs.setdefault("hires_denoising_strength", strength)
 
     def _measure(self, knobs: dict[str, Any], picture: Png) -> None:
         """The file is the witness of its size, and with hires fix of how much it grew."""

@@ -138,7 +138,8 @@ SDNEXT = Dialect(
     others={"cfg_rescale": ("field", "cfg_rescale"), "shift": ("field", "schedulers_shift")},
     has_schedulers=False,
     hires={**_HIRES, "hires_denoising_strength": "hr_denoising_strength"},
-    hires_always={"hr_force": True, "hr_resize_mode": 1},  # without them nothing is enlarged
+    # Without the first two nothing is enlarged, without an upscaler it answers 500.
+    hires_always={"hr_force": True, "hr_resize_mode": 1, "hr_upscaler": "Latent Bilinear"},
 )
 SDCPP = Dialect(
     name="sdcpp",

@@ -36,6 +36,7 @@ _INTEGER_KEYS = {
 _NUMBER_KEYS = {
     "cfg_scale": "CFG scale",
     "denoising_strength": "Denoising strength",
+    "hires_denoising_strength": "Hires strength",
     "hires_scale": "Hires upscale",
     "guidance": "Distilled CFG Scale",
     "cfg_rescale": "CFG rescale",
@@ -52,7 +53,8 @@ def infotext_knobs(text: Infotext) -> dict[str, Any]:
     """Return the knobs that *text* tells, and ``model_hash`` with its kind.
 
     The size is that of the first pass, as written; ``denoising_strength`` is the only one that
-    the text knows, be it img2img's or hires fix's. Numbers that are no numbers are left out.
+    most texts know, be it img2img's or hires fix's; SD.Next's own ``Hires strength`` counts unless
+    it is 0. Numbers that are no numbers are left out.
     """
     pairs = text.pairs
     if facts := json_object(pairs.get("SDCPP", "")):
@@ -61,6 +63,8 @@ def infotext_knobs(text: Infotext) -> dict[str, Any]:
     for names, kind in ((_INTEGER_KEYS, int), (_NUMBER_KEYS, float)):
         for knob, key in names.items():
             _put(knobs, knob, kind, pairs.get(key))
+    if not knobs.get("hires_denoising_strength"):
+        knobs.pop("hires_denoising_strength", None)
     for knob, keys in (("eta", _ETA_KEYS), ("shift", _SHIFT_KEYS)):
         for key in keys:
             _put(knobs, knob, float, pairs.get(key))

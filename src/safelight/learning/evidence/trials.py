@@ -26,6 +26,7 @@ from safelight.learning.evidence.setting_columns import setting_columns
 from safelight.learning.evidence.value_columns import Levels, levels_of, numbers_of
 from safelight.lora_tags import split_loras
 from safelight.recorded_settings import (
+    CUT_SHORT,
     EXTRA,
     GRID,
     LORA,
@@ -194,8 +195,9 @@ def join_trials(
     empty = [None] * count
     digests = zip(columns.get("sha256", empty), columns.get("pixel_sha256", empty), strict=True)
     places = [scores.place(*(d if isinstance(d, str) else None for d in pair)) for pair in digests]
-    for row in settings.get(f"{EXTRA}{GRID}", ()):  # several pictures in one are no sample
-        places[row] = None
+    for no_sample in (GRID, CUT_SHORT):
+        for row in settings.get(f"{EXTRA}{no_sample}", ()):
+            places[row] = None
     first: dict[int, int] = {}
     for row, place in enumerate(places):
         if place is not None:
