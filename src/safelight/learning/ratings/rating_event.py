@@ -35,6 +35,7 @@ __all__ = [
     "in_lines",
     "new_event_id",
     "precedence",
+    "resolved",
     "same_picture",
     "time_order",
     "unique_events",
@@ -95,6 +96,9 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         many: For ``many`` and ``part``: the pictures.
         parts: For ``many``: the events of kind ``part`` that hold more of its pictures. They are
             written before it, so that nothing is said of any before all are on the disk.
+        same_pictures: For ``many``: the event of that kind whose pictures these are, which has
+            them itself; ``many`` is None then. Ten things that are said of half a million pictures
+            are one set of them and ten lines.
         shown: For ``pick``: the pictures to choose from, at least two. For ``seen``: those that
             were looked at and left without a judgement, at least one.
         won: For ``pick``: places of the winners in *shown*, from 0. Several winners tie with
@@ -138,6 +142,7 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     says: str = ""
     many: PictureSet | None = None
     parts: tuple[str, ...] = ()
+    same_pictures: str = ""
     schema: int = RATING_SCHEMA
 
     def __post_init__(self) -> None:
@@ -215,6 +220,7 @@ def same_picture(sha256: str, image_sha256: str) -> RatingEvent:
 LONG_AGO = "1970-01-01T00:00:00.000000Z"
 """Time of an event that has none."""
 
+_ANY = Identity(sha256="0" * 64)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(RatingEvent)
 
@@ -251,15 +257,17 @@ def _check_albums(names: tuple[str, ...]) -> None:
 
 
 def _check_many(event: RatingEvent) -> None:
-    if event.many is None or event.image is not None:
-        raise ValueError(f"{event.kind} must name its pictures in many")
+    if event.image is not None or (event.many is None) is not bool(event.same_pictures):
+        raise ValueError(f"{event.kind} must name its pictures in many, or in same_pictures")
     if event.kind == PART_OF_MANY:
+        if event.many is None:
+            raise ValueError("a part must name its pictures in many")
         return
     if event.says not in SAID_OF_MANY:
         raise ValueError(
             f"of many pictures can be said {', '.join(SAID_OF_MANY)}, got {event.says[:80]!r}"
         )
-    _of_one(event, next(event.many.first().identities(), None))
+    _of_one(event, _ANY if event.many is None else next(event.many.first().identities(), None))
 
 
 def _check_score(event: RatingEvent) -> None:
@@ -309,8 +317,25 @@ def _of_each(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> Iterator[R
         if event.kind != PART_OF_MANY:
             yield event
         return
+    if event.many is None:
+        return
     for identity in all_pictures(event, by_id).identities():
         yield _of_one(event, identity)
+
+
+def resolved(events: Mapping[str, RatingEvent]) -> dict[str, RatingEvent]:
+    """Return *events*, by their ids, each with its own pictures.
+
+    Where another event has them that is not there, nothing is said of any.
+    """
+    found = dict(events)
+    for name, event in events.items():
+        other = events.get(event.same_pictures)
+        if other is not None and other.kind == MANY and other.many is not None:
+            found[name] = msgspec.structs.replace(
+                event, many=other.many, parts=other.parts, same_pictures=""
+            )
+    return found
 
 
 def _of_one(event: RatingEvent, picture: Identity | None) -> RatingEvent:
