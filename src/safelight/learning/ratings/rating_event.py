@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import uuid
@@ -34,6 +35,7 @@ __all__ = [
     "events_in_force",
     "in_lines",
     "new_event_id",
+    "pictures_of",
     "precedence",
     "resolved",
     "same_picture",
@@ -220,6 +222,7 @@ def same_picture(sha256: str, image_sha256: str) -> RatingEvent:
 LONG_AGO = "1970-01-01T00:00:00.000000Z"
 """Time of an event that has none."""
 
+_Sets = dict[tuple[int, tuple[str, ...]], tuple[Identity, ...]]
 _ANY = Identity(sha256="0" * 64)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(RatingEvent)
@@ -308,19 +311,43 @@ def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
             ready.append(target)
     alive = (by_id[name] for name in ready if name not in dead and by_id[name].kind != "undo")
     in_order = sorted(alive, key=precedence)
-    return tuple([one for event in in_order for one in _of_each(event, by_id)])
+    sets: _Sets = {}
+    return tuple([one for event in in_order for one in _of_each(event, by_id, sets)])
 
 
-def _of_each(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> Iterator[RatingEvent]:
-    """Yield what *event* says of each picture, where it says it of many; a part says nothing."""
+def _of_each(
+    event: RatingEvent, by_id: Mapping[str, RatingEvent], sets: _Sets
+) -> Iterator[RatingEvent]:
+    """Yield what *event* says of each picture, where it says it of many; a part says nothing.
+
+    Args:
+        event: It.
+        by_id: All that are there.
+        sets: Pictures of those that came before, which of the same set are not made again.
+    """
     if event.kind != MANY:
         if event.kind != PART_OF_MANY:
             yield event
         return
     if event.many is None:
         return
-    for identity in all_pictures(event, by_id).identities():
-        yield _of_one(event, identity)
+    name = (id(event.many), event.parts)
+    if name not in sets:
+        sets[name] = tuple(all_pictures(event, by_id).identities())
+    checked = _of_one(event, _ANY)
+    for identity in sets[name]:  # all else is the same, and there are hundreds of thousands
+        one = copy.copy(checked)
+        msgspec.structs.force_setattr(one, "image", identity)
+        yield one
+
+
+def pictures_of(events: Iterable[RatingEvent]) -> Iterator[Identity]:
+    """Yield the pictures that *events* say something about; those of one set once."""
+    sets = set[int]()
+    for event in events:
+        if event.many is None or id(event.many) not in sets:
+            yield from event.pictures
+        sets.add(id(event.many))
 
 
 def resolved(events: Mapping[str, RatingEvent]) -> dict[str, RatingEvent]:
