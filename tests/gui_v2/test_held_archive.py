@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from safelight.application.rating import rate_chosen
 from safelight.archive import Archive, loose_records, pictures_in_memory
 from safelight.archive.packs import write_pack
 from safelight.archive_layout import imports_folder, packs_folder, records_folder
@@ -21,10 +22,15 @@ from safelight.durable_file import read_regular_file
 from safelight.errors import FilterError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
-from safelight.learning.ratings import Identity, RatingEvent
+from safelight.learning.ratings import Identity, RatingEvent, large_sets
 from safelight.web import held_archive
 from safelight.web.held_archive import HeldArchive
 
+SAID = (
+    ("stars is missing", "-stars"), ("stars >= 3 and not rejected = true", "-timestamp"),
+    ("rejected = true", "run_id"), ("tags has 'sharp' or notes has 'soft'", "-timestamp"),
+    ("album = 'best'", "seed"), ("path has 'moved' and stars > 0", "stars"),
+)  # fmt: skip
 OLD = Path(__file__).parents[1] / "data" / "archive_first_layout"
 QUESTIONS = (
     ("", "-timestamp"), ("", "timestamp"), ("", "prompt"), ("", "-stars"), ("", "stars"),
@@ -36,8 +42,8 @@ QUESTIONS = (
     ("stars is missing", "-timestamp"), ("stars >= 3 and not rejected = true", "-timestamp"),
     ("rejected = true or favourite = true", "run_id"), ("tags has 'sharp'", "-picks_won"),
     ("notes is not missing", "-timestamp"), ("picks_lost > 0", "-timestamp"),
-    (f"sha256 = '{5:064x}'", "-timestamp"), (f"pixel_sha256 = '{5:063x}0'", "-timestamp"),
-    (f"sha256 != '{5:064x}' and not pixel_sha256 = '{6:063x}1'", "-timestamp"),
+    (f"sha256 = '{5:064x}'", "-timestamp"), (f"pixel_sha256 = 'f{5:062x}0'", "-timestamp"),
+    (f"sha256 != '{5:064x}' and not pixel_sha256 = 'f{6:062x}1'", "-timestamp"),
     ("seed = 18446744073709551615", "-timestamp"), ("status = 'partial'", "-width"),
     ("timestamp has '2026-01-01'", "-timestamp"), ("path has 'moved'", "-timestamp"),
     ("identity is missing and upscaler = 'Lanczos'", "place"), ("SHARP", "-timestamp"),
@@ -59,7 +65,7 @@ def record(number: int) -> LearningRecord:
     outputs = tuple(
         ImageOutput(
             variant=0, stage=stage, sha256=f"{2 * number + place:064x}", seconds=number % 3,
-            pixel_sha256=f"{number:063x}{place}", width=64 + number % 2, height=64,
+            pixel_sha256=f"f{number:062x}{place}", width=64 + number % 2, height=64,
             path=f"images/{number}-{stage}.png", seed=2**64 - 1 - number,
         )
         for place, stage in enumerate(("txt2img", "upscale"))
@@ -138,7 +144,7 @@ def alike(
 def rate(archive: Path, chance: random.Random, numbers: int) -> None:
     def image() -> Identity:
         number, place = chance.randrange(numbers), chance.randrange(2)
-        both = {"sha256": f"{2 * number + place:064x}", "pixel_sha256": f"{number:063x}{place}"}
+        both = {"sha256": f"{2 * number + place:064x}", "pixel_sha256": f"f{number:062x}{place}"}
         return Identity(**chance.choice([both, *({name: both[name]} for name in both)]))
 
     with Archive(archive).ratings() as store:
@@ -211,6 +217,61 @@ def test_every_answer_is_the_archives(tmp_path: Path, monkeypatch: pytest.Monkey
         alike(held, chance.sample(QUESTIONS, 4))
     alike(held, QUESTIONS, paged=True)
     held.close()
+
+
+def test_what_is_said_of_all_adds_up_whatever_happens_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acts here and of another process, undos, new records, packs and discards, in any order."""
+    monkeypatch.setattr(large_sets, "LARGE", 3)  # few pictures do as many
+    chance = random.Random(1)
+    for number in range(1, 7):  # a hash of zeros is none
+        write_loose(tmp_path, record(number))
+    held = loaded(tmp_path)
+    acts: tuple[dict[str, Any], ...] = (
+        {"stars": 1}, {"stars": 4}, {"stars": 0}, {"reject": True}, {"reject": False},
+        {"tags": ["sharp"]}, {"untag": ["sharp"]}, {"albums": ["best"]}, {"out_of": ["best"]},
+        {"note": "soft"},
+    )  # fmt: skip
+    said: list[RatingEvent] = []
+    numbers = iter(range(7, 40))
+
+    def act() -> None:
+        of_all = rate_chosen(
+            held, chance.choice(["", "", "", "steps > 11", "stars >= 3"]),
+            store=chance.choice(stores), rater=chance.choice(["", "ada"]), **chance.choice(acts),
+        )  # fmt: skip
+        said.extend(of_all)
+
+    def undo() -> None:
+        if said:
+            taken = chance.choice(said).event_id
+            said.extend(chance.choice(stores).add(RatingEvent.now("undo", undoes=taken)))
+
+    def discard() -> None:
+        imports_folder(tmp_path).mkdir(exist_ok=True)
+        digest = f"{chance.randrange(20):064x}"
+        with (imports_folder(tmp_path) / "places-1.jsonl").open("a") as file:
+            file.write(json.dumps({"path": f"/moved/{digest[-2:]}.png", "sha256": digest}) + "\n")
+
+    happenings: list[Callable[[], object]] = [
+        act, act, act, act, undo, undo, lambda: rate(tmp_path, chance, 12),
+        lambda: write_loose(tmp_path, record(next(numbers))), Archive(tmp_path).pack, discard,
+    ]  # fmt: skip
+    with held.ratings() as own, Archive(tmp_path).ratings() as other:
+        stores = [own, own, other]
+        for _ in range(4):
+            for happening in chance.choices(happenings, k=6):
+                happening()
+            alike(held, chance.sample(SAID, 2))
+        alike(held, SAID)
+        fresh = loaded(tmp_path)
+        assert [fresh.facets(condition) for condition, _ in SAID] == [
+            held.facets(condition, fresh=True) for condition, _ in SAID
+        ]
+    fresh.close()
+    held.close()
+    assert any(b"same_pictures" in file.read_bytes() for file in (tmp_path / "ratings").iterdir())
 
 
 def test_a_record_is_there_as_soon_as_its_file_is(tmp_path: Path) -> None:

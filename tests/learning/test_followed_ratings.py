@@ -29,6 +29,8 @@ def hashed(kind: str, number: int) -> str:
 
 
 FILLING = [Identity(sha256=hashed("c", number)) for number in range(LARGE)]
+OFTEN = PictureSet.of([Identity(sha256=hashed("b", 1)), *FILLING])
+"""Pictures of which several things are said."""
 
 
 def event_about(chance: random.Random, number: int, earlier: list[str]) -> RatingEvent:
@@ -59,8 +61,14 @@ def event_about(chance: random.Random, number: int, earlier: list[str]) -> Ratin
     elif kind == "many":
         named = [image() for _ in range(chance.randint(1, 3))]
         more = chance.choice([0, 0, LARGE])
-        fields |= {"says": "tags", "added": (chance.choice("xyz"),),
-                   "many": PictureSet.of([*named, *FILLING[:more]])}  # fmt: skip
+        fields |= {"says": "tags", "added": (chance.choice("xyz"),)}
+        if chance.random() < 0.3:
+            others = [*earlier, f"e{number + 1}", "nowhere"]
+            fields["same_pictures"] = chance.choice(others)
+        elif chance.random() < 0.5:
+            fields["many"] = OFTEN
+        else:
+            fields["many"] = PictureSet.of([*named, *FILLING[:more]])
     else:
         fields["image"] = image()
         fields["shown_beside"] = tuple(image() for _ in range(chance.randrange(2)))

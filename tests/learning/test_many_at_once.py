@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from safelight.errors import StorageError
 from safelight.learning.ratings import (
     MANY,
     Identity,
@@ -88,6 +91,72 @@ def test_lines_may_come_in_any_order(tmp_path: Path) -> None:
         for alike in followed.news().alike:
             said |= dict.fromkeys(alike.pictures.identities(), alike.rating is not None)
     assert sum(said.values()) == len(PICTURES) == tagged(folder)
+
+
+def test_what_is_said_of_the_same_pictures_is_a_line_more(tmp_path: Path) -> None:
+    """However many they are; and what is undone takes nothing from what refers to its pictures."""
+    with RatingStore(tmp_path) as store:
+        (first,) = store.add(RatingEvent.now(MANY, says="stars", value=1, many=PICTURES))
+        (segment,) = tmp_path.iterdir()
+        before = segment.stat().st_size
+        (event,) = store.add(RatingEvent.now(MANY, None, **TAGGED))
+        assert segment.stat().st_size < before + 500
+        assert event.many == PICTURES
+        store.add(RatingEvent.now("undo", undoes=first.event_id))
+        assert tagged(tmp_path) == len(PICTURES)
+        assert store.highest_after(picture(7)) == event.after > first.after
+        assert RatingStore(tmp_path).highest_after(picture(7)) == event.after
+        store.add(RatingEvent.now(MANY, says="stars", value=2, many=PICTURES.parts(5000)[0]))
+        assert segment.stat().st_size > before + 5000 * 32
+    with RatingStore(tmp_path) as store:  # a file of its own: each can be understood alone
+        store.add(RatingEvent.now(MANY, says="note", value="soft", many=PICTURES))
+    sizes = sorted(file.stat().st_size for file in tmp_path.iterdir())
+    assert sizes[0] > before * 0.9
+
+
+def test_what_refers_to_pictures_that_are_not_there_waits_for_them(tmp_path: Path) -> None:
+    """Meanwhile nothing that is said can lose to it unread, and nothing fails."""
+    with RatingStore(tmp_path / "whole") as store:
+        store.add(RatingEvent.now(MANY, says="note", value="soft", many=PICTURES))
+        (event,) = store.add(RatingEvent.now(MANY, None, **TAGGED))
+    (segment,) = (tmp_path / "whole").iterdir()
+    lines = segment.read_bytes().splitlines(keepends=True)
+    folder = tmp_path / "united"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(lines[-1])
+    assert tagged(folder) == 0
+    assert RatingStore(folder).highest_after(picture(7)) == event.after
+    followed = FollowedRatings(folder)
+    assert followed.news().alike == ()
+    (folder / "b.jsonl").write_bytes(b"".join(lines[:-1]))
+    (alike,) = followed.news().alike
+    assert alike.pictures == PICTURES
+    assert alike.rating is not None
+    assert alike.rating.tags == ("fog",)
+    assert tagged(folder) == len(PICTURES)
+
+
+def test_pictures_of_what_could_not_be_written_are_written_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RatingStore(tmp_path) as store:
+        with monkeypatch.context() as full_disk:
+            full_disk.setattr(os, "fsync", no_space)
+            with pytest.raises(StorageError):
+                store.add(RatingEvent.now(MANY, says="stars", value=3, many=PICTURES))
+        store.add(RatingEvent.now("stars", picture(1), value=3))
+        with pytest.raises(StorageError):
+            store.add(RatingEvent.now(MANY, says="note", value="\ud800", many=PICTURES))
+        store.add(RatingEvent.now(MANY, None, **TAGGED))
+    newest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    for file in tmp_path.iterdir():
+        if file != newest:
+            file.unlink()
+    assert tagged(tmp_path) == len(PICTURES)
+
+
+def no_space(_handle: int) -> None:
+    raise OSError(errno.ENOSPC, "no space left")
 
 
 def test_what_is_said_after_it_follows_it(tmp_path: Path) -> None:

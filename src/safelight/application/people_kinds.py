@@ -23,12 +23,12 @@ from safelight.filters import TAGS_BETWEEN, Filter, compile_filter
 from safelight.learning.evidence.picture_kinds import ALBUM, SEARCH, TAG, PictureKind
 from safelight.learning.evidence.scores import ImageScores
 from safelight.learning.ratings import Identity, RatingEvent, current_ratings
-from safelight.learning.ratings.rating_event import MANY, PART_OF_MANY, SAME
+from safelight.learning.ratings.rating_event import PART_OF_MANY, SAME
 
 __all__ = ["people_kinds"]
 
 _FEWEST, _MOST_SAID, _MOST_SEARCHES = 20, 50, 50
-_SAYING = ("tags", "albums", MANY, PART_OF_MANY)
+_SAYING = ("tags", "albums")
 _OF_RATINGS = frozenset(RATINGS.keys() - {"tags", "album"}) | {"path"}
 """A search by what was rated would explain ratings by themselves; where files lie is no kind."""
 
@@ -56,8 +56,9 @@ def people_kinds(
 def _of_said(
     events: Sequence[RatingEvent], columns: Mapping[str, Sequence[Any]], scores: ImageScores
 ) -> Iterator[PictureKind]:
-    said = [event for event in events if event.kind in (*_SAYING, "undo", SAME)]
-    if not any(event.kind in _SAYING for event in said):
+    beside = (PART_OF_MANY, "undo", SAME)
+    said = [event for event in events if event.statement in _SAYING or event.kind in beside]
+    if not any(event.statement in _SAYING for event in said):
         return
     empty = [None] * len(columns["sha256"])
     digests = (columns.get(n, empty) for n in ("sha256", "pixel_sha256", "image_sha256"))

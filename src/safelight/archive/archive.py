@@ -609,7 +609,6 @@ class Archive:
         connection.execute("SET pandas_analyze_sample = 0")
         if threads is not None:  # it lives long: what a moment took goes back to the system
             connection.execute(f"SET threads = {threads}")
-            connection.execute("SET allocator_background_threads = true")
             connection.execute("SET allocator_flush_threshold = '8MB'")
             connection.execute("SET allocator_bulk_deallocation_flush_threshold = '8MB'")
         connection.execute("SET lock_configuration = true")

@@ -213,7 +213,7 @@ def _jpeg(reading: _Reading) -> bool:
         if not says:
             reading.image.update(mark)
         if mark[1] == 0xDA:  # a picture ends with a mark, whatever lies behind it
-            return b"\xff\xd9" in reading.take_rest()
+            return reading.take_rest().rfind(b"\xff\xd9") >= 0  # nearly always at the very end
         if reading.skip(max(2, length), into_image=not says) < length:
             return False
     raise _CannotBeSplit

@@ -79,7 +79,11 @@ def _checked(raw: msgspec.Raw) -> RatingEvent:
             check_tags(event.added)
         except RequestError as error:
             raise ValueError(str(error)) from error
-    if event.parts or (event.many is not None and len(event.many) > _MOST_OF_ONE):
+    if (
+        event.parts
+        or event.same_pictures
+        or (event.many is not None and len(event.many) > _MOST_OF_ONE)
+    ):
         raise ValueError(
             f"an event names {_MOST_OF_ONE:,} pictures at most; of more, say it of a filter"
         )

@@ -18,7 +18,6 @@ from safelight.application.rating import rate_chosen
 from safelight.errors import ChosenOthers
 from safelight.learning.ratings.large_sets import LARGE
 from safelight.learning.ratings.rating_event import SAID_OF_MANY
-from safelight.operating_system import give_back_memory
 from safelight.web.allowance import Allowance
 from safelight.web.rating import GUEST, check_texts, refuse_flood
 from safelight.web.roles import GuestRoute, is_owner, may_ask
@@ -120,7 +119,8 @@ def routes(table: LightTable, allowance: Allowance) -> list[Route]:
         try:
             count = await asyncio.get_running_loop().run_in_executor(threads, write)
             if count > LARGE:
-                await asyncio.get_running_loop().run_in_executor(threads, give_back_memory)
+                give_back = table.archive.give_back_memory
+                await asyncio.get_running_loop().run_in_executor(threads, give_back)
         except ChosenOthers as error:
             told = {"error": str(error), "count": error.count, "snapshot": error.snapshot}
             return json_answer(told, 409)

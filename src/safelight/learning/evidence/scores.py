@@ -36,6 +36,7 @@ from safelight.learning.ratings.rating_event import (
     Pictures,
     RatingEvent,
     events_in_force,
+    pictures_of,
 )
 from safelight.learning.ratings.rating_event import unique_events as unique
 
@@ -179,7 +180,7 @@ def fit_scores(events: Iterable[RatingEvent], known: Iterable[Identity] = ()) ->
         known: Identities with both hashes, from records, which join ratings by either.
     """
     every = unique(events)
-    pictures = Pictures([*known, *_identities(every.values())])
+    pictures = Pictures([*known, *pictures_of(every.values())])
     judgements, picks = _in_force(every.values(), pictures)
     keys = sorted({one.key for one in judgements} | {k for p in picks for k in p.keys})
     row_of = {key: row for row, key in enumerate(keys)}
@@ -318,11 +319,6 @@ class _Pick:
 
     def pairs(self) -> Iterator[tuple[Key, Key]]:
         yield from ((winner, loser) for winner in self.won for loser in self.lost)
-
-
-def _identities(events: Iterable[RatingEvent]) -> Iterator[Identity]:
-    for event in events:
-        yield from event.pictures
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -23,6 +23,7 @@ from safelight.learning.ratings.rating_event import (
     Pictures,
     RatingEvent,
     events_in_force,
+    pictures_of,
     unique_events,
 )
 from safelight.paused_collector import paused_collector
@@ -102,7 +103,11 @@ def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = (
     with paused_collector():
         events = tuple(unique_events(events).values())
         pictures = Pictures(
-            [*known, *(identity for event in events for identity in _identities(event))]
+            [
+                *known,
+                *pictures_of(events),
+                *(identity for event in events for identity in event.shown_beside),
+            ]
         )
         tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
         for event in events_in_force(events):
@@ -114,11 +119,6 @@ def current_ratings(events: Iterable[RatingEvent], known: Iterable[Identity] = (
         return Ratings(
             pictures, {key: tally.rating(members[key]) for key, tally in tallies.items()}
         )
-
-
-def _identities(event: RatingEvent) -> Iterator[Identity]:
-    yield from event.pictures
-    yield from event.shown_beside
 
 
 def _count_pick(

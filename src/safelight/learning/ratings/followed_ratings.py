@@ -150,7 +150,7 @@ class FollowedRatings:
             if is_large(event):
                 taken = self._large.take(event)
                 self._events[event.event_id] = taken.event
-                self._changed |= set() if taken.changed is None else {taken.changed}
+                self._changed |= taken.changed
                 touched |= self._look_at(taken.odd)
                 continue
             for identity in _identities(event):

@@ -7,6 +7,7 @@ worked out once for each such class of pictures, and arrays tell which belong to
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ Key = tuple[str, str]
 
 def is_large(event: RatingEvent) -> bool:
     """Return whether *event* is about so many pictures that they are not looked at one by one."""
-    if event.kind == PART_OF_MANY or event.parts:
+    if event.kind == PART_OF_MANY or event.parts or event.same_pictures:
         return True
     return event.kind == MANY and event.many is not None and len(event.many) > LARGE
 
@@ -57,12 +58,12 @@ class Taken:
 
     Attributes:
         event: It, with hardly any of its pictures, as these need not be kept twice.
-        changed: The id of the set about which more is known now, if of any.
+        changed: The ids of the sets about which more is known now.
         odd: Pictures that sets know by different hashes: they are to be looked at one by one.
     """
 
     event: RatingEvent
-    changed: str | None = None
+    changed: Set[str] = frozenset()
     odd: Set[Identity] = frozenset()
 
 
@@ -115,7 +116,9 @@ class _Set(_Pictures):
 
     def about(self, places: NDArray[np.intp]) -> RatingEvent:
         """Return what is said, of the pictures at *places* only."""
-        return msgspec.structs.replace(self.event, many=self.pictures.only(places), parts=())
+        return msgspec.structs.replace(
+            self.event, many=self.pictures.only(places), parts=(), same_pictures=""
+        )
 
 
 class LargeSets:
@@ -125,6 +128,7 @@ class LargeSets:
         self._parts: dict[str, RatingEvent] = {}
         self._sets: dict[str, _Set] = {}
         self._whole_of: dict[str, str] = {}
+        self._same_as: defaultdict[str, dict[str, RatingEvent]] = defaultdict(dict)
         self._seen: dict[str, bytes] = {}
         self._shared: dict[bytes, _Pictures] = {}
 
@@ -140,11 +144,14 @@ class LargeSets:
         """Take *event*."""
         self._seen[event.event_id] = _fingerprint(event)
         few = without_pictures(event)
+        if event.same_pictures:
+            self._same_as[event.same_pictures][event.event_id] = event
+            return Taken(event=few, changed=self._share(event.same_pictures) & {event.event_id})
         if event.kind == MANY:
             self._whole_of |= dict.fromkeys(event.parts, event.event_id)
             parts = {name: self._parts.pop(name) for name in event.parts if name in self._parts}
             odd = self._hold(event, all_pictures(event, parts))
-            return Taken(event=few, changed=event.event_id, odd=odd)
+            return Taken(event=few, changed=self._share(event.event_id), odd=odd)
         name = self._whole_of.get(event.event_id, "")
         whole = self._sets.get(name)
         if whole is None or event.many is None:
@@ -152,7 +159,19 @@ class LargeSets:
             return Taken(event=few)
         # A part may come after what it belongs to, where archives were merged.
         odd = self._hold(whole.event, join_sets([whole.pictures, event.many]))
-        return Taken(event=few, changed=name, odd=odd)
+        return Taken(event=few, changed=self._share(name), odd=odd)
+
+    def _share(self, name: str) -> set[str]:
+        """Let all that is said of the pictures of the event *name* know them; return the ids.
+
+        They are none before that event is there, and more with each part that comes late.
+        """
+        whole = self._sets.get(name)
+        if whole is None or whole.event.same_pictures:
+            return set()
+        others = self._same_as[name]
+        self._sets |= {other: _Set(event, whole) for other, event in others.items()}
+        return {name, *others}
 
     def _hold(self, event: RatingEvent, pictures: PictureSet) -> set[Identity]:
         """Keep a set; what was said of the same pictures before shares them."""
@@ -189,7 +208,7 @@ class LargeSets:
             names: The ids of their events; all when None.
             keys: Hashes of pictures.
         """
-        chosen = self._sets if names is None else names
+        chosen = self._sets if names is None else self._sets.keys() & names
         columns = _columns(keys) if chosen else {}
         found: set[Key] = set()
         for name in chosen:
@@ -219,7 +238,7 @@ class LargeSets:
 
         others = {kind: HashTable(column) for kind, column in _columns(keys).items()}
         told: dict[int, _Set] = {}
-        for each in map(self._sets.__getitem__, names):
+        for each in [self._sets[name] for name in names if name in self._sets]:
             mine = each.pictures
             if id(mine) in told:
                 continue

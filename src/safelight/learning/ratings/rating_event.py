@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import uuid
@@ -34,7 +35,9 @@ __all__ = [
     "events_in_force",
     "in_lines",
     "new_event_id",
+    "pictures_of",
     "precedence",
+    "resolved",
     "same_picture",
     "time_order",
     "unique_events",
@@ -95,6 +98,9 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         many: For ``many`` and ``part``: the pictures.
         parts: For ``many``: the events of kind ``part`` that hold more of its pictures. They are
             written before it, so that nothing is said of any before all are on the disk.
+        same_pictures: For ``many``: the event of that kind whose pictures these are, which has
+            them itself; ``many`` is None then. Ten things that are said of half a million pictures
+            are one set of them and ten lines.
         shown: For ``pick``: the pictures to choose from, at least two. For ``seen``: those that
             were looked at and left without a judgement, at least one.
         won: For ``pick``: places of the winners in *shown*, from 0. Several winners tie with
@@ -138,6 +144,7 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     says: str = ""
     many: PictureSet | None = None
     parts: tuple[str, ...] = ()
+    same_pictures: str = ""
     schema: int = RATING_SCHEMA
 
     def __post_init__(self) -> None:
@@ -215,6 +222,8 @@ def same_picture(sha256: str, image_sha256: str) -> RatingEvent:
 LONG_AGO = "1970-01-01T00:00:00.000000Z"
 """Time of an event that has none."""
 
+_Sets = dict[tuple[int, tuple[str, ...]], tuple[Identity, ...]]
+_ANY = Identity(sha256="0" * 64)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(RatingEvent)
 
@@ -251,15 +260,17 @@ def _check_albums(names: tuple[str, ...]) -> None:
 
 
 def _check_many(event: RatingEvent) -> None:
-    if event.many is None or event.image is not None:
-        raise ValueError(f"{event.kind} must name its pictures in many")
+    if event.image is not None or (event.many is None) is not bool(event.same_pictures):
+        raise ValueError(f"{event.kind} must name its pictures in many, or in same_pictures")
     if event.kind == PART_OF_MANY:
+        if event.many is None:
+            raise ValueError("a part must name its pictures in many")
         return
     if event.says not in SAID_OF_MANY:
         raise ValueError(
             f"of many pictures can be said {', '.join(SAID_OF_MANY)}, got {event.says[:80]!r}"
         )
-    _of_one(event, next(event.many.first().identities(), None))
+    _of_one(event, _ANY if event.many is None else next(event.many.first().identities(), None))
 
 
 def _check_score(event: RatingEvent) -> None:
@@ -300,17 +311,58 @@ def events_in_force(events: Iterable[RatingEvent]) -> tuple[RatingEvent, ...]:
             ready.append(target)
     alive = (by_id[name] for name in ready if name not in dead and by_id[name].kind != "undo")
     in_order = sorted(alive, key=precedence)
-    return tuple([one for event in in_order for one in _of_each(event, by_id)])
+    sets: _Sets = {}
+    return tuple([one for event in in_order for one in _of_each(event, by_id, sets)])
 
 
-def _of_each(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> Iterator[RatingEvent]:
-    """Yield what *event* says of each picture, where it says it of many; a part says nothing."""
+def _of_each(
+    event: RatingEvent, by_id: Mapping[str, RatingEvent], sets: _Sets
+) -> Iterator[RatingEvent]:
+    """Yield what *event* says of each picture, where it says it of many; a part says nothing.
+
+    Args:
+        event: It.
+        by_id: All that are there.
+        sets: Pictures of those that came before, which of the same set are not made again.
+    """
     if event.kind != MANY:
         if event.kind != PART_OF_MANY:
             yield event
         return
-    for identity in all_pictures(event, by_id).identities():
-        yield _of_one(event, identity)
+    if event.many is None:
+        return
+    name = (id(event.many), event.parts)
+    if name not in sets:
+        sets[name] = tuple(all_pictures(event, by_id).identities())
+    checked = _of_one(event, _ANY)
+    for identity in sets[name]:  # all else is the same, and there are hundreds of thousands
+        one = copy.copy(checked)
+        msgspec.structs.force_setattr(one, "image", identity)
+        yield one
+
+
+def pictures_of(events: Iterable[RatingEvent]) -> Iterator[Identity]:
+    """Yield the pictures that *events* say something about; those of one set once."""
+    sets = set[int]()
+    for event in events:
+        if event.many is None or id(event.many) not in sets:
+            yield from event.pictures
+        sets.add(id(event.many))
+
+
+def resolved(events: Mapping[str, RatingEvent]) -> dict[str, RatingEvent]:
+    """Return *events*, by their ids, each with its own pictures.
+
+    Where another event has them that is not there, nothing is said of any.
+    """
+    found = dict(events)
+    for name, event in events.items():
+        other = events.get(event.same_pictures)
+        if other is not None and other.kind == MANY and other.many is not None:
+            found[name] = msgspec.structs.replace(
+                event, many=other.many, parts=other.parts, same_pictures=""
+            )
+    return found
 
 
 def _of_one(event: RatingEvent, picture: Identity | None) -> RatingEvent:

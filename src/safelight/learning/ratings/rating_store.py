@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Self, cast
@@ -33,6 +33,7 @@ from safelight.learning.ratings.rating_event import (
     Identity,
     RatingEvent,
     in_lines,
+    resolved,
     time_order,
     unique_events,
 )
@@ -141,15 +142,17 @@ class HighestAfter:
     """
 
     def __init__(self) -> None:
-        self.of_any = 0
+        self.of_any = self._of_whichever = 0
         self._highest: dict[tuple[str, str], int] = {}
         self._same: dict[tuple[str, str], tuple[str, str]] = {}
         self._large: dict[bytes, tuple[int, dict[str, HashKeys]]] = {}
+        self._sets: dict[str, tuple[bytes, ...]] = {}
 
     def of(self, pictures: Iterable[Identity]) -> int:
         """Return it for all of *pictures*; 0 when nothing was read of them."""
         keys = [key for identity in pictures for key in identity.keys]
-        highest = max((self._highest.get(self._root(key), 0) for key in keys), default=0)
+        known = (self._highest.get(self._root(key), 0) for key in keys)
+        highest = max((self._of_whichever, *known))
         for after, tables in self._large.values():
             if after > highest and any(k in tables and tables[k].may_hold(d) for k, d in keys):
                 highest = after
@@ -164,6 +167,16 @@ class HighestAfter:
             after, tables = self._large.get(name, (0, {}))
             tables = tables or {kind: HashKeys(column) for kind, column in columns.items()}
             self._large[name] = (max(after, event.after), tables)
+            parts = (digest for part in event.parts for digest in self._sets.get(part, ()))
+            self._sets[event.event_id] = (name, *parts)
+            return
+        if event.same_pictures:
+            names = self._sets.get(event.same_pictures)
+            if names is None:  # it stands before, unless somebody took files apart
+                self._of_whichever = max(self._of_whichever, event.after)
+            for name in names or ():
+                after, tables = self._large[name]
+                self._large[name] = (max(after, event.after), tables)
             return
         for identity in event.pictures:
             keys = identity.keys
@@ -210,6 +223,7 @@ class RatingStore:
         self._look_again = 0.0
         self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
         self._sets: set[str] = set()
+        self._sets_here: Mapping[bytes, str] = {}
         self._judgements = 0
 
     def add(self, *events: RatingEvent) -> tuple[RatingEvent, ...]:
@@ -233,7 +247,8 @@ class RatingStore:
             with self._lock:
                 self._catch_up()
                 written = tuple(map(self._in_order, events))
-                lines = [line for event in written for line in in_lines(event)]
+                here = self._sets_here if self._own_segment is not None else {}
+                lines, here = _in_lines(written, here)
                 if any(map(is_large, lines)):
                     # Without the last nothing is said, and one flush is for all of them. What
                     # cannot be written at all is found out before the first.
@@ -245,6 +260,7 @@ class RatingStore:
                             self._highest.take(line)
                 else:
                     self._append(b"\n".join([with_checksum(line.to_json()) for line in lines]))
+                self._sets_here = here
                 for event in written:
                     self._passed_over.take(event)
                     self._judgements += event.statement in _JUDGEMENTS
@@ -367,13 +383,18 @@ class RatingStore:
         before = (after for moments in known for moment, after in moments if moment <= event.moment)
         return max(before, default=0)
 
+    @property
+    def _own_segment(self) -> AppendOnlyFile | None:
+        return self._segment if self._owner == os.getpid() else None  # a fork shares none
+
     def _append(self, lines: bytes, *, flush: bool = True) -> None:
-        if self._segment is None or self._owner != os.getpid():  # a fork shares no segment
+        segment = self._own_segment
+        if segment is None:
             make_folder(self.folder, root=self._root)
-            self._segment = AppendOnlyFile(self.folder / (_new_stem(scores=self._scores) + SUFFIX))
-            self._owner = os.getpid()
+            segment = AppendOnlyFile(self.folder / (_new_stem(scores=self._scores) + SUFFIX))
+            self._segment, self._owner = segment, os.getpid()
         try:
-            self._segment.append(lines, flush=flush)
+            segment.append(lines, flush=flush)
         except OSError:  # it may end in half a line now, which the next would be glued to
             self._close_segment()
             raise
@@ -390,7 +411,8 @@ class RatingStore:
         self.passed_over = {}
         self._look_again = 0.0  # what is told from here on follows all that is returned
         with paused_collector():
-            return tuple(sorted(unique_events(self._all()).values(), key=time_order))
+            events = resolved(unique_events(self._all()))
+            return tuple(sorted(events.values(), key=time_order))
 
     def _all(self) -> Iterator[RatingEvent]:
         """Yield every event in the segments."""
@@ -428,6 +450,31 @@ class RatingStore:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _in_lines(
+    events: Iterable[RatingEvent], before: Mapping[bytes, str]
+) -> tuple[list[RatingEvent], Mapping[bytes, str]]:
+    """Return *events* as they are written, and all large sets that their segment has then.
+
+    Pictures that the segment has are not written again. Those of another one are: a file that is
+    lost, or was not carried along, costs nothing but what it says itself.
+
+    Args:
+        events: To be written together.
+        before: Digest of each large set that the segment has -> the event that has it.
+    """
+    lines, sets = list[RatingEvent](), dict(before)
+    for event in events:
+        if event.many is None or not is_large(event):
+            lines += in_lines(event)
+            continue
+        first = sets.setdefault(event.many.digest, event.event_id)
+        if first == event.event_id:
+            lines += in_lines(event)
+        else:
+            lines.append(msgspec.structs.replace(event, many=None, same_pictures=first))
+    return lines, sets
 
 
 def _damaged_lines(count: int) -> str:
