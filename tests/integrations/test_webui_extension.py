@@ -455,6 +455,14 @@ def test_distilled_guidance_is_told_of_models_that_have_it(
     assert (line["tool"], line["parameters"].get("distilled_cfg_scale")) == told
 
 
+def test_reforge_is_told_from_forge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By one of its own settings, as the engine tells it; the folder of modules has one name."""
+    webui = WebUI(monkeypatch, tmp_path, forge=True)
+    webui.opts.reforge_karras_rho = 7.0
+    webui.draw()
+    assert lines(webui, 1)[0]["tool"] == "reforge"
+
+
 def test_the_extension_is_small_and_its_copy_the_original() -> None:
     files = {str(path.relative_to(EXTENSION)) for path in EXTENSION.rglob("*")
              if path.is_file() and "__pycache__" not in path.parts}  # fmt: skip

@@ -476,7 +476,7 @@ def _version_in(texts: list[str]) -> str:
 
 def _tool() -> str:
     if "modules_forge" in sys.modules:
-        return "forge"
+        return "reforge" if hasattr(shared.opts, "reforge_karras_rho") else "forge"
     return "sdnext" if "modules.scripts_manager" in sys.modules else "a1111"
 
 
