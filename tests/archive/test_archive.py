@@ -553,3 +553,32 @@ def test_pages_over_many_packs_of_any_times(
             rows += answer.rows
         assert tuple(rows) == whole.rows
     assert len(archive.query(view="runs", limit=None).rows) == 90
+
+
+_ENDLESS = "SELECT count(*) FROM range(10000000000) AS a WHERE a.range % 7 = sqrt(a.range)"
+_STOPPED = """
+import os, signal, sys, threading
+from safelight.archive import Archive
+from safelight.archive.packs import connected
+
+def ask(database):
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    database.execute(sys.argv[2])
+
+try:
+    if sys.argv[3] == "archive":
+        Archive(sys.argv[1]).asked(lambda database, views: ask(database), rated=False)
+    else:
+        with connected() as database:
+            ask(database)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize("what", ["archive", "pack"])
+def test_control_c_stops_a_query_as_it_stops_anything(tmp_path: Path, what: str) -> None:
+    """DuckDB makes an error of its own of it, which nobody would take for a stop."""
+    words = [sys.executable, "-c", _STOPPED, str(tmp_path), _ENDLESS, what]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("stopped\n", 0), done.stderr

@@ -55,7 +55,7 @@ class BothDoors:
     def __init__(self, folder: Path, records: Sequence[LearningRecord]) -> None:
         self.archive = Archive(folder)
         self.archive.add_pack([each.to_document() for each in records])
-        self.memory = PicturesInMemory(self.archive._database(threads=1), folder)
+        self.memory = PicturesInMemory(self.archive._opened(threads=1), folder)
         self.memory.catch_up()
         self.whole = WholeCounts()
 

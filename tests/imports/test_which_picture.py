@@ -75,7 +75,7 @@ def _everywhere(archive: Archive) -> list[tuple[object, ...]]:
     """Return what counts, which must be the same in files, packs and memory."""
     columns = ("run_id", "sha256", "image_sha256", "steps", "stars", "path", "gone")
     loose = sorted(archive.query("", columns=columns, limit=None).rows)
-    held = PicturesInMemory(archive._database(), archive.path)
+    held = PicturesInMemory(archive._opened(), archive.path)
     held.catch_up()
     with held.asked() as cursor:
         in_memory = cursor.execute(f"SELECT {', '.join(columns)} FROM images").fetchall()

@@ -16,6 +16,7 @@ from safelight.archive.views import VIEWS, quoted_name
 from safelight.errors import FilterError, RequestError
 from safelight.filters import SCORED, compile_filter
 from safelight.knobs import did_you_mean
+from safelight.stopped_queries import stopped_as_asked
 
 if TYPE_CHECKING:
     import duckdb
@@ -110,7 +111,7 @@ class Answer:
             for name in self.columns
             for kind in ["DOUBLE" if name.startswith(SCORED) else "VARCHAR"]
         )
-        with duckdb.connect() as connection:
+        with stopped_as_asked(), duckdb.connect() as connection:
             connection.register("given", table)
             yield connection, f"SELECT {casts} FROM given"
 

@@ -76,6 +76,7 @@ from safelight.learning.ratings.followed_ratings import (
     RatingChange,
 )
 from safelight.recorded_settings import EXTRA, LORA, MOST_EXACT, comparable_name
+from safelight.stopped_queries import stopped_as_asked
 
 if TYPE_CHECKING:
     import duckdb
@@ -520,7 +521,7 @@ class Archive:
         """
         while True:
             sources = self._sources(rated=True, scored=True)
-            connection = self._database()
+            connection = self._opened()
             with contextlib.ExitStack() as on_trouble:
                 on_trouble.callback(connection.close)
                 try:
@@ -597,7 +598,13 @@ class Archive:
             )
         self._warned.update(trouble)
 
-    def _database(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    @contextlib.contextmanager
+    def _database(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a database as :meth:`_opened` does, for as long as it is asked."""
+        with stopped_as_asked(), self._opened() as connection:
+            yield connection
+
+    def _opened(self, *, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """Return a database that sees no file but the packs; it has no views yet."""
         import duckdb
 

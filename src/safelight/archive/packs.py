@@ -51,6 +51,7 @@ from safelight.durable_file import (
 from safelight.errors import ArchiveError, RecordError
 from safelight.knobs import reading_rules
 from safelight.paused_collector import paused_collector
+from safelight.stopped_queries import stopped_as_asked
 from safelight.timestamps import compact, utc_timestamp
 
 if TYPE_CHECKING:
@@ -575,16 +576,17 @@ def read_through(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
     return int(row[0]) if row else 0
 
 
-def connected() -> duckdb.DuckDBPyConnection:
-    """Return a database for the files of one pack."""
+@contextlib.contextmanager
+def connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a database for the files of one pack."""
     import duckdb
 
-    connection = duckdb.connect()
-    connection.execute("SET threads = 1")  # several packs are written at once, see packing
-    connection.execute("SET pandas_analyze_sample = 0")  # what is no array of numbers is text
-    # What writing one table took is given back, not kept for the next one beside what that takes.
-    connection.execute("SET allocator_bulk_deallocation_flush_threshold = '64KB'")
-    return connection
+    with stopped_as_asked(), duckdb.connect() as connection:
+        connection.execute("SET threads = 1")  # several packs are written at once, see packing
+        connection.execute("SET pandas_analyze_sample = 0")  # what is no array of numbers is text
+        # What writing a table took is given back, not kept for the next one beside what that takes.
+        connection.execute("SET allocator_bulk_deallocation_flush_threshold = '64KB'")
+        yield connection
 
 
 def quoted(path: Path) -> str:

@@ -29,6 +29,7 @@ from safelight.randomizer.rule_spaces import RuledSpace
 from safelight.randomizer.spaces import Product
 from safelight.randomizer.sub_sweeps import space_of_values
 from safelight.randomizer.text_spaces import numbered
+from safelight.stopped_queries import stopped_as_asked
 from safelight.varied_names import first_drawing
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Exclusions:
         self._passed = [False] * len(self._conditions)
         self._known: dict[object, _Answer] = {}
         self._tables: dict[object, _Table] = {}
-        with duckdb.connect(":memory:") as database:
+        with stopped_as_asked(), duckdb.connect(":memory:") as database:
             self._groups = [self._groups_of(place, database) for place in range(len(pack))]
         self.spaces = [self._space(place) for place in range(len(pack))]
         self._refuse_nothing()

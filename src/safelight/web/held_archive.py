@@ -377,9 +377,7 @@ class HeldArchive(Archive):
         memory = None
         while memory is None:
             try:
-                memory = PicturesInMemory(
-                    self._database(threads=1), self.path, running=self._follows
-                )
+                memory = PicturesInMemory(self._opened(threads=1), self.path, running=self._follows)
                 memory.unreadable = dict(self._unreadable)
                 if memory.is_too_large():
                     self._load_from = math.inf
