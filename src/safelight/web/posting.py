@@ -17,7 +17,7 @@ from safelight.errors import SafelightError
 from safelight.escaped_output import escaped_line
 from safelight.web.guard import LINES
 from safelight.web.roles import ToolRoute
-from safelight.web.table import LightTable, json_answer
+from safelight.web.table import LightTable, json_answer, whole_body
 
 __all__ = ["address_for_tools", "routes"]
 
@@ -80,7 +80,7 @@ def routes(table: LightTable) -> list[Route]:
     async def post_lines(request: Request) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         async with one_at_a_time:  # whose pictures are held
-            body = await request.body()
+            body = await whole_body(request)
             return json_answer(await run_in_threadpool(receive, body, kind), 202)
 
     def how(request: Request) -> Response:
