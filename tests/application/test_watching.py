@@ -303,7 +303,7 @@ def test_a_process_beside_that_ends_at_once_is_tried_less_and_less_and_never_giv
     def started(_: WatchBeside) -> subprocess.Popen[bytes]:
         starts.append("try")
         if len(starts) == 3:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
+            raise BlockingIOError(11, "no more processes")
         if len(starts) == 5:
             well.set()
         program = "import sys; sys.stdin.read()" if well.is_set() else "raise SystemExit(3)"
@@ -316,6 +316,6 @@ def test_a_process_beside_that_ends_at_once_is_tried_less_and_less_and_never_giv
     assert [record.getMessage().partition("watches ")[2] for record in caplog.records] == [
         "ended with 3; it is started in 0.01 s",
         "ended with 3; it is started in 0.02 s",
-        "could not be started: [Errno 11] Resource temporarily unavailable; it is started in 0.04 s",
+        "could not be started: [Errno 11] no more processes; it is started in 0.04 s",
         "ended with 3; it is started in 0.04 s",
     ]
