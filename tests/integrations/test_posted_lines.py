@@ -281,6 +281,7 @@ def test_the_token_of_tools_lets_in_nowhere_else(asked: Any) -> None:
         (b"{", "must be JSON"),
         (b"\xff", "UTF-8"),
         (b"[" * 100_000, "deep"),
+        (b'{"spool":1,"tool":"x","outputs":[' + b"{}," * 500_000 + b"{}]}", "post it in several"),
     ],
 )
 def test_a_bad_line_is_told_what_is_wrong_and_keeps_nothing(
