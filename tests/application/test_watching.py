@@ -319,3 +319,18 @@ def test_a_process_beside_that_ends_at_once_is_tried_less_and_less_and_never_giv
         "could not be started: [Errno 11] no more processes; it is started in 0.04 s",
         "ended with 3; it is started in 0.04 s",
     ]
+
+
+def test_a_process_beside_that_is_told_to_end_ends_well(tmp_path: Path, folder: Path) -> None:
+    """As systemd tells it: the server still holds its standard input."""
+    command, environ = _command()
+    beside = subprocess.Popen(
+        [*command, "watch", "--archive", str(tmp_path / "a"), "--beside", "--", str(folder)],
+        env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    with beside:
+        assert beside.stdout is not None
+        assert beside.stdout.readline().startswith(b"watching ")
+        assert b"there already" in beside.stdout.readline()
+        beside.terminate()
+        assert (beside.wait(_PATIENCE), beside.stdout.read()) == (0, b"")
