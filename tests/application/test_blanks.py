@@ -155,6 +155,22 @@ def test_pages_follow_and_a_wrong_filter_is_said(archive: Archive) -> None:
         blanks.find("stepps > 3")
 
 
+def test_a_picture_of_another_execution_of_the_same_second_hides_none(tmp_path: Path) -> None:
+    """Two cards draw side by side, their clock goes by seconds, and one picture is saved."""
+    output, archive = tmp_path / "output", Archive(tmp_path / "archive")
+    spool = Spool(output / ".safelight-spool", tool="diffusers")
+    pixels = {name: Image.new("RGB", (20, 20), name) for name in ("teal", "navy")}
+    for name, picture in pixels.items():
+        spool.append(execution=name, parameters={"prompt": name}, outputs=[picture], seconds=5,
+                     began="2026-11-01T11:00:00Z")  # fmt: skip
+    import_folders([output], archive)
+    blanks = Blanks(archive)
+    assert blanks.find().count == 2
+    pixels["teal"].save(output / "teal.png")
+    import_folders([output], archive)
+    assert [blank.run_id for blank in blanks.find().blanks] == ["spool-navy"]
+
+
 def test_what_comes_later_is_found_by_who_asks_again(archive: Archive, tmp_path: Path) -> None:
     """A script saves its picture after its line was read: it is a picture then, and no blank."""
     archive = Archive(shutil.copytree(archive.path, tmp_path / "archive"))

@@ -289,3 +289,48 @@ def test_a_process_beside_a_server_ends_with_it(
     assert len(archive.query(limit=None).rows) == 2
     assert not Path(f"/proc/{beside.process_id}").exists()
     shutil.rmtree(folder)
+
+
+def test_a_process_beside_that_ends_at_once_is_tried_less_and_less_and_never_given_up(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even when it cannot be started: the machine is out of memory, or of processes."""
+    monkeypatch.setattr(watching, "_REST", 0.01)
+    monkeypatch.setattr(watching, "_LONGEST_REST", 0.04)
+    starts: list[str] = []
+    well = threading.Event()
+
+    def started(_: WatchBeside) -> subprocess.Popen[bytes]:
+        starts.append("try")
+        if len(starts) == 3:
+            raise BlockingIOError(11, "no more processes")
+        if len(starts) == 5:
+            well.set()
+        program = "import sys; sys.stdin.read()" if well.is_set() else "raise SystemExit(3)"
+        return subprocess.Popen([sys.executable, "-S", "-c", program], stdin=subprocess.PIPE)
+
+    monkeypatch.setattr(WatchBeside, "_started", started)
+    beside = WatchBeside([folder], tmp_path / "a", {})
+    assert well.wait(_PATIENCE)
+    beside.close()
+    assert [record.getMessage().partition("watches ")[2] for record in caplog.records] == [
+        "ended with 3; it is started in 0.01 s",
+        "ended with 3; it is started in 0.02 s",
+        "could not be started: [Errno 11] no more processes; it is started in 0.04 s",
+        "ended with 3; it is started in 0.04 s",
+    ]
+
+
+def test_a_process_beside_that_is_told_to_end_ends_well(tmp_path: Path, folder: Path) -> None:
+    """As systemd tells it: the server still holds its standard input."""
+    command, environ = _command()
+    beside = subprocess.Popen(
+        [*command, "watch", "--archive", str(tmp_path / "a"), "--beside", "--", str(folder)],
+        env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    with beside:
+        assert beside.stdout is not None
+        assert beside.stdout.readline().startswith(b"watching ")
+        assert b"there already" in beside.stdout.readline()
+        beside.terminate()
+        assert (beside.wait(_PATIENCE), beside.stdout.read()) == (0, b"")

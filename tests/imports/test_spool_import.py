@@ -23,6 +23,7 @@ from safelight.archive import Archive
 from safelight.archive.folder_copy import merge_archives
 from safelight.cli import main
 from safelight.imports.folder_import import import_folders
+from safelight.imports.readings_compared import about_import
 from safelight.imports.rereading import reread_archive
 from safelight.learning.learning_record import LearningRecord
 
@@ -385,3 +386,24 @@ def test_the_command_tells_of_lines(output: Path, spool: Spool, archive: Archive
     done = CliRunner().invoke(main, ["import", str(output), "--archive", str(archive.path)])
     assert done.exit_code == 0, done.output
     assert "2 executions told by tools: 1 failed, 1 cancelled" in done.output
+
+
+def test_what_a_line_alone_said_stays_so_however_often_its_file_is_read(
+    output: Path, spool: Spool, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file tells of all steps and no version, and its line has been read already."""
+    path = str(picture(output / "a.png", 1))
+    spool.append(status="cancelled", outputs=[{"path": path, "cut_short": True}])
+    import_folders([output], archive)
+    records = archive.rows("SELECT count(*) FROM runs", rated=False)
+    summary = import_folders([output], archive, again=True)
+    assert (summary.superseded, summary.known) == (0, 1)
+    for module in ("known_pictures", "rereading", "imported_picture"):
+        monkeypatch.setattr(f"safelight.imports.{module}.READER", 99)
+    assert import_folders([output], archive, again=True).superseded == 1
+    assert reread_archive(archive).superseded == 0
+    assert archive.rows("SELECT count(*) FROM runs", rated=False) == records
+    (row,) = archive.query("recorded('extra.cut short') = 'true'", limit=None).dicts()
+    record = record_of(archive, row)
+    assert (row["steps"], record.backend["version"]) == (20, "0.36")
+    assert about_import(record)["reader"] == 99

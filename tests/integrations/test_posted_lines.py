@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from PIL import Image, PngImagePlugin
@@ -24,6 +26,7 @@ from starlette.testclient import TestClient
 
 from imports.spool_lines import lines_of
 from integrations.swarmui_hook import Generation, filled, send
+from safelight import durable_file
 from safelight.application.posted_lines import SWARMUI_TEMPLATE
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
@@ -278,6 +281,7 @@ def test_the_token_of_tools_lets_in_nowhere_else(asked: Any) -> None:
         (b"{", "must be JSON"),
         (b"\xff", "UTF-8"),
         (b"[" * 100_000, "deep"),
+        (b'{"spool":1,"tool":"x","outputs":[' + b"{}," * 500_000 + b"{}]}", "post it in several"),
     ],
 )
 def test_a_bad_line_is_told_what_is_wrong_and_keeps_nothing(
@@ -389,3 +393,112 @@ def _no_space(*_: object) -> None:
 def test_the_guide_says_what_the_page_says() -> None:
     guide = Path(__file__).parents[2].joinpath("docs", "integrations.md").read_text("utf-8")
     assert SWARMUI_TEMPLATE in guide.replace("   ", "")
+
+
+def test_an_address_that_is_none_costs_itself(asked: Any, archive: Path) -> None:
+    """A [ without a ] is no address to Python, which says so while it takes it apart."""
+    line = {"spool": 1, "tool": "x", "outputs": [{"image": "http://[::1/View/x.png"}]}
+    answer = asked([{**LINE, "id": "first"}, {**line, "id": "second"}])
+    assert answer.json()["kept"] == ["first", "second"]
+    assert "below no folder that is watched" in answer.json()["notes"][0]
+
+
+@pytest.mark.parametrize("key", ["image", "path"])
+def test_what_lets_somebody_in_at_an_address_is_not_told(
+    asked: Any, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    address = "http://me:s3cr3t@box:7801/View/x.png?token=s3cr3t"
+    answer = asked({"spool": 1, "tool": "x", "outputs": [{key: address}]})
+    assert "http://box:7801/View/x.png is below no folder" in answer.json()["notes"][0]
+    assert "s3cr3t" not in answer.text + caplog.text
+
+
+def test_what_would_be_cut_is_refused(asked: Any, archive: Path) -> None:
+    """Two ids of one beginning would be one execution, and a file too many is in no line."""
+    for too_much, says in (
+        ({**LINE, "id": "x" * 201}, "id may have 200 at most, got 201"),
+        ({"spool": 1, "tool": "x", "outputs": [{"image": data_address(1)}] * 1001},
+         "outputs may have 1,000 at most, got 1,001"),
+    ):  # fmt: skip
+        answer = asked(too_much)
+        assert (answer.status_code, says in answer.json()["error"]) == (400, True)
+    assert not archive.exists()
+
+
+def test_a_picture_that_was_cut_short_is_not_taken_for_whole(asked: Any, archive: Path) -> None:
+    line = {"spool": 1, "tool": "x", "status": "cancelled", "parameters": {"prompt": "x"},
+            "outputs": [{"image": data_address(1), "cut_short": True},
+                        {"image": data_address(2)}]}  # fmt: skip
+    assert asked(line).status_code == 202
+    import_folders([archive / ".safelight-spool"], Archive(archive))
+    cut = Archive(archive).query("recorded('extra.cut short') = 'true'", limit=None)
+    assert len(cut.rows) == 1
+
+
+def test_pictures_of_one_line_do_not_wait_for_each_other(
+    asked: Any, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a name of its own from the beginning: of a thousand, half a million were tried."""
+    tried: list[Path] = []
+    copy = durable_file.copy_new_file
+
+    def counted(data: bytes, target: Path) -> Any:
+        tried.append(target)
+        return copy(data, target)
+
+    monkeypatch.setattr("safelight.application.dropped_pictures.copy_new_file", counted)
+    outputs = [{"image": data_address(seed)} for seed in range(20)]
+    assert asked({"spool": 1, "tool": "x", "outputs": outputs}).status_code == 202
+    assert len(tried) == 20
+
+
+def test_of_several_lines_it_is_said_which_are_kept(
+    asked: Any, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = iter([False, True])
+    flush = os.fsync
+
+    def flushed(handle: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode) and next(full):
+            _no_space()
+        flush(handle)
+
+    monkeypatch.setattr("safelight.spool.os.fsync", flushed)
+    answer = asked([{**LINE, "id": "one"}, {**LINE, "id": "two"}, {**LINE, "id": "three"}])
+    assert answer.status_code == 503
+    assert "line 2: " in answer.json()["error"]
+    assert "the lines before it are kept: one" in answer.json()["error"]
+
+
+def test_who_stops_in_the_middle_does_not_hold_up_the_others(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that falls asleep while it posts keeps its connection for hours."""
+    monkeypatch.setattr("safelight.web.table.STALLED", 0.2)
+    app = create_app(archive)
+    app.state.table.posted._watch = lambda: None
+    sleeps = threading.Event()
+    answers: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sleeps.is_set():
+            sleeps.set()
+            return {"type": "http.request", "body": b"{", "more_body": True}
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        answers.append(message.get("status", 0))
+
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/api/spool", "raw_path": b"/api/spool",
+                 "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
+                 "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+                 "headers": headers}  # fmt: skip
+        assert client.portal is not None
+        asleep = client.portal.start_task_soon(app, scope, receive, send)
+        assert sleeps.wait(PATIENCE)
+        assert client.post("/api/spool", json=LINE).status_code == 202
+        asleep.result(PATIENCE)
+    assert answers[0] == 408

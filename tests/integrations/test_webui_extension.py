@@ -535,3 +535,50 @@ def test_the_same_picture_at_another_time_is_another_execution(
     told = [record.run_id for record in records_of(webui, tmp_path)]
     assert len(told) == 2
     assert sum(run_id.startswith("spool-") for run_id in told) == 1
+
+
+def test_what_somebody_draws_in_the_page_meanwhile_stays_theirs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same prompt, seed and steps, while a run goes on: other settings, or a file that is."""
+    webui = WebUI(monkeypatch, tmp_path, sdnext=True)
+    archive, engine = tmp_path / "archive", SdNext(webui, is_lossy=True)
+    saved, drawn = webui.outputs / "mine.png", Image.new("RGB", (64, 64), (1, 2, 3))
+    spool = Spool(webui.outputs / ".safelight-spool", "sdnext")
+    same = {"prompt": "a harbour", "seed": 1, "steps": 4, "sampler": "Euler a", "cfg_scale": 7.0,
+            "width": 64, "height": 64, "negative_prompt": "fog"}  # fmt: skip
+
+    def draw() -> None:
+        for name, other in (("size", {"width": 2048}), ("cfg", {"cfg_scale": 3.0}),
+                            ("negative", {"negative_prompt": "rain"})):  # fmt: skip
+            spool.append(status="failed", parameters={**same, **other}, execution=name)
+        spool.append(outputs=[drawn], parameters={**same, "sampler": "Heun"}, execution="sampler")
+        drawn.save(saved)
+        spool.append(outputs=[saved], parameters=same, execution="saved")
+
+    engine.meanwhile.append(draw)
+    with Archive(archive).writer() as writer:
+        runner = PipelineRunner(engine, archive_dir=archive, learning_record_writer=writer)
+        runner.run({"txt2img": same})
+    lines(webui, 6)
+    told = {record.run_id for record in records_of(webui, tmp_path)}
+    assert {name for name in told if name.startswith("spool-")} == {
+        "spool-size", "spool-cfg", "spool-negative", "spool-sampler",
+    }  # fmt: skip
+    assert len(told) == 6
+
+
+def test_a_job_of_ours_takes_nothing_along_that_has_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    webui = WebUI(monkeypatch, tmp_path, sdnext=True)
+    archive = tmp_path / "archive"
+    with Archive(archive).writer() as writer:
+        runner = PipelineRunner(SdNext(webui), archive_dir=archive, learning_record_writer=writer)
+        runner.run({"txt2img": {"prompt": "a harbour", "seed": 1, "steps": 4}})
+    (line,) = lines(webui, 1)
+    Spool(webui.outputs / ".safelight-spool", "comfyui").append(
+        status="failed", error="out of memory", execution=line["id"]
+    )
+    told = {record.run_id: record.error for record in records_of(webui, tmp_path)}
+    assert told[f"spool-{line['id']}"] == "out of memory"

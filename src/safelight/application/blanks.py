@@ -25,7 +25,7 @@ from safelight.archive.run_copies import IMPORTED
 from safelight.archive_layout import packs_folder, records_folder
 from safelight.errors import RecordError
 from safelight.filter_tokens import quoted
-from safelight.imports.told_pictures import OF_LINES
+from safelight.imports.told_pictures import OF_LINES, run_of_line
 from safelight.knobs import STAGES
 from safelight.learning.learning_record import ImageOutput, LearningRecord
 
@@ -52,6 +52,7 @@ DRAWN_HERE = "status != 'imported' and not (pictures = 0 and ({}))".format(
 """Chooses the runs of safelight itself, in the filter language of the view ``runs``."""
 
 _AT_NODE = re.compile(r"node (\S+) \(([^()]*)\): ", re.DOTALL)
+_WHOLE_SECOND = ".000000Z"
 _MOST_NAMED = 20
 _LOOK_ANYWAY = 60.0
 """Seconds after which the archive is asked, whatever its folders say."""
@@ -263,7 +264,8 @@ def _blank_runs(archive: Archive) -> set[str]:
     """Return the runs that are blanks.
 
     A script tells of its pictures before it saves them. Once one is found, its record has the
-    beginning and the length of the execution, which no other picture has.
+    beginning and the length of the execution, which no other picture has; where clocks go by whole
+    seconds, others may, and the record is asked for the execution's name.
     """
     told = archive.rows(
         "SELECT run_id, status, timestamp, seconds FROM runs"
@@ -271,16 +273,21 @@ def _blank_runs(archive: Archive) -> set[str]:
         [*_OF_OTHERS], rated=False,
     )  # fmt: skip
     through = [timestamp for _, status, timestamp, _ in told if status == "completed"]
-    found = set(
-        archive.rows(
-            "SELECT DISTINCT timestamp, seconds FROM images WHERE status = 'imported'"
-            " AND seconds > 0 AND timestamp IN (SELECT unnest(?::VARCHAR[]))",
-            [through], rated=False,
-        )
-    ) if through else set()  # fmt: skip
+    pictures = archive.rows(
+        "SELECT DISTINCT timestamp, seconds, run_id FROM images WHERE status = 'imported'"
+        " AND seconds > 0 AND timestamp IN (SELECT unnest(?::VARCHAR[]))",
+        [through], rated=False,
+    ) if through else []  # fmt: skip
+    found = {(timestamp, seconds) for timestamp, seconds, _ in pictures}
+    coarse = [run_id for timestamp, _, run_id in pictures if timestamp.endswith(_WHOLE_SECOND)]
+    spools = [_spool(record) for record in archive.records(coarse)]
+    named = {run_of_line(str(spool["id"])) for spool in spools if "id" in spool}
     return {
         run_id for run_id, status, timestamp, seconds in told
-        if status in ENDINGS and not (status == "completed" and (timestamp, seconds) in found)
+        if status in ENDINGS and not (
+            status == "completed" and (timestamp, seconds) in found
+            and (run_id in named or not timestamp.endswith(_WHOLE_SECOND))
+        )
     }  # fmt: skip
 
 

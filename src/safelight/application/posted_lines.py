@@ -50,6 +50,10 @@ SWARMUI_TEMPLATE = (
 
 _log = logging.getLogger(__name__)
 _MOST_LINES = 1000
+_MOST_OUTPUTS = 1000
+_LONGEST_NAME = 200
+"""Characters of an id; a longer one would be cut, and then be that of another execution, too."""
+
 _LONGEST_NOTE = 300
 _FORM = "docs/spool.schema.json says what a line holds"
 
@@ -61,6 +65,7 @@ class _Output(msgspec.Struct):
     width: int = 0
     height: int = 0
     parameters: dict[str, Any] = {}
+    cut_short: bool = False
 
 
 class _Line(msgspec.Struct):
@@ -135,9 +140,19 @@ class PostedLines:
             )
         read = [_read(line, number, len(lines)) for number, line in enumerate(lines, 1)]
         notes: list[str] = []
-        kept = tuple(self._keep(line, sent, notes) for line, sent in read)
-        self._watch()
-        return ReceivedLines(kept, tuple(dict.fromkeys(notes)))
+        kept: list[str] = []
+        try:
+            for line, sent in read:
+                kept.append(self._keep(line, sent, notes))
+        except StorageError as error:
+            if not kept:
+                raise
+            raise StorageError(
+                f"line {len(kept) + 1}: {error}; the lines before it are kept: {', '.join(kept)}"
+            ) from error
+        finally:
+            self._watch()
+        return ReceivedLines(tuple(kept), tuple(dict.fromkeys(notes)))
 
     def close(self) -> None:
         """Let what was kept become records, as far as it is read by now."""
@@ -182,8 +197,9 @@ class PostedLines:
         self, line: _Line, name: str, sent: Sequence[bytes], notes: list[str]
     ) -> Iterator[dict[str, Any]]:
         pictures = iter(sent)
-        for output in line.outputs:
+        for number, output in enumerate(line.outputs, 1):
             told: dict[str, Any] = {"parameters": output.parameters} if output.parameters else {}
+            told |= {"cut_short": True} if output.cut_short else {}
             if output.image.startswith("data:"):
                 data = next(pictures)
                 if media_type(data[:LONGEST_BEGINNING]) is None:
@@ -191,9 +207,10 @@ class PostedLines:
                     notes.append(f"{kind} is no kind of picture that is kept")
                     told["unknown"] = kind
                 else:
+                    ending = f"-{number}" if len(line.outputs) > 1 else ""
                     path = keep_picture(
-                        self._archive, data, f"{line.tool}-{name[:40]}", utc_timestamp()[:10],
-                        within=posted_folder(self._archive),
+                        self._archive, data, f"{line.tool[:40]}-{name[:40]}{ending}",
+                        utc_timestamp()[:10], within=posted_folder(self._archive),
                     )  # fmt: skip
                     told["path"] = os.fspath(path)
             elif named := output.path or output.image:
@@ -222,7 +239,10 @@ class PostedLines:
         The folder that the end of the address names is there, below a folder that is watched; the
         file need not be yet. Nothing is fetched.
         """
-        parts = urlsplit(address).path.replace("%20", " ").strip("/").split("/")
+        try:
+            parts = urlsplit(address).path.replace("%20", " ").strip("/").split("/")
+        except ValueError:  # [ without ], say
+            return ""
         if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
             return ""
         for start in range(len(parts) - 1):
@@ -247,6 +267,11 @@ def _read(line: Any, number: int, count: int) -> tuple[_Line, list[bytes]]:
         raise RequestError(f"{which}{error}{asks}; {_FORM}") from error
     if not read.tool.strip():
         raise RequestError(f"{which}tool must name what ran, got {read.tool!r}; {_FORM}")
+    for field, count, most in (
+        ("id", len(read.id), _LONGEST_NAME), ("outputs", len(read.outputs), _MOST_OUTPUTS)
+    ):  # fmt: skip
+        if count > most:
+            raise RequestError(f"{which}{field} may have {most:,} at most, got {count:,}; {_FORM}")
     for field, moment in (("began", read.began), ("ended", read.ended)):
         if moment and as_utc(moment) is None:
             raise RequestError(f"{which}{field} must be ISO 8601, got {moment[:40]!r}; {_FORM}")
@@ -281,4 +306,7 @@ def _picture(address: str, which: str) -> bytes:
 
 
 def _without_query(address: str) -> str:
-    return address.partition("?")[0].partition("#")[0][:_LONGEST_NOTE]
+    """Return where something lies, without what may let somebody in there."""
+    scheme, sign, rest = address.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{sign}{host.rpartition('@')[2]}{slash}{path}"[:_LONGEST_NOTE]

@@ -61,7 +61,11 @@ _LATER = 1.0
 """Seconds between two looks at lines that wait for their pictures."""
 
 _REST = 5.0
-"""Seconds until an archive that could not be written is tried again."""
+"""Seconds until an archive that could not be written is tried again, and until a process that has
+ended is started again."""
+
+_LONGEST_REST = 300.0
+"""The same of one that ends each time; each rest is twice as long as the one before."""
 
 _GOODBYE = 20.0
 """Seconds for the process beside a server to put what it has read into the archive."""
@@ -497,15 +501,24 @@ class WatchBeside:
         )  # fmt: skip
 
     def _attend(self) -> None:
+        rest = _REST
         while True:
-            code = self._process.wait()
+            began = time.monotonic()
+            why = f"ended with {self._process.wait()}"
             if self._closing.is_set():
                 return
-            _log.warning("the process that watches ended with %s; it is started again", code)
             self._say_goodbye()
-            if self._closing.wait(_REST):
-                return
-            self._process = self._started()
+            if time.monotonic() - began > _LONGEST_REST:
+                rest = _REST
+            while why:
+                _log.warning("the process that watches %s; it is started in %g s", why, rest)
+                if self._closing.wait(rest):
+                    return
+                rest = min(2 * rest, _LONGEST_REST)
+                try:
+                    self._process, why = self._started(), ""
+                except OSError as error:
+                    why = f"could not be started: {error}"
             if self._closing.is_set():
                 self._say_goodbye()
 

@@ -81,7 +81,8 @@ def _end_with_standard_input(watcher: Watcher) -> None:
     step_far_behind(_NICENESS)
 
     def wait_for_the_end() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not by sys.stdin: a process that ends while somebody reads there ends in an abort.
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         watcher.stop()
 

@@ -170,7 +170,10 @@ def _settled(
             told, tells = (about_import(each).get("outcome") != "none" for each in (old, new))
             at_home = row.path == picture.path or gone
             lacks = row.image is None and bool(picture.image_sha256)
-            better = again and (row.reader < READER or (at_home and not says_the_same(old, new)))
+            better = again and (
+                row.reader < READER
+                or (at_home and not says_the_same(old, superseding(new, old)))
+            )  # fmt: skip
             adds = is_told(new) and not is_told(old) and (tells or not told)
             only_told = is_told(old) and told and not tells  # by a line, which is not at hand now
             # The same bytes say more where a text lies beside them.

@@ -1,8 +1,9 @@
 """own_runs: executions that a tool tells of and that a run of the same archive had asked it for.
 
 Most tools are told the name of a job, and leave ours out of their spools. SD.Next takes no names:
-what it says of our jobs is known by the pixels of what it drew, or by prompt, seed and steps, while
-a run went on. A run has a record of its own, so that such a line needs none.
+what it says of our jobs is known by the pixels of what it drew, or by prompt, seed and steps and no
+other value in what else both tell, while a run went on. A run has a record of its own, so that such
+a line needs none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from safelight.archive_layout import JOURNAL_NAME, run_folder
 from safelight.imports.picture_reader import read_told
 from safelight.imports.spools import Execution
 from safelight.imports.told_pictures import OF_LINES, told_texts
+from safelight.sampler_names import SAMPLERS
 from safelight.timestamps import epoch_seconds, utc_timestamp
 
 __all__ = ["OwnRuns", "may_be_our_own"]
@@ -31,6 +33,8 @@ _SLACK = 5.0
 """Seconds by which clocks, and the end of a job there and here, may differ."""
 
 _SAME = ("prompt", "seed", "steps")
+_NOT_OTHERS = ("negative_prompt", "cfg_scale", "width", "height")
+"""Knobs that are no others where both tell them: somebody else may draw the like in its page."""
 
 
 def may_be_our_own(execution: Execution) -> bool:
@@ -65,14 +69,23 @@ class _OwnRun:
 
     def _was_asked(self, execution: Execution, place: int) -> bool:
         for knobs in read_told(told_texts(execution, place)).config.values():
-            wanted = [knobs.get(name) for name in _SAME]
-            if None not in wanted and any(
-                [stage.get(name) for name in _SAME] == wanted
+            if None not in [knobs.get(name) for name in _SAME] and any(
+                _is_alike(knobs, stage, drawn=execution.status == "completed")
                 for config in self.configs
                 for stage in config.values()
             ):
                 return True
         return False
+
+
+def _is_alike(told: Mapping[str, Any], ours: Mapping[str, Any], *, drawn: bool) -> bool:
+    """Return whether a job that *told* tells of may be that of a stage of ours."""
+    samplers = [knobs.get("sampler") for knobs in (told, ours)]
+    if drawn and all(name in SAMPLERS for name in samplers) and samplers[0] != samplers[1]:
+        return False  # what failed may have been asked for by the name of one that is nearly it
+    return all(told.get(name) == ours.get(name) for name in _SAME) and all(
+        told[name] == ours[name] for name in _NOT_OTHERS if name in told and name in ours
+    )
 
 
 class OwnRuns:
@@ -90,19 +103,19 @@ class OwnRuns:
         """Whether one goes on now, or was killed and not recovered yet."""
         return bool(running_names(self._archive.path))
 
-    def asked_for(self, executions: Sequence[Execution]) -> set[str]:
-        """Return the names of those of *executions* that runs of the archive had asked for.
+    def asked_for(self, executions: Sequence[Execution]) -> list[Execution]:
+        """Return those of *executions* that runs of the archive had asked for.
 
         Raises:
             ArchiveError: The archive cannot be asked.
         """
         doubtful = [execution for execution in executions if may_be_our_own(execution)]
         if not doubtful:
-            return set()
+            return []
         first = min(epoch_seconds(execution.began) for execution in doubtful)
         last = max(epoch_seconds(execution.ended) for execution in doubtful)
         runs = [*self._going_on(), *self._ended(first, last)]
-        return {e.name for e in doubtful if any(run.asked_for(e) for run in runs)}
+        return [e for e in doubtful if any(run.asked_for(e) for run in runs)]
 
     def _going_on(self) -> Iterator[_OwnRun]:
         for run_id in running_names(self._archive.path):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from safelight.learning.learning_record import LearningRecord
+from safelight.recorded_settings import CUT_SHORT
 
 __all__ = ["about_import", "changes_between", "is_told", "says_the_same", "superseding"]
 
@@ -64,12 +65,23 @@ def superseding(new: LearningRecord, old: LearningRecord) -> LearningRecord:
     kept: dict[str, Any] = {}
     if is_told(old) and not is_told(new):
         own["spool"] = before["spool"]
+        if CUT_SHORT in (extra := _mapping(before.get("extra"))):
+            own["extra"] = {**_mapping(about.get("extra")), CUT_SHORT: extra[CUT_SHORT]}
         took = next((output.seconds for output in old.outputs), 0.0)
         kept = {
             "timestamp": old.timestamp, "seconds": old.seconds, "environment": old.environment,
             "outputs": tuple(msgspec.structs.replace(o, seconds=took) for o in new.outputs),
+            "backend": {
+                **new.backend,
+                **{name: new.backend.get(name) or old.backend.get(name) or ""
+                   for name in ("name", "version")},
+            },
         }  # fmt: skip
     return replace(new, run_id=old.run_id, metadata={**new.metadata, "import": own}, **kept)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _whole(value: Any) -> int:

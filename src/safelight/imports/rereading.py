@@ -97,9 +97,10 @@ def _read_again(record: LearningRecord, done: Rereading) -> LearningRecord | Non
         done.left += 1
         return None
     new = _record(record, about, {str(key): str(text) for key, text in raw.items()})
-    if new is None or (reader == READER and says_the_same(new, record)):
+    if new is None:
         return None
-    return superseding(new, record)
+    new = superseding(new, record)
+    return None if reader == READER and says_the_same(new, record) else new
 
 
 def _record(

@@ -211,8 +211,9 @@ class SpoolImport:
         """Have the records of some executions in the archive."""
         if not waiting:
             return
-        ours = self._own_runs.asked_for([execution for execution, _ in waiting])
-        waiting = [each for each in waiting if each[0].name not in ours]
+        # Not by name: whoever gives a job the name of another one's must not take it along.
+        ours = {id(e) for e in self._own_runs.asked_for([execution for execution, _ in waiting])}
+        waiting = [each for each in waiting if id(each[0]) not in ours]
         pictures: dict[str, list[str]] = {}
         for execution, below in waiting:
             for place in range(len(execution.outputs)):

@@ -21,7 +21,7 @@ from safelight.application.picture_settings import PictureSettings, read_picture
 from safelight.errors import ConfigError
 from safelight.timestamps import utc_timestamp
 from safelight.web.guard import PICTURES
-from safelight.web.table import LightTable, json_answer
+from safelight.web.table import LightTable, json_answer, whole_body
 
 __all__ = ["routes"]
 
@@ -59,7 +59,7 @@ def routes(table: LightTable) -> list[Route]:
             raise msgspec.ValidationError(f"a picture comes with Content-Type {_BYTES}")
         name = request.query_params.get("name", "")[:_LONGEST_NAME] or "picture"
         async with one_at_a_time:
-            data = await request.body()
+            data = await whole_body(request)
             return json_answer(await run_in_threadpool(work, data, name))
 
     def read(data: bytes, name: str) -> PictureSettings:

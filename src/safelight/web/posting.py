@@ -13,17 +13,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.application.posted_lines import SWARMUI_TEMPLATE
-from safelight.errors import SafelightError
+from safelight.errors import RequestError, SafelightError
 from safelight.escaped_output import escaped_line
 from safelight.web.guard import LINES
 from safelight.web.roles import ToolRoute
-from safelight.web.table import LightTable, json_answer
+from safelight.web.table import LightTable, json_answer, whole_body
 
 __all__ = ["address_for_tools", "routes"]
 
 _LINES = ("application/x-ndjson", "application/jsonl")
 _log = logging.getLogger(__name__)
 _MOST_TOLD = 100
+_MOST_VALUES = 1_000_000
+"""Commas and brackets of a body, which is large for its pictures: 64 MB of them take 5 GB."""
 
 
 def address_for_tools(table: LightTable, request: Request) -> str:
@@ -37,7 +39,12 @@ def _read(body: bytes, kind: str) -> list[Any]:
 
     Raises:
         msgspec.MsgspecError: They are no JSON.
+        RequestError: They are more than can be held.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise RequestError(
+            f"what is posted may hold {_MOST_VALUES:,} values at once: post it in several parts"
+        )
     try:
         if kind in _LINES:
             return msgspec.json.Decoder().decode_lines(body)
@@ -80,7 +87,7 @@ def routes(table: LightTable) -> list[Route]:
     async def post_lines(request: Request) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         async with one_at_a_time:  # whose pictures are held
-            body = await request.body()
+            body = await whole_body(request)
             return json_answer(await run_in_threadpool(receive, body, kind), 202)
 
     def how(request: Request) -> Response:

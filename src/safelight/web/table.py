@@ -14,6 +14,8 @@ from typing import Any
 
 import jinja2
 import msgspec
+from anyio import fail_after
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -52,12 +54,16 @@ __all__ = [
     "json_answer",
     "read_body",
     "sent_body",
+    "whole_body",
     "without_discarded",
 ]
 
 HERE = Path(__file__).parent
 LONGEST_FILTER = 4000
 """Characters of a filter; longer ones are refused before they are read."""
+
+STALLED = 20.0
+"""Seconds without a byte after which nobody waits for the rest of a body."""
 
 _RECORDS_KEPT, _PICTURES_KEPT = 64, 5_000
 """Records that were read last, and pictures that they name together: one may name thousands."""
@@ -273,6 +279,23 @@ async def sent_body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise msgspec.ValidationError("the body must be JSON, with Content-Type application/json")
     return await request.body()
+
+
+async def whole_body(request: Request) -> bytes:
+    """Return the request's body, for which others wait: who sends nothing for long is sent away.
+
+    Raises:
+        HTTPException: Nothing came for :data:`STALLED` seconds.
+    """
+    body, parts = bytearray(), request.stream()
+    try:
+        while True:
+            with fail_after(STALLED):
+                body += await anext(parts)
+    except StopAsyncIteration:
+        return bytes(body)
+    except TimeoutError as error:
+        raise HTTPException(408, f"nothing came for {STALLED:g} s; send it again") from error
 
 
 def read_body(body: bytes, form: type[Any]) -> Any:
