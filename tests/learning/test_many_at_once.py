@@ -163,6 +163,20 @@ def test_a_line_that_is_lost_takes_no_more_along_than_what_it_says(
         assert RatingStore(folder).highest_after(picture(7)) == after
 
 
+def test_pictures_of_a_file_that_was_replaced_are_written_again(tmp_path: Path) -> None:
+    """By one of before, as a backup is; what refers to it would be about nothing."""
+    with RatingStore(tmp_path) as store:
+        store.add(RatingEvent.now("stars", picture(9000), value=1))
+        (segment,) = tmp_path.iterdir()
+        before = segment.read_bytes()
+        for name in "ab":
+            store.add(RatingEvent.now(MANY, says="tags", added=(name,), many=SOME))
+        segment.unlink()
+        segment.write_bytes(before)
+        store.add(RatingEvent.now(MANY, says="tags", added=("c",), many=SOME))
+    assert all_tags(tmp_path) == Counter({"c": len(SOME)})
+
+
 def test_what_is_said_after_a_part_came_late_follows_all_that_refers_to_it(
     tmp_path: Path, segment_of_acts: Path
 ) -> None:

@@ -253,6 +253,8 @@ class RatingStore:
             with self._lock:
                 self._catch_up()
                 written = tuple(map(self._in_order, events))
+                if self._own_segment is not None and not self._own_segment.is_there:
+                    self._close_segment()  # a tool that syncs or restores put another in its place
                 here = self._sets_here if self._own_segment is not None else {}
                 lines, here = _in_lines(written, here)
                 if any(map(is_large, lines)):
