@@ -170,9 +170,11 @@ def test_pictures_of_a_file_that_was_replaced_are_written_again(tmp_path: Path) 
         (segment,) = tmp_path.iterdir()
         before = segment.read_bytes()
         for name in "ab":
-            store.add(RatingEvent.now(MANY, says="tags", added=(name,), many=SOME))
+            (gone,) = store.add(RatingEvent.now(MANY, says="tags", added=(name,), many=SOME))
+        assert store.has_set(gone.event_id)
         segment.unlink()
         segment.write_bytes(before)
+        assert not store.has_set(gone.event_id), "who was not answered may say it again"
         store.add(RatingEvent.now(MANY, says="tags", added=("c",), many=SOME))
     assert all_tags(tmp_path) == Counter({"c": len(SOME)})
 

@@ -351,7 +351,7 @@ class RatingStore:
                 return
             if anew:
                 self._highest, self._passed_over = HighestAfter(), PassedOver()
-                self._judgements = 0
+                self._judgements, self._sets = 0, set()
             for event in events:
                 self._highest.take(event)
                 self._passed_over.take(event)
