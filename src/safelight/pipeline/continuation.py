@@ -357,7 +357,8 @@ def _is_whole(entry: VariantEntry) -> bool:
     for stage in STAGES:
         if stage not in entry.config:
             continue
-        wanted *= entry.config[stage].get("batch_size") or 1
+        size = entry.config[stage].get("batch_size")
+        wanted *= size if type(size) is int and size > 0 else 1
         if drawn[stage] < wanted:
             return False
     return True
