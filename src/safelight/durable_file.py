@@ -698,6 +698,15 @@ class AppendOnlyFile:
             os.close(self._handle)
             raise
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still has its name: one that was replaced or removed takes no lines.
+
+        Raises:
+            OSError: That cannot be told.
+        """
+        return _is_still(self._handle, self.path)
+
     def append(self, line: bytes, *, flush: bool = True) -> None:
         """Add *line* and a newline in one write, and flush it to the disk.
 

@@ -27,6 +27,7 @@ from safelight.backends.fake import FakeBackend
 from safelight.backends.file_contents import content_of
 from safelight.backends.webui import WebuiBackend
 from safelight.config import PipelineConfig
+from safelight.errors import BackendUnavailable
 from safelight.learning import LearningRecord, LearningRecordWriter, read_records
 from safelight.pipeline import Backend, PipelineRunner, RunResult
 from safelight.pipeline.backend import (
@@ -36,10 +37,12 @@ from safelight.pipeline.backend import (
     ImageRequest,
     Named,
     StepCallback,
+    Txt2ImgRequest,
 )
 from safelight.pipeline.engine_pool import LocalPool
 from safelight.pipeline.identity import Identities
 from safelight.pipeline.input_files import InputFiles
+from safelight.pipeline.retry import RetryPolicy
 
 SMALL = {"width": 64, "height": 64, "steps": 1, "seed": 5}
 CONFIG: dict[str, Any] = {"txt2img": {"prompt": "a house", **SMALL}}
@@ -177,6 +180,22 @@ def test_a_file_that_was_replaced_under_its_name_draws_anew_on_comfyui(
     assert (reused(), reused()) == (0, 1)
 
 
+def test_a_server_that_cannot_list_its_files_now_is_none_that_never_does(
+    comfyui: FakeComfyUI, tmp_path: Path
+) -> None:
+    """What is drawn then is known by no name: another file may be behind that by the next time."""
+
+    def run_once() -> tuple[int, bool]:
+        with closing(ComfyuiBackend(url=comfyui.url)) as backend:
+            result = run(backend, tmp_path / "a")
+        return result.reused, any("is reused" in warning for warning in result.warnings)
+
+    comfyui.canned["/experiment/models/checkpoints"] = (500, "text/plain", b"disk")
+    assert [run_once(), run_once()] == [(0, True)] * 2
+    list_files(comfyui, "checkpoints", tiny=(340, 1.5))
+    assert [run_once(), run_once()] == [(0, False), (1, False)]
+
+
 def test_equal_files_of_two_servers_are_of_other_days(tmp_path: Path) -> None:
     """When each was copied is no difference of a pool; another size is."""
     with FakeComfyUI() as one, FakeComfyUI() as two:
@@ -237,6 +256,47 @@ def test_where_a_server_shows_its_pages_does_not_count(
     comfyui.canned["/system_stats"] = (200, "application/json", json.dumps(stats).encode())
     assert run(backend, tmp_path / "a").reused == 1
     backend.close()
+
+
+class OfItsOwn(FakeBackend):
+    """Draws the pictures of a request apart, some of them in vain, and tells its precision."""
+
+    def __init__(self, precision: str, lasts: int = 9) -> None:
+        super().__init__()
+        self._precision, self._left = precision, lasts
+
+    def setup(self, named: Named) -> EngineSetup:
+        return EngineSetup(facts={"precision": self._precision})
+
+    def generate_rest(
+        self, request: ImageRequest, on_step: StepCallback, done: int
+    ) -> Iterator[Generation]:
+        assert isinstance(request, Txt2ImgRequest)
+        for place in range(done, request.batch_size or 1):
+            if not self._left:
+                raise BackendUnavailable("the server is away")
+            self._left -= 1
+            one = dataclasses.replace(request, batch_size=None, seed=request.seed + place)
+            yield self.generate(one, on_step)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_pictures_of_engines_that_differ_are_not_taken_for_one_of_them(
+    tmp_path: Path, alike: bool
+) -> None:
+    """One drew the first of a batch and fell silent, the other the rest."""
+    batch = {"txt2img": {"prompt": "a house", **SMALL, "batch_size": 3}}
+    precisions = ("fp16", "fp16" if alike else "fp8")
+    pool = LocalPool([OfItsOwn(precisions[0], 1), OfItsOwn(precisions[1])])
+    with LearningRecordWriter(records_folder(tmp_path)) as writer:
+        PipelineRunner(
+            FakeBackend(), pool=pool, archive_dir=tmp_path, learning_record_writer=writer,
+            retry=RetryPolicy(retries=3, first_wait=0.3),
+        ).run(batch)  # fmt: skip
+    record = newest(tmp_path)
+    assert [output.seed for output in record.outputs] == [5, 6, 7]
+    for precision in precisions:
+        assert run(OfItsOwn(precision), tmp_path, batch).reused == alike
 
 
 # -- a web UI's own settings -------------------------------------------------------------

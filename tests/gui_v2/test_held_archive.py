@@ -22,7 +22,7 @@ from safelight.durable_file import read_regular_file
 from safelight.errors import FilterError
 from safelight.learning import LearningRecord
 from safelight.learning.learning_record import ImageOutput
-from safelight.learning.ratings import Identity, RatingEvent, large_sets
+from safelight.learning.ratings import Identity, RatingEvent, rating_event
 from safelight.web import held_archive
 from safelight.web.held_archive import HeldArchive
 
@@ -223,7 +223,7 @@ def test_what_is_said_of_all_adds_up_whatever_happens_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Acts here and of another process, undos, new records, packs and discards, in any order."""
-    monkeypatch.setattr(large_sets, "LARGE", 3)  # few pictures do as many
+    monkeypatch.setattr(rating_event, "LARGE", 3)  # few pictures do as many
     chance = random.Random(1)
     for number in range(1, 7):  # a hash of zeros is none
         write_loose(tmp_path, record(number))

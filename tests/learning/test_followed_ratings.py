@@ -19,7 +19,7 @@ from safelight.learning.ratings import (
     current_ratings,
 )
 from safelight.learning.ratings.followed_ratings import FollowedRatings
-from safelight.learning.ratings.large_sets import LARGE
+from safelight.learning.ratings.rating_event import LARGE
 
 RATERS = ("", "ada", "bob")
 
@@ -64,7 +64,7 @@ def event_about(chance: random.Random, number: int, earlier: list[str]) -> Ratin
         fields |= {"says": "tags", "added": (chance.choice("xyz"),)}
         if chance.random() < 0.3:
             others = [*earlier, f"e{number + 1}", "nowhere"]
-            fields["same_pictures"] = chance.choice(others)
+            fields["same_pictures"] = tuple(chance.sample(others, chance.randint(1, 2)))
         elif chance.random() < 0.5:
             fields["many"] = OFTEN
         else:

@@ -395,6 +395,28 @@ def test_a_full_disk_is_told_and_the_next_rating_is_not_glued_to_half_a_line(
     assert current_ratings(store.events())[A].stars == 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there an open file keeps its name")
+@pytest.mark.parametrize("how", ["replaced", "removed", "folder removed"])
+def test_what_is_said_after_a_file_was_replaced_is_not_said_to_nobody(
+    tmp_path: Path, how: str
+) -> None:
+    """Tools that sync or restore put another file under its name while a page writes it."""
+    with RatingStore(tmp_path / "r") as store:
+        store.add(_stars(A, 1))
+        segment = store.segment
+        assert segment is not None
+        kept = segment.read_bytes()
+        segment.unlink()
+        if how == "replaced":
+            segment.write_bytes(kept)
+        elif how == "folder removed":
+            segment.parent.rmdir()
+        store.add(_stars(B, 2))
+        store.add(_stars(C, 3))
+    said = {e.image: e.value for e in RatingStore(tmp_path / "r").events()}
+    assert said == {**({A: 1} if how == "replaced" else {}), B: 2, C: 3}
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A file lies where the folder should be."""
     (tmp_path / "ratings").write_text("")

@@ -18,7 +18,12 @@ from safelight.backends.fake import FakeBackend
 from safelight.errors import BackendOutcomeUnknown, BackendUnavailable, BackendUnreachable
 from safelight.learning import LearningRecord
 from safelight.pipeline import CancelToken, PipelineRunner, RunProgress
-from safelight.pipeline.backend import Generation, ImageRequest, StepCallback, Txt2ImgRequest
+from safelight.pipeline.backend import (
+    Generation,
+    ImageRequest,
+    StepCallback,
+    Txt2ImgRequest,
+)
 from safelight.pipeline.continuation import finished_entries
 from safelight.pipeline.engine_pool import LocalPool
 from safelight.pipeline.retry import RetryPolicy
@@ -293,3 +298,28 @@ def test_pictures_that_are_there_outlast_an_engine_that_never_comes_back(
     assert len(list(tmp_path.rglob("*.png"))) == 2
     left = finished_entries(records[0], None)  # where its journal is gone
     assert [bool(entry.failures) for _, entry, _ in left] == [True] * (not cancelled)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_where_the_journal_is_gone_what_lacks_pictures_is_not_finished(
+    tmp_path: Path, workers: int
+) -> None:
+    """Each picture of a batch is enlarged; and several variants may be cut off at once."""
+    cut = {**CONFIG, "txt2img": {**CONFIG["txt2img"], "batch_size": 2}}
+    records: list[LearningRecord] = []
+    cancel = CancelToken()
+    begun = threading.Barrier(workers)
+
+    def second(stage: str, number: int) -> bool:
+        if stage == "upscale" and number > 1:
+            begun.wait(10)
+            cancel.cancel()
+        return False
+
+    engines = [Flaky(second) for _ in range(workers)]
+    runner = PipelineRunner(
+        engines[0], pool=LocalPool(engines), archive_dir=tmp_path, on_learning_record=records.append
+    )
+    assert runner.run(cut, cancel=cancel).status == "cancelled"
+    assert len(records[0].variant_configs) == workers
+    assert finished_entries(records[0], None) == []

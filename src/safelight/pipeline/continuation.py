@@ -27,6 +27,7 @@ from safelight.durable_file import (
     read_regular_file,
 )
 from safelight.errors import PlanError, RecordError, SafelightError
+from safelight.knobs import STAGES
 from safelight.learning.learning_record import LearningRecord
 from safelight.learning.snapshot import plain_snapshot, plain_values
 from safelight.pipeline.drawn_before import DrawnBefore, outputs_are_whole
@@ -344,9 +345,20 @@ def finished_entries(
         )
         place = variant.get("place", record.first_variant + number)
         finished.append((int(place), entry, str(variant.get("drawn_by") or record.run_id)))
-    if record.status in ("cancelled", "interrupted") and finished and not finished[-1][1].failures:
-        last = finished[-1]
-        drawn = Counter(output.stage for output in last[1].outputs)
-        if any(drawn[s] < (knobs.get("batch_size") or 1) for s, knobs in last[1].config.items()):
-            finished.pop()  # cut off between two stages, or two pictures of one
+    if record.status in ("cancelled", "interrupted"):
+        # Those that were in hand were cut off between two stages, or two pictures of one.
+        return [each for each in finished if each[1].failures or _is_whole(each[1])]
     return finished
+
+
+def _is_whole(entry: VariantEntry) -> bool:
+    """Return whether *entry* has all pictures: each stage draws its own of each one before it."""
+    drawn, wanted = Counter(output.stage for output in entry.outputs), 1
+    for stage in STAGES:
+        if stage not in entry.config:
+            continue
+        size = entry.config[stage].get("batch_size")
+        wanted *= size if type(size) is int and size > 0 else 1
+        if drawn[stage] < wanted:
+            return False
+    return True

@@ -225,9 +225,17 @@ class LocalPool:
         return choices[0][1]
 
     def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
-        """Return which knobs the first has no place for; they are of one kind."""
-        first = self._backends[0]
-        return first.knob_faults(stage, knobs) if isinstance(first, KnowsKnobs) else {}
+        """Return which knobs one that answers has no place for; they are of one kind.
+
+        Raises:
+            BackendUnavailable: None answers.
+        """
+        faults = self._ask(
+            lambda backend: (
+                backend.knob_faults(stage, knobs) if isinstance(backend, KnowsKnobs) else {}
+            )
+        )
+        return faults[0][1]
 
     def setups(self, named: Named) -> Mapping[str, EngineSetup]:
         """Return worker -> what its pictures depend on, for those that answer and can tell.

@@ -96,6 +96,7 @@ class DrawnVariant:
         lost_seconds: Time spent on tries that came to nothing.
         answers: Name of a request -> how many answers to it there are.
         answered: The names of the requests that are carried out whole.
+        drawn_on: Who drew pictures of it.
     """
 
     variant: Variant
@@ -114,6 +115,7 @@ class DrawnVariant:
     lost_seconds: float = 0.0
     answers: dict[str, int] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
+    drawn_on: set[str] = field(default_factory=set)
 
     def fail(self, stage: str, message: str) -> None:
         """Note that *stage* failed."""

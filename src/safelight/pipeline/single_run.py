@@ -386,7 +386,12 @@ class SingleRun:
         if self._identities is None or self._archive is None:
             return ""
         settings = self._settings(drawn.position)
-        return self._identities.of(drawn.variant.config, drawn.worker, settings)
+        # One that two engines drew is none of theirs, but where these are alike.
+        found = {
+            self._identities.of(drawn.variant.config, worker, settings)
+            for worker in drawn.drawn_on or {drawn.worker}
+        }
+        return found.pop() if len(found) == 1 else ""
 
     def _settings(self, position: int) -> str:
         """Return what is equal for equal variants; empty where that cannot be told."""

@@ -129,6 +129,7 @@ class VariantDrawer:
                 if unknown := _unknown(request, generation):
                     names = ", ".join(unknown)
                     drawn.warnings.append(f"{self._backend.name} does not know {names}")
+                drawn.drawn_on.add(drawn.worker)
                 for image in generation.images:
                     drawn.pictures.append(
                         self._picture(request, image, number, spent, parent, drawn)

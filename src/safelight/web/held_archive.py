@@ -42,7 +42,7 @@ from safelight.archive_layout import (
 from safelight.errors import ArchiveError, RecordError, SafelightError
 from safelight.filters import Filter, compile_filter
 from safelight.learning.learning_record import LearningRecord, read_document
-from safelight.learning.ratings.large_sets import LARGE
+from safelight.learning.ratings.rating_event import LARGE
 from safelight.operating_system import give_back_memory, step_back
 from safelight.web.facets import (
     FACET_RATINGS,

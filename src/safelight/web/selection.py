@@ -16,8 +16,7 @@ from starlette.routing import Route
 from safelight.application.albums import albums, tags_in_use
 from safelight.application.rating import rate_chosen
 from safelight.errors import ChosenOthers
-from safelight.learning.ratings.large_sets import LARGE
-from safelight.learning.ratings.rating_event import SAID_OF_MANY
+from safelight.learning.ratings.rating_event import LARGE, SAID_OF_MANY
 from safelight.web.allowance import Allowance
 from safelight.web.rating import GUEST, check_texts, refuse_flood
 from safelight.web.roles import GuestRoute, is_owner, may_ask

@@ -16,7 +16,7 @@ from backends.comfyui.comfyui_contract import ComfyuiContract
 from backends.comfyui.fake_server import FakeComfyUI
 from safelight.backends import create_backend
 from safelight.backends.comfyui import ComfyuiBackend
-from safelight.errors import BackendError
+from safelight.errors import BackendError, GenerationCancelled
 from safelight.pipeline.backend import (
     Generation,
     Img2ImgRequest,
@@ -184,6 +184,22 @@ def test_a_batch_is_several_seeds_queued_together(
     (alone,) = txt2img(backend, seed=2**64 - 1).images
     assert alone.png == generation.images[1].png
     assert [path for _, path in server.asked if path == "/prompt"] == ["/prompt"] * 4
+
+
+def test_a_picture_that_was_fetched_outlasts_a_cancellation(
+    server: FakeComfyUI, backend: ComfyuiBackend
+) -> None:
+    """Its last step is told of when it is there: who stops the run then keeps it."""
+    drawn: list[Generation] = []
+
+    def stop(step: int, steps: int, preview: bytes | None = None) -> None:
+        if any(path == "/view" for _, path in server.asked):
+            raise GenerationCancelled("stop")
+
+    request = Txt2ImgRequest(**{**FIELDS, "batch_size": 2})
+    with pytest.raises(GenerationCancelled):
+        drawn.extend(backend.generate_rest(request, stop, 0))
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize("upscaler", ["Latent", "Lanczos", "tiny_x4.safetensors"])

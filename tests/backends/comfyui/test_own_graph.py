@@ -31,6 +31,7 @@ from safelight.pipeline.backend import (
     Txt2ImgRequest,
     UpscaleRequest,
 )
+from safelight.pipeline.engine_pool import LocalPool
 
 OWN_GRAPH = EXAMPLES / "workflows" / "own_graph.json"
 GRAPH: dict[str, Any] = json.loads(OWN_GRAPH.read_text("utf-8"))
@@ -578,6 +579,18 @@ def test_a_workflow_that_the_server_cannot_run_is_told_before_anything_is_drawn(
     with pytest.raises(BackendError, match=r"graph.json needs 2 node classes .*KSampler, VAE"):
         make(EDITED_MAP, EDITED).describe()
     assert not server.posted
+
+
+def test_a_pool_whose_first_server_is_gone_knows_what_it_has_no_place_for(
+    make: Make, tmp_path: Path
+) -> None:
+    """Whoever answers can say it of a workflow that a server must read first."""
+    alive = make(EDITED_MAP, EDITED)
+    with FakeComfyUI() as other:
+        gone = ComfyuiBackend(url=other.url, workflow=str(tmp_path / "graph.json"), map=EDITED_MAP)
+    faults = LocalPool([gone, alive]).knob_faults("txt2img", {"prompt": "a tower", "cfg_scale": 3})
+    gone.close()
+    assert [*faults] == ["cfg_scale"]
 
 
 def test_a_workflow_that_was_edited_meanwhile_is_converted_again(

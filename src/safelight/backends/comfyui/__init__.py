@@ -272,9 +272,9 @@ class ComfyuiBackend:
                 for bound, prompt_id in zip(graphs[done:], prompt_ids, strict=True):
                     job = self._jobs.wait(prompt_id, socket, report)
                     images = self._images(job, bound, request, count)
-                    report.picture_done()
                     said, self._unsaid = self._unsaid, ()  # once is enough, with the first picture
                     yield Generation(images=tuple(images), warnings=(*said, *graph.warnings))
+                    report.picture_done()  # it may raise, and the picture is there
             except BaseException as error:
                 # What is only out of reach is left to be found by the next attempt.
                 if not isinstance(error, BackendUnavailable) or isinstance(error, JobTookTooLong):

@@ -285,6 +285,8 @@ class GraphMap:
                     "; the workflow has no input seed or noise_seed that can be set, so give it one"
                     " in ComfyUI and save it again"
                 )
+                if stage == "img2img":
+                    otherwise += ", or map it to the stage upscale, which needs none"
         return (
             f"{why} the map of {self._path} does not say where it stands; add"
             f' map."{entry}" = "{place}"{otherwise}'

@@ -32,7 +32,8 @@ _OTHERS = (
     "hypernetworks", "photomaker", "audio_encoders",
 )  # fmt: skip
 _MODEL = re.compile(r"\.(safetensors|sft|ckpt|pth?|pt2|bin|gguf)$", re.IGNORECASE)
-_NO_LIST = frozenset(range(400, 502)) - {401, 429}
+_NO_LIST = frozenset((*range(400, 500), 501)) - {401, 408, 429}
+"""Of a server that has no such list; others only cannot tell it now, and then it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

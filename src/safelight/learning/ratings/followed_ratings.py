@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safelight.learning.ratings.current_ratings import Rating, current_ratings
-from safelight.learning.ratings.large_sets import AlikeRated, LargeSets, is_large
+from safelight.learning.ratings.large_sets import AlikeRated, LargeSets
 from safelight.learning.ratings.rating_event import (
     LONG_AGO,
     MANY,
     SAME,
     Identity,
     RatingEvent,
+    is_large,
     unique_events,
 )
 from safelight.learning.ratings.rating_store import Segments

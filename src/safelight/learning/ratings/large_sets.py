@@ -17,25 +17,15 @@ import msgspec
 from safelight.learning.ratings.current_ratings import Rating, current_ratings
 from safelight.learning.ratings.identity import Identity
 from safelight.learning.ratings.picture_set import COLUMNS, HashTable, PictureSet, join_sets
-from safelight.learning.ratings.rating_event import MANY, PART_OF_MANY, RatingEvent, all_pictures
+from safelight.learning.ratings.rating_event import MANY, RatingEvent, all_pictures
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LARGE", "AlikeRated", "LargeSets", "Taken", "is_large", "without_pictures"]
-
-LARGE = 2000
-"""Pictures; of smaller sets each picture is looked at."""
+__all__ = ["AlikeRated", "LargeSets", "Taken", "without_pictures"]
 
 Key = tuple[str, str]
-
-
-def is_large(event: RatingEvent) -> bool:
-    """Return whether *event* is about so many pictures that they are not looked at one by one."""
-    if event.kind == PART_OF_MANY or event.parts or event.same_pictures:
-        return True
-    return event.kind == MANY and event.many is not None and len(event.many) > LARGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +107,7 @@ class _Set(_Pictures):
     def about(self, places: NDArray[np.intp]) -> RatingEvent:
         """Return what is said, of the pictures at *places* only."""
         return msgspec.structs.replace(
-            self.event, many=self.pictures.only(places), parts=(), same_pictures=""
+            self.event, many=self.pictures.only(places), parts=(), same_pictures=()
         )
 
 
@@ -145,8 +135,9 @@ class LargeSets:
         self._seen[event.event_id] = _fingerprint(event)
         few = without_pictures(event)
         if event.same_pictures:
-            self._same_as[event.same_pictures][event.event_id] = event
-            return Taken(event=few, changed=self._share(event.same_pictures) & {event.event_id})
+            for name in event.same_pictures:
+                self._same_as[name][event.event_id] = event
+            return Taken(event=few, changed=self._let_know(event))
         if event.kind == MANY:
             self._whole_of |= dict.fromkeys(event.parts, event.event_id)
             parts = {name: self._parts.pop(name) for name in event.parts if name in self._parts}
@@ -164,14 +155,20 @@ class LargeSets:
     def _share(self, name: str) -> set[str]:
         """Let all that is said of the pictures of the event *name* know them; return the ids.
 
-        They are none before that event is there, and more with each part that comes late.
+        They are none before such an event is there, and more with each part that comes late.
         """
-        whole = self._sets.get(name)
-        if whole is None or whole.event.same_pictures:
+        others = (self._let_know(event) for event in self._same_as[name].values())
+        return {name}.union(*others)
+
+    def _let_know(self, event: RatingEvent) -> set[str]:
+        """Give *event* the pictures of others, of which most is there; return its id if any is."""
+        there = [each for name in event.same_pictures if (each := self._sets.get(name)) is not None]
+        holding = [each for each in there if not each.event.same_pictures]
+        if not holding:
             return set()
-        others = self._same_as[name]
-        self._sets |= {other: _Set(event, whole) for other, event in others.items()}
-        return {name, *others}
+        most = max(holding, key=lambda each: (len(each.pictures), each.event.event_id))
+        self._sets[event.event_id] = _Set(event, most)
+        return {event.event_id}
 
     def _hold(self, event: RatingEvent, pictures: PictureSet) -> set[Identity]:
         """Keep a set; what was said of the same pictures before shares them."""

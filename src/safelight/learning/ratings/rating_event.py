@@ -19,6 +19,7 @@ from safelight.timestamps import utc_timestamp
 __all__ = [
     "AUTOMATIC",
     "KINDS",
+    "LARGE",
     "LONG_AGO",
     "MANY",
     "MOST_AFTER",
@@ -32,8 +33,10 @@ __all__ = [
     "Pictures",
     "RatingEvent",
     "all_pictures",
+    "count_pictures",
     "events_in_force",
     "in_lines",
+    "is_large",
     "new_event_id",
     "pictures_of",
     "precedence",
@@ -71,6 +74,9 @@ PER_LINE = 50_000
 """Pictures of one line, some two to six megabytes: larger sets are parted, so that whoever reads
 or carries lines never holds a whole one, and a bit that rots costs a part."""
 
+LARGE = 2000
+"""Pictures; of smaller sets each picture is looked at."""
+
 MOST_AFTER = 2**53 - 1
 """The largest number that JavaScript, too, can count to."""
 
@@ -98,9 +104,9 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         many: For ``many`` and ``part``: the pictures.
         parts: For ``many``: the events of kind ``part`` that hold more of its pictures. They are
             written before it, so that nothing is said of any before all are on the disk.
-        same_pictures: For ``many``: the event of that kind whose pictures these are, which has
-            them itself; ``many`` is None then. Ten things that are said of half a million pictures
-            are one set of them and ten lines.
+        same_pictures: For ``many``: the events of that kind whose pictures these are, each of which
+            has them itself; ``many`` is None then. Ten things that are said of half a million
+            pictures are two sets of them and ten lines: a line that is lost takes no other along.
         shown: For ``pick``: the pictures to choose from, at least two. For ``seen``: those that
             were looked at and left without a judgement, at least one.
         won: For ``pick``: places of the winners in *shown*, from 0. Several winners tie with
@@ -144,7 +150,7 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     says: str = ""
     many: PictureSet | None = None
     parts: tuple[str, ...] = ()
-    same_pictures: str = ""
+    same_pictures: tuple[str, ...] = ()
     schema: int = RATING_SCHEMA
 
     def __post_init__(self) -> None:
@@ -205,6 +211,17 @@ class RatingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             ValueError: *line* is not UTF-8.
         """
         return _decoder.decode(line)
+
+
+def is_large(event: RatingEvent) -> bool:
+    """Return whether *event* is about so many pictures that they are not looked at one by one."""
+    if event.kind == PART_OF_MANY or event.parts or event.same_pictures:
+        return True
+    return event.kind == MANY and event.many is not None and len(event.many) > LARGE
+
+
+def _holds_large(event: RatingEvent) -> bool:
+    return event.many is not None and is_large(event)
 
 
 def same_picture(sha256: str, image_sha256: str) -> RatingEvent:
@@ -353,14 +370,24 @@ def pictures_of(events: Iterable[RatingEvent]) -> Iterator[Identity]:
 def resolved(events: Mapping[str, RatingEvent]) -> dict[str, RatingEvent]:
     """Return *events*, by their ids, each with its own pictures.
 
-    Where another event has them that is not there, nothing is said of any.
+    Of the others that have them, the one counts of which most is there. Where none is, nothing is
+    said of any.
     """
     found = dict(events)
+    copies: dict[bytes, RatingEvent] = {}
     for name, event in events.items():
-        other = events.get(event.same_pictures)
-        if other is not None and other.kind == MANY and other.many is not None:
+        if event.kind == MANY and event.many is not None:
+            content = b"".join(many.digest for many in _pieces(event, events))
+            first = copies.setdefault(content, event)
+            if first is not event:  # once in memory, however often it is written
+                found[name] = msgspec.structs.replace(event, many=first.many, parts=first.parts)
+    for name, event in events.items():
+        there = [found[each] for each in event.same_pictures if each in events]
+        holding = [other for other in there if other.kind == MANY and _holds_large(other)]
+        if holding:
+            other = max(holding, key=lambda each: (count_pictures(each, events), each.event_id))
             found[name] = msgspec.structs.replace(
-                event, many=other.many, parts=other.parts, same_pictures=""
+                event, many=other.many, parts=other.parts, same_pictures=()
             )
     return found
 
@@ -375,9 +402,18 @@ def _of_one(event: RatingEvent, picture: Identity | None) -> RatingEvent:
 
 def all_pictures(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> PictureSet:
     """Return the pictures of *event*, which is about many, and of those of its parts in *by_id*."""
+    return join_sets(_pieces(event, by_id))
+
+
+def count_pictures(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> int:
+    """Return how many :func:`all_pictures` has; 0 where its pictures are not there."""
+    return sum(map(len, _pieces(event, by_id)))
+
+
+def _pieces(event: RatingEvent, by_id: Mapping[str, RatingEvent]) -> list[PictureSet]:
     parts = [part.many for name in event.parts
              if (part := by_id.get(name)) is not None and part.kind == PART_OF_MANY]  # fmt: skip
-    return join_sets([many for many in (*parts, event.many) if many is not None])
+    return [many for many in (*parts, event.many) if many is not None]
 
 
 def in_lines(event: RatingEvent) -> tuple[RatingEvent, ...]:

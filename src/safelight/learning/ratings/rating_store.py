@@ -24,7 +24,7 @@ import msgspec
 from safelight.archive_layout import PART, ratings_folder
 from safelight.durable_file import AppendOnlyFile, make_folder, open_regular_file
 from safelight.errors import StorageError
-from safelight.learning.ratings.large_sets import is_large, without_pictures
+from safelight.learning.ratings.large_sets import without_pictures
 from safelight.learning.ratings.passed_over import PassedOver
 from safelight.learning.ratings.picture_set import HashKeys
 from safelight.learning.ratings.rating_event import (
@@ -33,6 +33,7 @@ from safelight.learning.ratings.rating_event import (
     Identity,
     RatingEvent,
     in_lines,
+    is_large,
     resolved,
     time_order,
     unique_events,
@@ -53,6 +54,9 @@ _IMPORTED = "imported:"
 """How the source of what other programs said begins."""
 
 _JUDGEMENTS = frozenset(("stars", "reject", "favourite", "pick"))
+
+_COPIES = 2
+"""Of a large set in one segment, before lines refer to it."""
 
 _LOOK = 0.5
 """Seconds between two looks at what others wrote; a rater must not wait for many small looks."""
@@ -167,12 +171,14 @@ class HighestAfter:
             after, tables = self._large.get(name, (0, {}))
             tables = tables or {kind: HashKeys(column) for kind, column in columns.items()}
             self._large[name] = (max(after, event.after), tables)
-            parts = (digest for part in event.parts for digest in self._sets.get(part, ()))
-            self._sets[event.event_id] = (name, *parts)
+            if all(part in self._sets for part in event.parts):
+                parts = (digest for part in event.parts for digest in self._sets[part])
+                self._sets[event.event_id] = (name, *parts)
             return
         if event.same_pictures:
-            names = self._sets.get(event.same_pictures)
-            if names is None:  # it stands before, unless somebody took files apart
+            whole = (self._sets[each] for each in event.same_pictures if each in self._sets)
+            names = next(whole, None)
+            if names is None:  # it stands before, unless lines are lost or files were taken apart
                 self._of_whichever = max(self._of_whichever, event.after)
             for name in names or ():
                 after, tables = self._large[name]
@@ -223,7 +229,7 @@ class RatingStore:
         self._look_again = 0.0
         self._by_time: dict[tuple[str, str], list[tuple[datetime, int]]] | None = None
         self._sets: set[str] = set()
-        self._sets_here: Mapping[bytes, str] = {}
+        self._sets_here: Mapping[bytes, tuple[str, ...]] = {}
         self._judgements = 0
 
     def add(self, *events: RatingEvent) -> tuple[RatingEvent, ...]:
@@ -247,6 +253,8 @@ class RatingStore:
             with self._lock:
                 self._catch_up()
                 written = tuple(map(self._in_order, events))
+                if self._own_segment is not None and not self._own_segment.is_there:
+                    self._close_segment()  # a tool that syncs or restores put another in its place
                 here = self._sets_here if self._own_segment is not None else {}
                 lines, here = _in_lines(written, here)
                 if any(map(is_large, lines)):
@@ -343,7 +351,7 @@ class RatingStore:
                 return
             if anew:
                 self._highest, self._passed_over = HighestAfter(), PassedOver()
-                self._judgements = 0
+                self._judgements, self._sets = 0, set()
             for event in events:
                 self._highest.take(event)
                 self._passed_over.take(event)
@@ -453,27 +461,29 @@ class RatingStore:
 
 
 def _in_lines(
-    events: Iterable[RatingEvent], before: Mapping[bytes, str]
-) -> tuple[list[RatingEvent], Mapping[bytes, str]]:
+    events: Iterable[RatingEvent], before: Mapping[bytes, tuple[str, ...]]
+) -> tuple[list[RatingEvent], Mapping[bytes, tuple[str, ...]]]:
     """Return *events* as they are written, and all large sets that their segment has then.
 
-    Pictures that the segment has are not written again. Those of another one are: a file that is
-    lost, or was not carried along, costs nothing but what it says itself.
+    Pictures that the segment has twice are not written again: a line that rots costs nothing but
+    what it says itself. Those of another segment are: so does a file that is lost, or was not
+    carried along.
 
     Args:
         events: To be written together.
-        before: Digest of each large set that the segment has -> the event that has it.
+        before: Digest of each large set that the segment has -> the events that have it.
     """
     lines, sets = list[RatingEvent](), dict(before)
     for event in events:
         if event.many is None or not is_large(event):
             lines += in_lines(event)
             continue
-        first = sets.setdefault(event.many.digest, event.event_id)
-        if first == event.event_id:
+        having = sets.get(event.many.digest, ())
+        if len(having) < _COPIES or event.event_id in having:
             lines += in_lines(event)
+            sets[event.many.digest] = tuple(dict.fromkeys((*having, event.event_id)))
         else:
-            lines.append(msgspec.structs.replace(event, many=None, same_pictures=first))
+            lines.append(msgspec.structs.replace(event, many=None, same_pictures=having))
     return lines, sets
 
 
