@@ -266,7 +266,7 @@ def test_a_file_is_read_as_far_as_it_was_when_it_was_opened(tmp_path: Path) -> N
 OPENED_OTHERWISE = {
     "archive/answer.py": "file.read_bytes()",  # a file that it has just made
     "web/accounts.py": "table.read_text('ascii')",  # the system's
-    "web/sessions.py": "self._file.read_bytes()",  # this user's, beside no archive
+    "web/sessions.py": "file.read_text('ascii')",  # this user's, beside no archive
 }
 """What reads a file of no archive."""
 

@@ -17,7 +17,12 @@ from typing import Any
 
 import msgspec
 
-from safelight.durable_file import open_regular_file, replace_file
+from safelight.durable_file import (
+    NotRegularFile,
+    open_regular_file,
+    read_regular_file,
+    replace_file,
+)
 from safelight.line_checksums import line_state
 from safelight.timestamps import as_utc
 
@@ -142,8 +147,12 @@ def unread_files(folder: Path) -> list[str]:
     for path in spool_files([os.fspath(folder)]):
         with contextlib.suppress(OSError):
             size, read = os.stat(path).st_size, 0
-            with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError, ValueError):
-                mark = msgspec.json.decode(Path(path + _READ).read_bytes(), type=dict[str, int])
+            with contextlib.suppress(
+                FileNotFoundError, NotRegularFile, msgspec.MsgspecError, ValueError
+            ):
+                mark = msgspec.json.decode(
+                    read_regular_file(Path(path + _READ)), type=dict[str, int]
+                )
                 read = mark.get("read", 0)
             if size > read:
                 unread.append(path)
