@@ -354,7 +354,7 @@ class _Import:
         self._began, self._folders = utc_timestamp(), list[str]()
         self._has_account = False
         self._told: set[str] = set()
-        self._by_lines: set[str] = set()  # what lines told of before the walk met it
+        self._by_lines: set[int] = set()  # what lines told of before the walk met it
         self.told_files: dict[str, tuple[int, int]] = {}
         self._spools = SpoolImport(
             archive, self._log, rater=rater, take=self._take, keep=self._keep_told,
