@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from command_line import call
 from safelight.application.epochs import Training, answer_of, trainings_in
@@ -20,6 +23,7 @@ from safelight.application.to_rate import identity_of, next_to_rate
 from safelight.archive import Archive
 from safelight.imports.folder_import import import_folders
 from safelight.learning.ratings import RatingEvent
+from safelight.web import create_app
 
 _DRAWN = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
 STATES = (4, 8, 12)
@@ -189,6 +193,23 @@ def test_two_that_beat_the_third_are_told_as_such(tmp_path: Path) -> None:
     assert answer.best == ""
     assert {(one.state, one.than) for one in answer.better} == {("8", "4"), ("12", "4")}
     assert answer.sentence.startswith("some epochs are better than others, and none is known")
+
+
+def test_contents_lead_to_pairs_of_samples(tmp_path: Path) -> None:
+    """No knob tells them apart, and they differ in one thing alone all the same."""
+    kohya(tmp_path / "training")
+    archive, _ = imported(tmp_path)
+    told = call("contents", "--archive", str(archive.path)).output
+    assert "Samples of a training that share prompt and seed differ in the epoch" in told
+    assert "No two pictures differ" not in told
+    assert "next: safelight rate --next --pairs" in told
+    with TestClient(create_app(archive), base_url="http://127.0.0.1") as client:
+        headers = {"accept": "text/html", "prefer": "wait=300"}
+        page = html.unescape(client.get("/contents", headers=headers).text)
+    (href,) = re.findall(r'<a class="button" href="(/rate[^"]*)">Rate pairs</a>', page)
+    asked = parse_qs(urlsplit(href).query)
+    assert asked["mode"] == ["pair"]
+    assert "Training epoch" in asked["q"][0]
 
 
 def test_many_epochs_stay_single_ones(tmp_path: Path) -> None:

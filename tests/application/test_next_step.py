@@ -42,7 +42,7 @@ def test_the_question_with_most_pairs_is_asked_first(swept: Archive) -> None:
     step = next_step(contents)
     assert step.act == "rate"
     assert step.sentence == (
-        "sampler: DDIM or Euler? 14 pairs differ in nothing else. Rate 24 pictures to know."
+        "Sampler: DDIM or Euler? 14 pairs differ in nothing else. Rate 24 pictures to know."
     )
     rows = swept.query(step.q, columns=["sha256", "sampler", "seed"]).dicts()
     seeds: dict[int, set[str]] = {}

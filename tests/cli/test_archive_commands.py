@@ -177,6 +177,13 @@ def test_archives_are_merged(safelight: Safelight, tmp_path: Path) -> None:
     assert json.loads(safelight("archive", "stats", "--json").stdout)["runs"] == 2
 
 
+def test_pairs_that_are_all_ties_say_why_they_make_no_rows(safelight: Safelight) -> None:
+    safelight("rate", "--where", "width > 0", "--stars", "3")
+    told = safelight("export", "pairs.jsonl", "--pairs", "pickapic").stdout
+    assert told.startswith("0 rows from ")
+    assert "all pairs are ties" in told
+
+
 def test_a_rating_follows_the_picture_wherever_its_file_goes(
     safelight: Safelight, tmp_path: Path
 ) -> None:
@@ -186,7 +193,8 @@ def test_a_rating_follows_the_picture_wherever_its_file_goes(
     Path(first).rename(moved)
     event = safelight("rate", str(moved), "--stars", "4", "--tag", "keep").stdout.split()[0]
     assert safelight("find", "stars >= 4 and tags has 'keep'").stdout.splitlines()[0] == first
-    safelight("rate", "--where", "stars is missing", "--reject", "--rater", "ann")
+    told = safelight("rate", "--where", "stars is missing", "--reject", "--rater", "ann").stdout
+    assert "reject yes: " in told
     assert len(json.loads(safelight("find", "rejected = true", "--json").stdout)["rows"]) == 3
     safelight("archive", "pack")
     with Image.open(moved) as picture:

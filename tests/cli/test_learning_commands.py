@@ -603,6 +603,7 @@ def test_a_damaged_file_is_shown_crossed_out(safelight: Safelight) -> None:
     asked = safelight("rate", "--next", "--n", "2", typed="s\ns\n")
     assert asked.exit_code == 0, asked.output
     assert "0 rated, of 2 shown" in asked.stdout
+    assert "effects" not in asked.stderr, "nothing was rated: it would say the same"
     with Archive("safelight").ratings() as store:
         assert [event.kind for event in store.events()] == ["seen", "seen"]
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.testclient import TestClient
 
 from gui_v2.test_learn_page import varied
+from safelight.application.picture_settings import label_of
 from safelight.archive import Archive
 from safelight.archive.contents import contents_of
 from safelight.imports.folder_import import import_folders
@@ -47,5 +48,6 @@ def test_the_page_shows_what_the_command_does(tmp_path: Path) -> None:
     assert f"{expected.pictures:,} pictures" in told
     rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>([\d,]+)</td><td>([\d,]+)</td>', told)
     assert rows == [
-        (one.knob, f"{one.values.different:,}", f"{one.groups:,}") for one in expected.varied
+        (label_of(one.knob), f"{one.values.different:,}", f"{one.groups:,}")
+        for one in expected.varied
     ]

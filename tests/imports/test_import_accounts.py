@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from safelight.archive import Archive
 from safelight.cli import main
-from safelight.imports.folder_import import import_folders
+from safelight.imports.folder_import import ComingPictures, import_folders
 from safelight.imports.import_accounts import import_accounts
 from safelight.learning import LearningRecord
 from safelight.web import create_app
@@ -88,6 +88,21 @@ def test_imported_pictures_are_no_runs_of_lists(archive: Archive, folder: Path) 
         assert folder.as_posix() in client.get("/imports", headers={"accept": "text/html"}).text
         asked = client.get("/runs", params={"q": "status = 'imported'"}).text
         assert asked.count('href="/runs/import-') == 3
+
+
+def test_one_that_goes_on_or_was_killed_is_told_as_not_ended(
+    archive: Archive, folder: Path
+) -> None:
+    """A folder that is watched has such an account for as long as it is."""
+    coming = ComingPictures([folder], archive)
+    coming.take([str(folder / "2.png")])
+    told = CliRunner().invoke(main, ["import", "--history", "--archive", str(archive.path)]).output
+    with TestClient(create_app(archive), base_url="http://127.0.0.1") as client:
+        page = client.get("/imports", headers={"accept": "text/html"}).text
+    coming.close()
+    assert "has not ended" in told
+    assert "has not ended" in page
+    assert folder.as_posix() in page
 
 
 def test_an_archive_of_imports_alone_shows_the_newest(archive: Archive, folder: Path) -> None:

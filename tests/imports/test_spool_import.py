@@ -117,6 +117,8 @@ def test_a_picture_and_its_line_are_one_picture(
                         began="2026-11-30T04:00:00Z", environment={"device": "cuda:0"})  # fmt: skip
     summary = import_folders([output], archive)
     assert (summary.lines, summary.alone, summary.twins, summary.fault_count) == (1, 0, 0, 0)
+    assert (summary.files, summary.imported + summary.superseded) == (1, 1)
+    assert (summary.unchanged, summary.known) == (0, 0), "it is counted once"
     for _ in range(2):  # also when it is read again, from its file alone
         (image,) = images(archive)
         assert (image["seed"], image["status"], image["seconds"]) == (7, "imported", 2.5)

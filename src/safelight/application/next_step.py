@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from safelight.application.epochs import TRAINERS
 from safelight.application.level_filters import NOT_RATED, Spans, level_clause, within
+from safelight.application.picture_settings import label_of
 from safelight.archive.contents import PAIRS_WANTED, Contents, Question
 from safelight.learning.evidence.findings import (
     ALL_OTHERS,
@@ -22,7 +24,7 @@ from safelight.learning.evidence.findings import (
 from safelight.learning.plans.suggested import FEWEST_ALIKE, Suggestions, setting_words
 from safelight.recorded_settings import LORA
 
-__all__ = ["NextStep", "next_step", "pictures_of", "question_text", "step_after"]
+__all__ = ["NextStep", "has_samples", "next_step", "pictures_of", "question_text", "step_after"]
 
 _ENOUGH_RATED, _FEW_PAIRS = 20, 4
 _MOST_MORE = 200
@@ -41,12 +43,14 @@ class NextStep:
         sentence: Why, for people.
         q: The pictures that it is about, in the filter language; empty for all.
         count: How many of them to rate; 0 where nobody knows.
+        pairs: Two of them at a time.
     """
 
     act: Literal["import", "rate", "learn", "draw", "nothing"]
     sentence: str
     q: str = ""
     count: int = 0
+    pairs: bool = False
 
 
 def next_step(contents: Contents) -> NextStep:
@@ -63,6 +67,12 @@ def next_step(contents: Contents) -> NextStep:
         return NextStep(
             act="learn", sentence=f"{contents.rated:,} pictures are rated. See what they say."
         )
+    if not contents.questions and has_samples(contents):
+        return NextStep(
+            act="rate", pairs=True,
+            sentence="Samples of a training that share prompt and seed differ in the epoch or step"
+            " alone. Rate them in pairs.",
+        )  # fmt: skip
     if not contents.questions:
         return NextStep(
             act="rate",
@@ -72,12 +82,16 @@ def next_step(contents: Contents) -> NextStep:
     return NextStep(act="rate", sentence="Rate some pictures, and see which settings do better.")
 
 
+def has_samples(contents: Contents) -> bool:
+    """Return whether trainers drew some of the pictures."""
+    return not TRAINERS.isdisjoint(one.name for one in contents.made_by.listed)
+
+
 def question_text(knob: str, question: Question) -> str:
     """Return *question* as people would ask it."""
     one, other = (value or "none" for value in question.values)
-    name = knob.removeprefix("lora.") + " (LoRA)" if knob.startswith("lora.") else knob
     pairs = f"{question.pairs:,} pairs differ" if question.pairs != 1 else "1 pair differs"
-    return f"{name.replace('_', ' ')}: {one} or {other}? {pairs} in nothing else."
+    return f"{label_of(knob)}: {one} or {other}? {pairs} in nothing else."
 
 
 def pictures_of(question: Question) -> str:
@@ -122,7 +136,7 @@ def step_after(
             count = len(dict.fromkeys(question.pictures))  # one may be of two pairs
             return NextStep(
                 act="rate", q=pictures_of(question), count=count,
-                sentence=f"{_asked(knob, question)} Rate {_pictures(count)} {what}.",
+                sentence=f"{question_text(knob, question)} Rate {_pictures(count)} {what}.",
             )  # fmt: skip
     unrated = count_of(within(q, NOT_RATED)) if contents.rated < contents.pictures else 0
     if not is_rated and unrated:
@@ -221,11 +235,6 @@ def _either(knob: KnobEffect, comparison: Comparison, spans: Spans | None) -> st
     if own is None or other is None:
         return None
     return f"({own} or {other})"
-
-
-def _asked(knob: str, question: Question) -> str:
-    text = question_text(knob, question)
-    return f"{text[0].upper()}{text[1:]}"
 
 
 def _pictures(count: int) -> str:

@@ -130,7 +130,8 @@ def print_what_came(kept: Archive, archive: Path) -> None:
 def print_next_step(contents: Contents, archive: Path) -> None:
     """Print what to do next, as a command."""
     step, where = next_step(contents), archive_words(archive)
-    command = {"import": "import FOLDER", "rate": "rate --next", "learn": "effects"}[step.act]
+    rate = "rate --next --pairs" if step.pairs else "rate --next"
+    command = {"import": "import FOLDER", "rate": rate, "learn": "effects"}[step.act]
     say_wrapped(step.sentence)
     say(f"next: safelight {command}{where}")
 

@@ -126,6 +126,8 @@ def command(
             count, made = write_pairs(opened, condition, target, pairs)
             done |= {"rows": count, "pairs": made}
             told.append(f"{count:,} rows from {made:,} pairs written to {target}")
+            if made and not count:
+                told.append("ties have no row in this layout, and all pairs are ties")
     except OSError as error:
         raise click.ClickException(f"{target} cannot be written: {error}") from error
     if as_json:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safelight.imports.folder_import import ImportSummary
     from safelight.imports.invokeai_queue import QueueSummary
 
+_NO_END = "has not ended: it goes on, or was killed; importing again is safe"
 _OUTCOMES = ("full", "partly", "none")
 _MOST_FAULTS, _MOST_FAULTS_SHOWN = 20, 3
 
@@ -164,7 +165,7 @@ def _show_history(archive: Path, *, as_json: bool) -> None:
             )
             if account.count(name)
         ]  # fmt: skip
-        told = ", ".join(counts) if account.ended else "did not end; importing again goes on"
+        told = ", ".join(counts) if account.ended else _NO_END
         say_wrapped(
             f"{account.began[:16].replace('T', ' ')}  {', '.join(account.folders)}: {told}",
             hanging=4,

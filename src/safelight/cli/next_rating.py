@@ -74,10 +74,11 @@ def rate_next(
         say_text(json.dumps(_as_json(groups, pairs), indent=2))
         return
     if pairs:
-        _ask_pairs(archive, groups, rater)
+        answered = _ask_pairs(archive, groups, rater)
     else:
-        _ask_stars(archive, groups[0], rater)
-    tell_next(f"effects{archive_words(archive.path)}; or rate on with the same command")
+        answered = _ask_stars(archive, groups[0], rater)
+    if answered:
+        tell_next(f"effects{archive_words(archive.path)}; or rate on with the same command")
 
 
 def _as_json(groups: Sequence[Sequence[_Picture]], pairs: bool) -> dict[str, Any]:
@@ -126,7 +127,8 @@ def _readable(path: Path) -> bytes | None:
         return None
 
 
-def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> None:
+def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> int:
+    """Return how many were rated."""
     folder = Path(tempfile.mkdtemp(prefix="safelight-rate-"))
     say(f"look at    {_sheet(pictures, folder, 'sheet.png', 'What are these worth?')}")
     say("then type  1 to 5 stars, r reject, f favourite, s skip, u undo, q quit")
@@ -155,9 +157,11 @@ def _ask_stars(archive: Archive, pictures: Sequence[_Picture], rater: str) -> No
             place += 1
     rated = sum(event.kind != "seen" for events in made for event in events)
     say(f"{rated:,} rated, of {len(pictures):,} shown")
+    return rated
 
 
-def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str) -> None:
+def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str) -> int:
+    """Return how many were compared."""
     folder = Path(tempfile.mkdtemp(prefix="safelight-rate-"))
     say("type a or b for the better one, = for a tie, s skip, u undo, q quit")
     made: list[list[RatingEvent]] = []
@@ -179,6 +183,7 @@ def _ask_pairs(archive: Archive, pairs: Sequence[Sequence[_Picture]], rater: str
             made.append(events)
             place += 1
     say(f"{len(made):,} of {len(pairs):,} pairs compared")
+    return len(made)
 
 
 def _taken_back(add: Callable[..., object], made: list[list[RatingEvent]], rater: str) -> int:

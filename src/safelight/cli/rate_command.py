@@ -171,6 +171,8 @@ def _words_of(event: RatingEvent) -> str:
     if event.kind == "undo":
         return f"undo of {event.undoes}"
     said = ", ".join(event.added) if event.statement == "tags" else event.value
+    yes_or_no = {True: "yes", False: "no"}
+    said = yes_or_no[said] if isinstance(said, bool) else said
     return f"{event.statement} {said}{of_how_many(event)}"
 
 

@@ -107,7 +107,7 @@ def _say(batch: WatchedBatch) -> None:
     known = summary.unchanged + summary.known if batch.is_first else summary.known
     counts = (
         (summary.imported, "new pictures" if summary.imported != 1 else "new picture"),
-        (summary.superseded, "say more now"), (summary.failed, "failed"),
+        (summary.superseded, "read better"), (summary.failed, "failed"),
         (summary.cancelled, "cancelled"), (summary.alone, "without a new picture"),
         (summary.gone, "gone"), (known, "known" if batch.is_first else "in the archive already"),
         (summary.fault_count - old, "could not be read"), (old, "still cannot be read"),

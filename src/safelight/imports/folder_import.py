@@ -354,6 +354,7 @@ class _Import:
         self._began, self._folders = utc_timestamp(), list[str]()
         self._has_account = False
         self._told: set[str] = set()
+        self._by_lines: set[int] = set()  # what lines told of before the walk met it
         self.told_files: dict[str, tuple[int, int]] = {}
         self._spools = SpoolImport(
             archive, self._log, rater=rater, take=self._take, keep=self._keep_told,
@@ -423,6 +424,7 @@ class _Import:
         Arguments as those of :meth:`ComingPictures.take`.
         """
         self.told_files.clear()
+        self._by_lines.clear()  # nothing is walked
         self._take_lines(spools)
         paths = [path for path in paths if path not in self.told_files]
         read = partial(import_picture, archive=self._folder, rater=self._rater)
@@ -479,7 +481,7 @@ class _Import:
             if picture.fault:
                 continue
             if self._is_unchanged(place, picture.size, picture.modified, picture.changed):
-                self.summary.unchanged -= 1
+                self.summary.unchanged -= path_key(place) not in self._by_lines
             else:
                 self.summary.known -= 1
             self._take(picture)
@@ -539,7 +541,7 @@ class _Import:
             key = path_key(place)
             met.add(key)
             if self._is_unchanged(place, size, written, changed):
-                self.summary.unchanged += 1
+                self.summary.unchanged += key not in self._by_lines
             else:
                 yield path
 
@@ -628,7 +630,9 @@ class _Import:
             self._count(picture, decided.get(id(picture)))
         self._rate(new, decided)
         self._note_seen(new, [picture.sha256 for picture in new])
-        self._told |= {picture.told_by for picture in new}
+        told = [picture for picture in new if picture.told_by]
+        self._told |= {picture.told_by for picture in told}
+        self._by_lines |= {path_key(picture.path) for picture in told}
         self._waiting, self._decided = [], []
 
     def _begin_account(self) -> None:

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.application.epochs import TRAINERS, Training, trainings_in
+from safelight.application.epochs import Training, trainings_in
 from safelight.application.level_filters import setting_clause
-from safelight.application.next_step import next_step, pictures_of, question_text
+from safelight.application.next_step import has_samples, next_step, pictures_of, question_text
 from safelight.archive.contents import Contents, Count, Counts
 from safelight.filter_tokens import quoted
 from safelight.knobs import KNOBS
@@ -99,11 +99,6 @@ def _page(contents: Contents, q: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _has_samples(contents: Contents) -> bool:
-    """Return whether trainers drew some of the pictures."""
-    return not TRAINERS.isdisjoint(one.name for one in contents.made_by.listed)
-
-
 def routes(table: LightTable) -> list[Route]:
     """Return what the browser asks about contents."""
 
@@ -117,7 +112,7 @@ def routes(table: LightTable) -> list[Route]:
             raise state.failure
         shown = state.answer if isinstance(state.answer, Contents) else None
         trainings: list[Training] = []
-        if shown is not None and not q.strip() and is_owner(request) and _has_samples(shown):
+        if shown is not None and not q.strip() and is_owner(request) and has_samples(shown):
             trainings = await table.turns.take_slow(request, lambda: trainings_in(table.archive))
         kept_at = "?" + urlencode([*given.multi_items(), ("kept", "1")])
         return await run_in_threadpool(

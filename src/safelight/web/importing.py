@@ -129,7 +129,7 @@ def routes(table: LightTable) -> list[Route]:
         accounts = import_accounts(table.archive.path)
         busy = {tuple(one["folders"]) for one in table.imports.state() if one["is_open"]}
         lines = [_line(each) for each in accounts[:_SHOWN]]
-        lines = [one for one in lines if one["ended"] or one["folders"] not in busy]
+        lines = [one for one in lines if one["ended"] or tuple(one["folders"]) not in busy]
         return table.page(
             request, "imports", imports=lines, more=max(0, len(accounts) - _SHOWN),
             going_on=table.imports.state(),

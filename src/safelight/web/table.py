@@ -24,6 +24,7 @@ from safelight.application.engine_facts import EngineFacts
 from safelight.application.jobs import secret_options
 from safelight.application.live_runs import LiveRuns
 from safelight.application.page_configs import PageConfigs
+from safelight.application.picture_settings import label_of
 from safelight.application.posted_lines import PostedLines
 from safelight.archive.answer import columns_of_view, without_discarded
 from safelight.archive.running_runs import RUNNING
@@ -147,6 +148,7 @@ class LightTable:
             lstrip_blocks=True,
         )
         pages.filters["json_block"] = _json_block
+        pages.filters["setting_label"] = label_of
         ratings = RatingStore(ratings_folder(archive), root=archive)
         return LightTable(
             archive=held,
