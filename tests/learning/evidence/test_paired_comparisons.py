@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, t, ttest_1samp
 
 from learning.evidence.worlds import archive_of
+from learning.simulated_ratings import trials_of
 from safelight.learning.evidence.comparing import Comparing
 from safelight.learning.evidence.paired_comparisons import Estimate, clustered_mean
 from safelight.learning.evidence.scores import fit_scores
@@ -71,6 +74,23 @@ def test_picks_are_as_sure_as_their_signs(won: int, of: int) -> None:
     exact = float(binomtest(won, of).pvalue)
     chance = max(exact - float(binom.pmf(won, of, 0.5)), 0.6 * exact)
     assert chance_of(estimate) == pytest.approx(chance, rel=1e-6)
+
+
+@pytest.mark.parametrize(("levels", "alike"), [("ab", 0), ("ab", 1), ("abc", 0)])
+def test_stars_given_as_picks_are_as_sure_as_their_signs(levels: str, alike: int) -> None:
+    """4 for the better, 2 for the other, seen beside each other; of three there is no such rule."""
+    rows = [{"prompt": f"view {p}", "seed": p, "sampler": s} for p in range(9) for s in levels]
+
+    def stars(row: Mapping[str, Any]) -> int:
+        return 3 if row["seed"] < alike else 4 if row["sampler"] == "b" else 2
+
+    draft = Comparing(trials_of(rows, stars)).draft("sampler", "b", "a")
+    assert draft is not None
+    by_signs = 0.6 * 2 / 2 ** (9 - alike)
+    if levels == "abc":
+        assert draft.chance < by_signs / 10
+    else:
+        assert draft.chance == pytest.approx(by_signs, rel=1e-6)
 
 
 def test_three_in_a_hundred_of_picks_are_never_more_than_five() -> None:
