@@ -212,6 +212,43 @@ def test_contents_lead_to_pairs_of_samples(tmp_path: Path) -> None:
     assert "Training epoch" in asked["q"][0]
 
 
+def test_of_two_that_likely_beat_the_third_no_more_is_said(tmp_path: Path) -> None:
+    """It was said as if it were sure."""
+    kohya(tmp_path / "training", prompts=8)
+    archive, (training,) = imported(tmp_path)
+    columns = ("sha256", "pixel_sha256", "image_sha256", "prompt", training.setting)
+    rows = list(archive.query(training.condition, columns=columns, limit=None).dicts())
+    rows.sort(key=lambda row: str(row["sha256"]))
+    random.Random(5).shuffle(rows)
+    with archive.ratings() as store:
+        for row in rows:
+            number = int(str(row["prompt"]).rpartition(" ")[2])
+            value = (number % 3 // 2 + 1) if row[training.setting] == 4 else 3 + number % 2
+            store.add(RatingEvent.now("stars", identity_of(row), value=value, rater="ann"))
+    answer = answer_of(archive, training)
+    assert [one.sure for one in answer.better] == [False, False]
+    assert "8 likely better than 4" in answer.sentence
+    assert "12 likely better than 4" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("apart", "stars", "told"),
+    [((1, 2), 1, {"1 and 2 worse than all others together"}),
+     ((9, 10), 5, {f"{state} better than all others together" for state in (9, 10)})],
+)  # fmt: skip
+def test_of_many_epochs_the_others_are_no_epoch(
+    tmp_path: Path, apart: Sequence[int], stars: int, told: set[str]
+) -> None:
+    """Each is compared with the mean of all others: who beats it may be worse than some."""
+    states = range(1, 15)
+    kohya(tmp_path / "training", states=states, prompts=8)
+    archive, (training,) = imported(tmp_path)
+    rate(archive, training, {state: stars if state in apart else 3 for state in states})
+    answer = answer_of(archive, training)
+    assert told <= set(answer.sentence.partition(": ")[2].split("; "))
+    assert answer.best == ""
+
+
 def test_many_epochs_stay_single_ones(tmp_path: Path) -> None:
     """Numbers of other settings become ranges where there are many."""
     kohya(tmp_path / "training", states=range(1, 11), prompts=8)

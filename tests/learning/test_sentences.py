@@ -184,6 +184,15 @@ def test_a_sentence_is_one_line_and_its_names_are_short() -> None:
         assert len(one.text) < 400
 
 
+def test_what_beats_the_mean_of_many_is_not_called_better_than_each() -> None:
+    """Two of fourteen samplers are better than the others, and not than each other."""
+    effects = effects_of(
+        scatter(600, sampler=list("abcdefghijklmn")), lambda row: 2.0 * (row["sampler"] in "ab")
+    )
+    told = [one.claim for one in effects.sentences if one.better in ("a", "b")]
+    assert sorted(told) == [f"Sampler {name} is better than all others together" for name in "ab"]
+
+
 def test_prompts_are_many() -> None:
     """A part of the prompt of which every prompt has one: prompts are, not is."""
     rows = scatter(300)

@@ -109,10 +109,11 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Better:
-    """One state is known to be better than another, or than all others together.
+    """One state is known to be better than another.
 
     Attributes:
-        state: The better one.
+        state: The better one. Where states are many, each is compared with all others together,
+            which are one of both here, as :data:`~.findings.ALL_OTHERS`.
         than: The other.
         sure: Whether that holds however often one looked; else it is likely.
         difference: In score units, as the next two.
@@ -342,6 +343,7 @@ def answer_of(archive: Archive, training: Training, raters: Sequence[str] = ()) 
     """
     from safelight.application.rated_pictures import rated_trials
     from safelight.learning.evidence.effects import find_effects
+    from safelight.learning.evidence.findings import ALL_OTHERS
 
     _, trials, rated_by = rated_trials(archive, training.condition, raters)
     blank = Answer(rated=len(trials), rated_by=rated_by, sentence="")
@@ -365,7 +367,7 @@ def answer_of(archive: Archive, training: Training, raters: Sequence[str] = ()) 
     better = tuple(_better(one, trials, unit) for one in found.comparisons if one.told)
     if not better:
         return replace(blank, **_open(found.comparisons, training))
-    wins = Counter(one.state for one in better)
+    wins = Counter(one.state for one in better if one.state != ALL_OTHERS)
     beaten = {one.than for one in better}
     unbeaten = sorted((s for s in wins if s not in beaten), key=lambda s: -wins[s])
     others = [str(state) for state in training.states if [str(state)] != unbeaten[:1]]
@@ -479,11 +481,10 @@ def _sentence(better: Sequence[Better], best: str, others: Sequence[str], unit: 
     if not best:
         return (
             f"some {unit}s are better than others, and none is known to be the best: "
-            + "; ".join(f"{one.state} better than {one.than}" for one in better[:_MOST_NAMED])
+            + "; ".join(_one_by_one(better)[:_MOST_NAMED])
         )
     own = [one for one in better if one.state == best]
-    likely = "" if all(one.sure for one in own) else "likely "
-    text = f"{unit} {best}: {likely}better than {_listed(one.than for one in own)}"
+    text = f"{unit} {best}: {_likely(own)}better than {_listed(one.than for one in own)}"
     if counted := _counted(own):
         text += f", {counted}"
     open_ones = [state for state in others if state not in {one.than for one in better}]
@@ -492,9 +493,29 @@ def _sentence(better: Sequence[Better], best: str, others: Sequence[str], unit: 
     return text
 
 
+def _one_by_one(better: Sequence[Better]) -> list[str]:
+    """Return which is better than which; what is worse than all others together is told once."""
+    from safelight.learning.evidence.findings import ALL_OTHERS
+
+    worse = [one for one in better if one.state == ALL_OTHERS]
+    are = f"{_listed(one.than for one in worse)} {_likely(worse)}worse than" if worse else ""
+    found = [
+        f"{are} {_listed([ALL_OTHERS])}" if one.state == ALL_OTHERS
+        else f"{one.state} {_likely([one])}better than {_listed([one.than])}"
+        for one in better
+    ]  # fmt: skip
+    return list(dict.fromkeys(found))
+
+
+def _likely(told: Sequence[Better]) -> str:
+    return "" if all(one.sure for one in told) else "likely "
+
+
 def _listed(names: Iterable[str]) -> str:
-    *some, last = sorted(names, key=lambda name: (not name.isdigit(), int(name or 0)
-                                                  if name.isdigit() else 0))  # fmt: skip
+    """Return states, and the mean of all but one as such: who beats it may be worse than some."""
+    *some, last = sorted((name if name.isdigit() else f"{name} together" for name in names),
+                         key=lambda name: (not name.isdigit(), int(name)
+                                           if name.isdigit() else 0))  # fmt: skip
     if len(some) >= _MOST_NAMED:
         return f"{', '.join(some[:_MOST_NAMED])} and {len(some) + 1 - _MOST_NAMED:,} more"
     return f"{', '.join(some)} and {last}" if some else last

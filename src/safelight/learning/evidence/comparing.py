@@ -477,11 +477,12 @@ def _kept_chance(estimate: Estimate, chance: float) -> float:
     With z the normal deviate of *chance*, two-sided, I = 1 / error^2 and T = 0.6::
 
         e    = (1 + I T^2)^(-1/2) exp(z^2 I T^2 / (2 (1 + I T^2)))
-        kept = 1 / e, at most 1
+        kept = 1 / e, from *chance* to 1
 
     e is what a normal prior of differences, of deviation T, makes of the evidence against none: it
     exceeds 1 / kept at some look with that chance at most. Of picks it is the mean of this and of
-    :attr:`.Estimate.for_signs`: the mean of two bets is one.
+    :attr:`.Estimate.for_signs`: the mean of two bets is one. Signs know nothing of what drift may
+    do, and what is not told by one look is told by none.
 
     Source: Robbins 1970, *Statistical methods related to the law of the iterated logarithm* (the
     mixture); Johari, Koomen, Pekelis and Walsh 2022, *Always valid inference*.
@@ -492,7 +493,8 @@ def _kept_chance(estimate: Estimate, chance: float) -> float:
     told = _EXPECTED**2 / max(estimate.error, 1e-12) ** 2
     exponent = deviate**2 * told / (2 * (1 + told)) - math.log1p(told) / 2
     if estimate.for_signs is not None:
-        return 1 / max((math.exp(min(exponent, 500.0)) + estimate.for_signs) / 2, 1.0)
+        kept = 1 / max((math.exp(min(exponent, 500.0)) + estimate.for_signs) / 2, 1.0)
+        return max(kept, chance)
     return math.exp(-max(exponent, 0.0))
 
 

@@ -273,7 +273,8 @@ def _by_size(effects: Effects, statuses: Sequence[str]) -> Sequence[tuple[KnobEf
 def _claim(knob: str, comparison: Comparison, difference: float, *, likely: bool = False) -> str:
     word = ("likely " if likely else "") + ("better" if difference > 0 else "worse")
     against = comparison.against
-    other = against if against == ALL_OTHERS else _value(knob, against)
+    # Their mean: what is better than that may be worse than some of them.
+    other = f"{against} together" if against == ALL_OTHERS else _value(knob, against)
     if knob.startswith("term:") and comparison.level == "with":
         return f"a prompt with {one_line(knob.partition(':')[2])!r} is {word} than one without"
     are = "are" if knob.startswith("term:") else "is"
