@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -51,8 +50,8 @@ def _watching(folder: Path, archive: Path, *options: str) -> Iterator[subprocess
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.terminate()
+        process.wait(600)
 
 
 def _schedule_seconds(process: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ settings.register_profile(
 settings.load_profile("safelight")
 # For who decides about a commit: the same examples each time, so that the same code passes again.
 settings.register_profile("same-examples", settings.get_profile("safelight"), derandomize=True)
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Control-C, and so would all that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

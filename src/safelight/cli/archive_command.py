@@ -282,10 +282,11 @@ def _print(total: dict[str, Any], groups: list[dict[str, Any]]) -> None:
         say("no runs yet")
         return
     imported = f" ({total['imported']:,} imported)" if total["imported"] else ""
+    failures = "1 failure" if total["failures"] == 1 else f"{total['failures'] or 0:,} failures"
     runs = "1 run" if total["runs"] == 1 else f"{total['runs']:,} runs"
     say(
         f"{runs}, {total['pictures'] or 0:,} pictures{imported},"
-        f" {total['failures'] or 0:,} failures, {total['first'][:10]} to {total['last'][:10]}"
+        f" {failures}, {total['first'][:10]} to {total['last'][:10]}"
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("backend", "model", "sampler", "pictures", "seconds"):
