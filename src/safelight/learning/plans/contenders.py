@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from safelight.learning.plans.knob_space import KnobSpace, NumberKnob, SpaceKnob
 from safelight.learning.plans.proposals import Tried
+from safelight.learning.plans.student import student_quantile
 from safelight.learning.plans.suggested import Contenders
 from safelight.learning.plans.surrogate import Surrogate
 
@@ -44,8 +45,6 @@ def contenders_of(
     everything goes together, each level that decides what does (the model) is looked at with the
     tried setting that is best with it, and of other knobs what goes with *best*.
     """
-    from scipy.special import stdtrit  # slow to import
-
     found = []
     freedom = max(sum(rated.pictures for rated in tried) - 1, 1)
     every = [_compared(space, model, tried, best, place) for place in range(len(space.knobs))]
@@ -56,7 +55,7 @@ def contenders_of(
         means, covariance = model.together(points)
         own = np.diag(covariance)
         deviations = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance, 1e-12))
-        sure = float(stdtrit(freedom, 1 - risk / (len(values) - 1)))
+        sure = student_quantile(freedom, 1 - risk / (len(values) - 1))
         out = np.any(means - means[:, None] > sure * deviations, axis=1).tolist()
         order = sorted(range(len(values)), key=lambda row: -means[row])
         found.append(
