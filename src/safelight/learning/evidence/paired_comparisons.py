@@ -41,7 +41,6 @@ STAR_ROUNDED = 1 / 12
 _FEWEST_CLUSTERS, _LEAST_TOLD = 1.5, 0.01
 _PARTS, _MOST_SIGNS, _LEAST_OF_EXACT = 4096, 400, 0.6
 _NO_DEVIATE, _MOST_WON = 1e-3, 500.0
-_ONE_SIZE = 0.25
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -193,26 +192,12 @@ class PairedGroups:
         means = self._total[own] / self._weight[own, None] - total / weight[both, None]
         clusters = self._cluster[where]
         theirs = other & np.isin(self._group, where)
-        # Of two that were seen beside each other stars may be a pick: 4 for the better, 2 for the
-        # other. Where there are three or more, both have the same stars too often for that.
-        is_pick = self._picked[own].any() or self._picked[theirs].any()
-        is_pick |= bool((np.bincount(self._group)[where] == 2).all()) and _of_one_size(
-            means[:, 0], clusters[:, 0]
-        )
         estimate = clustered_mean(
             means[:, 0], clusters[:, 0], clusters[:, 1], means[:, 1:], rounded=self._rounded,
-            by_signs=bool(is_pick),
+            by_signs=bool(self._picked[own].any() or self._picked[theirs].any()),
         )  # fmt: skip
         runs = np.concatenate([self._runs[own].ravel(), self._runs[theirs].ravel()])
         return replace(estimate, planned=bool(runs[0] >= 0 and (runs == runs[0]).all()))
-
-
-def _of_one_size(differences: Floats, clusters: Integers) -> bool:
-    """Return whether clusters differ in their sign alone, but for those without a difference."""
-    _, cluster, size = np.unique(clusters, return_inverse=True, return_counts=True)
-    sizes = np.abs(np.bincount(cluster, weights=differences)) / size
-    sizes = sizes[sizes > 1e-9]
-    return bool(len(sizes) and sizes.std() <= _ONE_SIZE * sizes.mean())
 
 
 def _sums(places: Integers, values: Floats, count: int) -> Floats:
@@ -249,8 +234,7 @@ def clustered_mean(
     With G = (sum_k n_k)^2 / sum_k n_k^2 (Kish's) of 1.5 or less the error is infinite. Scores come
     of whole stars, so that the first part of error^2 is *rounded* times a' a at least.
 
-    Picks, one for each pair, make differences of one size and either sign, and so do stars that are
-    given as picks. Where eight of eight
+    Picks, one for each pair, make differences of one size and either sign. Where eight of eight
     have one sign, which luck does once in 128 times, their variance is none, and Student's t test
     takes them for sure. So *by_signs* the error is made as large as it takes for the t test of no
     difference to have the chance that the test of signs has (:func:`_chance_of_signs`), of
@@ -262,7 +246,7 @@ def clustered_mean(
         prompts: Number of each one's prompt, int64[n].
         beside: Z, float64[n, m].
         rounded: Variance of a difference that rounding to whole stars makes.
-        by_signs: The differences rest on picks, or on stars that may be some.
+        by_signs: The differences rest on picks.
     """
     count = len(differences)
     _, cluster, size = np.unique(clusters, return_inverse=True, return_counts=True)
