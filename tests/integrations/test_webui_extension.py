@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -498,6 +498,16 @@ class SdNext(FakeBackend):
         return Generation(images=(GeneratedImage(png=data.getvalue(), effective=asked),))
 
 
+def drawn_by_us(
+    engine: SdNext, archive: Path, knobs: Mapping[str, Any], **tables: Mapping[str, Any]
+) -> None:
+    """Draw a harbour of four steps in a run that leaves its record."""
+    txt2img = {"prompt": "a harbour", "steps": 4, **knobs}
+    with Archive(archive).writer() as writer:
+        runner = PipelineRunner(engine, archive_dir=archive, learning_record_writer=writer)
+        runner.run({"txt2img": txt2img, **tables})
+
+
 @pytest.mark.parametrize("known_by", ["pixels", "settings"])
 def test_what_safelight_drew_has_one_record_although_the_tool_takes_no_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known_by: str
@@ -507,11 +517,8 @@ def test_what_safelight_drew_has_one_record_although_the_tool_takes_no_names(
     archive, seeds = tmp_path / "archive", [1, 2, 4] if known_by == "pixels" else [1, 2, 3, 4]
     engine = SdNext(webui, is_lossy=known_by == "settings")
     engine.meanwhile.append(lambda: import_folders([webui.outputs], Archive(archive)))
-    knobs = {"prompt": "a harbour", "steps": 4, "width": 64, "height": 64}
     sweep = {"mode": "fanout", "sweep": {"txt2img.seed": seeds}}
-    with Archive(archive).writer() as writer:
-        runner = PipelineRunner(engine, archive_dir=archive, learning_record_writer=writer)
-        runner.run({"txt2img": knobs, "randomizer": sweep})
+    drawn_by_us(engine, archive, {"width": 64, "height": 64}, randomizer=sweep)
     told = lines(webui, len(seeds))
     assert [line["status"] for line in told].count("completed") == 3
     (run,) = records_of(webui, tmp_path)
@@ -523,10 +530,7 @@ def test_the_same_picture_at_another_time_is_another_execution(
 ) -> None:
     """Somebody drew it by a call of the API, an hour before a run of ours drew the like of it."""
     webui = WebUI(monkeypatch, tmp_path, sdnext=True)
-    archive = tmp_path / "archive"
-    with Archive(archive).writer() as writer:
-        runner = PipelineRunner(SdNext(webui), archive_dir=archive, learning_record_writer=writer)
-        runner.run({"txt2img": {"prompt": "a harbour", "seed": 1, "steps": 4}})
+    drawn_by_us(SdNext(webui), tmp_path / "archive", {"seed": 1})
     (line,) = lines(webui, 1)
     earlier = datetime.fromisoformat(line["began"]) - timedelta(hours=1)
     Spool(webui.outputs / ".safelight-spool", "sdnext").append(
@@ -542,7 +546,7 @@ def test_what_somebody_draws_in_the_page_meanwhile_stays_theirs(
 ) -> None:
     """The same prompt, seed and steps, while a run goes on: other settings, or a file that is."""
     webui = WebUI(monkeypatch, tmp_path, sdnext=True)
-    archive, engine = tmp_path / "archive", SdNext(webui, is_lossy=True)
+    engine = SdNext(webui, is_lossy=True)
     saved, drawn = webui.outputs / "mine.png", Image.new("RGB", (64, 64), (1, 2, 3))
     spool = Spool(webui.outputs / ".safelight-spool", "sdnext")
     same = {"prompt": "a harbour", "seed": 1, "steps": 4, "sampler": "Euler a", "cfg_scale": 7.0,
@@ -557,9 +561,7 @@ def test_what_somebody_draws_in_the_page_meanwhile_stays_theirs(
         spool.append(outputs=[saved], parameters=same, execution="saved")
 
     engine.meanwhile.append(draw)
-    with Archive(archive).writer() as writer:
-        runner = PipelineRunner(engine, archive_dir=archive, learning_record_writer=writer)
-        runner.run({"txt2img": same})
+    drawn_by_us(engine, tmp_path / "archive", same)
     lines(webui, 6)
     told = {record.run_id for record in records_of(webui, tmp_path)}
     assert {name for name in told if name.startswith("spool-")} == {
@@ -572,10 +574,7 @@ def test_a_job_of_ours_takes_nothing_along_that_has_its_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     webui = WebUI(monkeypatch, tmp_path, sdnext=True)
-    archive = tmp_path / "archive"
-    with Archive(archive).writer() as writer:
-        runner = PipelineRunner(SdNext(webui), archive_dir=archive, learning_record_writer=writer)
-        runner.run({"txt2img": {"prompt": "a harbour", "seed": 1, "steps": 4}})
+    drawn_by_us(SdNext(webui), tmp_path / "archive", {"seed": 1})
     (line,) = lines(webui, 1)
     Spool(webui.outputs / ".safelight-spool", "comfyui").append(
         status="failed", error="out of memory", execution=line["id"]
