@@ -49,10 +49,7 @@ def test_a_variants_knobs_are_made_plain_three_times(tmp_path: Path) -> None:
 
 
 def test_a_run_makes_each_variant_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it asks for one: to find twins, to draw it, to tell of it.
-
-    The first is made before as well, to ask whether the engine has a place for what it states.
-    """
+    """However often it asks for one: to find twins, to draw it, to tell of it."""
     made: list[Any] = []
     make = Variants.__getitem__
 
@@ -62,4 +59,4 @@ def test_a_run_makes_each_variant_once(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Variants, "__getitem__", noted)
     run(tmp_path, 6)
-    assert sorted(made) == [0, *range(6)]
+    assert sorted(made) == list(range(6))

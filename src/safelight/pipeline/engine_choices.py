@@ -10,9 +10,9 @@ from safelight.config import PipelineConfig
 from safelight.errors import BackendUnavailable, ConfigError, ConfigFault
 from safelight.knobs import KNOBS, STAGES
 from safelight.pipeline.backend import Backend, KnowsKnobs, KnowsSides, ListsChoices
+from safelight.pipeline.engine_pool import EnginePool, LocalPool
 
 if TYPE_CHECKING:
-    from safelight.pipeline.engine_pool import EnginePool
     from safelight.randomizer import RandomizerPlanResult
 
 __all__ = ["refuse_unknown_choices", "unknown_choices", "unknown_in_draft"]
@@ -33,7 +33,8 @@ def refuse_unknown_choices(
         ConfigError: A stated or swept value is none of those that it takes; all are told.
     """
     faults: list[ConfigFault] = []
-    if isinstance(backend, KnowsKnobs):
+    knows = backend.knows_knobs if isinstance(backend, LocalPool) else True
+    if knows and isinstance(backend, KnowsKnobs):
         faults += _unplaced(backend, config, plan)
     try:
         if isinstance(backend, ListsChoices):

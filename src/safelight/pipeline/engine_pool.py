@@ -224,6 +224,11 @@ class LocalPool:
         )
         return choices[0][1]
 
+    @property
+    def knows_knobs(self) -> bool:
+        """Whether any of them knows beforehand what it has no place for."""
+        return any(isinstance(backend, KnowsKnobs) for backend in self._backends)
+
     def knob_faults(self, stage: str, knobs: Mapping[str, Any]) -> Mapping[str, str]:
         """Return which knobs one that answers has no place for; they are of one kind.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypedDict
 
 from safelight.errors import (
@@ -146,10 +146,11 @@ class VariantDrawer:
 
     def _answers(
         self, request: ImageRequest, on_step: StepCallback, done: int
-    ) -> Iterable[Generation]:
+    ) -> Iterator[Generation]:
         if isinstance(self._backend, GivesOneByOne):
-            return self._backend.generate_rest(request, on_step, done)
-        return (self._backend.generate(request, on_step) for _ in range(1))
+            yield from self._backend.generate_rest(request, on_step, done)
+        else:
+            yield self._backend.generate(request, on_step)
 
     def _picture(
         self,
